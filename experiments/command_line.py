@@ -1,0 +1,128 @@
+"""What every experiment's command line has in common: one line per error, and exit status 2."""
+
+import difflib
+import importlib.util
+import re
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+from absl import flags
+from ml_collections import ConfigDict
+from ml_collections.config_flags import config_flags
+
+FLAGS = flags.FLAGS
+
+
+def run(main: Callable[[], int], description: str) -> NoReturn:
+    """Parses `sys.argv`, calls `main` and exits with the status that it gives.
+
+    A ValueError or OSError out of `main` says that the input is wrong: it becomes one line on
+    stderr and exit status 2, as do errors of the command line itself.
+
+    Args:
+      main: the experiment.
+      description: what `--help` says above the flags.
+    """
+    program = f"python -m experiments.{Path(sys.argv[0]).stem}"
+    if {"--help", "-h", "--helpfull"} & set(sys.argv[1:]):
+        print(f"{description}\n\n{FLAGS.main_module_help()}")
+        sys.exit(0)
+    try:
+        _check_overrides(sys.argv[1:])
+        _parse(sys.argv)
+        status = main()
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted; run it again to go on", file=sys.stderr)
+        sys.exit(130)
+    except (ValueError, OSError) as error:
+        print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(status)
+
+
+def command() -> str:
+    """The command line, as one would type it again."""
+    return shlex.join(["python", "-m", f"experiments.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
+
+
+def config_path() -> Path:
+    """The config's file, without the argument that may follow a colon."""
+    name = config_flags.get_config_filename(FLAGS["config"])
+    return Path(name.partition(":")[0])
+
+
+def overrides() -> set[str]:
+    """The paths of config fields that were given on the command line."""
+    return set(config_flags.get_override_values(FLAGS["config"]))
+
+
+def load_module(path: Path) -> ModuleType:
+    """Imports a config file, for what it holds beside `get_config`.
+
+    Raises:
+      ValueError: there is no such file, or it has no `get_config`.
+    """
+    if not path.is_file():
+        raise ValueError(f"--config={path}: no such file; expected one like configs/digits.py")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"--config={path}: expected a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        raise ValueError(f"--config={path}: it has no function get_config")
+    return module
+
+
+def _check_overrides(arguments: Sequence[str]) -> None:
+    """Finds unknown config fields before ml-collections does, which it tells by a traceback.
+
+    Raises:
+      ValueError: there is no such config file, or it has no such field.
+    """
+    config: ConfigDict | None = None
+    for argument in arguments:
+        name, _, value = argument.lstrip("-").partition("=")
+        if name == "config" and value:
+            path, _, parameter = value.partition(":")
+            get_config = load_module(Path(path)).get_config
+            config = get_config(parameter) if parameter else get_config()
+    for argument in arguments:
+        name = argument.lstrip("-").partition("=")[0]
+        if config is not None and name.startswith("config."):
+            _check_field(config, name.removeprefix("config."))
+
+
+def _check_field(config: ConfigDict, path: str) -> None:
+    section: Any = config
+    for depth, field in enumerate(path.split(".")):
+        fields = list(section) if isinstance(section, ConfigDict) else []
+        if field not in fields:
+            holder = ".".join(["config", *path.split(".")[:depth]])
+            close = difflib.get_close_matches(field, fields, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"{holder} has {', '.join(fields)}"
+            raise ValueError(f"{holder}.{field}: no such field; {hint}")
+        section = section[field]
+
+
+def _parse(arguments: Sequence[str]) -> None:
+    try:
+        extra = FLAGS(arguments)[1:]
+    except flags.IllegalFlagValueError as error:
+        found = re.match(r"flag --(config\.\S+?)=(.*?): ", str(error), re.DOTALL)
+        if not found:
+            raise ValueError(str(error)) from None
+        name, value = found.groups()
+        section: Any = FLAGS["config"].value
+        for field in name.split(".")[1:]:
+            section = section[field]
+        expected = type(section).__name__
+        raise ValueError(f"{name}={value}: expected a value of type {expected}") from None
+    except flags.Error as error:
+        raise ValueError(str(error)) from None
+    if extra:
+        raise ValueError(f"{extra[0]}: unknown argument; flags begin with --")

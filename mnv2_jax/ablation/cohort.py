@@ -1,0 +1,175 @@
+"""Which runs share a compiled program.
+
+Runs that differ only in values that a program takes as arguments are lanes of one cohort; those
+that differ in shapes or topology belong to different cohorts.
+"""
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from mnv2_jax import arch
+from mnv2_jax.ablation import grid
+from mnv2_jax.data.sources import Dataset
+from mnv2_jax.nn.blocks import Knobs
+from mnv2_jax.nn.cost import Cost, network_cost
+from mnv2_jax.nn.network import block_class
+from mnv2_jax.train.recipe import Recipe
+from mnv2_jax.train.step import LaneProgram, LaneValues
+
+LANE_FIELDS = {
+    "seed": None,
+    "model.projection": None,
+    # Between bottlenecks or none is a value; between expansions is another topology.
+    "model.shortcut": ("bottleneck", "none"),
+    "train.learning_rate": None,
+    "train.weight_decay": None,
+    "train.label_smoothing": None,
+}
+"""The config fields in which the lanes of a cohort may differ, each with the values that it may
+take inside one (None: any)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One resolved config, seed included, ready to train as a lane.
+
+    Attributes:
+      id: see `mnv2_jax.ablation.grid.run_id`.
+      config: the resolved config.
+      values: what the lane passes to the program.
+    """
+
+    id: str
+    config: ConfigDict
+    values: LaneValues
+
+
+@dataclasses.dataclass(frozen=True)
+class Cohort:
+    """Runs that are lanes of one program."""
+
+    runs: tuple[Run, ...]
+    program: LaneProgram
+    cost: Cost
+
+    @property
+    def work(self) -> float:
+        """Multiply-adds of all training passes: what the estimate of the time left goes by."""
+        images = self.program.steps * self.program.recipe.batch_size
+        return len(self.runs) * images * self.cost.madds
+
+    def __str__(self) -> str:
+        model = self.runs[0].config.model
+        return f"{model.block}, expansion {model.expansion:g}, width {model.width:g}"
+
+
+def plan(configs: Sequence[ConfigDict], dataset: Dataset) -> list[Cohort]:
+    """Sorts runs into cohorts, in the order in which they first appear.
+
+    Everything about every run is checked here, before anything trains.
+
+    Raises:
+      ValueError: a value is wrong; the message names the field and what would be right.
+    """
+    groups: dict[str, list[ConfigDict]] = {}
+    for config in configs:
+        groups.setdefault(_cohort_key(config), []).append(config)
+    cohorts = []
+    for members in groups.values():
+        runs = tuple(Run(grid.run_id(config), config, lane_values(config)) for config in members)
+        program = lane_program(members[0], dataset)
+        cohorts.append(Cohort(runs, program, network_cost(program.spec)))
+    return cohorts
+
+
+def lane_values(config: ConfigDict) -> LaneValues:
+    """The values that a run passes to its cohort's program.
+
+    Raises:
+      ValueError: one of them is out of range.
+    """
+    train = config.train
+    model = config.model
+    _check("seed", config.seed, 0 <= config.seed < 2**32, "a whole number from 0 to 2^32 - 1")
+    positive = math.isfinite(train.learning_rate) and train.learning_rate > 0
+    _check("train.learning_rate", train.learning_rate, positive, "a number above 0")
+    decay = math.isfinite(train.weight_decay) and train.weight_decay >= 0
+    _check("train.weight_decay", train.weight_decay, decay, "a number, 0 or more")
+    smoothing = train.label_smoothing
+    _check("train.label_smoothing", smoothing, 0 <= smoothing < 1, "0 or more, below 1")
+    for name, allowed in (("projection", arch.PROJECTIONS), ("shortcut", arch.SHORTCUTS)):
+        _check(f"model.{name}", model[name], model[name] in allowed, f"one of {', '.join(allowed)}")
+    return LaneValues(
+        seed=np.uint32(config.seed),
+        knobs=Knobs.of(model.projection, model.shortcut),
+        learning_rate=np.float32(train.learning_rate),
+        weight_decay=np.float32(train.weight_decay),
+        label_smoothing=np.float32(smoothing),
+    )
+
+
+def lane_program(config: ConfigDict, dataset: Dataset) -> LaneProgram:
+    """The program of a run's cohort: the network fitted to the data set, and the recipe.
+
+    Raises:
+      ValueError: a value is out of range.
+    """
+    resolution, _, in_channels = dataset.train.images.shape[1:]
+    model = config.model
+    with _naming("config.model"):
+        block_class(model.block)
+        spec = arch.build(
+            model.preset,
+            kind=model.block,
+            expansion=model.expansion,
+            width=model.width,
+            kernel_size=model.kernel_size,
+            projection=model.projection,
+            shortcut=model.shortcut,
+            activation=model.activation,
+            resolution=resolution,
+            in_channels=in_channels,
+            classes=dataset.classes,
+        )
+    train = config.train
+    with _naming("config.train"):
+        recipe = Recipe(
+            epochs=train.epochs,
+            batch_size=train.batch_size,
+            evaluation_batch_size=train.evaluation_batch_size,
+            momentum=train.momentum,
+            shift=train.shift,
+        )
+    images = len(dataset.train)
+    fits = train.batch_size <= images
+    _check("train.batch_size", train.batch_size, fits, f"at most {images}, the training images")
+    return LaneProgram(spec, recipe, steps_per_epoch=images // recipe.batch_size)
+
+
+def _cohort_key(config: ConfigDict) -> str:
+    shared = ConfigDict(config.to_dict())
+    for path, values in LANE_FIELDS.items():
+        section, _, field = path.rpartition(".")
+        holder = shared[section] if section else shared
+        if values is None or holder[field] in values:
+            del holder[field]
+    return grid.canonical_json(shared)
+
+
+def _check(path: str, value: object, holds: bool, expected: str) -> None:
+    if not holds:
+        raise ValueError(f"config.{path}={value!r}: expected {expected}")
+
+
+@contextlib.contextmanager
+def _naming(section: str) -> Iterator[None]:
+    """Puts the config's section before the field that an error inside names."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{section}.{error}") from None

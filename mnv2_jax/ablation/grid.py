@@ -1,0 +1,121 @@
+"""The grid language: axes over config fields, joined by product, zip or chain.
+
+A grid is a tuple of points; a point maps config paths to values, such as
+`{"model.expansion": 6, "seed": 0}`. A grid and a config make runs.
+"""
+
+import dataclasses
+import hashlib
+import itertools
+import json
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+Point = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """An ordered set of points."""
+
+    points: tuple[Point, ...]
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+def axis(path: str, values: Iterable[Any]) -> Grid:
+    """One point per value of the config field at `path`, such as "model.expansion"."""
+    return Grid(tuple({path: value} for value in values))
+
+
+def product(*grids: Grid) -> Grid:
+    """Every combination of points, the last grid varying fastest.
+
+    Raises:
+      ValueError: two grids set the same path.
+    """
+    return _join(itertools.product(*(grid.points for grid in grids)))
+
+
+def zipped(*grids: Grid) -> Grid:
+    """The first points together, then the second ones, and so on.
+
+    Raises:
+      ValueError: the grids differ in length, or two set the same path.
+    """
+    lengths = [len(grid) for grid in grids]
+    if len(set(lengths)) > 1:
+        raise ValueError(f"grid: zipped axes have lengths {lengths}; expected equal ones")
+    return _join(zip(*(grid.points for grid in grids), strict=True))
+
+
+def chain(*grids: Grid) -> Grid:
+    """The points of one grid after those of the other."""
+    return Grid(tuple(itertools.chain.from_iterable(grid.points for grid in grids)))
+
+
+def _join(combinations: Iterable[tuple[Point, ...]]) -> Grid:
+    points = []
+    for combination in combinations:
+        point: dict[str, Any] = {}
+        for part in combination:
+            for path in part:
+                if path in point:
+                    raise ValueError(f"grid: {path} is set by two axes; expected one")
+            point.update(part)
+        points.append(point)
+    return Grid(tuple(points))
+
+
+def expand(config: ConfigDict, grid: Grid, pinned: Collection[str] = ()) -> list[ConfigDict]:
+    """Resolves a grid into configs, one per run.
+
+    Args:
+      config: holds every field that the grid sets, and the values of those that it does not.
+      grid: the points.
+      pinned: paths that keep the config's value: an axis given on the command line collapses.
+
+    Raises:
+      ValueError: the grid is empty, names a field that the config lacks, sets one to a value of
+        another type, or holds the same run twice.
+    """
+    if not grid.points:
+        raise ValueError("grid: it is empty; expected at least one value on every axis")
+    runs: dict[str, ConfigDict] = {}
+    for point in grid.points:
+        run = ConfigDict(config.to_dict())
+        for path, value in point.items():
+            if path not in pinned:
+                _assign(run, path, value)
+        identity = run_id(run)
+        if identity in runs and not any(path in pinned for path in point):
+            raise ValueError(f"grid: {dict(point)} appears twice; expected every run once")
+        runs[identity] = run
+    return list(runs.values())
+
+
+def run_id(config: ConfigDict) -> str:
+    """The identity of a run: twelve hexadecimal digits of a hash of its resolved config."""
+    return hashlib.sha256(canonical_json(config).encode()).hexdigest()[:12]
+
+
+def canonical_json(config: ConfigDict) -> str:
+    """The config as JSON, the same text for equal configs whatever the order of their fields."""
+    return json.dumps(config.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _assign(config: ConfigDict, path: str, value: Any) -> None:
+    *sections, field = path.split(".")
+    section: Any = config
+    for name in [*sections, field]:
+        if not isinstance(section, ConfigDict) or name not in section:
+            raise ValueError(f"grid: config.{path}: there is no such field in the config")
+        parent, section = section, section[name]
+    try:
+        parent[field] = value
+    except (TypeError, ValueError):
+        expected = type(section).__name__
+        raise ValueError(f"config.{path}={value!r}: expected a value of type {expected}") from None

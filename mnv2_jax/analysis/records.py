@@ -1,0 +1,119 @@
+"""Reads what a sweep recorded: one table of runs, and for each run its curve and environment."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+# The columns that say what a run is, seed aside. Two runs that agree in all of them and in the
+# seed are the same experiment.
+DESIGN_AXES = ("dataset", "block", "projection", "shortcut", "expansion", "width", "epochs")
+ACCURACIES = ("train_accuracy", "validation_accuracy", "test_accuracy")
+STATUSES = ("done", "diverged", "failed")
+
+_TEXT = ("run_id", "status", "dataset", "block", "projection", "shortcut", "device")
+_NUMBERS = (
+    *("expansion", "width", "seed", "epochs", "params", "madds"),
+    *(*ACCURACIES, "test_loss", "seconds", "lanes"),
+)
+_CURVES = (
+    *("epoch", "train_loss", "train_accuracy"),
+    *("validation_loss", "validation_accuracy", "learning_rate"),
+)
+
+
+def read_results(workdir: Path) -> pd.DataFrame:
+    """Reads `workdir/results.csv`, one row per run.
+
+    Text columns stay text: a run id such as `12e45678` is not a number, and the shortcut
+    `none` is a value. Measurements of a run that did not finish are NaN.
+
+    Raises:
+      ValueError: the file is missing or empty, lacks a column, holds text where a number
+          belongs, or holds an unknown status.
+    """
+    path = workdir / "results.csv"
+    if not path.is_file():
+        raise ValueError(
+            f"workdir {workdir} holds no results.csv; name a folder that a sweep wrote"
+        )
+    try:
+        frame = pd.read_csv(
+            path,
+            dtype=dict.fromkeys(_TEXT, str),
+            keep_default_na=False,
+            na_values={name: ["", "nan", "NaN"] for name in _NUMBERS},
+        )
+    except pd.errors.EmptyDataError:
+        raise ValueError(f"{path} is empty; its first line must name the columns") from None
+    missing = [name for name in (*_TEXT, *_NUMBERS) if name not in frame]
+    if missing:
+        raise ValueError(f"{path} lacks the columns {missing}; has {list(frame.columns)}")
+    for name in _NUMBERS:
+        try:
+            frame[name] = pd.to_numeric(frame[name])
+        except ValueError as error:
+            raise ValueError(f"{path}, column {name}: {error}; must be numbers") from None
+    unknown = sorted(set(frame["status"]) - set(STATUSES))
+    if unknown:
+        raise ValueError(f"{path}, column status: {unknown}; must be one of {STATUSES}")
+    return frame
+
+
+def read_curves(workdir: Path, frame: pd.DataFrame) -> pd.DataFrame:
+    """Reads `runs/<run_id>/metrics.jsonl` of every run in `frame`.
+
+    Returns:
+      One row per run and epoch: run_id, epoch (from 1), train_loss, train_accuracy,
+      validation_loss, validation_accuracy, learning_rate. Accuracies are fractions, null is NaN.
+      A run without a curve, such as one that failed before its first epoch, has no row.
+
+    Raises:
+      ValueError: a line is not JSON.
+    """
+    rows = [
+        {"run_id": run_id, **row}
+        for run_id in frame["run_id"]
+        for row in _json_lines(workdir / "runs" / run_id / "metrics.jsonl")
+    ]
+    curves = pd.DataFrame(rows, columns=["run_id", *_CURVES])
+    return curves.astype(dict.fromkeys(_CURVES, float)).astype({"run_id": str})
+
+
+def read_environments(workdir: Path, frame: pd.DataFrame) -> dict[str, list[str]]:
+    """Reads `runs/<run_id>/environment.json` of every run in `frame`.
+
+    Returns:
+      For each entry (nested keys joined by a dot) the distinct values in order of first use:
+      one value means that all runs agree.
+    """
+    values: dict[str, list[str]] = {}
+    for run_id in frame["run_id"]:
+        path = workdir / "runs" / run_id / "environment.json"
+        if not path.is_file():
+            continue
+        for key, value in _flatten("", json.loads(path.read_text(encoding="utf-8"))):
+            seen = values.setdefault(key, [])
+            if value not in seen:
+                seen.append(value)
+    return values
+
+
+def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    if not path.is_file():
+        return
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}, line {number}: {error}; must be one JSON object") from None
+
+
+def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flatten(f"{prefix}.{key}" if prefix else str(key), inner)
+    else:
+        yield prefix, value if isinstance(value, str) else json.dumps(value)

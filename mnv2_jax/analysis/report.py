@@ -1,0 +1,53 @@
+"""From the records in a workdir to verdicts, figures and a page to read."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from mnv2_jax.analysis import page, plots, records
+from mnv2_jax.analysis.claims import Claim, decide
+from mnv2_jax.atomic import write_text
+
+
+def analyse(
+    workdir: Path, claims: Iterable[Claim], *, title: str, command: str
+) -> list[dict[str, Any]]:
+    """Decides `claims` by the runs in `workdir` and writes what came out beside them.
+
+    Writes `claims.json`, `figures/*.svg` and `report.html`, each in one step. The same records
+    give the same bytes.
+
+    Args:
+      workdir: folder with `results.csv` and `runs/`, as a sweep leaves it.
+      claims: made by `claims.greater` and `claims.equivalent`.
+      title: heading of the report.
+      command: what to type to get these results again.
+
+    Returns:
+      The decided claims, as `claims.decide` returns them.
+
+    Raises:
+      ValueError: a record cannot be read, or a claim names a column that does not exist.
+    """
+    frame = records.read_results(workdir)
+    decided = decide(claims, frame)
+    figures = {
+        name: plots.svg_text(figure, name)
+        for name, figure in plots.make_figures(
+            frame, records.read_curves(workdir, frame), decided
+        ).items()
+    }
+    html = page.render(
+        title=title,
+        command=command,
+        frame=frame,
+        claims=decided,
+        figures=figures,
+        environment=records.read_environments(workdir, frame),
+    )
+    write_text(workdir / "claims.json", json.dumps(decided, indent=2, allow_nan=False) + "\n")
+    for name, svg in figures.items():
+        write_text(workdir / "figures" / f"{name}.svg", svg)
+    write_text(workdir / "report.html", html)
+    return decided

@@ -1,0 +1,187 @@
+"""Paired differences between variants, and what a few seeds allow to be said about them.
+
+The unit of replication is the seed. A grid holds several pairs of one seed (one for each
+expansion, say), but they are not independent repetitions: the expansions are fixed by the
+experimenter and would be the same in a repetition, while the seed, which sets initial weights,
+data order and augmentation, is the sample. So the differences of one seed are averaged first,
+and interval and test see one number per seed. Treating 144 runs as 72 repetitions would make the
+interval too narrow whenever a seed is good or bad for all expansions at once.
+
+All runs share one split of the data, so an interval speaks about other seeds on this split and
+says nothing about other test images.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student_t
+
+from mnv2_jax.analysis.records import ACCURACIES, DESIGN_AXES
+
+Scalar = str | float
+
+_ENUMERATED = 14  # seeds up to which all 2^n sign patterns are visited
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and its two-sided interval, in the unit of the values; no interval is NaN, NaN."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+def paired_differences(
+    frame: pd.DataFrame,
+    axis: str,
+    better: Scalar,
+    worse: Scalar,
+    where: Mapping[str, Scalar],
+    metric: str,
+) -> pd.DataFrame:
+    """Subtracts, run by run, `metric` at `axis == worse` from `metric` at `axis == better`.
+
+    Two runs are a pair when they agree in the seed and in every design axis other than `axis`.
+
+    Args:
+      frame: one row per run, as `read_results` returns it.
+      axis: the column that is compared, such as `"projection"`.
+      better: value of `axis` that is expected to score higher.
+      worse: value of `axis` that is expected to score lower.
+      where: column values that both runs of a pair must have.
+      metric: one of `ACCURACIES`, a fraction of 1.
+
+    Returns:
+      One row per pair: the shared columns, `seed`, and `difference`, which is NaN when one
+      of the two runs is missing or did not finish. No rows if either value was never run.
+
+    Raises:
+      ValueError: a column does not exist, `metric` is not an accuracy, or two runs cannot be
+          told apart by seed and design axes.
+    """
+    shared = [name for name in DESIGN_AXES if name != axis] + ["seed"]
+    _check_columns(frame, axis, where, metric, shared)
+    for column, value in where.items():
+        frame = frame[frame[column] == value]
+    measured = frame[metric].where((frame["status"] == "done") & np.isfinite(frame[metric]))
+    sides = []
+    for side, value in (("better", better), ("worse", worse)):
+        chosen = frame[axis] == value
+        runs = frame.loc[chosen, shared].assign(**{side: measured[chosen]})
+        _check_unique(runs, shared, axis, value)
+        sides.append(runs)
+    if any(runs.empty for runs in sides):
+        return pd.DataFrame(columns=[*shared, "difference"]).astype({"difference": float})
+    # An outer join keeps a pair whose other half was never recorded, so that it is counted.
+    pairs = sides[0].merge(sides[1], on=shared, how="outer")
+    pairs["difference"] = pairs.pop("better") - pairs.pop("worse")
+    return pairs.sort_values(shared, ignore_index=True)
+
+
+def seed_means(pairs: pd.DataFrame) -> np.ndarray:
+    """Averages `difference` within each seed; seeds without a complete pair are left out.
+
+    A seed that lost some of its pairs averages those it has left. Where the difference depends on
+    the lost axis value this adds scatter between seeds, so the interval grows.
+
+    Returns:
+      float64 array of shape `(seeds,)`.
+    """
+    return pairs.dropna(subset="difference").groupby("seed")["difference"].mean().to_numpy(float)
+
+
+def t_interval(values: np.ndarray, confidence: float) -> Interval:
+    """Two-sided Student t interval for the mean, with `len(values) - 1` degrees of freedom.
+
+    Args:
+      values: shape `(n,)`, one value per seed.
+      confidence: coverage, such as 0.95.
+    """
+    if len(values) == 0:
+        return Interval(np.nan, np.nan, np.nan)
+    mean = float(np.mean(values))
+    if len(values) == 1:
+        return Interval(mean, np.nan, np.nan)
+    half = student_t.ppf((1 + confidence) / 2, len(values) - 1) * _standard_error(values)
+    return Interval(mean, mean - half, mean + half)
+
+
+def sign_flip_p(values: np.ndarray) -> float:
+    """Two-sided p of the mean under random signs: the null says that a pair's order is arbitrary.
+
+    Exact for up to 14 seeds, where all sign patterns are visited; the smallest p that n seeds can
+    reach is `2 / 2**n` (0.031 for six). Beyond that a fixed sample of patterns is drawn.
+
+    Args:
+      values: shape `(n,)`, one mean difference per seed.
+
+    Returns:
+      p, or NaN for fewer than two seeds.
+    """
+    count = len(values)
+    if count < 2:
+        return np.nan
+    if count <= _ENUMERATED:
+        patterns = np.arange(2**count)[:, None] >> np.arange(count) & 1
+    else:
+        patterns = np.random.default_rng(0).integers(0, 2, (2**_ENUMERATED, count))
+        # The pattern that was observed belongs to the sample, else p could be 0.
+        patterns[0] = 1
+    sums = np.abs((2 * patterns - 1) @ values)
+    # Patterns with the same sum differ in the last bits, because addition rounds.
+    return float(np.mean(sums >= abs(np.sum(values)) - 1e-12 * np.sum(np.abs(values))))
+
+
+def tost_p(values: np.ndarray, margin: float) -> float:
+    """Two one-sided t tests (Schuirmann 1987): p for "the mean lies outside +-margin".
+
+    `p < 0.05` exactly when the 90 % t interval lies inside +-margin.
+
+    Args:
+      values: shape `(n,)`, one mean difference per seed.
+      margin: largest difference that counts as none, in the unit of `values`.
+
+    Returns:
+      p, or NaN for fewer than two seeds.
+    """
+    if len(values) < 2:
+        return np.nan
+    distance = margin - abs(float(np.mean(values)))
+    error = _standard_error(values)
+    if error == 0:
+        return 0.0 if distance > 0 else 1.0
+    return float(student_t.sf(distance / error, len(values) - 1))
+
+
+def _standard_error(values: np.ndarray) -> float:
+    return float(np.std(values, ddof=1) / np.sqrt(len(values)))
+
+
+def _check_columns(
+    frame: pd.DataFrame, axis: str, where: Mapping[str, Scalar], metric: str, shared: list[str]
+) -> None:
+    if axis not in frame or axis == "seed":
+        raise ValueError(f"axis {axis!r} is not a column to compare; must be like {DESIGN_AXES}")
+    if metric not in ACCURACIES:
+        raise ValueError(f"metric {metric!r} is not an accuracy; must be one of {ACCURACIES}")
+    for column in where:
+        if column not in frame:
+            raise ValueError(
+                f"where names {column!r}, which is no column; must be one of {list(frame.columns)}"
+            )
+    missing = [name for name in (*shared, "status", metric) if name not in frame]
+    if missing:
+        raise ValueError(f"results lack the columns {missing}; has {list(frame.columns)}")
+
+
+def _check_unique(runs: pd.DataFrame, shared: list[str], axis: str, value: Scalar) -> None:
+    twice = runs[runs.duplicated(shared)]
+    if not twice.empty:
+        example = ", ".join(f"{name}={twice.iloc[0][name]}" for name in shared)
+        raise ValueError(
+            f"two runs with {axis}={value}, {example}: pairs are ambiguous; "
+            "name in `where` the column in which they differ"
+        )

@@ -1,0 +1,244 @@
+"""The layers that blocks are made of: convolutions, batch normalisation, classifier.
+
+Every layer takes and gives `[batch, height, width, channels]` and carries its own name, so that
+a parameter's path says what it is, and `mnv2_jax.nn.cost` can ask each for what it costs.
+Gradients are written out where XLA's own would pass over memory more often than needed. As in
+`mnv2_jax.nn.depthwise`, arithmetic runs with the channel outermost and the batch innermost.
+"""
+
+import functools
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from mnv2_jax.nn import depthwise, initializers
+
+Array = jax.Array
+
+
+def activate(name: str, x: Array) -> Array:
+    """Applies the nonlinearity `name`, one of `mnv2_jax.arch.ACTIVATIONS`."""
+    functions: dict[str, Callable[[Array], Array]] = {"relu6": nn.relu6, "relu": nn.relu}
+    return functions[name](x)
+
+
+class Pointwise(nn.Module):
+    """1x1 convolution without bias: a matrix product over channels.
+
+    `[batch, height, width, in]` to `[batch, height, width, channels]`.
+    """
+
+    channels: int
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Multiplies every pixel's channels with the kernel `[in, channels]`."""
+        kernel = self.param("kernel", initializers.he_normal, (x.shape[-1], self.channels))
+        return pointwise(x, kernel)
+
+
+class Depthwise(nn.Module):
+    """Depthwise convolution without bias; see `mnv2_jax.nn.depthwise.depthwise_conv`."""
+
+    kernel_size: int = 3
+    stride: int = 1
+    padding: str = "SAME"
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Filters every channel with its slice of the kernel `[k, k, channels]`."""
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1])
+        kernel = self.param("kernel", initializers.he_normal, shape)
+        return depthwise.depthwise_conv(x, kernel, self.stride, self.padding)
+
+
+class Conv(nn.Module):
+    """Full convolution without bias, as the matrix product of patches with the kernel.
+
+    `[batch, height, width, in]` to `[batch, ceil(height / stride), ceil(width / stride),
+    channels]`. Meant for stems, whose few input channels keep the patches small.
+    """
+
+    channels: int
+    kernel_size: int = 3
+    stride: int = 1
+    padding: str = "SAME"
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Convolves with the kernel `[k, k, in, channels]`."""
+        side = self.kernel_size
+        kernel = self.param(
+            "kernel", initializers.he_normal, (side, side, x.shape[-1], self.channels)
+        )
+        rows, columns = (
+            depthwise.pad_width(size, side, self.stride, self.padding) for size in x.shape[1:3]
+        )
+        height, width = (depthwise.output_size(size, self.stride) for size in x.shape[1:3])
+        padded = jnp.pad(x, ((0, 0), rows, columns, (0, 0)))
+        patches = [
+            padded[
+                :,
+                row : row + (height - 1) * self.stride + 1 : self.stride,
+                column : column + (width - 1) * self.stride + 1 : self.stride,
+            ]
+            for row in range(side)
+            for column in range(side)
+        ]
+        return pointwise(jnp.concatenate(patches, axis=-1), kernel.reshape(-1, self.channels))
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation (Ioffe and Szegedy 2015) over batch, height and width.
+
+    In training it normalises with the batch's moments and moves the running ones towards them;
+    in inference it uses the running ones. The running variance is the unbiased one, as in slim,
+    Keras and PyTorch.
+
+    Attributes:
+      momentum: how much of the running moments a step keeps.
+      epsilon: added to the variance.
+    """
+
+    momentum: float = 0.9
+    epsilon: float = 1e-3
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        """Normalises `x`, `[batch, height, width, channels]`, per channel."""
+        channels = x.shape[-1]
+        scale = self.param("scale", nn.initializers.ones_init(), (channels,))
+        bias = self.param("bias", nn.initializers.zeros_init(), (channels,))
+        mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
+        variance = self.variable("batch_stats", "var", jnp.ones, (channels,))
+        if not train:
+            factor = scale * lax.rsqrt(variance.value + self.epsilon)
+            return x * factor + (bias - mean.value * factor)
+        y, batch_mean, batch_variance = normalise(x, scale, bias, self.epsilon)
+        if not self.is_initializing():
+            count = x.size // channels
+            unbiased = batch_variance * (count / max(count - 1, 1))
+            mean.value += (1 - self.momentum) * (batch_mean - mean.value)
+            variance.value += (1 - self.momentum) * (unbiased - variance.value)
+        return y
+
+
+class Classifier(nn.Module):
+    """Fully connected layer with bias: `[batch, features]` to logits `[batch, classes]`."""
+
+    classes: int
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Multiplies with the kernel `[features, classes]` and adds the bias."""
+        init = functools.partial(initializers.normal, 0.01)
+        kernel = self.param("kernel", init, (x.shape[-1], self.classes))
+        bias = self.param("bias", nn.initializers.zeros_init(), (self.classes,))
+        return x @ kernel + bias
+
+
+def _channels_first(x: Array) -> Array:
+    return x.transpose(3, 1, 2, 0)
+
+
+_channels_last = _channels_first  # The permutation (3, 1, 2, 0) undoes itself.
+
+
+def pointwise(x: Array, kernel: Array) -> Array:
+    """Matrix product over channels: `[n, h, w, in]` and `[in, out]` to `[n, h, w, out]`."""
+    return _channels_last(_pointwise(_channels_first(x), kernel))
+
+
+_OVER_LAST = (((1,), (1,)), ((), ()))
+_OVER_FIRST = (((0,), (0,)), ((), ()))
+
+
+@jax.custom_vjp
+def _pointwise(x: Array, kernel: Array) -> Array:
+    return lax.dot_general(kernel, x, _OVER_FIRST)
+
+
+def _pointwise_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _pointwise(x, kernel), (x, kernel)
+
+
+def _pointwise_backward(residuals: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    x, kernel = residuals
+    dx = lax.dot_general(kernel, gradient, (((1,), (0,)), ((), ())))
+    pixels = x.reshape(x.shape[0], -1)
+    gradients = gradient.reshape(gradient.shape[0], -1)
+    # The right-hand side of a product over the last axis is transposed in memory: let it be the
+    # smaller one.
+    if pixels.shape[0] <= gradients.shape[0]:
+        return dx, lax.dot_general(gradients, pixels, _OVER_LAST).T
+    return dx, lax.dot_general(pixels, gradients, _OVER_LAST)
+
+
+_pointwise.defvjp(_pointwise_forward, _pointwise_backward)
+
+
+def normalise(x: Array, scale: Array, bias: Array, epsilon: float) -> tuple[Array, Array, Array]:
+    """Normalises `x` `[n, h, w, c]` per channel with its own moments, then scales and shifts.
+
+    Returns:
+      The result, the mean `[c]` and the biased variance `[c]`. Gradients flow through the first
+      alone: the moments are there for the running statistics.
+    """
+    y, mean, variance = _normalise(_channels_first(x), scale, bias, epsilon)
+    return _channels_last(y), mean, variance
+
+
+def _channel_sums(*values: Array) -> Array:
+    """Sums each `[c, h, w, n]` to `[c]`. Stacking the values first would store them."""
+    return jnp.stack([value.sum((1, 2, 3)) for value in values])
+
+
+def _per_channel(value: Array) -> Array:
+    return value[:, None, None, None]
+
+
+def _normalise_impl(
+    x: Array, scale: Array, bias: Array, epsilon: float
+) -> tuple[tuple[Array, Array, Array], tuple[Array, ...]]:
+    # The barriers keep XLA from recomputing what is read twice: once for the sums, once after.
+    x = lax.optimization_barrier(x)
+    count = x[0].size
+    sums = _channel_sums(x, x * x) / count
+    mean = sums[0]
+    variance = jnp.maximum(sums[1] - mean * mean, 0.0)
+    inverse = lax.rsqrt(variance + epsilon)
+    factor = scale * inverse
+    y = x * _per_channel(factor) + _per_channel(bias - mean * factor)
+    return (y, mean, variance), (x, scale, mean, inverse)
+
+
+def _normalise_backward(
+    epsilon: float, residuals: tuple[Array, ...], gradients: tuple[Array, Array, Array]
+) -> tuple[Array, Array, Array]:
+    x, scale, mean, inverse = residuals
+    gradient = lax.optimization_barrier(gradients[0])
+    count = x[0].size
+    sums = _channel_sums(gradient, gradient * x)
+    d_bias = sums[0]
+    d_scale = inverse * (sums[1] - mean * sums[0])
+    factor = scale * inverse
+    slope = d_scale * inverse / count
+    dx = (
+        gradient * _per_channel(factor)
+        - x * _per_channel(factor * slope)
+        + _per_channel(factor * (mean * slope - d_bias / count))
+    )
+    return dx, d_scale, d_bias
+
+
+def _normalise_primal(
+    x: Array, scale: Array, bias: Array, epsilon: float
+) -> tuple[Array, Array, Array]:
+    return _normalise_impl(x, scale, bias, epsilon)[0]
+
+
+_normalise = jax.custom_vjp(_normalise_primal, nondiff_argnums=(3,))
+_normalise.defvjp(_normalise_impl, _normalise_backward)

@@ -1,0 +1,1 @@
+"""Training many lanes of one network in one compiled program."""

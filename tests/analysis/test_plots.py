@@ -1,0 +1,105 @@
+import warnings
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from mnv2_jax.analysis.claims import decide, equivalent, greater
+from mnv2_jax.analysis.plots import make_figures, svg_text
+from tests.analysis.synthetic import make_frame, stop
+
+CLAIMS = (
+    greater("linear", "Fig. 6a", "", "projection", "linear", "relu6"),
+    equivalent("plateau", "section 3.3", "", "expansion", values=(6, 8)),
+)
+
+
+def curves_of(frame: pd.DataFrame, epochs: int = 2) -> pd.DataFrame:
+    rows = [
+        (run_id, float(epoch), accuracy * epoch / epochs)
+        for run_id, accuracy in zip(frame["run_id"], frame["test_accuracy"], strict=True)
+        for epoch in range(1, epochs + 1)
+    ]
+    return pd.DataFrame(rows, columns=["run_id", "epoch", "validation_accuracy"])
+
+
+def draw(frame: pd.DataFrame, epochs: int = 2) -> dict[str, Figure]:
+    return make_figures(frame, curves_of(frame, epochs), decide(CLAIMS, frame))
+
+
+def all_stopped() -> pd.DataFrame:
+    frame = make_frame(expansions=(1, 6), seeds=2)
+    for index in frame.index:
+        stop(frame, index)
+    return frame
+
+
+def words(svg: str) -> str:
+    return " ".join("".join(ElementTree.fromstring(svg).itertext()).split())
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pytest.param(make_frame(expansions=(6,)), id="one expansion"),
+        pytest.param(
+            make_frame(expansions=(1, 6), projections=("relu", "new"), shortcuts=("new",), seeds=2),
+            id="unknown values",
+        ),
+        pytest.param(make_frame(expansions=(6,), projections=("linear",), seeds=1), id="one seed"),
+        pytest.param(
+            pd.concat(
+                [
+                    make_frame(expansions=(1, 6), seeds=2),
+                    make_frame(expansions=(1, 6), seeds=2).assign(width=0.5, madds=30_000),
+                ],
+                ignore_index=True,
+            ).assign(run_id=lambda frame: frame.index.astype(str)),
+            id="two widths",
+        ),
+    ],
+)
+def test_pinned_and_widened_grids_are_drawn(frame: pd.DataFrame) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name, figure in draw(frame, epochs=1).items():
+            ElementTree.fromstring(svg_text(figure, name))
+
+
+@pytest.mark.parametrize("frame", [all_stopped(), make_frame().head(0)], ids=["diverged", "none"])
+def test_without_a_finished_run_every_figure_says_so(frame: pd.DataFrame) -> None:
+    for name, figure in draw(frame).items():
+        assert "finished run" in words(svg_text(figure, name))
+
+
+def test_lines_show_means_over_seeds_of_finished_runs() -> None:
+    frame = make_frame(expansions=(1, 6), shortcuts=("none",), seeds=3)
+    frame.loc[0, "status"] = "diverged"  # linear, expansion 1, seed 0; its number is still there
+    axis = draw(frame)["accuracy_over_expansion"].axes[0]
+    linear, relu6 = axis.get_lines()
+    done = frame[frame["status"] == "done"]
+    means = 100 * done.groupby(["projection", "expansion"])["test_accuracy"].mean()
+    np.testing.assert_allclose(np.asarray(linear.get_ydata()), means["linear"])
+    np.testing.assert_allclose(np.asarray(relu6.get_ydata()), means["relu6"])
+    # Points of linear: the stopped run is gone.
+    assert np.shape(axis.collections[0].get_offsets()) == (5, 2)
+
+
+def test_projections_differ_in_more_than_colour() -> None:
+    frame = make_frame(projections=("linear", "relu6", "relu"), seeds=2)
+    lines = draw(frame)["accuracy_over_expansion"].axes[0].get_lines()
+    assert len({line.get_marker() for line in lines}) == 3
+    assert len({line.get_color() for line in lines}) == 3
+    # Matplotlib keeps the dashes of a custom pattern where no public method reads them.
+    assert len({str(line._unscaled_dash_pattern) for line in lines}) == 3  # type: ignore[attr-defined]
+
+
+def test_expansions_are_named_over_cost_only_if_each_has_its_own_cost() -> None:
+    def texts(frame: pd.DataFrame) -> set[str]:
+        return {text.get_text() for text in draw(frame)["accuracy_over_madds"].axes[0].texts}
+
+    frame = make_frame(expansions=(1, 6, 10), seeds=2)
+    assert texts(frame) == {"t = 1", "6", "10"}
+    assert texts(frame.assign(madds=100_000)) == set()

@@ -1,0 +1,115 @@
+"""What the packaging files promise each other."""
+
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import mnv2_jax
+
+ROOT = Path(__file__).resolve().parents[1]
+PYTHONS = ("3.11", "3.12")
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def project() -> dict[str, Any]:
+    return tomllib.loads(read("pyproject.toml"))["project"]
+
+
+def declared() -> list[Requirement]:
+    """What `pip install -e '.[dev]'` is asked for; accelerators are left to jax's own pins."""
+    extras = project()["optional-dependencies"]
+    return [Requirement(line) for line in [*project()["dependencies"], *extras["dev"]]]
+
+
+def pins(python: str) -> dict[str, str]:
+    """Package and pinned version of constraints.txt on a version of Python."""
+    lines = (line.partition("#")[0].strip() for line in read("constraints.txt").splitlines())
+    environment = {"python_version": python, "python_full_version": f"{python}.0"}
+    found: dict[str, str] = {}
+    for requirement in map(Requirement, filter(None, lines)):
+        if requirement.marker and not requirement.marker.evaluate(environment):
+            continue
+        (specifier,) = requirement.specifier
+        assert specifier.operator == "==", f"{requirement} is not a pin"
+        name = canonicalize_name(requirement.name)
+        assert name not in found, f"{name} is pinned twice on Python {python}"
+        found[name] = specifier.version
+    return found
+
+
+def closure(requirements: list[Requirement]) -> Iterator[str]:
+    """The packages that requirements pull in here, by the metadata of what is installed."""
+    todo = [(requirement, "") for requirement in requirements]
+    seen = set()
+    while todo:
+        requirement, extra = todo.pop()
+        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
+            continue
+        name = canonicalize_name(requirement.name)
+        for wanted in {"", *requirement.extras}:
+            if (name, wanted) not in seen:
+                seen.add((name, wanted))
+                todo += [(Requirement(line), wanted) for line in metadata.requires(name) or []]
+        yield name
+
+
+def test_one_version_in_project_package_and_changelog():
+    releases = re.findall(r"^## \[(\d[^\]]*)\]", read("CHANGELOG.md"), flags=re.MULTILINE)
+    assert project()["version"] == mnv2_jax.__version__ == releases[0]
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_every_declared_dependency_is_pinned_within_its_bounds(python: str):
+    pinned = pins(python)
+    for requirement in declared():
+        version = pinned[canonicalize_name(requirement.name)]
+        assert version in requirement.specifier, f"{requirement}: pinned at {version}"
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or sys.version_info[:2] not in ((3, 11), (3, 12)),
+    reason="constraints.txt is exact for the platform that it was tested on",
+)
+def test_pins_are_exactly_what_the_install_pulls_in():
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert set(pins(python)) == set(closure(declared()))
+
+
+def test_pins_name_no_place_to_download_from():
+    files = [
+        path
+        for pattern in ("constraints*", "requirements*", "*.lock")
+        for path in ROOT.glob(pattern)
+    ]
+    assert files
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        assert "://" not in text, path.name
+        assert not re.search(r"^\s*-", text, flags=re.MULTILINE), f"{path.name} holds pip options"
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_make_targets_in_the_documents_exist(document: str):
+    targets = set(re.findall(r"^([a-z]+):", read("Makefile"), flags=re.MULTILINE))
+    code = re.findall(r"```.*?```|`[^`\n]+`", read(document), flags=re.DOTALL)
+    commands = re.findall(r"\bmake((?: +[a-z]+\b(?!=))+)", "\n".join(code))
+    named = {target for command in commands for target in command.split()}
+    assert {"ablation", "test"} <= named
+    assert named <= targets
+
+
+def test_hooks_are_local():
+    repositories = re.findall(r"\brepo: *(\S+)", read(".pre-commit-config.yaml"))
+    assert repositories
+    assert set(repositories) == {"local"}

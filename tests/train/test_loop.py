@@ -1,0 +1,182 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mnv2_jax import arch
+from mnv2_jax.data import pipeline
+from mnv2_jax.nn.blocks import Knobs
+from mnv2_jax.train import loop, parallel
+from mnv2_jax.train.recipe import Recipe
+from mnv2_jax.train.step import LaneProgram, LaneValues
+
+RECIPE = Recipe(epochs=10, batch_size=64, evaluation_batch_size=40, momentum=0.9, shift=1)
+
+
+def lane(seed=0, projection="linear", shortcut="bottleneck", learning_rate=0.1, smoothing=0.0):
+    return LaneValues(
+        np.uint32(seed),
+        Knobs.of(projection, shortcut),
+        np.float32(learning_rate),
+        np.float32(1e-4),
+        np.float32(smoothing),
+    )
+
+
+FIVE = (
+    lane(0),
+    lane(0, projection="relu6"),
+    lane(1, shortcut="none"),
+    lane(0, learning_rate=1e30),
+    lane(3, smoothing=0.1),
+)
+
+
+@pytest.fixture(scope="module")
+def program(tiny):
+    # The data set has one batch: an epoch is a step, and an epoch's loss is that step's.
+    return LaneProgram(arch.build(tiny, expansion=2), RECIPE, steps_per_epoch=1)
+
+
+@pytest.fixture(scope="module")
+def trainer(program, dots):
+    return loop.CohortTrainer(program, FIVE, dots)
+
+
+@pytest.fixture(scope="module")
+def together(trainer):
+    return trainer.run(lambda epoch: None)
+
+
+def timeless(result):
+    return dataclasses.replace(result, seconds=0.0)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_company_does_not_matter(program, dots, together, number):
+    alone = loop.CohortTrainer(program, [FIVE[number]], dots).run(lambda epoch: None)[0]
+    losses = [[epoch["train_loss"] for epoch in run.curve] for run in (alone, together[number])]
+    assert len(losses[0]) == 10
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+
+
+def test_a_diverged_lane_is_told_and_disturbs_no_other(program, dots, together):
+    assert [run.diverged for run in together] == [False, False, False, True, False]
+    assert together[3].test_accuracy is None
+    assert together[3].curve[0]["epoch"] == 1
+    calm = (*FIVE[:3], lane(0, learning_rate=1e-3), FIVE[4])
+    without = loop.CohortTrainer(program, calm, dots).run(lambda epoch: None)
+    for number in (0, 1, 2, 4):
+        assert timeless(together[number]) == timeless(without[number])
+
+
+def test_training_lowers_the_loss_and_repeats_bit_for_bit(trainer, together):
+    again = trainer.run(lambda epoch: None)
+    for number in (0, 1, 2, 4):
+        assert timeless(again[number]) == timeless(together[number])
+        assert again[number].curve[-1]["train_loss"] < again[number].curve[0]["train_loss"]
+
+
+def test_evaluation_is_exact_whatever_the_batch(program, dots, trainer):
+    state = trainer.lanes.spread([program.initialise(0)] * 5)
+    loss, accuracy = trainer._evaluate(state, dots.test)[0]
+    variables = jax.tree.map(jnp.asarray, program.variables(program.initialise(0)))
+    logits = program.network.apply(variables, dots.test.images / 127.5 - 1.0)
+    log_probabilities = jax.nn.log_softmax(logits)[np.arange(50), dots.test.labels]
+    np.testing.assert_allclose(loss, -log_probabilities.mean(), rtol=1e-5)
+    assert accuracy == pytest.approx(float(np.mean(logits.argmax(-1) == dots.test.labels)))
+
+
+def test_variants_of_equal_seed_start_from_the_same_bits(tiny):
+    def initial(seed, **knobs):
+        program = LaneProgram(arch.build(tiny, **knobs), RECIPE, 1)
+        variables = program.variables(program.initialise(seed))
+        flat = jax.tree_util.tree_flatten_with_path(variables)[0]
+        return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in flat}
+
+    base = initial(0, expansion=2)
+    for knobs in ({"projection": "relu6"}, {"shortcut": "none"}, {"shortcut": "expansion"}):
+        other = initial(0, expansion=2, **knobs)
+        assert base.keys() == other.keys()
+        assert all(np.array_equal(base[path], other[path]) for path in base)
+    # By the parameter's path: what keeps its shape keeps its weights.
+    wider = initial(0, expansion=4)
+    for path in ("['params']['stem']['kernel']", "['params']['head']['kernel']"):
+        np.testing.assert_array_equal(base[path], wider[path])
+    reseeded = initial(1, expansion=2)
+    assert not np.array_equal(
+        base["['params']['stem']['kernel']"], reseeded["['params']['stem']['kernel']"]
+    )
+
+
+def test_initial_weights_have_the_variance_asked_for():
+    program = LaneProgram(arch.build("mobilenet_v2", resolution=32), RECIPE, 1)
+    params = program.variables(program.initialise(0))["params"]
+    head = np.asarray(params["head"]["kernel"])
+    assert head.std() == pytest.approx(np.sqrt(2 / 1280), rel=0.01)
+    assert abs(head.mean()) < 1e-3
+    depthwise = np.asarray(params["block_17"]["depthwise"]["kernel"])
+    assert depthwise.std() == pytest.approx(np.sqrt(2 / 9), rel=0.05)
+    assert not np.array_equal(
+        params["block_05"]["expand"]["kernel"], params["block_06"]["expand"]["kernel"]
+    )
+
+
+def test_lanes_of_equal_seed_see_the_same_batches(program, dots, monkeypatch):
+    seen = []
+    draw = pipeline.epoch_batches
+
+    def spying(key, *arguments):
+        images, labels = draw(key, *arguments)
+        jax.debug.callback(
+            lambda *values: seen.append([np.asarray(value).tobytes() for value in values]),
+            jax.random.key_data(key),
+            images,
+            labels,
+        )
+        return images, labels
+
+    monkeypatch.setattr(pipeline, "epoch_batches", spying)
+    recipe = dataclasses.replace(RECIPE, epochs=1)
+    one_epoch = dataclasses.replace(program, recipe=recipe)
+    loop.CohortTrainer(one_epoch, FIVE[:3], dots).run(lambda epoch: None)
+    jax.effects_barrier()
+    by_key: dict[bytes, set[tuple[bytes, bytes]]] = {}
+    for key, images, labels in seen:
+        by_key.setdefault(key, set()).add((images, labels))
+    # Linear and ReLU6 lanes share seed 0; four places hold three lanes.
+    assert len(seen) == 4
+    assert len(by_key) == 2
+    assert all(len(batches) == 1 for batches in by_key.values())
+
+
+def test_one_compilation_per_phase_and_none_while_training(program, dots, together):
+    compiled: list[str] = []
+
+    def listen(event: str, duration_secs: float, **details: str | int) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(str(details.get("fun_name")))
+
+    # What small host-side steps compile once, `together` has compiled.
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        trainer = loop.CohortTrainer(program, FIVE, dots)
+        in_constructor = list(compiled)
+        trainer.run(lambda epoch: None)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert len(in_constructor) == 2
+    assert compiled == in_constructor
+
+
+@pytest.mark.parametrize(
+    ("count", "devices", "per_device"), [(1, 1, 1), (2, 2, 1), (3, 2, 2), (4, 2, 2), (24, 2, 12)]
+)
+def test_lanes_fill_devices(count, devices, per_device):
+    lanes = parallel.Lanes(count)
+    assert (len(lanes.devices), lanes.per_device) == (devices, per_device)
+    values = lanes.spread([np.float32(number) for number in range(count)])
+    assert values.shape == (devices, per_device)
+    assert lanes.gather(jnp.asarray(values)) == list(range(count))
