@@ -149,35 +149,10 @@ _channels_last = _channels_first  # The permutation (3, 1, 2, 0) undoes itself.
 
 def pointwise(x: Array, kernel: Array) -> Array:
     """Matrix product over channels: `[n, h, w, in]` and `[in, out]` to `[n, h, w, out]`."""
-    return _channels_last(_pointwise(_channels_first(x), kernel))
-
-
-_OVER_LAST = (((1,), (1,)), ((), ()))
-_OVER_FIRST = (((0,), (0,)), ((), ()))
-
-
-@jax.custom_vjp
-def _pointwise(x: Array, kernel: Array) -> Array:
-    return lax.dot_general(kernel, x, _OVER_FIRST)
-
-
-def _pointwise_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _pointwise(x, kernel), (x, kernel)
-
-
-def _pointwise_backward(residuals: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
-    x, kernel = residuals
-    dx = lax.dot_general(kernel, gradient, (((1,), (0,)), ((), ())))
-    pixels = x.reshape(x.shape[0], -1)
-    gradients = gradient.reshape(gradient.shape[0], -1)
-    # The right-hand side of a product over the last axis is transposed in memory: let it be the
-    # smaller one.
-    if pixels.shape[0] <= gradients.shape[0]:
-        return dx, lax.dot_general(gradients, pixels, _OVER_LAST).T
-    return dx, lax.dot_general(pixels, gradients, _OVER_LAST)
-
-
-_pointwise.defvjp(_pointwise_forward, _pointwise_backward)
+    first = _channels_first(x)
+    pixels = first.reshape(first.shape[0], -1)
+    y = lax.dot_general(kernel, pixels, (((0,), (0,)), ((), ())))
+    return _channels_last(y.reshape(-1, *first.shape[1:]))
 
 
 def normalise(x: Array, scale: Array, bias: Array, epsilon: float) -> tuple[Array, Array, Array]:
