@@ -6,11 +6,18 @@ import jax
 
 jax.config.update("jax_num_cpu_devices", 2)
 
+import hypothesis
 import numpy as np
 import pytest
 
 from mnv2_jax import arch
 from mnv2_jax.data.sources import Dataset, Split
+
+# Compilation and a busy machine make single examples slow without anything being wrong.
+hypothesis.settings.register_profile(
+    "project", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("project")
 
 
 @pytest.fixture(scope="session")

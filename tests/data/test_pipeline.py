@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mnv2_jax.data import augment, pipeline
@@ -88,7 +88,6 @@ def test_shifts_are_drawn_evenly():
     assert np.abs(counts - 1000).max() < 149
 
 
-@settings(deadline=None)
 @given(count=st.integers(1, 40), batch_size=st.integers(1, 50))
 def test_evaluation_covers_every_image_exactly_once(count, batch_size):
     images = np.arange(count, dtype=np.uint8).reshape(-1, 1, 1, 1)

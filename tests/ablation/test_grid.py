@@ -1,0 +1,110 @@
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ml_collections import ConfigDict
+
+from mnv2_jax.ablation import grid
+
+
+@pytest.fixture
+def config():
+    return ConfigDict({"seed": 0, "model": {"expansion": 6.0, "projection": "linear"}})
+
+
+def test_product_zip_and_chain():
+    a, b = grid.axis("a", (1, 2)), grid.axis("b", "xy")
+    assert grid.product(a, b).points == (
+        {"a": 1, "b": "x"},
+        {"a": 1, "b": "y"},
+        {"a": 2, "b": "x"},
+        {"a": 2, "b": "y"},
+    )
+    assert grid.zipped(a, b).points == ({"a": 1, "b": "x"}, {"a": 2, "b": "y"})
+    assert grid.chain(a, b).points == ({"a": 1}, {"a": 2}, {"b": "x"}, {"b": "y"})
+
+
+def test_zipped_axes_are_of_one_length():
+    with pytest.raises(ValueError, match=r"^grid: zipped axes have lengths \[2, 3\]"):
+        grid.zipped(grid.axis("a", (1, 2)), grid.axis("b", (1, 2, 3)))
+
+
+@pytest.mark.parametrize("join", [grid.product, grid.zipped])
+def test_a_path_is_set_once(join):
+    with pytest.raises(ValueError, match=r"^grid: a is set by two axes; expected one$"):
+        join(grid.axis("a", (1,)), grid.axis("a", (2,)))
+
+
+def test_a_grid_and_a_config_make_runs(config):
+    points = grid.product(grid.axis("model.expansion", (1, 6)), grid.axis("seed", range(3)))
+    runs = grid.expand(config, points)
+    assert [(run.model.expansion, run.seed) for run in runs] == [
+        (1.0, 0),
+        (1.0, 1),
+        (1.0, 2),
+        (6.0, 0),
+        (6.0, 1),
+        (6.0, 2),
+    ]
+    assert config.model.expansion == 6.0
+    assert len({grid.run_id(run) for run in runs}) == 6
+
+
+def test_a_pinned_axis_collapses(config):
+    points = grid.product(grid.axis("model.expansion", (1, 2)), grid.axis("seed", range(3)))
+    runs = grid.expand(config, points, pinned={"model.expansion"})
+    assert [(run.model.expansion, run.seed) for run in runs] == [(6.0, 0), (6.0, 1), (6.0, 2)]
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        (grid.axis("seed", ()), "grid: it is empty"),
+        (grid.product(grid.axis("seed", (1,)), grid.axis("model.expansion", ())), "grid: it is"),
+        (grid.axis("model.expansoin", (1,)), "grid: config.model.expansoin: there is no such"),
+        (grid.axis("modle.expansion", (1,)), "grid: config.modle.expansion: there is no such"),
+        (grid.axis("seed.x", (1,)), "grid: config.seed.x: there is no such"),
+        (grid.axis("model.expansion", ("six",)), "config.model.expansion='six': expected a value"),
+        (grid.axis("seed", (1.5,)), "config.seed=1.5: expected a value of type int"),
+        (grid.axis("model.projection", (6,)), "config.model.projection=6: expected a value of"),
+        (grid.axis("seed", (1, 2, 1)), r"grid: \{'seed': 1\} appears twice"),
+    ],
+)
+def test_a_wrong_grid_is_refused_with_one_line(config, points, message):
+    with pytest.raises(ValueError, match=f"^{message}") as refused:
+        grid.expand(config, points)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_run_is_its_config_whatever_the_order_of_fields():
+    one = ConfigDict({"a": 1, "b": {"c": 2.0, "d": "x"}})
+    other = ConfigDict({"b": {"d": "x", "c": 2.0}, "a": 1})
+    assert grid.run_id(one) == grid.run_id(other)
+    assert len(grid.run_id(one)) == 12
+
+
+@given(st.dictionaries(st.sampled_from("abcd"), st.integers() | st.floats(0, 1) | st.text()))
+def test_every_change_of_a_value_is_another_run(values):
+    base = grid.run_id(ConfigDict(values))
+    for name in values:
+        assert grid.run_id(ConfigDict({**values, name: "changed to this"})) != base
+
+
+def test_ids_do_not_depend_on_the_process():
+    code = (
+        "from ml_collections import ConfigDict; from mnv2_jax.ablation import grid; "
+        "print(grid.run_id(ConfigDict({'seed': 0, 'model': {'expansion': 6.0}})))"
+    )
+    seen = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={"PYTHONHASHSEED": seed, "PATH": ""},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert seen == {grid.run_id(ConfigDict({"seed": 0, "model": {"expansion": 6.0}})) + "\n"}

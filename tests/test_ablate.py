@@ -1,0 +1,221 @@
+"""The ablation from the command line: what it writes, what it skips, what it refuses."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CLAIM_KEYS = {
+    *("name", "source", "statement", "metric", "estimate", "ci_low", "ci_high"),
+    *("confidence", "pairs", "p_value", "verdict"),
+}
+COLUMNS = [
+    *("run_id", "status", "dataset", "block", "projection", "shortcut", "expansion", "width"),
+    *("seed", "epochs", "params", "madds", "train_accuracy", "validation_accuracy"),
+    *("test_accuracy", "test_loss", "seconds", "lanes", "device"),
+]
+
+# The default experiment at a size that compiles in seconds: a network of one kind of block.
+SMALL = """
+from configs import digits
+from mnv2_jax import arch
+from mnv2_jax.ablation.grid import axis, product
+from mnv2_jax.analysis.claims import greater
+
+arch.PRESETS["small"] = arch.Preset(
+    8, 1, 8, 2, lambda t: (arch.Stage(t, 8, 2, 1),), 32, 10, divisor=1
+)
+
+def get_config():
+    config = digits.get_config()
+    config.model.preset = "small"
+    config.train.epochs = 3
+    return config
+
+def get_grid():
+    return product(
+        axis("model.expansion", (1, 2)),
+        axis("model.projection", ("linear", "relu6")),
+        axis("seed", range(2)),
+    )
+
+def get_claims():
+    return digits.get_claims()[:1]
+"""
+
+
+@pytest.fixture(scope="module")
+def config_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("configs") / "small.py"
+    path.write_text(SMALL)
+    return path
+
+
+def start(*arguments, **options):
+    return subprocess.Popen(
+        [sys.executable, "-m", "experiments.ablate", *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def ablate(*arguments):
+    process = start(*arguments)
+    out, err = process.communicate(timeout=240)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def finished(config_file, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("work") / "small"
+    status, out, err = ablate(f"--config={config_file}", f"--workdir={workdir}")
+    assert status == 0, err
+    return workdir, out
+
+
+def rows_of(workdir):
+    with (workdir / "results.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_results_are_a_table_of_all_runs(finished):
+    workdir, _ = finished
+    rows = rows_of(workdir)
+    assert len(rows) == 8
+    assert list(rows[0])[: len(COLUMNS)] == COLUMNS
+    assert {row["status"] for row in rows} == {"done"}
+    assert all(0 <= float(row["test_accuracy"]) <= 1 for row in rows)
+    assert all(int(row["params"]) > 0 and int(row["madds"]) > 0 for row in rows)
+    assert {row["lanes"] for row in rows} == {"4"}
+    assert all(float(row["seconds"]) > 0 for row in rows)
+
+
+def test_a_run_leaves_its_config_its_curve_and_where_it_was_made(finished):
+    workdir, _ = finished
+    for row in rows_of(workdir):
+        folder = workdir / "runs" / row["run_id"]
+        config = json.loads((folder / "config.json").read_text())
+        assert config["seed"] == int(row["seed"])
+        assert config["model"]["projection"] == row["projection"]
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3]
+        environment = json.loads((folder / "environment.json").read_text())
+        assert environment["libraries"]["jax"]
+        assert "experiments.ablate" in environment["command"]
+
+
+def test_claims_and_report_are_written_and_shown(finished):
+    workdir, out = finished
+    (claim,) = json.loads((workdir / "claims.json").read_text())
+    assert claim.keys() >= CLAIM_KEYS
+    assert claim["pairs"] == 4
+    assert claim["verdict"] in ("supported", "refuted", "inconclusive")
+    assert claim["verdict"] in out
+    assert "images/s" in out
+    assert "left" in out
+    assert (workdir / "report.html").stat().st_size > 10_000
+    assert list((workdir / "figures").glob("*.svg"))
+
+
+def test_the_second_time_nothing_is_trained(finished, config_file):
+    workdir, _ = finished
+    before = {path: path.read_bytes() for path in (workdir / "runs").rglob("*") if path.is_file()}
+    table = (workdir / "results.csv").read_bytes()
+    begin = time.monotonic()
+    status, out, _ = ablate(f"--config={config_file}", f"--workdir={workdir}")
+    assert status == 0
+    assert "8 finished before, 0 to train" in out
+    assert time.monotonic() - begin < 60
+    assert table == (workdir / "results.csv").read_bytes()
+    assert before == {path: path.read_bytes() for path in before}
+
+
+def test_only_what_is_missing_is_trained(finished, config_file, tmp_path):
+    workdir, _ = finished
+    copy = tmp_path / "copy"
+    subprocess.run(["cp", "-r", workdir, copy], check=True)
+    lost = rows_of(copy)[0]["run_id"]
+    for path in (copy / "runs" / lost).iterdir():
+        path.unlink()
+    status, out, err = ablate(f"--config={config_file}", f"--workdir={copy}")
+    assert status == 0, err
+    assert "7 finished before, 1 to train" in out
+    kept, again = rows_of(workdir), rows_of(copy)
+    # Alone or in company, a run comes to the same.
+    for name in ("run_id", "test_accuracy", "validation_accuracy"):
+        assert [row[name] for row in kept] == [row[name] for row in again]
+
+
+def test_killed_between_cohorts_it_goes_on(finished, config_file, tmp_path):
+    process = start(f"--config={config_file}", f"--workdir={tmp_path}")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("cohort 2"):
+            os.kill(process.pid, signal.SIGKILL)
+            break
+    process.communicate()
+    assert len(list((tmp_path / "runs").glob("*/result.json"))) == 4
+    status, out, err = ablate(f"--config={config_file}", f"--workdir={tmp_path}")
+    assert status == 0, err
+    assert "4 finished before, 4 to train" in out
+    reference = rows_of(finished[0])
+    for name in ("run_id", "test_accuracy", "test_loss"):
+        assert [row[name] for row in rows_of(tmp_path)] == [row[name] for row in reference]
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config.model.expansoin=6"], "config.model.expansoin: no such field; did you mean exp"),
+        (["--config.modle.expansion=6"], "config.modle: no such field; did you mean model"),
+        (["--config.model.expansion=six"], "config.model.expansion=six: expected a value of type"),
+        (["--config.train.epochs=1.5"], "config.train.epochs=1.5: expected a value of type int"),
+        (["--config.model.expansion=0"], "config.model.expansion=0.0: expected a number from 1 to"),
+        (["--config.model.expansion=-1"], "config.model.expansion=-1.0: expected a number from 1"),
+        (["--config.model.projection=tanh"], "config.model.projection='tanh': expected one of lin"),
+        (["--config.data.name=cifar11"], "data.name='cifar11': expected one of digits"),
+        (["--workdir=README.md"], "--workdir=README.md: it is a file; expected a folder"),
+        (["--workdir=/proc/nowhere"], "--workdir=/proc/nowhere: cannot write there"),
+        (["--config=configs/none.py"], "--config=configs/none.py: no such file"),
+        (["--confg=configs/digits.py"], "Unknown command line flag 'confg'"),
+        (["rubbish"], "rubbish: unknown argument"),
+    ],
+)
+def test_wrong_input_gives_one_line_and_status_2(arguments, message, tmp_path):
+    status, out, err = ablate(
+        "--config=configs/digits.py", f"--workdir={tmp_path / 'work'}", *arguments
+    )
+    assert status == 2
+    assert out == ""
+    assert len(err.splitlines()) == 1, err
+    assert err.startswith(f"python -m experiments.ablate: {message}"), err
+    assert not (tmp_path / "work" / "runs").exists()
+
+
+def test_an_empty_grid_is_refused(tmp_path):
+    path = tmp_path / "empty.py"
+    path.write_text(SMALL.replace("range(2)", "range(0)"))
+    status, _, err = ablate(f"--config={path}", f"--workdir={tmp_path / 'work'}")
+    assert status == 2
+    assert err == (
+        "python -m experiments.ablate: grid: it is empty; "
+        "expected at least one value on every axis\n"
+    )
+
+
+def test_help_names_the_flags():
+    status, out, _ = ablate("--help")
+    assert status == 0
+    assert "--config=configs/digits.py" in out
+    assert "workdir" in out
