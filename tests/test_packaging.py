@@ -113,3 +113,13 @@ def test_hooks_are_local():
     repositories = re.findall(r"\brepo: *(\S+)", read(".pre-commit-config.yaml"))
     assert repositories
     assert set(repositories) == {"local"}
+
+
+def test_every_command_of_the_readme_is_run_by_ci() -> None:
+    text = (ROOT / "README.md").read_text()
+    blocks = re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    commands = [line for block in blocks for line in block.splitlines()]
+    commands = [line for line in commands if line.startswith(("make ", "python "))]
+    ci = (ROOT / ".ci" / "run").read_text()
+    assert commands
+    assert [line for line in commands if line not in ci] == []
