@@ -12,15 +12,16 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-PROJECTIONS = ("linear", "relu6", "relu")
-"""What follows the normalised projection, before the shortcut is added (sections 3.2 and 6.4)."""
+PROJECTIONS = {"linear": (-math.inf, math.inf), "relu6": (0.0, 6.0), "relu": (0.0, math.inf)}
+"""What follows the normalised projection, before the shortcut is added (sections 3.2 and 6.4):
+the bounds that values are clipped to."""
 
 SHORTCUTS = ("bottleneck", "none", "expansion")
 """Where the residual connection runs (Figure 6b): between bottlenecks, nowhere, or between
 expanded tensors."""
 
-ACTIVATIONS = ("relu6", "relu")
-"""The nonlinearity after the expansion and after the depthwise convolution."""
+ACTIVATIONS = {"relu6": (0.0, 6.0), "relu": (0.0, math.inf)}
+"""The nonlinearity after the expansion and after the depthwise convolution, as bounds likewise."""
 
 
 class Stage(NamedTuple):
@@ -59,9 +60,9 @@ class BlockSpec:
     divisor: int = 8
 
     def __post_init__(self) -> None:
-        _choice("projection", self.projection, PROJECTIONS)
+        _choice("projection", self.projection, tuple(PROJECTIONS))
         _choice("shortcut", self.shortcut, SHORTCUTS)
-        _choice("activation", self.activation, ACTIVATIONS)
+        _choice("activation", self.activation, tuple(ACTIVATIONS))
         _choice("stride", self.stride, (1, 2))
         _whole("out_channels", self.out_channels)
         _whole("divisor", self.divisor)

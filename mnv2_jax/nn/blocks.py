@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
-from jax import lax
+import numpy as np
 
 from mnv2_jax import arch
 from mnv2_jax.nn import layers
@@ -21,20 +20,20 @@ class Knobs(NamedTuple):
     """The knobs of a block that a compiled program takes as arguments, so that lanes may differ.
 
     Attributes:
-      projection: int32 scalar, an index into `mnv2_jax.arch.PROJECTIONS`.
-      shortcut: bool scalar, whether the shortcut between bottlenecks is on.
+      low: float32 scalar, the projection's lower bound; see `mnv2_jax.arch.PROJECTIONS`.
+      high: float32 scalar, its upper bound.
+      shortcut: float32 scalar, the weight of the shortcut between bottlenecks: 1 or 0.
     """
 
-    projection: Array
-    shortcut: Array
+    low: Array | np.float32
+    high: Array | np.float32
+    shortcut: Array | np.float32
 
     @classmethod
     def of(cls, projection: str, shortcut: str) -> "Knobs":
         """The knobs for values as `mnv2_jax.arch.BlockSpec` names them."""
-        return cls(
-            projection=jnp.int32(arch.PROJECTIONS.index(projection)),
-            shortcut=jnp.bool_(shortcut == "bottleneck"),
-        )
+        low, high = arch.PROJECTIONS[projection]
+        return cls(np.float32(low), np.float32(high), np.float32(shortcut == "bottleneck"))
 
 
 class Carry(NamedTuple):
@@ -87,9 +86,9 @@ class InvertedResidual(nn.Module):
 
         y = layers.Pointwise(spec.out_channels, name="project")(y)
         y = layers.BatchNorm(name="project_norm")(y, train=train)
-        y = lax.select_n(knobs.projection, y, nn.relu6(y), nn.relu(y))
+        y = layers.clip(y, knobs.low, knobs.high)
         if keeps_shape:
-            y = jnp.where(knobs.shortcut, x + y, y)
+            y = y + knobs.shortcut * x
         return y, carry._replace(expanded=expanded)
 
 

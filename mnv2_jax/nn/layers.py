@@ -7,13 +7,14 @@ Gradients are written out where XLA's own would pass over memory more often than
 """
 
 import functools
-from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
+from mnv2_jax import arch
 from mnv2_jax.nn import depthwise, initializers
 
 Array = jax.Array
@@ -21,8 +22,17 @@ Array = jax.Array
 
 def activate(name: str, x: Array) -> Array:
     """Applies the nonlinearity `name`, one of `mnv2_jax.arch.ACTIVATIONS`."""
-    functions: dict[str, Callable[[Array], Array]] = {"relu6": nn.relu6, "relu": nn.relu}
-    return functions[name](x)
+    low, high = arch.ACTIVATIONS[name]
+    return clip(x, low, high)
+
+
+def clip(x: Array, low: ArrayLike, high: ArrayLike) -> Array:
+    """Clips `x` to bounds, of which either may be infinite; beyond them the gradient is 0.
+
+    `jnp.clip` and `flax.linen.relu6` share the gradient out where `x` meets a bound, at the price
+    of a division per element.
+    """
+    return lax.clamp(jnp.asarray(low, x.dtype), x, jnp.asarray(high, x.dtype))
 
 
 class Pointwise(nn.Module):
@@ -115,7 +125,7 @@ class BatchNorm(nn.Module):
         mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
         variance = self.variable("batch_stats", "var", jnp.ones, (channels,))
         if not train:
-            factor = scale * lax.rsqrt(variance.value + self.epsilon)
+            factor = scale / jnp.sqrt(variance.value + self.epsilon)
             return x * factor + (bias - mean.value * factor)
         y, batch_mean, batch_variance = normalise(x, scale, bias, self.epsilon)
         if not self.is_initializing():
@@ -184,7 +194,8 @@ def _normalise_impl(
     sums = _channel_sums(x, x * x) / count
     mean = sums[0]
     variance = jnp.maximum(sums[1] - mean * mean, 0.0)
-    inverse = lax.rsqrt(variance + epsilon)
+    # Not rsqrt, which XLA writes out as a polynomial: more code per layer than all the rest.
+    inverse = 1 / jnp.sqrt(variance + epsilon)
     factor = scale * inverse
     y = x * _per_channel(factor) + _per_channel(bias - mean * factor)
     return (y, mean, variance), (x, scale, mean, inverse)

@@ -34,7 +34,7 @@ class Network(nn.Module):
         spec = self.spec
         stem = layers.Conv(spec.stem_channels, 3, spec.stem_stride, spec.padding, name="stem")
         x = layers.BatchNorm(name="stem_norm")(stem(images), train=train)
-        x = nn.relu6(x)
+        x = layers.activate("relu6", x)
         carry = Carry(knobs=knobs)
         for number, block_spec in enumerate(spec.blocks, start=1):
             block = block_class(block_spec.kind)(
@@ -42,7 +42,7 @@ class Network(nn.Module):
             )
             x, carry = block(x, carry, train=train)
         x = layers.Pointwise(spec.head_channels, name="head")(x)
-        x = nn.relu6(layers.BatchNorm(name="head_norm")(x, train=train))
+        x = layers.activate("relu6", layers.BatchNorm(name="head_norm")(x, train=train))
         return layers.Classifier(spec.classes, name="classifier")(x.mean((1, 2)))
 
 
