@@ -74,7 +74,9 @@ def main() -> int:
         raise ValueError(f"--output={output}: it is a folder; expected a CSV file")
     parallel.use_all_cores()
     rows = [operator_row(shape) for shape in _OPERATOR_SHAPES]
-    rows += [step_row(arch.build("digits", expansion=t), f"t={t}") for t in _EXPANSIONS]
+    rows += [
+        step_row(arch.build("digits", expansion=t), f"digits, expansion {t}") for t in _EXPANSIONS
+    ]
     Console(soft_wrap=not sys.stdout.isatty()).print(table(rows))
     if output:
         atomic.write_text(output, to_csv(rows))
@@ -91,8 +93,7 @@ def operator_row(shape: Sequence[int], repeats: int = 7) -> Row:
         repeats,
     )
     ours, grouped = seconds["ours"], seconds["grouped"]
-    name = f"depthwise 3x3 {list(shape)}, forward + backward"
-    return Row(name, "ms", 1e3 * ours, 1e3 * grouped, grouped / ours)
+    return Row(f"depthwise 3x3 on {list(shape)}", "ms", 1e3 * ours, 1e3 * grouped, grouped / ours)
 
 
 def step_row(spec: arch.NetworkSpec, name: str, repeats: int = 3) -> Row:
@@ -106,7 +107,7 @@ def step_row(spec: arch.NetworkSpec, name: str, repeats: int = 3) -> Row:
     seconds = medians(contenders, repeats)
     images = _BATCH * len(jax.local_devices())
     rates = images * ours_steps / seconds["ours"], images * grouped_steps / seconds["grouped"]
-    return Row(f"training, digits network, {name}", "images/s", *rates, rates[0] / rates[1])
+    return Row(f"training, {name}", "images/s", *rates, rates[0] / rates[1])
 
 
 def grouped_conv(x: Array, kernel: Array, stride: int = 1, padding: str = "SAME") -> Array:
@@ -145,9 +146,13 @@ def table(rows: Sequence[Row]) -> Table:
         result.add_column(heading, justify="right")
     for row in rows:
         result.add_row(
-            row.benchmark, row.unit, f"{row.ours:,.4g}", f"{row.grouped:,.4g}", f"{row.ratio:.1f}"
+            row.benchmark, row.unit, _rounded(row.ours), _rounded(row.grouped), f"{row.ratio:.1f}"
         )
     return result
+
+
+def _rounded(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
 
 
 def to_csv(rows: Sequence[Row]) -> str:
