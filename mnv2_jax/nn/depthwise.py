@@ -3,7 +3,8 @@
 XLA lowers a grouped convolution with one channel per group to a loop that is an order of
 magnitude slower than the arithmetic asks for, above all in the gradient of the kernel (jax issue
 13800). Here the forward pass and the gradient of the input are k^2 shifted multiply-adds, which
-fuse into one loop over memory, and the gradient of the kernel is a batched matrix product.
+fuse into one loop over memory, and the gradient of the kernel folds several rows of the image by
+multiply-adds in registers before anything is reduced.
 
 Arrays are `[batch, height, width, channels]` at the door. Inside, the channel is outermost and
 the batch innermost: the small channel counts of bottlenecks would leave vector registers half
@@ -15,7 +16,6 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 Array = jax.Array
@@ -65,8 +65,9 @@ def depthwise_conv(x: Array, kernel: Array, stride: int = 1, padding: str = "SAM
     return _valid(padded, kernel.transpose(2, 0, 1), stride).transpose(3, 1, 2, 0)
 
 
-_BLOCK_ROWS = 16
-"""Output rows that the kernel's gradient takes at once."""
+_FOLDED_ROWS = 8
+"""Rows that the kernel's gradient adds up before it stores: enough that what is stored is no larger
+than the input, few enough that the unrolled sums compile quickly."""
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -130,32 +131,32 @@ def _input_gradient(gradient: Array, kernel: Array, size: tuple[int, ...], strid
 def _kernel_gradient(x: Array, gradient: Array, side: int, stride: int) -> Array:
     """Sums `x` times `gradient` for each of the k^2 shifts between them, `[c, k, k]`.
 
-    Per channel and column shift, every row of the input is multiplied with every row of the
-    gradient over (width, batch), and the pairs of rows that the kernel joins are then summed by a
-    second product with a constant of zeros and ones. That is more arithmetic than needed, but all
-    of it in matrix products, which need no code of their own: k^2 sums of products run slower and
-    compile far slower. Blocks of rows bound the surplus on large images.
+    XLA's reductions on CPU are slow when they must multiply first, its elementwise loops are fast.
+    So the image is cut into equal blocks of at most `_FOLDED_ROWS` rows, which an unrolled sum
+    lays on top of each other, and the plain reduction afterwards has that much less to read.
     """
-    channels, height, width, batch = gradient.shape
-    total: Array | float = 0.0
-    for first in range(0, height, _BLOCK_ROWS):
-        rows = min(_BLOCK_ROWS, height - first)
-        in_rows = (rows - 1) * stride + side
-        shifted = [
-            _view(x, (first * stride, column), (in_rows, width), (1, stride))
-            for column in range(side)
-        ]
-        inputs = jnp.concatenate(shifted, axis=1).reshape(channels, side * in_rows, width * batch)
-        outputs = _view(gradient, (first, 0), (rows, width), (1, 1))
-        pairs = jnp.einsum("cpm,crm->cpr", inputs, outputs.reshape(channels, rows, width * batch))
-        joins = jnp.asarray(_joined_rows(rows, side, stride), x.dtype)
-        total += pairs.reshape(channels * side, in_rows * rows) @ joins
-    return jnp.asarray(total).reshape(channels, side, side).swapaxes(1, 2)
+    height, width = gradient.shape[1:3]
+    blocks = -(-height // _FOLDED_ROWS)
+    rows = -(-height // blocks)
+    missing = blocks * rows - height
+    gradient = jnp.pad(gradient, ((0, 0), (0, missing), (0, 0), (0, 0)))
+    x = jnp.pad(x, ((0, 0), (0, missing * stride), (0, 0), (0, 0)))
 
+    def folded(row: int, column: int) -> Array:
+        products = (
+            _view(
+                x,
+                (row + stride * within, column),
+                (blocks, width),
+                (stride * rows, stride),
+            )
+            * _view(gradient, (within, 0), (blocks, width), (rows, 1))
+            for within in range(rows)
+        )
+        return functools.reduce(jnp.add, products)
 
-def _joined_rows(rows: int, side: int, stride: int) -> np.ndarray:
-    """1 where row i of the kernel joins an input row to an output row: `[in_rows * rows, side]`."""
-    joins = np.zeros(((rows - 1) * stride + side, rows, side))
-    for i in range(side):
-        joins[np.arange(rows) * stride + i, np.arange(rows), i] = 1
-    return joins.reshape(-1, side)
+    taps = []
+    for row in range(side):
+        partial = jnp.stack([folded(row, column) for column in range(side)], axis=1)
+        taps.append(lax.optimization_barrier(partial).sum((2, 3, 4)))
+    return jnp.stack(taps, axis=1)
