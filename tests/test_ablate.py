@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 CLAIM_KEYS = {
     *("name", "source", "statement", "metric", "estimate", "ci_low", "ci_high"),
