@@ -60,54 +60,70 @@ def depthwise_conv(x: Array, kernel: Array, stride: int = 1, padding: str = "SAM
         raise ValueError(f"stride={stride!r}: expected 1 or 2")
     if padding not in ("SAME", "SYMMETRIC"):
         raise ValueError(f"padding={padding!r}: expected SAME or SYMMETRIC")
-    rows, columns = (pad_width(size, side, stride, padding) for size in x.shape[1:3])
-    padded = jnp.pad(x.transpose(3, 1, 2, 0), ((0, 0), rows, columns, (0, 0)))
-    return _valid(padded, kernel.transpose(2, 0, 1), stride).transpose(3, 1, 2, 0)
+    pads = tuple(pad_width(size, side, stride, padding) for size in x.shape[1:3])
+    y = _convolve(x.transpose(3, 1, 2, 0), kernel.transpose(2, 0, 1), stride, pads)
+    return y.transpose(3, 1, 2, 0)
 
 
 _FOLDED_ROWS = 8
 """Rows that the kernel's gradient adds up before it stores: enough that what is stored is no larger
 than the input, few enough that the unrolled sums compile quickly."""
 
+Pads = tuple[tuple[int, int], ...]
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _valid(x: Array, kernel: Array, stride: int) -> Array:
-    """Convolves `x` `[c, h, w, n]`, padded already, with `kernel` `[c, k, k]`."""
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _convolve(x: Array, kernel: Array, stride: int, pads: Pads) -> Array:
+    """Convolves `x` `[c, h, w, n]` with `kernel` `[c, k, k]`; `pads` are those of h and w."""
+    return _forward(x, kernel, stride, pads)[0]
+
+
+def _forward(x: Array, kernel: Array, stride: int, pads: Pads) -> tuple[Array, tuple[Array, Array]]:
     side = kernel.shape[1]
-    height, width = ((size - side) // stride + 1 for size in x.shape[1:3])
-    return _taps(x, kernel, height, width, stride)
+    padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    height, width = ((size - side) // stride + 1 for size in padded.shape[1:3])
+    return _taps(padded, kernel, (height, width), stride), (padded, kernel)
 
 
-def _forward(x: Array, kernel: Array, stride: int) -> tuple[Array, tuple[Array, Array]]:
-    return _valid(x, kernel, stride), (x, kernel)
-
-
-def _backward(stride: int, residuals: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
-    # What is read by many taps is stored once; without the barrier XLA recomputes it for each.
-    x, gradient = lax.optimization_barrier((residuals[0], gradient))
-    kernel = residuals[1]
-    return (
-        _input_gradient(gradient, kernel, x.shape[1:3], stride),
-        _kernel_gradient(x, gradient, kernel.shape[1], stride),
+def _backward(
+    stride: int, pads: Pads, residuals: tuple[Array, Array], gradient: Array
+) -> tuple[Array, Array]:
+    padded, kernel = residuals
+    side = kernel.shape[1]
+    size = tuple(
+        rows - before - after for rows, (before, after) in zip(padded.shape[1:3], pads, strict=True)
     )
+    # The gradient, `stride` apart, where the kernel's taps reach it from every pixel of the input.
+    starts = tuple(side - 1 - before for before, _ in pads)
+    spread_pads = [(0, 0, 0)]
+    for rows, (before, _), start, out_rows in zip(
+        size, pads, starts, gradient.shape[1:3], strict=True
+    ):
+        spread_pads.append((start, rows + before - (out_rows - 1) * stride - 1, stride - 1))
+    spread = lax.pad(gradient, jnp.zeros((), gradient.dtype), [*spread_pads, (0, 0, 0)])
+    # What is read by many taps is stored once; without the barrier XLA recomputes it for each.
+    padded, spread = lax.optimization_barrier((padded, spread))
+    # The transposed convolution: taps of the flipped kernel.
+    input_gradient = _taps(spread, kernel[:, ::-1, ::-1], size, stride=1)
+    out_size = gradient.shape[1:3]
+    return input_gradient, _kernel_gradient(padded, spread, starts, out_size, side, stride)
 
 
-_valid.defvjp(_forward, _backward)
+_convolve.defvjp(_forward, _backward)
 
 
-def _taps(x: Array, kernel: Array, height: int, width: int, stride: int) -> Array:
-    """Sums k^2 shifted views `[c, height, width, n]` of `x`, weighted by `kernel` `[c, k, k]`."""
+def _taps(x: Array, kernel: Array, size: tuple[int, ...], stride: int) -> Array:
+    """Sums k^2 shifted views of `x`, `size` rows and columns each, weighted by `kernel`."""
     side = kernel.shape[1]
     products = (
-        _view(x, (row, column), (height, width), (stride, stride))
-        * kernel[:, row, column, None, None, None]
+        _view(x, (row, column), size, (stride, stride)) * kernel[:, row, column, None, None, None]
         for row in range(side)
         for column in range(side)
     )
     return functools.reduce(jnp.add, products)
 
 
-def _view(x: Array, start: tuple[int, int], size: tuple[int, int], step: tuple[int, int]) -> Array:
+def _view(x: Array, start: tuple[int, ...], size: tuple[int, ...], step: tuple[int, int]) -> Array:
     """`size` rows and columns of `x` `[c, h, w, n]`, `step` apart, from `start` on."""
     ends = [
         first + (count - 1) * every + 1
@@ -116,42 +132,35 @@ def _view(x: Array, start: tuple[int, int], size: tuple[int, int], step: tuple[i
     return lax.slice(x, (0, *start, 0), (x.shape[0], *ends, x.shape[3]), (1, *step, 1))
 
 
-def _input_gradient(gradient: Array, kernel: Array, size: tuple[int, ...], stride: int) -> Array:
-    """The transposed convolution: taps of the flipped kernel over the dilated gradient."""
-    side = kernel.shape[1]
-    config = [(0, 0, 0)]
-    for rows, out_rows in zip(size, gradient.shape[1:3], strict=True):
-        dilated = (out_rows - 1) * stride + 1
-        config.append((side - 1, rows - dilated, stride - 1))
-    config.append((0, 0, 0))
-    spread = lax.pad(gradient, jnp.zeros((), gradient.dtype), config)
-    return _taps(spread, kernel[:, ::-1, ::-1], size[0], size[1], stride=1)
-
-
-def _kernel_gradient(x: Array, gradient: Array, side: int, stride: int) -> Array:
-    """Sums `x` times `gradient` for each of the k^2 shifts between them, `[c, k, k]`.
+def _kernel_gradient(
+    x: Array, spread: Array, starts: tuple[int, ...], size: tuple[int, ...], side: int, stride: int
+) -> Array:
+    """Sums `x` times the gradient for each of the k^2 shifts between them, `[c, k, k]`.
 
     XLA's reductions on CPU are slow when they must multiply first, its elementwise loops are fast.
     So the image is cut into equal blocks of at most `_FOLDED_ROWS` rows, which an unrolled sum
     lays on top of each other, and the plain reduction afterwards has that much less to read.
+
+    Args:
+      x: the padded input, `[c, h, w, n]`.
+      spread: the gradient, `stride` apart, with zeros around it.
+      starts: its first row and column in `spread`.
+      size: its rows and columns.
+      side: k.
+      stride: 1 or 2.
     """
-    height, width = gradient.shape[1:3]
+    height, width = size
     blocks = -(-height // _FOLDED_ROWS)
     rows = -(-height // blocks)
-    missing = blocks * rows - height
-    gradient = jnp.pad(gradient, ((0, 0), (0, missing), (0, 0), (0, 0)))
-    x = jnp.pad(x, ((0, 0), (0, missing * stride), (0, 0), (0, 0)))
+    missing = (blocks * rows - height) * stride
+    x, spread = (jnp.pad(value, ((0, 0), (0, missing), (0, 0), (0, 0))) for value in (x, spread))
+    step = (stride * rows, stride)
 
     def folded(row: int, column: int) -> Array:
         products = (
-            _view(
-                x,
-                (row + stride * within, column),
-                (blocks, width),
-                (stride * rows, stride),
-            )
-            * _view(gradient, (within, 0), (blocks, width), (rows, 1))
-            for within in range(rows)
+            _view(x, (row + down, column), (blocks, width), step)
+            * _view(spread, (starts[0] + down, starts[1]), (blocks, width), step)
+            for down in range(0, stride * rows, stride)
         )
         return functools.reduce(jnp.add, products)
 

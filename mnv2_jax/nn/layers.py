@@ -160,9 +160,27 @@ _channels_last = _channels_first  # The permutation (3, 1, 2, 0) undoes itself.
 def pointwise(x: Array, kernel: Array) -> Array:
     """Matrix product over channels: `[n, h, w, in]` and `[in, out]` to `[n, h, w, out]`."""
     first = _channels_first(x)
-    pixels = first.reshape(first.shape[0], -1)
-    y = lax.dot_general(kernel, pixels, (((0,), (0,)), ((), ())))
+    y = _product(kernel, first.reshape(first.shape[0], -1))
     return _channels_last(y.reshape(-1, *first.shape[1:]))
+
+
+@jax.custom_vjp
+def _product(kernel: Array, pixels: Array) -> Array:
+    """`[in, out]` and `[in, pixels]` to `[out, pixels]`."""
+    # XLA on CPU would fold the transposition into the product, and then has no fast one for it.
+    return lax.optimization_barrier(kernel.T) @ pixels
+
+
+def _product_forward(kernel: Array, pixels: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _product(kernel, pixels), (kernel, pixels)
+
+
+def _product_backward(residuals: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    kernel, pixels = residuals
+    return pixels @ gradient.T, kernel @ gradient
+
+
+_product.defvjp(_product_forward, _product_backward)
 
 
 def normalise(x: Array, scale: Array, bias: Array, epsilon: float) -> tuple[Array, Array, Array]:
