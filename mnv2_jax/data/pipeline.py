@@ -41,9 +41,12 @@ def epoch_batches(
       `[steps, batch_size]`, with steps = count // batch_size.
     """
     steps = len(images) // batch_size
-    order_key = jax.random.fold_in(stream(key, "order"), epoch)
-    shift_key = jax.random.fold_in(stream(key, "shift"), epoch)
-    order = jax.random.permutation(order_key, len(images))[: steps * batch_size]
+    order_key, shift_key = (
+        jax.random.fold_in(stream(key, name), epoch) for name in ("order", "shift")
+    )
+    # A shuffle by sorting, without the repetitions of jax.random.permutation: among 32-bit numbers
+    # equal ones are rare, and do no harm.
+    order = jax.random.bits(order_key, (len(images),)).argsort()[: steps * batch_size]
     # The whole epoch at once: one gather and one shift instead of one small one per step.
     chosen = augment.scale(augment.random_shift(shift_key, images[order], shift))
     return (

@@ -194,9 +194,9 @@ def normalise(x: Array, scale: Array, bias: Array, epsilon: float) -> tuple[Arra
     return _channels_last(y), mean, variance
 
 
-def _channel_sums(*values: Array) -> Array:
-    """Sums each `[c, h, w, n]` to `[c]`. Stacking the values first would store them."""
-    return jnp.stack([value.sum((1, 2, 3)) for value in values])
+def _channel_sums(*values: Array) -> list[Array]:
+    """Sums each `[c, h, w, n]` to `[c]`."""
+    return [value.sum((1, 2, 3)) for value in values]
 
 
 def _per_channel(value: Array) -> Array:
@@ -206,29 +206,31 @@ def _per_channel(value: Array) -> Array:
 def _normalise_impl(
     x: Array, scale: Array, bias: Array, epsilon: float
 ) -> tuple[tuple[Array, Array, Array], tuple[Array, ...]]:
-    # The barriers keep XLA from recomputing what is read twice: once for the sums, once after.
+    # The barriers keep XLA from recomputing what is read twice: the input, once for the sums and
+    # once after; and the few numbers per channel, which are computed together in one small loop.
     x = lax.optimization_barrier(x)
     count = x[0].size
-    sums = _channel_sums(x, x * x) / count
-    mean = sums[0]
-    variance = jnp.maximum(sums[1] - mean * mean, 0.0)
+    total, total_of_squares = _channel_sums(x, x * x)
+    mean = total / count
+    variance = jnp.maximum(total_of_squares / count - mean * mean, 0.0)
     # Not rsqrt, which XLA writes out as a polynomial: more code per layer than all the rest.
     inverse = 1 / jnp.sqrt(variance + epsilon)
     factor = scale * inverse
-    y = x * _per_channel(factor) + _per_channel(bias - mean * factor)
-    return (y, mean, variance), (x, scale, mean, inverse)
+    mean, variance, inverse, factor, offset = lax.optimization_barrier(
+        jnp.stack([mean, variance, inverse, factor, bias - mean * factor])
+    )
+    y = x * _per_channel(factor) + _per_channel(offset)
+    return (y, mean, variance), (x, mean, inverse, factor)
 
 
 def _normalise_backward(
     epsilon: float, residuals: tuple[Array, ...], gradients: tuple[Array, Array, Array]
 ) -> tuple[Array, Array, Array]:
-    x, scale, mean, inverse = residuals
+    x, mean, inverse, factor = residuals
     gradient = lax.optimization_barrier(gradients[0])
     count = x[0].size
-    sums = _channel_sums(gradient, gradient * x)
-    d_bias = sums[0]
-    d_scale = inverse * (sums[1] - mean * sums[0])
-    factor = scale * inverse
+    d_bias, gradient_times_x = _channel_sums(gradient, gradient * x)
+    d_scale = inverse * (gradient_times_x - mean * d_bias)
     slope = d_scale * inverse / count
     dx = (
         gradient * _per_channel(factor)
