@@ -20,8 +20,8 @@ from rich.console import Console
 from experiments import command_line
 from experiments.progress import show_progress
 from mnv2_jax import atomic
-from mnv2_jax.ablation import cohort, grid, sweep
-from mnv2_jax.analysis.claims import claims_table
+from mnv2_jax.ablation import cohort, grid, records, sweep
+from mnv2_jax.analysis.claims import check, claims_table
 from mnv2_jax.analysis.report import analyse
 from mnv2_jax.data import sources
 from mnv2_jax.train import parallel
@@ -55,6 +55,8 @@ def main() -> int:
     claims = module.get_claims()
     dataset = sources.load(config.data.name)
     cohorts = cohort.plan(configs, dataset)
+    runs = [run for part in cohorts for run in part.runs]
+    check(claims, (*records.COLUMNS, *records.other_axes(runs)))
 
     todo = sum(len(part.runs) for part in sweep.remaining(workdir, cohorts))
     console.print(

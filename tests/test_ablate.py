@@ -52,6 +52,8 @@ def get_claims():
     return digits.get_claims()[:1]
 """
 
+WRONG_CLAIM = "[greater('rate', '-', 'Not an axis here', 'train.learning_rate', 0.2, 0.1)]"
+
 
 @pytest.fixture(scope="module")
 def config_file(tmp_path_factory):
@@ -214,6 +216,16 @@ def test_an_empty_grid_is_refused(tmp_path):
         "python -m experiments.ablate: grid: it is empty; "
         "expected at least one value on every axis\n"
     )
+
+
+def test_a_claim_about_no_column_is_refused_before_anything_trains(tmp_path):
+    path = tmp_path / "wrong.py"
+    path.write_text(SMALL.replace("digits.get_claims()[:1]", WRONG_CLAIM))
+    status, _, err = ablate(f"--config={path}", f"--workdir={tmp_path / 'work'}")
+    assert status == 2
+    assert "axis 'train.learning_rate' is not a column to compare" in err
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "work" / "runs").exists()
 
 
 def test_help_names_the_flags():

@@ -102,6 +102,19 @@ def run_id(config: ConfigDict) -> str:
     return hashlib.sha256(canonical_json(config).encode()).hexdigest()[:12]
 
 
+def fields(config: ConfigDict) -> dict[str, Any]:
+    """The config's fields by their paths, such as "model.expansion"."""
+    return {
+        path: value
+        for name, part in config.items()
+        for path, value in (
+            [(f"{name}.{below}", value) for below, value in fields(part).items()]
+            if isinstance(part, ConfigDict)
+            else [(name, part)]
+        )
+    }
+
+
 def canonical_json(config: ConfigDict) -> str:
     """The config as JSON, the same text for equal configs whatever the order of their fields."""
     return json.dumps(config.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)

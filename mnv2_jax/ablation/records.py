@@ -10,20 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from mnv2_jax import atomic
+from mnv2_jax.ablation import grid
 from mnv2_jax.ablation.cohort import Cohort, Run
-from mnv2_jax.ablation.grid import canonical_json
+
+_FIELDS = {
+    "dataset": "data.name",
+    "block": "model.block",
+    "projection": "model.projection",
+    "shortcut": "model.shortcut",
+    "expansion": "model.expansion",
+    "width": "model.width",
+    "seed": "seed",
+    "epochs": "train.epochs",
+}
+"""The columns that hold fields of the config, by their paths."""
 
 COLUMNS = (
     "run_id",
     "status",
-    "dataset",
-    "block",
-    "projection",
-    "shortcut",
-    "expansion",
-    "width",
-    "seed",
-    "epochs",
+    *_FIELDS,
     "params",
     "madds",
     "train_accuracy",
@@ -35,8 +40,9 @@ COLUMNS = (
     "device",
     "error",
 )
-"""The columns of results.csv: accuracies as fractions of 1, seconds as the run's share of its
-cohort's training time, what was not measured left empty."""
+"""The columns that every results.csv has: accuracies as fractions of 1, seconds as the run's share
+of its cohort's training time, what was not measured left empty. After them comes a column for each
+other field in which the runs differ, named by its path, such as `train.learning_rate`."""
 
 FINISHED = ("done", "diverged")
 """The statuses of runs that are not run again."""
@@ -44,20 +50,24 @@ FINISHED = ("done", "diverged")
 
 def describe(run: Run, cohort: Cohort) -> dict[str, Any]:
     """The columns that are known before a run starts."""
-    config = run.config
+    fields = grid.fields(run.config)
     return {
         "run_id": run.id,
-        "dataset": config.data.name,
-        "block": config.model.block,
-        "projection": config.model.projection,
-        "shortcut": config.model.shortcut,
-        "expansion": config.model.expansion,
-        "width": config.model.width,
-        "seed": config.seed,
-        "epochs": config.train.epochs,
+        **{column: fields[path] for column, path in _FIELDS.items()},
         "params": cohort.cost.params,
         "madds": cohort.cost.madds,
     }
+
+
+def other_axes(runs: Sequence[Run]) -> list[str]:
+    """The paths of the fields in which `runs` differ and that have no column in `COLUMNS`."""
+    configs = [grid.fields(run.config) for run in runs]
+    return [
+        path
+        for path in configs[0]
+        if path not in _FIELDS.values()
+        and any(fields[path] != configs[0][path] for fields in configs)
+    ]
 
 
 def write(
@@ -82,7 +92,7 @@ def write(
     if folder.exists() and read(workdir, run.id) is None:
         shutil.rmtree(folder)
     with atomic.folder(folder) as staging:
-        config = json.loads(canonical_json(run.config))
+        config = json.loads(grid.canonical_json(run.config))
         atomic.write_text(staging / "config.json", _json(config, indent=2))
         lines = "".join(_json(epoch) for epoch in epochs)
         atomic.write_text(staging / "metrics.jsonl", lines)
@@ -102,7 +112,8 @@ def read(workdir: Path, run_id: str) -> dict[str, Any] | None:
 def write_table(workdir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes `results.csv`, one row per run."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", restval="")
+    columns = dict.fromkeys((*COLUMNS, *(name for row in rows for name in row)))
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n", restval="")
     writer.writeheader()
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     atomic.write_text(workdir / "results.csv", text.getvalue())

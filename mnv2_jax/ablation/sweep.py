@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import jax
 
-from mnv2_jax.ablation import records
+from mnv2_jax.ablation import grid, records
 from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.data.sources import Dataset
 from mnv2_jax.train import runlog
@@ -123,6 +123,7 @@ def _rows(
     workdir: Path, cohorts: Sequence[Cohort], errors: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """The rows of finished and failed runs, in the order of the grid."""
+    axes = records.other_axes([run for cohort in cohorts for run in cohort.runs])
     rows = []
     for cohort in cohorts:
         for run in cohort.runs:
@@ -130,5 +131,6 @@ def _rows(
             if row is None and run.id in errors:
                 row = {**records.describe(run, cohort), "status": "failed", "error": errors[run.id]}
             if row is not None:
-                rows.append(row)
+                fields = grid.fields(run.config)
+                rows.append({**row, **{path: fields[path] for path in axes}})
     return rows

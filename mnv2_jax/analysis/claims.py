@@ -129,6 +129,15 @@ def equivalent(
     return Equivalent(name, source, statement, axis, tuple(values), margin, dict(where), metric)
 
 
+def check(claims: Iterable[Claim], columns: Iterable[str]) -> None:
+    """Refuses claims about columns that the results will not have; to be called before they exist.
+
+    Raises:
+      ValueError: a claim's axis, `where` or metric is no such column.
+    """
+    decide(claims, pd.DataFrame(columns=list(columns), dtype=float))
+
+
 def decide(claims: Iterable[Claim], frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Holds each claim against the results.
 

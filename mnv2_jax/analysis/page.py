@@ -8,9 +8,10 @@ from string import Template
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from mnv2_jax.analysis.claims import VERDICTS, p_text, pair_count
-from mnv2_jax.analysis.records import DESIGN_AXES, STATUSES
+from mnv2_jax.analysis.records import STATUSES, design_axes
 from mnv2_jax.analysis.style import PROJECTIONS, SHORTCUTS, in_order
 
 _CAPTIONS = {
@@ -38,7 +39,6 @@ _CAPTIONS = {
 _RUN_COLUMNS = {
     "run_id": "Run",
     "status": "Status",
-    **{axis: axis.capitalize() for axis in DESIGN_AXES},
     "seed": "Seed",
     "test_accuracy": "Test %",
     "validation_accuracy": "Validation %",
@@ -48,7 +48,6 @@ _RUN_COLUMNS = {
     "params": "Parameters",
     "seconds": "Seconds",
 }
-_TEXT_COLUMNS = ("run_id", "status", "dataset", "block", "projection", "shortcut")
 # Shown in every table of runs; the other axes only if they vary.
 _ALWAYS = ("projection", "shortcut", "expansion")
 
@@ -102,7 +101,7 @@ def _run_summary(frame: pd.DataFrame) -> str:
     words = ", ".join(f"{statuses[name]} {name}" for name in STATUSES if name in statuses)
     constant = ", ".join(
         f"{axis} {_value(frame[axis].iloc[0])}"
-        for axis in DESIGN_AXES
+        for axis in design_axes(frame)
         if frame[axis].nunique() == 1
     )
     runs = f"{_count(len(frame), 'run')}{': ' + words if words else ''}."
@@ -225,13 +224,15 @@ def _mean_cell(table: pd.DataFrame, key: tuple[float, str, str], most: int) -> s
 
 
 def _runs(frame: pd.DataFrame) -> str:
-    shown = [
-        name
-        for name in _RUN_COLUMNS
-        if name not in DESIGN_AXES or name in _ALWAYS or frame[name].nunique() > 1
-    ]
-    css = {name: "" if name in _TEXT_COLUMNS else ' class="number"' for name in shown}
-    head = "".join(f'<th scope="col"{css[name]}>{_RUN_COLUMNS[name]}</th>' for name in shown)
+    axes = [name for name in design_axes(frame) if name in _ALWAYS or frame[name].nunique() > 1]
+    run, status, *measured = _RUN_COLUMNS
+    shown = [run, status, *axes, *measured]
+    css = {name: ' class="number"' if is_numeric_dtype(frame[name]) else "" for name in shown}
+    names = {
+        name: escape(_RUN_COLUMNS.get(name, name if "." in name else name.capitalize()))
+        for name in shown
+    }
+    head = "".join(f'<th scope="col"{css[name]}>{names[name]}</th>' for name in shown)
     rows = "\n".join(
         "<tr>"
         + "".join(f"<td{css[name]}>{_run_cell(name, row[name])}</td>" for name in shown)

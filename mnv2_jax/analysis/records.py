@@ -7,9 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-# The columns that say what a run is, seed aside. Two runs that agree in all of them and in the
-# seed are the same experiment.
-DESIGN_AXES = ("dataset", "block", "projection", "shortcut", "expansion", "width", "epochs")
 ACCURACIES = ("train_accuracy", "validation_accuracy", "test_accuracy")
 STATUSES = ("done", "diverged", "failed")
 
@@ -17,6 +14,10 @@ _TEXT = ("run_id", "status", "dataset", "block", "projection", "shortcut", "devi
 _NUMBERS = (
     *("expansion", "width", "seed", "epochs", "params", "madds"),
     *(*ACCURACIES, "test_loss", "seconds", "lanes"),
+)
+_OUTCOMES = (
+    *("run_id", "status", "seed", "params", "madds", *ACCURACIES, "test_loss"),
+    *("seconds", "lanes", "device", "error"),
 )
 _CURVES = (
     *("epoch", "train_loss", "train_accuracy"),
@@ -60,6 +61,14 @@ def read_results(workdir: Path) -> pd.DataFrame:
     if unknown:
         raise ValueError(f"{path}, column status: {unknown}; must be one of {STATUSES}")
     return frame
+
+
+def design_axes(frame: pd.DataFrame) -> list[str]:
+    """The columns of `frame` that say what a run is, seed aside.
+
+    Two runs that agree in all of them and in the seed are the same experiment.
+    """
+    return [name for name in frame if name not in _OUTCOMES]
 
 
 def read_curves(workdir: Path, frame: pd.DataFrame) -> pd.DataFrame:

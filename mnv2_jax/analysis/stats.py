@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student_t
 
-from mnv2_jax.analysis.records import ACCURACIES, DESIGN_AXES
+from mnv2_jax.analysis.records import ACCURACIES, design_axes
 
 Scalar = str | float
 
@@ -62,7 +62,7 @@ def paired_differences(
       ValueError: a column does not exist, `metric` is not an accuracy, or two runs cannot be
           told apart by seed and design axes.
     """
-    shared = [name for name in DESIGN_AXES if name != axis] + ["seed"]
+    shared = [name for name in design_axes(frame) if name != axis] + ["seed"]
     _check_columns(frame, axis, where, metric, shared)
     for column, value in where.items():
         frame = frame[frame[column] == value]
@@ -164,7 +164,9 @@ def _check_columns(
     frame: pd.DataFrame, axis: str, where: Mapping[str, Scalar], metric: str, shared: list[str]
 ) -> None:
     if axis not in frame or axis == "seed":
-        raise ValueError(f"axis {axis!r} is not a column to compare; must be like {DESIGN_AXES}")
+        raise ValueError(
+            f"axis {axis!r} is not a column to compare; must be one of {design_axes(frame)}"
+        )
     if metric not in ACCURACIES:
         raise ValueError(f"metric {metric!r} is not an accuracy; must be one of {ACCURACIES}")
     for column in where:

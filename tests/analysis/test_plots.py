@@ -59,6 +59,13 @@ def words(svg: str) -> str:
             ).assign(run_id=lambda frame: frame.index.astype(str)),
             id="two widths",
         ),
+        pytest.param(
+            pd.concat(
+                [make_frame(seeds=2).assign(**{"train.rate": rate}) for rate in (0.1, 0.2)],
+                ignore_index=True,
+            ).assign(run_id=lambda frame: frame.index.astype(str)),
+            id="an axis of another kind",
+        ),
     ],
 )
 def test_pinned_and_widened_grids_are_drawn(frame: pd.DataFrame) -> None:

@@ -1,0 +1,59 @@
+"""Records as they are written and as the analysis reads them."""
+
+import csv
+
+import pytest
+
+from configs import digits
+from mnv2_jax.ablation import cohort, grid, records
+from mnv2_jax.analysis.claims import check, decide, greater
+from mnv2_jax.analysis.records import design_axes, read_results
+
+RATES = grid.product(
+    grid.axis("train.learning_rate", (0.1, 0.2)),
+    grid.axis("model.projection", ("linear", "relu6")),
+    grid.axis("seed", range(3)),
+)
+CLAIM = greater("rate", "-", "A higher rate is better", "train.learning_rate", 0.2, 0.1)
+
+
+@pytest.fixture
+def cohorts(dots):
+    return cohort.plan(grid.expand(digits.get_config(), RATES), dots)
+
+
+def rows_of(cohorts):
+    """Rows as if all had been trained, a point better at the higher rate."""
+    (only,) = cohorts
+    for run in only.runs:
+        rate = run.config.train.learning_rate
+        yield {
+            **records.describe(run, only),
+            "train.learning_rate": rate,
+            **{"status": "done", "lanes": 12, "device": "cpu", "seconds": 1.0},
+            **dict.fromkeys(("train_accuracy", "validation_accuracy", "test_accuracy"), rate / 10),
+            "test_loss": 0.5,
+        }
+
+
+def test_fields_that_vary_and_have_no_column_get_one(cohorts):
+    assert records.other_axes(cohorts[0].runs) == ["train.learning_rate"]
+    assert records.other_axes(cohorts[0].runs[:6]) == []
+
+
+def test_the_table_carries_such_a_field_into_the_analysis(cohorts, tmp_path):
+    records.write_table(tmp_path, list(rows_of(cohorts)))
+    with (tmp_path / "results.csv").open() as file:
+        assert next(csv.reader(file)) == [*records.COLUMNS, "train.learning_rate"]
+    frame = read_results(tmp_path)
+    assert "train.learning_rate" in design_axes(frame)
+    (decided,) = decide([CLAIM], frame)
+    assert decided["pairs"] == 6
+    assert decided["estimate"] == pytest.approx(0.01)
+
+
+def test_claims_are_checked_against_the_columns_to_come(cohorts):
+    columns = (*records.COLUMNS, *records.other_axes(cohorts[0].runs))
+    check([CLAIM], columns)
+    with pytest.raises(ValueError, match=r"axis 'train\.learning_rate' is not a column"):
+        check([CLAIM], records.COLUMNS)
