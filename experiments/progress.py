@@ -18,49 +18,64 @@ class SweepProgress:
     def __init__(self, console: Console, cohorts: Sequence[Cohort], bar: Progress | None) -> None:
         self._console = console
         self._bar = bar
-        self._total = sum(cohort.work for cohort in cohorts)
-        self._done = 0.0
-        self._start = time.perf_counter()
-        self._cohort_start = self._start
+        self._work_left = sum(cohort.work for cohort in cohorts)
+        self._work_after = self._work_left  # When the present cohort has ended.
+        self._cohorts_left = len(cohorts)
+        self._work_done = 0.0
+        self._waited: list[
+            float
+        ] = []  # Seconds in which each cohort was compiled, nothing trained.
+        self._trained = 0.0  # Seconds of training.
+        self._last_event = self._cohort_start = time.perf_counter()
         self._label = ""
         self._last_line = float("-inf")
-        self._task = None if bar is None else bar.add_task("", total=self._total, rate="", left="")
+        self._task = None if bar is None else bar.add_task("", total=self._work_left)
 
     def cohort_started(self, number: int, of: int, cohort: Cohort) -> None:
         """See `mnv2_jax.ablation.sweep.Progress`."""
         self._label = f"cohort {number} of {of} ({cohort}), {len(cohort.runs)} lanes"
+        self._cohorts_left -= 1
+        self._work_after = self._work_left - cohort.work
+        self._last_event = time.perf_counter()
+        if self._bar is not None:
+            self._console.print(self._label, markup=False, highlight=False)
+        self._say("compiling", always=True)
+
+    def cohort_compiled(self, cohort: Cohort) -> None:
+        """See `mnv2_jax.ablation.sweep.Progress`."""
         self._cohort_start = time.perf_counter()
-        self._say(f"{self._label}: compiling", always=True)
+        self._waited.append(self._cohort_start - self._last_event)
+        self._last_event = self._cohort_start
 
     def epoch_ended(self, cohort: Cohort, epoch: int) -> None:
         """See `mnv2_jax.ablation.sweep.Progress`."""
         now = time.perf_counter()
+        self._trained += now - self._last_event
+        self._last_event = now
         epochs = cohort.program.recipe.epochs
-        self._done += cohort.work / epochs
-        if epoch == 1:
-            # The first epoch ends the wait for the compiler, which is not the speed of training.
-            self._cohort_start = now
-            rate = ""
-        else:
-            images = cohort.program.steps_per_epoch * cohort.program.recipe.batch_size
-            trained = (epoch - 1) * images * len(cohort.runs)
-            rate = f", {trained / (now - self._cohort_start):,.0f} images/s over all lanes"
-        left = (now - self._start) * (self._total / self._done - 1)
-        message = f"{self._label}: epoch {epoch} of {epochs}{rate}, about {_minutes(left)} left"
-        self._say(message, always=epoch == epochs)
+        self._work_done += cohort.work / epochs
+        self._work_left -= cohort.work / epochs
+        images = epoch * cohort.program.steps_per_epoch * cohort.program.recipe.batch_size
+        rate = images * len(cohort.runs) / (now - self._cohort_start)
+        compiling = self._cohorts_left * sum(self._waited) / len(self._waited)
+        left = self._trained * self._work_left / self._work_done + compiling
+        self._say(
+            f"epoch {epoch} of {epochs}, {rate:,.0f} images/s in all, about {_minutes(left)} left",
+            always=epoch == epochs,
+        )
 
     def cohort_failed(self, cohort: Cohort, error: str) -> None:
         """See `mnv2_jax.ablation.sweep.Progress`."""
-        self._done += cohort.work
+        self._work_left = self._work_after
         self._console.print(f"{self._label}: failed: {error}", markup=False)
 
     def _say(self, message: str, always: bool) -> None:
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=self._done, description=message)
+            self._bar.update(self._task, completed=self._work_done, description=message)
             return
         now = time.perf_counter()
         if always or now - self._last_line >= _SECONDS_BETWEEN_LINES:
-            self._console.print(message, markup=False, highlight=False)
+            self._console.print(f"{self._label}: {message}", markup=False, highlight=False)
             self._last_line = now
 
 
@@ -70,7 +85,8 @@ def show_progress(console: Console, cohorts: Sequence[Cohort]) -> Iterator[Sweep
     if not console.is_terminal or not cohorts:
         yield SweepProgress(console, cohorts, None)
         return
-    columns = (BarColumn(bar_width=24), TimeElapsedColumn(), TextColumn("{task.description}"))
+    # Narrow enough for 80 characters.
+    columns = (BarColumn(bar_width=12), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console) as bar:
         yield SweepProgress(console, cohorts, bar)
 

@@ -21,7 +21,10 @@ class Progress(Protocol):
     """What a sweep tells while it works."""
 
     def cohort_started(self, number: int, of: int, cohort: Cohort) -> None:
-        """A cohort's programs are ready, or being compiled."""
+        """A cohort is next; its programs are being compiled, if they are not ready."""
+
+    def cohort_compiled(self, cohort: Cohort) -> None:
+        """A cohort's programs are ready, and its training begins."""
 
     def epoch_ended(self, cohort: Cohort, epoch: int) -> None:
         """All lanes of a cohort have finished an epoch, counted from 1."""
@@ -81,6 +84,7 @@ def sweep(
                 progress.cohort_started(number, len(todo), cohort)
                 try:
                     trainer = compiling.popleft().result()
+                    progress.cohort_compiled(cohort)
                     results = trainer.run(functools.partial(progress.epoch_ended, cohort))
                 except _COHORT_ERRORS as error:
                     message = " ".join(str(error).split()) or type(error).__name__
