@@ -32,15 +32,16 @@ def get_config() -> ConfigDict:
     config.model.shortcut = "bottleneck"
     config.model.activation = "relu6"
 
+    # Chosen by validation accuracy over all variants: configs/digits_recipe.py.
     config.train = ConfigDict()
     config.train.epochs = 15
     config.train.batch_size = 64
     config.train.evaluation_batch_size = 250
     config.train.learning_rate = 0.1
     config.train.momentum = 0.9
-    config.train.weight_decay = 1e-4
+    config.train.weight_decay = 0.02
     config.train.label_smoothing = 0.0
-    config.train.shift = 1
+    config.train.shift = 0
     return config
 
 

@@ -1,0 +1,50 @@
+"""How the recipe of digits.py was chosen: learning rate, weight decay, random shift.
+
+Command:  python -m experiments.ablate --config=configs/digits_recipe.py
+Hardware: two CPU cores
+Time:     to be measured
+Expect:   to be measured
+
+A recipe is judged by the mean validation accuracy over all variants of the block, so that none of
+them is favoured; seeds are others than those of digits.py. Sandler et al. 2018 do not train on
+digits, so there is nothing of theirs to compare with.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import digits
+from mnv2_jax.ablation.grid import Grid, axis, product
+from mnv2_jax.analysis.claims import Claim, greater
+
+
+def get_config() -> ConfigDict:
+    """The run that is to be trained well."""
+    return digits.get_config()
+
+
+def get_grid() -> Grid:
+    """960 runs: recipe x a narrow and a wide network x projection x shortcut x seed."""
+    return product(
+        axis("train.shift", (0, 1)),
+        axis("model.expansion", (2, 6)),
+        axis("train.learning_rate", (0.05, 0.1, 0.2, 0.4)),
+        axis("train.weight_decay", (1e-3, 4e-3, 1e-2, 2e-2, 4e-2)),
+        axis("model.projection", ("linear", "relu6")),
+        axis("model.shortcut", ("bottleneck", "none")),
+        axis("seed", range(100, 103)),
+    )
+
+
+def get_claims() -> list[Claim]:
+    """What was expected of the recipe."""
+    return [
+        greater(
+            name="shift",
+            source="choice of recipe",
+            statement="In 15 epochs, images as they are beat images shifted by up to a pixel",
+            axis="train.shift",
+            better=0,
+            worse=1,
+            metric="validation_accuracy",
+        ),
+    ]
