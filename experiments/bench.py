@@ -205,7 +205,7 @@ def _epoch(spec: arch.NetworkSpec, steps: int, *, grouped: bool) -> Callable[[],
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (_BATCH * steps, *spec.input_shape), np.uint8)
     labels = generator.integers(0, spec.classes, _BATCH * steps, np.int32)
-    recipe = Recipe(1, _BATCH, _BATCH, momentum=0.9, shift=1)
+    recipe = Recipe(1, _BATCH, _BATCH, momentum=0.9, shift=0)
     program = LaneProgram(spec, recipe, steps)
     lanes = parallel.Lanes(len(jax.local_devices()))
     knobs = Knobs.of("linear", "bottleneck")
