@@ -60,7 +60,8 @@ def main() -> int:
 
     todo = sum(len(part.runs) for part in sweep.remaining(workdir, cohorts))
     console.print(
-        f"{len(configs)} runs in {len(cohorts)} cohorts; {len(configs) - todo} finished before, "
+        f"{_count(len(configs), 'run')} in {_count(len(cohorts), 'cohort')}; "
+        f"{len(configs) - todo} finished before, "
         f"{todo} to train"
     )
     with show_progress(console, sweep.remaining(workdir, cohorts)) as progress:
@@ -73,6 +74,10 @@ def main() -> int:
         f"{time.perf_counter() - start:.0f} s in all"
     )
     return 1 if outcome.failed else 0
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _check_workdir(workdir: Path) -> None:
