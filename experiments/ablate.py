@@ -55,13 +55,11 @@ def main() -> int:
     claims = module.get_claims()
     dataset = sources.load(config.data.name)
     cohorts = cohort.plan(configs, dataset)
-    runs = [run for part in cohorts for run in part.runs]
-    check(claims, (*records.COLUMNS, *records.other_axes(runs)))
+    check(claims, records.columns([run for part in cohorts for run in part.runs]))
 
     todo = sum(len(part.runs) for part in sweep.remaining(workdir, cohorts))
     console.print(
-        f"{_count(len(configs), 'run')} in {_count(len(cohorts), 'cohort')}; "
-        f"{len(configs) - todo} finished before, "
+        f"Runs: {len(configs)}, cohorts: {len(cohorts)}; {len(configs) - todo} finished before, "
         f"{todo} to train"
     )
     with show_progress(console, sweep.remaining(workdir, cohorts)) as progress:
@@ -74,10 +72,6 @@ def main() -> int:
         f"{time.perf_counter() - start:.0f} s in all"
     )
     return 1 if outcome.failed else 0
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _check_workdir(workdir: Path) -> None:

@@ -70,6 +70,11 @@ def other_axes(runs: Sequence[Run]) -> list[str]:
     ]
 
 
+def columns(runs: Sequence[Run]) -> list[str]:
+    """The columns that results.csv has for `runs`."""
+    return [*COLUMNS, *other_axes(runs)]
+
+
 def write(
     workdir: Path,
     run: Run,
@@ -112,8 +117,8 @@ def read(workdir: Path, run_id: str) -> dict[str, Any] | None:
 def write_table(workdir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes `results.csv`, one row per run."""
     text = io.StringIO()
-    columns = dict.fromkeys((*COLUMNS, *(name for row in rows for name in row)))
-    writer = csv.DictWriter(text, list(columns), lineterminator="\n", restval="")
+    names = dict.fromkeys((*COLUMNS, *(name for row in rows for name in row)))
+    writer = csv.DictWriter(text, list(names), lineterminator="\n", restval="")
     writer.writeheader()
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     atomic.write_text(workdir / "results.csv", text.getvalue())

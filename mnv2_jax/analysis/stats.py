@@ -63,7 +63,7 @@ def paired_differences(
           told apart by seed and design axes.
     """
     shared = [name for name in design_axes(frame) if name != axis] + ["seed"]
-    _check_columns(frame, axis, where, metric, shared)
+    _check_columns(frame, axis, where, metric)
     for column, value in where.items():
         frame = frame[frame[column] == value]
     measured = frame[metric].where((frame["status"] == "done") & np.isfinite(frame[metric]))
@@ -161,9 +161,9 @@ def _standard_error(values: np.ndarray) -> float:
 
 
 def _check_columns(
-    frame: pd.DataFrame, axis: str, where: Mapping[str, Scalar], metric: str, shared: list[str]
+    frame: pd.DataFrame, axis: str, where: Mapping[str, Scalar], metric: str
 ) -> None:
-    if axis not in frame or axis == "seed":
+    if axis not in design_axes(frame):
         raise ValueError(
             f"axis {axis!r} is not a column to compare; must be one of {design_axes(frame)}"
         )
@@ -174,7 +174,7 @@ def _check_columns(
             raise ValueError(
                 f"where names {column!r}, which is no column; must be one of {list(frame.columns)}"
             )
-    missing = [name for name in (*shared, "status", metric) if name not in frame]
+    missing = [name for name in ("seed", "status", metric) if name not in frame]
     if missing:
         raise ValueError(f"results lack the columns {missing}; has {list(frame.columns)}")
 
@@ -184,6 +184,5 @@ def _check_unique(runs: pd.DataFrame, shared: list[str], axis: str, value: Scala
     if not twice.empty:
         example = ", ".join(f"{name}={twice.iloc[0][name]}" for name in shared)
         raise ValueError(
-            f"two runs with {axis}={value}, {example}: pairs are ambiguous; "
-            "name in `where` the column in which they differ"
+            f"two runs with {axis}={value}, {example}: pairs are ambiguous; expected every run once"
         )

@@ -194,6 +194,8 @@ def test_a_value_that_was_never_run_gives_no_pairs() -> None:
 def test_wrong_columns_are_named() -> None:
     with pytest.raises(ValueError, match="axis 'projektion'"):
         paired_differences(SMALL, "projektion", "a", "b", {}, "test_accuracy")
+    with pytest.raises(ValueError, match="axis 'test_loss'"):
+        paired_differences(SMALL, "test_loss", 0, 1, {}, "test_accuracy")
     with pytest.raises(ValueError, match="axis 'seed'"):
         paired_differences(SMALL, "seed", 0, 1, {}, "test_accuracy")
     with pytest.raises(ValueError, match="where names 'depth'"):
