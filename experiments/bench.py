@@ -4,9 +4,9 @@
   python -m experiments.bench --output=experiments/results/bench.csv
 
 The two run in turns, in one process; what is printed are medians and their ratio. An operator is
-timed forward and backward, several in a row in one program, as a network has them: by itself, it
-would mostly time the allocation of memory. Arrays lie in memory as it wants them: channel outermost
-for ours, as the layers around it leave them, `[batch, height, width, channels]` for
+timed forward and backward, several in a row in one program, as a network has them: by itself, a
+large one would mostly time the allocation of memory. Arrays lie in memory as it wants them: channel
+outermost for ours, as the layers around it leave them, `[batch, height, width, channels]` for
 `lax.conv_general_dilated`. A training step is the one that experiments run, a lane per device,
 inside the loop over an epoch's steps.
 """

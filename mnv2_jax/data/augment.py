@@ -25,7 +25,7 @@ def random_shift(key: Array, images: Array, pixels: int) -> Array:
     if pixels == 0:
         return images
     # The remainder of 32 random bits: even to one part in a billion, for a fraction of randint's
-    # code, which XLA would compile for as long as a block of the network.
+    # code to compile.
     shifts = jax.random.bits(key, (2, len(images))) % (2 * pixels + 1)
     for axis in (1, 2):
         # Choosing among whole shifted copies vectorises, where a gather per image does not.

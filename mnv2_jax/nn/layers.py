@@ -167,7 +167,7 @@ def pointwise(x: Array, kernel: Array) -> Array:
 @jax.custom_vjp
 def _product(kernel: Array, pixels: Array) -> Array:
     """`[in, out]` and `[in, pixels]` to `[out, pixels]`."""
-    # XLA on CPU would fold the transposition into the product, and then has no fast one for it.
+    # XLA on CPU would fold the transposition into the product, and then takes a slower one.
     return lax.optimization_barrier(kernel.T) @ pixels
 
 

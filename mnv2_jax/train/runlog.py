@@ -53,7 +53,9 @@ def _checkout() -> dict[str, Any]:
             return None
         return done.stdout.strip()
 
-    changes = git("status", "--porcelain", "--untracked-files=no")
+    # A module or a config that git does not know yet is a change too; what runs wrote is none.
+    code = (":/*.py", ":/mnv2_jax")
+    changes = git("status", "--porcelain", "--untracked-files=all", "--", *code)
     return {"commit": git("rev-parse", "HEAD"), "dirty": None if changes is None else changes != ""}
 
 

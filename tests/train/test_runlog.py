@@ -1,0 +1,43 @@
+"""What a record says of the code that made it."""
+
+import subprocess
+
+import pytest
+
+import mnv2_jax
+from mnv2_jax.train import runlog
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A committed checkout that the package is taken to lie in."""
+    package = tmp_path / "mnv2_jax"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (tmp_path / "README.md").write_text("")
+    identity = ("-c", "user.name=test", "-c", "user.email=test@example.com")
+    for arguments in (["init", "-q"], ["add", "."], [*identity, "commit", "-q", "-m", "first"]):
+        subprocess.run(["git", "-C", tmp_path, *arguments], check=True)
+    monkeypatch.setattr(mnv2_jax, "__file__", str(package / "__init__.py"))
+    runlog._checkout.cache_clear()
+    yield tmp_path
+    runlog._checkout.cache_clear()
+
+
+def dirty():
+    return runlog.environment("test")["dirty"]
+
+
+@pytest.mark.parametrize("path", ["mnv2_jax/__init__.py", "mnv2_jax/new.py", "configs/mine.py"])
+def test_changed_and_new_code_is_dirty(checkout, path):
+    (checkout / path).parent.mkdir(exist_ok=True)
+    (checkout / path).write_text("changed = True\n")
+    assert dirty() is True
+
+
+@pytest.mark.parametrize("path", [None, "README.md", "runs/results.csv"])
+def test_a_commit_with_its_results_is_clean(checkout, path):
+    if path:
+        (checkout / path).parent.mkdir(exist_ok=True)
+        (checkout / path).write_text("changed")
+    assert dirty() is False
