@@ -27,10 +27,15 @@ def get_config() -> ConfigDict:
     config.model.block = "inverted_residual"
     config.model.expansion = 6.0
     config.model.width = 1.0
+    config.model.depth = 1.0
     config.model.kernel_size = 3
     config.model.projection = "linear"
+    config.model.projection_placement = "before"
     config.model.shortcut = "bottleneck"
     config.model.activation = "relu6"
+    config.model.middle = "depthwise"
+    config.model.squeeze_excite = False
+    config.model.conventions = "default"
 
     # Chosen by validation accuracy: configs/digits_recipe.py.
     config.train = ConfigDict()

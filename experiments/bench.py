@@ -31,9 +31,9 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import command_line
-from mnv2_jax import arch, atomic
+from mnv2_jax import arch, atomic, presets
 from mnv2_jax.nn import depthwise, layers
-from mnv2_jax.nn.blocks import Knobs
+from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import parallel, runlog
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.step import LaneProgram, LaneValues
@@ -77,7 +77,8 @@ def main() -> int:
     parallel.use_all_cores()
     rows = [operator_row(shape) for shape in _OPERATOR_SHAPES]
     rows += [
-        step_row(arch.build("digits", expansion=t), f"digits, expansion {t}") for t in _EXPANSIONS
+        step_row(presets.build("digits", expansion=t), f"digits, expansion {t}")
+        for t in _EXPANSIONS
     ]
     Console(soft_wrap=not sys.stdout.isatty()).print(table(rows))
     if output:

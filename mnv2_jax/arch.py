@@ -1,7 +1,8 @@
-"""What a network is, as data: block specifications, stage tables and channel arithmetic.
+"""What a network is, as data: block specifications, conventions and channel arithmetic.
 
 Everything here is plain Python, without jax: a network is a value that can be compared, hashed,
-stored with a result and expanded into a grid. `mnv2_jax.nn` turns it into Flax modules.
+stored with a result and expanded into a grid. `mnv2_jax.nn` turns it into Flax modules;
+`mnv2_jax.presets` holds the tables of the networks that have a name.
 
 Source: Sandler et al. 2018, "MobileNetV2: Inverted Residuals and Linear Bottlenecks",
 arXiv 1801.04381, Tables 1 and 2.
@@ -9,44 +10,74 @@ arXiv 1801.04381, Tables 1 and 2.
 
 import dataclasses
 import math
-from collections.abc import Callable
-from typing import NamedTuple
 
 PROJECTIONS = {"linear": (-math.inf, math.inf), "relu6": (0.0, 6.0), "relu": (0.0, math.inf)}
-"""What follows the normalised projection, before the shortcut is added (sections 3.2 and 6.4):
-the bounds that values are clipped to."""
+"""What follows the normalised projection (sections 3.2 and 6.4): the bounds that values are
+clipped to."""
+
+PLACEMENTS = ("before", "after")
+"""Whether the projection's activation comes before the shortcut is added or after it. The paper
+does not say which its Figure 6a has."""
 
 SHORTCUTS = ("bottleneck", "none", "expansion")
 """Where the residual connection runs (Figure 6b): between bottlenecks, nowhere, or between
 expanded tensors."""
 
-ACTIVATIONS = {"relu6": (0.0, 6.0), "relu": (0.0, math.inf)}
-"""The nonlinearity after the expansion and after the depthwise convolution, as bounds likewise."""
+ACTIVATIONS = ("relu6", "relu", "silu", "hard_swish")
+"""The nonlinearity inside a block: ReLU6 and ReLU, SiLU (Elfwing et al. 2017, arXiv 1702.03118),
+hard-swish (Howard et al. 2019, arXiv 1905.02244, section 5.2)."""
+
+MIDDLES = ("depthwise", "standard")
+"""The spatial convolution between expansion and projection."""
+
+PADDINGS = ("SAME", "SYMMETRIC")
+"""Zeros around a convolution's input: TensorFlow's rule, by which what is left over goes below and
+right, or the same number on both sides. They differ only where the stride is 2."""
+
+INITIALIZERS = ("he_normal", "truncated_normal", "glorot_uniform", "kaiming_normal")
+"""How kernels are drawn; see `mnv2_jax.nn.initializers`."""
 
 
-class Stage(NamedTuple):
-    """A row of Table 2: `repeats` blocks, of which the first has the stride."""
+def check_choice(field: str, value: object, allowed: tuple[object, ...]) -> None:
+    """Raises ValueError, naming the field and the choices, unless `value` is one of `allowed`."""
+    if value not in allowed:
+        raise ValueError(f"{field}={value!r}: expected one of {', '.join(map(str, allowed))}")
 
-    expansion: float
-    channels: int
-    repeats: int
-    stride: int
+
+def check_whole(field: str, value: int) -> None:
+    """Raises ValueError, naming the field, unless `value` is a whole number from 1."""
+    if value < 1 or value != int(value):
+        raise ValueError(f"{field}={value!r}: expected a whole number, 1 or more")
+
+
+def check_multiplier(field: str, value: float) -> None:
+    """Raises ValueError, naming the field, unless `value` is above 0 and at most 10."""
+    if not 0 < value <= 10:
+        raise ValueError(f"{field}={value!r}: expected a number above 0, at most 10")
 
 
 @dataclasses.dataclass(frozen=True)
 class BlockSpec:
-    """One bottleneck block of Table 1: expand, filter depthwise, project.
+    """One block: what every knob is set to. A kind of block need not read every knob.
 
     Attributes:
-      kind: the block's name in `mnv2_jax.nn.blocks.BLOCKS`.
+      kind: the block's name in `mnv2_jax.nn.blocks.BLOCKS`, or `FILE.py:CLASS`.
       out_channels: channels of the block's output.
-      stride: 1 or 2, taken by the depthwise convolution.
-      expansion: t, the ratio of expanded to input channels; 1 has no expansion layer.
-      kernel_size: odd side of the depthwise kernel.
+      stride: 1 or 2, taken by the spatial convolution.
+      expansion: t, the ratio of expanded to input channels; 1 has no expansion layer, and below 1
+        the inverted residual is the classical one (section 3.4). Blocks that go from wide to
+        narrow divide by it.
+      kernel_size: odd side of the spatial kernel.
       projection: one of `PROJECTIONS`.
+      projection_placement: one of `PLACEMENTS`.
       shortcut: one of `SHORTCUTS`.
       activation: one of `ACTIVATIONS`.
+      middle: one of `MIDDLES`.
+      squeeze_excite: gate the spatial convolution's output by its own mean (Hu et al. 2018).
       divisor: expanded channels are rounded to multiples of it.
+
+    Raises:
+      ValueError: a value is out of range; the message names it and what would be right.
     """
 
     kind: str = "inverted_residual"
@@ -55,19 +86,24 @@ class BlockSpec:
     expansion: float = 6
     kernel_size: int = 3
     projection: str = "linear"
+    projection_placement: str = "before"
     shortcut: str = "bottleneck"
     activation: str = "relu6"
+    middle: str = "depthwise"
+    squeeze_excite: bool = False
     divisor: int = 8
 
     def __post_init__(self) -> None:
-        _choice("projection", self.projection, tuple(PROJECTIONS))
-        _choice("shortcut", self.shortcut, SHORTCUTS)
-        _choice("activation", self.activation, tuple(ACTIVATIONS))
-        _choice("stride", self.stride, (1, 2))
-        _whole("out_channels", self.out_channels)
-        _whole("divisor", self.divisor)
-        if not 1 <= self.expansion <= 10:
-            raise ValueError(f"expansion={self.expansion!r}: expected a number from 1 to 10")
+        check_choice("projection", self.projection, tuple(PROJECTIONS))
+        check_choice("projection_placement", self.projection_placement, PLACEMENTS)
+        check_choice("shortcut", self.shortcut, SHORTCUTS)
+        check_choice("activation", self.activation, ACTIVATIONS)
+        check_choice("middle", self.middle, MIDDLES)
+        check_choice("squeeze_excite", self.squeeze_excite, (False, True))
+        check_choice("stride", self.stride, (1, 2))
+        check_whole("out_channels", self.out_channels)
+        check_whole("divisor", self.divisor)
+        check_multiplier("expansion", self.expansion)
         if self.kernel_size < 1 or self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size={self.kernel_size!r}: expected an odd number, 1 or more")
 
@@ -76,6 +112,61 @@ class BlockSpec:
         if self.expansion == 1:
             return in_channels
         return round_channels(in_channels * self.expansion, self.divisor)
+
+    def reduced_channels(self, wide_channels: int) -> int:
+        """Channels of the narrow tensor of a block whose outer tensors are the wide ones."""
+        if self.expansion == 1:
+            return wide_channels
+        return round_channels(wide_channels / self.expansion, self.divisor)
+
+
+KNOBS = tuple(
+    field.name
+    for field in dataclasses.fields(BlockSpec)
+    if field.name not in ("out_channels", "stride", "divisor")
+)
+"""The fields of `BlockSpec` that a network sets alike in all of its blocks."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Conventions:
+    """What implementations of the same network disagree about.
+
+    Attributes:
+      padding: one of `PADDINGS`.
+      norm_momentum: how much of BatchNorm's running moments a step keeps.
+      norm_epsilon: what BatchNorm adds to the variance.
+      dropout: the share of features that training drops before the classifier.
+      initializer: one of `INITIALIZERS`.
+    """
+
+    padding: str = "SAME"
+    norm_momentum: float = 0.9
+    norm_epsilon: float = 1e-3
+    dropout: float = 0.0
+    initializer: str = "he_normal"
+
+    def __post_init__(self) -> None:
+        check_choice("padding", self.padding, PADDINGS)
+        check_choice("initializer", self.initializer, INITIALIZERS)
+        for name in ("norm_momentum", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)!r}: expected 0 or more, below 1")
+        if not self.norm_epsilon > 0:
+            raise ValueError(f"norm_epsilon={self.norm_epsilon!r}: expected a number above 0")
+
+
+CONVENTIONS = {
+    # For runs of minutes: running moments that forget in tens of steps, no dropout.
+    "default": Conventions(),
+    # The authors' code (slim): `training_scope` of mobilenet.py, epsilon from slim's batch_norm.
+    "slim": Conventions("SAME", 0.997, 1e-3, 0.2, "truncated_normal"),
+    # keras.applications.MobileNetV2.
+    "keras": Conventions("SAME", 0.999, 1e-3, 0.0, "glorot_uniform"),
+    # torchvision.models.mobilenet_v2.
+    "torchvision": Conventions("SYMMETRIC", 0.9, 1e-5, 0.2, "kaiming_normal"),
+}
+"""The conventions of the three reference implementations, and those of the small experiments."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,9 +179,12 @@ class NetworkSpec:
       stem_channels: channels of the 3x3 stem convolution.
       stem_stride: stride of the stem convolution.
       blocks: the blocks, in order.
-      head_channels: channels of the last pointwise convolution.
+      head_channels: channels of the last pointwise convolution; 0 has none (MobileNetV1).
       classes: outputs of the classifier.
-      padding: "SAME" (TensorFlow's: what is left over goes below and right) or "SYMMETRIC".
+      conventions: padding, normalisation, dropout, initial weights.
+
+    Raises:
+      ValueError: a value is out of range; the message names it and what would be right.
     """
 
     resolution: int
@@ -100,13 +194,14 @@ class NetworkSpec:
     blocks: tuple[BlockSpec, ...]
     head_channels: int
     classes: int
-    padding: str = "SAME"
+    conventions: Conventions = CONVENTIONS["default"]
 
     def __post_init__(self) -> None:
-        for name in ("resolution", "in_channels", "stem_channels", "head_channels", "classes"):
-            _whole(name, getattr(self, name))
-        _choice("stem_stride", self.stem_stride, (1, 2))
-        _choice("padding", self.padding, ("SAME", "SYMMETRIC"))
+        for name in ("resolution", "in_channels", "stem_channels", "classes"):
+            check_whole(name, getattr(self, name))
+        if self.head_channels:
+            check_whole("head_channels", self.head_channels)
+        check_choice("stem_stride", self.stem_stride, (1, 2))
         if not self.blocks:
             raise ValueError("blocks=(): expected at least one block")
 
@@ -114,110 +209,6 @@ class NetworkSpec:
     def input_shape(self) -> tuple[int, int, int]:
         """Height, width and channels of the input image."""
         return (self.resolution, self.resolution, self.in_channels)
-
-
-@dataclasses.dataclass(frozen=True)
-class Preset:
-    """A family of networks: the stage table and what surrounds it.
-
-    Attributes:
-      stages: the (t, c, n, s) table for a given expansion.
-      divisor: channels are rounded to multiples of it (8 in the paper).
-    """
-
-    resolution: int
-    in_channels: int
-    stem_channels: int
-    stem_stride: int
-    stages: Callable[[float], tuple[Stage, ...]]
-    head_channels: int
-    classes: int
-    divisor: int
-
-
-def _mobilenet_v2_stages(t: float) -> tuple[Stage, ...]:
-    return (
-        Stage(1, 16, 1, 1),
-        Stage(t, 24, 2, 2),
-        Stage(t, 32, 3, 2),
-        Stage(t, 64, 4, 2),
-        Stage(t, 96, 3, 1),
-        Stage(t, 160, 3, 2),
-        Stage(t, 320, 1, 1),
-    )
-
-
-def _digits_stages(t: float) -> tuple[Stage, ...]:
-    return (Stage(1, 4, 1, 1), Stage(t, 4, 2, 1), Stage(t, 6, 3, 2), Stage(t, 8, 3, 2))
-
-
-PRESETS: dict[str, Preset] = {
-    # Table 2 of the paper: 17 bottlenecks (the text's 19 is a slip), 10 of them with a shortcut.
-    "mobilenet_v2": Preset(224, 3, 32, 2, _mobilenet_v2_stages, 1280, 1000, divisor=8),
-    # Small enough for minutes on a laptop. Narrow bottlenecks show the effect of a nonlinear
-    # projection; channels are as asked for, since rounding to 8 would make them all alike.
-    "digits": Preset(8, 1, 8, 1, _digits_stages, 64, 10, divisor=1),
-}
-
-
-def build(
-    preset: str,
-    *,
-    expansion: float = 6,
-    width: float = 1.0,
-    kind: str = "inverted_residual",
-    kernel_size: int = 3,
-    projection: str = "linear",
-    shortcut: str = "bottleneck",
-    activation: str = "relu6",
-    padding: str = "SAME",
-    resolution: int | None = None,
-    in_channels: int | None = None,
-    classes: int | None = None,
-) -> NetworkSpec:
-    """Builds the network of a preset with every block of it set to the same knobs.
-
-    The first stage keeps expansion 1 whatever `expansion` says (Table 2), and a width below 1
-    leaves the last convolution as wide as it is (section 4). `resolution`, `in_channels` and
-    `classes` default to the preset's.
-
-    Raises:
-      ValueError: a value is out of range; the message names it and what would be right.
-    """
-    _choice("preset", preset, tuple(PRESETS))
-    if not 0 < width <= 10:
-        raise ValueError(f"width={width!r}: expected a number above 0, at most 10")
-    family = PRESETS[preset]
-    shared = BlockSpec(
-        kind=kind,
-        expansion=expansion,
-        kernel_size=kernel_size,
-        projection=projection,
-        shortcut=shortcut,
-        activation=activation,
-        divisor=family.divisor,
-    )
-    blocks = []
-    for stage in family.stages(expansion):
-        for repeat in range(stage.repeats):
-            blocks.append(
-                dataclasses.replace(
-                    shared,
-                    out_channels=round_channels(stage.channels * width, family.divisor),
-                    expansion=stage.expansion,
-                    stride=stage.stride if repeat == 0 else 1,
-                )
-            )
-    return NetworkSpec(
-        resolution=family.resolution if resolution is None else resolution,
-        in_channels=family.in_channels if in_channels is None else in_channels,
-        stem_channels=round_channels(family.stem_channels * width, family.divisor),
-        stem_stride=family.stem_stride,
-        blocks=tuple(blocks),
-        head_channels=round_channels(family.head_channels * max(width, 1.0), family.divisor),
-        classes=family.classes if classes is None else classes,
-        padding=padding,
-    )
 
 
 def round_channels(wish: float, divisor: int = 8) -> int:
@@ -230,16 +221,6 @@ def round_channels(wish: float, divisor: int = 8) -> int:
     """
     if not wish > 0 or math.isinf(wish):
         raise ValueError(f"channels={wish!r}: expected a positive number")
-    _whole("divisor", divisor)
+    check_whole("divisor", divisor)
     channels = max(divisor, int(wish + divisor / 2) // divisor * divisor)
     return channels + divisor if channels < 0.9 * wish else channels
-
-
-def _choice(field: str, value: object, allowed: tuple[object, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{field}={value!r}: expected one of {', '.join(map(str, allowed))}")
-
-
-def _whole(field: str, value: int) -> None:
-    if value < 1 or value != int(value):
-        raise ValueError(f"{field}={value!r}: expected a whole number, 1 or more")

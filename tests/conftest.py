@@ -10,7 +10,7 @@ import hypothesis
 import numpy as np
 import pytest
 
-from mnv2_jax import arch
+from mnv2_jax import arch, presets
 from mnv2_jax.data.sources import Dataset, Split
 
 # Compilation and a busy machine make single examples slow without anything being wrong.
@@ -24,11 +24,15 @@ hypothesis.settings.load_profile("project")
 def tiny() -> Iterator[str]:
     """A preset that compiles in seconds: one block of each stride."""
 
-    def stages(t: float) -> tuple[arch.Stage, ...]:
-        return (arch.Stage(t, 4, 2, 1), arch.Stage(t, 6, 1, 2))
+    def stages(t: float) -> tuple[presets.Stage, ...]:
+        return (presets.Stage(t, 4, 2, 1), presets.Stage(t, 6, 1, 2))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(arch.PRESETS, "tiny", arch.Preset(8, 1, 4, 2, stages, 8, 10, divisor=1))
+        patch.setitem(
+            presets.PRESETS,
+            "tiny",
+            presets.Preset(8, 1, 4, 2, stages, 8, 10, arch.BlockSpec(divisor=1)),
+        )
         yield "tiny"
 
 

@@ -27,12 +27,12 @@ COLUMNS = [
 # The default experiment at a size that compiles in seconds: a network of one kind of block.
 SMALL = """
 from configs import digits
-from mnv2_jax import arch
+from mnv2_jax import arch, presets
 from mnv2_jax.ablation.grid import axis, product
 from mnv2_jax.analysis.claims import greater
 
-arch.PRESETS["small"] = arch.Preset(
-    8, 1, 8, 2, lambda t: (arch.Stage(t, 8, 2, 1),), 32, 10, divisor=1
+presets.PRESETS["small"] = presets.Preset(
+    8, 1, 8, 2, lambda t: (presets.Stage(t, 8, 2, 1),), 32, 10, arch.BlockSpec(divisor=1)
 )
 
 def get_config():
@@ -185,8 +185,8 @@ def test_killed_between_cohorts_it_goes_on(finished, config_file, tmp_path):
         (["--config.modle.expansion=6"], "config.modle: no such field; did you mean model"),
         (["--config.model.expansion=six"], "config.model.expansion=six: expected a value of type"),
         (["--config.train.epochs=1.5"], "config.train.epochs=1.5: expected a value of type int"),
-        (["--config.model.expansion=0"], "config.model.expansion=0.0: expected a number from 1 to"),
-        (["--config.model.expansion=-1"], "config.model.expansion=-1.0: expected a number from 1"),
+        (["--config.model.expansion=0"], "config.model.expansion=0.0: expected a number above 0"),
+        (["--config.model.expansion=-1"], "config.model.expansion=-1.0: expected a number above 0"),
         (["--config.model.projection=tanh"], "config.model.projection='tanh': expected one of lin"),
         (["--config.data.name=cifar11"], "data.name='cifar11': expected one of digits"),
         (["--workdir=README.md"], "--workdir=README.md: it is a file; expected a folder"),

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from experiments import bench
-from mnv2_jax import arch
+from mnv2_jax import presets
 from mnv2_jax.nn.depthwise import depthwise_conv
 from mnv2_jax.nn.network import Network
 
@@ -40,13 +40,13 @@ def test_operator_row_is_milliseconds_and_their_ratio():
 
 
 def test_step_row_is_images_per_second_and_their_ratio(tiny):
-    row = bench.step_row(arch.build(tiny, expansion=2), "tiny", repeats=1)
+    row = bench.step_row(presets.build(tiny, expansion=2), "tiny", repeats=1)
     assert row.unit == "images/s"
     assert row.ratio == pytest.approx(row.ours / row.grouped)
 
 
 def test_the_network_with_grouped_convolutions_computes_the_same(tiny, monkeypatch):
-    network = Network(arch.build(tiny, expansion=2))
+    network = Network(presets.build(tiny, expansion=2))
     images = jnp.asarray(np.random.default_rng(0).normal(size=(2, 8, 8, 1)), jnp.float32)
     variables = network.init(jax.random.key(0), images)
     expected = jax.jit(network.apply)(variables, images)

@@ -16,6 +16,7 @@ PACKAGE = "mnv2_jax"
 # know each other.
 LAYERS = (
     ("arch", "atomic"),
+    ("presets",),
     ("nn", "data"),
     ("train",),
     ("ablation", "analysis"),
@@ -31,7 +32,7 @@ ALLOWED["analysis"] = {"analysis", "atomic"}
 ALLOWED[PACKAGE] = {PACKAGE}
 
 JAX = {"jax", "jaxlib", "flax", "optax", "orbax"}
-WITHOUT_JAX = {"arch", "atomic", "analysis", PACKAGE}
+WITHOUT_JAX = {"arch", "presets", "atomic", "analysis", PACKAGE}
 
 # What is likely to be replaced has one home.
 ONLY_HOME = {
@@ -146,6 +147,8 @@ def plant(root: Path, path: str, source: str) -> None:
         ("mnv2_jax/arch.py", "import jax.numpy as jnp", "arch must not import jax"),
         ("mnv2_jax/arch.py", "from mnv2_jax import nn", "arch must not import nn"),
         ("mnv2_jax/arch.py", "from . import train", "arch must not import train"),
+        ("mnv2_jax/arch.py", "from mnv2_jax import presets", "arch must not import presets"),
+        ("mnv2_jax/presets.py", "import flax", "presets must not import flax"),
         ("mnv2_jax/atomic.py", "import mnv2_jax.arch", "atomic must not import arch"),
         ("mnv2_jax/__init__.py", "import flax", "mnv2_jax must not import flax"),
         ("mnv2_jax/__init__.py", "from .nn import x", "mnv2_jax must not import nn"),

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from ml_collections import ConfigDict
 
-from mnv2_jax import arch
+from mnv2_jax import arch, presets
 from mnv2_jax.ablation import grid
 from mnv2_jax.data.sources import Dataset
-from mnv2_jax.nn.blocks import Knobs
+from mnv2_jax.nn.blocks import block_class
+from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.nn.cost import Cost, network_cost
-from mnv2_jax.nn.network import block_class
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.step import LaneProgram, LaneValues
 
@@ -123,18 +123,16 @@ def lane_program(config: ConfigDict, dataset: Dataset) -> LaneProgram:
     model = config.model
     with _naming("config.model"):
         block_class(model.block)
-        spec = arch.build(
+        spec = presets.build(
             model.preset,
-            kind=model.block,
-            expansion=model.expansion,
             width=model.width,
-            kernel_size=model.kernel_size,
-            projection=model.projection,
-            shortcut=model.shortcut,
-            activation=model.activation,
+            depth=model.depth,
             resolution=resolution,
             in_channels=in_channels,
             classes=dataset.classes,
+            conventions=model.conventions,
+            kind=model.block,
+            **{knob: model[knob] for knob in arch.KNOBS if knob != "kind"},
         )
     train = config.train
     with _naming("config.train"):

@@ -3,37 +3,105 @@
 A network has dozens of kernels of different shapes, and XLA would compile a random generator for
 each: longer than training for an epoch. NumPy draws them at once, and the same on every device.
 The keys are Flax's, derived from the seed and the parameter's path.
+
+Kernels are `[k, k, in, out]`, `[in, out]` or, depthwise, `[k, k, channels]`.
 """
 
+import functools
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 Array = jax.Array
+Initializer = Callable[[Array, tuple[int, ...]], Array]
 
 
 def he_normal(key: Array, shape: tuple[int, ...]) -> Array:
-    """Normal with variance 2 / fan-out, for kernels `[..., in, out]` (He et al. 2015).
+    """Normal with variance 2 / fan-out (He et al. 2015).
 
-    As torchvision initialises MobileNetV2. A depthwise kernel `[k, k, channels]` has one output
-    per channel; its fan-out is k * k.
+    A depthwise kernel has one output per channel, so that its fan-out is k * k.
     """
-    fan_out = math.prod(shape[:-2]) * shape[-1] if len(shape) != 3 else shape[0] * shape[1]
+    fan_out = math.prod(shape) / (shape[2] if len(shape) == 3 else shape[-2])
     return normal(math.sqrt(2 / fan_out), key, shape)
+
+
+def kaiming_normal(key: Array, shape: tuple[int, ...]) -> Array:
+    """As torchvision draws convolutions: `he_normal`, but for depthwise kernels.
+
+    PyTorch takes the fan-out of a depthwise kernel to be k * k * channels, as if every input fed
+    every output.
+    """
+    fan_out = math.prod(shape) / (1 if len(shape) == 3 else shape[-2])
+    return normal(math.sqrt(2 / fan_out), key, shape)
+
+
+def glorot_uniform(key: Array, shape: tuple[int, ...]) -> Array:
+    """Uniform with variance 2 / (fan-in + fan-out) (Glorot and Bengio 2010), as Keras draws.
+
+    A depthwise kernel counts as one from all channels to one, `[k, k, channels, 1]`.
+    """
+    *window, fan_in, fan_out = (*shape, 1) if len(shape) == 3 else shape
+    bound = math.sqrt(6 / (math.prod(window) * (fan_in + fan_out)))
+    return _draw(lambda generator: generator.random(shape, np.float32) * 2 - 1, bound, key, shape)
 
 
 def normal(deviation: float, key: Array, shape: tuple[int, ...]) -> Array:
     """Normal with mean 0 and the standard deviation given, float32."""
+    return _draw(
+        lambda generator: generator.standard_normal(shape, np.float32), deviation, key, shape
+    )
+
+
+def truncated_normal(deviation: float, key: Array, shape: tuple[int, ...]) -> Array:
+    """The same, drawn anew where a value lies beyond two standard deviations, as TensorFlow does.
+
+    What is left has a standard deviation of 0.88 times the one given.
+    """
+
+    def draw(generator: np.random.Generator) -> np.ndarray:
+        values = generator.standard_normal(shape, np.float32)
+        while (beyond := np.abs(values) > 2).any():
+            values[beyond] = generator.standard_normal(beyond.sum(), np.float32)
+        return values
+
+    return _draw(draw, deviation, key, shape)
+
+
+KERNELS: dict[str, Initializer] = {
+    "he_normal": he_normal,
+    "truncated_normal": functools.partial(truncated_normal, 0.09),
+    "glorot_uniform": glorot_uniform,
+    "kaiming_normal": kaiming_normal,
+}
+"""The initializers of convolutions, by their names in `mnv2_jax.arch.INITIALIZERS`."""
+
+CLASSIFIERS: dict[str, Initializer] = {
+    "he_normal": functools.partial(normal, 0.01),
+    "truncated_normal": functools.partial(truncated_normal, 0.09),
+    "glorot_uniform": glorot_uniform,
+    "kaiming_normal": functools.partial(normal, 0.01),
+}
+"""Those of the classifier, by the same names."""
+
+
+def _draw(
+    standard: Callable[[np.random.Generator], np.ndarray],
+    factor: float,
+    key: Array,
+    shape: tuple[int, ...],
+) -> Array:
+    """`factor` times what `standard` draws from a generator of `key`, float32."""
 
     def draw(key_data: Array) -> np.ndarray:
         keys = np.asarray(key_data).astype("<u4")
         weights = np.empty((*keys.shape[:-1], *shape), np.float32)
         for index in np.ndindex(*keys.shape[:-1]):
             philox = np.random.Philox(key=int.from_bytes(keys[index].tobytes(), "little"))
-            weights[index] = np.random.Generator(philox).standard_normal(shape, np.float32)
-        return weights * np.float32(deviation)
+            weights[index] = standard(np.random.Generator(philox))
+        return weights * np.float32(factor)
 
     result = jax.ShapeDtypeStruct(shape, jnp.float32)
     return jax.pure_callback(draw, result, jax.random.key_data(key), vmap_method="expand_dims")

@@ -2,11 +2,14 @@
 
 Every layer takes and gives `[batch, height, width, channels]` and carries its own name, so that
 a parameter's path says what it is, and `mnv2_jax.nn.cost` can ask each for what it costs.
+Parameters are float32; a layer computes in the type of its input, BatchNorm's moments in float32.
 Gradients are written out where XLA's own would pass over memory more often than needed. As in
 `mnv2_jax.nn.depthwise`, arithmetic runs with the channel outermost and the batch innermost.
 """
 
 import functools
+import math
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -22,8 +25,7 @@ Array = jax.Array
 
 def activate(name: str, x: Array) -> Array:
     """Applies the nonlinearity `name`, one of `mnv2_jax.arch.ACTIVATIONS`."""
-    low, high = arch.ACTIVATIONS[name]
-    return clip(x, low, high)
+    return _ACTIVATIONS[name](x)
 
 
 def clip(x: Array, low: ArrayLike, high: ArrayLike) -> Array:
@@ -35,6 +37,14 @@ def clip(x: Array, low: ArrayLike, high: ArrayLike) -> Array:
     return lax.clamp(jnp.asarray(low, x.dtype), x, jnp.asarray(high, x.dtype))
 
 
+_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu6": functools.partial(clip, low=0.0, high=6.0),
+    "relu": functools.partial(clip, low=0.0, high=math.inf),
+    "silu": jax.nn.silu,
+    "hard_swish": lambda x: x * (clip(x + 3, 0.0, 6.0) / 6),
+}
+
+
 class Pointwise(nn.Module):
     """1x1 convolution without bias: a matrix product over channels.
 
@@ -42,12 +52,14 @@ class Pointwise(nn.Module):
     """
 
     channels: int
+    initializer: str = "he_normal"
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """Multiplies every pixel's channels with the kernel `[in, channels]`."""
-        kernel = self.param("kernel", initializers.he_normal, (x.shape[-1], self.channels))
-        return pointwise(x, kernel)
+        init = initializers.KERNELS[self.initializer]
+        kernel = self.param("kernel", init, (x.shape[-1], self.channels))
+        return pointwise(x, kernel.astype(x.dtype))
 
 
 class Depthwise(nn.Module):
@@ -56,34 +68,35 @@ class Depthwise(nn.Module):
     kernel_size: int = 3
     stride: int = 1
     padding: str = "SAME"
+    initializer: str = "he_normal"
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """Filters every channel with its slice of the kernel `[k, k, channels]`."""
         shape = (self.kernel_size, self.kernel_size, x.shape[-1])
-        kernel = self.param("kernel", initializers.he_normal, shape)
-        return depthwise.depthwise_conv(x, kernel, self.stride, self.padding)
+        kernel = self.param("kernel", initializers.KERNELS[self.initializer], shape)
+        return depthwise.depthwise_conv(x, kernel.astype(x.dtype), self.stride, self.padding)
 
 
 class Conv(nn.Module):
     """Full convolution without bias, as the matrix product of patches with the kernel.
 
     `[batch, height, width, in]` to `[batch, ceil(height / stride), ceil(width / stride),
-    channels]`. Meant for stems, whose few input channels keep the patches small.
+    channels]`. Lanes make it a batched product. The patches are k^2 times as large as the input.
     """
 
     channels: int
     kernel_size: int = 3
     stride: int = 1
     padding: str = "SAME"
+    initializer: str = "he_normal"
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """Convolves with the kernel `[k, k, in, channels]`."""
         side = self.kernel_size
-        kernel = self.param(
-            "kernel", initializers.he_normal, (side, side, x.shape[-1], self.channels)
-        )
+        init = initializers.KERNELS[self.initializer]
+        kernel = self.param("kernel", init, (side, side, x.shape[-1], self.channels))
         rows, columns = (
             depthwise.pad_width(size, side, self.stride, self.padding) for size in x.shape[1:3]
         )
@@ -98,7 +111,8 @@ class Conv(nn.Module):
             for row in range(side)
             for column in range(side)
         ]
-        return pointwise(jnp.concatenate(patches, axis=-1), kernel.reshape(-1, self.channels))
+        flat = kernel.astype(x.dtype).reshape(-1, self.channels)
+        return pointwise(jnp.concatenate(patches, axis=-1), flat)
 
 
 class BatchNorm(nn.Module):
@@ -126,7 +140,7 @@ class BatchNorm(nn.Module):
         variance = self.variable("batch_stats", "var", jnp.ones, (channels,))
         if not train:
             factor = scale / jnp.sqrt(variance.value + self.epsilon)
-            return x * factor + (bias - mean.value * factor)
+            return (x * factor + (bias - mean.value * factor)).astype(x.dtype)
         y, batch_mean, batch_variance = normalise(x, scale, bias, self.epsilon)
         if not self.is_initializing():
             count = x.size // channels
@@ -136,18 +150,39 @@ class BatchNorm(nn.Module):
         return y
 
 
-class Classifier(nn.Module):
-    """Fully connected layer with bias: `[batch, features]` to logits `[batch, classes]`."""
+class Dense(nn.Module):
+    """Fully connected layer with bias: `[batch, features]` to `[batch, channels]`."""
 
-    classes: int
+    channels: int
+    initializer: initializers.Initializer = initializers.he_normal
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """Multiplies with the kernel `[features, classes]` and adds the bias."""
-        init = functools.partial(initializers.normal, 0.01)
-        kernel = self.param("kernel", init, (x.shape[-1], self.classes))
-        bias = self.param("bias", nn.initializers.zeros_init(), (self.classes,))
-        return x @ kernel + bias
+        """Multiplies with the kernel `[features, channels]` and adds the bias."""
+        kernel = self.param("kernel", self.initializer, (x.shape[-1], self.channels))
+        bias = self.param("bias", nn.initializers.zeros_init(), (self.channels,))
+        return x @ kernel.astype(x.dtype) + bias.astype(x.dtype)
+
+
+class SqueezeExcite(nn.Module):
+    """Scales channels by a gate that sees the mean of all (Hu et al. 2018, arXiv 1709.01507).
+
+    As in MobileNetV3 (Howard et al. 2019, arXiv 1905.02244, section 5.3): a quarter of the channels
+    in between, ReLU after the first layer, a hard sigmoid after the second.
+    """
+
+    divisor: int = 8
+    initializer: str = "he_normal"
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Gates `[batch, height, width, channels]`; the shape stays."""
+        channels = x.shape[-1]
+        init = initializers.KERNELS[self.initializer]
+        reduced = arch.round_channels(channels / 4, self.divisor)
+        y = clip(Dense(reduced, init, name="reduce")(x.mean((1, 2))), 0.0, math.inf)
+        gate = clip(Dense(channels, init, name="gate")(y) + 3, 0.0, 6.0) / 6
+        return x * gate[:, None, None, :]
 
 
 def _channels_first(x: Array) -> Array:
@@ -199,6 +234,10 @@ def _channel_sums(*values: Array) -> list[Array]:
     return [value.sum((1, 2, 3)) for value in values]
 
 
+def _at_least_float32(x: Array) -> Array:
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
 def _per_channel(value: Array) -> Array:
     return value[:, None, None, None]
 
@@ -210,7 +249,8 @@ def _normalise_impl(
     # once after; and the few numbers per channel, which are computed together in one small loop.
     x = lax.optimization_barrier(x)
     count = x[0].size
-    total, total_of_squares = _channel_sums(x, x * x)
+    wide = _at_least_float32(x)
+    total, total_of_squares = _channel_sums(wide, wide * wide)
     mean = total / count
     variance = jnp.maximum(total_of_squares / count - mean * mean, 0.0)
     # Not rsqrt, which XLA writes out as a polynomial: more code per layer than all the rest.
@@ -219,15 +259,16 @@ def _normalise_impl(
     mean, variance, inverse, factor, offset = lax.optimization_barrier(
         jnp.stack([mean, variance, inverse, factor, bias - mean * factor])
     )
-    y = x * _per_channel(factor) + _per_channel(offset)
-    return (y, mean, variance), (x, mean, inverse, factor)
+    y = wide * _per_channel(factor) + _per_channel(offset)
+    return (y.astype(x.dtype), mean, variance), (x, mean, inverse, factor)
 
 
 def _normalise_backward(
     epsilon: float, residuals: tuple[Array, ...], gradients: tuple[Array, Array, Array]
 ) -> tuple[Array, Array, Array]:
     x, mean, inverse, factor = residuals
-    gradient = lax.optimization_barrier(gradients[0])
+    dtype = x.dtype
+    x, gradient = map(_at_least_float32, (x, lax.optimization_barrier(gradients[0])))
     count = x[0].size
     d_bias, gradient_times_x = _channel_sums(gradient, gradient * x)
     d_scale = inverse * (gradient_times_x - mean * d_bias)
@@ -237,7 +278,7 @@ def _normalise_backward(
         - x * _per_channel(factor * slope)
         + _per_channel(factor * (mean * slope - d_bias / count))
     )
-    return dx, d_scale, d_bias
+    return dx.astype(dtype), d_scale, d_bias
 
 
 def _normalise_primal(

@@ -2,16 +2,20 @@
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from mnv2_jax import arch
-from mnv2_jax.nn import layers
-from mnv2_jax.nn.blocks import BLOCKS, Carry, Knobs
+from mnv2_jax.nn import initializers, layers
+from mnv2_jax.nn.blocks import block_class
+from mnv2_jax.nn.blocks.base import Carry, Knobs
 
 Array = jax.Array
 
 
 class Network(nn.Module):
     """Stem convolution, blocks, last pointwise convolution, average pooling, classifier (Table 2).
+
+    Stem and last convolution end in ReLU6 whatever the blocks' activation is.
 
     Attributes:
       spec: what the network is.
@@ -28,30 +32,32 @@ class Network(nn.Module):
 
         Args:
           images: scaled to [-1, 1].
-          train: normalise with the batch's moments and update the running ones.
+          train: normalise with the batch's moments and update the running ones; drop features as
+            the conventions say, by the random stream "dropout".
           knobs: overrides projection and shortcut of every block's spec.
         """
         spec = self.spec
-        stem = layers.Conv(spec.stem_channels, 3, spec.stem_stride, spec.padding, name="stem")
-        x = layers.BatchNorm(name="stem_norm")(stem(images), train=train)
-        x = layers.activate("relu6", x)
+        ways = spec.conventions
+
+        def normalised(x: Array, layer: nn.Module) -> Array:
+            norm = layers.BatchNorm(
+                ways.norm_momentum, ways.norm_epsilon, name=f"{layer.name}_norm"
+            )
+            return layers.activate("relu6", norm(layer(x), train=train))
+
+        x = normalised(
+            jnp.asarray(images),
+            layers.Conv(
+                *(spec.stem_channels, 3, spec.stem_stride, ways.padding, ways.initializer),
+                name="stem",
+            ),
+        )
         carry = Carry(knobs=knobs)
         for number, block_spec in enumerate(spec.blocks, start=1):
-            block = block_class(block_spec.kind)(
-                spec=block_spec, padding=spec.padding, name=f"block_{number:02}"
-            )
+            block = block_class(block_spec.kind)(block_spec, ways, name=f"block_{number:02}")
             x, carry = block(x, carry, train=train)
-        x = layers.Pointwise(spec.head_channels, name="head")(x)
-        x = layers.activate("relu6", layers.BatchNorm(name="head_norm")(x, train=train))
-        return layers.Classifier(spec.classes, name="classifier")(x.mean((1, 2)))
-
-
-def block_class(kind: str) -> type[nn.Module]:
-    """The module of a block by its name in `BLOCKS`.
-
-    Raises:
-      ValueError: there is no such block.
-    """
-    if kind not in BLOCKS:
-        raise ValueError(f"block={kind!r}: expected one of {', '.join(BLOCKS)}")
-    return BLOCKS[kind]
+        if spec.head_channels:
+            x = normalised(x, layers.Pointwise(spec.head_channels, ways.initializer, name="head"))
+        x = nn.Dropout(ways.dropout, deterministic=not train, name="dropout")(x.mean((1, 2)))
+        init = initializers.CLASSIFIERS[ways.initializer]
+        return layers.Dense(spec.classes, init, name="classifier")(x)

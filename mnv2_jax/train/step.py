@@ -19,7 +19,7 @@ from jax.interpreters import partial_eval
 
 from mnv2_jax import arch
 from mnv2_jax.data import augment, pipeline
-from mnv2_jax.nn.blocks import Knobs
+from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.nn.network import Network
 from mnv2_jax.train.recipe import Recipe, cosine, kernel_mask, sgd
 
@@ -158,10 +158,15 @@ class LaneProgram:
             key, epoch, images, labels, recipe.batch_size, recipe.shift
         )
 
-        def step(state: State, batch: tuple[Array, Array]) -> tuple[State, tuple[Array, Array]]:
+        dropout = None
+        if self.spec.conventions.dropout:
+            of_epoch = jax.random.fold_in(pipeline.stream(key, "dropout"), epoch)
+            dropout = jax.random.split(of_epoch, self.steps_per_epoch)
+
+        def step(state: State, batch: Any) -> tuple[State, tuple[Array, Array]]:
             return self._train_step(state, values, *batch)
 
-        state, (losses, accuracies) = lax.scan(step, state, batches)
+        state, (losses, accuracies) = lax.scan(step, state, (*batches, dropout))
         last_step = (epoch + 1) * self.steps_per_epoch - 1
         rate = cosine(values.learning_rate, self.steps)(last_step)
         return state, EpochMetrics(losses.mean(), accuracies.mean(), rate)
@@ -185,7 +190,12 @@ class LaneProgram:
         return sgd(learning_rate, weight_decay, decayed, self.recipe.momentum, self.steps)
 
     def _train_step(
-        self, state: State, values: LaneValues, images: Array, labels: Array
+        self,
+        state: State,
+        values: LaneValues,
+        images: Array,
+        labels: Array,
+        dropout: Array | None,
     ) -> tuple[State, tuple[Array, Array]]:
         variables = self.variables(state)
 
@@ -196,6 +206,7 @@ class LaneProgram:
                 train=True,
                 knobs=values.knobs,
                 mutable=["batch_stats"],
+                rngs=None if dropout is None else {"dropout": dropout},
             )
             targets = optax.smooth_labels(
                 jax.nn.one_hot(labels, self.spec.classes), values.label_smoothing

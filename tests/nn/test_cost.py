@@ -1,6 +1,6 @@
 import pytest
 
-from mnv2_jax import arch
+from mnv2_jax import presets
 from mnv2_jax.nn.cost import network_cost
 
 # Multiply-adds, parameters with BatchNorm's scale and bias: slim's README rows, computed exactly.
@@ -17,16 +17,16 @@ SLIM = {
 
 @pytest.mark.parametrize(("width", "resolution"), SLIM)
 def test_costs_of_the_published_networks(width, resolution):
-    cost = network_cost(arch.build("mobilenet_v2", width=width, resolution=resolution))
+    cost = network_cost(presets.build("mobilenet_v2", width=width, resolution=resolution))
     assert (cost.madds, cost.params) == SLIM[width, resolution]
 
 
 def test_parameters_with_statistics_are_those_of_keras():
-    assert network_cost(arch.build("mobilenet_v2")).params_with_statistics == 3_538_984
+    assert network_cost(presets.build("mobilenet_v2")).params_with_statistics == 3_538_984
 
 
 def test_a_bottleneck_costs_what_table_1_says():
-    spec = arch.build("mobilenet_v2")
+    spec = presets.build("mobilenet_v2")
     layers = {layer.path: layer for layer in network_cost(spec).layers}
     # The second block of the 32-channel stage: h w d' t (d' + k^2 + d'') at stride 1.
     block = sum(layer.madds for path, layer in layers.items() if path.startswith("block_05/"))
@@ -37,10 +37,10 @@ def test_a_bottleneck_costs_what_table_1_says():
 
 
 def test_expansion_one_has_no_expansion_layer():
-    paths = [layer.path for layer in network_cost(arch.build("digits", expansion=1)).layers]
+    paths = [layer.path for layer in network_cost(presets.build("digits", expansion=1)).layers]
     assert not any("expand" in path for path in paths)
 
 
 def test_knobs_that_change_no_shape_change_no_cost():
-    base = network_cost(arch.build("digits"))
-    assert network_cost(arch.build("digits", projection="relu6", shortcut="none")) == base
+    base = network_cost(presets.build("digits"))
+    assert network_cost(presets.build("digits", projection="relu6", shortcut="none")) == base

@@ -6,17 +6,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mnv2_jax import arch
-from mnv2_jax.nn.blocks import Carry, InvertedResidual, Knobs
+from mnv2_jax import arch, presets
+from mnv2_jax.nn.blocks.base import Carry, Knobs
+from mnv2_jax.nn.blocks.inverted_residual import InvertedResidual
 from mnv2_jax.nn.network import Network
 
 
 def small(**knobs):
     """A block of each kind: without and with a shortcut, and one between expansions."""
-    padding = knobs.pop("padding", "SAME")
+    conventions = arch.CONVENTIONS[knobs.pop("conventions", "default")]
     block = arch.BlockSpec(**{"out_channels": 6, "expansion": 2, "divisor": 1, **knobs})
     blocks = (dataclasses.replace(block, stride=2), block, block)
-    return arch.NetworkSpec(8, 1, 4, 1, blocks, 8, 10, padding)
+    return arch.NetworkSpec(8, 1, 4, 1, blocks, 8, 10, conventions)
 
 
 def variables_of(spec, seed=0):
@@ -33,7 +34,7 @@ def images_for(spec, count=4):
 
 
 def test_shapes_from_image_to_logits():
-    spec = arch.build("mobilenet_v2", resolution=64, width=0.35, classes=7)
+    spec = presets.build("mobilenet_v2", resolution=64, width=0.35, classes=7)
     logits = jax.eval_shape(
         Network(spec).init_with_output, jax.random.key(0), jnp.zeros((3, 64, 64, 3))
     )[0]
@@ -42,7 +43,7 @@ def test_shapes_from_image_to_logits():
 
 def test_unknown_blocks_are_named():
     spec = small(kind="mystery")
-    with pytest.raises(ValueError, match="block='mystery': expected one of inverted_residual"):
+    with pytest.raises(ValueError, match=r"block='mystery': expected FILE\.py:CLASS or one of"):
         variables_of(spec)
 
 
@@ -67,7 +68,7 @@ def test_every_knob_changes_the_output():
         {"shortcut": "none"},
         {"shortcut": "expansion"},
         {"activation": "relu"},
-        {"padding": "SYMMETRIC"},
+        {"conventions": "torchvision"},
         {"kernel_size": 5},
     ):
         spec = small(**knobs)
@@ -117,7 +118,7 @@ def test_a_relu6_projection_is_bounded_before_the_shortcut_is_added():
 
 def test_five_shortcuts_between_expansions_in_mobilenet_v2():
     def additions(shortcut):
-        spec = arch.build("mobilenet_v2", resolution=32, shortcut=shortcut)
+        spec = presets.build("mobilenet_v2", resolution=32, shortcut=shortcut)
         jaxpr = jax.make_jaxpr(lambda v, x: Network(spec).apply(v, x))(
             jax.eval_shape(lambda: variables_of(spec)), jnp.zeros((1, *spec.input_shape))
         )

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mnv2_jax import arch
+from mnv2_jax import presets
 from mnv2_jax.data import pipeline
-from mnv2_jax.nn.blocks import Knobs
+from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import loop, parallel
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.step import LaneProgram, LaneValues
@@ -37,7 +37,7 @@ FIVE = (
 @pytest.fixture(scope="module")
 def program(tiny):
     # The data set has one batch: an epoch is a step, and an epoch's loss is that step's.
-    return LaneProgram(arch.build(tiny, expansion=2), RECIPE, steps_per_epoch=1)
+    return LaneProgram(presets.build(tiny, expansion=2), RECIPE, steps_per_epoch=1)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_evaluation_is_exact_whatever_the_batch(program, dots, trainer):
 
 def test_variants_of_equal_seed_start_from_the_same_bits(tiny):
     def initial(seed, **knobs):
-        program = LaneProgram(arch.build(tiny, **knobs), RECIPE, 1)
+        program = LaneProgram(presets.build(tiny, **knobs), RECIPE, 1)
         variables = program.variables(program.initialise(seed))
         flat = jax.tree_util.tree_flatten_with_path(variables)[0]
         return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in flat}
@@ -112,7 +112,7 @@ def test_variants_of_equal_seed_start_from_the_same_bits(tiny):
 
 
 def test_initial_weights_have_the_variance_asked_for():
-    program = LaneProgram(arch.build("mobilenet_v2", resolution=32), RECIPE, 1)
+    program = LaneProgram(presets.build("mobilenet_v2", resolution=32), RECIPE, 1)
     params = program.variables(program.initialise(0))["params"]
     head = np.asarray(params["head"]["kernel"])
     assert head.std() == pytest.approx(np.sqrt(2 / 1280), rel=0.01)

@@ -1,0 +1,24 @@
+"""MobileNetV1's block (Howard et al. 2017, arXiv 1704.04861)."""
+
+import flax.linen as nn
+
+from mnv2_jax.nn.blocks.base import Array, Block, Carry
+
+
+class Separable(Block):
+    """MobileNetV1's depthwise separable convolution: a depthwise one, then a pointwise one.
+
+    Source: Howard et al. 2017, arXiv 1704.04861, section 3.1, Figure 3.
+
+    Nothing is expanded and nothing projected to a bottleneck: both layers end in the activation,
+    whatever the projection is set to. MobileNetV1 itself has no shortcuts.
+    """
+
+    @nn.compact
+    def __call__(self, x: Array, carry: Carry, *, train: bool) -> tuple[Array, Carry]:
+        """See `mnv2_jax.nn.blocks.base.Block`."""
+        spec = self.spec
+        y = self.depthwise(x, "depthwise", train, spec.activation)
+        y = self.squeeze_excite(y)
+        y = self.pointwise(y, spec.out_channels, "pointwise", train, spec.activation)
+        return self.add_input(x, y, carry), carry

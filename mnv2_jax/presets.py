@@ -1,0 +1,174 @@
+"""The networks that have a name: stage tables, and what surrounds them. A new one is a line here.
+
+Without jax, like `mnv2_jax.arch`.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from mnv2_jax import arch
+from mnv2_jax.arch import BlockSpec, NetworkSpec, round_channels
+
+
+class Stage(NamedTuple):
+    """A row of Table 2: `repeats` blocks, of which the first has the stride."""
+
+    expansion: float
+    channels: int
+    repeats: int
+    stride: int
+
+
+_BLOCK = BlockSpec()
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """A family of networks: the stage table and what surrounds it.
+
+    Attributes:
+      resolution: height and width of the input, in pixels.
+      in_channels: channels of the input image.
+      stem_channels: channels of the stem convolution at width 1.
+      stem_stride: stride of the stem convolution.
+      stages: the (t, c, n, s) table for a given expansion.
+      head_channels: channels of the last pointwise convolution; 0 has none.
+      classes: outputs of the classifier.
+      block: the knobs of every block, where they are not asked to be others; its divisor is what
+        all channels are rounded to (8 in the paper).
+    """
+
+    resolution: int
+    in_channels: int
+    stem_channels: int
+    stem_stride: int
+    stages: Callable[[float], tuple[Stage, ...]]
+    head_channels: int
+    classes: int
+    block: BlockSpec = _BLOCK
+
+
+def _mobilenet_v2(t: float) -> tuple[Stage, ...]:
+    return (
+        Stage(1, 16, 1, 1),
+        Stage(t, 24, 2, 2),
+        Stage(t, 32, 3, 2),
+        Stage(t, 64, 4, 2),
+        Stage(t, 96, 3, 1),
+        Stage(t, 160, 3, 2),
+        Stage(t, 320, 1, 1),
+    )
+
+
+def _mobilenet_v2_32px(t: float) -> tuple[Stage, ...]:
+    first, second, *others = _mobilenet_v2(t)
+    return (first, second._replace(stride=1), *others)
+
+
+def _mobilenet_v1(t: float) -> tuple[Stage, ...]:
+    return (
+        Stage(t, 64, 1, 1),
+        Stage(t, 128, 2, 2),
+        Stage(t, 256, 2, 2),
+        Stage(t, 512, 6, 2),
+        Stage(t, 1024, 2, 2),
+    )
+
+
+def _small_32px(t: float) -> tuple[Stage, ...]:
+    return (
+        Stage(1, 8, 1, 1),
+        Stage(t, 12, 2, 1),
+        Stage(t, 16, 3, 2),
+        Stage(t, 24, 3, 2),
+        Stage(t, 32, 1, 1),
+    )
+
+
+def _digits(t: float) -> tuple[Stage, ...]:
+    return (Stage(1, 4, 1, 1), Stage(t, 4, 2, 1), Stage(t, 6, 3, 2), Stage(t, 8, 3, 2))
+
+
+PRESETS: dict[str, Preset] = {
+    # Table 2 of the paper: 17 bottlenecks (the text's 19 is a slip), 10 of them with a shortcut.
+    "mobilenet_v2": Preset(224, 3, 32, 2, _mobilenet_v2, 1280, 1000),
+    # The same with the first two strides gone: what is usually trained on CIFAR's 32 pixels.
+    "mobilenet_v2_32px": Preset(32, 3, 32, 1, _mobilenet_v2_32px, 1280, 10),
+    # For grids at 32 pixels: a hundred networks in the time of one large one.
+    "small_32px": Preset(32, 3, 16, 2, _small_32px, 128, 10, BlockSpec(divisor=4)),
+    # Howard et al. 2017, arXiv 1704.04861, Table 1: no shortcuts, no last convolution. The 13
+    # depthwise separable blocks each end in an activation, here ReLU6 as in the authors' code.
+    "mobilenet_v1": Preset(
+        *(224, 3, 32, 2, _mobilenet_v1, 0, 1000),
+        BlockSpec("separable", expansion=1, projection="relu6", shortcut="none"),
+    ),
+    # Small enough for minutes on a laptop. Narrow bottlenecks show the effect of a nonlinear
+    # projection; channels are as asked for, since rounding to 8 would make them all alike.
+    "digits": Preset(8, 1, 8, 1, _digits, 64, 10, BlockSpec(divisor=1)),
+}
+
+
+def build(
+    preset: str,
+    *,
+    width: float = 1.0,
+    depth: float = 1.0,
+    resolution: int | None = None,
+    in_channels: int | None = None,
+    classes: int | None = None,
+    conventions: str = "default",
+    **knobs: Any,
+) -> NetworkSpec:
+    """Builds the network of a preset with every block of it set to the same knobs.
+
+    The first stage keeps expansion 1 whatever `expansion` says (Table 2), and a width below 1
+    leaves the last convolution as wide as it is (section 4).
+
+    Args:
+      preset: one of `PRESETS`.
+      width: multiplies the channels (section 4 of the paper: 0.35 to 1.4).
+      depth: multiplies the repeats of all stages but the first and the last, rounded up; where it
+        is not 1, stem and last convolution keep their width of 1. Both as in timm's
+        mobilenetv2_110d and _120d (widths 1.1 and 1.2, depths 1.2 and 1.4).
+      resolution: in pixels; by default the preset's, like the next two.
+      in_channels: of the images.
+      classes: outputs of the classifier.
+      conventions: one of `mnv2_jax.arch.CONVENTIONS`.
+      **knobs: of `mnv2_jax.arch.KNOBS`, by default the preset's.
+
+    Raises:
+      ValueError: a value is out of range; the message names it and what would be right.
+    """
+    arch.check_choice("preset", preset, tuple(PRESETS))
+    arch.check_choice("conventions", conventions, tuple(arch.CONVENTIONS))
+    arch.check_multiplier("width", width)
+    arch.check_multiplier("depth", depth)
+    family = PRESETS[preset]
+    shared = dataclasses.replace(family.block, **knobs)
+    divisor = shared.divisor
+    stages = family.stages(shared.expansion)
+    outer_width = width if depth == 1 else 1.0
+    blocks = []
+    for number, stage in enumerate(stages):
+        inner = 0 < number < len(stages) - 1
+        # Rounded first, or 10 times 1.1 would come to 11.000000000000002, and that to 12.
+        repeats = math.ceil(round(stage.repeats * depth, 6)) if inner else stage.repeats
+        block = dataclasses.replace(
+            shared,
+            out_channels=round_channels(stage.channels * width, divisor),
+            expansion=stage.expansion,
+        )
+        blocks += [dataclasses.replace(block, stride=stage.stride), *[block] * (repeats - 1)]
+    head = family.head_channels * max(outer_width, 1.0)
+    return NetworkSpec(
+        resolution=family.resolution if resolution is None else resolution,
+        in_channels=family.in_channels if in_channels is None else in_channels,
+        stem_channels=round_channels(family.stem_channels * outer_width, divisor),
+        stem_stride=family.stem_stride,
+        blocks=tuple(blocks),
+        head_channels=round_channels(head, divisor) if head else 0,
+        classes=family.classes if classes is None else classes,
+        conventions=arch.CONVENTIONS[conventions],
+    )
