@@ -8,6 +8,7 @@ A field given on the command line is the same in all runs; where the grid has an
 axis collapses to that value. What is finished in the workdir is not trained again.
 """
 
+import re
 import sys
 import time
 from pathlib import Path
@@ -30,7 +31,7 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The config file; --config.KEY=VALUE sets a field of it.", lock_config=True
 )
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "The folder for results. Default: runs/<name of the config>."
+    "workdir", None, "The folder for results. Default: runs/<name of the config>[_<its argument>]."
 )
 
 
@@ -46,13 +47,14 @@ def main() -> int:
     console = Console(soft_wrap=not sys.stdout.isatty())
     if _CONFIG.value is None:
         raise ValueError("--config: expected the path of a config file, such as configs/digits.py")
-    path = command_line.config_path()
+    path, argument = command_line.config_path()
     module = command_line.load_module(path)
-    workdir = Path(_WORKDIR.value or Path("runs") / path.stem)
+    name = "_".join([path.stem, *(re.sub(r"\W+", "_", part) for part in argument)])
+    workdir = Path(_WORKDIR.value or Path("runs") / name)
     _check_workdir(workdir)
     config: ConfigDict = _CONFIG.value
-    configs = grid.expand(config, module.get_grid(), command_line.overrides())
-    claims = module.get_claims()
+    configs = grid.expand(config, module.get_grid(*argument), command_line.overrides())
+    claims = module.get_claims(*argument)
     dataset = sources.load(config.data.name)
     cohorts = cohort.plan(configs, dataset)
     check(claims, records.columns([run for part in cohorts for run in part.runs]))
@@ -64,7 +66,7 @@ def main() -> int:
     )
     with show_progress(console, sweep.remaining(workdir, cohorts)) as progress:
         outcome = sweep.sweep(workdir, cohorts, dataset, command_line.command(), progress)
-    rows = analyse(workdir, claims, title=path.stem, command=command_line.command())
+    rows = analyse(workdir, claims, title=name, command=command_line.command())
     console.print(claims_table(rows))
     console.print(f"Report: {workdir / 'report.html'}")
     console.print(

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.util
+import inspect
 import re
 import shlex
 import sys
@@ -49,10 +50,13 @@ def command() -> str:
     return shlex.join(["python", "-m", f"experiments.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
 
 
-def config_path() -> Path:
-    """The config's file, without the argument that may follow a colon."""
-    name = config_flags.get_config_filename(FLAGS["config"])
-    return Path(name.partition(":")[0])
+def config_path() -> tuple[Path, tuple[str, ...]]:
+    """The config's file and the argument that may follow a colon: none or one.
+
+    `get_config` is called with it, and so must be what else the file holds.
+    """
+    path, colon, argument = config_flags.get_config_filename(FLAGS["config"]).partition(":")
+    return Path(path), (argument,) if colon else ()
 
 
 def overrides() -> set[str]:
@@ -88,9 +92,12 @@ def _check_overrides(arguments: Sequence[str]) -> None:
     for argument in arguments:
         name, _, value = argument.lstrip("-").partition("=")
         if name == "config" and value:
-            path, _, parameter = value.partition(":")
+            path, colon, parameter = value.partition(":")
             get_config = load_module(Path(path)).get_config
-            config = get_config(parameter) if parameter else get_config()
+            takes = len(inspect.signature(get_config).parameters)
+            if colon and not takes:
+                raise ValueError(f"--config={value}: {path} takes no argument after the colon")
+            config = get_config(parameter) if colon else get_config()
     for argument in arguments:
         name = argument.lstrip("-").partition("=")[0]
         if config is not None and name.startswith("config."):

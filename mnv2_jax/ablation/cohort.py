@@ -13,7 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mnv2_jax import arch, presets
-from mnv2_jax.ablation import grid
+from mnv2_jax.ablation import distinct, grid
 from mnv2_jax.data.sources import Dataset
 from mnv2_jax.nn.blocks import block_class
 from mnv2_jax.nn.blocks.base import Knobs
@@ -84,6 +84,7 @@ def plan(configs: Sequence[ConfigDict], dataset: Dataset) -> list[Cohort]:
         runs = tuple(Run(grid.run_id(config), config, lane_values(config)) for config in members)
         program = lane_program(members[0], dataset)
         cohorts.append(Cohort(runs, program, network_cost(program.spec)))
+    distinct.check(configs)
     return cohorts
 
 

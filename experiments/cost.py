@@ -1,0 +1,195 @@
+"""Prints what a network costs, layer by layer: parameters, multiply-adds, activation memory.
+
+  python -m experiments.cost --preset=mobilenet_v2 --width=1.0 --resolution=224
+  python -m experiments.cost --config=configs/digits.py --config.model.block=fused --format=csv
+  python -m experiments.cost --preset=mobilenet_v1 --compare=separable
+
+The network is run on shapes alone; nothing is computed. Multiply-adds are those of convolutions and
+fully connected layers, for one image; activations are of 16 bits, as in the paper's Table 3.
+"""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict
+from ml_collections.config_flags import config_flags
+from rich.console import Console
+from rich.table import Table
+
+from experiments import command_line
+from mnv2_jax import arch, presets
+from mnv2_jax.ablation import cohort
+from mnv2_jax.data import sources
+from mnv2_jax.nn.blocks import block_class
+from mnv2_jax.nn.cost import BYTES_PER_VALUE, Cost, network_cost, separations
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Take the network of a config file; --config.model.KEY=VALUE sets a knob of it."
+)
+_PRESET = flags.DEFINE_string("preset", None, f"One of {', '.join(presets.PRESETS)}.")
+_WIDTH = flags.DEFINE_float("width", None, "The width multiplier. Default: 1.")
+_DEPTH = flags.DEFINE_float("depth", None, "The depth multiplier. Default: 1.")
+_RESOLUTION = flags.DEFINE_integer("resolution", None, "Of the image. Default: the preset's.")
+_CLASSES = flags.DEFINE_integer("classes", None, "Of the classifier. Default: the preset's.")
+_BLOCK = flags.DEFINE_string("block", None, "A block or FILE.py:CLASS. Default: the preset's.")
+_EXPANSION = flags.DEFINE_float("expansion", None, "Of the blocks. Default: the preset's.")
+_COMPARE = flags.DEFINE_enum(
+    "compare", None, ["separable"], "Print standard against depthwise separable convolutions."
+)
+_FORMAT = flags.DEFINE_enum("format", "table", ["table", "csv", "json"], "How to print.")
+
+_WIDTH_IN_A_FILE = 120
+
+_NETWORK_FLAGS = {
+    "preset": _PRESET,
+    "width": _WIDTH,
+    "depth": _DEPTH,
+    "resolution": _RESOLUTION,
+    "classes": _CLASSES,
+    "kind": _BLOCK,
+    "expansion": _EXPANSION,
+}
+"""The flags that describe a network, by the arguments of `mnv2_jax.presets.build`."""
+
+
+def main() -> int:
+    """Prints the cost of the network that the flags describe.
+
+    Raises:
+      ValueError: a flag or a field of the config is wrong.
+    """
+    spec = _spec()
+    cost = network_cost(spec)
+    show = {"table": print_tables, "csv": print_csv, "json": print_json}[_FORMAT.value]
+    show(spec, cost, _COMPARE.value is not None)
+    return 0
+
+
+def _spec() -> arch.NetworkSpec:
+    given: dict[str, Any] = {
+        name: flag.value for name, flag in _NETWORK_FLAGS.items() if flag.value is not None
+    }
+    if _CONFIG.value is None:
+        try:
+            spec = presets.build(**{"preset": "mobilenet_v2", **given})
+            block_class(spec.blocks[0].kind)
+        except ValueError as error:
+            raise ValueError(f"--{error}") from None
+        return spec
+    if given:
+        names = ", ".join(f"--{_NETWORK_FLAGS[name].name}" for name in given)
+        raise ValueError(f"{names}: not beside --config; expected --config.model.KEY=VALUE instead")
+    config: ConfigDict = _CONFIG.value
+    return cohort.lane_program(config, sources.load(config.data.name)).spec
+
+
+def totals(cost: Cost) -> dict[str, Any]:
+    """What the whole network costs, as JSON values."""
+    return {
+        "params": cost.params,
+        "params_with_stats": cost.params_with_statistics,
+        "madds": cost.madds,
+        "peak_activation_bytes": cost.peak_bytes,
+        "peak_activation_bytes_by_layer": cost.peak_bytes_by_layer,
+    }
+
+
+def layer_rows(cost: Cost) -> list[dict[str, Any]]:
+    """A row per layer, shapes written as 56x56x24."""
+    return [
+        {
+            "layer": layer.path,
+            "kind": layer.kind,
+            "output": "x".join(map(str, layer.output)),
+            "params": layer.params,
+            "statistics": layer.statistics,
+            "madds": layer.madds,
+            "activation_bytes": layer.activation_bytes,
+        }
+        for layer in cost.layers
+    ]
+
+
+def separation_rows(cost: Cost) -> list[dict[str, Any]]:
+    """A row per convolution that is separable or could be."""
+    return [
+        {
+            "layer": row.path,
+            "is": "separable" if row.separable else "standard",
+            "standard_madds": row.standard_madds,
+            "separable_madds": row.separable_madds,
+            "ratio": round(row.ratio, 6),
+        }
+        for row in separations(cost)
+    ]
+
+
+def print_json(spec: arch.NetworkSpec, cost: Cost, compare: bool) -> None:
+    """Prints totals and rows as one JSON object."""
+    rows = {"separable": separation_rows(cost)} if compare else {"layers": layer_rows(cost)}
+    largest = [
+        {"resolution": resolution, "channels": channels}
+        for resolution, channels in cost.largest_tensors().items()
+    ]
+    input_shape = list(spec.input_shape)
+    print(json.dumps({"input": input_shape, **totals(cost), "largest": largest, **rows}, indent=1))
+
+
+def print_csv(spec: arch.NetworkSpec, cost: Cost, compare: bool) -> None:
+    """Prints the rows as CSV."""
+    rows = separation_rows(cost) if compare else layer_rows(cost)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    print(text.getvalue(), end="")
+
+
+def print_tables(spec: arch.NetworkSpec, cost: Cost, compare: bool) -> None:
+    """Prints rows and totals for the terminal."""
+    on_terminal = sys.stdout.isatty()
+    console = Console(
+        soft_wrap=True, highlight=False, width=None if on_terminal else _WIDTH_IN_A_FILE
+    )
+    console.print(_table(separation_rows(cost) if compare else layer_rows(cost)))
+    console.print(f"Input: {' x '.join(map(str, spec.input_shape))}")
+    console.print(f"Parameters: {cost.params:,}; {cost.params_with_statistics:,} with statistics")
+    console.print(f"Multiply-adds: {cost.madds:,}")
+    if compare:
+        found = separations(cost)
+        separable = sum(row.separable_madds for row in found)
+        standard = sum(row.standard_madds for row in found)
+        console.print(f"These convolutions: {separable:,} separable, {standard:,} standard")
+        console.print("Ratio: 1/N + 1/k^2 for a k x k convolution to N channels")
+        return
+    console.print(
+        f"Activation memory: {cost.peak_bytes:,} bytes with bottlenecks computed channel by "
+        f"channel (section 5.1), {cost.peak_bytes_by_layer:,} layer by layer"
+    )
+    largest = [
+        f"{side}x{side}: {channels} ({side * side * channels * BYTES_PER_VALUE / 1000:,.3g} kB)"
+        for side, channels in cost.largest_tensors().items()
+    ]
+    console.print(f"Most channels between operators (Table 3): {', '.join(largest)}")
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> Table:
+    # What CSV and JSON have beside these would not fit a terminal of 80 characters.
+    shown = [name for name in rows[0] if name not in ("kind", "statistics")]
+    result = Table(box=None)
+    for name in shown:
+        number = isinstance(rows[0][name], int | float)
+        result.add_column(name.replace("_", " "), justify="right" if number else "left")
+    for row in rows:
+        cells = (row[name] for name in shown)
+        result.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in cells))
+    return result
+
+
+if __name__ == "__main__":
+    command_line.run(main, __doc__ or "")

@@ -1,0 +1,268 @@
+"""What every block must keep to, whoever wrote it: shapes, gradients, modes, types, lanes, names.
+
+A check takes a block's class and gives None, or says in one line what is wrong.
+"""
+
+import dataclasses
+import functools
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mnv2_jax import arch
+from mnv2_jax.nn.blocks.base import Block, Carry, Knobs
+from mnv2_jax.nn.cost import module_cost
+from mnv2_jax.nn.network import program
+
+Array = jax.Array
+Check = Callable[[type[Block]], str | None]
+
+_CHANNELS = 6
+_BATCH = 4
+_SPEC = arch.BlockSpec(out_channels=_CHANNELS, expansion=2, divisor=1)
+_KNOBS = Knobs.of("relu6", "bottleneck")
+
+# A program here runs once or twice: compiling it well would take longer than running it.
+_QUICK_COMPILATION = {"xla_backend_optimization_level": 0}
+
+
+def shapes(block: type[Block]) -> str | None:
+    """Stride 1 and 2, even and odd sizes, both paddings, other channels, training and inference."""
+    for size in ((8, 8), (7, 5), (1, 1)):
+        for stride, out in ((1, _CHANNELS), (2, _CHANNELS), (1, 9), (2, 9)):
+            for name in ("default", "torchvision"):
+                spec = dataclasses.replace(_SPEC, stride=stride, out_channels=out)
+                module = block(spec, arch.CONVENTIONS[name])
+                expected = (_BATCH, *(-(-side // stride) for side in size), out)
+                for train in (False, True):
+                    problem = _shape_problem(module, (_BATCH, *size, _CHANNELS), expected, train)
+                    if problem:
+                        return f"stride {stride}, {size[0]}x{size[1]} pixels: {problem}"
+    return None
+
+
+def gradients(block: type[Block]) -> str | None:
+    """Finite gradients of every parameter and of the input, on noise and on a constant image."""
+    for stride in (1, 2):
+        subject = _Subject(block, stride)
+        for what, x in (("noise", subject.x), ("an image of zeros", 0 * subject.x)):
+            of_params, of_x = subject.gradients(subject.variables, x, _KNOBS)
+            for path, leaf in [("the input", of_x), *_named(of_params)]:
+                if not np.isfinite(leaf).all():
+                    return f"stride {stride}, {what}: the gradient of {path} is not finite"
+    return None
+
+
+def modes(block: type[Block]) -> str | None:
+    """Training moves the running moments; inference leaves them, and treats an image by itself."""
+    subject = _Subject(block)
+    company = subject.x.at[1:].set(-2 * subject.x[1:])
+    y, after = subject.infer(subject.variables, subject.x, _KNOBS)
+    other, _ = subject.infer(subject.variables, company, _KNOBS)
+    before = subject.variables.get("batch_stats", {})
+    if not _equal(before, after):
+        return "inference changed the running moments"
+    if not np.array_equal(y[0], other[0]):
+        return "in inference, an image's result depends on the others of its batch"
+    if before and _equal(before, subject.train(subject.variables, subject.x, _KNOBS)[1]):
+        return "training did not move the running moments; is `train` handed on to every layer?"
+    return None
+
+
+def bfloat16(block: type[Block]) -> str | None:
+    """bfloat16 in gives bfloat16 out, near the float32 result; parameters stay float32."""
+    subject = _Subject(block)
+    for name, run in (("inference", subject.infer), ("training", subject.train)):
+        y, _ = run(subject.variables, subject.x, _KNOBS)
+        half, moments = run(subject.variables, subject.x.astype(jnp.bfloat16), _KNOBS)
+        if half.dtype != jnp.bfloat16:
+            return f"{name}: bfloat16 in gave {half.dtype} out"
+        # 8 bits of mantissa, and a handful of layers that each round.
+        error = float(np.abs(half.astype(np.float32) - y).max() / np.abs(y).max())
+        if not error < 0.1:
+            return f"{name}: bfloat16 is off by {error:.0%} of the largest value"
+        for path, leaf in _named(moments):
+            if leaf.dtype != jnp.float32:
+                return f"{name}: {path} became {leaf.dtype}; expected float32"
+    return None
+
+
+def lanes(block: type[Block]) -> str | None:
+    """Lanes with weights, images and knobs of their own give what each gives alone."""
+    subject = _Subject(block)
+    choices = [("linear", "bottleneck"), ("relu6", "none"), ("relu", "bottleneck")]
+    lanes_of: list[tuple[Any, Array, Knobs]] = [
+        (subject.initialise(seed), seed * subject.x, Knobs.of(*choice))
+        for seed, choice in enumerate(choices, start=1)
+    ]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *lanes_of)
+    together = _compiled(jax.vmap(subject.gradients_of))(*stacked)
+    for number, lane in enumerate(lanes_of):
+        alone = subject.gradients(*lane)
+        for path, solo in _named(alone):
+            lane_leaf = dict(_named(together))[path][number]
+            # Relative to the largest of its kind, since gradients near 0 are sums that cancel.
+            if np.abs(lane_leaf - solo).max() > 1e-4 * max(1.0, float(np.abs(solo).max())):
+                return f"lane {number} and the same run alone differ in {path}"
+    return None
+
+
+def knobs(block: type[Block]) -> str | None:
+    """Projection and shortcut as arguments of a program are those of the specification."""
+    subject = _Subject(block)
+    for projection, shortcut in (("relu6", "none"), ("linear", "bottleneck")):
+        spec = dataclasses.replace(_SPEC, projection=projection, shortcut=shortcut)
+        by_spec = _Subject(block, spec=spec).infer(subject.variables, subject.x, None)[0]
+        chosen = Knobs.of(projection, shortcut)
+        if not np.array_equal(by_spec, subject.infer(subject.variables, subject.x, chosen)[0]):
+            return f"projection {projection}, shortcut {shortcut}: carry.knobs is not heeded"
+    return None
+
+
+def names(block: type[Block]) -> str | None:
+    """Parameters have names given by hand, the same whatever the seed, size, stride or mode."""
+    expected = None
+    for stride, batch, side, seed, train in ((1, 4, 8, 0, False), (2, 2, 5, 1, True)):
+        spec = dataclasses.replace(_SPEC, stride=stride)
+        init = functools.partial(block(spec).init, train=train)
+        x = jax.ShapeDtypeStruct((batch, side, side, _CHANNELS), jnp.float32)
+        variables = jax.eval_shape(init, jax.random.key(seed), x, Carry())
+        found = [path for path, _ in _named(variables)]
+        for path in found:
+            if re.search(r"(^|/)[A-Z]\w*_\d+(/|$)", path):
+                return f"{path} is named by Flax, by the order of calls; give the layer a name"
+        if expected is not None and found != expected:
+            return f"names depend on stride, size, seed or mode: {sorted({*found} ^ {*expected})}"
+        expected = found
+    return None
+
+
+def cost(block: type[Block]) -> str | None:
+    """Every parameter is counted, and every kernel's multiply-adds."""
+    x = jnp.zeros((1, 8, 8, _CHANNELS))
+    found = module_cost(block(_SPEC), x, Carry(), train=False)
+    init = functools.partial(block(_SPEC).init, train=False)
+    variables = jax.eval_shape(init, jax.random.key(0), x, Carry())
+    total = sum(leaf.size for _, leaf in _named(variables))
+    if found.params_with_statistics != total:
+        return f"{total - found.params_with_statistics} of {total} parameters are not counted"
+    kernels = sum(leaf.ndim > 1 for _, leaf in _named(variables["params"]))
+    counted = sum(bool(layer.kernel) for layer in found.layers)
+    if counted < kernels:
+        return (
+            f"{kernels - counted} kernels have no layer of their own: their MAdds are not counted"
+        )
+    return None if found.madds else "no multiply-adds were found"
+
+
+CHECKS: dict[str, Check] = {
+    check.__name__: check
+    for check in (shapes, gradients, modes, bfloat16, lanes, knobs, names, cost)
+}
+"""Every check, by name."""
+
+
+def knobs_read(kind: str) -> list[str]:
+    """The knobs of `mnv2_jax.arch.KNOBS` that change what a network of the block computes.
+
+    Args:
+      kind: see `mnv2_jax.nn.blocks.block_class`.
+    """
+    # ReLU6, since a linear projection is nowhere placed.
+    base = arch.BlockSpec(kind, projection="relu6", expansion=2)
+    return [
+        knob
+        for knob, value in _OTHER_VALUES.items()
+        if not same_network([base, dataclasses.replace(base, **{knob: value})])
+    ]
+
+
+_OTHER_VALUES: dict[str, Any] = {
+    "expansion": 3,
+    "kernel_size": 5,
+    "projection": "relu",
+    "projection_placement": "after",
+    "shortcut": "none",
+    "activation": "silu",
+    "middle": "standard",
+    "squeeze_excite": True,
+}
+
+
+def same_network(specs: list[arch.BlockSpec]) -> bool:
+    """Whether two of the blocks come to the same network, of two such blocks in a row."""
+
+    def text(spec: arch.BlockSpec) -> str:
+        # Channels so many that close expansions are not rounded to one.
+        wide = dataclasses.replace(spec, out_channels=64, stride=1, divisor=1)
+        return program(arch.NetworkSpec(8, 1, 64, 1, (wide, wide), 8, 2))
+
+    return len({text(spec) for spec in specs}) < len(specs)
+
+
+class _Subject:
+    """A block with variables and an image, and its programs, each compiled at its first call.
+
+    Programs take variables, images and knobs.
+    """
+
+    def __init__(
+        self, block: type[Block], stride: int = 1, spec: arch.BlockSpec | None = None
+    ) -> None:
+        self.module = block(spec or dataclasses.replace(_SPEC, stride=stride))
+        self.x = jax.random.normal(jax.random.key(7), (_BATCH, 7, 7, _CHANNELS))
+        self.variables = self.initialise(0)
+        self.infer = _compiled(functools.partial(self._apply, False))
+        self.train = _compiled(functools.partial(self._apply, True))
+        self.gradients = _compiled(self.gradients_of)
+
+    def initialise(self, seed: int) -> Any:
+        init = _compiled(functools.partial(self.module.init, train=False))
+        return init(jax.random.key(seed), self.x, Carry())
+
+    def _apply(self, train: bool, variables: Any, x: Array, knobs: Knobs | None) -> Any:
+        carry = Carry(knobs=knobs)
+        (y, _), updated = self.module.apply(
+            variables, x, carry, train=train, mutable=["batch_stats"]
+        )
+        return y, updated.get("batch_stats", {})
+
+    def gradients_of(self, variables: Any, x: Array, knobs: Knobs | None) -> tuple[Any, Array]:
+        """Gradients of the parameters and of `x`, of a sum that treats no two values alike."""
+
+        def loss(params: Any, x: Array) -> Array:
+            y = self._apply(True, {**variables, "params": params}, x, knobs)[0]
+            return jnp.sum(y * jnp.sin(jnp.arange(y.size).reshape(y.shape)))
+
+        return jax.grad(loss, argnums=(0, 1))(variables["params"], x)
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    return jax.jit(function, compiler_options=_QUICK_COMPILATION)
+
+
+def _shape_problem(
+    module: Block, shape: tuple[int, ...], expected: tuple[int, ...], train: bool
+) -> str | None:
+    run = functools.partial(module.init_with_output, train=train)
+    x = jax.ShapeDtypeStruct(shape, jnp.float32)
+    result = jax.eval_shape(run, jax.random.key(0), x, Carry())[0]
+    if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Carry)):
+        return "expected a pair, the output and the carry"
+    if result[0].shape != expected:
+        return f"the output has shape {result[0].shape}; expected {expected}"
+    return None
+
+
+def _named(tree: Any) -> list[tuple[str, Any]]:
+    """The leaves of a tree by their paths, names joined by "/"."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in leaves]
+
+
+def _equal(left: Any, right: Any) -> bool:
+    return all(jax.tree.leaves(jax.tree.map(np.array_equal, left, right)))
