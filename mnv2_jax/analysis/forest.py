@@ -55,9 +55,10 @@ def _differences(frame: pd.DataFrame, shortcut: str) -> list[_Estimate]:
     where = {"shortcut": shortcut}
     pairs = stats.paired_differences(frame, "projection", "linear", "relu6", where, "test_accuracy")
     estimates = []
-    for expansion, group in pairs.dropna(subset="difference").groupby("expansion"):
+    several = frame["block"].nunique() > 1
+    for (block, t), group in pairs.dropna(subset="difference").groupby(["block", "expansion"]):
         interval = stats.t_interval(100 * stats.seed_means(group), 0.95)
-        label = f"t = {expansion:g}"
+        label = f"{block}, t = {t:g}" if several else f"t = {t:g}"
         estimates.append(_Estimate(label, interval.estimate, interval.low, interval.high))
     return estimates
 

@@ -179,10 +179,10 @@ def _accuracy(frame: pd.DataFrame) -> str:
     done = frame[frame["status"] == "done"]
     if done.empty:
         return "<p>No run finished.</p>"
-    factors = ["expansion", "shortcut", "projection"]
+    factors = ["block", "expansion", "shortcut", "projection"]
     cells = done.groupby([*factors, "seed"])["test_accuracy"].mean().groupby(level=factors)
     table = cells.agg(["mean", "std", "count"])
-    present = {(shortcut, projection) for _, shortcut, projection in table.index}
+    present = {(shortcut, projection) for *_, shortcut, projection in table.index}
     shortcuts = in_order(done["shortcut"], SHORTCUTS)
     columns = [
         (shortcut, projection)
@@ -201,20 +201,22 @@ def _accuracy(frame: pd.DataFrame) -> str:
         for _, projection in columns
     )
     most = table["count"].max()
+    several = done["block"].nunique() > 1
     rows = "\n".join(
-        f'<tr><th scope="row">{_value(expansion)}</th>'
-        + "".join(_mean_cell(table, (expansion, *column), most) for column in columns)
+        f'<tr><th scope="row">{f"{escape(block)}, " if several else ""}{_value(expansion)}</th>'
+        + "".join(_mean_cell(table, (block, expansion, *column), most) for column in columns)
         + "</tr>"
-        for expansion in sorted(done["expansion"].unique())
+        for block, expansion in sorted(set(zip(done["block"], done["expansion"], strict=True)))
     )
+    heading = "Block, expansion" if several else "Expansion"
     return _region(
         "Mean test accuracy",
-        f'<table><thead><tr><th scope="col" rowspan="2">Expansion</th>{groups}</tr>'
+        f'<table><thead><tr><th scope="col" rowspan="2">{heading}</th>{groups}</tr>'
         f"<tr>{names}</tr></thead>\n<tbody>\n{rows}\n</tbody></table>",
     )
 
 
-def _mean_cell(table: pd.DataFrame, key: tuple[float, str, str], most: int) -> str:
+def _mean_cell(table: pd.DataFrame, key: tuple[str, float, str, str], most: int) -> str:
     if key not in table.index:
         return '<td class="number"></td>'
     mean, deviation, count = table.loc[key]

@@ -4,6 +4,7 @@ Where a band is drawn, the values of one seed are averaged first, as in `mnv2_ja
 """
 
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -24,6 +25,7 @@ from mnv2_jax.analysis.style import (
     SHORTCUTS,
     STYLE,
     in_order,
+    looks,
     nothing_to_draw,
 )
 
@@ -67,19 +69,34 @@ def svg_text(figure: Figure, name: str) -> str:
 
 
 def _accuracy(done: pd.DataFrame, x: Literal["expansion", "madds"]) -> Figure:
-    """Test accuracy over expansion (section 3.3) or over multiply-adds, a panel per shortcut."""
+    """Test accuracy over expansion (section 3.3) or over multiply-adds, a panel per shortcut.
+
+    Lines are projections; where runs differ in their block, lines are blocks and projections
+    divide the panels as well.
+    """
     if done.empty:
         return nothing_to_draw("No finished run to draw.")
-    panels = in_order(done["shortcut"], SHORTCUTS)
+    by_block = done["block"].nunique() > 1
+    projections = in_order(done["projection"], PROJECTIONS)
+    panels = [
+        (shortcut, projection)
+        for shortcut in in_order(done["shortcut"], SHORTCUTS)
+        for projection in (projections if by_block else [""])
+    ]
     figure = Figure(figsize=(max(5.2, 3.9 * len(panels)), 3.9), layout="constrained")
     axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
-    for axis, shortcut in zip(axes, panels, strict=True):
+    hue, looks_of = ("block", looks(done["block"])) if by_block else ("projection", _looks(done))
+    for axis, (shortcut, projection) in zip(axes, panels, strict=True):
         in_panel = done[done["shortcut"] == shortcut]
-        for projection in in_order(in_panel["projection"], PROJECTIONS):
-            runs = in_panel[in_panel["projection"] == projection]
+        if projection:
+            in_panel = in_panel[in_panel["projection"] == projection]
+        for value in (name for name in looks_of if name in set(in_panel[hue])):
+            runs = in_panel[in_panel[hue] == value]
             per_seed = 100 * runs.groupby([x, "seed"])["test_accuracy"].mean()
-            _mean_and_band(axis, per_seed, PROJECTIONS.get(projection, projection), projection)
-        axis.set_title(SHORTCUTS.get(shortcut, shortcut))
+            _mean_and_band(axis, per_seed, PROJECTIONS.get(value, value), looks_of[value])
+        title = SHORTCUTS.get(shortcut, shortcut)
+        several = by_block and len(projections) > 1
+        axis.set_title(f"{title}, {PROJECTIONS.get(projection, projection)}" if several else title)
         if x == "expansion":
             ticks = sorted(done["expansion"].unique())
             axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -87,13 +104,18 @@ def _accuracy(done: pd.DataFrame, x: Literal["expansion", "madds"]) -> Figure:
         else:
             _madds_axis(axis, done)
     axes[0].set_ylabel("Test accuracy (%)")
-    _legend(figure, axes)
+    _legend(figure, axes, hue.title())
     return figure
 
 
-def _mean_and_band(axis: Axes, per_seed: pd.Series, label: str, projection: str) -> None:
+def _looks(done: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    unknown = {"color": INK, "marker": "D", "linestyle": "-."}
+    present = in_order(done["projection"], PROJECTIONS)
+    return {projection: PROJECTION_LOOKS.get(projection, unknown) for projection in present}
+
+
+def _mean_and_band(axis: Axes, per_seed: pd.Series, label: str, look: Mapping[str, Any]) -> None:
     """Draws points, their means and a 95 % t band from values indexed by (x, seed)."""
-    look = PROJECTION_LOOKS.get(projection, {"color": INK, "marker": "D", "linestyle": "-."})
     at = per_seed.index.get_level_values(0)
     axis.scatter(
         at, per_seed, s=14, color=look["color"], marker=look["marker"], alpha=0.5, linewidths=0
@@ -129,8 +151,9 @@ def _madds_axis(axis: Axes, done: pd.DataFrame) -> None:
 
 
 def _learning_curves(done: pd.DataFrame, curves: pd.DataFrame) -> Figure:
-    """Validation accuracy over epochs, one line per projection and shortcut."""
-    factors = ["projection", "shortcut"]
+    """Validation accuracy over epochs, one line per block, projection and shortcut."""
+    by_block = done["block"].nunique() > 1
+    factors = ["block", "projection", "shortcut"]
     rows = curves.merge(done[["run_id", *factors]], on="run_id")
     means = 100 * rows.groupby([*factors, "epoch"])["validation_accuracy"].mean()
     means = means.dropna()
@@ -139,23 +162,27 @@ def _learning_curves(done: pd.DataFrame, curves: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(7.8, 4.1), layout="constrained")
     axis = figure.subplots()
     lines = means.groupby(level=factors)
-    for projection in in_order(means.index.get_level_values("projection"), PROJECTIONS):
-        for shortcut in in_order(means.index.get_level_values("shortcut"), SHORTCUTS):
-            if (projection, shortcut) not in lines.groups:
-                continue
-            line = means.loc[projection, shortcut]
-            look = PROJECTION_LOOKS.get(projection, {"color": INK, "marker": "D"})
-            axis.plot(
-                line.index,
-                line,
-                color=look["color"],
-                marker=look["marker"],
-                linestyle=SHORTCUT_DASHES.get(shortcut, "-."),
-                markevery=max(1, len(line) // 8),
-                markeredgecolor="white",
-                label=f"{PROJECTIONS.get(projection, projection)}, "
-                f"{SHORTCUTS.get(shortcut, shortcut).lower()}",
-            )
+    block_looks, projection_looks = looks(done["block"]), _looks(done)
+    every_line = itertools.product(
+        block_looks, projection_looks, in_order(done["shortcut"], SHORTCUTS)
+    )
+    for block, projection, shortcut in every_line:
+        if (block, projection, shortcut) not in lines.groups:
+            continue
+        line = means.loc[block, projection, shortcut]
+        look = block_looks[block] if by_block else projection_looks[projection]
+        axis.plot(
+            line.index,
+            line,
+            color=look["color"],
+            marker=look["marker"],
+            linestyle=SHORTCUT_DASHES.get(shortcut, "-."),
+            markevery=max(1, len(line) // 8),
+            markeredgecolor="white",
+            label=(f"{block}, " if by_block else "")
+            + f"{PROJECTIONS.get(projection, projection)}, "
+            + SHORTCUTS.get(shortcut, shortcut).lower(),
+        )
     axis.set_xlabel("Epoch")
     axis.set_ylabel("Validation accuracy (%)")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -163,7 +190,7 @@ def _learning_curves(done: pd.DataFrame, curves: pd.DataFrame) -> Figure:
     return figure
 
 
-def _legend(figure: Figure, axes: Sequence[Axes]) -> None:
+def _legend(figure: Figure, axes: Sequence[Axes], title: str) -> None:
     entries = {
         label: handle
         for axis in axes
@@ -173,8 +200,8 @@ def _legend(figure: Figure, axes: Sequence[Axes]) -> None:
         entries.values(),
         entries.keys(),
         loc="outside upper left",
-        ncols=len(entries),
-        title="Projection",
+        ncols=min(len(entries), 3),
+        title=title,
         alignment="left",
         handlelength=3.2,
     )

@@ -4,6 +4,7 @@ Colours are Okabe and Ito's, told apart by colour-blind readers; markers and das
 that a grey print reads as well.
 """
 
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -23,6 +24,14 @@ PROJECTION_LOOKS: dict[str, dict[str, Any]] = {
     "relu6": {"color": _VERMILION, "marker": "s", "linestyle": (0, (5, 2))},
     "relu": {"color": _GREEN, "marker": "^", "linestyle": (0, (1, 1.5))},
 }
+# Blocks have no order of their own: the first one drawn gets the first look.
+BLOCK_LOOKS: tuple[dict[str, Any], ...] = (
+    *PROJECTION_LOOKS.values(),
+    {"color": "#CC79A7", "marker": "D", "linestyle": "-."},
+    {"color": "#E69F00", "marker": "v", "linestyle": (0, (8, 2, 2, 2))},
+    {"color": "#56B4E9", "marker": "P", "linestyle": (0, (3, 1))},
+    {"color": INK, "marker": "X", "linestyle": (0, (1, 3))},
+)
 SHORTCUT_DASHES = {"bottleneck": "-", "none": (0, (5, 2)), "expansion": (0, (1, 1.5))}
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -57,6 +66,11 @@ def in_order(present: Iterable[str], known: Mapping[str, str]) -> list[str]:
     """Sorts axis values as `known` lists them, unknown ones last and by name."""
     rank = {value: index for index, value in enumerate(known)}
     return sorted(set(present), key=lambda value: (rank.get(value, len(rank)), value))
+
+
+def looks(blocks: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """A look for every block; after the last one the looks begin again."""
+    return dict(zip(sorted(set(blocks)), itertools.cycle(BLOCK_LOOKS), strict=False))
 
 
 def nothing_to_draw(reason: str) -> Figure:
