@@ -59,6 +59,8 @@ def main() -> int:
     cohorts = cohort.plan(configs, dataset)
     check(claims, records.columns([run for part in cohorts for run in part.runs]))
 
+    sweep.check_code(workdir, cohorts)
+
     todo = sum(len(part.runs) for part in sweep.remaining(workdir, cohorts))
     console.print(
         f"Runs: {len(configs)}, cohorts: {len(cohorts)}; {len(configs) - todo} finished before, "

@@ -6,6 +6,8 @@ that differ in shapes or topology belong to different cohorts.
 
 import contextlib
 import dataclasses
+import functools
+import hashlib
 import math
 from collections.abc import Iterator, Sequence
 
@@ -18,6 +20,7 @@ from mnv2_jax.data.sources import Dataset
 from mnv2_jax.nn.blocks import block_class
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.nn.cost import Cost, network_cost
+from mnv2_jax.nn.network import program
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.step import LaneProgram, LaneValues
 
@@ -63,6 +66,24 @@ class Cohort:
         images = self.program.steps * self.program.recipe.batch_size
         return len(self.runs) * images * self.cost.madds
 
+    @functools.cached_property
+    def network(self) -> str:
+        """Twelve hexadecimal digits of a hash of what the network computes, lanes apart.
+
+        It changes when the code of a block changes what the block computes.
+        """
+        spec = self.program.spec
+        blocks = tuple(
+            dataclasses.replace(
+                block,
+                projection="linear",
+                shortcut="bottleneck" if block.shortcut == "none" else block.shortcut,
+            )
+            for block in spec.blocks
+        )
+        text = program(dataclasses.replace(spec, blocks=blocks))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
     def __str__(self) -> str:
         model = self.runs[0].config.model
         return f"{model.block}, expansion {model.expansion:g}, width {model.width:g}"
@@ -82,8 +103,8 @@ def plan(configs: Sequence[ConfigDict], dataset: Dataset) -> list[Cohort]:
     cohorts = []
     for members in groups.values():
         runs = tuple(Run(grid.run_id(config), config, lane_values(config)) for config in members)
-        program = lane_program(members[0], dataset)
-        cohorts.append(Cohort(runs, program, network_cost(program.spec)))
+        lanes = lane_program(members[0], dataset)
+        cohorts.append(Cohort(runs, lanes, network_cost(lanes.spec)))
     distinct.check(configs)
     return cohorts
 

@@ -60,6 +60,22 @@ def remaining(workdir: Path, cohorts: Sequence[Cohort]) -> list[Cohort]:
     return [cohort for cohort in unfinished if cohort.runs]
 
 
+def check_code(workdir: Path, cohorts: Sequence[Cohort]) -> None:
+    """Checks that the runs found finished are those that the code would train now.
+
+    Raises:
+      ValueError: a block computes something else than when runs of it were trained.
+    """
+    for cohort in cohorts:
+        changed = sum(records.made_by_other_code(workdir, run, cohort) for run in cohort.runs)
+        if changed:
+            block = cohort.runs[0].config.model.block
+            raise ValueError(
+                f"--workdir={workdir}: {changed} runs there ({cohort}) were trained by other code "
+                f"of block {block!r}; expected another --workdir, or that code"
+            )
+
+
 def sweep(
     workdir: Path, cohorts: Sequence[Cohort], dataset: Dataset, command: str, progress: Progress
 ) -> Outcome:
@@ -91,7 +107,11 @@ def sweep(
                     progress.cohort_failed(cohort, message)
                     errors |= dict.fromkeys((run.id for run in cohort.runs), message)
                 else:
-                    environment = {**runlog.environment(command), "lanes": len(cohort.runs)}
+                    environment = {
+                        **runlog.environment(command),
+                        "network": cohort.network,
+                        "lanes": len(cohort.runs),
+                    }
                     for run, result in zip(cohort.runs, results, strict=True):
                         row = _row(cohort, run, result, trainer)
                         records.write(workdir, run, row, result.curve, environment)
