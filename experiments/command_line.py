@@ -18,7 +18,7 @@ from ml_collections.config_flags import config_flags
 FLAGS = flags.FLAGS
 
 
-def run(main: Callable[[], int], description: str) -> NoReturn:
+def run(main: Callable[..., int], description: str, argument: str | None = None) -> NoReturn:
     """Parses `sys.argv`, calls `main` and exits with the status that it gives.
 
     A ValueError or OSError out of `main` says that the input is wrong: it becomes one line on
@@ -27,6 +27,8 @@ def run(main: Callable[[], int], description: str) -> NoReturn:
     Args:
       main: the experiment.
       description: what `--help` says above the flags.
+      argument: what the one argument that is no flag is called, which `main` is then called with;
+        None where there is none.
     """
     program = f"python -m experiments.{Path(sys.argv[0]).stem}"
     if {"--help", "-h", "--helpfull"} & set(sys.argv[1:]):
@@ -34,8 +36,7 @@ def run(main: Callable[[], int], description: str) -> NoReturn:
         sys.exit(0)
     try:
         _check_overrides(sys.argv[1:])
-        _parse(sys.argv)
-        status = main()
+        status = main(*_parse(sys.argv, argument))
     except KeyboardInterrupt:
         print(f"{program}: interrupted; run it again to go on", file=sys.stderr)
         sys.exit(130)
@@ -116,7 +117,8 @@ def _check_field(config: ConfigDict, path: str) -> None:
         section = section[field]
 
 
-def _parse(arguments: Sequence[str]) -> None:
+def _parse(arguments: Sequence[str], argument: str | None) -> list[str]:
+    """Sets the flags, and gives the arguments that are none: one if `argument` names it."""
     try:
         extra = FLAGS(arguments)[1:]
     except flags.IllegalFlagValueError as error:
@@ -131,5 +133,9 @@ def _parse(arguments: Sequence[str]) -> None:
         raise ValueError(f"{name}={value}: expected a value of type {expected}") from None
     except flags.Error as error:
         raise ValueError(str(error)) from None
-    if extra:
-        raise ValueError(f"{extra[0]}: unknown argument; flags begin with --")
+    wanted = 0 if argument is None else 1
+    if len(extra) > wanted:
+        raise ValueError(f"{extra[wanted]}: unknown argument; flags begin with --")
+    if len(extra) < wanted:
+        raise ValueError(f"{argument}: it is missing; expected one, see --help")
+    return extra

@@ -46,6 +46,12 @@ def test_lane_fields_share_a_program(dots, path):
         ("model.expansion", (1, 6)),
         ("model.width", (0.5, 1.0)),
         ("model.kernel_size", (3, 5)),
+        ("model.depth", (1.0, 2.0)),
+        ("model.activation", ("relu6", "relu", "silu", "hard_swish")),
+        ("model.middle", ("depthwise", "standard")),
+        ("model.squeeze_excite", (False, True)),
+        ("model.conventions", ("default", "slim", "keras", "torchvision")),
+        ("model.block", ("inverted_residual", "sandglass", "fused")),
         ("model.shortcut", ("bottleneck", "expansion")),
         ("train.epochs", (1, 2)),
         ("train.shift", (0, 1)),
@@ -70,6 +76,9 @@ def test_what_changes_the_program_makes_a_cohort(dots, path, values):
             r"config.model.block='lego': expected FILE.py:CLASS or",
         ),
         ({"model__preset": "v9"}, r"config.model.preset='v9': expected one of mobilenet_v2"),
+        ({"model__depth": 0.0}, r"config.model.depth=0.0: expected a number above 0"),
+        ({"model__conventions": "v9"}, r"config.model.conventions='v9': expected one of default"),
+        ({"model__middle": "v9"}, r"config.model.middle='v9': expected one of depthwise"),
         ({"model__width": 0.0}, r"config.model.width=0.0: expected a number above 0"),
         ({"train__epochs": 0}, r"config.train.epochs=0: expected a whole number"),
         ({"train__batch_size": 65}, r"config.train.batch_size=65: expected at most 64"),
@@ -82,3 +91,48 @@ def test_what_changes_the_program_makes_a_cohort(dots, path, values):
 def test_a_wrong_value_is_refused_before_anything_trains(dots, change, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         plan(dots, grid.axis("model.kernel_size", (3,)), **change)
+
+
+PLACEMENTS = grid.axis("model.projection_placement", ("before", "after"))
+PROJECTIONS = grid.axis("model.projection", ("linear", "relu6"))
+
+
+@pytest.mark.parametrize(
+    ("axes", "changes", "knob"),
+    [
+        ([PROJECTIONS], {"model__block": "separable"}, "projection"),
+        ([grid.axis("model.expansion", (2, 6))], {"model__block": "standard"}, "expansion"),
+        ([PLACEMENTS], {}, "projection_placement"),
+        (
+            [grid.axis("model.shortcut", ("none", "expansion"))],
+            {"model__block": "bottleneck"},
+            "shortcut",
+        ),
+        (
+            [PROJECTIONS, grid.axis("model.block", ("inverted_residual", "standard"))],
+            {},
+            "projection",
+        ),
+    ],
+)
+def test_an_axis_that_changes_nothing_is_refused(dots, axes, changes, knob):
+    expected = f"^grid: model.{knob}: with block '.*' two of its values are the same network"
+    with pytest.raises(ValueError, match=expected):
+        plan(dots, *axes, **changes)
+
+
+def test_an_axis_need_not_matter_everywhere(dots):
+    # Where a linear projection is placed makes no difference, where ReLU6 is placed does.
+    assert len(plan(dots, PROJECTIONS, PLACEMENTS)) == 2
+
+
+def test_a_network_is_known_by_what_it_computes(dots):
+    def networks(*axes, **changes):
+        return [part.network for part in plan(dots, *axes, **changes)]
+
+    first, second = networks(grid.axis("model.expansion", (2, 6)))
+    assert first != second
+    # Lanes apart: whatever runs are in a cohort, its network is the same.
+    assert networks(PROJECTIONS, model__expansion=2.0) == [first]
+    assert networks(model__projection="relu6", model__shortcut="none") == [second]
+    assert networks(model__block="fused") != [second]

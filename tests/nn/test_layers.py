@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+from mnv2_jax import arch
 from mnv2_jax.nn import layers
 
 EPSILON = 1e-3
@@ -165,8 +166,46 @@ def test_lanes_agree_with_one_by_one():
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("relu6", [0.0, 0.0, 3.0, 6.0]), ("relu", [0.0, 0.0, 3.0, 9.0])]
+    ("name", "expected"),
+    [
+        ("relu6", [0.0, 0.0, 3.0, 6.0]),
+        ("relu", [0.0, 0.0, 3.0, 9.0]),
+        ("silu", [-2 / (1 + np.e**2), 0.0, 3 / (1 + np.e**-3), 9 / (1 + np.e**-9)]),
+        ("hard_swish", [-1 / 3, 0.0, 3.0, 9.0]),
+    ],
 )
 def test_activations(name, expected):
     x = jnp.array([-2.0, 0.0, 3.0, 9.0])
-    np.testing.assert_array_equal(layers.activate(name, x), expected)
+    np.testing.assert_allclose(layers.activate(name, x), expected, rtol=1e-6)
+
+
+def test_every_activation_is_known():
+    for name in arch.ACTIVATIONS:
+        assert layers.activate(name, jnp.zeros(1)) == 0
+
+
+def test_squeeze_excite_gates_channels_by_their_means():
+    module = layers.SqueezeExcite(divisor=1)
+    with jax.enable_x64(True):
+        x = draw(2, 3, 3, 8)
+        reduce, gate = draw(8, 2, seed=1), draw(2, 8, seed=2)
+        params = {
+            "reduce": {"kernel": reduce, "bias": np.full(2, 0.5)},
+            "gate": {"kernel": gate, "bias": np.full(8, -0.5)},
+        }
+        hidden = np.maximum(x.mean((1, 2)) @ reduce + 0.5, 0)
+        scale = np.clip((hidden @ gate - 0.5 + 3) / 6, 0, 1)
+        assert_close(module.apply({"params": params}, x), jnp.asarray(x * scale[:, None, None]))
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_bfloat16_is_computed_in_bfloat16_and_its_moments_in_float32(train):
+    module = layers.BatchNorm()
+    x = (100 + jnp.asarray(draw(64, 4, 4, 2))).astype(jnp.bfloat16)
+    variables = module.init(jax.random.key(0), x, train=False)
+    y, updated = module.apply(variables, x, train=train, mutable=["batch_stats"])
+    assert y.dtype == jnp.bfloat16
+    mean = updated["batch_stats"]["mean"]
+    assert mean.dtype == jnp.float32
+    expected = 0.1 * np.asarray(x, np.float64).mean((0, 1, 2)) if train else np.zeros(2)
+    np.testing.assert_allclose(mean, expected, rtol=1e-5)

@@ -1,12 +1,15 @@
 import dataclasses
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mnv2_jax import arch, presets
+from mnv2_jax.nn import initializers, layers
+from mnv2_jax.nn.blocks import BLOCKS
 from mnv2_jax.nn.blocks.base import Carry, Knobs
 from mnv2_jax.nn.blocks.inverted_residual import InvertedResidual
 from mnv2_jax.nn.network import Network
@@ -145,3 +148,79 @@ def test_inference_ignores_company_and_training_does_not():
     trained, _ = apply(spec, variables, images, **training)
     fewer, _ = apply(spec, variables, images[:3], **training)
     assert np.abs(trained[:3] - fewer).max() > 1e-3
+
+
+def test_relu6_after_the_addition_bounds_the_sum():
+    x = jax.random.normal(jax.random.key(1), (4, 6, 6, 8))
+    y, _ = run(block(projection="relu6", projection_placement="after"), x, train=True)
+    linear, _ = run(block(), x, train=True)
+    np.testing.assert_allclose(y, np.clip(linear, 0.0, 6.0), rtol=1e-6, atol=1e-6)
+    assert (np.asarray(linear) < 0).any()
+
+
+def test_where_there_is_no_shortcut_placement_makes_no_difference():
+    x = jax.random.normal(jax.random.key(1), (4, 6, 6, 8))
+    before, after = (
+        run(block(projection="relu6", projection_placement=placement, stride=2), x)[0]
+        for placement in ("before", "after")
+    )
+    np.testing.assert_array_equal(before, after)
+
+
+def test_dropout_acts_in_training_alone_and_by_its_key():
+    spec = small(conventions="torchvision")
+    variables = variables_of(spec)
+    images = images_for(spec)
+    np.testing.assert_array_equal(
+        apply(spec, variables, images),
+        apply(
+            dataclasses.replace(
+                spec, conventions=dataclasses.replace(spec.conventions, dropout=0.0)
+            ),
+            variables,
+            images,
+        ),
+    )
+    train = jax.jit(
+        lambda key: Network(spec).apply(
+            variables, images, train=True, mutable=["batch_stats"], rngs={"dropout": key}
+        )[0]
+    )
+    one, again, other = (train(jax.random.key(seed)) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one, again)
+    assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", arch.CONVENTIONS)
+@pytest.mark.parametrize("kind", BLOCKS)
+def test_conventions_reach_every_layer(name, kind):
+    spec = small(conventions=name, kind=kind, squeeze_excite=True)
+    seen = []
+
+    def record(call, args, kwargs, context):
+        seen.append(context.module)
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(record):
+        jax.eval_shape(Network(spec).init, jax.random.key(0), images_for(spec))
+    ways = spec.conventions
+    for layer in seen:
+        if isinstance(layer, layers.BatchNorm):
+            assert (layer.momentum, layer.epsilon) == (ways.norm_momentum, ways.norm_epsilon)
+        if isinstance(layer, layers.Conv | layers.Depthwise):
+            assert layer.padding == ways.padding
+        if isinstance(layer, layers.Conv | layers.Depthwise | layers.Pointwise):
+            assert layer.initializer == ways.initializer
+        if isinstance(layer, layers.Dense):
+            known = initializers.CLASSIFIERS if layer.name == "classifier" else initializers.KERNELS
+            assert layer.initializer is known[ways.initializer]
+        if isinstance(layer, nn.Dropout):
+            assert layer.rate == ways.dropout
+    assert {"stem_norm", "dropout", "classifier"} <= {layer.name for layer in seen}
+
+
+def test_a_network_without_head_ends_in_its_last_block():
+    spec = dataclasses.replace(small(), head_channels=0)
+    variables = variables_of(spec)
+    assert "head" not in variables["params"]
+    assert variables["params"]["classifier"]["kernel"].shape == (6, 10)

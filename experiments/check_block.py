@@ -1,0 +1,52 @@
+"""Checks that a block keeps to what every block must, and tells which knobs it reads.
+
+  python -m experiments.check_block inverted_residual
+  python -m experiments.check_block my_block.py:MyBlock
+
+NAME is a block of mnv2_jax.nn.blocks.BLOCKS, or FILE.py:CLASS. The exit status is 1 where a check
+fails.
+"""
+
+from rich.console import Console
+
+from experiments import command_line
+from mnv2_jax import arch
+from mnv2_jax.nn import conformance
+from mnv2_jax.nn.blocks import block_class
+from mnv2_jax.nn.blocks.base import Block
+
+
+def main(name: str) -> int:
+    """Prints a line per check. Returns 1 if one failed, else 0.
+
+    Raises:
+      ValueError: there is no such block.
+    """
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    block = block_class(name)
+    failed = 0
+    for check, run in conformance.CHECKS.items():
+        problem = _problem(run, block)
+        failed += problem is not None
+        text = f"FAILED: {problem}" if problem else (run.__doc__ or "").splitlines()[0]
+        console.print(f"{check:10} {text}")
+    if failed:
+        console.print(f"{failed} of {len(conformance.CHECKS)} checks failed")
+        return 1
+    read = conformance.knobs_read(name)
+    ignored = [knob for knob in arch.KNOBS if knob != "kind" and knob not in read]
+    console.print(f"Knobs it reads: {', '.join(read) or 'none'}")
+    console.print(f"Knobs without effect on it: {', '.join(ignored) or 'none'}")
+    return 0
+
+
+def _problem(run: conformance.Check, block: type[Block]) -> str | None:
+    """What a check finds; a block that cannot even run is a finding too."""
+    try:
+        return run(block)
+    except Exception as error:
+        return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
+
+
+if __name__ == "__main__":
+    command_line.run(main, __doc__ or "", argument="NAME")

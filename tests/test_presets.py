@@ -1,0 +1,152 @@
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+
+from mnv2_jax import arch, presets
+
+
+def rows(spec):
+    """Blocks as (expansion, channels, repeats, stride), repeats gathered."""
+    found: list[tuple[float, int, int, int]] = []
+    for block in spec.blocks:
+        row = (block.expansion, block.out_channels)
+        if found and found[-1][:2] == row and block.stride == 1:
+            found[-1] = (*row, found[-1][2] + 1, found[-1][3])
+        else:
+            found.append((*row, 1, block.stride))
+    return found
+
+
+def test_mobilenet_v2_is_table_2():
+    spec = presets.build("mobilenet_v2")
+    assert rows(spec) == [
+        (1, 16, 1, 1),
+        (6, 24, 2, 2),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    ]
+    assert len(spec.blocks) == 17  # The text's 19 is a slip.
+    assert (spec.stem_channels, spec.head_channels, spec.classes) == (32, 1280, 1000)
+
+
+def test_mobilenet_v1_has_thirteen_separable_blocks_without_shortcut():
+    spec = presets.build("mobilenet_v1")
+    assert [(block.out_channels, block.stride) for block in spec.blocks] == [
+        *((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)),
+        *((512, 1),) * 5,
+        *((1024, 2), (1024, 1)),
+    ]
+    assert {(block.kind, block.shortcut) for block in spec.blocks} == {("separable", "none")}
+    assert spec.head_channels == 0
+
+
+def final_side(spec):
+    strides = math.prod(block.stride for block in spec.blocks) * spec.stem_stride
+    return spec.resolution / strides
+
+
+def test_presets_for_32_pixels_keep_four_by_four_to_the_end():
+    full = presets.build("mobilenet_v2_32px")
+    assert final_side(full) == 4
+    assert final_side(presets.build("small_32px")) == 4
+    original = presets.build("mobilenet_v2", resolution=32, classes=10)
+    assert [dataclasses.replace(block, stride=1) for block in full.blocks] == [
+        dataclasses.replace(block, stride=1) for block in original.blocks
+    ]
+
+
+def test_digits_is_small_and_unrounded():
+    spec = presets.build("digits", expansion=1)
+    assert [b.out_channels for b in spec.blocks] == [4, 4, 4, 6, 6, 6, 8, 8, 8]
+    assert all(b.expansion == 1 for b in spec.blocks)
+    assert spec.input_shape == (8, 8, 1)
+
+
+@pytest.mark.parametrize(("width", "head"), [(0.35, 1280), (0.5, 1280), (1.0, 1280), (1.4, 1792)])
+def test_narrow_networks_keep_the_last_convolution(width, head):
+    assert presets.build("mobilenet_v2", width=width).head_channels == head
+
+
+# timm's mobilenetv2_110d and _120d: ceil(depth x repeats), first and last stage left as they are.
+@pytest.mark.parametrize(
+    ("width", "depth", "repeats"),
+    [(1.1, 1.2, [1, 3, 4, 5, 4, 4, 1]), (1.2, 1.4, [1, 3, 5, 6, 5, 5, 1])],
+)
+def test_depth_multiplies_the_inner_stages_and_leaves_stem_and_head(width, depth, repeats):
+    spec = presets.build("mobilenet_v2", width=width, depth=depth)
+    assert [row[2] for row in rows(spec)] == repeats
+    assert (spec.stem_channels, spec.head_channels) == (32, 1280)
+
+
+def test_repeats_are_rounded_up_from_the_exact_product(monkeypatch):
+    def stages(t):
+        return (presets.Stage(1, 8, 1, 1), presets.Stage(t, 8, 10, 1), presets.Stage(t, 9, 1, 1))
+
+    family = presets.Preset(8, 1, 8, 1, stages, 8, 10, arch.BlockSpec(divisor=1))
+    monkeypatch.setitem(presets.PRESETS, "ten", family)
+    assert len(presets.build("ten", depth=1.1).blocks) == 13  # 10 x 1.1 is a little above 11.
+    assert len(presets.build("ten", depth=1.11).blocks) == 14
+
+
+def test_knobs_reach_every_block():
+    knobs: dict[str, Any] = {
+        "kind": "sandglass",
+        "kernel_size": 5,
+        "projection": "relu",
+        "projection_placement": "after",
+        "shortcut": "expansion",
+        "activation": "hard_swish",
+        "middle": "standard",
+        "squeeze_excite": True,
+    }
+    assert {*knobs, "expansion"} == set(arch.KNOBS)
+    spec = presets.build("mobilenet_v2", **knobs)
+    for name, value in knobs.items():
+        assert {getattr(block, name) for block in spec.blocks} == {value}
+
+
+# What the reference implementations set: slim's mobilenet.py, keras.applications, torchvision.
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("slim", ("SAME", 0.997, 1e-3, 0.2, "truncated_normal")),
+        ("keras", ("SAME", 0.999, 1e-3, 0.0, "glorot_uniform")),
+        ("torchvision", ("SYMMETRIC", 0.9, 1e-5, 0.2, "kaiming_normal")),
+    ],
+)
+def test_conventions(name, expected):
+    conventions = presets.build("mobilenet_v2", conventions=name).conventions
+    assert dataclasses.astuple(conventions) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"width": 0}, "width=0: expected a number above 0"),
+        ({"depth": -1}, "depth=-1: expected a number above 0"),
+        ({"depth": 11}, "depth=11: expected a number above 0, at most 10"),
+        ({"resolution": 0}, "resolution=0: expected a whole number"),
+        ({"classes": 0}, "classes=0: expected a whole number"),
+        ({"conventions": "pytorch"}, "conventions='pytorch': expected one of default, slim, keras"),
+        ({"projection": "tanh"}, "projection='tanh': expected one of linear, relu6, relu"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_would_be_right(arguments, message):
+    with pytest.raises(ValueError, match="^" + message):
+        presets.build("mobilenet_v2", **arguments)
+
+
+def test_unknown_preset():
+    with pytest.raises(ValueError, match="preset='v3': expected one of mobilenet_v2, "):
+        presets.build("v3")
+
+
+def test_specifications_are_values():
+    assert presets.build("digits") == presets.build("digits")
+    assert hash(presets.build("digits")) == hash(presets.build("digits"))
+    assert presets.build("digits") != presets.build("digits", projection="relu6")
