@@ -1,0 +1,63 @@
+"""The README's "Add a block", done word for word in a copy of the checkout."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parent.parent
+SECTION = (ROOT / "README.md").read_text().partition("## Add a block")[2].partition("\n## ")[0]
+((MODULE),) = re.findall(r"^```python\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL)
+IMPORT, ENTRY = re.findall(r"^(from .*|    \".*)$", SECTION.partition("To give it a name")[2], re.M)
+
+
+def run(copy, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=copy, capture_output=True, text=True, timeout=240
+    )
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("copy")
+    for name in ("mnv2_jax", "experiments", "configs"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "mnv2_jax/nn/blocks/mixed_kernels.py").write_text(MODULE)
+    blocks = folder / "mnv2_jax/nn/blocks/__init__.py"
+    text = blocks.read_text()
+    first = "from mnv2_jax.nn.blocks.base import Block\n"
+    text = text.replace(first, f"{first}{IMPORT}\n")
+    blocks.write_text(text.replace('    "fused": Fused,\n', f'    "fused": Fused,\n{ENTRY}\n'))
+    return folder
+
+
+def test_it_is_under_twenty_five_lines():
+    assert len(MODULE.splitlines()) + 2 < 25
+
+
+def test_it_keeps_to_what_every_block_must(copy):
+    done = run(copy, "experiments.check_block", "mixed_kernels")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "FAILED" not in done.stdout
+    assert "Knobs it reads: expansion, projection" in done.stdout
+
+
+def test_it_is_in_the_cost_table(copy):
+    done = run(copy, "experiments.cost", "--preset=digits", "--block=mixed_kernels")
+    assert done.returncode == 0, done.stderr
+    assert "block_02/depthwise_3" in done.stdout
+    assert "block_02/depthwise_5" in done.stdout
+
+
+def test_it_is_compared_and_drawn(copy):
+    short = ("--config.train.epochs=1", "--workdir=work")
+    done = run(copy, "experiments.ablate", "--config=configs/blocks.py:mixed_kernels", *short)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "mixed_kernels beats the inverted residual" in (copy / "work/claims.json").read_text()
+    assert (copy / "work/results.csv").read_text().count("mixed_kernels") == 6
+    assert "mixed_kernels" in (copy / "work/figures/accuracy_over_madds.svg").read_text()
