@@ -110,3 +110,45 @@ def test_expansions_are_named_over_cost_only_if_each_has_its_own_cost() -> None:
     frame = make_frame(expansions=(1, 6, 10), seeds=2)
     assert texts(frame) == {"t = 1", "6", "10"}
     assert texts(frame.assign(madds=100_000)) == set()
+
+
+def two_blocks(projections: tuple[str, ...] = ("linear",)) -> pd.DataFrame:
+    one = make_frame(expansions=(2, 6), projections=projections, seeds=3)
+    other = one.assign(block="fused", madds=one["madds"] * 3, test_accuracy=0.5)
+    return pd.concat([one, other], ignore_index=True).assign(
+        run_id=lambda frame: frame.index.astype(str)
+    )
+
+
+@pytest.mark.parametrize("name", ["accuracy_over_expansion", "accuracy_over_madds"])
+def test_blocks_have_lines_of_their_own(name):
+    figure = draw(two_blocks())[name]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["fused", "inverted_residual"]
+    assert legend.get_title().get_text() == "Block"
+    # Two panels, of the shortcut; in each a line per block that does not mix them.
+    for axis in figure.axes:
+        fused, inverted = axis.lines
+        np.testing.assert_allclose(np.asarray(fused.get_ydata(), float), [50, 50])
+        assert min(np.asarray(inverted.get_ydata(), float)) > 80
+
+
+def test_projections_divide_the_panels_of_blocks():
+    figure = draw(two_blocks(("linear", "relu6")))["accuracy_over_expansion"]
+    titles = [axis.get_title(loc="left") for axis in figure.axes]
+    assert titles == [
+        "Shortcut between bottlenecks, Linear",
+        "Shortcut between bottlenecks, ReLU6",
+        "No shortcut, Linear",
+        "No shortcut, ReLU6",
+    ]
+
+
+def test_learning_curves_and_differences_name_the_block():
+    figures = draw(two_blocks(("linear", "relu6")))
+    curves = [line.get_label() for line in figures["learning_curves"].axes[0].lines]
+    assert len(curves) == 8
+    assert "fused, ReLU6, no shortcut" in curves
+    differences = words(svg_text(figures["paired_differences"], "differences"))
+    assert "fused, t = 2" in differences
+    assert "inverted_residual, t = 6" in differences

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pandas as pd
 import pytest
 
 from mnv2_jax.analysis import page
@@ -166,3 +167,13 @@ def test_a_sweep_without_results_still_makes_a_page(tmp_path: Path, rows: int) -
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert Page(html).tags.count("svg") == len(FIGURES)
     assert "No run finished." in html
+
+
+def test_the_table_of_means_keeps_blocks_apart() -> None:
+    one = make_frame(expansions=(6,), projections=("linear",), shortcuts=("none",), seeds=2)
+    other = one.assign(block="<fused>", test_accuracy=0.5)
+    shown = Page(page._accuracy(pd.concat([one, other], ignore_index=True)))
+    text = " ".join(" ".join(shown.text).split())
+    assert "Block, expansion" in text
+    assert "<fused>, 6 50.0 ± 0.0" in text
+    assert "inverted_residual, 6 " in text

@@ -89,6 +89,22 @@ def test_evaluation_is_exact_whatever_the_batch(program, dots, trainer):
     assert accuracy == pytest.approx(float(np.mean(logits.argmax(-1) == dots.test.labels)))
 
 
+def test_dropout_follows_the_seed_and_company_does_not_matter(tiny, dots):
+    spec = presets.build(tiny, expansion=2)
+    ways = dataclasses.replace(spec.conventions, dropout=0.5)
+    recipe = dataclasses.replace(RECIPE, epochs=3)
+    program = LaneProgram(dataclasses.replace(spec, conventions=ways), recipe, 1)
+
+    def losses(*lanes):
+        results = loop.CohortTrainer(program, lanes, dots).run(lambda epoch: None)
+        return [[epoch["train_loss"] for epoch in result.curve] for result in results]
+
+    one, same, other = losses(lane(0), lane(0), lane(1))
+    assert one == same != other
+    (alone,) = losses(lane(0))
+    np.testing.assert_allclose(alone, one, rtol=1e-4)
+
+
 def test_variants_of_equal_seed_start_from_the_same_bits(tiny):
     def initial(seed, **knobs):
         program = LaneProgram(presets.build(tiny, **knobs), RECIPE, 1)
