@@ -23,8 +23,8 @@ help:  ## show this list
 ablation: $(INSTALLED)  ## train the default ablation (configs/digits.py); the report is runs/digits/report.html
 	$(VENV_PYTHON) -m experiments.ablate --config=configs/digits.py
 
-test: $(INSTALLED)  ## run the tests
-	$(VENV_PYTHON) -m pytest
+test: $(INSTALLED)  ## run the tests, on up to four cores
+	$(VENV_PYTHON) -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile
 
 lint: $(INSTALLED)  ## check style, formatting and types
 	$(VENV_PYTHON) -m ruff check

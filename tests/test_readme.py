@@ -55,7 +55,7 @@ def test_it_is_in_the_cost_table(copy):
 
 
 def test_it_is_compared_and_drawn(copy):
-    short = ("--config.train.epochs=1", "--workdir=work")
+    short = ("--config.train.epochs=1", "--config.model.depth=0.1", "--workdir=work")
     done = run(copy, "experiments.ablate", "--config=configs/blocks.py:mixed_kernels", *short)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "mixed_kernels beats the inverted residual" in (copy / "work/claims.json").read_text()

@@ -89,20 +89,25 @@ def test_evaluation_is_exact_whatever_the_batch(program, dots, trainer):
     assert accuracy == pytest.approx(float(np.mean(logits.argmax(-1) == dots.test.labels)))
 
 
-def test_dropout_follows_the_seed_and_company_does_not_matter(tiny, dots):
+def test_dropout_follows_the_seed(tiny, dots):
     spec = presets.build(tiny, expansion=2)
-    ways = dataclasses.replace(spec.conventions, dropout=0.5)
-    recipe = dataclasses.replace(RECIPE, epochs=3)
-    program = LaneProgram(dataclasses.replace(spec, conventions=ways), recipe, 1)
 
-    def losses(*lanes):
-        results = loop.CohortTrainer(program, lanes, dots).run(lambda epoch: None)
-        return [[epoch["train_loss"] for epoch in result.curve] for result in results]
+    def loss_of(rate):
+        ways = dataclasses.replace(spec.conventions, dropout=rate)
+        recipe = dataclasses.replace(RECIPE, shift=0)
+        program = LaneProgram(dataclasses.replace(spec, conventions=ways), recipe, 1)
+        quickly = jax.jit(
+            program.train_epoch, compiler_options={"xla_backend_optimization_level": 0}
+        )
+        # Images in an order of the seed's make a difference too, but one of rounding.
+        data = np.int32(0), dots.train.images, dots.train.labels
+        return lambda seed: float(quickly(program.initialise(0), lane(seed), *data)[1].loss)
 
-    one, same, other = losses(lane(0), lane(0), lane(1))
-    assert one == same != other
-    (alone,) = losses(lane(0))
-    np.testing.assert_allclose(alone, one, rtol=1e-4)
+    without, dropped = loss_of(0.0), loss_of(0.5)
+    assert without(0) == pytest.approx(without(1), rel=1e-5)
+    assert dropped(0) == dropped(0)
+    assert dropped(0) != pytest.approx(dropped(1), rel=1e-5)
+    assert dropped(0) != pytest.approx(without(0), rel=1e-5)
 
 
 def test_variants_of_equal_seed_start_from_the_same_bits(tiny):
