@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 VENV_PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
+PARITY_INSTALLED := $(VENV)/.parity-installed
 
 # Packages of the caller's on PYTHONPATH would hide the pinned ones from pip and from the tests, and `user = true` in
 # a pip.conf makes every installation into a virtual environment fail.
@@ -15,7 +16,7 @@ export PIP_USER := 0
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))
 
 .DEFAULT_GOAL := help
-.PHONY: help ablation test lint bench clean
+.PHONY: help ablation test parity lint bench clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F '|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -25,6 +26,9 @@ ablation: $(INSTALLED)  ## train the default ablation (configs/digits.py); the r
 
 test: $(INSTALLED)  ## run the tests, on up to four cores
 	$(VENV_PYTHON) -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile
+
+parity: $(PARITY_INSTALLED)  ## compare with Keras and PyTorch
+	$(VENV_PYTHON) -m pytest tests/parity
 
 lint: $(INSTALLED)  ## check style, formatting and types
 	$(VENV_PYTHON) -m ruff check
@@ -52,4 +56,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 	fi
 	@echo "Installing into $(VENV), about 1.3 GB: a few minutes"
 	@$(VENV_PYTHON) -m pip install --disable-pip-version-check --quiet --editable '.[dev]' --constraint constraints.txt
+	@touch $@
+
+$(PARITY_INSTALLED): $(INSTALLED)
+	@echo "Installing Keras and PyTorch into $(VENV), about 1 GB: a few minutes"
+	@$(VENV_PYTHON) -m pip install --disable-pip-version-check --quiet --editable '.[dev,parity]' --constraint constraints.txt
 	@touch $@

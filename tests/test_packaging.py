@@ -26,16 +26,31 @@ def project() -> dict[str, Any]:
     return tomllib.loads(read("pyproject.toml"))["project"]
 
 
-def declared() -> list[Requirement]:
-    """What `pip install -e '.[dev]'` is asked for; accelerators are left to jax's own pins."""
-    extras = project()["optional-dependencies"]
-    return [Requirement(line) for line in [*project()["dependencies"], *extras["dev"]]]
+def declared(*extras: str) -> list[Requirement]:
+    """What `pip install -e '.[dev]'`, or with more extras, is asked for.
+
+    Accelerators are left to jax's own pins.
+    """
+    optional = project()["optional-dependencies"]
+    lines = [line for extra in ("dev", *extras) for line in optional[extra]]
+    return [Requirement(line) for line in [*project()["dependencies"], *lines]]
 
 
-def pins(python: str) -> dict[str, str]:
-    """Package and pinned version of constraints.txt on a version of Python."""
-    lines = (line.partition("#")[0].strip() for line in read("constraints.txt").splitlines())
-    environment = {"python_version": python, "python_full_version": f"{python}.0"}
+def environment_of(python: str) -> dict[str, str]:
+    return {"python_version": python, "python_full_version": f"{python}.0"}
+
+
+def pins(python: str, *, parity: bool = False) -> dict[str, str]:
+    """Package and pinned version of constraints.txt on a version of Python.
+
+    What the extra `parity` adds stands below a line that says so.
+    """
+    text = read("constraints.txt")
+    without_parity, heading, _ = text.partition("# Added by the extra `parity`:")
+    assert heading
+    text = text if parity else without_parity
+    lines = (line.partition("#")[0].strip() for line in text.splitlines())
+    environment = environment_of(python)
     found: dict[str, str] = {}
     for requirement in map(Requirement, filter(None, lines)):
         if requirement.marker and not requirement.marker.evaluate(environment):
@@ -71,19 +86,36 @@ def test_one_version_in_project_package_and_changelog():
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_every_declared_dependency_is_pinned_within_its_bounds(python: str):
-    pinned = pins(python)
-    for requirement in declared():
+    pinned = pins(python, parity=True)
+    for requirement in declared("parity"):
+        if requirement.marker and not requirement.marker.evaluate(environment_of(python)):
+            continue
         version = pinned[canonicalize_name(requirement.name)]
         assert version in requirement.specifier, f"{requirement}: pinned at {version}"
 
 
-@pytest.mark.skipif(
+on_tested_platform = pytest.mark.skipif(
     sys.platform != "linux" or sys.version_info[:2] not in ((3, 11), (3, 12)),
     reason="constraints.txt is exact for the platform that it was tested on",
 )
+
+
+@on_tested_platform
 def test_pins_are_exactly_what_the_install_pulls_in():
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     assert set(pins(python)) == set(closure(declared()))
+
+
+@on_tested_platform
+def test_pins_of_parity_are_exactly_what_it_adds():
+    try:
+        needed = set(closure(declared("parity")))
+    except metadata.PackageNotFoundError as error:
+        pytest.skip(f"the extra parity is not installed ({error}): make parity")
+    if "torch" in needed and not metadata.version("torch").endswith("+cpu"):
+        pytest.skip("PyTorch's builds for GPUs bring packages that are not pinned here")
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert set(pins(python, parity=True)) == needed
 
 
 def test_pins_name_no_place_to_download_from():

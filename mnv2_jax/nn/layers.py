@@ -119,8 +119,8 @@ class BatchNorm(nn.Module):
     """Batch normalisation (Ioffe and Szegedy 2015) over batch, height and width.
 
     In training it normalises with the batch's moments and moves the running ones towards them;
-    in inference it uses the running ones. The running variance is the unbiased one, as in slim,
-    Keras and PyTorch.
+    in inference it uses the running ones. The running variance is the unbiased one, as in PyTorch
+    and in TensorFlow's fused kernels, which slim uses; Keras 3 keeps the biased one.
 
     Attributes:
       momentum: how much of the running moments a step keeps.

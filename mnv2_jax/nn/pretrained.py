@@ -1,0 +1,259 @@
+"""Weights of MobileNetV2 that others have trained, and ours in a form that others read.
+
+Reads torchvision's and timm's state dicts from safetensors, Keras's weights from HDF5, and our own
+export, which has torchvision's names. Knobs of a network that have no weights (activation,
+projection, shortcut) are in no file and are not checked.
+"""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+from safetensors import numpy as safetensors_numpy
+
+from mnv2_jax import arch, atomic
+from mnv2_jax.nn import weight_files, weight_names
+from mnv2_jax.nn.weight_names import Layer, Slot
+
+Variables = Mapping[str, Any]
+
+CONVENTIONS_KEY = "mnv2_jax_conventions"
+"""The entry of an export's metadata that names the conventions of its network."""
+
+KERAS_CLASSES = {
+    "conv": "conv2d",
+    "pointwise": "conv2d",
+    "depthwise": "depthwise_conv2d",
+    "norm": "batch_normalization",
+    "dense": "dense",
+}
+"""How Keras 3 names the layers of each kind."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """Weights read from a file.
+
+    Attributes:
+      variables: the tree of `Network(spec).init`, float32.
+      source: whose file it is.
+      classifier: "loaded", or a sentence that says why it was left fresh.
+      conventions: the name in `mnv2_jax.arch.CONVENTIONS` of those the weights were trained under.
+        With another padding or epsilon the network computes something else.
+    """
+
+    variables: dict[str, Any]
+    source: str
+    classifier: str
+    conventions: str
+
+
+class _Contents(NamedTuple):
+    """A file's tensors by name, and the slots of the network that they are for, classifier last."""
+
+    tensors: dict[str, np.ndarray]
+    slots: list[Slot]
+    source: str
+    conventions: str
+
+
+def load(path: Path, spec: arch.NetworkSpec, fresh: Variables) -> Loaded:
+    """Reads the weights of a MobileNetV2 that torchvision, timm, Keras or `save` wrote.
+
+    Half precision is widened to float32. A classifier of another number of classes is left fresh,
+    and so is one that the file does not have.
+
+    Args:
+      path: a file whose suffix is one of `mnv2_jax.nn.weight_files.SUFFIXES`.
+      spec: the network that the weights are for.
+      fresh: the variables of `Network(spec).init`; they are not changed.
+
+    Raises:
+      ValueError: the network is no MobileNetV2, or the file is not one of its weights; one line,
+        with the path and what differs.
+    """
+    layers = weight_names.layers(spec)
+    if path.suffix not in weight_files.SUFFIXES:
+        raise ValueError(f"{path}: expected a file ending in {', '.join(weight_files.SUFFIXES)}")
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    variables = traverse_util.flatten_dict(fresh)
+    if path.suffix == ".safetensors":
+        contents = _pytorch(path, spec, layers, variables)
+    else:
+        contents = _keras(path, layers, variables)
+    tensors, slots, source, conventions = contents
+    classifier = _classifier(tensors, slots[-2:])
+    if classifier != "loaded":
+        for slot in slots[-2:]:
+            tensors.pop(slot.name, None)
+        slots = slots[:-2]
+    _check(path, tensors, slots)
+    for slot in slots:
+        in_keras_order = tensors[slot.name].transpose(np.argsort(slot.axes))
+        values = in_keras_order.reshape(variables[slot.path].shape)
+        variables[slot.path] = jnp.asarray(values, jnp.float32)
+    return Loaded(traverse_util.unflatten_dict(variables), source, classifier, conventions)
+
+
+def save(path: Path, spec: arch.NetworkSpec, variables: Variables) -> None:
+    """Writes weights as safetensors with torchvision's names, shapes and types.
+
+    `load` gives the same back bit for bit. Torchvision's `load_state_dict` takes the tensors, and
+    computes the same with them if the network has the conventions "torchvision": padding and
+    epsilon are no weights.
+
+    Raises:
+      ValueError: the suffix is not .safetensors, the network is no MobileNetV2, or none of
+        `mnv2_jax.arch.CONVENTIONS` has its padding and epsilon.
+      OSError: the folder cannot be written to.
+    """
+    if path.suffix != ".safetensors":
+        raise ValueError(f"{path}: expected a file ending in .safetensors")
+    layers, names = weight_names.layers(spec), weight_names.torchvision_names(spec)
+    conventions = _conventions_name(spec.conventions)
+    flat = traverse_util.flatten_dict(variables)
+    tensors = {
+        slot.name: np.asarray(flat[slot.path])
+        .reshape(slot.keras_shape)
+        .transpose(slot.axes)
+        .copy(order="C")
+        for slot in weight_names.pytorch_slots(layers, names, flat)
+    }
+    tensors |= {name: np.zeros((), np.int64) for name in _step_counters(names, layers)}
+    metadata = {"format": "pt", CONVENTIONS_KEY: conventions}
+    atomic.write_bytes(path, safetensors_numpy.save(tensors, metadata))
+
+
+def _pytorch(
+    path: Path, spec: arch.NetworkSpec, layers: list[Layer], variables: Mapping[Any, Any]
+) -> _Contents:
+    """Reads a state dict of torchvision or timm, told apart by the names of their first layers."""
+    tensors, metadata = weight_files.read_safetensors(path)
+    source = conventions = "torchvision"
+    if "features.0.0.weight" in tensors:
+        names = weight_names.torchvision_names(spec)
+    elif "conv_stem.weight" in tensors:
+        source, names = "timm", weight_names.timm_names(spec, tensors)
+    else:
+        raise ValueError(
+            f"{path}: neither torchvision's MobileNetV2 (features.0.0.weight) nor timm's "
+            f"(conv_stem.weight); begins with {', '.join(sorted(tensors)[:2]) or 'nothing'}"
+        )
+    if CONVENTIONS_KEY in metadata:
+        source, conventions = "mnv2_jax", metadata[CONVENTIONS_KEY]
+        arch.check_choice(f"{path}: {CONVENTIONS_KEY}", conventions, tuple(arch.CONVENTIONS))
+    for name in _step_counters(names, layers):
+        tensors.pop(name, None)
+    slots = list(weight_names.pytorch_slots(layers, names, variables))
+    return _Contents(tensors, slots, source, conventions)
+
+
+def _step_counters(names: list[str], layers: list[Layer]) -> list[str]:
+    """PyTorch's counters of batches, which matter only where momentum is None."""
+    return [
+        f"{name}.num_batches_tracked"
+        for name, layer in zip(names, layers, strict=True)
+        if layer.kind == "norm"
+    ]
+
+
+def _keras(path: Path, layers: list[Layer], variables: Mapping[Any, Any]) -> _Contents:
+    """Reads weights of Keras: layers are matched by their order, as Keras itself matches them."""
+    layout, found = weight_files.read_keras(path)
+    classes = ["" if "" in found else KERAS_CLASSES[layer.kind] for layer in layers]
+    _check_counts(path, Counter(classes), found, optional=classes[-1])
+    upcoming = {name: iter(members) for name, members in found.items()}
+    tensors: dict[str, np.ndarray] = {}
+    slots: list[Slot] = []
+    for layer, name in zip(layers, classes, strict=True):
+        parts = weight_names.parameters(layer)
+        weights = next(upcoming.get(name, iter(())), None)
+        if weights is None:  # The classifier alone can be missing here.
+            names = [f"classifier/{own}" for _, own, _ in parts]
+        else:
+            tensors |= dict(weights)
+            names = [weight.name for weight in weights]
+        if len(names) != len(parts):
+            raise ValueError(
+                f"{path}: {', '.join(names)}: a layer with {len(names)} weights, the network's "
+                f"{'/'.join(layer.path)} has {len(parts)}"
+            )
+        slots += weight_names.keras_slots(layer, names, variables)
+    return _Contents(tensors, slots, f"Keras ({layout})", "keras")
+
+
+def _check_counts(
+    path: Path, needed: Counter[str], found: Mapping[str, list[Any]], optional: str
+) -> None:
+    """Raises unless the file has as many layers of every class as needed, of one perhaps 1 less."""
+    for name in sorted(needed.keys() | found.keys()):
+        count = len(found.get(name, []))
+        if count not in (needed[name], needed[name] - (name == optional)):
+            described = f"{name} layers" if name else "layers"
+            raise ValueError(
+                f"{path}: has {count} {described} with weights, the network needs {needed[name]}"
+            )
+
+
+def _classifier(tensors: Mapping[str, np.ndarray], slots: list[Slot]) -> str:
+    """What becomes of the classifier, whose kernel and bias are `slots`; see `Loaded`."""
+    kernel, bias = slots
+    if kernel.name not in tensors and bias.name not in tensors:
+        return "left fresh: the file has none"
+    if kernel.name in tensors and bias.name in tensors:
+        features, classes = kernel.keras_shape
+        other = tensors[bias.name].size
+        alike = kernel._replace(keras_shape=(features, other)).shape == tensors[kernel.name].shape
+        if alike and other != classes:
+            return f"left fresh: the file's has {other} classes, the network's {classes}"
+    return "loaded"
+
+
+def _check(path: Path, tensors: Mapping[str, np.ndarray], slots: list[Slot]) -> None:
+    """Raises, naming the first tensor, unless names, shapes and types are those of the slots."""
+    names = [slot.name for slot in slots]
+    wrong = []
+    if missing := [name for name in names if name not in tensors]:
+        wrong.append(f"lacks {_first(missing)}")
+    if extra := sorted(tensors.keys() - set(names)):
+        wrong.append(f"has {_first(extra)} unknown to the network")
+    if wrong:
+        raise ValueError(f"{path}: {', and '.join(wrong)}")
+    if differing := [slot for slot in slots if tensors[slot.name].shape != slot.shape]:
+        name, shape = differing[0].name, differing[0].shape
+        raise ValueError(
+            f"{path}: {name} has shape {tensors[name].shape}, the network needs {shape}; "
+            f"{len(differing) - 1} more tensors differ"
+        )
+    for name in names:
+        dtype = tensors[name].dtype
+        if not jnp.issubdtype(dtype, jnp.floating):
+            raise ValueError(f"{path}: {name} holds {dtype}, expected floating point")
+
+
+def _first(names: list[str]) -> str:
+    return f"{names[0]} and {len(names) - 1} more tensors" if len(names) > 1 else names[0]
+
+
+def _conventions_name(conventions: arch.Conventions) -> str:
+    """The name of conventions, or of the first under which inference is the same."""
+
+    def inference(ways: arch.Conventions) -> tuple[str, float]:
+        return ways.padding, ways.norm_epsilon
+
+    known = arch.CONVENTIONS.items()
+    same = [name for name, ways in known if ways == conventions]
+    similar = [name for name, ways in known if inference(ways) == inference(conventions)]
+    if not similar:
+        padding, epsilon = inference(conventions)
+        raise ValueError(
+            f"padding={padding!r}, norm_epsilon={epsilon!r}: expected those of one of "
+            f"{', '.join(arch.CONVENTIONS)}"
+        )
+    return [*same, *similar][0]

@@ -1,0 +1,92 @@
+"""The peers, imported where they are installed, and the figures that the comparisons came to."""
+
+import importlib
+import importlib.util
+import os
+import warnings
+from pathlib import Path
+
+import pytest
+
+FIGURES = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config):
+    config.stash[FIGURES] = []
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if figures := config.stash[FIGURES]:
+        terminalreporter.section("parity")
+        for line in figures:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def report(request, record_property):
+    """Records a figure with the test and for the end of the session's output."""
+
+    def report(what, value):
+        record_property(what, value)
+        line = f"{request.node.name}: {what} {value:.3g}"
+        request.config.stash[FIGURES].append(line)
+        return value
+
+    return report
+
+
+def imported(name):
+    """A peer, or a skipped test that says why."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # What they warn of on import is theirs.
+            return importlib.import_module(name)
+    except (ImportError, OSError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        pytest.skip(f"{name} cannot be imported ({reason}): make parity")
+
+
+@pytest.fixture(scope="session")
+def keras():
+    os.environ["KERAS_BACKEND"] = "jax"
+    return imported("keras")
+
+
+@pytest.fixture(scope="session")
+def torch():
+    torch = imported("torch")
+    # Its threads wait busily, for which jax's and those of others on the machine have to pay.
+    torch.set_num_threads(1)
+    return torch
+
+
+@pytest.fixture(scope="session")
+def torchvision_models(torch):
+    operators = declared_operators(torch)  # They last as long as this is kept.
+    yield imported("torchvision.models")
+    del operators
+
+
+@pytest.fixture(scope="session")
+def timm(torchvision_models):
+    return imported("timm")
+
+
+def declared_operators(torch):
+    """Lets torchvision be imported without its compiled operators, which no network here uses.
+
+    Its releases are compiled for GPUs and do not load beside a CPU build of PyTorch; the import
+    then fails where it describes two operators that are not there.
+    """
+    found = importlib.util.find_spec("torchvision")
+    if found is None or found.origin is None:
+        return None
+    try:
+        for library in Path(found.origin).parent.glob("_C.*"):
+            torch.ops.load_library(library)
+    except (ImportError, OSError):
+        operators = torch.library.Library("torchvision", "DEF")
+        for name in ("nms", "qnms"):
+            operators.define(f"{name}(Tensor dets, Tensor scores, float threshold) -> Tensor")
+        return operators
+    return None
