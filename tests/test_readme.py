@@ -1,5 +1,6 @@
-"""The README's "Add a block", done word for word in a copy of the checkout."""
+"""The README's "Add a block", done word for word in a copy of the checkout, and its session."""
 
+import doctest
 import re
 import shutil
 import subprocess
@@ -61,3 +62,11 @@ def test_it_is_compared_and_drawn(copy):
     assert "mixed_kernels beats the inverted residual" in (copy / "work/claims.json").read_text()
     assert (copy / "work/results.csv").read_text().count("mixed_kernels") == 6
     assert "mixed_kernels" in (copy / "work/figures/accuracy_over_madds.svg").read_text()
+
+
+def test_the_session_with_weights_gives_what_is_shown(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    failed, tried = doctest.testfile(str(ROOT / "README.md"), module_relative=False)
+    assert tried > 5
+    assert failed == 0
+    assert (tmp_path / "mobilenet_v2_035.safetensors").is_file()
