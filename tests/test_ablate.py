@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
+from tests import commands
+
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parent.parent
 CLAIM_KEYS = {
     *("name", "source", "statement", "metric", "estimate", "ci_low", "ci_high"),
     *("confidence", "pairs", "p_value", "verdict"),
@@ -65,7 +65,7 @@ def config_file(tmp_path_factory):
 def start(*arguments, **options):
     return subprocess.Popen(
         [sys.executable, "-m", "experiments.ablate", *map(str, arguments)],
-        cwd=ROOT,
+        cwd=commands.ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -74,9 +74,7 @@ def start(*arguments, **options):
 
 
 def ablate(*arguments):
-    process = start(*arguments)
-    out, err = process.communicate(timeout=240)
-    return process.returncode, out, err
+    return commands.run("ablate", *arguments)
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,10 @@
 """The check of a block from the command line."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-pytestmark = pytest.mark.slow
+from tests import commands
 
-ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.slow
 
 FAULTY = """
 import flax.linen as nn
@@ -27,14 +23,7 @@ class Broken(Block):
 
 
 def check_block(*arguments):
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.check_block", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    return done.returncode, done.stdout, done.stderr
+    return commands.run("check_block", *arguments)
 
 
 def test_a_sound_block():

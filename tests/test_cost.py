@@ -3,27 +3,17 @@
 import csv
 import io
 import json
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+from tests import commands
 
-ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.slow
 
 
 def cost(*arguments):
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.cost", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    return done.returncode, done.stdout, done.stderr
+    return commands.run("cost", *arguments)
 
 
 def test_mobilenet_v2_as_json():

@@ -3,31 +3,26 @@
 import doctest
 import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
+from tests import commands
+
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parent.parent
-SECTION = (ROOT / "README.md").read_text().partition("## Add a block")[2].partition("\n## ")[0]
+README = commands.ROOT / "README.md"
+SECTION = README.read_text().partition("## Add a block")[2].partition("\n## ")[0]
 ((MODULE),) = re.findall(r"^```python\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL)
 IMPORT, ENTRY = re.findall(r"^(from .*|    \".*)$", SECTION.partition("To give it a name")[2], re.M)
-
-
-def run(copy, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=copy, capture_output=True, text=True, timeout=240
-    )
 
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
     folder = tmp_path_factory.mktemp("copy")
     for name in ("mnv2_jax", "experiments", "configs"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            commands.ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")
+        )
     (folder / "mnv2_jax/nn/blocks/mixed_kernels.py").write_text(MODULE)
     blocks = folder / "mnv2_jax/nn/blocks/__init__.py"
     text = blocks.read_text()
@@ -42,23 +37,25 @@ def test_it_is_under_twenty_five_lines():
 
 
 def test_it_keeps_to_what_every_block_must(copy):
-    done = run(copy, "experiments.check_block", "mixed_kernels")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "FAILED" not in done.stdout
-    assert "Knobs it reads: expansion, projection" in done.stdout
+    status, out, err = commands.run("check_block", "mixed_kernels", folder=copy)
+    assert status == 0, out + err
+    assert "FAILED" not in out
+    assert "Knobs it reads: expansion, projection" in out
 
 
 def test_it_is_in_the_cost_table(copy):
-    done = run(copy, "experiments.cost", "--preset=digits", "--block=mixed_kernels")
-    assert done.returncode == 0, done.stderr
-    assert "block_02/depthwise_3" in done.stdout
-    assert "block_02/depthwise_5" in done.stdout
+    status, out, err = commands.run("cost", "--preset=digits", "--block=mixed_kernels", folder=copy)
+    assert status == 0, err
+    assert "block_02/depthwise_3" in out
+    assert "block_02/depthwise_5" in out
 
 
 def test_it_is_compared_and_drawn(copy):
     short = ("--config.train.epochs=1", "--config.model.depth=0.1", "--workdir=work")
-    done = run(copy, "experiments.ablate", "--config=configs/blocks.py:mixed_kernels", *short)
-    assert done.returncode == 0, done.stdout + done.stderr
+    status, out, err = commands.run(
+        "ablate", "--config=configs/blocks.py:mixed_kernels", *short, folder=copy
+    )
+    assert status == 0, out + err
     assert "mixed_kernels beats the inverted residual" in (copy / "work/claims.json").read_text()
     assert (copy / "work/results.csv").read_text().count("mixed_kernels") == 6
     assert "mixed_kernels" in (copy / "work/figures/accuracy_over_madds.svg").read_text()
@@ -66,7 +63,7 @@ def test_it_is_compared_and_drawn(copy):
 
 def test_the_session_with_weights_gives_what_is_shown(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    failed, tried = doctest.testfile(str(ROOT / "README.md"), module_relative=False)
+    failed, tried = doctest.testfile(str(README), module_relative=False)
     assert tried > 5
     assert failed == 0
     assert (tmp_path / "mobilenet_v2_035.safetensors").is_file()

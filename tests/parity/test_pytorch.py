@@ -50,6 +50,17 @@ def logits_of(torch, model, images):
         return model.eval()(channels_first(torch, images)).numpy()
 
 
+def logits_difference(torch, model, spec, folder, source):
+    """How far our logits are from a model's, with its weights read from a file that it wrote."""
+    path = write(model, folder / "model.safetensors")
+    loaded = pretrained.load(path, spec, compare.zeros(spec))
+    found = (loaded.source, loaded.classifier, loaded.conventions)
+    assert found == (source, "loaded", "torchvision")
+    images = compare.images_for(spec, 2)
+    ours = compare.inference(spec)(loaded.variables, images)
+    return compare.worst(ours, logits_of(torch, model, images))
+
+
 @pytest.mark.parametrize(
     ("width", "resolution"), [(0.35, 96), (0.35, 224), (1.0, 97), (1.0, 224), (1.4, 96)]
 )
@@ -59,14 +70,8 @@ def test_torchvision_weights_give_torchvision_logits(
     model = torchvision_models.MobileNetV2(width_mult=width)
     randomise(torch, model)
     spec = spec_of(resolution, width=width)
-    path = write(model, tmp_path / "model.safetensors")
-    loaded = pretrained.load(path, spec, compare.zeros(spec))
-    assert (loaded.source, loaded.classifier, loaded.conventions) == (
-        *("torchvision", "loaded", "torchvision"),
-    )
-    images = compare.images_for(spec, 2)
-    ours = compare.inference(spec)(loaded.variables, images)
-    assert report("logits", compare.worst(ours, logits_of(torch, model, images))) < 1e-4
+    difference = logits_difference(torch, model, spec, tmp_path, source="torchvision")
+    assert report("logits", difference) < 1e-4
 
 
 @pytest.mark.parametrize(
@@ -82,14 +87,8 @@ def test_timm_weights_give_timm_logits(torch, timm, tmp_path, report, name, scal
     randomise(torch, model)
     spec = spec_of(96, **scaling)
     assert network_cost(spec).params == sum(value.numel() for value in model.parameters())
-    path = write(model, tmp_path / "model.safetensors")
-    loaded = pretrained.load(path, spec, compare.zeros(spec))
-    assert (loaded.source, loaded.classifier, loaded.conventions) == (
-        *("timm", "loaded", "torchvision"),
-    )
-    images = compare.images_for(spec, 2)
-    ours = compare.inference(spec)(loaded.variables, images)
-    assert report("logits", compare.worst(ours, logits_of(torch, model, images))) < 1e-4
+    difference = logits_difference(torch, model, spec, tmp_path, source="timm")
+    assert report("logits", difference) < 1e-4
 
 
 def test_torchvision_takes_our_export(torch, torchvision_models, tmp_path, report):
