@@ -36,6 +36,14 @@ LANE_FIELDS = {
 """The config fields in which the lanes of a cohort may differ, each with the values that it may
 take inside one (None: any)."""
 
+_FIELDS = (
+    *("seed", "data.name", "model.preset", "model.block", "model.width", "model.depth"),
+    *("model.conventions", *(f"model.{knob}" for knob in arch.KNOBS if knob != "kind")),
+    *("train.epochs", "train.batch_size", "train.evaluation_batch_size", "train.shift"),
+    *("train.learning_rate", "train.momentum", "train.weight_decay", "train.label_smoothing"),
+)
+"""The fields that a config must have."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -99,6 +107,7 @@ def plan(configs: Sequence[ConfigDict], dataset: Dataset) -> list[Cohort]:
     """
     groups: dict[str, list[ConfigDict]] = {}
     for config in configs:
+        _check_fields(config)
         groups.setdefault(_cohort_key(config), []).append(config)
     cohorts = []
     for members in groups.values():
@@ -169,6 +178,15 @@ def lane_program(config: ConfigDict, dataset: Dataset) -> LaneProgram:
     fits = train.batch_size <= images
     _check("train.batch_size", train.batch_size, fits, f"at most {images}, the training images")
     return LaneProgram(spec, recipe, steps_per_epoch=images // recipe.batch_size)
+
+
+def _check_fields(config: ConfigDict) -> None:
+    found = grid.fields(config)
+    for path in _FIELDS:
+        if path not in found:
+            raise ValueError(
+                f"config.{path}: the config lacks it; expected every field of configs/digits.py"
+            )
 
 
 def _cohort_key(config: ConfigDict) -> str:

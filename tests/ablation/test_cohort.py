@@ -136,3 +136,12 @@ def test_a_network_is_known_by_what_it_computes(dots):
     assert networks(PROJECTIONS, model__expansion=2.0) == [first]
     assert networks(model__projection="relu6", model__shortcut="none") == [second]
     assert networks(model__block="fused") != [second]
+
+
+@pytest.mark.parametrize("path", ["model.projection_placement", "train.momentum", "seed"])
+def test_a_config_without_a_field_is_told_which(dots, path):
+    config = digits.get_config()
+    section, _, field = path.rpartition(".")
+    del (config[section] if section else config)[field]
+    with pytest.raises(ValueError, match=f"^config.{path}: the config lacks it; expected every"):
+        cohort.plan([config], dots)

@@ -116,10 +116,13 @@ def test_an_expansion_below_one_narrows_first():
 
 
 OWN = """
+from __future__ import annotations
 import flax.linen as nn
 from mnv2_jax.nn.blocks.base import Block
 
 class Narrow(Block):
+    ratio: float = 0.5
+
     @nn.compact
     def __call__(self, x, carry, *, train):
         return self.pointwise(x, self.spec.out_channels, "only", train), carry

@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import sys
 from pathlib import Path
 
 from mnv2_jax.nn.blocks.base import Block
@@ -42,10 +43,12 @@ def block_class(kind: str) -> type[Block]:
 @functools.cache
 def _from_file(path: Path, name: str, kind: str) -> type[Block]:
     """Imports the class once, so that it stays the same class however often it is asked for."""
-    spec = importlib.util.spec_from_file_location(f"_block_{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(f"block file {path}", path)
     if not path.is_file() or spec is None or spec.loader is None:
         raise ValueError(f"block={kind!r}: no such Python file; expected FILE.py:CLASS")
     module = importlib.util.module_from_spec(spec)
+    # Dataclasses, which Flax modules are, look up their annotations there.
+    sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
     except Exception as error:
