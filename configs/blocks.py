@@ -3,8 +3,9 @@
 Command:  python -m experiments.ablate --config=configs/blocks.py
           python -m experiments.ablate --config=configs/blocks.py:NAME
 Hardware: two CPU cores
-Time:     TIME
-Expect:   EXPECT
+Time:     81 s for all, TIME1 for one, compilation included
+Expect:   no block ahead; standard and fused level with the inverted residual, separable 2.8 points
+          behind, sandglass 3.4, bottleneck 14.8: the narrower the network, the further
 
 NAME is a block of `mnv2_jax.nn.blocks.BLOCKS`, or `FILE.py:CLASS` for one of your own. All blocks
 get the stage table and the recipe that were chosen for the inverted residual, and cost what they

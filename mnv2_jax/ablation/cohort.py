@@ -62,11 +62,19 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Cohort:
-    """Runs that are lanes of one program."""
+    """Runs that are lanes of one program.
+
+    Attributes:
+      runs: at least one.
+      program: what all of them run.
+      cost: of the network, for one image.
+      label: the block, and what tells the cohort from the others, for people.
+    """
 
     runs: tuple[Run, ...]
     program: LaneProgram
     cost: Cost
+    label: str
 
     @property
     def work(self) -> float:
@@ -93,8 +101,7 @@ class Cohort:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def __str__(self) -> str:
-        model = self.runs[0].config.model
-        return f"{model.block}, expansion {model.expansion:g}, width {model.width:g}"
+        return self.label
 
 
 def plan(configs: Sequence[ConfigDict], dataset: Dataset) -> list[Cohort]:
@@ -113,9 +120,23 @@ def plan(configs: Sequence[ConfigDict], dataset: Dataset) -> list[Cohort]:
     for members in groups.values():
         runs = tuple(Run(grid.run_id(config), config, lane_values(config)) for config in members)
         lanes = lane_program(members[0], dataset)
-        cohorts.append(Cohort(runs, lanes, network_cost(lanes.spec)))
+        label = _label(members[0], [others[0] for others in groups.values()])
+        cohorts.append(Cohort(runs, lanes, network_cost(lanes.spec), label))
     distinct.check(configs)
     return cohorts
+
+
+def _label(config: ConfigDict, cohorts: Sequence[ConfigDict]) -> str:
+    """A cohort's block, and the other fields in which cohorts, given by a config each, differ."""
+    fields = grid.fields(config)
+    told = [
+        f"{path.rpartition('.')[2]} {f'{value:g}' if isinstance(value, float) else value}"
+        for path, value in fields.items()
+        if path != "model.block"
+        and (path not in LANE_FIELDS or value not in (LANE_FIELDS[path] or (value,)))
+        and any(grid.fields(other)[path] != value for other in cohorts)
+    ]
+    return ", ".join([config.model.block, *told])
 
 
 def lane_values(config: ConfigDict) -> LaneValues:

@@ -145,3 +145,19 @@ def test_a_config_without_a_field_is_told_which(dots, path):
     del (config[section] if section else config)[field]
     with pytest.raises(ValueError, match=f"^config.{path}: the config lacks it; expected every"):
         cohort.plan([config], dots)
+
+
+def test_cohorts_are_told_apart_by_their_labels(dots):
+    def labels(*axes):
+        return [str(part) for part in plan(dots, *axes, train__batch_size=16)]
+
+    assert labels(PROJECTIONS) == ["inverted_residual"]
+    assert labels(grid.axis("model.expansion", (1, 6)), PROJECTIONS) == [
+        "inverted_residual, expansion 1",
+        "inverted_residual, expansion 6",
+    ]
+    blocks = grid.axis("model.block", ("inverted_residual", "fused"))
+    kernels = grid.axis("model.kernel_size", (3, 5))
+    assert labels(blocks, kernels)[3] == "fused, kernel_size 5"
+    shortcuts = grid.axis("model.shortcut", ("bottleneck", "none", "expansion"))
+    assert labels(shortcuts) == ["inverted_residual", "inverted_residual, shortcut expansion"]
