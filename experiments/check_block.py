@@ -12,7 +12,7 @@ from rich.console import Console
 from experiments import command_line
 from mnv2_jax import arch
 from mnv2_jax.nn import conformance
-from mnv2_jax.nn.blocks import block_class
+from mnv2_jax.nn.blocks import block_class, fault
 from mnv2_jax.nn.blocks.base import Block
 
 
@@ -45,7 +45,7 @@ def _problem(run: conformance.Check, block: type[Block]) -> str | None:
     try:
         return run(block)
     except Exception as error:
-        return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
+        return fault(error, block)
 
 
 if __name__ == "__main__":

@@ -124,20 +124,20 @@ def knobs(block: type[Block]) -> str | None:
 
 
 def names(block: type[Block]) -> str | None:
-    """Parameters have names given by hand, the same whatever the seed, size, stride or mode."""
-    expected = None
-    for stride, batch, side, seed, train in ((1, 4, 8, 0, False), (2, 2, 5, 1, True)):
+    """Parameters have names given by hand, the same whatever the seed, the size or the mode."""
+    for stride in (1, 2):
         spec = dataclasses.replace(_SPEC, stride=stride)
-        init = functools.partial(block(spec).init, train=train)
-        x = jax.ShapeDtypeStruct((batch, side, side, _CHANNELS), jnp.float32)
-        variables = jax.eval_shape(init, jax.random.key(seed), x, Carry())
-        found = [path for path, _ in _named(variables)]
-        for path in found:
+        found = []
+        for batch, side, seed, train in ((4, 8, 0, False), (2, 5, 1, True)):
+            init = functools.partial(block(spec).init, train=train)
+            x = jax.ShapeDtypeStruct((batch, side, side, _CHANNELS), jnp.float32)
+            variables = jax.eval_shape(init, jax.random.key(seed), x, Carry())
+            found.append([path for path, _ in _named(variables)])
+        for path in found[0]:
             if re.search(r"(^|/)[A-Z]\w*_\d+(/|$)", path):
                 return f"{path} is named by Flax, by the order of calls; give the layer a name"
-        if expected is not None and found != expected:
-            return f"names depend on stride, size, seed or mode: {sorted({*found} ^ {*expected})}"
-        expected = found
+        if found[0] != found[1]:
+            return f"names depend on size, seed or mode: {sorted({*found[0]} ^ {*found[1]})}"
     return None
 
 

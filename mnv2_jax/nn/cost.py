@@ -182,9 +182,10 @@ def separations(cost: Cost) -> list[Separation]:
     found = []  # The classifier, which comes last, is neither.
     for layer, following in itertools.pairwise(convolutions):
         in_one_block = layer.path.partition("/")[0] == following.path.partition("/")[0]
+        feeds_it = in_one_block and layer.output == following.input
         if layer.role == "full":
             found.append(_separation(layer, layer.path, layer.output[-1], separable=False))
-        elif (layer.role, following.role, in_one_block) == ("depthwise", "pointwise", True):
+        elif (layer.role, following.role, feeds_it) == ("depthwise", "pointwise", True):
             path = f"{layer.path} + {following.path.rpartition('/')[2]}"
             found.append(_separation(layer, path, following.output[-1], separable=True))
     return found

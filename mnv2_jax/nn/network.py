@@ -2,15 +2,17 @@
 
 import functools
 import re
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mnv2_jax import arch
 from mnv2_jax.nn import initializers, layers
-from mnv2_jax.nn.blocks import block_class
-from mnv2_jax.nn.blocks.base import Carry, Knobs
+from mnv2_jax.nn.blocks import block_class, fault
+from mnv2_jax.nn.blocks.base import Block, Carry, Knobs
 
 Array = jax.Array
 
@@ -58,7 +60,8 @@ class Network(nn.Module):
         carry = Carry(knobs=knobs)
         for number, block_spec in enumerate(spec.blocks, start=1):
             block = block_class(block_spec.kind)(block_spec, ways, name=f"block_{number:02}")
-            x, carry = block(x, carry, train=train)
+            x, carry = _run(block, x, carry, train)
+            carry = carry._replace(knobs=knobs)  # Whatever a block made of its carry.
         if spec.head_channels:
             x = normalised(x, layers.Pointwise(spec.head_channels, ways.initializer, name="head"))
         x = nn.Dropout(ways.dropout, deterministic=not train, name="dropout")(x.mean((1, 2)))
@@ -66,14 +69,33 @@ class Network(nn.Module):
         return layers.Dense(spec.classes, init, name="classifier")(x)
 
 
+def _run(block: Block, x: Array, carry: Carry, train: bool) -> tuple[Array, Carry]:
+    """Runs a block; what goes wrong inside is told with the block's name and the line."""
+    kind = block.spec.kind
+    try:
+        result = block(x, carry, train=train)
+    except Exception as error:
+        raise ValueError(f"block={kind!r}: {fault(error, type(block))}") from error
+    if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Carry)):
+        given = type(result).__name__
+        raise ValueError(f"block={kind!r}: it gives a {given}; expected a pair, (x, carry)")
+    return result
+
+
 @functools.cache
 def program(spec: arch.NetworkSpec) -> str:
-    """What a network computes in inference, as text: equal for networks that compute the same.
+    """What a network computes, as text: equal for networks that start and compute the same.
 
-    Nothing is run. Where a knob changes nothing, a block does not read it.
+    Nothing is run; the network is traced drawing its weights and in training. Where a knob changes
+    nothing, a block does not read it.
     """
-    network = Network(spec)
-    images = jnp.zeros((1, *spec.input_shape))
-    variables = jax.eval_shape(network.init, jax.random.key(0), images)
-    # Functions with gradients of their own are printed with where they lie in memory.
-    return re.sub(r"0x[0-9a-f]+", "", str(jax.make_jaxpr(network.apply)(variables, images)))
+
+    def start(key: Array, images: Array) -> Any:
+        rngs = {"params": key, "dropout": key}
+        return Network(spec).init_with_output(rngs, images, train=True)
+
+    images = jnp.zeros((2, *spec.input_shape))
+    traced = jax.make_jaxpr(start)(jax.random.key(0), images)
+    constants = [np.asarray(value).tobytes().hex() for value in traced.consts]
+    # Functions are printed with where they lie in memory.
+    return re.sub(r"0x[0-9a-f]+", "", "\n".join([str(traced.jaxpr), *constants]))

@@ -145,8 +145,8 @@ def test_a_block_from_a_file_is_one_class(tmp_path):
     [
         (None, "own.py:Narrow", "no such Python file; expected FILE.py:CLASS"),
         (OWN, "own.txt:Narrow", "no such Python file; expected FILE.py:CLASS"),
-        (OWN, "own.py:Wide", "the file has no block of that name; expected a subclass of"),
-        (OWN, "own.py:Stranger", "the file has no block of that name; expected a subclass of"),
+        (OWN, "own.py:Wide", "the file has no block Wide; expected Narrow"),
+        (OWN, "own.py:Stranger", "the file has no block Stranger; expected Narrow"),
         ("import nowhere", "own.py:Narrow", "cannot be imported .ModuleNotFoundError: No module"),
         ("def (:", "own.py:Narrow", "cannot be imported .SyntaxError: "),
     ],

@@ -71,8 +71,8 @@ def unnamed(self, x, carry, train):
     return layers.Pointwise(self.spec.out_channels)(y), carry
 
 
-def named_by_stride(self, x, carry, train):
-    y = self.depthwise(x, f"depthwise_s{self.spec.stride}", train)
+def named_by_mode(self, x, carry, train):
+    y = self.depthwise(x, f"depthwise_{train}", train)
     return self.pointwise(y, self.spec.out_channels, "project", train), carry
 
 
@@ -111,7 +111,7 @@ FAULTS = {
     "knobs": [(knobs_of_its_own, "carry.knobs is not heeded")],
     "names": [
         (unnamed, "params/Pointwise_0/kernel is named by Flax"),
-        (named_by_stride, "names depend on stride, size, seed or mode"),
+        (named_by_mode, "names depend on size, seed or mode"),
     ],
     "cost": [(loose_kernel, "kernels in no layer of their own: 1")],
 }

@@ -219,3 +219,14 @@ def test_depthwise_of_a_grouped_flax_convolution_is_counted_as_such():
     (layer,) = cost.layers
     assert (layer.role, layer.madds) == ("depthwise", 16 * 9 * 6)
     assert math.prod(layer.kernel) == layer.params == 54
+
+
+def test_two_depthwise_convolutions_side_by_side_are_no_separable_one():
+    class Mixed(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            halves = (x[..., ::2], x[..., 1::2])
+            y = [layers.Depthwise(3, name=f"depthwise_{n}")(half) for n, half in enumerate(halves)]
+            return layers.Pointwise(4, name="project")(jnp.concatenate(y, axis=-1))
+
+    assert separations(module_cost(Mixed(), jnp.zeros((1, 4, 4, 6)))) == []

@@ -10,9 +10,9 @@ import pytest
 from mnv2_jax import arch, presets
 from mnv2_jax.nn import initializers, layers
 from mnv2_jax.nn.blocks import BLOCKS
-from mnv2_jax.nn.blocks.base import Carry, Knobs
+from mnv2_jax.nn.blocks.base import Block, Carry, Knobs
 from mnv2_jax.nn.blocks.inverted_residual import InvertedResidual
-from mnv2_jax.nn.network import Network
+from mnv2_jax.nn.network import Network, program
 
 
 def small(**knobs):
@@ -224,3 +224,55 @@ def test_a_network_without_head_ends_in_its_last_block():
     variables = variables_of(spec)
     assert "head" not in variables["params"]
     assert variables["params"]["classifier"]["kernel"].shape == (6, 10)
+
+
+class Faulty(Block):
+    @nn.compact
+    def __call__(self, x, carry, *, train):
+        if self.spec.kernel_size == 7:
+            return x
+        if self.spec.kernel_size == 5:
+            return x @ jnp.zeros((1, 1)), carry
+        y = self.pointwise(x, self.spec.out_channels, "only", train)
+        return self.join(x, y, carry), Carry(y)
+
+
+@pytest.mark.parametrize(
+    ("side", "message"),
+    [
+        (7, r"block='faulty': it gives a \S+; expected a pair, \(x, carry\)"),
+        (5, r"block='faulty': TypeError: .* \(test_network.py, line \d+\)"),
+    ],
+)
+def test_a_faulty_block_is_named_with_the_line(monkeypatch, side, message):
+    monkeypatch.setitem(BLOCKS, "faulty", Faulty)
+    with pytest.raises(ValueError, match=message):
+        variables_of(small(kind="faulty", kernel_size=side))
+
+
+def test_a_block_that_drops_the_carry_does_not_drop_the_knobs_of_the_next(monkeypatch):
+    monkeypatch.setitem(BLOCKS, "faulty", Faulty)
+    spec = small(kind="faulty")
+    variables = variables_of(spec)
+    images = images_for(spec)
+    knobs = Knobs.of("relu6", "none")
+    by_spec = apply(small(kind="faulty", projection="relu6", shortcut="none"), variables, images)
+    np.testing.assert_array_equal(apply(spec, variables, images, knobs=knobs), by_spec)
+
+
+def test_what_a_network_computes_includes_constants_and_initial_weights(monkeypatch):
+    def block(array, value):
+        class Own(Block):
+            @nn.compact
+            def __call__(self, x, carry, *, train):
+                scale = self.param("scale", nn.initializers.constant(value), ())
+                return x * np.full(x.shape[-1], array, np.float32) * scale, carry
+
+        return Own
+
+    programs = set()
+    for number, constants in enumerate([(0.5, 1.0), (0.5, 1.0), (0.1, 1.0), (0.5, 0.0)]):
+        monkeypatch.setitem(BLOCKS, f"own_{number}", block(*constants))
+        spec = arch.BlockSpec(f"own_{number}", out_channels=4)
+        programs.add(program(arch.NetworkSpec(8, 1, 4, 1, (spec,), 0, 10)))
+    assert len(programs) == 3

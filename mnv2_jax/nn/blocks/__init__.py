@@ -2,7 +2,9 @@
 
 import functools
 import importlib.util
+import inspect
 import sys
+import traceback
 from pathlib import Path
 
 from mnv2_jax.nn.blocks.base import Block
@@ -40,6 +42,18 @@ def block_class(kind: str) -> type[Block]:
     return BLOCKS[kind]
 
 
+def fault(error: Exception, block: type[Block]) -> str:
+    """An error out of a block in one line, with the line of the block's file that it came from."""
+    text = " ".join(str(error).split()) or "no message"
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == inspect.getfile(block)
+    ]
+    place = f" ({Path(inspect.getfile(block)).name}, line {lines[-1]})" if lines else ""
+    return f"{type(error).__name__}: {text}{place}"
+
+
 @functools.cache
 def _from_file(path: Path, name: str, kind: str) -> type[Block]:
     """Imports the class once, so that it stays the same class however often it is asked for."""
@@ -54,8 +68,12 @@ def _from_file(path: Path, name: str, kind: str) -> type[Block]:
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"block={kind!r}: the file cannot be imported ({reason})") from error
-    found = getattr(module, name, None)
-    if not (isinstance(found, type) and issubclass(found, Block)):
-        expected = "expected a subclass of mnv2_jax.nn.blocks.base.Block"
-        raise ValueError(f"block={kind!r}: the file has no block of that name; {expected}")
-    return found
+    blocks = {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, Block) and value is not Block
+    }
+    if name not in blocks:
+        expected = ", ".join(blocks) or "a subclass of mnv2_jax.nn.blocks.base.Block"
+        raise ValueError(f"block={kind!r}: the file has no block {name}; expected {expected}")
+    return blocks[name]
