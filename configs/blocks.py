@@ -3,7 +3,7 @@
 Command:  python -m experiments.ablate --config=configs/blocks.py
           python -m experiments.ablate --config=configs/blocks.py:NAME
 Hardware: two CPU cores
-Time:     63 s for all, 31 s for one, compilation included
+Time:     63 to 66 s for all, 31 to 38 s for one, compilation included
 Expect:   no block ahead; standard and fused level with the inverted residual, separable 2.8 points
           behind, sandglass 3.4, bottleneck 14.8: the narrower the network, the further
 
