@@ -10,6 +10,7 @@ import functools
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -117,26 +118,42 @@ def plan(configs: Sequence[ConfigDict], dataset: Dataset) -> list[Cohort]:
         _check_fields(config)
         groups.setdefault(_cohort_key(config), []).append(config)
     cohorts = []
-    for members in groups.values():
+    labels = _labels([members[0] for members in groups.values()])
+    for members, label in zip(groups.values(), labels, strict=True):
         runs = tuple(Run(grid.run_id(config), config, lane_values(config)) for config in members)
         lanes = lane_program(members[0], dataset)
-        label = _label(members[0], [others[0] for others in groups.values()])
         cohorts.append(Cohort(runs, lanes, network_cost(lanes.spec), label))
     distinct.check(configs)
     return cohorts
 
 
-def _label(config: ConfigDict, cohorts: Sequence[ConfigDict]) -> str:
-    """A cohort's block, and the other fields in which cohorts, given by a config each, differ."""
-    fields = grid.fields(config)
-    told = [
-        f"{path.rpartition('.')[2]} {f'{value:g}' if isinstance(value, float) else value}"
-        for path, value in fields.items()
-        if path != "model.block"
-        and (path not in LANE_FIELDS or value not in (LANE_FIELDS[path] or (value,)))
-        and any(grid.fields(other)[path] != value for other in cohorts)
+def _labels(cohorts: Sequence[ConfigDict]) -> list[str]:
+    """For cohorts given by a config each: the block, and the other fields that tell them apart."""
+    fields = [grid.fields(config) for config in cohorts]
+    differing = [
+        path
+        for path in fields[0]
+        if path != "model.block" and any(own[path] != fields[0][path] for own in fields)
     ]
-    return ", ".join([config.model.block, *told])
+    return [
+        ", ".join(
+            [
+                own["model.block"],
+                *(_told(path, own[path]) for path in differing if not _of_lanes(path, own[path])),
+            ]
+        )
+        for own in fields
+    ]
+
+
+def _told(path: str, value: Any) -> str:
+    name = path.rpartition(".")[2]
+    return f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+
+
+def _of_lanes(path: str, value: Any) -> bool:
+    """Whether lanes of one cohort may differ in the field, and take this value in one."""
+    return path in LANE_FIELDS and value in (LANE_FIELDS[path] or (value,))
 
 
 def lane_values(config: ConfigDict) -> LaneValues:
@@ -212,10 +229,10 @@ def _check_fields(config: ConfigDict) -> None:
 
 def _cohort_key(config: ConfigDict) -> str:
     shared = ConfigDict(config.to_dict())
-    for path, values in LANE_FIELDS.items():
+    for path in LANE_FIELDS:
         section, _, field = path.rpartition(".")
         holder = shared[section] if section else shared
-        if values is None or holder[field] in values:
+        if _of_lanes(path, holder[field]):
             del holder[field]
     return grid.canonical_json(shared)
 
