@@ -44,7 +44,7 @@ def test_faults_are_told_a_line_each(tmp_path):
     assert "shapes     FAILED: stride 2, 8x8 pixels: the output has shape (4, 8, 8, 6)" in out
     assert "bfloat16   FAILED: inference: bfloat16 in gave float32 out" in out
     assert "names      FAILED: params/Conv_0/bias is named by Flax" in out
-    assert out.splitlines()[-1] == "3 of 8 checks failed"
+    assert out.splitlines()[-1] == "3 of 9 checks failed"
     status, out, err = check_block(f"{path}:Broken")
     assert (status, err) == (1, "")
     assert "shapes     FAILED: NameError: name 'mystery' is not defined" in out

@@ -111,6 +111,29 @@ def lanes(block: type[Block]) -> str | None:
     return None
 
 
+def parts(block: type[Block]) -> str | None:
+    """A batch in two parts, as on two devices, gives what the whole batch gives."""
+    subject = _Subject(block)
+    halves = subject.x.reshape(2, -1, *subject.x.shape[1:])
+    split = block(_SPEC, axis_name="batch")
+
+    def train(x: Array) -> Any:
+        (y, _), updated = split.apply(
+            subject.variables, x, Carry(knobs=_KNOBS), train=True, mutable=["batch_stats"]
+        )
+        return y, updated.get("batch_stats", {})
+
+    y, moments = _compiled(jax.vmap(train, axis_name="batch"))(halves)
+    whole, whole_moments = subject.train(subject.variables, subject.x, _KNOBS)
+    pairs = [("the output", y.reshape(whole.shape), whole)]
+    for (path, found), (_, expected) in zip(_named(moments), _named(whole_moments), strict=True):
+        pairs += [(path, half, expected) for half in found]
+    for path, found, expected in pairs:
+        if np.abs(found - expected).max() > 1e-4 * max(1.0, float(np.abs(expected).max())):
+            return f"{path} differs; is `axis_name` handed on to every BatchNorm?"
+    return None
+
+
 def knobs(block: type[Block]) -> str | None:
     """Projection and shortcut as arguments of a program are those of the specification."""
     subject = _Subject(block)
@@ -160,7 +183,7 @@ def cost(block: type[Block]) -> str | None:
 
 CHECKS: dict[str, Check] = {
     check.__name__: check
-    for check in (shapes, gradients, modes, bfloat16, lanes, knobs, names, cost)
+    for check in (shapes, gradients, modes, bfloat16, lanes, parts, knobs, names, cost)
 }
 """Every check, by name."""
 

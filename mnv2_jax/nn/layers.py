@@ -125,10 +125,13 @@ class BatchNorm(nn.Module):
     Attributes:
       momentum: how much of the running moments a step keeps.
       epsilon: added to the variance.
+      axis_name: the mapped axis, such as that of `jax.pmap`, over which devices hold parts of one
+        batch; the moments are then those of the whole batch. None where a device holds all of it.
     """
 
     momentum: float = 0.9
     epsilon: float = 1e-3
+    axis_name: str | None = None
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
@@ -141,9 +144,11 @@ class BatchNorm(nn.Module):
         if not train:
             factor = scale / jnp.sqrt(variance.value + self.epsilon)
             return (x * factor + (bias - mean.value * factor)).astype(x.dtype)
-        y, batch_mean, batch_variance = normalise(x, scale, bias, self.epsilon)
+        # A network is initialised outside of any map, and on shapes alone.
+        axis_name = None if self.is_initializing() else self.axis_name
+        y, batch_mean, batch_variance = normalise(x, scale, bias, self.epsilon, axis_name)
         if not self.is_initializing():
-            count = x.size // channels
+            count = x.size // channels * _parts(axis_name)
             unbiased = batch_variance * (count / max(count - 1, 1))
             mean.value += (1 - self.momentum) * (batch_mean - mean.value)
             variance.value += (1 - self.momentum) * (unbiased - variance.value)
@@ -218,20 +223,37 @@ def _product_backward(residuals: tuple[Array, Array], gradient: Array) -> tuple[
 _product.defvjp(_product_forward, _product_backward)
 
 
-def normalise(x: Array, scale: Array, bias: Array, epsilon: float) -> tuple[Array, Array, Array]:
+def normalise(
+    x: Array, scale: Array, bias: Array, epsilon: float, axis_name: str | None = None
+) -> tuple[Array, Array, Array]:
     """Normalises `x` `[n, h, w, c]` per channel with its own moments, then scales and shifts.
+
+    With `axis_name`, `x` is one of the equal parts of a batch that lie along that mapped axis, and
+    the moments are those of the whole. Gradients are then of the sum of all parts' losses: those
+    of `x` complete, those of `scale` and `bias` this part's share, to be added up or averaged like
+    every other parameter's.
 
     Returns:
       The result, the mean `[c]` and the biased variance `[c]`. Gradients flow through the first
       alone: the moments are there for the running statistics.
     """
-    y, mean, variance = _normalise(_channels_first(x), scale, bias, epsilon)
+    y, mean, variance = _normalise(_channels_first(x), scale, bias, epsilon, axis_name)
     return _channels_last(y), mean, variance
 
 
 def _channel_sums(*values: Array) -> list[Array]:
     """Sums each `[c, h, w, n]` to `[c]`."""
     return [value.sum((1, 2, 3)) for value in values]
+
+
+def _parts(axis_name: str | None) -> int:
+    """How many parts of a batch lie along the axis."""
+    return 1 if axis_name is None else lax.axis_size(axis_name)
+
+
+def _of_all_parts(sums: list[Array], axis_name: str | None) -> list[Array]:
+    """Adds up sums `[c]` over the parts of a batch, in one exchange between devices."""
+    return sums if axis_name is None else list(lax.psum(jnp.stack(sums), axis_name))
 
 
 def _at_least_float32(x: Array) -> Array:
@@ -243,14 +265,14 @@ def _per_channel(value: Array) -> Array:
 
 
 def _normalise_impl(
-    x: Array, scale: Array, bias: Array, epsilon: float
+    x: Array, scale: Array, bias: Array, epsilon: float, axis_name: str | None
 ) -> tuple[tuple[Array, Array, Array], tuple[Array, ...]]:
     # The barriers keep XLA from recomputing what is read twice: the input, once for the sums and
     # once after; and the few numbers per channel, which are computed together in one small loop.
     x = lax.optimization_barrier(x)
-    count = x[0].size
+    count = x[0].size * _parts(axis_name)
     wide = _at_least_float32(x)
-    total, total_of_squares = _channel_sums(wide, wide * wide)
+    total, total_of_squares = _of_all_parts(_channel_sums(wide, wide * wide), axis_name)
     mean = total / count
     variance = jnp.maximum(total_of_squares / count - mean * mean, 0.0)
     # Not rsqrt, which XLA writes out as a polynomial: more code per layer than all the rest.
@@ -264,28 +286,35 @@ def _normalise_impl(
 
 
 def _normalise_backward(
-    epsilon: float, residuals: tuple[Array, ...], gradients: tuple[Array, Array, Array]
+    epsilon: float,
+    axis_name: str | None,
+    residuals: tuple[Array, ...],
+    gradients: tuple[Array, Array, Array],
 ) -> tuple[Array, Array, Array]:
     x, mean, inverse, factor = residuals
     dtype = x.dtype
     x, gradient = map(_at_least_float32, (x, lax.optimization_barrier(gradients[0])))
-    count = x[0].size
-    d_bias, gradient_times_x = _channel_sums(gradient, gradient * x)
-    d_scale = inverse * (gradient_times_x - mean * d_bias)
+    count = x[0].size * _parts(axis_name)
+    sums = _channel_sums(gradient, gradient * x)
+
+    def of_parameters(d_bias: Array, gradient_times_x: Array) -> tuple[Array, Array]:
+        return inverse * (gradient_times_x - mean * d_bias), d_bias
+
+    d_scale, d_bias = of_parameters(*_of_all_parts(sums, axis_name))
     slope = d_scale * inverse / count
     dx = (
         gradient * _per_channel(factor)
         - x * _per_channel(factor * slope)
         + _per_channel(factor * (mean * slope - d_bias / count))
     )
-    return dx.astype(dtype), d_scale, d_bias
+    return dx.astype(dtype), *of_parameters(*sums)
 
 
 def _normalise_primal(
-    x: Array, scale: Array, bias: Array, epsilon: float
+    x: Array, scale: Array, bias: Array, epsilon: float, axis_name: str | None
 ) -> tuple[Array, Array, Array]:
-    return _normalise_impl(x, scale, bias, epsilon)[0]
+    return _normalise_impl(x, scale, bias, epsilon, axis_name)[0]
 
 
-_normalise = jax.custom_vjp(_normalise_primal, nondiff_argnums=(3,))
+_normalise = jax.custom_vjp(_normalise_primal, nondiff_argnums=(3, 4))
 _normalise.defvjp(_normalise_impl, _normalise_backward)

@@ -24,12 +24,15 @@ class Network(nn.Module):
 
     Attributes:
       spec: what the network is.
+      axis_name: the mapped axis along which devices hold parts of one batch, if they do; see
+        `mnv2_jax.nn.layers.BatchNorm`.
 
     Raises:
       ValueError: a block's kind is not in `mnv2_jax.nn.blocks.BLOCKS`.
     """
 
     spec: arch.NetworkSpec
+    axis_name: str | None = None
 
     @nn.compact
     def __call__(self, images: Array, *, train: bool = False, knobs: Knobs | None = None) -> Array:
@@ -46,7 +49,8 @@ class Network(nn.Module):
 
         def normalised(x: Array, layer: nn.Module) -> Array:
             norm = layers.BatchNorm(
-                ways.norm_momentum, ways.norm_epsilon, name=f"{layer.name}_norm"
+                *(ways.norm_momentum, ways.norm_epsilon, self.axis_name),
+                name=f"{layer.name}_norm",
             )
             return layers.activate("relu6", norm(layer(x), train=train))
 
@@ -59,7 +63,9 @@ class Network(nn.Module):
         )
         carry = Carry(knobs=knobs)
         for number, block_spec in enumerate(spec.blocks, start=1):
-            block = block_class(block_spec.kind)(block_spec, ways, name=f"block_{number:02}")
+            block = block_class(block_spec.kind)(
+                block_spec, ways, self.axis_name, name=f"block_{number:02}"
+            )
             x, carry = _run(block, x, carry, train)
             carry = carry._replace(knobs=knobs)  # Whatever a block made of its carry.
         if spec.head_channels:

@@ -82,6 +82,11 @@ def loose_kernel(self, x, carry, train):
     return y @ kernel.astype(y.dtype), carry
 
 
+def norm_of_its_own(self, x, carry, train):
+    y, carry = sound(self, x, carry, train)
+    return layers.BatchNorm(name="norm")(y, train=train), carry
+
+
 def lane_dependent(self, x, carry, train):
     @jax.custom_batching.custom_vmap
     def factor(one):
@@ -108,6 +113,7 @@ FAULTS = {
     ],
     "bfloat16": [(float32_inside, "inference: bfloat16 in gave float32 out")],
     "lanes": [(lane_dependent, "lane 0 and the same run alone differ in ")],
+    "parts": [(norm_of_its_own, "the output differs; is `axis_name` handed on")],
     "knobs": [(knobs_of_its_own, "carry.knobs is not heeded")],
     "names": [
         (unnamed, "params/Pointwise_0/kernel is named by Flax"),

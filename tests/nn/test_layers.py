@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -54,6 +56,32 @@ def test_batch_norm_in_training_and_its_gradients_are_the_textbooks(shape):
             with_gradients(norm, weights, *arguments),
             with_gradients(textbook_norm, weights, *arguments),
         )
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_batch_norm_of_a_batch_in_parts_is_that_of_the_whole(parts):
+    def run(axis_name, x, scale, bias, weights):
+        def normalise(x, scale, bias):
+            y, *moments = layers.normalise(x, scale, bias, EPSILON, axis_name)
+            return y, moments
+
+        y, pull, moments = jax.vjp(normalise, x, scale, bias, has_aux=True)
+        return y, moments, pull(weights)
+
+    def in_parts(x, scale, bias, weights):
+        x, weights = (value.reshape(parts, -1, *value.shape[1:]) for value in (x, weights))
+        of_parts = jax.vmap(
+            functools.partial(run, "batch"), in_axes=(0, None, None, 0), axis_name="batch"
+        )
+        y, moments, (dx, d_scale, d_bias) = of_parts(x, scale, bias, weights)
+        y, dx = (value.reshape(-1, *value.shape[2:]) for value in (y, dx))
+        return y, [value[-1] for value in moments], (dx, d_scale.sum(0), d_bias.sum(0))
+
+    with jax.enable_x64(True):
+        x, scale, bias = 2.0 + 3.0 * draw(6, 4, 5, 3), draw(3, seed=1), draw(3, seed=2)
+        weights = draw(6, 4, 5, 3, seed=3)
+        whole = functools.partial(run, None)
+        assert_close(*(jax.jit(f)(x, scale, bias, weights) for f in (in_parts, whole)))
 
 
 def test_batch_norm_of_constant_channels_is_its_bias():

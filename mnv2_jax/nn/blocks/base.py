@@ -55,10 +55,12 @@ class Block(nn.Module):
     Attributes:
       spec: what the knobs are set to.
       conventions: padding, normalisation and initial weights.
+      axis_name: what a `mnv2_jax.nn.layers.BatchNorm` of one's own is to be given.
     """
 
     spec: arch.BlockSpec
     conventions: arch.Conventions = arch.CONVENTIONS["default"]
+    axis_name: str | None = None
 
     def pointwise(
         self, x: Array, channels: int, name: str, train: bool, activation: str | None = None
@@ -147,6 +149,7 @@ class Block(nn.Module):
         norm = layers.BatchNorm(
             self.conventions.norm_momentum,
             self.conventions.norm_epsilon,
+            self.axis_name,
             name=f"{layer.name}_norm",
         )
         y = norm(layer(x), train=train)
