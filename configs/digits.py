@@ -42,11 +42,26 @@ def get_config() -> ConfigDict:
     config.train.epochs = 15
     config.train.batch_size = 64
     config.train.evaluation_batch_size = 250
+    config.train.accumulation = 1
+    config.train.precision = "float32"
+    config.train.optimizer = "sgd"
     config.train.learning_rate = 0.1
     config.train.momentum = 0.9
+    config.train.nesterov = True
+    config.train.second_moment = 0.0
+    config.train.epsilon = 0.0
+    config.train.schedule = "cosine"
+    config.train.warmup_epochs = 0.0
+    config.train.decay_rate = 0.0
+    config.train.decay_epochs = 0.0
     config.train.weight_decay = 0.02
+    config.train.decayed = "kernels"
     config.train.label_smoothing = 0.0
+    config.train.clip = 0.0
+    config.train.ema = 0.0
     config.train.shift = 0
+
+    config.parallel = "auto"
     return config
 
 

@@ -218,12 +218,13 @@ def _epoch(spec: arch.NetworkSpec, steps: int, *, grouped: bool) -> Callable[[],
     knobs = Knobs.of("linear", "bottleneck")
     rate, zero = np.float32(0.1), np.float32(0.0)
     values = [LaneValues(np.uint32(seed), knobs, rate, zero, zero) for seed in range(lanes.count)]
-    of_lanes = lanes.spread([program.initialise(0)] * lanes.count), lanes.spread(values)
-    shared = np.int32(0), images, labels
+    states = parallel.stack([program.initialise(0)] * lanes.count)
+    of_lanes = lanes.spread(states), lanes.spread(parallel.stack(values))
+    shared = lanes.share((np.int32(0), np.int32(steps), images, labels))
     changed = nn.intercept_methods(_use_grouped_conv) if grouped else contextlib.nullcontext()
     with changed:
-        compiled = lanes.compile(program.train_epoch, of_lanes, shared)
-    return lambda: compiled(*of_lanes, *shared)
+        compiled = lanes.compile(program.train, of_lanes, shared)
+    return lambda: compiled.run(*of_lanes, *shared)
 
 
 def _use_grouped_conv(call: Any, args: Any, kwargs: Any, context: Any) -> Any:

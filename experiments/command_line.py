@@ -3,8 +3,10 @@
 import difflib
 import importlib.util
 import inspect
+import os
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +16,8 @@ from typing import Any, NoReturn
 from absl import flags
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
+
+from mnv2_jax.train.stopping import Interrupted
 
 FLAGS = flags.FLAGS
 
@@ -37,6 +41,13 @@ def run(main: Callable[..., int], description: str, argument: str | None = None)
     try:
         _check_overrides(sys.argv[1:])
         status = main(*_parse(sys.argv, argument))
+    except Interrupted as stopped:
+        name = signal.Signals(stopped.signal).name
+        print(f"{program}: stopped by {name}: {stopped}; run it again to go on", file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Not by sys.exit, which would wait for a compilation in the background.
+        os._exit(128 + stopped.signal)
     except KeyboardInterrupt:
         print(f"{program}: interrupted; run it again to go on", file=sys.stderr)
         sys.exit(130)

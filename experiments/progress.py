@@ -21,47 +21,67 @@ class SweepProgress:
         self._work_left = sum(cohort.work for cohort in cohorts)
         self._work_after = self._work_left  # When the present cohort has ended.
         self._cohorts_left = len(cohorts)
-        self._work_done = 0.0
-        self._waited: list[
-            float
-        ] = []  # Seconds in which each cohort was compiled, nothing trained.
-        self._trained = 0.0  # Seconds of training.
-        self._last_event = self._cohort_start = time.perf_counter()
-        self._label = ""
+        self._work_trained = 0.0  # Now, that of checkpoints apart.
+        self._seconds_trained = 0.0
+        self._waited: list[float] = []  # Seconds of each cohort in which nothing trained.
+        self._last_event = time.perf_counter()
+        self._cohort = self._label = ""
+        self._compiled = False
+        self._begun: tuple[int, float] | None = None  # Step and time at which the pack began.
+        self._step = 0
+        self._said: set[str] = set()
         self._last_line = float("-inf")
-        self._task = None if bar is None else bar.add_task("", total=self._work_left)
+        total = self._work_left
+        self._task = None if bar is None else bar.add_task("", total=total)
+        self._work_in_all = total
 
     def cohort_started(self, number: int, of: int, cohort: Cohort) -> None:
         """See `mnv2_jax.ablation.sweep.Progress`."""
-        self._label = f"cohort {number} of {of} ({cohort}), {len(cohort.runs)} lanes"
+        self._cohort = f"cohort {number} of {of} ({cohort})"
+        self._label = f"{self._cohort}, {len(cohort.runs)} lanes"
         self._cohorts_left -= 1
         self._work_after = self._work_left - cohort.work
         self._last_event = time.perf_counter()
+        self._compiled = False
         if self._bar is not None:
             self._console.print(self._label, markup=False, highlight=False)
         self._say("compiling", always=True)
 
-    def cohort_compiled(self, cohort: Cohort) -> None:
+    def pack_started(self, cohort: Cohort, lanes: int) -> None:
         """See `mnv2_jax.ablation.sweep.Progress`."""
-        self._cohort_start = time.perf_counter()
-        self._waited.append(self._cohort_start - self._last_event)
-        self._last_event = self._cohort_start
+        count = len(cohort.runs)
+        self._label = f"{self._cohort}, {lanes if lanes == count else f'{lanes} of {count}'} lanes"
+        now = time.perf_counter()
+        if not self._compiled:
+            self._waited.append(now - self._last_event)
+            self._compiled = True
+        self._last_event = now
+        self._begun = None
+        self._step = 0
 
-    def epoch_ended(self, cohort: Cohort, epoch: int) -> None:
+    def trained(self, cohort: Cohort, lanes: int, step: int) -> None:
         """See `mnv2_jax.ablation.sweep.Progress`."""
         now = time.perf_counter()
-        self._trained += now - self._last_event
+        program = cohort.program
+        work = cohort.work * lanes / len(cohort.runs) * (step - self._step) / program.steps
+        self._step = step
+        self._work_left -= work
+        if self._begun is None:
+            self._begun = (step, now)
+            self._last_event = now
+            return
+        self._seconds_trained += now - self._last_event
         self._last_event = now
-        epochs = cohort.program.recipe.epochs
-        self._work_done += cohort.work / epochs
-        self._work_left -= cohort.work / epochs
-        images = epoch * cohort.program.steps_per_epoch * cohort.program.recipe.batch_size
-        rate = images * len(cohort.runs) / (now - self._cohort_start)
+        self._work_trained += work
+        first, began = self._begun
+        rate = (step - first) * program.recipe.batch_size * lanes / (now - began)
         compiling = self._cohorts_left * sum(self._waited) / len(self._waited)
-        left = self._trained * self._work_left / self._work_done + compiling
+        left = self._seconds_trained * self._work_left / self._work_trained + compiling
+        epoch = -(-step // program.steps_per_epoch)
         self._say(
-            f"epoch {epoch} of {epochs}, {rate:,.0f} images/s in all, about {_minutes(left)} left",
-            always=epoch == epochs,
+            f"epoch {epoch} of {program.recipe.epochs}, {rate:,.0f} images/s in all, "
+            f"about {_minutes(left)} left",
+            always=step == program.steps,
         )
 
     def cohort_failed(self, cohort: Cohort, error: str) -> None:
@@ -69,9 +89,16 @@ class SweepProgress:
         self._work_left = self._work_after
         self._console.print(f"{self._label}: failed: {error}", markup=False)
 
+    def said(self, line: str) -> None:
+        """See `mnv2_jax.ablation.sweep.Progress`. What was said before is not said again."""
+        if line not in self._said:
+            self._said.add(line)
+            self._console.print(line, markup=False, highlight=False)
+
     def _say(self, message: str, always: bool) -> None:
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=self._work_done, description=message)
+            done = self._work_in_all - self._work_left
+            self._bar.update(self._task, completed=done, description=message)
             return
         now = time.perf_counter()
         if always or now - self._last_line >= _SECONDS_BETWEEN_LINES:

@@ -20,7 +20,8 @@ class Fake(types.SimpleNamespace):
 def cohort(work: float) -> Any:
     """A cohort of 10 lanes, 4 epochs of 100 images each."""
     recipe = Fake(epochs=4, batch_size=50)
-    return Fake(work=work, runs=range(10), program=Fake(steps_per_epoch=2, recipe=recipe))
+    program = Fake(steps=8, steps_per_epoch=2, recipe=recipe)
+    return Fake(work=work, runs=range(10), program=program)
 
 
 @pytest.fixture
@@ -37,14 +38,16 @@ def test_speed_leaves_compilation_out_and_the_time_left_counts_it(clock):
     with progress.show_progress(console, [first, second]) as shown:
         shown.cohort_started(1, 2, first)
         clock.seconds += 30
-        shown.cohort_compiled(first)
+        shown.pack_started(first, 10)
+        shown.trained(first, 10, 0)
         for epoch in (1, 2, 3, 4):
             clock.seconds += 10
-            shown.epoch_ended(first, epoch)
+            shown.trained(first, 10, 2 * epoch)
         shown.cohort_started(2, 2, second)
-        shown.cohort_compiled(second)
+        shown.pack_started(second, 10)
+        shown.trained(second, 10, 0)
         clock.seconds += 20
-        shown.epoch_ended(second, 1)
+        shown.trained(second, 10, 2)
     lines = text.getvalue().splitlines()
     assert lines[0] == "cohort 1 of 2 (fake), 10 lanes: compiling"
     # 1,000 images in 10 s; 110 of 120 units of work at 1 a second, and 30 s of compilation.
@@ -59,18 +62,50 @@ def test_a_failed_cohort_is_said_and_its_work_is_not_waited_for(clock):
     first, second = cohort(work=4_000), cohort(work=80)
     with progress.show_progress(console, [first, second]) as shown:
         shown.cohort_started(1, 2, first)
-        shown.cohort_compiled(first)
+        shown.pack_started(first, 10)
+        shown.trained(first, 10, 0)
         clock.seconds += 1_000
-        shown.epoch_ended(first, 1)
+        shown.trained(first, 10, 2)
         shown.cohort_failed(first, "out of [memory]")
         shown.cohort_started(2, 2, second)
         clock.seconds += 10
-        shown.cohort_compiled(second)
+        shown.pack_started(second, 10)
+        shown.trained(second, 10, 0)
         clock.seconds += 20
-        shown.epoch_ended(second, 1)
+        shown.trained(second, 10, 2)
     lines = text.getvalue().splitlines()
     assert lines[2] == "cohort 1 of 2 (fake), 10 lanes: failed: out of [memory]"
     assert lines[-1].endswith("about 60 s left")
+
+
+def test_packs_and_what_a_checkpoint_held(clock):
+    text = io.StringIO()
+    console = Console(file=text, width=200)
+    only = cohort(work=80)
+    with progress.show_progress(console, [only]) as shown:
+        shown.cohort_started(1, 1, only)
+        shown.pack_started(only, 5)
+        shown.trained(only, 5, 6)  # Three epochs of four were trained before.
+        clock.seconds += 10
+        shown.trained(only, 5, 8)
+        shown.pack_started(only, 5)
+        shown.trained(only, 5, 0)
+        clock.seconds += 10
+        shown.trained(only, 5, 1)
+    lines = text.getvalue().splitlines()
+    # 500 images in 10 s; 10 units of work in 10 s, and the other pack's 40 to come.
+    assert lines[1].startswith("cohort 1 of 1 (fake), 5 of 10 lanes: epoch 4 of 4, 50 images/s")
+    assert lines[1].endswith("about 40 s left")
+    # Half as fast now: 15 units in 20 s, and 35 to come.
+    assert lines[2].endswith("5 of 10 lanes: epoch 1 of 4, 25 images/s in all, about 47 s left")
+
+
+def test_what_was_said_is_not_said_again(clock):
+    text = io.StringIO()
+    with progress.show_progress(Console(file=text, width=200), [cohort(work=1)]) as shown:
+        for line in ("lanes: [all]", "lanes: [all]", "batch"):
+            shown.said(line)
+    assert text.getvalue() == "lanes: [all]\nbatch\n"
 
 
 def test_a_terminal_gets_a_bar(clock):
@@ -79,8 +114,9 @@ def test_a_terminal_gets_a_bar(clock):
     only = cohort(work=40)
     with progress.show_progress(console, [only]) as shown:
         shown.cohort_started(1, 1, only)
-        shown.cohort_compiled(only)
+        shown.pack_started(only, 10)
+        shown.trained(only, 10, 0)
         clock.seconds += 10
-        shown.epoch_ended(only, 1)
+        shown.trained(only, 10, 2)
     assert "cohort 1 of 1 (fake), 10 lanes" in text.getvalue()
     assert "epoch 1 of 4, 100 images/s in all, about 30 s left" in text.getvalue()

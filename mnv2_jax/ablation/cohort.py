@@ -22,6 +22,7 @@ from mnv2_jax.nn.blocks import block_class
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.nn.cost import Cost, network_cost
 from mnv2_jax.nn.network import program
+from mnv2_jax.train import parallel
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.step import LaneProgram, LaneValues
 
@@ -40,8 +41,8 @@ take inside one (None: any)."""
 _FIELDS = (
     *("seed", "data.name", "model.preset", "model.block", "model.width", "model.depth"),
     *("model.conventions", *(f"model.{knob}" for knob in arch.KNOBS if knob != "kind")),
-    *("train.epochs", "train.batch_size", "train.evaluation_batch_size", "train.shift"),
-    *("train.learning_rate", "train.momentum", "train.weight_decay", "train.label_smoothing"),
+    *(f"train.{field.name}" for field in dataclasses.fields(Recipe)),
+    *("train.learning_rate", "train.weight_decay", "train.label_smoothing", "parallel"),
 )
 """The fields that a config must have."""
 
@@ -67,12 +68,14 @@ class Cohort:
 
     Attributes:
       runs: at least one.
+      id: twelve hexadecimal digits of a hash of what the runs' configs share.
       program: what all of them run.
       cost: of the network, for one image.
       label: the block, and what tells the cohort from the others, for people.
     """
 
     runs: tuple[Run, ...]
+    id: str
     program: LaneProgram
     cost: Cost
     label: str
@@ -119,10 +122,11 @@ def plan(configs: Sequence[ConfigDict], dataset: Dataset) -> list[Cohort]:
         groups.setdefault(_cohort_key(config), []).append(config)
     cohorts = []
     labels = _labels([members[0] for members in groups.values()])
-    for members, label in zip(groups.values(), labels, strict=True):
+    for (key, members), label in zip(groups.items(), labels, strict=True):
         runs = tuple(Run(grid.run_id(config), config, lane_values(config)) for config in members)
         lanes = lane_program(members[0], dataset)
-        cohorts.append(Cohort(runs, lanes, network_cost(lanes.spec), label))
+        identity = hashlib.sha256(key.encode()).hexdigest()[:12]
+        cohorts.append(Cohort(runs, identity, lanes, network_cost(lanes.spec), label))
     distinct.check(configs)
     return cohorts
 
@@ -203,15 +207,11 @@ def lane_program(config: ConfigDict, dataset: Dataset) -> LaneProgram:
             kind=model.block,
             **{knob: model[knob] for knob in arch.KNOBS if knob != "kind"},
         )
+    with _naming("config"):
+        arch.check_choice("parallel", config.parallel, parallel.LAYOUTS)
     train = config.train
     with _naming("config.train"):
-        recipe = Recipe(
-            epochs=train.epochs,
-            batch_size=train.batch_size,
-            evaluation_batch_size=train.evaluation_batch_size,
-            momentum=train.momentum,
-            shift=train.shift,
-        )
+        recipe = Recipe(**{field.name: train[field.name] for field in dataclasses.fields(Recipe)})
     images = len(dataset.train)
     fits = train.batch_size <= images
     _check("train.batch_size", train.batch_size, fits, f"at most {images}, the training images")

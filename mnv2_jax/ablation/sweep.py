@@ -1,20 +1,23 @@
-"""Runs a grid: cohort by cohort, skipping what is finished, recording each cohort as it ends."""
+"""Runs a grid: cohort by cohort, skipping what is finished, recording each pack as it ends."""
 
 import collections
+import contextlib
 import dataclasses
-import functools
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
 import jax
+import numpy as np
 
-from mnv2_jax.ablation import grid, records
+from mnv2_jax.ablation import grid, packs, records
 from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.data.sources import Dataset
-from mnv2_jax.train import runlog
-from mnv2_jax.train.loop import CohortTrainer, LaneResult
+from mnv2_jax.train import parallel, runlog
+from mnv2_jax.train.checkpoint import Checkpoints
+from mnv2_jax.train.loop import LaneResult, Metrics, Supervision, Trainer
+from mnv2_jax.train.stopping import Interrupted, Stop
 
 
 class Progress(Protocol):
@@ -23,14 +26,17 @@ class Progress(Protocol):
     def cohort_started(self, number: int, of: int, cohort: Cohort) -> None:
         """A cohort is next; its programs are being compiled, if they are not ready."""
 
-    def cohort_compiled(self, cohort: Cohort) -> None:
-        """A cohort's programs are ready, and its training begins."""
+    def pack_started(self, cohort: Cohort, lanes: int) -> None:
+        """The programs are ready, and the training of so many lanes of a cohort begins."""
 
-    def epoch_ended(self, cohort: Cohort, epoch: int) -> None:
-        """All lanes of a cohort have finished an epoch, counted from 1."""
+    def trained(self, cohort: Cohort, lanes: int, step: int) -> None:
+        """So many lanes have done so many steps; the first call tells where they begin."""
 
     def cohort_failed(self, cohort: Cohort, error: str) -> None:
         """A cohort ended with an error; the sweep goes on."""
+
+    def said(self, line: str) -> None:
+        """Something worth a line: a choice that was made, a checkpoint that is passed over."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +54,28 @@ class Outcome:
     failed: int
 
 
+@dataclasses.dataclass(frozen=True)
+class Saving:
+    """When checkpoints are written, and how long they stay.
+
+    Attributes:
+      seconds: see `mnv2_jax.train.loop.Supervision`.
+      keep: save the last step as well, and leave the checkpoints of finished runs.
+    """
+
+    seconds: float = 60.0
+    keep: bool = False
+
+
 def remaining(workdir: Path, cohorts: Sequence[Cohort]) -> list[Cohort]:
-    """The cohorts that still have runs to train, with those runs alone."""
+    """The cohorts that still have runs to train, with those runs alone.
+
+    Processes that train together get the same, by what the primary one finds.
+    """
+    found = [[records.read(workdir, run.id) is None for run in cohort.runs] for cohort in cohorts]
+    todo = iter(parallel.from_primary(np.array([open_ for part in found for open_ in part])))
     unfinished = [
-        dataclasses.replace(
-            cohort,
-            runs=tuple(run for run in cohort.runs if records.read(workdir, run.id) is None),
-        )
+        dataclasses.replace(cohort, runs=tuple(run for run in cohort.runs if next(todo)))
         for cohort in cohorts
     ]
     return [cohort for cohort in unfinished if cohort.runs]
@@ -77,12 +98,19 @@ def check_code(workdir: Path, cohorts: Sequence[Cohort]) -> None:
 
 
 def sweep(
-    workdir: Path, cohorts: Sequence[Cohort], dataset: Dataset, command: str, progress: Progress
+    workdir: Path,
+    cohorts: Sequence[Cohort],
+    dataset: Dataset,
+    command: str,
+    progress: Progress,
+    stop: Stop | None = None,
+    saving: Saving | None = None,
 ) -> Outcome:
     """Trains every run that is not finished, and writes `results.csv`.
 
     While a cohort trains, the next ones compile: compilation leaves cores idle, which training
     takes up. A cohort that fails does not stop the others; its runs are tried again next time.
+    Of processes that train together, the primary one alone writes.
 
     Args:
       workdir: the experiment's folder; see `mnv2_jax.ablation.records`.
@@ -90,37 +118,145 @@ def sweep(
       dataset: what they train on.
       command: the command line, for the records.
       progress: is told what happens.
+      stop: signals that are to end it.
+      saving: by default checkpoints once a minute, removed with their cohort.
+
+    Raises:
+      Interrupted: a signal came; training goes on where it stopped when this is called again.
+      OSError: a result or a checkpoint cannot be written.
     """
-    todo = remaining(workdir, cohorts)
-    errors: dict[str, str] = {}
-    with ThreadPoolExecutor(max_workers=1) as compiler:
-        compiling = collections.deque(compiler.submit(_compile, cohort, dataset) for cohort in todo)
+    work = _Sweep(workdir, cohorts, dataset, command, progress, stop or Stop(), saving or Saving())
+    return work.run()
+
+
+@dataclasses.dataclass
+class _Sweep:
+    """The arguments of `sweep`, and what its parts share."""
+
+    workdir: Path
+    cohorts: Sequence[Cohort]
+    dataset: Dataset
+    command: str
+    progress: Progress
+    stop: Stop
+    saving: Saving
+    errors: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def run(self) -> Outcome:
+        """See `sweep`."""
+        todo = remaining(self.workdir, self.cohorts)
+        compiler = ThreadPoolExecutor(max_workers=1)
+        compiling = collections.deque(compiler.submit(self._compile, cohort) for cohort in todo)
         try:
             for number, cohort in enumerate(todo, start=1):
-                progress.cohort_started(number, len(todo), cohort)
+                self.progress.cohort_started(number, len(todo), cohort)
                 try:
-                    trainer = compiling.popleft().result()
-                    progress.cohort_compiled(cohort)
-                    results = trainer.run(functools.partial(progress.epoch_ended, cohort))
+                    self._train(cohort, compiling.popleft())
                 except _COHORT_ERRORS as error:
                     message = " ".join(str(error).split()) or type(error).__name__
-                    progress.cohort_failed(cohort, message)
-                    errors |= dict.fromkeys((run.id for run in cohort.runs), message)
-                else:
-                    environment = {
-                        **runlog.environment(command),
-                        "network": cohort.network,
-                        "lanes": len(cohort.runs),
-                    }
-                    for run, result in zip(cohort.runs, results, strict=True):
-                        row = _row(cohort, run, result, trainer)
-                        records.write(workdir, run, row, result.curve, environment)
-                records.write_table(workdir, _rows(workdir, cohorts, errors))
+                    self.progress.cohort_failed(cohort, message)
+                    unrecorded = remaining(self.workdir, [cohort])
+                    runs = [run.id for part in unrecorded for run in part.runs]
+                    self.errors |= dict.fromkeys(runs, message)
+                self._write_table()
         finally:
+            # A compilation in progress cannot be stopped, and is not waited for.
             compiler.shutdown(wait=False, cancel_futures=True)
-    rows = _rows(workdir, cohorts, errors)
-    records.write_table(workdir, rows)
-    return Outcome(rows, trained=sum(len(cohort.runs) for cohort in todo), failed=len(errors))
+        rows = self._write_table()
+        trained = sum(len(cohort.runs) for cohort in todo)
+        return Outcome(rows, trained=trained, failed=len(self.errors))
+
+    def _compile(self, cohort: Cohort) -> tuple[Trainer, list[str]]:
+        notes: list[str] = []
+        _, size = packs.Unfinished(self.workdir, cohort).pack(cohort.runs)
+        lanes = size or len(cohort.runs)
+        return packs.trainer_of(cohort, lanes, self.dataset, notes.append), notes
+
+    def _train(self, cohort: Cohort, compiling: Future[tuple[Trainer, list[str]]]) -> None:
+        trainer, notes = compiling.result()
+        for line in notes:
+            self.progress.said(line)
+        unfinished = packs.Unfinished(self.workdir, cohort)
+        begun, size = unfinished.pack(cohort.runs)
+        if size != trainer.layout.count:
+            begun = ()
+        others = [run for run in cohort.runs if run not in begun]
+        queue = [*([begun] if begun else []), *packs.split(others, trainer.layout.count)]
+        while queue:
+            pack = queue[0]
+            try:
+                results = self._train_pack(cohort, pack, trainer, unfinished)
+            except (jax.errors.JaxRuntimeError, MemoryError) as error:
+                fewer = packs.halved(trainer.layout.count, error)
+                notes.append(f"out of memory training {trainer.layout.count} lanes; trying {fewer}")
+                self.progress.said(notes[-1])
+                del trainer  # Frees its memory before another is compiled.
+                trainer = packs.trainer_of(cohort, fewer, self.dataset, notes.append)
+                runs = [run for part in queue for run in part]
+                queue = packs.split(runs, trainer.layout.count)
+                continue
+            self._record(cohort, queue.pop(0), results, trainer, notes)
+            if self.stop.signal:
+                raise Interrupted(self.stop.signal, "what was in training is finished")
+        if parallel.is_primary() and not self.saving.keep:
+            unfinished.remove()
+
+    def _train_pack(
+        self, cohort: Cohort, pack: packs.Pack, trainer: Trainer, unfinished: packs.Unfinished
+    ) -> list[LaneResult]:
+        self.progress.pack_started(cohort, len(pack))
+        values = [run.values for run in pack]
+        watch = Supervision(
+            on_step=lambda step: self.progress.trained(cohort, len(pack), step),
+            tell=self.progress.said,
+            stop=self.stop,
+            checkpoint_seconds=self.saving.seconds,
+            save_last=self.saving.keep,
+        )
+        if not parallel.is_primary():
+            return trainer.run(values, watch)
+        unfinished.begin(pack, trainer.layout.count)
+        identity = {
+            "runs": [run.id for run in pack],
+            "network": cohort.network,
+            "jax": jax.__version__,
+        }
+        watch.checkpoints = Checkpoints(unfinished.checkpoints, identity)
+        board = runlog.Board(self.workdir / "tensorboard", [run.id for run in pack])
+
+        def on_epoch(epoch: int, metrics: Sequence[Metrics]) -> None:
+            board.write(metrics)
+
+        watch.on_epoch = on_epoch
+        with contextlib.closing(board), contextlib.closing(watch.checkpoints):
+            return trainer.run(values, watch)
+
+    def _record(
+        self,
+        cohort: Cohort,
+        pack: packs.Pack,
+        results: Sequence[LaneResult],
+        trainer: Trainer,
+        notes: Sequence[str],
+    ) -> None:
+        if not parallel.is_primary():
+            return
+        environment = {
+            **runlog.environment(self.command),
+            "network": cohort.network,
+            "lanes": len(pack),
+            "parallel": trainer.layout.name,
+            "notes": list(notes),
+        }
+        for run, result in zip(pack, results, strict=True):
+            row = _row(cohort, run, result, trainer, len(pack))
+            records.write(self.workdir, run, row, result.curve, environment)
+
+    def _write_table(self) -> list[dict[str, Any]]:
+        rows = _rows(self.workdir, self.cohorts, self.errors)
+        if parallel.is_primary():
+            records.write_table(self.workdir, rows)
+        return rows
 
 
 # What XLA and NumPy raise when a program does not compile or does not fit. Anything else is a
@@ -128,17 +264,15 @@ def sweep(
 _COHORT_ERRORS = (jax.errors.JaxRuntimeError, MemoryError)
 
 
-def _compile(cohort: Cohort, dataset: Dataset) -> CohortTrainer:
-    return CohortTrainer(cohort.program, [run.values for run in cohort.runs], dataset)
-
-
-def _row(cohort: Cohort, run: Run, result: LaneResult, trainer: CohortTrainer) -> dict[str, Any]:
+def _row(
+    cohort: Cohort, run: Run, result: LaneResult, trainer: Trainer, lanes: int
+) -> dict[str, Any]:
     measured = dataclasses.asdict(result)
     return {
         **records.describe(run, cohort),
-        "lanes": len(cohort.runs),
+        "lanes": lanes,
         "status": "diverged" if measured.pop("diverged") else "done",
-        "device": runlog.device_name(trainer.lanes.devices),
+        "device": runlog.device_name(trainer.layout.devices),
         **{name: value for name, value in measured.items() if name in records.COLUMNS},
     }
 

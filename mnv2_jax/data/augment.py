@@ -11,11 +11,11 @@ def scale(images: Array) -> Array:
     return images.astype(jnp.float32) / 127.5 - 1.0
 
 
-def random_shift(key: Array, images: Array, pixels: int) -> Array:
+def random_shift(keys: Array, images: Array, pixels: int) -> Array:
     """Moves every image by up to `pixels` rows and columns, each drawn evenly; black moves in.
 
     Args:
-      key: a key of `jax.random`.
+      keys: a key of `jax.random` for each image, `[count]`.
       images: `[count, height, width, channels]`.
       pixels: the largest shift, 0 or more.
 
@@ -26,7 +26,7 @@ def random_shift(key: Array, images: Array, pixels: int) -> Array:
         return images
     # The remainder of 32 random bits: even to one part in a billion, for a fraction of randint's
     # code to compile.
-    shifts = jax.random.bits(key, (2, len(images))) % (2 * pixels + 1)
+    shifts = jax.vmap(lambda key: jax.random.bits(key, (2,)), out_axes=1)(keys) % (2 * pixels + 1)
     for axis in (1, 2):
         # Choosing among whole shifted copies vectorises, where a gather per image does not.
         border = [(0, 0)] * 4

@@ -20,39 +20,43 @@ def stream(key: Array, name: str) -> Array:
     return jax.random.fold_in(key, zlib.crc32(name.encode()) & 0x7FFFFFFF)
 
 
-def epoch_batches(
-    key: Array, epoch: Array, images: Array, labels: Array, batch_size: int, shift: int
-) -> tuple[Array, Array]:
-    """Draws the batches of one epoch: a new order, augmented and scaled to [-1, 1].
-
-    The result depends on the arguments alone. What does not fill a last batch is left out of
-    this epoch, and differs from epoch to epoch.
+def epoch_order(key: Array, epoch: Array, count: int) -> Array:
+    """The order in which an epoch takes the images, int32 `[count]`: a new one in every epoch.
 
     Args:
       key: the run's key.
       epoch: int32 scalar, counted from 0.
-      images: uint8 `[count, height, width, channels]`.
-      labels: int32 `[count]`.
-      batch_size: at most `count`.
+      count: the images.
+    """
+    # A shuffle by sorting, without the repetitions of jax.random.permutation: among 32-bit numbers
+    # equal ones are rare, and do no harm.
+    order_key = jax.random.fold_in(stream(key, "order"), epoch)
+    return jax.random.bits(order_key, (count,)).argsort()
+
+
+def train_batch(
+    key: Array, step: Array, rows: Array, chosen: Array, data: tuple[Array, Array], shift: int
+) -> tuple[Array, Array]:
+    """A step's batch or part of it, augmented and scaled to [-1, 1].
+
+    An image's augmentation depends on key, step and row, not on which part it is in.
+
+    Args:
+      key: the run's key.
+      step: int32 scalar, counted from 0 through all epochs.
+      rows: the places of the images in the step's batch, int32 `[batch]`.
+      chosen: their places in the split, int32 `[batch]`.
+      data: the split: images, uint8 `[count, height, width, channels]`, and labels, int32
+        `[count]`.
       shift: see `mnv2_jax.data.augment.random_shift`.
 
     Returns:
-      Images, float32 `[steps, batch_size, height, width, channels]`, and labels, int32
-      `[steps, batch_size]`, with steps = count // batch_size.
+      Images, float32 `[batch, height, width, channels]`, and labels, int32 `[batch]`.
     """
-    steps = len(images) // batch_size
-    order_key, shift_key = (
-        jax.random.fold_in(stream(key, name), epoch) for name in ("order", "shift")
-    )
-    # A shuffle by sorting, without the repetitions of jax.random.permutation: among 32-bit numbers
-    # equal ones are rare, and do no harm.
-    order = jax.random.bits(order_key, (len(images),)).argsort()[: steps * batch_size]
-    # The whole epoch at once: one gather and one shift instead of one small one per step.
-    chosen = augment.scale(augment.random_shift(shift_key, images[order], shift))
-    return (
-        chosen.reshape(steps, batch_size, *images.shape[1:]),
-        labels[order].reshape(steps, batch_size),
-    )
+    images, labels = data
+    step_key = jax.random.fold_in(stream(key, "shift"), step)
+    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(step_key, rows)
+    return augment.scale(augment.random_shift(keys, images[chosen], shift)), labels[chosen]
 
 
 def evaluation_batches(split: Split, batch_size: int) -> list[tuple[np.ndarray, ...]]:

@@ -1,4 +1,4 @@
-"""Trains a cohort: compiles its programs, runs its epochs, evaluates its lanes."""
+"""Trains lanes of one program: compiles it, runs it epoch by epoch, saves, evaluates."""
 
 import dataclasses
 import functools
@@ -12,8 +12,17 @@ import numpy as np
 
 from mnv2_jax.data import pipeline
 from mnv2_jax.data.sources import Dataset, Split
-from mnv2_jax.train.parallel import Lanes
-from mnv2_jax.train.step import EvaluationSums, LaneProgram, LaneValues, State
+from mnv2_jax.nn.blocks.base import Knobs
+from mnv2_jax.train import parallel
+from mnv2_jax.train.checkpoint import Checkpoints, Snapshot
+from mnv2_jax.train.step import EvaluationSums, LaneProgram, LaneValues
+from mnv2_jax.train.stopping import Interrupted, Stop
+
+Metrics = dict[str, Any]
+
+_CALL_SECONDS = 1.0
+"""How long a call of the training program is to take: signals, progress and checkpoints wait for
+its end, and calls themselves cost a millisecond."""
 
 
 @dataclasses.dataclass
@@ -27,10 +36,10 @@ class LaneResult:
       validation_accuracy: likewise.
       test_accuracy: likewise; the test split is read here alone, after the last epoch.
       test_loss: mean cross-entropy in nats.
-      seconds: the lane's share of its cohort's training time, compilation apart.
+      seconds: the lane's share of the training time of its pack, compilation apart.
     """
 
-    curve: list[dict[str, Any]]
+    curve: list[Metrics]
     diverged: bool
     train_accuracy: float | None
     validation_accuracy: float | None
@@ -39,103 +48,238 @@ class LaneResult:
     seconds: float
 
 
-class CohortTrainer:
-    """A cohort's programs, compiled once each, and the state of its lanes.
+def _nothing(*arguments: Any) -> None:
+    pass
+
+
+@dataclasses.dataclass
+class Supervision:
+    """How a training is watched, saved and stopped. As it is by default: not at all.
 
     Attributes:
-      lanes: how the lanes lie on the devices.
+      on_step: called with the steps done, first where training starts or goes on from.
+      on_epoch: called with the epoch's number, from 1, and its metrics per lane; for epochs that a
+        checkpoint holds as well.
+      tell: called with a line for people.
+      stop: looked at between calls of the program.
+      checkpoints: where to go on from and save to, or None.
+      checkpoint_seconds: after these a checkpoint is due at the next end of an epoch; after twice
+        these within an epoch.
+      save_last: save after the last step too.
     """
 
-    def __init__(
-        self, program: LaneProgram, values: Sequence[LaneValues], dataset: Dataset
-    ) -> None:
-        """Compiles the two programs of a cohort: an epoch of training, a batch of evaluation."""
-        self.lanes = Lanes(len(values))
-        self._program = program
-        self._values = self.lanes.spread(values)
-        self._dataset = dataset
-        self._initial = _initial_states(program, values)
-        states = jax.tree.map(self._with_lanes, self._initial[0])
-        train = dataset.train
-        batch = pipeline.evaluation_batches(
-            dataset.validation, program.recipe.evaluation_batch_size
-        )[0]
-        self._train_epoch = self.lanes.compile(
-            program.train_epoch,
-            (states, self._values),
-            (np.int32(0), train.images, train.labels),
-            donate=True,
-        )
-        self._evaluate_batch = self.lanes.compile(program.evaluate, (states, self._values), batch)
+    on_step: Callable[[int], None] = _nothing
+    on_epoch: Callable[[int, Sequence[Metrics]], None] = _nothing
+    tell: Callable[[str], None] = _nothing
+    stop: Stop = dataclasses.field(default_factory=Stop)
+    checkpoints: Checkpoints | None = None
+    checkpoint_seconds: float = 60.0
+    save_last: bool = False
 
-    def run(self, on_epoch: Callable[[int], None]) -> list[LaneResult]:
-        """Trains and evaluates all lanes.
+
+class Trainer:
+    """The programs of up to so many lanes, compiled once, to be run for any of them.
+
+    Attributes:
+      program: what a lane does.
+      layout: how the lanes lie on the devices.
+      bytes: what the programs need where memory is shortest: on a device, or in the machine.
+    """
+
+    def __init__(self, program: LaneProgram, dataset: Dataset, layout: parallel.Layout) -> None:
+        """Compiles the two programs: some steps of training, a batch of evaluation.
 
         Args:
-          on_epoch: called after each epoch with its number, from 1.
+          program: of one lane; how many devices share a batch is the layout's to say.
+          dataset: what is trained and evaluated on.
+          layout: of as many lanes as are to be trained together.
         """
-        start = time.perf_counter()
-        train, validation = self._dataset.train, self._dataset.validation
-        state = self.lanes.spread(self._initial)
-        curves: list[list[dict[str, Any]]] = [[] for _ in self._initial]
-        for epoch in range(self._program.recipe.epochs):
-            state, metrics = self._train_epoch(
-                state, self._values, np.int32(epoch), train.images, train.labels
+        self.layout = layout
+        if program.parts != layout.parts:  # Else what the program has traced is used again.
+            program = dataclasses.replace(program, parts=layout.parts)
+        self.program = program
+        self.dataset = dataset
+        self.like = self.program.initialise(0)
+        zero = np.float32(0.0)
+        values = LaneValues(np.uint32(0), Knobs.of("linear", "none"), zero, zero, zero)
+        lanes = (layout.shapes(self.like), layout.shapes(values))
+        train = (np.int32(0), np.int32(0), dataset.train.images, dataset.train.labels)
+        self.train = layout.compile(self.program.train, lanes, layout.share(train), donate=True)
+        batch = self.batches(dataset.validation)[0]
+        self.evaluate = layout.compile(self.program.evaluate, lanes, layout.share(batch))
+        self.bytes = max(self.train.bytes, self.evaluate.bytes)
+        if layout.devices[0].platform == "cpu":
+            # The devices are one memory, which also holds what lies on the host: the states that
+            # lanes start from, these laid out, and a copy of them while it is saved.
+            of_states = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(self.like))
+            self.bytes = self.bytes * len(layout.devices) + 3 * of_states * layout.count
+
+    def batches(self, split: Split) -> list[tuple[np.ndarray, ...]]:
+        """A split in evaluation batches that divide among the devices that share them."""
+        parts = self.layout.parts
+        size = -(-self.program.recipe.evaluation_batch_size // parts) * parts
+        return pipeline.evaluation_batches(split, size)
+
+    def run(
+        self, values: Sequence[LaneValues], supervision: Supervision | None = None
+    ) -> list[LaneResult]:
+        """Trains and evaluates lanes, going on from the latest sound checkpoint.
+
+        Args:
+          values: of each lane; at most as many as the layout has.
+          supervision: how it is watched, saved and stopped.
+
+        Raises:
+          Interrupted: a signal came; what was trained is saved, if there are checkpoints.
+          OSError: a checkpoint cannot be written.
+        """
+        watch = supervision or Supervision()
+        with watch.stop.postponed():
+            return _Training(self, values, watch).run()
+
+
+class _Training:
+    """One run of a trainer."""
+
+    def __init__(self, trainer: Trainer, values: Sequence[LaneValues], watch: Supervision) -> None:
+        self._trainer = trainer
+        self._program = trainer.program
+        self._layout = trainer.layout
+        self._watch = watch
+        self._count = len(values)
+        self._rates = self._program.learning_rates(values)
+        self._values = self._layout.place(self._layout.spread(parallel.stack(values)))
+        snapshot = self._restored() or self._fresh(values)
+        self._step = snapshot.step
+        self._curves = snapshot.curves
+        self._state = self._layout.spread(snapshot.state)
+        self._saved = time.perf_counter()
+        self._began = self._saved - snapshot.seconds
+
+    def run(self) -> list[LaneResult]:
+        """See `Trainer.run`."""
+        dataset, place, share = self._trainer.dataset, self._layout.place, self._layout.share
+        train = place(share((dataset.train.images, dataset.train.labels)))
+        validation = [place(share(batch)) for batch in self._trainer.batches(dataset.validation)]
+        for epoch in range(len(self._curves[0])):
+            self._watch.on_epoch(epoch + 1, [curve[epoch] for curve in self._curves])
+        self._watch.on_step(self._step)
+        per_epoch = self._program.steps_per_epoch
+        steps = 1
+        while self._step < self._program.steps:
+            end = (self._step // per_epoch + 1) * per_epoch
+            stop = int(parallel.from_primary(np.int32(min(end, self._step + steps))))
+            start = time.perf_counter()
+            bounds = share((np.int32(self._step), np.int32(stop)))
+            self._state = self._trainer.train.run(self._state, self._values, *bounds, *train)
+            jax.block_until_ready(self._state)
+            seconds = time.perf_counter() - start
+            # The first calls are short, since how long a step takes is not known.
+            steps = max(1, min(2 * steps, int(steps * _CALL_SECONDS / seconds)))
+            self._step = stop
+            if stop == end:
+                self._end_epoch(validation)
+            self._watch.on_step(stop)
+            self._save(at_end_of_epoch=stop == end)
+        return self._results()
+
+    def _fresh(self, values: Sequence[LaneValues]) -> Snapshot:
+        """Before the first step. Lanes of equal seed share one draw, and so start alike."""
+        seeds = [int(lane.seed) for lane in values]
+        by_seed = {seed: self._program.initialise(seed) for seed in set(seeds)}
+        state = parallel.stack([by_seed[seed] for seed in seeds])
+        return Snapshot(0, state, [[] for _ in seeds], 0.0)
+
+    def _restored(self) -> Snapshot | None:
+        """What the primary process finds, in all processes; curves are for it alone to write."""
+        like = jax.tree.map(
+            lambda leaf: np.broadcast_to(leaf, (self._count, *np.shape(leaf))), self._trainer.like
+        )
+        checkpoints = self._watch.checkpoints
+        found = checkpoints.restore(like, self._watch.tell) if checkpoints else None
+        step, state = parallel.from_primary(
+            (np.int32(found.step if found else -1), found.state if found else like)
+        )
+        if step < 0:
+            return None
+        return found or Snapshot(int(step), state, [[] for _ in range(self._count)], 0.0)
+
+    def _end_epoch(self, validation: Sequence[Any]) -> None:
+        trained = self._layout.gather(self._state.epoch)[: self._count]
+        epoch = self._step // self._program.steps_per_epoch
+        metrics: list[Metrics] = [
+            {
+                "epoch": epoch,
+                "train_loss": float(averages.loss),
+                "train_accuracy": float(averages.accuracy),
+                "validation_loss": loss,
+                "validation_accuracy": accuracy,
+                "learning_rate": float(rates[epoch - 1]),
+            }
+            for averages, rates, (loss, accuracy) in zip(
+                trained, self._rates, self._evaluate(validation), strict=True
             )
-            measured = zip(
-                curves, self.lanes.gather(metrics), self._evaluate(state, validation), strict=True
-            )
-            for curve, trained, (loss, accuracy) in measured:
-                curve.append(
-                    {
-                        "epoch": epoch + 1,
-                        "train_loss": float(trained.loss),
-                        "train_accuracy": float(trained.accuracy),
-                        "validation_loss": loss,
-                        "validation_accuracy": accuracy,
-                        "learning_rate": float(trained.learning_rate),
-                    }
-                )
-            on_epoch(epoch + 1)
-        on_train = self._evaluate(state, train)
-        on_test = self._evaluate(state, self._dataset.test)
-        seconds = (time.perf_counter() - start) / len(curves)
-        return [
-            _lane_result(curve, train_measure, test_measure, seconds)
-            for curve, train_measure, test_measure in zip(curves, on_train, on_test, strict=True)
         ]
+        for curve, of_lane in zip(self._curves, metrics, strict=True):
+            curve.append(of_lane)
+        self._watch.on_epoch(epoch, metrics)
 
-    def _with_lanes(self, leaf: np.ndarray) -> jax.ShapeDtypeStruct:
-        shape = (len(self.lanes.devices), self.lanes.per_device, *leaf.shape)
-        return jax.ShapeDtypeStruct(shape, leaf.dtype)
-
-    def _evaluate(self, state: State, split: Split) -> list[tuple[float, float]]:
-        """Mean loss and accuracy of every lane over every image of a split."""
-        size = self._program.recipe.evaluation_batch_size
+    def _evaluate(self, batches: Sequence[Any]) -> list[tuple[float, float]]:
+        """Mean loss and accuracy of every lane over every image of a split in batches."""
         pending = [
-            self._evaluate_batch(state, self._values, *batch)
-            for batch in pipeline.evaluation_batches(split, size)
+            self._trainer.evaluate.run(self._state, self._values, *batch) for batch in batches
         ]
-        totals = [
-            functools.reduce(_add, sums)
-            for sums in zip(*(self.lanes.gather(batch) for batch in pending), strict=True)
-        ]
+        of_lanes = zip(*(self._layout.gather(batch) for batch in pending), strict=True)
+        totals = [functools.reduce(_add, sums) for sums in of_lanes][: self._count]
         return [
             (float(sums.loss / sums.images), float(sums.correct / sums.images)) for sums in totals
         ]
 
+    def _save(self, *, at_end_of_epoch: bool) -> None:
+        """Saves if it is time to, or if a signal came, which ends the training."""
+        watch = self._watch
+        done = self._step == self._program.steps
+        signal = parallel.of_any_process(watch.stop.signal)
+        due = watch.checkpoint_seconds * (1 if at_end_of_epoch else 2)
+        waited = time.perf_counter() - self._saved >= due
+        # What is complete is evaluated and recorded, not stopped.
+        stopping = signal != 0 and not done
+        if watch.checkpoints and (stopping or (watch.save_last if done else waited)):
+            accuracies = [curve[-1]["validation_accuracy"] for curve in self._curves if curve]
+            state = self._layout.collect(self._state)
+            watch.checkpoints.save(
+                Snapshot(
+                    self._step,
+                    jax.tree.map(lambda leaf: leaf[: self._count], state),
+                    self._curves,
+                    time.perf_counter() - self._began,
+                ),
+                float(np.mean(accuracies)) if at_end_of_epoch else None,
+            )
+            self._saved = time.perf_counter()
+            if stopping or done:
+                watch.checkpoints.wait()
+        if stopping:
+            where = "saved" if watch.checkpoints else "not saved, since there are no checkpoints"
+            raise Interrupted(signal, f"step {self._step} of {self._program.steps} is {where}")
 
-def _initial_states(program: LaneProgram, values: Sequence[LaneValues]) -> list[State]:
-    """Initial states on the host. Lanes of equal seed share one draw, and so start alike."""
-    by_seed = {seed: program.initialise(seed) for seed in {int(lane.seed) for lane in values}}
-    return [by_seed[int(lane.seed)] for lane in values]
+    def _results(self) -> list[LaneResult]:
+        dataset = self._trainer.dataset
+        on_train, on_test = (
+            self._evaluate([self._layout.share(batch) for batch in self._trainer.batches(split)])
+            for split in (dataset.train, dataset.test)
+        )
+        seconds = (time.perf_counter() - self._began) / self._count
+        return [
+            _lane_result(curve, train_measure, test_measure, seconds)
+            for curve, train_measure, test_measure in zip(
+                self._curves, on_train, on_test, strict=True
+            )
+        ]
 
 
 def _lane_result(
-    curve: list[dict[str, Any]],
-    train: tuple[float, float],
-    test: tuple[float, float],
-    seconds: float,
+    curve: list[Metrics], train: tuple[float, float], test: tuple[float, float], seconds: float
 ) -> LaneResult:
     if not all(math.isfinite(epoch["train_loss"]) for epoch in curve):
         return LaneResult(curve, True, None, None, None, None, seconds)

@@ -1,13 +1,18 @@
-"""Lanes over devices: the only place that maps programs onto hardware."""
+"""Lanes and batches over devices and processes: the only place that maps programs onto hardware."""
 
+import abc
+import math
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.experimental import multihost_utils
+
+from mnv2_jax.train.step import BATCH_AXIS
 
 
 def use_all_cores() -> None:
@@ -18,44 +23,132 @@ def use_all_cores() -> None:
     jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
 
 
-class Lanes:
-    """How lanes are laid out: some on each device, the devices side by side.
+def join_processes() -> None:
+    """Starts this process as one of several that train together.
 
-    Arrays that belong to lanes have two leading axes, `[devices, lanes per device, ...]`. Where
-    the lanes do not fill it, copies of the last one do; their results are dropped.
+    On a TPU pod or under Slurm, Open MPI or Kubernetes the others are found; elsewhere the
+    environment tells: `JAX_COORDINATOR_ADDRESS` (host:port of the first process),
+    `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID` (from 0).
+
+    Raises:
+      ValueError: the processes do not find one another.
+    """
+    count, number = (os.environ.get(f"JAX_{name}") for name in ("NUM_PROCESSES", "PROCESS_ID"))
+    try:
+        jax.distributed.initialize(
+            num_processes=None if count is None else int(count),
+            process_id=None if number is None else int(number),
+        )
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"--distributed: {error} Expected a cluster that jax knows, or JAX_NUM_PROCESSES, "
+            f"JAX_PROCESS_ID and JAX_COORDINATOR_ADDRESS in the environment"
+        ) from None
+
+
+def is_primary() -> bool:
+    """Whether this process is the one that writes, of those that train together."""
+    return jax.process_index() == 0
+
+
+def from_primary(tree: Any) -> Any:
+    """What the primary process holds: arrays or numbers, of one structure in all processes."""
+    return multihost_utils.broadcast_one_to_all(tree) if jax.process_count() > 1 else tree
+
+
+def of_any_process(number: int) -> int:
+    """The largest of the numbers that the processes hold, 0 or more each."""
+    if jax.process_count() == 1:
+        return number
+    return int(multihost_utils.process_allgather(np.int32(number)).max())
+
+
+class Program(NamedTuple):
+    """A compiled program.
 
     Attributes:
-      count: the number of lanes.
-      devices: the devices used, at most one per lane.
+      run: takes the arguments, gives the result.
+      bytes: the memory that a device needs to run it, its arguments included, by the compiler's
+        own analysis; 0 where there is none, as with several processes.
     """
 
-    def __init__(self, count: int, devices: Sequence[jax.Device] | None = None) -> None:
-        available = list(jax.local_devices() if devices is None else devices)
+    run: Callable[..., Any]
+    bytes: int
+
+
+class Layout(abc.ABC):
+    """How the lanes of a program, and the batches of a lane, lie on devices.
+
+    Arrays that belong to lanes have two leading axes, `[devices of this process, lanes on a device,
+    ...]`. Inside a device, lanes run one after another on CPU, where they fill a core each and
+    batching them gains nothing, and batched elsewhere.
+
+    Attributes:
+      name: as in `config.parallel`.
+      count: the number of lanes.
+      devices: the devices used, those of other processes included.
+      parts: the devices that share a lane's batch.
+    """
+
+    name: str
+
+    def __init__(self, count: int, devices: Sequence[jax.Device], parts: int) -> None:
         self.count = count
-        self.per_device = -(-count // min(count, len(available)))
-        self.devices = available[: -(-count // self.per_device)]
+        self.devices = list(devices)
+        self.parts = parts
 
-    def spread(self, lanes: Sequence[Any]) -> Any:
-        """Stacks one pytree per lane into one of arrays `[devices, per device, ...]`."""
-        total = self.per_device * len(self.devices)
-        filled = [*lanes, *[lanes[-1]] * (total - len(lanes))]
+    @property
+    @abc.abstractmethod
+    def per_device(self) -> int:
+        """Lanes on a device."""
 
-        def stack(*leaves: Any) -> np.ndarray:
-            stacked = np.stack(leaves)
-            return stacked.reshape(len(self.devices), self.per_device, *stacked.shape[1:])
+    @property
+    def _here(self) -> int:
+        """The devices used that are of this process."""
+        return sum(device.process_index == jax.process_index() for device in self.devices)
 
-        return jax.tree.map(stack, *filled)
+    @abc.abstractmethod
+    def spread(self, lanes: Any) -> Any:
+        """Lays out host arrays `[lanes, ...]`, see `stack`, as arrays with two leading axes.
+
+        Where there are fewer lanes than places, copies of the last one fill up; their results are
+        dropped.
+        """
+
+    @abc.abstractmethod
+    def collect(self, tree: Any) -> Any:
+        """Brings arrays with two leading axes to the host, as copies: `[count, ...]`."""
+
+    def share(self, tree: Any) -> Any:
+        """Gives every device of this process all of a tree of host arrays: `[devices, ...]`."""
+
+        def repeat(leaf: Any) -> np.ndarray:
+            return np.broadcast_to(leaf, (self._here, *np.shape(leaf)))
+
+        return jax.tree.map(repeat, tree)
+
+    def place(self, tree: Any) -> Any:
+        """Moves arrays with a leading axis of devices there, for programs that take them often."""
+        mesh = jax.sharding.Mesh(np.array(self.devices), (BATCH_AXIS,))
+        sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(BATCH_AXIS))
+
+        def put(leaf: Any) -> jax.Array:
+            return jax.make_array_from_process_local_data(sharding, np.asarray(leaf))
+
+        return jax.tree.map(put, tree)
 
     def gather(self, tree: Any) -> list[Any]:
-        """Brings arrays `[devices, per device, ...]` to the host: one pytree per lane."""
-        # Indexing an array that lies on several devices is slow; on the host it costs nothing.
-        host = jax.device_get(tree)
+        """Brings arrays with two leading axes to the host: one pytree per lane."""
+        leaves, structure = jax.tree.flatten(self.collect(tree))
+        return [jax.tree.unflatten(structure, of_lane) for of_lane in zip(*leaves, strict=True)]
 
-        def pick(lane: int) -> Any:
-            device, place = divmod(lane, self.per_device)
-            return jax.tree.map(lambda leaf: leaf[device, place], host)
+    def shapes(self, lane: Any) -> Any:
+        """The shapes of what `spread` makes of pytrees like `lane`."""
 
-        return [pick(lane) for lane in range(self.count)]
+        def with_lanes(leaf: Any) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct((self._here, self.per_device, *leaf.shape), leaf.dtype)
+
+        return jax.tree.map(with_lanes, lane)
 
     def compile(
         self,
@@ -64,16 +157,13 @@ class Lanes:
         shared_arguments: Sequence[Any] = (),
         *,
         donate: bool = False,
-    ) -> Callable[..., Any]:
+    ) -> "Program":
         """Compiles `function(*of one lane, *shared)` to run for all lanes.
-
-        Inside a device, lanes run one after another on CPU, where they fill a core each and
-        batching them gains nothing, and batched elsewhere.
 
         Args:
           function: takes the arguments of one lane, then the shared ones.
-          lane_arguments: arrays or shapes `[devices, per device, ...]`.
-          shared_arguments: arrays or shapes that every lane sees whole.
+          lane_arguments: arrays or shapes with two leading axes.
+          shared_arguments: what `share` gives, arrays or shapes: every lane sees them whole.
           donate: let the result reuse the memory of the first argument.
         """
         on_cpu = self.devices[0].platform == "cpu"
@@ -89,13 +179,154 @@ class Lanes:
 
         program = jax.pmap(
             on_device,
-            in_axes=(0,) * len(lane_arguments) + (None,) * len(shared_arguments),
+            axis_name=BATCH_AXIS,
             devices=self.devices,
             donate_argnums=(0,) if donate else (),
         )
+        if jax.process_count() > 1:
+            # What is compiled ahead takes no arrays of one process alone; the first call compiles.
+            return Program(program, 0)
         shapes = jax.tree.map(_shape, (*lane_arguments, *shared_arguments))
-        return program.lower(*shapes).compile()
+        compiled = program.lower(*shapes).compile()
+        return Program(compiled, _bytes(compiled))
+
+
+class Lanes(Layout):
+    """Devices hold different lanes, each whole: nothing is exchanged between them."""
+
+    name = "lanes"
+
+    def __init__(self, count: int, devices: Sequence[jax.Device] | None = None) -> None:
+        available = list(jax.local_devices() if devices is None else devices)
+        per_device = -(-count // min(count, len(available)))
+        super().__init__(count, available[: -(-count // per_device)], parts=1)
+        self._per_device = per_device
+
+    @property
+    def per_device(self) -> int:
+        """See `Layout`."""
+        return self._per_device
+
+    def spread(self, lanes: Any) -> Any:
+        """See `Layout`."""
+        places = (len(self.devices), self.per_device)
+
+        def lay(leaf: np.ndarray) -> np.ndarray:
+            return _filled(leaf, math.prod(places)).reshape(*places, *leaf.shape[1:])
+
+        return jax.tree.map(lay, lanes)
+
+    def collect(self, tree: Any) -> Any:
+        """See `Layout`."""
+
+        def flat(leaf: Any) -> np.ndarray:
+            # Indexing an array that lies on several devices is slow; on the host it costs nothing.
+            host = np.array(leaf)
+            return host.reshape(-1, *host.shape[2:])[: self.count]
+
+        return jax.tree.map(flat, tree)
+
+
+class Batch(Layout):
+    """Devices, of all processes, each hold all lanes and share every lane's batch.
+
+    Gradients and BatchNorm's moments are exchanged between them in every step.
+    """
+
+    name = "batch"
+
+    def __init__(self, count: int, devices: Sequence[jax.Device] | None = None) -> None:
+        available = list(jax.devices() if devices is None else devices)
+        super().__init__(count, available, parts=len(available))
+
+    @property
+    def per_device(self) -> int:
+        """See `Layout`."""
+        return self.count
+
+    def spread(self, lanes: Any) -> Any:
+        """See `Layout`."""
+        return self.share(jax.tree.map(lambda leaf: _filled(leaf, self.count), lanes))
+
+    def collect(self, tree: Any) -> Any:
+        """See `Layout`."""
+        # All devices hold the same; the first one of this process is asked.
+        return jax.tree.map(lambda leaf: np.array(leaf.addressable_data(0))[0], tree)
+
+
+LAYOUTS = ("auto", "lanes", "batch")
+"""What `config.parallel` may be."""
+
+_WORTH_SHARING = 2e8
+"""Multiply-adds of a device's part of a forward pass from which sharing a batch pays: below, the
+exchanges between devices cost more than the other devices save."""
+
+
+def choose(
+    wish: str, lanes: int, batch_size: int, madds: float
+) -> tuple[Callable[[int], Layout], str]:
+    """Picks a layout for the lanes of a cohort.
+
+    Args:
+      wish: one of `LAYOUTS`.
+      lanes: how many lanes there are.
+      batch_size: images in what is computed at once: a batch, or a part of it where gradients are
+        accumulated.
+      madds: multiply-adds of an image's forward pass.
+
+    Returns:
+      What makes the layout for a number of lanes; and what was chosen and why, for people.
+
+    Raises:
+      ValueError: the wish cannot be had; the message says why.
+    """
+    devices = len(jax.devices())
+    processes = jax.process_count()
+    divides = batch_size % devices == 0
+    if wish == "batch" or processes > 1:
+        if wish == "lanes":
+            raise ValueError(
+                f"config.parallel='lanes': expected 'batch' or 'auto' with {processes} processes, "
+                f"since lanes of several processes never meet"
+            )
+        if not divides:
+            raise ValueError(
+                f"config.train.batch_size: {batch_size} images at a time do not divide among "
+                f"{devices} devices; expected a multiple of {devices}, or one process with "
+                f"config.parallel='lanes'"
+            )
+        reason = "as asked for" if wish == "batch" else f"{processes} processes train together"
+        return Batch, f"batch: {devices} devices share each batch, {reason}"
+    if wish == "lanes":
+        return Lanes, "lanes: every lane whole on one device, as asked for"
+    if devices == 1:
+        return Lanes, "lanes: there is one device"
+    if lanes >= devices:
+        return Lanes, f"lanes: {lanes} lanes fill {devices} devices"
+    if not divides:
+        return Lanes, f"lanes: batches of {batch_size} do not divide among {devices} devices"
+    if madds * batch_size / devices < _WORTH_SHARING:
+        return Lanes, "lanes: batches too small to be worth sharing"
+    return Batch, f"batch: {devices} devices share each batch, since {lanes} lanes do not fill them"
+
+
+def stack(lanes: Sequence[Any]) -> Any:
+    """Pytrees of one structure, one per lane, as one of host arrays `[lanes, ...]`."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *lanes)
+
+
+def _filled(lanes: np.ndarray, places: int) -> np.ndarray:
+    missing = places - len(lanes)
+    return np.concatenate([lanes, np.repeat(lanes[-1:], missing, axis=0)]) if missing else lanes
 
 
 def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf))
+
+
+def _bytes(compiled: Any) -> int:
+    found = compiled.memory_analysis()
+    if found is None:
+        return 0
+    held = found.argument_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
+    return int(held + found.temp_size_in_bytes)

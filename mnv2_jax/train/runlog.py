@@ -1,10 +1,12 @@
-"""Where and with what a run was made."""
+"""What a run leaves beside its results: where and with what it was made, and curves to watch."""
 
 import functools
 import importlib.metadata
 import platform
+import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ import jax
 
 import mnv2_jax
 
-_LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "tensorflow-datasets")
+_LIBRARIES = (
+    *("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets"),
+)
 
 
 def environment(command: str) -> dict[str, Any]:
@@ -37,6 +41,35 @@ def environment(command: str) -> dict[str, Any]:
 def device_name(devices: list[jax.Device]) -> str:
     """The kind of the devices and how many there are, such as "cpu x 2"."""
     return f"{devices[0].device_kind} x {len(devices)}"
+
+
+class Board:
+    """TensorBoard's event files of runs in training, a folder each, written epoch by epoch."""
+
+    def __init__(self, folder: Path, run_ids: Sequence[str]) -> None:
+        """Begins the runs' curves anew: what is restored is written again.
+
+        Raises:
+          OSError: the folder cannot be written to.
+        """
+        from tensorboardX import SummaryWriter  # Not every machine that trains has it to import.
+
+        self._writers = []
+        for run_id in run_ids:
+            shutil.rmtree(folder / run_id, ignore_errors=True)
+            self._writers.append(SummaryWriter(str(folder / run_id), flush_secs=10))
+
+    def write(self, metrics: Sequence[Mapping[str, Any]]) -> None:
+        """Writes an epoch's metrics of each run; they have its number, "epoch", among them."""
+        for writer, of_run in zip(self._writers, metrics, strict=True):
+            for name, value in of_run.items():
+                if name != "epoch":
+                    writer.add_scalar(name, value, of_run["epoch"])
+
+    def close(self) -> None:
+        """Writes out what is held back."""
+        for writer in self._writers:
+            writer.close()
 
 
 @functools.cache

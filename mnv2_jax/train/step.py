@@ -1,11 +1,12 @@
-"""What one lane does: initialise, train for an epoch, evaluate a batch. Pure functions of arrays.
+"""What one lane does: initialise, train for some steps, evaluate a batch. Pure functions of arrays.
 
-Nothing here knows of devices or of other lanes; `mnv2_jax.train.parallel` puts lanes together.
+Nothing here knows of other lanes; `mnv2_jax.train.parallel` puts lanes together, and says whether
+devices share a lane's batches.
 """
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -21,9 +22,12 @@ from mnv2_jax import arch
 from mnv2_jax.data import augment, pipeline
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.nn.network import Network
-from mnv2_jax.train.recipe import Recipe, cosine, kernel_mask, sgd
+from mnv2_jax.train.recipe import PRECISIONS, Recipe, decay_mask, optimizer, schedule
 
 Array = jax.Array
+
+BATCH_AXIS = "batch"
+"""The mapped axis along which devices hold parts of one batch."""
 
 
 class LaneValues(NamedTuple):
@@ -34,6 +38,18 @@ class LaneValues(NamedTuple):
     learning_rate: Any
     weight_decay: Any
     label_smoothing: Any
+
+
+class Averages(NamedTuple):
+    """Training since the epoch began: float32 scalars, means over its steps so far.
+
+    Attributes:
+      loss: of augmented images in training mode.
+      accuracy: likewise, a fraction of 1.
+    """
+
+    loss: Any
+    accuracy: Any
 
 
 class State(NamedTuple):
@@ -47,25 +63,15 @@ class State(NamedTuple):
       params: float32 `[parameters]`.
       batch_stats: float32 `[running moments]`.
       optimizer: optax's state over `params`.
+      ema: averages of the first two, or () where the recipe keeps none.
+      epoch: what the epoch's metrics are made of.
     """
 
     params: Array | np.ndarray
     batch_stats: Array | np.ndarray
     optimizer: Any
-
-
-class EpochMetrics(NamedTuple):
-    """Training over one epoch: float32 scalars.
-
-    Attributes:
-      loss: mean over the epoch's steps, of augmented images in training mode.
-      accuracy: likewise, a fraction of 1.
-      learning_rate: of the epoch's last step.
-    """
-
-    loss: Array
-    accuracy: Array
-    learning_rate: Array
+    ema: Any
+    epoch: Averages
 
 
 class EvaluationSums(NamedTuple):
@@ -84,16 +90,18 @@ class LaneProgram:
       spec: the network; lanes may override its projection and shortcut.
       recipe: what lanes share.
       steps_per_epoch: whole batches in the training split.
+      parts: the devices that share each batch, along `BATCH_AXIS`; with 1 there is no such axis.
     """
 
     spec: arch.NetworkSpec
     recipe: Recipe
     steps_per_epoch: int
+    parts: int = 1
 
     @property
     def network(self) -> Network:
         """The module whose parameters a lane trains."""
-        return Network(self.spec)
+        return Network(self.spec, None if self.parts == 1 else BATCH_AXIS)
 
     @property
     def steps(self) -> int:
@@ -107,13 +115,86 @@ class LaneProgram:
             jax.tree.structure(shapes), jax.device_get(draw(np.uint32(seed)))
         )
         params, batch_stats = (_ravel_on_host(variables[name]) for name in _COLLECTIONS)
-        optimizer = self._optimizer(learning_rate=0.0, weight_decay=0.0)
-        return State(params, batch_stats, jax.device_get(optimizer.init(params)))
+        momenta = self._optimizer(learning_rate=0.0, weight_decay=0.0).init(params)
+        ema = (params, batch_stats) if self.recipe.ema else ()
+        zero = np.float32(0.0)
+        return State(params, batch_stats, jax.device_get(momenta), ema, Averages(zero, zero))
 
     def variables(self, state: State) -> dict[str, Any]:
-        """The tree of parameters and running moments that `Network.apply` takes."""
-        parts = zip(_COLLECTIONS, self._unravel, (state.params, state.batch_stats), strict=True)
-        return {name: unravel(vector) for name, unravel, vector in parts}
+        """The tree of parameters and running moments that `Network.apply` takes in training."""
+        return self._tree(state.params, state.batch_stats)
+
+    def evaluated_variables(self, state: State) -> dict[str, Any]:
+        """Those that are evaluated: the averages, where the recipe keeps them."""
+        return self._tree(*(state.ema or (state.params, state.batch_stats)))
+
+    def learning_rates(self, values: Sequence[LaneValues]) -> np.ndarray:
+        """The learning rates of each epoch's last step, `[lanes, epochs]`."""
+        highest = np.array([lane.learning_rate for lane in values], np.float32)[:, None]
+        last = (np.arange(self.recipe.epochs) + 1) * self.steps_per_epoch - 1
+        return np.asarray(schedule(self.recipe, highest, self.steps_per_epoch)(last[None]))
+
+    def train(
+        self,
+        state: State,
+        values: LaneValues,
+        start: Array,
+        stop: Array,
+        images: Array,
+        labels: Array,
+    ) -> State:
+        """Trains a lane from step `start` to before step `stop`, within one epoch.
+
+        The bounds are arguments, so that one program runs any number of steps: what a state comes
+        to does not depend on where the caller paused.
+
+        Args:
+          state: the lane's state.
+          values: the lane's values.
+          start: int32 scalar, counted from 0 through all epochs.
+          stop: likewise; at most the end of the epoch that `start` lies in.
+          images: the training split, uint8 `[count, height, width, channels]`.
+          labels: int32 `[count]`.
+        """
+        key = jax.random.key(values.seed)
+        epoch = start // self.steps_per_epoch
+        order = pipeline.epoch_order(key, epoch, len(images))
+        size = self.recipe.batch_size // self.parts
+        part = lax.axis_index(BATCH_AXIS) if self.parts > 1 else 0
+        rows = part * size + jnp.arange(size)
+
+        def step(number: Array, state: State) -> State:
+            position = number - epoch * self.steps_per_epoch
+            chosen = order[position * self.recipe.batch_size + rows]
+            batch = pipeline.train_batch(
+                key, number, rows, chosen, (images, labels), self.recipe.shift
+            )
+            dropout = jax.random.fold_in(pipeline.stream(key, "dropout"), number)
+            dropout = jax.random.fold_in(dropout, part)
+            return self._train_step(state, values, number, position, batch, dropout)
+
+        return lax.fori_loop(start, stop, step, state)
+
+    def evaluate(
+        self, state: State, values: LaneValues, images: Array, labels: Array, weights: Array
+    ) -> EvaluationSums:
+        """Sums loss and hits over a batch of `mnv2_jax.data.pipeline.evaluation_batches`.
+
+        The network runs in inference mode; the loss is the plain cross-entropy.
+        """
+        if self.parts > 1:
+            size = len(images) // self.parts
+            start = lax.axis_index(BATCH_AXIS) * size
+            images, labels, weights = (
+                lax.dynamic_slice_in_dim(whole, start, size) for whole in (images, labels, weights)
+            )
+        logits = self._logits(
+            self.evaluated_variables(state), augment.scale(images), knobs=values.knobs
+        )
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        hits = logits.argmax(-1) == labels
+        sums = EvaluationSums(jnp.sum(losses * weights), jnp.sum(hits * weights), jnp.sum(weights))
+        return lax.psum(sums, BATCH_AXIS) if self.parts > 1 else sums
 
     @functools.cached_property
     def _initialiser(self) -> tuple[Callable[[Any], list[Array]], Any]:
@@ -140,73 +221,96 @@ class LaneProgram:
         with jax.ensure_compile_time_eval():
             return tuple(ravel_pytree(zeros[name])[1] for name in _COLLECTIONS)
 
-    def train_epoch(
-        self, state: State, values: LaneValues, epoch: Array, images: Array, labels: Array
-    ) -> tuple[State, EpochMetrics]:
-        """Trains a lane for one epoch.
-
-        Args:
-          state: the lane's state.
-          values: the lane's values.
-          epoch: int32 scalar, counted from 0.
-          images: the training split, uint8 `[count, height, width, channels]`.
-          labels: int32 `[count]`.
-        """
-        recipe = self.recipe
-        key = jax.random.key(values.seed)
-        batches = pipeline.epoch_batches(
-            key, epoch, images, labels, recipe.batch_size, recipe.shift
-        )
-
-        dropout = None
-        if self.spec.conventions.dropout:
-            of_epoch = jax.random.fold_in(pipeline.stream(key, "dropout"), epoch)
-            dropout = jax.random.split(of_epoch, self.steps_per_epoch)
-
-        def step(state: State, batch: Any) -> tuple[State, tuple[Array, Array]]:
-            return self._train_step(state, values, *batch)
-
-        state, (losses, accuracies) = lax.scan(step, state, (*batches, dropout))
-        last_step = (epoch + 1) * self.steps_per_epoch - 1
-        rate = cosine(values.learning_rate, self.steps)(last_step)
-        return state, EpochMetrics(losses.mean(), accuracies.mean(), rate)
-
-    def evaluate(
-        self, state: State, values: LaneValues, images: Array, labels: Array, weights: Array
-    ) -> EvaluationSums:
-        """Sums loss and hits over a batch of `mnv2_jax.data.pipeline.evaluation_batches`.
-
-        The network runs in inference mode; the loss is the plain cross-entropy.
-        """
-        logits: Any = self.network.apply(
-            self.variables(state), augment.scale(images), knobs=values.knobs
-        )
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-        hits = logits.argmax(-1) == labels
-        return EvaluationSums(jnp.sum(losses * weights), jnp.sum(hits * weights), jnp.sum(weights))
+    def _tree(self, *vectors: Any) -> dict[str, Any]:
+        parts = zip(_COLLECTIONS, self._unravel, vectors, strict=True)
+        return {name: unravel(vector) for name, unravel, vector in parts}
 
     def _optimizer(self, learning_rate: Any, weight_decay: Any) -> optax.GradientTransformation:
-        decayed = _ravel_on_host(kernel_mask(self._initialiser[1]["params"]))
-        return sgd(learning_rate, weight_decay, decayed, self.recipe.momentum, self.steps)
+        mask = decay_mask(self._initialiser[1]["params"], self.recipe.decayed)
+        decayed = _ravel_on_host(mask)
+        return optimizer(self.recipe, learning_rate, weight_decay, decayed, self.steps_per_epoch)
+
+    def _logits(self, variables: Any, images: Array, **options: Any) -> Any:
+        """What the network gives for float32 images, in the recipe's precision, then float32."""
+        precision = PRECISIONS[self.recipe.precision]
+        result = self.network.apply(variables, images.astype(precision), **options)
+        return jax.tree.map(lambda leaf: leaf.astype(jnp.float32), result)
 
     def _train_step(
         self,
         state: State,
         values: LaneValues,
-        images: Array,
-        labels: Array,
-        dropout: Array | None,
-    ) -> tuple[State, tuple[Array, Array]]:
+        number: Array,
+        position: Array,
+        batch: tuple[Array, Array],
+        dropout: Array,
+    ) -> State:
+        gradient, batch_stats, measured = self._accumulated(state, values, batch, dropout)
+        if self.parts > 1:
+            gradient, measured = lax.pmean((gradient, measured), BATCH_AXIS)
+        updates, momenta = self._optimizer(values.learning_rate, values.weight_decay).update(
+            gradient, state.optimizer, state.params
+        )
+        params: Any = optax.apply_updates(state.params, updates)
+        ema = state.ema
+        if self.recipe.ema:
+            keep = jnp.minimum(self.recipe.ema, (1 + number) / (10 + number))
+            ema = jax.tree.map(
+                lambda old, new: old + (1 - keep) * (new - old), ema, (params, batch_stats)
+            )
+        # The mean so far, which begins anew where position is 0 whatever it was, were it NaN.
+        epoch = jax.tree.map(
+            lambda mean, new: jnp.where(position == 0, new, mean + (new - mean) / (position + 1)),
+            state.epoch,
+            measured,
+        )
+        return State(params, batch_stats, momenta, ema, epoch)
+
+    def _accumulated(
+        self, state: State, values: LaneValues, batch: tuple[Array, Array], dropout: Array
+    ) -> tuple[Array, Array | np.ndarray, Averages]:
+        """Gradient, new running moments and metrics of a batch, computed as the recipe splits it.
+
+        The running moments move part by part, as BatchNorm sees one part at a time.
+        """
+        count = self.recipe.accumulation
+        if count == 1:
+            return self._gradient(state, values, batch, dropout)
+
+        def add(carried: Any, part: Any) -> tuple[Any, None]:
+            batch_stats, total = carried
+            images, labels, number = part
+            gradient, batch_stats, measured = self._gradient(
+                state._replace(batch_stats=batch_stats),
+                values,
+                (images, labels),
+                jax.random.fold_in(dropout, number),
+            )
+            share = jax.tree.map(lambda a, b: a + b / count, total, (gradient, measured))
+            return (batch_stats, share), None
+
+        parts = [whole.reshape(count, -1, *whole.shape[1:]) for whole in batch]
+        zero = jnp.zeros(())
+        nothing = (jnp.zeros_like(state.params), Averages(zero, zero))
+        (batch_stats, (gradient, measured)), _ = lax.scan(
+            add, (state.batch_stats, nothing), (*parts, jnp.arange(count))
+        )
+        return gradient, batch_stats, measured
+
+    def _gradient(
+        self, state: State, values: LaneValues, batch: tuple[Array, Array], dropout: Array
+    ) -> tuple[Array, Array | np.ndarray, Averages]:
+        images, labels = batch
         variables = self.variables(state)
 
         def loss_of(params: Any) -> tuple[Array, tuple[Array, Any]]:
-            logits, updated = self.network.apply(
+            logits, updated = self._logits(
                 {**variables, "params": params},
                 images,
                 train=True,
                 knobs=values.knobs,
                 mutable=["batch_stats"],
-                rngs=None if dropout is None else {"dropout": dropout},
+                rngs={"dropout": dropout} if self.spec.conventions.dropout else None,
             )
             targets = optax.smooth_labels(
                 jax.nn.one_hot(labels, self.spec.classes), values.label_smoothing
@@ -217,11 +321,7 @@ class LaneProgram:
 
         gradient = jax.value_and_grad(loss_of, has_aux=True)
         (loss, (accuracy, batch_stats)), gradients = gradient(variables["params"])
-        updates, optimizer = self._optimizer(values.learning_rate, values.weight_decay).update(
-            ravel_pytree(gradients)[0], state.optimizer, state.params
-        )
-        params = optax.apply_updates(state.params, updates)
-        return State(params, ravel_pytree(batch_stats)[0], optimizer), (loss, accuracy)
+        return ravel_pytree(gradients)[0], ravel_pytree(batch_stats)[0], Averages(loss, accuracy)
 
 
 _COLLECTIONS = ("params", "batch_stats")

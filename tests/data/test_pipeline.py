@@ -18,9 +18,23 @@ def numbered():
 
 
 def draw(numbered, seed=0, epoch=0, batch_size=16, shift=0):
-    return pipeline.epoch_batches(
-        jax.random.key(seed), jnp.int32(epoch), numbered[0], numbered[1], batch_size, shift
-    )
+    """All batches of an epoch, `[steps, batch, ...]`."""
+    key = jax.random.key(seed)
+    steps = 50 // batch_size
+    order = pipeline.epoch_order(key, jnp.int32(epoch), 50)
+    rows = jnp.arange(batch_size)
+    batches = [
+        pipeline.train_batch(
+            key,
+            jnp.int32(epoch * steps + step),
+            rows,
+            order[step * batch_size + rows],
+            (jnp.asarray(numbered[0]), jnp.asarray(numbered[1])),
+            shift,
+        )
+        for step in range(steps)
+    ]
+    return tuple(np.stack(part) for part in zip(*batches, strict=True))
 
 
 def test_an_epoch_draws_every_image_once_but_for_the_remainder(numbered):
@@ -42,6 +56,18 @@ def test_the_order_depends_on_seed_and_epoch_alone(numbered):
     np.testing.assert_array_equal(labels[0], draw(numbered, 0, 0, shift=1)[1])
 
 
+def test_a_batch_in_parts_is_the_whole_batch(numbered):
+    data = jnp.asarray(numbered[0]), jnp.asarray(numbered[1])
+    key, chosen = jax.random.key(0), jnp.arange(10, 26)
+
+    def part(rows):
+        return pipeline.train_batch(key, jnp.int32(7), rows, chosen[rows], data, 1)
+
+    halves = [part(jnp.arange(start, start + 8)) for start in (0, 8)]
+    for whole, parts in zip(part(jnp.arange(16)), zip(*halves, strict=True), strict=True):
+        np.testing.assert_array_equal(whole, jnp.concatenate(parts))
+
+
 def test_what_is_left_out_changes_from_epoch_to_epoch(numbered):
     missing = [
         frozenset(range(50)) - frozenset(np.asarray(draw(numbered, 0, epoch)[1]).ravel().tolist())
@@ -58,7 +84,7 @@ def test_scaling_reaches_both_ends():
 
 def test_shifts_are_whole_pixels_with_black_moving_in(numbered):
     images = jnp.asarray(numbered[0])
-    shifted = np.asarray(augment.random_shift(jax.random.key(3), images, 1))
+    shifted = np.asarray(augment.random_shift(jax.random.split(jax.random.key(3), 50), images, 1))
     seen = set()
     for image, result in zip(np.asarray(images), shifted, strict=True):
         padded = np.pad(image[..., 0], 1)
@@ -75,13 +101,15 @@ def test_shifts_are_whole_pixels_with_black_moving_in(numbered):
 
 def test_no_shift_changes_nothing(numbered):
     images = jnp.asarray(numbered[0])
-    assert augment.random_shift(jax.random.key(3), images, 0) is images
+    assert augment.random_shift(jax.random.split(jax.random.key(3), 50), images, 0) is images
 
 
 def test_shifts_are_drawn_evenly():
     dot = np.zeros((9000, 5, 5, 1), np.uint8)
     dot[:, 2, 2] = 1
-    shifted = np.asarray(augment.random_shift(jax.random.key(0), jnp.asarray(dot), 1))
+    shifted = np.asarray(
+        augment.random_shift(jax.random.split(jax.random.key(0), 9000), jnp.asarray(dot), 1)
+    )
     counts = shifted[:, 1:4, 1:4, 0].sum(0, dtype=int).ravel()
     assert counts.sum() == 9000
     # 1000 expected in each cell; five standard deviations are 149.

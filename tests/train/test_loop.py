@@ -12,7 +12,7 @@ from mnv2_jax.train import loop, parallel
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.step import LaneProgram, LaneValues
 
-RECIPE = Recipe(epochs=10, batch_size=64, evaluation_batch_size=40, momentum=0.9, shift=1)
+RECIPE = Recipe(epochs=10, batch_size=64, evaluation_batch_size=40, shift=1)
 
 
 def lane(seed=0, projection="linear", shortcut="bottleneck", learning_rate=0.1, smoothing=0.0):
@@ -40,14 +40,18 @@ def program(tiny):
     return LaneProgram(presets.build(tiny, expansion=2), RECIPE, steps_per_epoch=1)
 
 
+def train(program, dots, values):
+    return loop.Trainer(program, dots, parallel.Lanes(len(values))).run(values)
+
+
 @pytest.fixture(scope="module")
 def trainer(program, dots):
-    return loop.CohortTrainer(program, FIVE, dots)
+    return loop.Trainer(program, dots, parallel.Lanes(len(FIVE)))
 
 
 @pytest.fixture(scope="module")
 def together(trainer):
-    return trainer.run(lambda epoch: None)
+    return trainer.run(FIVE)
 
 
 def timeless(result):
@@ -56,7 +60,7 @@ def timeless(result):
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_company_does_not_matter(program, dots, together, number):
-    alone = loop.CohortTrainer(program, [FIVE[number]], dots).run(lambda epoch: None)[0]
+    alone = train(program, dots, [FIVE[number]])[0]
     losses = [[epoch["train_loss"] for epoch in run.curve] for run in (alone, together[number])]
     assert len(losses[0]) == 10
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
@@ -67,21 +71,31 @@ def test_a_diverged_lane_is_told_and_disturbs_no_other(program, dots, together):
     assert together[3].test_accuracy is None
     assert together[3].curve[0]["epoch"] == 1
     calm = (*FIVE[:3], lane(0, learning_rate=1e-3), FIVE[4])
-    without = loop.CohortTrainer(program, calm, dots).run(lambda epoch: None)
+    without = train(program, dots, calm)
     for number in (0, 1, 2, 4):
         assert timeless(together[number]) == timeless(without[number])
 
 
 def test_training_lowers_the_loss_and_repeats_bit_for_bit(trainer, together):
-    again = trainer.run(lambda epoch: None)
+    again = trainer.run(FIVE)
     for number in (0, 1, 2, 4):
         assert timeless(again[number]) == timeless(together[number])
         assert again[number].curve[-1]["train_loss"] < again[number].curve[0]["train_loss"]
 
 
 def test_evaluation_is_exact_whatever_the_batch(program, dots, trainer):
-    state = trainer.lanes.spread([program.initialise(0)] * 5)
-    loss, accuracy = trainer._evaluate(state, dots.test)[0]
+    lay = trainer.layout
+    of_lanes = [lay.spread(parallel.stack(lanes)) for lanes in ([program.initialise(0)] * 5, FIVE)]
+    sums = [
+        lay.gather(trainer.evaluate.run(*of_lanes, *lay.share(batch)))[0]
+        for batch in trainer.batches(dots.test)
+    ]
+    assert len(sums) == 2
+    images = sum(part.images for part in sums)
+    assert images == 50
+    loss, accuracy = (
+        float(sum(getattr(part, name) for part in sums) / images) for name in ("loss", "correct")
+    )
     variables = jax.tree.map(jnp.asarray, program.variables(program.initialise(0)))
     logits = program.network.apply(variables, dots.test.images / 127.5 - 1.0)
     log_probabilities = jax.nn.log_softmax(logits)[np.arange(50), dots.test.labels]
@@ -96,12 +110,10 @@ def test_dropout_follows_the_seed(tiny, dots):
         ways = dataclasses.replace(spec.conventions, dropout=rate)
         recipe = dataclasses.replace(RECIPE, shift=0)
         program = LaneProgram(dataclasses.replace(spec, conventions=ways), recipe, 1)
-        quickly = jax.jit(
-            program.train_epoch, compiler_options={"xla_backend_optimization_level": 0}
-        )
+        quickly = jax.jit(program.train, compiler_options={"xla_backend_optimization_level": 0})
         # Images in an order of the seed's make a difference too, but one of rounding.
-        data = np.int32(0), dots.train.images, dots.train.labels
-        return lambda seed: float(quickly(program.initialise(0), lane(seed), *data)[1].loss)
+        data = np.int32(0), np.int32(1), dots.train.images, dots.train.labels
+        return lambda seed: float(quickly(program.initialise(0), lane(seed), *data).epoch.loss)
 
     without, dropped = loss_of(0.0), loss_of(0.5)
     assert without(0) == pytest.approx(without(1), rel=1e-5)
@@ -147,7 +159,7 @@ def test_initial_weights_have_the_variance_asked_for():
 
 def test_lanes_of_equal_seed_see_the_same_batches(program, dots, monkeypatch):
     seen = []
-    draw = pipeline.epoch_batches
+    draw = pipeline.train_batch
 
     def spying(key, *arguments):
         images, labels = draw(key, *arguments)
@@ -159,10 +171,10 @@ def test_lanes_of_equal_seed_see_the_same_batches(program, dots, monkeypatch):
         )
         return images, labels
 
-    monkeypatch.setattr(pipeline, "epoch_batches", spying)
+    monkeypatch.setattr(pipeline, "train_batch", spying)
     recipe = dataclasses.replace(RECIPE, epochs=1)
     one_epoch = dataclasses.replace(program, recipe=recipe)
-    loop.CohortTrainer(one_epoch, FIVE[:3], dots).run(lambda epoch: None)
+    train(one_epoch, dots, FIVE[:3])
     jax.effects_barrier()
     by_key: dict[bytes, set[tuple[bytes, bytes]]] = {}
     for key, images, labels in seen:
@@ -183,21 +195,10 @@ def test_one_compilation_per_phase_and_none_while_training(program, dots, togeth
     # What small host-side steps compile once, `together` has compiled.
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
-        trainer = loop.CohortTrainer(program, FIVE, dots)
+        trainer = loop.Trainer(program, dots, parallel.Lanes(len(FIVE)))
         in_constructor = list(compiled)
-        trainer.run(lambda epoch: None)
+        trainer.run(FIVE)
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
     assert len(in_constructor) == 2
     assert compiled == in_constructor
-
-
-@pytest.mark.parametrize(
-    ("count", "devices", "per_device"), [(1, 1, 1), (2, 2, 1), (3, 2, 2), (4, 2, 2), (24, 2, 12)]
-)
-def test_lanes_fill_devices(count, devices, per_device):
-    lanes = parallel.Lanes(count)
-    assert (len(lanes.devices), lanes.per_device) == (devices, per_device)
-    values = lanes.spread([np.float32(number) for number in range(count)])
-    assert values.shape == (devices, per_device)
-    assert lanes.gather(jnp.asarray(values)) == list(range(count))

@@ -1,0 +1,125 @@
+"""What experiments that train have in common: flags, the folder, a sweep and its report."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+from ml_collections import ConfigDict
+from ml_collections.config_flags import config_flags
+from rich.console import Console
+
+from experiments import command_line
+from experiments.progress import show_progress
+from mnv2_jax.ablation import cohort, records, sweep, workdir
+from mnv2_jax.analysis.claims import Claim, check, claims_table
+from mnv2_jax.analysis.report import analyse
+from mnv2_jax.data import sources
+from mnv2_jax.train import compilation, parallel
+from mnv2_jax.train.stopping import Stop
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "The config file; --config.KEY=VALUE sets a field of it.", lock_config=True
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "The folder for results. Default: runs/<name of the experiment>."
+)
+_CHECKPOINT_SECONDS = flags.DEFINE_float(
+    "checkpoint_seconds",
+    60.0,
+    "After so many seconds of training, a checkpoint is written at the next end of an epoch; "
+    "after twice as many, within one. What a kill costs at most.",
+    lower_bound=0.0,
+)
+_COMPILATION_CACHE = flags.DEFINE_string(
+    "compilation_cache",
+    None,
+    "The folder that compiled programs are kept in, or 'off'. Default: the user's cache folder.",
+)
+_DISTRIBUTED = flags.DEFINE_bool(
+    "distributed",
+    False,
+    "Start this process as one of several that share batches, by jax.distributed.initialize(): on "
+    "a TPU pod or under Slurm it finds the others by itself, elsewhere JAX_COORDINATOR_ADDRESS, "
+    "JAX_NUM_PROCESSES and JAX_PROCESS_ID tell.",
+)
+
+
+def begin() -> None:
+    """Sets jax up, before it is first used, as the flags say.
+
+    Raises:
+      ValueError: there is no config, or the processes do not find one another.
+      OSError: the folder for compiled programs cannot be made.
+    """
+    if CONFIG.value is None:
+        raise ValueError("--config: expected the path of a config file, such as configs/digits.py")
+    cache = _COMPILATION_CACHE.value
+    if cache == "off":
+        compilation.keep_programs(None)
+    else:
+        default = sources.cache_folder() / "programs"
+        compilation.keep_programs(Path(cache) if cache else default)
+    parallel.use_all_cores()
+    if _DISTRIBUTED.value:
+        parallel.join_processes()
+
+
+def train(
+    name: str, configs: Sequence[ConfigDict], claims: Sequence[Claim], *, keep_checkpoints: bool
+) -> sweep.Outcome:
+    """Trains runs that are not finished, decides the claims and writes a report.
+
+    Args:
+      name: of the experiment: its title, and the default of `--workdir`.
+      configs: one per run.
+      claims: to be decided.
+      keep_checkpoints: leave them beside the results.
+
+    Raises:
+      ValueError: a config, a claim or the workdir is wrong.
+      OSError: the workdir or the data cache cannot be written to.
+      Interrupted: a signal came.
+    """
+    start = time.perf_counter()
+    primary = parallel.is_primary()
+    console = Console(soft_wrap=not sys.stdout.isatty(), quiet=not primary)
+    folder = Path(_WORKDIR.value or Path("runs") / name)
+    with workdir.claimed(folder) if primary else contextlib.nullcontext():
+        outcome = _sweep(console, folder, configs, claims, keep_checkpoints)
+        if primary:
+            decided = analyse(folder, claims, title=name, command=command_line.command())
+            if claims:
+                console.print(claims_table(decided))
+            console.print(f"Report: {folder / 'report.html'}")
+    console.print(
+        f"{outcome.trained - outcome.failed} runs trained, {outcome.failed} failed, "
+        f"{time.perf_counter() - start:.0f} s in all"
+    )
+    return outcome
+
+
+def _sweep(
+    console: Console,
+    folder: Path,
+    configs: Sequence[ConfigDict],
+    claims: Sequence[Claim],
+    keep_checkpoints: bool,
+) -> sweep.Outcome:
+    dataset = sources.load(configs[0].data.name)
+    cohorts = cohort.plan(configs, dataset)
+    check(claims, records.columns([run for part in cohorts for run in part.runs]))
+    sweep.check_code(folder, cohorts)
+    todo = sweep.remaining(folder, cohorts)
+    count = sum(len(part.runs) for part in todo)
+    console.print(
+        f"Runs: {len(configs)}, cohorts: {len(cohorts)}; {len(configs) - count} finished before, "
+        f"{count} to train"
+    )
+    stop = Stop()
+    saving = sweep.Saving(_CHECKPOINT_SECONDS.value, keep_checkpoints)
+    command = command_line.command()
+    with stop.listening(), show_progress(console, todo) as progress:
+        return sweep.sweep(folder, cohorts, dataset, command, progress, stop, saving)

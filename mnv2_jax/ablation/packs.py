@@ -1,0 +1,124 @@
+"""Lanes of a cohort that train together: all of them, or as many as memory holds."""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+
+from mnv2_jax import atomic
+from mnv2_jax.ablation.cohort import Cohort, Run
+from mnv2_jax.data.sources import Dataset
+from mnv2_jax.train import memory, parallel
+from mnv2_jax.train.loop import Trainer
+
+Pack = tuple[Run, ...]
+
+
+def trainer_of(
+    cohort: Cohort, lanes: int, dataset: Dataset, tell: Callable[[str], None]
+) -> Trainer:
+    """Compiles the trainer of a cohort, for as many lanes as there are or fit into memory.
+
+    Args:
+      cohort: what trains.
+      lanes: how many are wanted.
+      dataset: what they train on.
+      tell: is told in a line what was chosen, and why.
+
+    Raises:
+      ValueError: `config.parallel` asks for what cannot be had.
+      jax.errors.JaxRuntimeError: not even the fewest lanes fit.
+    """
+    recipe = cohort.program.recipe
+    at_once = recipe.batch_size // recipe.accumulation
+    wish = cohort.runs[0].config.parallel
+    layout, choice = parallel.choose(wish, lanes, at_once, cohort.cost.madds)
+    tell(choice)
+    while True:
+        try:
+            trainer = Trainer(cohort.program, dataset, layout(lanes))
+        except (jax.errors.JaxRuntimeError, MemoryError) as error:
+            fewer = halved(lanes, error)
+            tell(f"out of memory compiling {lanes} lanes; trying {fewer}")
+        else:
+            usable = memory.usable(trainer.layout.devices[0])
+            if trainer.bytes <= usable or lanes == 1:
+                return trainer
+            fewer = min(lanes - 1, max(1, lanes * usable // trainer.bytes))
+            tell(
+                f"{lanes} lanes would take {trainer.bytes / 2**30:.2f} GiB of "
+                f"{usable / 2**30:.2f} usable; packs of {fewer} at most"
+            )
+        lanes = even(lanes, fewer)
+
+
+def even(lanes: int, most: int) -> int:
+    """The size of packs of at most `most` lanes that differ as little as they can in size."""
+    return -(-lanes // -(-lanes // most))
+
+
+def halved(lanes: int, error: Exception) -> int:
+    """Half of the lanes, to be tried after they ran out of memory.
+
+    Raises:
+      Exception: `error`, if it is of another kind, or if there is one lane.
+    """
+    of_memory = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+    if not of_memory or lanes == 1:
+        raise error
+    return -(-lanes // 2)
+
+
+def split(runs: Sequence[Run], size: int) -> list[Pack]:
+    """Cuts runs into packs of `size`, the last one perhaps smaller."""
+    return [tuple(runs[start : start + size]) for start in range(0, len(runs), size)]
+
+
+class Unfinished:
+    """The pack of a cohort that was in training when a sweep was killed, in a folder of its own.
+
+    Its checkpoints go on only with the same lanes in the same program, so that its runs are kept
+    beside them.
+    """
+
+    def __init__(self, workdir: Path, cohort: Cohort) -> None:
+        self._folder = workdir / "checkpoints" / cohort.id
+        self._runs = {run.id: run for run in cohort.runs}
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the checkpoints of the pack are."""
+        return self._folder / "steps"
+
+    def pack(self, unfinished: Sequence[Run]) -> tuple[Pack, int]:
+        """The pack to go on with, and the size of the cohort's packs; empty, 0 where none is.
+
+        Args:
+          unfinished: the runs that have no result yet.
+        """
+        try:
+            found = json.loads((self._folder / "pack.json").read_text())
+            runs = tuple(self._runs[run_id] for run_id in found["runs"])
+            size = int(found["size"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return (), 0
+        wanted = {run.id for run in unfinished}
+        return (runs, size) if runs and all(run.id in wanted for run in runs) else ((), 0)
+
+    def begin(self, pack: Pack, size: int) -> None:
+        """Notes that a pack is now in training. Checkpoints of another one are removed.
+
+        Raises:
+          OSError: the folder cannot be written to.
+        """
+        text = json.dumps({"runs": [run.id for run in pack], "size": size}) + "\n"
+        note = self._folder / "pack.json"
+        if not note.exists() or note.read_text() != text:
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
+            atomic.write_text(note, text)
+
+    def remove(self) -> None:
+        """Removes what was kept of the cohort."""
+        shutil.rmtree(self._folder, ignore_errors=True)

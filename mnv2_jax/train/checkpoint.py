@@ -1,0 +1,196 @@
+"""Checkpoints of lanes in training: whole, verified, or not there. The only place that uses orbax.
+
+A checkpoint is a folder `<step>` with the states of all lanes, the metrics of the epochs so far and
+a hash of both. Orbax writes it in the background under another name and renames it when it is
+complete. What is read back is hashed again: a flipped byte restores silently otherwise.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import preservation_policy as policy
+
+FORMAT = 1
+"""The version of what is written; others are not read."""
+
+_METRIC = "validation_accuracy"
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """Lanes in training, between two steps, on the host.
+
+    Attributes:
+      step: steps done.
+      state: the lanes' states, arrays `[lanes, ...]`.
+      curves: per lane, the metrics of the epochs that are complete.
+      seconds: of training so far.
+    """
+
+    step: int
+    state: Any
+    curves: list[list[dict[str, Any]]]
+    seconds: float
+
+
+class Checkpoints:
+    """The checkpoints of some lanes that train together: the latest two and the best are kept.
+
+    The best is the one of the highest mean validation accuracy among those that were saved at the
+    end of an epoch. Other processes than the primary one have none of their own.
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
+        """Opens the folder, which need not exist.
+
+        Args:
+          folder: for checkpoints alone.
+          identity: what must be equal for a checkpoint to be continued, as JSON values.
+
+        Raises:
+          OSError: the folder cannot be written to.
+        """
+        self._folder = folder.absolute()
+        self._identity = identity
+        self._folder.mkdir(parents=True, exist_ok=True)
+        keep = [policy.LatestN(2), policy.BestN(get_metric_fn=_accuracy, n=1)]
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=policy.AnyPreservationPolicy(keep),
+            best_fn=_accuracy,
+            cleanup_tmp_directories=True,
+            create=False,
+            multiprocessing_options=ocp.options.MultiprocessingOptions(
+                primary_host=jax.process_index(), active_processes={jax.process_index()}
+            ),
+        )
+        with self._as_os_errors("open"):
+            self._manager = ocp.CheckpointManager(self._folder, options=options)
+
+    def save(self, snapshot: Snapshot, accuracy: float | None) -> None:
+        """Begins to save in the background; waits for the save before, if that still goes on.
+
+        Args:
+          snapshot: is not to be changed until the next call.
+          accuracy: mean validation accuracy of `snapshot.state`, a fraction of 1, or None within
+            an epoch.
+
+        Raises:
+          OSError: this or the save before failed, as on a full disk; older checkpoints are intact.
+        """
+        content = {
+            "format": FORMAT,
+            "identity": self._identity,
+            "step": snapshot.step,
+            "curves": snapshot.curves,
+            "seconds": snapshot.seconds,
+        }
+        # As JSON has no NaN, a text of Python's own that has.
+        text = json.dumps(content)
+        sealed = {"content": text, "sha256": _digest(text, snapshot.state)}
+        with self._as_os_errors(f"save step {snapshot.step}"):
+            self._manager.save(
+                snapshot.step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(snapshot.state), content=ocp.args.JsonSave(sealed)
+                ),
+                metrics={_METRIC: -1.0 if accuracy is None else accuracy},
+            )
+
+    def wait(self) -> None:
+        """Waits until what is being saved is saved.
+
+        Raises:
+          OSError: it could not be saved.
+        """
+        with self._as_os_errors("save"):
+            self._manager.wait_until_finished()
+
+    def restore(self, like: Any, tell: Callable[[str], None]) -> Snapshot | None:
+        """The newest sound checkpoint, or None where there is none.
+
+        Damaged ones, and those of other runs or another version, are passed over and put aside,
+        as `<step>.unsound`.
+
+        Args:
+          like: a state with the structure, shapes and types to be found.
+          tell: is told in a line what is passed over, and why.
+
+        Raises:
+          OSError: one that is passed over cannot be renamed.
+        """
+        for step in sorted(self._steps(), reverse=True):
+            folder = self._folder / str(step)
+            try:
+                return self._read(step, like)
+            except Exception as error:  # Orbax and TensorStore raise what they like.
+                reason = " ".join(str(error).split())[:200] or type(error).__name__
+                tell(f"checkpoint {folder} is passed over: {reason}")
+                shutil.rmtree(folder.with_suffix(".unsound"), ignore_errors=True)
+                folder.rename(folder.with_suffix(".unsound"))
+                self._manager.reload()
+        return None
+
+    def close(self) -> None:
+        """Waits for what is being saved, and lets go of the folder.
+
+        Raises:
+          OSError: it could not be saved.
+        """
+        with self._as_os_errors("save"):
+            self._manager.wait_until_finished()
+            self._manager.close()
+
+    def _steps(self) -> list[int]:
+        return [int(path.name) for path in self._folder.iterdir() if path.name.isdecimal()]
+
+    def _read(self, step: int, like: Any) -> Snapshot:
+        found = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardRestore(like), content=ocp.args.JsonRestore()
+            ),
+        )
+        sealed, state = found["content"], jax.tree.map(np.asarray, found["state"])
+        text = sealed["content"]
+        if _digest(text, state) != sealed["sha256"]:
+            raise ValueError("its content does not have the hash that it was saved with")
+        content = json.loads(text)
+        if content["format"] != FORMAT:
+            raise ValueError(f"it has format {content['format']}; expected {FORMAT}")
+        for name, expected in self._identity.items():
+            if content["identity"].get(name) != expected:
+                raise ValueError(f"it is of another run: its {name} differs")
+        if content["step"] != step:
+            raise ValueError(f"it holds step {content['step']}")
+        return Snapshot(step, state, content["curves"], content["seconds"])
+
+    @contextlib.contextmanager
+    def _as_os_errors(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise OSError(f"{self._folder}: cannot {what}: {reason}") from error
+
+
+def _accuracy(metrics: dict[str, float]) -> float:
+    return metrics[_METRIC]
+
+
+def _digest(text: str, state: Any) -> str:
+    """A hash of a text and of every array's place, type, shape and bytes."""
+    sha = hashlib.sha256(text.encode())
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+        array = np.ascontiguousarray(leaf)
+        sha.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        sha.update(array.data if array.size else b"")
+    return sha.hexdigest()
