@@ -3,6 +3,7 @@
 import difflib
 import importlib.util
 import inspect
+import logging
 import os
 import re
 import shlex
@@ -34,6 +35,8 @@ def run(main: Callable[..., int], description: str, argument: str | None = None)
       argument: what the one argument that is no flag is called, which `main` is then called with;
         None where there is none.
     """
+    # Orbax warns of checkpoints that a kill left half written, and of those it is to pass over.
+    logging.getLogger("absl").setLevel(logging.ERROR)
     program = f"python -m experiments.{Path(sys.argv[0]).stem}"
     if {"--help", "-h", "--helpfull"} & set(sys.argv[1:]):
         print(f"{description}\n\n{FLAGS.main_module_help()}")

@@ -3,8 +3,9 @@
 import contextlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict
@@ -93,6 +94,9 @@ def train(
             decided = analyse(folder, claims, title=name, command=command_line.command())
             if claims:
                 console.print(claims_table(decided))
+            else:
+                for row in outcome.rows:
+                    console.print(_accuracies(row), highlight=False)
             console.print(f"Report: {folder / 'report.html'}")
     console.print(
         f"{outcome.trained - outcome.failed} runs trained, {outcome.failed} failed, "
@@ -123,3 +127,12 @@ def _sweep(
     command = command_line.command()
     with stop.listening(), show_progress(console, todo) as progress:
         return sweep.sweep(folder, cohorts, dataset, command, progress, stop, saving)
+
+
+def _accuracies(row: Mapping[str, Any]) -> str:
+    measured = [
+        f"{split} {100 * row[column]:.2f} %"
+        for split in ("train", "validation", "test")
+        if row.get(column := f"{split}_accuracy") is not None
+    ]
+    return f"Run {row['run_id']} {row['status']}: accuracy {', '.join(measured) or 'not measured'}"

@@ -27,13 +27,6 @@ def main() -> int:
     config = session.CONFIG.value
     name = f"train_{command_line.config_path()[0].stem}_{grid.run_id(config)}"
     outcome = session.train(name, [config], [], keep_checkpoints=True)
-    for row in outcome.rows:
-        measured = [
-            f"{split} {100 * row[column]:.2f} %"
-            for split in ("train", "validation", "test")
-            if row.get(column := f"{split}_accuracy") is not None
-        ]
-        print(f"{row['status']}: accuracy {', '.join(measured) or 'not measured'}")
     return 1 if outcome.failed else 0
 
 

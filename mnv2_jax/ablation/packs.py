@@ -43,7 +43,7 @@ def trainer_of(
             fewer = halved(lanes, error)
             tell(f"out of memory compiling {lanes} lanes; trying {fewer}")
         else:
-            usable = memory.usable(trainer.layout.devices[0])
+            usable = memory.usable(jax.local_devices()[0])
             if trainer.bytes <= usable or lanes == 1:
                 return trainer
             fewer = min(lanes - 1, max(1, lanes * usable // trainer.bytes))

@@ -153,6 +153,8 @@ class _Sweep:
                 try:
                     self._train(cohort, compiling.popleft())
                 except _COHORT_ERRORS as error:
+                    if jax.process_count() > 1:
+                        raise  # The others wait for this process in vain, and are to be told.
                     message = " ".join(str(error).split()) or type(error).__name__
                     self.progress.cohort_failed(cohort, message)
                     unrecorded = remaining(self.workdir, [cohort])

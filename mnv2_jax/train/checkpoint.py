@@ -121,7 +121,8 @@ class Checkpoints:
         as `<step>.unsound`.
 
         Args:
-          like: a state with the structure, shapes and types to be found.
+          like: a state with the structure, shapes and types to be found; None finds a tree of
+            dicts and lists, whatever it is.
           tell: is told in a line what is passed over, and why.
 
         Raises:
@@ -189,8 +190,11 @@ def _accuracy(metrics: dict[str, float]) -> float:
 def _digest(text: str, state: Any) -> str:
     """A hash of a text and of every array's place, type, shape and bytes."""
     sha = hashlib.sha256(text.encode())
-    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
-        array = np.ascontiguousarray(leaf)
-        sha.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+    leaves = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): np.ascontiguousarray(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+    }
+    for path, array in sorted(leaves.items()):
+        sha.update(f"{path} {array.dtype} {array.shape}".encode())
         sha.update(array.data if array.size else b"")
     return sha.hexdigest()

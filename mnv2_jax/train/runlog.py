@@ -25,7 +25,6 @@ def environment(command: str) -> dict[str, Any]:
     Args:
       command: the command line that the user would repeat.
     """
-    devices = jax.local_devices()
     return {
         "command": command,
         "mnv2_jax": mnv2_jax.__version__,
@@ -34,7 +33,7 @@ def environment(command: str) -> dict[str, Any]:
         "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
         "platform": platform.platform(),
         "processor": _processor(),
-        "device": device_name(devices),
+        "device": device_name(jax.devices()),
     }
 
 

@@ -1,0 +1,97 @@
+"""A sweep in a process of its own, to be killed."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from configs import digits
+from mnv2_jax import presets
+from mnv2_jax.ablation import cohort, grid, sweep
+from mnv2_jax.train import compilation
+from mnv2_jax.train.checkpoint import Checkpoints
+from mnv2_jax.train.stopping import Interrupted, Stop
+from tests import samples
+
+
+class Silent:
+    """Tells nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments: None
+
+
+class Marking(Silent):
+    """Leaves a file when training begins."""
+
+    def __init__(self, mark: Path) -> None:
+        self._mark = mark
+
+    def trained(self, cohort: Any, lanes: int, step: int) -> None:
+        """See `mnv2_jax.ablation.sweep.Progress`."""
+        beside = self._mark.with_suffix(".new")
+        beside.write_text(str(step))
+        beside.replace(self._mark)
+
+
+def configs(epochs: int) -> list[Any]:
+    """Four lanes of two steps per epoch."""
+    config = digits.get_config()
+    config.data.name = "dots"
+    config.model.preset = "tiny"
+    config.model.expansion = 2.0
+    config.train.epochs = epochs
+    config.train.batch_size = 32
+    config.train.shift = 1
+    axes = [grid.axis("seed", (0, 1)), grid.axis("model.projection", ("linear", "relu6"))]
+    return grid.expand(config, grid.product(*axes))
+
+
+def work(workdir: Path, cache: Path, epochs: int, fatal_save: int = 0) -> None:
+    """Trains to the end, saving at every end of an epoch and within; exits as a program would.
+
+    Args:
+      workdir: of the sweep.
+      cache: for compiled programs.
+      epochs: of a run.
+      fatal_save: the process kills itself while so many-th save is being written; 0 for never.
+    """
+    jax.config.update("jax_num_cpu_devices", 2)
+    compilation.keep_programs(cache)
+    presets.PRESETS["tiny"] = samples.TINY
+    if fatal_save:
+        _die_in_save(fatal_save)
+    data = samples.dots()
+    stop = Stop()
+    try:
+        with stop.listening():
+            sweep.sweep(
+                workdir,
+                cohort.plan(configs(epochs), data),
+                data,
+                "victim",
+                Marking(workdir.parent / "mark"),
+                stop,
+                sweep.Saving(seconds=0.0, keep=True),
+            )
+    except Interrupted as stopped:
+        os._exit(128 + stopped.signal)
+    sys.exit(0)
+
+
+def _die_in_save(number: int) -> None:
+    save = Checkpoints.save
+    saves = []
+
+    def fatal(self: Checkpoints, *arguments: Any) -> None:
+        save(self, *arguments)
+        saves.append(1)
+        if len(saves) == number:
+            time.sleep(0.002)  # The background has begun to write.
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Checkpoints.save = fatal  # type: ignore[method-assign]
