@@ -35,8 +35,9 @@ def run(main: Callable[..., int], description: str, argument: str | None = None)
       argument: what the one argument that is no flag is called, which `main` is then called with;
         None where there is none.
     """
-    # Orbax warns of checkpoints that a kill left half written, and of those it is to pass over.
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    # Orbax logs, tracebacks included, what a line of ours tells: checkpoints that are passed over,
+    # or that cannot be written.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     program = f"python -m experiments.{Path(sys.argv[0]).stem}"
     if {"--help", "-h", "--helpfull"} & set(sys.argv[1:]):
         print(f"{description}\n\n{FLAGS.main_module_help()}")

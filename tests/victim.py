@@ -94,4 +94,4 @@ def _die_in_save(number: int) -> None:
             time.sleep(0.002)  # The background has begun to write.
             os.kill(os.getpid(), signal.SIGKILL)
 
-    Checkpoints.save = fatal  # type: ignore[method-assign]
+    Checkpoints.save = fatal  # type: ignore[method-assign, assignment]

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,9 @@ class Checkpoints:
         text = json.dumps(content)
         sealed = {"content": text, "sha256": _digest(text, snapshot.state)}
         with self._as_os_errors(f"save step {snapshot.step}"):
+            # Where no folder can be made, orbax waits for it for minutes before it says so.
+            with tempfile.TemporaryDirectory(dir=self._folder):
+                pass
             self._manager.save(
                 snapshot.step,
                 args=ocp.args.Composite(
@@ -172,6 +176,8 @@ class Checkpoints:
                 raise ValueError(f"it is of another run: its {name} differs")
         if content["step"] != step:
             raise ValueError(f"it holds step {content['step']}")
+        if like is not None and _kinds(state) != _kinds(like):
+            raise ValueError("it is of another network or optimizer: its arrays differ in shape")
         return Snapshot(step, state, content["curves"], content["seconds"])
 
     @contextlib.contextmanager
@@ -185,6 +191,10 @@ class Checkpoints:
 
 def _accuracy(metrics: dict[str, float]) -> float:
     return metrics[_METRIC]
+
+
+def _kinds(state: Any) -> Any:
+    return jax.tree.map(lambda leaf: (np.shape(leaf), np.asarray(leaf).dtype), state)
 
 
 def _digest(text: str, state: Any) -> str:

@@ -11,6 +11,8 @@ _USABLE = 0.8
 """The share of what is free that a program is given: the rest is for what the compiler does not
 count, and for what other programs take while it runs."""
 
+_GROUPS = Path("/sys/fs/cgroup")
+
 _RESOURCES = ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData"))
 
 
@@ -30,12 +32,11 @@ def _left_on_cpu() -> Iterator[int]:
     yield _field(Path("/proc/meminfo"), "MemAvailable") or (
         os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     )
-    groups = Path("/sys/fs/cgroup")
     for maximum, used in (
         ("memory.max", "memory.current"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
     ):
-        bounds = [_number(groups / name) for name in (maximum, used)]
+        bounds = [_number(_GROUPS / name) for name in (maximum, used)]
         if bounds[0] is not None and bounds[1] is not None:
             yield max(bounds[0] - bounds[1], 0)
     for kind, name in _RESOURCES:

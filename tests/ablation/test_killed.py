@@ -64,6 +64,7 @@ def last_state(workdir):
     checkpoints = Checkpoints(folder / "steps", {})
     snapshot = checkpoints.restore(None, print)
     checkpoints.close()
+    assert snapshot is not None
     assert snapshot.step == 2 * EPOCHS
     return snapshot.state
 

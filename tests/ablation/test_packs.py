@@ -1,0 +1,170 @@
+"""Lanes beyond memory train in packs."""
+
+import json
+import subprocess
+import sys
+import types
+from typing import Any
+
+import jax
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnv2_jax.ablation import cohort, packs, sweep
+from mnv2_jax.train import memory
+from mnv2_jax.train.loop import Trainer
+from tests import commands, victim
+
+OUT = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes")
+
+
+@given(lanes=st.integers(1, 500), most=st.integers(1, 500))
+def test_packs_are_as_few_and_as_even_as_they_can_be(lanes, most):
+    size = packs.even(lanes, most)
+    runs: list[Any] = list(range(lanes))
+    pieces = packs.split(runs, size)
+    assert [run for piece in pieces for run in piece] == runs
+    assert max(map(len, pieces)) <= most
+    assert len(pieces) == -(-lanes // most)
+
+
+def test_half_is_tried_after_memory_ran_out_and_after_nothing_else():
+    assert packs.halved(5, OUT) == 3
+    assert packs.halved(2, MemoryError()) == 1
+    with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
+        packs.halved(1, OUT)
+    other = jax.errors.JaxRuntimeError("INTERNAL: something else")
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
+        packs.halved(8, other)
+
+
+@pytest.fixture
+def planned(dots, tiny):
+    (only,) = cohort.plan(victim.configs(epochs=2), dots)
+    return only
+
+
+def test_the_pack_in_training_is_remembered(tmp_path, planned):
+    unfinished = packs.Unfinished(tmp_path, planned)
+    runs = planned.runs
+    assert unfinished.pack(runs) == ((), 0)
+    unfinished.begin(runs[1:3], 2)
+    (unfinished.checkpoints / "7").mkdir(parents=True)
+    assert unfinished.pack(runs) == (runs[1:3], 2)
+    # Begun again, it goes on; another one begins anew.
+    unfinished.begin(runs[1:3], 2)
+    assert (unfinished.checkpoints / "7").exists()
+    unfinished.begin(runs[:2], 2)
+    assert not unfinished.checkpoints.exists()
+    # Of runs that are finished nothing is left to do.
+    assert unfinished.pack(runs[1:]) == ((), 0)
+    unfinished.remove()
+    assert unfinished.pack(runs) == ((), 0)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"runs": ["unknown"], "size": 1}'])
+def test_a_note_of_the_pack_that_says_nothing_is_none(tmp_path, planned, text):
+    unfinished = packs.Unfinished(tmp_path, planned)
+    unfinished.begin(planned.runs, 4)
+    (tmp_path / "checkpoints" / planned.id / "pack.json").write_text(text)
+    assert unfinished.pack(planned.runs) == ((), 0)
+
+
+def environments(workdir):
+    return [json.loads(path.read_text()) for path in workdir.glob("runs/*/environment.json")]
+
+
+@pytest.mark.slow
+def test_out_of_memory_halves_the_pack_and_goes_on(tmp_path, planned, dots, monkeypatch):
+    run = Trainer.run
+    tried = []
+
+    def small_only(self, values, supervision=None):
+        tried.append(len(values))
+        if len(values) > 2:
+            raise OUT
+        return run(self, values, supervision)
+
+    monkeypatch.setattr(Trainer, "run", small_only)
+    outcome = sweep.sweep(tmp_path, [planned], dots, "test", victim.Silent())
+    assert tried == [4, 2, 2]
+    assert (outcome.trained, outcome.failed) == (4, 0)
+    assert [(row["status"], row["lanes"]) for row in outcome.rows] == [("done", 2)] * 4
+    assert not list((tmp_path / "checkpoints").iterdir())
+    for environment in environments(tmp_path):
+        assert environment["notes"][-1] == "lanes: 2 lanes fill 2 devices"
+        assert "out of memory training 4 lanes; trying 2" in environment["notes"]
+
+
+def test_what_the_compiler_needs_decides_how_many_lanes_there_are(planned, dots, monkeypatch):
+    compiled = []
+
+    def trainer(program, dataset, layout):
+        compiled.append(layout.count)
+        return types.SimpleNamespace(layout=layout, bytes=100 + 10 * layout.count)
+
+    monkeypatch.setattr(packs, "Trainer", trainer)
+    monkeypatch.setattr(memory, "usable", lambda device: 150)
+    said: list[str] = []
+    found = packs.trainer_of(planned, 100, dots, said.append)
+    # A proportion of 1,100 bytes asks for 13; then of 13 lanes in packs as even as can be.
+    assert compiled == [100, 13, 7, 4]
+    assert found.layout.count == 4
+    assert said[1].startswith("100 lanes would take")
+    # Where not even one fits, it is tried all the same: what is needed is an estimate.
+    monkeypatch.setattr(memory, "usable", lambda device: 1)
+    assert packs.trainer_of(planned, 100, dots, said.append).layout.count == 1
+
+
+def test_out_of_memory_compiling_tries_half(planned, dots, monkeypatch):
+    def trainer(program, dataset, layout):
+        if layout.count > 30:
+            raise OUT
+        return types.SimpleNamespace(layout=layout, bytes=1)
+
+    monkeypatch.setattr(packs, "Trainer", trainer)
+    said: list[str] = []
+    assert packs.trainer_of(planned, 100, dots, said.append).layout.count == 25
+    assert said[1:] == [
+        "out of memory compiling 100 lanes; trying 50",
+        "out of memory compiling 50 lanes; trying 25",
+    ]
+
+
+LIMITED = """
+import dataclasses, resource, sys
+from pathlib import Path
+import jax
+jax.config.update("jax_num_cpu_devices", 2)
+from mnv2_jax import arch, presets
+from mnv2_jax.ablation import cohort, grid, sweep
+from mnv2_jax.data.sources import Split
+from tests import samples, victim
+
+resource.setrlimit(resource.RLIMIT_DATA, (2 * 2**30, resource.RLIM_INFINITY))
+# A last convolution so wide that a lane's parameters and momenta take 8 MB.
+stages = lambda t: (presets.Stage(t, 4, 1, 2),)
+presets.PRESETS["tiny"] = presets.Preset(8, 1, 4, 2, stages, 60_000, 10, arch.BlockSpec(divisor=1))
+data = samples.dots()
+few = {name: Split(*(part[:8] for part in dataclasses.astuple(getattr(data, name))))
+       for name in ("train", "validation", "test")}
+data = dataclasses.replace(data, **few)
+config = victim.configs(epochs=1)[0]
+config.train.batch_size = 8
+config.train.evaluation_batch_size = 8
+configs = grid.expand(config, grid.axis("seed", range(100)))
+outcome = sweep.sweep(Path(sys.argv[1]), cohort.plan(configs, data), data, "test", victim.Silent())
+print(outcome.trained, outcome.failed)
+"""
+
+
+@pytest.mark.slow
+def test_a_hundred_lanes_in_two_gibibytes(tmp_path):
+    command = [sys.executable, "-c", LIMITED, str(tmp_path)]
+    done = subprocess.run(command, cwd=commands.ROOT, capture_output=True, text=True, timeout=240)
+    assert done.stdout == "100 0\n", done.stderr
+    found = environments(tmp_path)
+    assert len(found) == 100
+    assert {environment["lanes"] for environment in found} <= set(range(2, 51))
+    assert all("100 lanes would take" in str(environment["notes"]) for environment in found)

@@ -1,0 +1,67 @@
+"""Ten steps of training on batches shared by the devices there are; run by test_shared_batches.
+
+  python -m tests.train.shared_batches DEVICES [PROCESSES NUMBER PORT]
+
+Prints the first lane's parameters, running moments, loss and accuracies, as JSON.
+"""
+
+import json
+import sys
+
+import jax
+import numpy as np
+
+from mnv2_jax import presets
+from mnv2_jax.nn.blocks.base import Knobs
+from mnv2_jax.train import parallel
+from mnv2_jax.train.loop import Trainer
+from mnv2_jax.train.recipe import Recipe
+from mnv2_jax.train.step import LaneProgram, LaneValues
+from tests import samples
+
+STEPS = 10
+
+
+def train(layout: parallel.Layout) -> dict[str, list[float]]:
+    """Trains two lanes for ten steps, two an epoch, and evaluates them."""
+    presets.PRESETS["tiny"] = samples.TINY
+    spec = presets.build("tiny", expansion=2)
+    program = LaneProgram(spec, Recipe(STEPS, 32, 10, shift=1), 2)
+    # Not so fast that rounding decides on which side of a ReLU6's bounds a value falls.
+    rates = [np.float32(value) for value in (0.01, 1e-3, 0.1)]
+    values = [
+        LaneValues(np.uint32(seed), Knobs.of("relu6", "bottleneck"), *rates) for seed in (1, 2)
+    ]
+    data = samples.dots()
+    trainer = Trainer(program, data, layout)
+    state = layout.spread(parallel.stack([program.initialise(seed) for seed in (1, 2)]))
+    lanes = layout.place(layout.spread(parallel.stack(values)))
+    train = layout.share((data.train.images, data.train.labels))
+    for start in range(0, STEPS, 2):
+        bounds = layout.share((np.int32(start), np.int32(start + 2)))
+        state = trainer.train.run(state, lanes, *bounds, *train)
+    sums = [
+        layout.gather(trainer.evaluate.run(state, lanes, *layout.share(batch)))[0]
+        for batch in trainer.batches(data.test)
+    ]
+    first = layout.gather(state)[0]
+    return {
+        "params": first.params.tolist(),
+        "batch_stats": first.batch_stats.tolist(),
+        "epoch": [float(value) for value in first.epoch],
+        "test": [float(sum(part[index] for part in sums)) for index in range(3)],
+    }
+
+
+def main() -> None:
+    """See the module."""
+    devices, *processes = map(int, sys.argv[1:])
+    jax.config.update("jax_num_cpu_devices", devices)
+    if processes:
+        count, number, port = processes
+        jax.distributed.initialize(f"127.0.0.1:{port}", count, number)
+    print("RESULT", json.dumps(train(parallel.Batch(2))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

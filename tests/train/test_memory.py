@@ -1,0 +1,57 @@
+import resource
+
+import jax
+import pytest
+
+from mnv2_jax.train import memory
+
+DEVICE = jax.devices()[0]
+
+
+@pytest.fixture
+def groups(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "_GROUPS", tmp_path)
+    return tmp_path
+
+
+def test_there_is_memory_and_not_more_than_the_machine_has(groups):
+    found = memory.usable(DEVICE)
+    total = memory._field(memory.Path("/proc/meminfo"), "MemTotal")
+    assert total is not None
+    assert 2**24 < found < total
+
+
+@pytest.mark.parametrize(
+    ("limit", "used"),
+    [
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ],
+)
+def test_a_container_leaves_what_it_has_not_used(groups, limit, used):
+    for name, value in ((limit, 1_000_000), (used, 250_000)):
+        (groups / name).parent.mkdir(exist_ok=True)
+        (groups / name).write_text(f"{value}\n")
+    assert memory.usable(DEVICE) == 600_000
+
+
+def test_a_container_without_a_limit_is_none(groups):
+    (groups / "memory.max").write_text("max\n")
+    (groups / "memory.current").write_text("250000\n")
+    assert memory.usable(DEVICE) > 2**24
+
+
+def test_the_limits_of_the_process_count(groups, monkeypatch):
+    taken = memory._field(memory.Path("/proc/self/status"), "VmData")
+    assert taken is not None
+    limits = {resource.RLIMIT_DATA: taken + 10_000_000, resource.RLIMIT_AS: resource.RLIM_INFINITY}
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (limits[kind], limits[kind]))
+    assert memory.usable(DEVICE) == pytest.approx(8_000_000, abs=2_000_000)
+
+
+def test_an_accelerator_tells_by_itself():
+    class Device:
+        def memory_stats(self):
+            return {"bytes_limit": 1000, "bytes_in_use": 500}
+
+    assert memory.usable(Device()) == 400  # type: ignore[arg-type]

@@ -1,0 +1,153 @@
+"""What a step does, by the recipe: averages, accumulation, precision."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from mnv2_jax import presets
+from mnv2_jax.data import augment, pipeline
+from mnv2_jax.nn.blocks.base import Knobs
+from mnv2_jax.train.recipe import Recipe
+from mnv2_jax.train.step import Averages, LaneProgram, LaneValues
+
+ONE = LaneValues(
+    np.uint32(0),
+    Knobs.of("linear", "bottleneck"),
+    np.float32(0.05),
+    np.float32(1e-3),
+    np.float32(0.1),
+)
+ZEROS = (np.float32(0.0), np.float32(0.0))
+QUICK = {"xla_backend_optimization_level": 0}
+
+
+@pytest.fixture(scope="module")
+def run(tiny, dots):
+    """Runs steps `start` to `stop` of four an epoch, from the initial state or another."""
+    spec = presets.build(tiny, expansion=2)
+    compiled = {}
+
+    def steps(start, stop, state=None, **recipe):
+        key = str(recipe)
+        if key not in compiled:
+            program = LaneProgram(spec, Recipe(6, 16, 16, **recipe), 4)
+            compiled[key] = program, jax.jit(program.train, compiler_options=QUICK)
+        program, train = compiled[key]
+        state = program.initialise(0) if state is None else state
+        bounds = np.int32(start), np.int32(stop)
+        return jax.device_get(train(state, ONE, *bounds, dots.train.images, dots.train.labels))
+
+    return steps
+
+
+def distance(a, b):
+    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
+
+
+def test_where_a_call_pauses_makes_no_difference(run):
+    whole = run(0, 4)
+    paused = run(3, 4, run(1, 3, run(0, 1)))
+    jax.tree.map(np.testing.assert_array_equal, paused, whole)
+    assert 0 < whole.epoch.accuracy < 1
+
+
+def test_metrics_are_means_over_the_epoch_so_far(run, tiny, dots):
+    state = run(0, 0)
+    program = LaneProgram(presets.build(tiny, expansion=2), Recipe(6, 16, 16), 4)
+    order = pipeline.epoch_order(jax.random.key(0), jnp.int32(0), 64)
+
+    @functools.partial(jax.jit, compiler_options=QUICK)
+    def loss(state, chosen):
+        images = augment.scale(jnp.asarray(dots.train.images)[chosen])
+        logits, _ = program.network.apply(
+            program.variables(state), images, train=True, mutable=["batch_stats"]
+        )
+        targets = jax.nn.one_hot(jnp.asarray(dots.train.labels)[chosen], 10)
+        return optax.softmax_cross_entropy(logits, optax.smooth_labels(targets, 0.1)).mean()
+
+    losses = []
+    for step in range(4):
+        losses.append(float(loss(state, order[16 * step : 16 * step + 16])))
+        state = run(step, step + 1, state)
+        assert float(state.epoch.loss) == pytest.approx(np.mean(losses), rel=1e-4)
+    fifth = run(4, 5, state)
+    assert float(fifth.epoch.loss) == float(
+        run(4, 5, state._replace(epoch=Averages(*ZEROS))).epoch.loss
+    )
+
+
+def test_a_loss_that_is_no_number_does_not_outlive_its_epoch(run):
+    ill = run(0, 1)
+    ill = ill._replace(epoch=ill.epoch._replace(loss=np.float32(np.nan)))
+    assert np.isnan(run(1, 2, ill).epoch.loss)
+    assert np.isfinite(run(4, 5, ill).epoch.loss)
+
+
+def test_averages_of_parameters_and_running_moments(run):
+    keep = 0.9
+    state = run(0, 0, ema=keep)
+    averages = (state.params, state.batch_stats)
+    for step in range(4):
+        state = run(step, step + 1, state, ema=keep)
+        new = (state.params, state.batch_stats)
+        # Less in the first steps, as in tf.train.ExponentialMovingAverage with num_updates.
+        share = min(keep, (1 + step) / (10 + step))
+        averages = tuple(
+            share * old + (1 - share) * now for old, now in zip(averages, new, strict=True)
+        )
+    for found, expected in zip(state.ema, averages, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    # They are what is evaluated, and training does not see them.
+    np.testing.assert_array_equal(state.params, run(0, 4).params)
+    program = LaneProgram(presets.build("tiny", expansion=2), Recipe(6, 16, 16, ema=keep), 4)
+    of_average = program.evaluated_variables(state)["params"]["classifier"]["bias"]
+    of_training = program.variables(state)["params"]["classifier"]["bias"]
+    assert not np.array_equal(of_average, of_training)
+
+
+def test_accumulation_averages_the_gradients_of_parts(tiny):
+    # Of two equal halves, each has the moments, and the gradient, of the whole.
+    spec = presets.build(tiny, expansion=2)
+    images = np.tile(np.random.default_rng(0).normal(size=(8, 8, 8, 1)).astype("f"), (2, 1, 1, 1))
+    labels = np.tile(np.arange(8, dtype=np.int32), 2)
+    found = []
+    for count in (1, 2):
+        program = LaneProgram(spec, Recipe(1, 16, 16, accumulation=count), 1)
+        gradient = jax.jit(program._accumulated, compiler_options=QUICK)
+        found.append(gradient(program.initialise(0), ONE, (images, labels), jax.random.key(0)))
+    (whole, moments, measured), (parts, other_moments, other_measured) = found
+    assert distance(parts, whole) < 1e-5
+    np.testing.assert_allclose(other_measured, measured, rtol=1e-5)
+    # The running moments moved once for each part.
+    assert distance(other_moments, moments) > 1e-2
+
+
+def test_bfloat16_is_near_and_keeps_parameters_moments_and_loss_in_float32(run):
+    full, half = run(0, 4), run(0, 4, precision="bfloat16")
+    assert jax.tree.map(lambda leaf: leaf.dtype, half) == jax.tree.map(
+        lambda leaf: leaf.dtype, full
+    )
+    assert half.params.dtype == half.batch_stats.dtype == half.epoch.loss.dtype == jnp.float32
+    assert 1e-5 < distance(half.params, full.params) < 0.05
+    assert float(half.epoch.loss) == pytest.approx(float(full.epoch.loss), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"optimizer": "rmsprop", "nesterov": False, "second_moment": 0.9, "epsilon": 1.0},
+        {"optimizer": "adamw", "nesterov": False, "second_moment": 0.999, "epsilon": 1e-8},
+        {"clip": 1.0, "warmup_epochs": 1.0, "decayed": "not_norm", "momentum": 0.0},
+        {"schedule": "exponential", "decay_rate": 0.98, "decay_epochs": 2.5, "accumulation": 4},
+    ],
+)
+def test_recipes_train(run, recipe):
+    first = last = run(0, 4, **recipe)
+    for epoch in range(1, 6):
+        last = run(4 * epoch, 4 * epoch + 4, last, **recipe)
+    assert last.epoch.loss < first.epoch.loss
+    assert np.isfinite(last.params).all()
