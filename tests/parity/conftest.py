@@ -1,10 +1,8 @@
 """The peers, imported where they are installed, and the figures that the comparisons came to."""
 
 import importlib
-import importlib.util
 import os
 import warnings
-from pathlib import Path
 
 import pytest
 
@@ -62,7 +60,9 @@ def torch():
 
 @pytest.fixture(scope="session")
 def torchvision_models(torch):
-    operators = declared_operators(torch)  # They last as long as this is kept.
+    from experiments.benchmarks import torchvision_operators
+
+    operators = torchvision_operators.declare()  # They last as long as this is kept.
     yield imported("torchvision.models")
     del operators
 
@@ -70,23 +70,3 @@ def torchvision_models(torch):
 @pytest.fixture(scope="session")
 def timm(torchvision_models):
     return imported("timm")
-
-
-def declared_operators(torch):
-    """Lets torchvision be imported without its compiled operators, which no network here uses.
-
-    Its releases are compiled for GPUs and do not load beside a CPU build of PyTorch; the import
-    then fails where it describes two operators that are not there.
-    """
-    found = importlib.util.find_spec("torchvision")
-    if found is None or found.origin is None:
-        return None
-    try:
-        for library in Path(found.origin).parent.glob("_C.*"):
-            torch.ops.load_library(library)
-    except (ImportError, OSError):
-        operators = torch.library.Library("torchvision", "DEF")
-        for name in ("nms", "qnms"):
-            operators.define(f"{name}(Tensor dets, Tensor scores, float threshold) -> Tensor")
-        return operators
-    return None

@@ -1,0 +1,124 @@
+"""A whole grid, end to end, against PyTorch doing the same job run by run.
+
+Ours is the command that a user types, in a fresh process with a folder of its own: imports,
+compilation, records and report are counted. PyTorch trains some of the runs, and what they took is
+scaled to all; its imports are not counted, and processes side by side are taken to share the rest
+of the grid perfectly.
+"""
+
+import csv
+import io
+import itertools
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from experiments.benchmarks import ours, peers
+from experiments.benchmarks.rows import OURS, Row
+from experiments.benchmarks.settings import Sgd
+from experiments.benchmarks.workers import ROOT, Pool, Unavailable
+
+TITLE = "The grid of configs/digits.py, end to end"
+RATIO = "ours is times as fast"
+
+CONFIG = ROOT / "configs" / "digits.py"
+_UNIT = "s"
+
+
+class Sampled(NamedTuple):
+    """What some runs of a grid came to in PyTorch.
+
+    Attributes:
+      how: the processes and threads.
+      seconds: of a run, when all cores are busy with runs: a mean.
+      accuracy: on the test split, likewise.
+    """
+
+    how: str
+    seconds: float
+    accuracy: float
+
+
+def measure() -> list[Row]:
+    """Times the grid: ours whole, PyTorch's by one run per expansion."""
+    experiment = ours.experiment(CONFIG)
+    sample = [config for config in experiment.configs if _is_sampled(config)]
+    count = len(experiment.configs)
+    name = f"digits, {count} runs"
+    try:
+        with peers.torch_pools() as pools:
+            best = sampled(experiment, sample, pools)
+        theirs = Row(
+            *(name, "PyTorch, eager"),
+            f"{best.how}; {len(sample)} of the runs (linear, with shortcuts, a seed, every "
+            f"expansion), scaled to {count}; test accuracy {best.accuracy:.1%}",
+            *(_UNIT, best.seconds * count),
+            samples=1,
+        )
+    except Unavailable as error:
+        theirs = Row(name, "PyTorch, eager", f"absent: {error}", _UNIT)
+    seconds, accuracy = whole(sample)
+    how = f"experiments.ablate in a fresh process; test accuracy of the same runs {accuracy:.1%}"
+    if theirs.value is not None:
+        theirs = theirs._replace(ratio=theirs.value / seconds)
+    return [Row(name, OURS, how, _UNIT, seconds, 1.0, 1), theirs]
+
+
+def sampled(
+    experiment: ours.Experiment, configs: Sequence[ConfigDict], pools: Sequence[Pool]
+) -> Sampled:
+    """Trains runs in PyTorch, in the pool that takes less time for an epoch of one of them.
+
+    Raises:
+      Unavailable: PyTorch cannot.
+    """
+    trial = ConfigDict(configs[-1].to_dict())
+    trial.train.epochs = 1
+    tried = [_train(experiment, [trial] * pool.count, pool).seconds for pool in pools]
+    return _train(experiment, configs, pools[tried.index(min(tried))])
+
+
+def _train(experiment: ours.Experiment, configs: Sequence[ConfigDict], pool: Pool) -> Sampled:
+    """Deals the runs out to the pool's processes, which train them side by side."""
+    train = configs[0].train
+    sgd = Sgd(train.learning_rate, train.momentum, train.weight_decay, train.label_smoothing)
+    recipe = train.batch_size, train.epochs, train.shift, sgd
+    specs = [ours.network_of(config, experiment.dataset) for config in configs]
+    splits = ours.splits(experiment.dataset)
+    hands = [(specs[first :: pool.count], splits, *recipe) for first in range(pool.count)]
+    run = pool.prepare_each("experiments.benchmarks.torch_tasks:runs", hands)
+    seconds, accuracies = zip(*itertools.chain.from_iterable(run()), strict=True)
+    mean = sum(seconds) / len(seconds)
+    return Sampled(pool.how, mean / pool.count, sum(accuracies) / len(accuracies))
+
+
+def whole(configs: Sequence[ConfigDict]) -> tuple[float, float]:
+    """Runs the command; its seconds, and the mean test accuracy of the runs `configs`."""
+    with tempfile.TemporaryDirectory() as folder:
+        flags = [f"--config={CONFIG.relative_to(ROOT)}", f"--workdir={folder}/runs"]
+        start = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-m", "experiments.ablate", *flags],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        seconds = time.perf_counter() - start
+        if done.returncode:
+            raise RuntimeError(f"experiments.ablate failed: {done.stderr.strip()[-300:]}")
+        table = Path(folder, "runs", "results.csv").read_text()
+    wanted = {ours.run_id(config) for config in configs}
+    rows = csv.DictReader(io.StringIO(table))
+    accuracies = [float(row["test_accuracy"]) for row in rows if row["run_id"] in wanted]
+    return seconds, sum(accuracies) / len(accuracies)
+
+
+def _is_sampled(config: ConfigDict) -> bool:
+    model = config.model
+    return (config.seed, model.projection, model.shortcut) == (0, "linear", "bottleneck")

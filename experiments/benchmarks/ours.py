@@ -1,0 +1,146 @@
+"""Everything that the benchmarks ask of the engine: the only place here that imports it."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments import command_line
+from experiments.benchmarks.settings import Sgd
+from mnv2_jax import arch
+from mnv2_jax.ablation import cohort, grid
+from mnv2_jax.data import sources
+from mnv2_jax.nn.blocks.base import Knobs
+from mnv2_jax.train import parallel, runlog
+from mnv2_jax.train.loop import Trainer
+from mnv2_jax.train.recipe import Recipe
+from mnv2_jax.train.step import LaneProgram, LaneValues
+
+use_all_cores = parallel.use_all_cores
+run_id = grid.run_id
+
+
+class Step(NamedTuple):
+    """Training steps of lanes, compiled.
+
+    Attributes:
+      run: takes all of a call's steps for all lanes, from the same initial state each time.
+      how: how the lanes lie on the devices.
+      compiled: the program, for what XLA says of it.
+    """
+
+    run: Callable[[], Any]
+    how: str
+    compiled: Any
+
+
+def training_step(spec: arch.NetworkSpec, lanes: int, batch: int, steps: int, sgd: Sgd) -> Step:
+    """Compiles `steps` steps of training on random images for `lanes` networks at once.
+
+    Args:
+      spec: the network.
+      lanes: how many networks are trained.
+      batch: images per step and lane.
+      steps: per call.
+      sgd: the optimizer.
+    """
+    images, labels = random_images(spec, batch * steps)
+    program = LaneProgram(spec, Recipe(1, batch, batch, momentum=sgd.momentum), steps)
+    layout = parallel.Lanes(lanes)
+    knobs = Knobs.of("linear", "bottleneck")
+    scalars = map(np.float32, (sgd.learning_rate, sgd.weight_decay, sgd.label_smoothing))
+    lane = LaneValues(np.uint32(0), knobs, *scalars)
+    values = [lane._replace(seed=np.uint32(seed)) for seed in range(lanes)]
+    states = parallel.stack([program.initialise(0)] * lanes)
+    of_lanes = [layout.spread(tree) for tree in (states, parallel.stack(values))]
+    shared = layout.share((np.int32(0), np.int32(steps), images, labels))
+    compiled = layout.compile(program.train, of_lanes, shared).run
+    # On the devices, so that no call waits for them to travel there.
+    inputs = layout.place((*of_lanes, *shared))
+    how = f"{layout.per_device} per device on {len(layout.devices)} of {jax.device_count()} devices"
+    return Step(lambda: compiled(*inputs), how, compiled)
+
+
+def random_images(spec: arch.NetworkSpec, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images, uint8 `[count, height, width, channels]`, and labels, int32 `[count]`."""
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (count, *spec.input_shape), np.uint8)
+    return images, generator.integers(0, spec.classes, count, np.int32)
+
+
+class Experiment(NamedTuple):
+    """The runs of a config file and the images that they train on.
+
+    Attributes:
+      configs: one per run.
+      cohorts: the same, as they share programs.
+      dataset: the images.
+    """
+
+    configs: list[ConfigDict]
+    cohorts: list[cohort.Cohort]
+    dataset: sources.Dataset
+
+
+def experiment(path: Path) -> Experiment:
+    """Reads a config file as `experiments.ablate` does."""
+    module = command_line.load_module(path)
+    config = module.get_config()
+    configs = grid.expand(config, module.get_grid())
+    dataset = sources.load(config.data.name)
+    return Experiment(configs, cohort.plan(configs, dataset), dataset)
+
+
+def network_of(config: ConfigDict, dataset: sources.Dataset) -> arch.NetworkSpec:
+    """The network of one run, its projection and shortcut included."""
+    return cohort.lane_program(config, dataset).spec
+
+
+def time_in_programs(part: cohort.Cohort, dataset: sources.Dataset) -> tuple[float, float]:
+    """Trains a cohort; the seconds of that, and those of them spent waiting for its programs.
+
+    Every call of a program is waited for, so that none hides behind the host's own work.
+    """
+    spent: list[float] = []
+
+    def timed(run: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*inputs: Any) -> Any:
+            start = time.perf_counter()
+            result = jax.block_until_ready(run(*inputs))
+            spent.append(time.perf_counter() - start)
+            return result
+
+        return call
+
+    trainer = Trainer(part.program, dataset, parallel.Lanes(len(part.runs)))
+    trainer.train, trainer.evaluate = (
+        program._replace(run=timed(program.run)) for program in (trainer.train, trainer.evaluate)
+    )
+    start = time.perf_counter()
+    trainer.run([run.values for run in part.runs])
+    return time.perf_counter() - start, sum(spent)
+
+
+def machine() -> dict[str, Any]:
+    """Device, processor and jax's versions."""
+    made = runlog.environment("")
+    libraries = {name: made["libraries"][name] for name in ("jax", "jaxlib")}
+    return {"device": made["device"], "processor": made["processor"], **libraries}
+
+
+def checkout() -> dict[str, Any]:
+    """The commit, and whether the code was changed since."""
+    made = runlog.environment("")
+    return {"commit": made["commit"], "dirty": made["dirty"]}
+
+
+def splits(dataset: sources.Dataset) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Images and labels by split, as plain arrays."""
+    parts: Sequence[tuple[str, sources.Split]] = [
+        (name, getattr(dataset, name)) for name in sources.SPLITS
+    ]
+    return {name: (split.images, split.labels) for name, split in parts}

@@ -1,0 +1,81 @@
+"""Peers that run in processes of their own, as contenders."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from experiments.benchmarks.settings import TorchWay
+from experiments.benchmarks.timing import Contender
+from experiments.benchmarks.workers import Pool, Unavailable
+
+
+class Asked(NamedTuple):
+    """What came of asking a peer to take part.
+
+    Attributes:
+      contenders: the ways in which it can, under one name.
+      absent: the reason why it cannot, by its name; empty where there are contenders.
+    """
+
+    contenders: list[Contender]
+    absent: dict[str, str]
+
+
+@contextlib.contextmanager
+def torch_pools() -> Iterator[list[Pool]]:
+    """Processes for PyTorch: one whose threads use all cores and one per core; one on a GPU."""
+    cores = len(jax.local_devices())
+    arranged = [(1, cores), (cores, 1)] if cores > 1 and not on_gpu() else [(1, cores)]
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(Pool(*arrangement)) for arrangement in arranged]
+
+
+def torch_ways(*, compiled: bool = False) -> list[TorchWay]:
+    """The ways worth trying: both memory layouts, on a GPU with and without mixed precision.
+
+    `torch.compile` takes a minute or two for each, and is asked for `channels_last` alone.
+    """
+    gpu = on_gpu()
+    return [
+        TorchWay(channels_last, compiled, bfloat16, gpu)
+        for channels_last in ((True,) if compiled else (False, True))
+        for bfloat16 in ((False, True) if gpu else (False,))
+    ]
+
+
+def on_gpu() -> bool:
+    """Whether ours runs on one, where PyTorch then runs too."""
+    return jax.default_backend() == "gpu"
+
+
+def ask(
+    name: str,
+    pools: Sequence[Pool],
+    task: str,
+    arguments: Callable[[TorchWay], Sequence[Any]],
+    ways: Sequence[TorchWay],
+    amount: float,
+) -> Asked:
+    """Prepares a task in every way in every pool.
+
+    Args:
+      name: of the contender.
+      pools: see `torch_pools`.
+      task: see `experiments.benchmarks.workers.Pool.prepare`.
+      arguments: of the task, for a way.
+      ways: to try.
+      amount: of work in one process's call.
+    """
+    contenders, reasons = [], []
+    for pool in pools:
+        for way in ways:
+            try:
+                run = pool.prepare(task, *arguments(way))
+            except Unavailable as error:
+                reasons.append(str(error))
+            else:
+                how = f"{pool.how}, {way}"
+                contenders.append(Contender(name, how, run, pool.count * amount))
+    return Asked(contenders, {} if contenders else {name: f"absent: {reasons[0]}"})

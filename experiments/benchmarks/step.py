@@ -1,0 +1,183 @@
+"""A training step: forward, backward, SGD with Nesterov's momentum, BatchNorm's moments.
+
+Images are random and in memory. Padding is the same on both sides, or PyTorch would need a layer
+more for it. The rates of lanes, copies and processes are summed: all contenders use all cores.
+Plain Flax, PyTorch, Keras and timm stay within their public interface, a loop over steps; ours is
+the program that experiments run. Weight decay is left out of Keras, whose optimizer has it as an
+argument that would decay everything.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import jax
+
+from experiments.benchmarks import flax_network, ours, peers, rows, timing
+from experiments.benchmarks.settings import Sgd
+from experiments.benchmarks.timing import Contender
+from experiments.benchmarks.workers import Pool, Unavailable
+from mnv2_jax import arch, presets
+
+TITLE = "A training step, float32 (PyTorch on a GPU: in bf16 too)"
+RATIO = "ours is times as fast"
+
+LANES = (1, 2, 4, 8, 16, 32, 64)
+"""How many lanes are tried where all are asked for."""
+
+
+class Workload(NamedTuple):
+    """A network and how much of it is timed.
+
+    Attributes:
+      preset: of `mnv2_jax.presets.PRESETS`.
+      expansion: of its blocks.
+      batch: images per step, on a CPU.
+      gpu_batch: on an accelerator.
+      steps: of ours in one call; the others' loops are as long on the host, and take one.
+      thorough: whether all of `LANES` and `torch.compile`, which takes minutes, are tried even
+        where not asked for.
+    """
+
+    preset: str
+    expansion: int
+    batch: int
+    gpu_batch: int
+    steps: int
+    thorough: bool = False
+
+    @property
+    def spec(self) -> arch.NetworkSpec:
+        """The network, padded on both sides alike."""
+        spec = presets.build(self.preset, expansion=self.expansion)
+        ways = dataclasses.replace(spec.conventions, padding="SYMMETRIC")
+        return dataclasses.replace(spec, conventions=ways)
+
+    @property
+    def images(self) -> int:
+        """Images per step, here."""
+        return self.batch if jax.default_backend() == "cpu" else self.gpu_batch
+
+
+WORKLOADS = (
+    Workload("digits", 1, 64, 64, 8),
+    Workload("digits", 6, 64, 64, 8, thorough=True),
+    Workload("digits", 10, 64, 64, 8),
+    Workload("small_32px", 6, 64, 64, 4),
+    Workload("mobilenet_v2_32px", 6, 32, 64, 1),
+    Workload("mobilenet_v2", 6, 4, 64, 1),
+)
+
+
+def measure(
+    workloads: Sequence[Workload] = WORKLOADS, *, thorough: bool = False, turns: int = 5
+) -> list[rows.Row]:
+    """Times every workload.
+
+    Args:
+      workloads: what to time.
+      thorough: try all numbers of lanes and `torch.compile` with every network.
+      turns: see `experiments.benchmarks.timing.in_turns`.
+    """
+    with peers.torch_pools() as pools:
+        return [row for load in workloads for row in _of_workload(load, pools, thorough, turns)]
+
+
+def _of_workload(
+    load: Workload, pools: Sequence[Pool], thorough: bool, turns: int
+) -> list[rows.Row]:
+    spec, thorough = load.spec, thorough or load.thorough
+    lanes = LANES if thorough else sorted({1, len(jax.local_devices())})
+    contenders, absent = _in_this_process(load, spec, lanes)
+    with Pool(1, len(jax.local_devices()), {"KERAS_BACKEND": "jax"}) as keras:
+        for asked in (
+            _torch("PyTorch, eager", load, spec, pools),
+            _compiled(load, spec, pools, thorough),
+            _timm(load, spec, pools),
+            _keras(load, spec, keras),
+        ):
+            contenders += asked.contenders
+            absent |= asked.absent
+        timings = timing.in_turns(contenders, turns)
+    for pool in pools:
+        pool.forget()
+    name = f"{load.preset}, expansion {load.expansion}, {spec.resolution} px, batch {load.images}"
+    return rows.compare(name, "images/s", timings, absent)
+
+
+def _in_this_process(load: Workload, spec: arch.NetworkSpec, lanes: Sequence[int]) -> peers.Asked:
+    """Ours and plain Flax, compiled side by side: a compilation keeps one core busy."""
+    images, labels = ours.random_images(spec, load.images)
+    devices = jax.local_devices()
+    with ThreadPoolExecutor(len(devices)) as compiler:
+        steps = [
+            compiler.submit(ours.training_step, spec, count, load.images, load.steps, Sgd())
+            for count in lanes
+        ]
+        plain = [
+            compiler.submit(flax_network.training_step, spec, images, labels, Sgd(), device)
+            for device in devices
+        ]
+    contenders, absent = [], {}
+    for count, compiled in zip(lanes, steps, strict=True):
+        name = f"{rows.OURS}, {count} lane{'s' if count > 1 else ''}"
+        try:
+            step = compiled.result()
+            jax.block_until_ready(step.run())
+        except (
+            jax.errors.JaxRuntimeError
+        ) as error:  # As a rule, it takes more memory than is there.
+            absent[name] = f"absent: {str(error).partition(chr(10))[0][:160]}"
+        else:
+            amount = count * load.images * load.steps
+            contenders.append(Contender(name, step.how, step.run, amount))
+    calls = [compiled.result() for compiled in plain]
+    contenders += timing.on_devices("plain Flax", calls, load.images)
+    return peers.Asked(contenders, absent)
+
+
+def _torch(
+    name: str,
+    load: Workload,
+    spec: arch.NetworkSpec,
+    pools: Sequence[Pool],
+    *,
+    compiled: bool = False,
+    source: str = "spec",
+) -> peers.Asked:
+    return peers.ask(
+        name,
+        pools,
+        "experiments.benchmarks.torch_tasks:training",
+        lambda way: (spec, load.images, 1, Sgd(), way, source),
+        peers.torch_ways(compiled=compiled),
+        load.images,
+    )
+
+
+def _compiled(
+    load: Workload, spec: arch.NetworkSpec, pools: Sequence[Pool], thorough: bool
+) -> peers.Asked:
+    name = "PyTorch, torch.compile"
+    if not thorough:
+        return peers.Asked([], {name: "left out for its compilation; see --thorough"})
+    return _torch(name, load, spec, pools[-1:], compiled=True)
+
+
+def _timm(load: Workload, spec: arch.NetworkSpec, pools: Sequence[Pool]) -> peers.Asked:
+    if load.preset != "mobilenet_v2":
+        return peers.Asked([], {})
+    return _torch("timm, mobilenetv2_100", load, spec, pools, source="mobilenetv2_100")
+
+
+def _keras(load: Workload, spec: arch.NetworkSpec, pool: Pool) -> peers.Asked:
+    if load.preset != "mobilenet_v2":
+        return peers.Asked([], {})
+    name = "Keras on JAX"
+    arguments = spec.resolution, load.images, 1, Sgd()
+    try:
+        run = pool.prepare("experiments.benchmarks.keras_tasks:training", *arguments)
+    except Unavailable as error:
+        return peers.Asked([], {name: f"absent: {error}"})
+    return peers.Asked([Contender(name, pool.how, run, load.images)], {})
