@@ -38,7 +38,7 @@ class SweepProgress:
     def cohort_started(self, number: int, of: int, cohort: Cohort) -> None:
         """See `mnv2_jax.ablation.sweep.Progress`."""
         self._cohort = f"cohort {number} of {of} ({cohort})"
-        self._label = f"{self._cohort}, {len(cohort.runs)} lanes"
+        self._label = f"{self._cohort}, {_lanes(len(cohort.runs))}"
         self._cohorts_left -= 1
         self._work_after = self._work_left - cohort.work
         self._last_event = time.perf_counter()
@@ -50,7 +50,8 @@ class SweepProgress:
     def pack_started(self, cohort: Cohort, lanes: int) -> None:
         """See `mnv2_jax.ablation.sweep.Progress`."""
         count = len(cohort.runs)
-        self._label = f"{self._cohort}, {lanes if lanes == count else f'{lanes} of {count}'} lanes"
+        part = f"{lanes} of " if lanes < count else ""
+        self._label = f"{self._cohort}, {part}{_lanes(count)}"
         now = time.perf_counter()
         if not self._compiled:
             self._waited.append(now - self._last_event)
@@ -120,3 +121,7 @@ def show_progress(console: Console, cohorts: Sequence[Cohort]) -> Iterator[Sweep
 
 def _minutes(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _lanes(count: int) -> str:
+    return f"{count} lane" if count == 1 else f"{count} lanes"

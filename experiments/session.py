@@ -52,20 +52,29 @@ def begin() -> None:
     """Sets jax up, before it is first used, as the flags say.
 
     Raises:
-      ValueError: there is no config, or the processes do not find one another.
-      OSError: the folder for compiled programs cannot be made.
+      ValueError: there is no config, the folder for compiled programs cannot be made, or the
+        processes do not find one another.
     """
     if CONFIG.value is None:
         raise ValueError("--config: expected the path of a config file, such as configs/digits.py")
-    cache = _COMPILATION_CACHE.value
-    if cache == "off":
-        compilation.keep_programs(None)
-    else:
-        default = sources.cache_folder() / "programs"
-        compilation.keep_programs(Path(cache) if cache else default)
+    _keep_programs(_COMPILATION_CACHE.value)
     parallel.use_all_cores()
     if _DISTRIBUTED.value:
         parallel.join_processes()
+
+
+def _keep_programs(where: str | None) -> None:
+    if where == "off":
+        compilation.keep_programs(None)
+        return
+    folder = Path(where) if where else sources.cache_folder() / "programs"
+    try:
+        compilation.keep_programs(folder)
+    except OSError as error:
+        raise ValueError(
+            f"--compilation_cache={folder}: cannot be made ({error.strerror}); expected a folder "
+            f"to write to, or 'off'"
+        ) from None
 
 
 def train(

@@ -14,7 +14,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     A reader, or a process killed at any moment, sees the old file or the new one, never a part.
 
     Raises:
-      OSError: the folder cannot be written to.
+      OSError: the folder cannot be written to, or the disk is full; it names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -26,8 +26,10 @@ def write_bytes(path: Path, data: bytes) -> None:
         # mkstemp makes files private; results are meant to be shared like any other file.
         Path(name).chmod(0o666 & ~_umask())
         Path(name).replace(path)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 

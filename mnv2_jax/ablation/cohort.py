@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -104,6 +104,12 @@ class Cohort:
         text = program(dataclasses.replace(spec, blocks=blocks))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
+    def layout(self, lanes: int) -> tuple[Callable[[int], parallel.Layout], str]:
+        """How so many lanes lie on the devices, and why; see `mnv2_jax.train.parallel.choose`."""
+        recipe = self.program.recipe
+        at_once = recipe.batch_size // recipe.accumulation
+        return parallel.choose(self.runs[0].config.parallel, lanes, at_once, self.cost.madds)
+
     def __str__(self) -> str:
         return self.label
 
@@ -127,6 +133,7 @@ def plan(configs: Sequence[ConfigDict], dataset: Dataset) -> list[Cohort]:
         lanes = lane_program(members[0], dataset)
         identity = hashlib.sha256(key.encode()).hexdigest()[:12]
         cohorts.append(Cohort(runs, identity, lanes, network_cost(lanes.spec), label))
+        cohorts[-1].layout(len(runs))  # Raises where there is none.
     distinct.check(configs)
     return cohorts
 

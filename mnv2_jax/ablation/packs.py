@@ -1,5 +1,6 @@
 """Lanes of a cohort that train together: all of them, or as many as memory holds."""
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ import jax
 from mnv2_jax import atomic
 from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.data.sources import Dataset
-from mnv2_jax.train import memory, parallel
+from mnv2_jax.train import memory
 from mnv2_jax.train.loop import Trainer
 
 Pack = tuple[Run, ...]
@@ -28,13 +29,9 @@ def trainer_of(
       tell: is told in a line what was chosen, and why.
 
     Raises:
-      ValueError: `config.parallel` asks for what cannot be had.
       jax.errors.JaxRuntimeError: not even the fewest lanes fit.
     """
-    recipe = cohort.program.recipe
-    at_once = recipe.batch_size // recipe.accumulation
-    wish = cohort.runs[0].config.parallel
-    layout, choice = parallel.choose(wish, lanes, at_once, cohort.cost.madds)
+    layout, choice = cohort.layout(lanes)
     tell(choice)
     while True:
         try:
@@ -122,3 +119,5 @@ class Unfinished:
     def remove(self) -> None:
         """Removes what was kept of the cohort."""
         shutil.rmtree(self._folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # Of other cohorts there may be more.
+            self._folder.parent.rmdir()

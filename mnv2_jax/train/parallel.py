@@ -302,12 +302,12 @@ def choose(
     if devices == 1:
         return Lanes, "lanes: there is one device"
     if lanes >= devices:
-        return Lanes, f"lanes: {lanes} lanes fill {devices} devices"
+        return Lanes, f"lanes: enough of them for {devices} devices"
     if not divides:
         return Lanes, f"lanes: batches of {batch_size} do not divide among {devices} devices"
     if madds * batch_size / devices < _WORTH_SHARING:
         return Lanes, "lanes: batches too small to be worth sharing"
-    return Batch, f"batch: {devices} devices share each batch, since {lanes} lanes do not fill them"
+    return Batch, f"batch: {devices} devices share each batch, since there are fewer lanes"
 
 
 def stack(lanes: Sequence[Any]) -> Any:

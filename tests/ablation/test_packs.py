@@ -91,9 +91,9 @@ def test_out_of_memory_halves_the_pack_and_goes_on(tmp_path, planned, dots, monk
     assert tried == [4, 2, 2]
     assert (outcome.trained, outcome.failed) == (4, 0)
     assert [(row["status"], row["lanes"]) for row in outcome.rows] == [("done", 2)] * 4
-    assert not list((tmp_path / "checkpoints").iterdir())
+    assert not (tmp_path / "checkpoints").exists()
     for environment in environments(tmp_path):
-        assert environment["notes"][-1] == "lanes: 2 lanes fill 2 devices"
+        assert environment["notes"][-1] == "lanes: enough of them for 2 devices"
         assert "out of memory training 4 lanes; trying 2" in environment["notes"]
 
 

@@ -50,9 +50,9 @@ def test_a_program_sees_its_lane_and_what_is_shared(layout):
 @pytest.mark.parametrize(
     ("wish", "lanes", "batch_size", "madds", "name", "why"),
     [
-        ("auto", 2, 64, 1e9, "lanes", "2 lanes fill 2 devices"),
+        ("auto", 2, 64, 1e9, "lanes", "enough of them for 2 devices"),
         ("auto", 1, 64, 1e5, "lanes", "too small to be worth sharing"),
-        ("auto", 1, 64, 1e9, "batch", "1 lanes do not fill them"),
+        ("auto", 1, 64, 1e9, "batch", "since there are fewer lanes"),
         ("auto", 1, 63, 1e9, "lanes", "batches of 63 do not divide among 2 devices"),
         ("lanes", 1, 64, 1e9, "lanes", "as asked for"),
         ("batch", 24, 64, 1e5, "batch", "as asked for"),

@@ -41,3 +41,16 @@ def test_a_commit_with_its_results_is_clean(checkout, path):
         (checkout / path).parent.mkdir(exist_ok=True)
         (checkout / path).write_text("changed")
     assert dirty() is False
+
+
+def test_curves_are_tensorboards_event_files_and_begin_anew(tmp_path):
+    metrics = [{"epoch": 1, "train_loss": 2.5}, {"epoch": 1, "train_loss": float("nan")}]
+    for _ in range(2):
+        board = runlog.Board(tmp_path, ["a", "b"])
+        board.write(metrics)
+        board.close()
+    (file,) = (tmp_path / "a").iterdir()
+    content = file.read_bytes()
+    assert b"train_loss" in content
+    assert b"epoch" not in content
+    assert len(list((tmp_path / "b").iterdir())) == 1

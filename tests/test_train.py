@@ -1,0 +1,128 @@
+"""One run from the command line: what it writes, how it stops, what it refuses."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from mnv2_jax.train.checkpoint import Checkpoints
+from tests import commands
+from tests.test_ablate import SMALL, rows_of
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    path = tmp_path_factory.mktemp("configs") / "small.py"
+    path.write_text(SMALL)
+    return path
+
+
+def train(*arguments):
+    return commands.run("train", *arguments)
+
+
+def start(*arguments):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "experiments.train", *map(str, arguments)],
+        cwd=commands.ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    return process
+
+
+@pytest.fixture(scope="module")
+def finished(config, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("work")
+    arguments = (f"--config={config}", f"--compilation_cache={folder / 'programs'}")
+    status, out, err = train(*arguments, f"--workdir={folder / 'work'}")
+    assert status == 0, err
+    return folder, out
+
+
+def test_it_writes_what_an_ablation_writes_and_keeps_its_checkpoints(finished):
+    folder, out = finished
+    workdir = folder / "work"
+    (row,) = rows_of(workdir)
+    assert (row["status"], row["lanes"], row["epochs"]) == ("done", "1", "3")
+    run = workdir / "runs" / row["run_id"]
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
+    environment = json.loads((run / "environment.json").read_text())
+    assert environment["parallel"] == "lanes"
+    assert environment["notes"] == ["lanes: batches too small to be worth sharing"]
+    assert {"report.html", "claims.json"} <= {path.name for path in workdir.iterdir()}
+    assert list((workdir / "tensorboard" / row["run_id"]).glob("events.out.tfevents.*"))
+    assert f"test {100 * float(row['test_accuracy']):.2f} %" in out
+    (steps,) = workdir.glob("checkpoints/*/steps")
+    checkpoints = Checkpoints(steps, {})
+    snapshot = checkpoints.restore(None, print)
+    checkpoints.close()
+    assert snapshot is not None
+    assert snapshot.step == 48
+    assert len(snapshot.curves[0]) == 3
+
+
+def test_equal_programs_are_compiled_once(finished, config):
+    folder, _ = finished
+    programs = sorted(path.name for path in (folder / "programs").glob("*-cache"))
+    assert programs
+    # Another experiment, whose values differ and whose program does not.
+    status, _, err = train(
+        f"--config={config}",
+        f"--compilation_cache={folder / 'programs'}",
+        f"--workdir={folder / 'other'}",
+        "--config.train.learning_rate=0.05",
+        "--config.seed=9",
+        "--config.model.projection=relu6",
+    )
+    assert status == 0, err
+    assert sorted(path.name for path in (folder / "programs").glob("*-cache")) == programs
+    assert not (folder / "off").exists()
+
+
+def test_asked_to_stop_it_says_where_it_was_and_goes_on_from_there(config, tmp_path):
+    arguments = (f"--config={config}", f"--workdir={tmp_path}", "--config.train.epochs=4000")
+    process = start(*arguments)
+    for line in process.stdout:
+        if "epoch" in line:
+            break
+    # The second on a workdir is told of the first.
+    status, out, err = train(*arguments)
+    assert (status, out) == (2, "")
+    assert f"process {process.pid} on " in err
+    assert len(err.splitlines()) == 1
+    os.kill(process.pid, signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    (line,) = err.splitlines()
+    assert line.startswith("python -m experiments.train: stopped by SIGTERM: step ")
+    assert line.endswith(" of 64000 is saved; run it again to go on")
+    step = int(line.split()[7])
+    (note,) = tmp_path.glob("checkpoints/*/steps/*")
+    assert int(note.name) == step > 0
+    process = start(*arguments)
+    # It goes on from there: the first epoch that it tells of is a later one.
+    for line in process.stdout:
+        if "epoch" in line:
+            break
+    assert int(line.partition("epoch ")[2].split()[0]) >= step // 16
+    time.sleep(0.5)
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGINT
+    assert "stopped by SIGINT: step " in err
+
+
+def test_help_names_the_flags_of_training():
+    status, out, _ = train("--help")
+    assert status == 0
+    for flag in ("--workdir", "--checkpoint_seconds", "--compilation_cache", "--[no]distributed"):
+        assert flag in out
