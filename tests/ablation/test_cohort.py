@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 
 from configs import digits
 from mnv2_jax.ablation import cohort, grid
+from mnv2_jax.train.recipes import RECIPES
 
 
 def plan(dots, *axes, **changes):
@@ -55,6 +57,11 @@ def test_lane_fields_share_a_program(dots, path):
         ("model.shortcut", ("bottleneck", "expansion")),
         ("train.epochs", (1, 2)),
         ("train.shift", (0, 1)),
+        ("train.precision", ("float32", "bfloat16")),
+        ("train.ema", (0.0, 0.9)),
+        ("train.accumulation", (1, 2)),
+        ("train.decayed", ("kernels", "all")),
+        ("parallel", ("lanes", "batch")),
     ],
 )
 def test_what_changes_the_program_makes_a_cohort(dots, path, values):
@@ -136,6 +143,17 @@ def test_a_network_is_known_by_what_it_computes(dots):
     assert networks(PROJECTIONS, model__expansion=2.0) == [first]
     assert networks(model__projection="relu6", model__shortcut="none") == [second]
     assert networks(model__block="fused") != [second]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_config_takes_a_published_recipe(dots, name):
+    config = digits.get_config()
+    config.train.update(RECIPES[name])
+    config.train.batch_size = 32
+    (only,) = cohort.plan([config], dots)
+    recipe = only.program.recipe
+    assert recipe.optimizer == RECIPES[name]["optimizer"]
+    assert only.runs[0].values.weight_decay == np.float32(RECIPES[name]["weight_decay"])
 
 
 @pytest.mark.parametrize("path", ["model.projection_placement", "train.momentum", "seed"])
