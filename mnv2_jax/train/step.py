@@ -6,6 +6,7 @@ devices share a lane's batches.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
-from jax.extend.core import jaxpr_as_fun
+from jax.extend.core import Literal
 from jax.flatten_util import ravel_pytree
 from jax.interpreters import partial_eval
 
@@ -197,12 +198,12 @@ class LaneProgram:
         return lax.psum(sums, BATCH_AXIS) if self.parts > 1 else sums
 
     @functools.cached_property
-    def _initialiser(self) -> tuple[Callable[[Any], list[Array]], Any]:
+    def _initialiser(self) -> tuple[Callable[[Any], list[Any]], Any]:
         """Draws the leaves of the variables from a seed; and the tree of their shapes.
 
         Flax initialises a network by running it. Here the run is traced and cut out, and what is
-        left, one draw per kernel, runs step by step: compiling it for every shape would take
-        longer than an epoch of training.
+        left, one draw per kernel, runs step by step, on the host: compiling it for every shape
+        would take longer than an epoch of training.
         """
 
         def initialise(seed: Array) -> Any:
@@ -213,17 +214,28 @@ class LaneProgram:
         draws, _ = partial_eval.dce_jaxpr(
             traced.jaxpr, [True] * len(traced.jaxpr.outvars), instantiate=True
         )
-        return jaxpr_as_fun(traced.replace(jaxpr=draws)), shapes
+        return functools.partial(_interpret, draws, traced.consts), shapes
 
     @functools.cached_property
-    def _unravel(self) -> tuple[Callable[[Any], Any], ...]:
-        zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), self._initialiser[1])
-        with jax.ensure_compile_time_eval():
-            return tuple(ravel_pytree(zeros[name])[1] for name in _COLLECTIONS)
+    def _layouts(self) -> dict[str, tuple[list[tuple[int, tuple[int, ...]]], Any]]:
+        """By collection: where each leaf begins in the vector and its shape; the tree of them."""
+        found = {}
+        for name in _COLLECTIONS:
+            leaves, structure = jax.tree.flatten(self._initialiser[1][name])
+            sizes = [math.prod(leaf.shape) for leaf in leaves]
+            starts = np.cumsum([0, *sizes])[:-1].tolist()
+            shapes = [leaf.shape for leaf in leaves]
+            found[name] = list(zip(starts, shapes, strict=True)), structure
+        return found
 
     def _tree(self, *vectors: Any) -> dict[str, Any]:
-        parts = zip(_COLLECTIONS, self._unravel, vectors, strict=True)
-        return {name: unravel(vector) for name, unravel, vector in parts}
+        trees = {}
+        for (name, (places, structure)), vector in zip(self._layouts.items(), vectors, strict=True):
+            leaves = [
+                vector[start : start + math.prod(shape)].reshape(shape) for start, shape in places
+            ]
+            trees[name] = jax.tree.unflatten(structure, leaves)
+        return trees
 
     def _optimizer(self, learning_rate: Any, weight_decay: Any) -> optax.GradientTransformation:
         mask = decay_mask(self._initialiser[1]["params"], self.recipe.decayed)
@@ -325,6 +337,27 @@ class LaneProgram:
 
 
 _COLLECTIONS = ("params", "batch_stats")
+
+
+def _interpret(program: Any, constants: Sequence[Any], seed: Any) -> list[Any]:
+    """Runs a traced program of one argument an operation at a time, callbacks on the host."""
+    values = dict(zip(program.constvars, constants, strict=True))
+    values[program.invars[0]] = seed
+
+    def value(variable: Any) -> Any:
+        return variable.val if isinstance(variable, Literal) else values[variable]
+
+    for equation in program.eqns:
+        arguments = [value(variable) for variable in equation.invars]
+        if equation.primitive.name == "pure_callback":
+            # Evaluated as it stands, each would be compiled first.
+            results = equation.params["callback"](*arguments)
+        else:
+            results = equation.primitive.bind(*arguments, **equation.params)
+        if not equation.primitive.multiple_results:
+            results = [results]
+        values |= dict(zip(equation.outvars, results, strict=True))
+    return [value(variable) for variable in program.outvars]
 
 
 def _ravel_on_host(tree: Any) -> np.ndarray:
