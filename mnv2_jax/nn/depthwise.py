@@ -18,6 +18,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from mnv2_jax.nn import sums
+
 Array = jax.Array
 
 
@@ -64,10 +66,6 @@ def depthwise_conv(x: Array, kernel: Array, stride: int = 1, padding: str = "SAM
     y = _convolve(x.transpose(3, 1, 2, 0), kernel.transpose(2, 0, 1), stride, pads)
     return y.transpose(3, 1, 2, 0)
 
-
-_FOLDED_ROWS = 8
-"""Rows that the kernel's gradient adds up before it stores: enough that what is stored is no larger
-than the input, few enough that the unrolled sums compile quickly."""
 
 Pads = tuple[tuple[int, int], ...]
 
@@ -137,9 +135,8 @@ def _kernel_gradient(
 ) -> Array:
     """Sums `x` times the gradient for each of the k^2 shifts between them, `[c, k, k]`.
 
-    XLA's reductions on CPU are slow when they must multiply first, its elementwise loops are fast.
-    So the image is cut into equal blocks of at most `_FOLDED_ROWS` rows, which an unrolled sum
-    lays on top of each other, and the plain reduction afterwards has that much less to read.
+    The image is cut into equal blocks of at most `sums.FOLDED` rows, which one loop over memory
+    lays on top of each other, for as many taps at a time as there are registers for.
 
     Args:
       x: the padded input, `[c, h, w, n]`.
@@ -150,22 +147,20 @@ def _kernel_gradient(
       stride: 1 or 2.
     """
     height, width = size
-    blocks = -(-height // _FOLDED_ROWS)
+    blocks = -(-height // sums.FOLDED)
     rows = -(-height // blocks)
     missing = (blocks * rows - height) * stride
     x, spread = (jnp.pad(value, ((0, 0), (0, missing), (0, 0), (0, 0))) for value in (x, spread))
-    step = (stride * rows, stride)
 
-    def folded(row: int, column: int) -> Array:
-        products = (
-            _view(x, (row + down, column), (blocks, width), step)
-            * _view(spread, (starts[0] + down, starts[1]), (blocks, width), step)
-            for down in range(0, stride * rows, stride)
-        )
-        return functools.reduce(jnp.add, products)
+    def view(value: Array, start: tuple[int, ...]) -> Array:
+        shape = (value.shape[0], blocks, rows, width, value.shape[3])
+        return _view(value, start, (blocks * rows, width), (stride, stride)).reshape(shape)
 
+    gradient = view(spread, starts)
+    shifts = [(row, column) for row in range(side) for column in range(side)]
+    at_once = side * max(1, 9 // side)
     taps = []
-    for row in range(side):
-        partial = jnp.stack([folded(row, column) for column in range(side)], axis=1)
-        taps.append(lax.optimization_barrier(partial).sum((2, 3, 4)))
-    return jnp.stack(taps, axis=1)
+    for first in range(0, len(shifts), at_once):
+        products = [view(x, shift) * gradient for shift in shifts[first : first + at_once]]
+        taps += [tap.sum((1, 2, 3)) for tap in sums.fold(products, axis=2)]
+    return jnp.stack(taps, axis=1).reshape(-1, side, side)

@@ -18,7 +18,9 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from mnv2_jax import arch
-from mnv2_jax.nn import depthwise, initializers
+from mnv2_jax.nn import depthwise, initializers, sums
+from mnv2_jax.nn.convolution import conv
+from mnv2_jax.nn.pointwise import pointwise
 
 Array = jax.Array
 
@@ -79,10 +81,10 @@ class Depthwise(nn.Module):
 
 
 class Conv(nn.Module):
-    """Full convolution without bias, as the matrix product of patches with the kernel.
+    """Full convolution without bias; see `mnv2_jax.nn.convolution.conv`.
 
     `[batch, height, width, in]` to `[batch, ceil(height / stride), ceil(width / stride),
-    channels]`. Lanes make it a batched product. The patches are k^2 times as large as the input.
+    channels]`.
     """
 
     channels: int
@@ -97,22 +99,7 @@ class Conv(nn.Module):
         side = self.kernel_size
         init = initializers.KERNELS[self.initializer]
         kernel = self.param("kernel", init, (side, side, x.shape[-1], self.channels))
-        rows, columns = (
-            depthwise.pad_width(size, side, self.stride, self.padding) for size in x.shape[1:3]
-        )
-        height, width = (depthwise.output_size(size, self.stride) for size in x.shape[1:3])
-        padded = jnp.pad(x, ((0, 0), rows, columns, (0, 0)))
-        patches = [
-            padded[
-                :,
-                row : row + (height - 1) * self.stride + 1 : self.stride,
-                column : column + (width - 1) * self.stride + 1 : self.stride,
-            ]
-            for row in range(side)
-            for column in range(side)
-        ]
-        flat = kernel.astype(x.dtype).reshape(-1, self.channels)
-        return pointwise(jnp.concatenate(patches, axis=-1), flat)
+        return conv(x, kernel.astype(x.dtype), self.stride, self.padding)
 
 
 class BatchNorm(nn.Module):
@@ -197,32 +184,6 @@ def _channels_first(x: Array) -> Array:
 _channels_last = _channels_first  # The permutation (3, 1, 2, 0) undoes itself.
 
 
-def pointwise(x: Array, kernel: Array) -> Array:
-    """Matrix product over channels: `[n, h, w, in]` and `[in, out]` to `[n, h, w, out]`."""
-    first = _channels_first(x)
-    y = _product(kernel, first.reshape(first.shape[0], -1))
-    return _channels_last(y.reshape(-1, *first.shape[1:]))
-
-
-@jax.custom_vjp
-def _product(kernel: Array, pixels: Array) -> Array:
-    """`[in, out]` and `[in, pixels]` to `[out, pixels]`."""
-    # XLA on CPU would fold the transposition into the product, and then takes a slower one.
-    return lax.optimization_barrier(kernel.T) @ pixels
-
-
-def _product_forward(kernel: Array, pixels: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _product(kernel, pixels), (kernel, pixels)
-
-
-def _product_backward(residuals: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
-    kernel, pixels = residuals
-    return pixels @ gradient.T, kernel @ gradient
-
-
-_product.defvjp(_product_forward, _product_backward)
-
-
 def normalise(
     x: Array, scale: Array, bias: Array, epsilon: float, axis_name: str | None = None
 ) -> tuple[Array, Array, Array]:
@@ -241,19 +202,14 @@ def normalise(
     return _channels_last(y), mean, variance
 
 
-def _channel_sums(*values: Array) -> list[Array]:
-    """Sums each `[c, h, w, n]` to `[c]`."""
-    return [value.sum((1, 2, 3)) for value in values]
-
-
 def _parts(axis_name: str | None) -> int:
     """How many parts of a batch lie along the axis."""
     return 1 if axis_name is None else lax.axis_size(axis_name)
 
 
-def _of_all_parts(sums: list[Array], axis_name: str | None) -> list[Array]:
+def _of_all_parts(values: list[Array], axis_name: str | None) -> list[Array]:
     """Adds up sums `[c]` over the parts of a batch, in one exchange between devices."""
-    return sums if axis_name is None else list(lax.psum(jnp.stack(sums), axis_name))
+    return values if axis_name is None else list(lax.psum(jnp.stack(values), axis_name))
 
 
 def _at_least_float32(x: Array) -> Array:
@@ -272,7 +228,9 @@ def _normalise_impl(
     x = lax.optimization_barrier(x)
     count = x[0].size * _parts(axis_name)
     wide = _at_least_float32(x)
-    total, total_of_squares = _of_all_parts(_channel_sums(wide, wide * wide), axis_name)
+    total, total_of_squares = _of_all_parts(
+        [sums.channel_sum(wide), sums.channel_sum(wide * wide)], axis_name
+    )
     mean = total / count
     variance = jnp.maximum(total_of_squares / count - mean * mean, 0.0)
     # Not rsqrt, which XLA writes out as a polynomial: more code per layer than all the rest.
@@ -295,19 +253,19 @@ def _normalise_backward(
     dtype = x.dtype
     x, gradient = map(_at_least_float32, (x, lax.optimization_barrier(gradients[0])))
     count = x[0].size * _parts(axis_name)
-    sums = _channel_sums(gradient, gradient * x)
+    own_sums = [sums.channel_sum(gradient), sums.channel_sum_of_products(gradient, x)]
 
     def of_parameters(d_bias: Array, gradient_times_x: Array) -> tuple[Array, Array]:
         return inverse * (gradient_times_x - mean * d_bias), d_bias
 
-    d_scale, d_bias = of_parameters(*_of_all_parts(sums, axis_name))
+    d_scale, d_bias = of_parameters(*_of_all_parts(own_sums, axis_name))
     slope = d_scale * inverse / count
     dx = (
         gradient * _per_channel(factor)
         - x * _per_channel(factor * slope)
         + _per_channel(factor * (mean * slope - d_bias / count))
     )
-    return dx.astype(dtype), *of_parameters(*sums)
+    return dx.astype(dtype), *of_parameters(*own_sums)
 
 
 def _normalise_primal(
