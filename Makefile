@@ -25,7 +25,7 @@ ablation: $(INSTALLED)  ## train the default ablation (configs/digits.py); the r
 	$(VENV_PYTHON) -m experiments.ablate --config=configs/digits.py
 
 test: $(INSTALLED)  ## run the tests, on up to four cores
-	$(VENV_PYTHON) -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile
+	$(VENV_PYTHON) -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 parity: $(PARITY_INSTALLED)  ## compare with Keras and PyTorch
 	$(VENV_PYTHON) -m pytest tests/parity

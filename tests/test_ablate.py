@@ -2,10 +2,7 @@
 
 import csv
 import json
-import os
-import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -60,17 +57,6 @@ def config_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("configs") / "small.py"
     path.write_text(SMALL)
     return path
-
-
-def start(*arguments, **options):
-    return subprocess.Popen(
-        [sys.executable, "-m", "experiments.ablate", *map(str, arguments)],
-        cwd=commands.ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
 
 
 def ablate(*arguments):
@@ -156,24 +142,6 @@ def test_only_what_is_missing_is_trained(finished, config_file, tmp_path):
     # Alone or in company, a run comes to the same.
     for name in ("run_id", "test_accuracy", "validation_accuracy"):
         assert [row[name] for row in kept] == [row[name] for row in again]
-
-
-def test_killed_between_cohorts_it_goes_on(finished, config_file, tmp_path):
-    process = start(f"--config={config_file}", f"--workdir={tmp_path}")
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("cohort 2"):
-            os.kill(process.pid, signal.SIGKILL)
-            break
-    process.communicate()
-    assert len(list((tmp_path / "runs").glob("*/result.json"))) == 4
-    status, out, err = ablate(f"--config={config_file}", f"--workdir={tmp_path}")
-    assert status == 0, err
-    assert "4 finished before, 4 to train" in out
-    reference = rows_of(finished[0])
-    for name in ("run_id", "test_accuracy", "test_loss"):
-        assert [row[name] for row in rows_of(tmp_path)] == [row[name] for row in reference]
-    assert not list(tmp_path.rglob("*.tmp"))
 
 
 @pytest.mark.parametrize(

@@ -143,9 +143,9 @@ from mnv2_jax.data.sources import Split
 from tests import samples, victim
 
 resource.setrlimit(resource.RLIMIT_DATA, (2 * 2**30, resource.RLIM_INFINITY))
-# A last convolution so wide that a lane's parameters and momenta take 8 MB.
+# A last convolution so wide that a lane's parameters and momenta take 5 MB.
 stages = lambda t: (presets.Stage(t, 4, 1, 2),)
-presets.PRESETS["tiny"] = presets.Preset(8, 1, 4, 2, stages, 60_000, 10, arch.BlockSpec(divisor=1))
+presets.PRESETS["tiny"] = presets.Preset(8, 1, 4, 2, stages, 40_000, 10, arch.BlockSpec(divisor=1))
 data = samples.dots()
 few = {name: Split(*(part[:8] for part in dataclasses.astuple(getattr(data, name))))
        for name in ("train", "validation", "test")}

@@ -58,20 +58,25 @@ def timeless(result):
     return dataclasses.replace(result, seconds=0.0)
 
 
+@pytest.fixture(scope="module")
+def trainer_of_one(program, dots):
+    return loop.Trainer(program, dots, parallel.Lanes(1))
+
+
 @pytest.mark.parametrize("number", [0, 1])
-def test_company_does_not_matter(program, dots, together, number):
-    alone = train(program, dots, [FIVE[number]])[0]
+def test_company_does_not_matter(trainer_of_one, together, number):
+    (alone,) = trainer_of_one.run([FIVE[number]])
     losses = [[epoch["train_loss"] for epoch in run.curve] for run in (alone, together[number])]
     assert len(losses[0]) == 10
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
 
 
-def test_a_diverged_lane_is_told_and_disturbs_no_other(program, dots, together):
+def test_a_diverged_lane_is_told_and_disturbs_no_other(trainer, together):
     assert [run.diverged for run in together] == [False, False, False, True, False]
     assert together[3].test_accuracy is None
     assert together[3].curve[0]["epoch"] == 1
     calm = (*FIVE[:3], lane(0, learning_rate=1e-3), FIVE[4])
-    without = train(program, dots, calm)
+    without = trainer.run(calm)
     for number in (0, 1, 2, 4):
         assert timeless(together[number]) == timeless(without[number])
 
