@@ -3,9 +3,9 @@
 Command:  python -m experiments.ablate --config=configs/blocks.py
           python -m experiments.ablate --config=configs/blocks.py:NAME
 Hardware: two CPU cores
-Time:     63 to 66 s for all, 31 to 38 s for one, compilation included
-Expect:   no block ahead; standard and fused level with the inverted residual, separable 2.8 points
-          behind, sandglass 3.4, bottleneck 14.8: the narrower the network, the further
+Time:     72 s for all, compilation included
+Expect:   fused and standard level with the inverted residual or up to a point ahead, separable 1.5
+          points behind, sandglass 2.9, bottleneck 9.7: the narrower the network, the further
 
 NAME is a block of `mnv2_jax.nn.blocks.BLOCKS`, or `FILE.py:CLASS` for one of your own. All blocks
 get the stage table and the recipe that were chosen for the inverted residual, and cost what they
