@@ -18,7 +18,7 @@ from mnv2_jax.ablation import cohort, records, sweep, workdir
 from mnv2_jax.analysis.claims import Claim, check, claims_table
 from mnv2_jax.analysis.report import analyse
 from mnv2_jax.data import sources
-from mnv2_jax.train import compilation, parallel
+from mnv2_jax.train import compilation, parallel, processes
 from mnv2_jax.train.stopping import Stop
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -60,7 +60,7 @@ def begin() -> None:
     _keep_programs(_COMPILATION_CACHE.value)
     parallel.use_all_cores()
     if _DISTRIBUTED.value:
-        parallel.join_processes()
+        processes.join()
 
 
 def _keep_programs(where: str | None) -> None:
@@ -94,7 +94,7 @@ def train(
       Interrupted: a signal came.
     """
     start = time.perf_counter()
-    primary = parallel.is_primary()
+    primary = processes.is_primary()
     console = Console(soft_wrap=not sys.stdout.isatty(), quiet=not primary)
     folder = Path(_WORKDIR.value or Path("runs") / name)
     with workdir.claimed(folder) if primary else contextlib.nullcontext():

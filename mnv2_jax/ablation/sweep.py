@@ -14,7 +14,7 @@ import numpy as np
 from mnv2_jax.ablation import grid, packs, records
 from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.data.sources import Dataset
-from mnv2_jax.train import parallel, runlog
+from mnv2_jax.train import processes, runlog
 from mnv2_jax.train.checkpoint import Checkpoints
 from mnv2_jax.train.loop import LaneResult, Metrics, Supervision, Trainer
 from mnv2_jax.train.stopping import Interrupted, Stop
@@ -73,7 +73,7 @@ def remaining(workdir: Path, cohorts: Sequence[Cohort]) -> list[Cohort]:
     Processes that train together get the same, by what the primary one finds.
     """
     found = [[records.read(workdir, run.id) is None for run in cohort.runs] for cohort in cohorts]
-    todo = iter(parallel.from_primary(np.array([open_ for part in found for open_ in part])))
+    todo = iter(processes.from_primary(np.array([open_ for part in found for open_ in part])))
     unfinished = [
         dataclasses.replace(cohort, runs=tuple(run for run in cohort.runs if next(todo)))
         for cohort in cohorts
@@ -200,7 +200,7 @@ class _Sweep:
             self._record(cohort, queue.pop(0), results, trainer, notes)
             if self.stop.signal:
                 raise Interrupted(self.stop.signal, "what was in training is finished")
-        if parallel.is_primary() and not self.saving.keep:
+        if processes.is_primary() and not self.saving.keep:
             unfinished.remove()
 
     def _train_pack(
@@ -215,7 +215,7 @@ class _Sweep:
             checkpoint_seconds=self.saving.seconds,
             save_last=self.saving.keep,
         )
-        if not parallel.is_primary():
+        if not processes.is_primary():
             return trainer.run(values, watch)
         unfinished.begin(pack, trainer.layout.count)
         identity = {
@@ -241,7 +241,7 @@ class _Sweep:
         trainer: Trainer,
         notes: Sequence[str],
     ) -> None:
-        if not parallel.is_primary():
+        if not processes.is_primary():
             return
         environment = {
             **runlog.environment(self.command),
@@ -256,7 +256,7 @@ class _Sweep:
 
     def _write_table(self) -> list[dict[str, Any]]:
         rows = _rows(self.workdir, self.cohorts, self.errors)
-        if parallel.is_primary():
+        if processes.is_primary():
             records.write_table(self.workdir, rows)
         return rows
 

@@ -13,7 +13,7 @@ import numpy as np
 from mnv2_jax.data import pipeline
 from mnv2_jax.data.sources import Dataset, Split
 from mnv2_jax.nn.blocks.base import Knobs
-from mnv2_jax.train import parallel
+from mnv2_jax.train import parallel, processes
 from mnv2_jax.train.checkpoint import Checkpoints, Snapshot
 from mnv2_jax.train.step import EvaluationSums, LaneProgram, LaneValues
 from mnv2_jax.train.stopping import Interrupted, Stop
@@ -147,7 +147,6 @@ class _Training:
         self._layout = trainer.layout
         self._watch = watch
         self._count = len(values)
-        self._rates = self._program.learning_rates(values)
         self._values = self._layout.place(self._layout.spread(parallel.stack(values)))
         snapshot = self._restored() or self._fresh(values)
         self._step = snapshot.step
@@ -168,7 +167,7 @@ class _Training:
         steps = 1
         while self._step < self._program.steps:
             end = (self._step // per_epoch + 1) * per_epoch
-            stop = int(parallel.from_primary(np.int32(min(end, self._step + steps))))
+            stop = int(processes.from_primary(np.int32(min(end, self._step + steps))))
             start = time.perf_counter()
             bounds = share((np.int32(self._step), np.int32(stop)))
             self._state = self._trainer.train.run(self._state, self._values, *bounds, *train)
@@ -197,7 +196,7 @@ class _Training:
         )
         checkpoints = self._watch.checkpoints
         found = checkpoints.restore(like, self._watch.tell) if checkpoints else None
-        step, state = parallel.from_primary(
+        step, state = processes.from_primary(
             (np.int32(found.step if found else -1), found.state if found else like)
         )
         if step < 0:
@@ -205,20 +204,18 @@ class _Training:
         return found or Snapshot(int(step), state, [[] for _ in range(self._count)], 0.0)
 
     def _end_epoch(self, validation: Sequence[Any]) -> None:
-        trained = self._layout.gather(self._state.epoch)[: self._count]
+        lanes = self._layout.gather(self._state.epoch)[: self._count]
         epoch = self._step // self._program.steps_per_epoch
         metrics: list[Metrics] = [
             {
                 "epoch": epoch,
-                "train_loss": float(averages.loss),
-                "train_accuracy": float(averages.accuracy),
+                "train_loss": float(trained.loss),
+                "train_accuracy": float(trained.accuracy),
                 "validation_loss": loss,
                 "validation_accuracy": accuracy,
-                "learning_rate": float(rates[epoch - 1]),
+                "learning_rate": float(trained.learning_rate),
             }
-            for averages, rates, (loss, accuracy) in zip(
-                trained, self._rates, self._evaluate(validation), strict=True
-            )
+            for trained, (loss, accuracy) in zip(lanes, self._evaluate(validation), strict=True)
         ]
         for curve, of_lane in zip(self._curves, metrics, strict=True):
             curve.append(of_lane)
@@ -239,7 +236,7 @@ class _Training:
         """Saves if it is time to, or if a signal came, which ends the training."""
         watch = self._watch
         done = self._step == self._program.steps
-        signal = parallel.of_any_process(watch.stop.signal)
+        signal = processes.of_any_process(watch.stop.signal)
         due = watch.checkpoint_seconds * (1 if at_end_of_epoch else 2)
         waited = time.perf_counter() - self._saved >= due
         # What is complete is evaluated and recorded, not stopped.

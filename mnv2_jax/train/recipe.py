@@ -127,7 +127,7 @@ def schedule(
 
     Args:
       recipe: its schedule, epochs and warm-up.
-      learning_rate: the highest; may be traced, and an array that goes with one of steps.
+      learning_rate: the highest; may be traced.
       steps_per_epoch: in a run of `recipe.epochs`.
     """
     warmup = round(recipe.warmup_epochs * steps_per_epoch)

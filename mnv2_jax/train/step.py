@@ -41,16 +41,18 @@ class LaneValues(NamedTuple):
     label_smoothing: Any
 
 
-class Averages(NamedTuple):
-    """Training since the epoch began: float32 scalars, means over its steps so far.
+class Epoch(NamedTuple):
+    """Training since the epoch began: float32 scalars.
 
     Attributes:
-      loss: of augmented images in training mode.
+      loss: mean over the steps so far, of augmented images in training mode.
       accuracy: likewise, a fraction of 1.
+      learning_rate: of the last step.
     """
 
     loss: Any
     accuracy: Any
+    learning_rate: Any
 
 
 class State(NamedTuple):
@@ -65,14 +67,14 @@ class State(NamedTuple):
       batch_stats: float32 `[running moments]`.
       optimizer: optax's state over `params`.
       ema: averages of the first two, or () where the recipe keeps none.
-      epoch: what the epoch's metrics are made of.
+      epoch: the epoch's metrics so far.
     """
 
     params: Array | np.ndarray
     batch_stats: Array | np.ndarray
     optimizer: Any
     ema: Any
-    epoch: Averages
+    epoch: Epoch
 
 
 class EvaluationSums(NamedTuple):
@@ -119,7 +121,7 @@ class LaneProgram:
         momenta = self._optimizer(learning_rate=0.0, weight_decay=0.0).init(params)
         ema = (params, batch_stats) if self.recipe.ema else ()
         zero = np.float32(0.0)
-        return State(params, batch_stats, jax.device_get(momenta), ema, Averages(zero, zero))
+        return State(params, batch_stats, jax.device_get(momenta), ema, Epoch(zero, zero, zero))
 
     def variables(self, state: State) -> dict[str, Any]:
         """The tree of parameters and running moments that `Network.apply` takes in training."""
@@ -128,12 +130,6 @@ class LaneProgram:
     def evaluated_variables(self, state: State) -> dict[str, Any]:
         """Those that are evaluated: the averages, where the recipe keeps them."""
         return self._tree(*(state.ema or (state.params, state.batch_stats)))
-
-    def learning_rates(self, values: Sequence[LaneValues]) -> np.ndarray:
-        """The learning rates of each epoch's last step, `[lanes, epochs]`."""
-        highest = np.array([lane.learning_rate for lane in values], np.float32)[:, None]
-        last = (np.arange(self.recipe.epochs) + 1) * self.steps_per_epoch - 1
-        return np.asarray(schedule(self.recipe, highest, self.steps_per_epoch)(last[None]))
 
     def train(
         self,
@@ -270,17 +266,17 @@ class LaneProgram:
             ema = jax.tree.map(
                 lambda old, new: old + (1 - keep) * (new - old), ema, (params, batch_stats)
             )
-        # The mean so far, which begins anew where position is 0 whatever it was, were it NaN.
-        epoch = jax.tree.map(
-            lambda mean, new: jnp.where(position == 0, new, mean + (new - mean) / (position + 1)),
-            state.epoch,
-            measured,
+        # Means so far, which begin anew where position is 0 whatever they were, were they NaN.
+        loss, accuracy = (
+            jnp.where(position == 0, new, mean + (new - mean) / (position + 1))
+            for mean, new in zip(state.epoch[:2], measured, strict=True)
         )
-        return State(params, batch_stats, momenta, ema, epoch)
+        rate = schedule(self.recipe, values.learning_rate, self.steps_per_epoch)(number)
+        return State(params, batch_stats, momenta, ema, Epoch(loss, accuracy, rate))
 
     def _accumulated(
         self, state: State, values: LaneValues, batch: tuple[Array, Array], dropout: Array
-    ) -> tuple[Array, Array | np.ndarray, Averages]:
+    ) -> tuple[Array, Array | np.ndarray, tuple[Array, Array]]:
         """Gradient, new running moments and metrics of a batch, computed as the recipe splits it.
 
         The running moments move part by part, as BatchNorm sees one part at a time.
@@ -303,7 +299,7 @@ class LaneProgram:
 
         parts = [whole.reshape(count, -1, *whole.shape[1:]) for whole in batch]
         zero = jnp.zeros(())
-        nothing = (jnp.zeros_like(state.params), Averages(zero, zero))
+        nothing = (jnp.zeros_like(state.params), (zero, zero))
         (batch_stats, (gradient, measured)), _ = lax.scan(
             add, (state.batch_stats, nothing), (*parts, jnp.arange(count))
         )
@@ -311,7 +307,7 @@ class LaneProgram:
 
     def _gradient(
         self, state: State, values: LaneValues, batch: tuple[Array, Array], dropout: Array
-    ) -> tuple[Array, Array | np.ndarray, Averages]:
+    ) -> tuple[Array, Array | np.ndarray, tuple[Array, Array]]:
         images, labels = batch
         variables = self.variables(state)
 
@@ -333,7 +329,7 @@ class LaneProgram:
 
         gradient = jax.value_and_grad(loss_of, has_aux=True)
         (loss, (accuracy, batch_stats)), gradients = gradient(variables["params"])
-        return ravel_pytree(gradients)[0], ravel_pytree(batch_stats)[0], Averages(loss, accuracy)
+        return ravel_pytree(gradients)[0], ravel_pytree(batch_stats)[0], (loss, accuracy)
 
 
 _COLLECTIONS = ("params", "batch_stats")

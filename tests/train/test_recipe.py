@@ -1,5 +1,3 @@
-import itertools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -84,16 +82,6 @@ def test_slims_recipe_is_the_one_of_its_script():
     assert (parts.optimizer, parts.momentum, parts.second_moment) == ("rmsprop", 0.9, 0.9)
     assert (parts.epsilon, parts.ema, parts.decayed) == (1.0, 0.9999, "not_depthwise")
     assert lane == {"learning_rate": 0.045, "weight_decay": 4e-5, "label_smoothing": 0.1}
-
-
-def test_a_rate_per_lane_and_step_at_once():
-    for parts in (made(warmup_epochs=1.0), published("slim")[0]):
-        rates = np.array([0.1, 0.4], np.float32)
-        steps = np.array([0, 5, 10, 57])
-        table = recipe.schedule(parts, rates[:, None], 10)(steps[None])
-        for (row, rate), (column, step) in itertools.product(enumerate(rates), enumerate(steps)):
-            alone = recipe.schedule(parts, float(rate), 10)(step)
-            np.testing.assert_allclose(table[row, column], alone, rtol=1e-6)
 
 
 def follow(parts, gradients, rate, decay, decayed, start):

@@ -12,7 +12,7 @@ from mnv2_jax import presets
 from mnv2_jax.data import augment, pipeline
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train.recipe import Recipe
-from mnv2_jax.train.step import Averages, LaneProgram, LaneValues
+from mnv2_jax.train.step import Epoch, LaneProgram, LaneValues
 
 ONE = LaneValues(
     np.uint32(0),
@@ -21,7 +21,7 @@ ONE = LaneValues(
     np.float32(1e-3),
     np.float32(0.1),
 )
-ZEROS = (np.float32(0.0), np.float32(0.0))
+ZEROS = np.zeros(3, np.float32)
 QUICK = {"xla_backend_optimization_level": 0}
 
 
@@ -76,8 +76,15 @@ def test_metrics_are_means_over_the_epoch_so_far(run, tiny, dots):
         assert float(state.epoch.loss) == pytest.approx(np.mean(losses), rel=1e-4)
     fifth = run(4, 5, state)
     assert float(fifth.epoch.loss) == float(
-        run(4, 5, state._replace(epoch=Averages(*ZEROS))).epoch.loss
+        run(4, 5, state._replace(epoch=Epoch(*ZEROS))).epoch.loss
     )
+
+
+def test_the_learning_rate_is_the_last_steps(run):
+    # Half a cosine over 24 steps.
+    for stop in (1, 4):
+        expected = 0.025 * (1 + np.cos(np.pi * (stop - 1) / 24))
+        assert float(run(0, stop).epoch.learning_rate) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_loss_that_is_no_number_does_not_outlive_its_epoch(run):
