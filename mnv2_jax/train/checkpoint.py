@@ -1,8 +1,9 @@
 """Checkpoints of lanes in training: whole, verified, or not there. The only place that uses orbax.
 
 A checkpoint is a folder `<step>` with the states of all lanes, the metrics of the epochs so far and
-a hash of both. Orbax writes it in the background under another name and renames it when it is
-complete. What is read back is hashed again: a flipped byte restores silently otherwise.
+a hash of both; random streams follow from seed and step, and have no state. Orbax writes it in the
+background under another name and renames it when it is complete. What is read back is hashed again:
+a flipped byte restores silently otherwise.
 """
 
 import contextlib
