@@ -6,8 +6,6 @@ devices share a lane's batches.
 
 import dataclasses
 import functools
-import math
-from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,20 +13,22 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
-from jax.extend.core import Literal
 from jax.flatten_util import ravel_pytree
-from jax.interpreters import partial_eval
 
 from mnv2_jax import arch
 from mnv2_jax.data import augment, pipeline
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.nn.network import Network
+from mnv2_jax.train import initial, vectors
 from mnv2_jax.train.recipe import PRECISIONS, Recipe, decay_mask, optimizer, schedule
 
 Array = jax.Array
 
 BATCH_AXIS = "batch"
 """The mapped axis along which devices hold parts of one batch."""
+
+
+_COLLECTIONS = ("params", "batch_stats")
 
 
 class LaneValues(NamedTuple):
@@ -113,11 +113,8 @@ class LaneProgram:
 
     def initialise(self, seed: int) -> State:
         """A lane's initial state on the host, from its seed alone."""
-        draw, shapes = self._initialiser
-        variables = jax.tree.unflatten(
-            jax.tree.structure(shapes), jax.device_get(draw(np.uint32(seed)))
-        )
-        params, batch_stats = (_ravel_on_host(variables[name]) for name in _COLLECTIONS)
+        variables = self._initialiser(seed)
+        params, batch_stats = (vectors.ravel(variables[name]) for name in _COLLECTIONS)
         momenta = self._optimizer(learning_rate=0.0, weight_decay=0.0).init(params)
         ema = (params, batch_stats) if self.recipe.ema else ()
         zero = np.float32(0.0)
@@ -194,48 +191,25 @@ class LaneProgram:
         return lax.psum(sums, BATCH_AXIS) if self.parts > 1 else sums
 
     @functools.cached_property
-    def _initialiser(self) -> tuple[Callable[[Any], list[Any]], Any]:
-        """Draws the leaves of the variables from a seed; and the tree of their shapes.
-
-        Flax initialises a network by running it. Here the run is traced and cut out, and what is
-        left, one draw per kernel, runs step by step, on the host: compiling it for every shape
-        would take longer than an epoch of training.
-        """
-
-        def initialise(seed: Array) -> Any:
+    def _initialiser(self) -> initial.Initialiser:
+        def variables(seed: Array) -> Any:
             key = pipeline.stream(jax.random.key(seed), "parameters")
             return self.network.init(key, jnp.zeros((1, *self.spec.input_shape)))
 
-        traced, shapes = jax.make_jaxpr(initialise, return_shape=True)(np.uint32(0))
-        draws, _ = partial_eval.dce_jaxpr(
-            traced.jaxpr, [True] * len(traced.jaxpr.outvars), instantiate=True
-        )
-        return functools.partial(_interpret, draws, traced.consts), shapes
+        return initial.Initialiser(variables)
 
     @functools.cached_property
-    def _layouts(self) -> dict[str, tuple[list[tuple[int, tuple[int, ...]]], Any]]:
-        """By collection: where each leaf begins in the vector and its shape; the tree of them."""
-        found = {}
-        for name in _COLLECTIONS:
-            leaves, structure = jax.tree.flatten(self._initialiser[1][name])
-            sizes = [math.prod(leaf.shape) for leaf in leaves]
-            starts = np.cumsum([0, *sizes])[:-1].tolist()
-            shapes = [leaf.shape for leaf in leaves]
-            found[name] = list(zip(starts, shapes, strict=True)), structure
-        return found
+    def _packings(self) -> dict[str, vectors.Packing]:
+        shapes = self._initialiser.shapes
+        return {name: vectors.Packing.of(shapes[name]) for name in _COLLECTIONS}
 
-    def _tree(self, *vectors: Any) -> dict[str, Any]:
-        trees = {}
-        for (name, (places, structure)), vector in zip(self._layouts.items(), vectors, strict=True):
-            leaves = [
-                vector[start : start + math.prod(shape)].reshape(shape) for start, shape in places
-            ]
-            trees[name] = jax.tree.unflatten(structure, leaves)
-        return trees
+    def _tree(self, params: Any, batch_stats: Any) -> dict[str, Any]:
+        laid = zip(self._packings.items(), (params, batch_stats), strict=True)
+        return {name: packing.tree(vector) for (name, packing), vector in laid}
 
     def _optimizer(self, learning_rate: Any, weight_decay: Any) -> optax.GradientTransformation:
-        mask = decay_mask(self._initialiser[1]["params"], self.recipe.decayed)
-        decayed = _ravel_on_host(mask)
+        mask = decay_mask(self._initialiser.shapes["params"], self.recipe.decayed)
+        decayed = vectors.ravel(mask)
         return optimizer(self.recipe, learning_rate, weight_decay, decayed, self.steps_per_epoch)
 
     def _logits(self, variables: Any, images: Array, **options: Any) -> Any:
@@ -330,32 +304,3 @@ class LaneProgram:
         gradient = jax.value_and_grad(loss_of, has_aux=True)
         (loss, (accuracy, batch_stats)), gradients = gradient(variables["params"])
         return ravel_pytree(gradients)[0], ravel_pytree(batch_stats)[0], (loss, accuracy)
-
-
-_COLLECTIONS = ("params", "batch_stats")
-
-
-def _interpret(program: Any, constants: Sequence[Any], seed: Any) -> list[Any]:
-    """Runs a traced program of one argument an operation at a time, callbacks on the host."""
-    values = dict(zip(program.constvars, constants, strict=True))
-    values[program.invars[0]] = seed
-
-    def value(variable: Any) -> Any:
-        return variable.val if isinstance(variable, Literal) else values[variable]
-
-    for equation in program.eqns:
-        arguments = [value(variable) for variable in equation.invars]
-        if equation.primitive.name == "pure_callback":
-            # Evaluated as it stands, each would be compiled first.
-            results = equation.params["callback"](*arguments)
-        else:
-            results = equation.primitive.bind(*arguments, **equation.params)
-        if not equation.primitive.multiple_results:
-            results = [results]
-        values |= dict(zip(equation.outvars, results, strict=True))
-    return [value(variable) for variable in program.outvars]
-
-
-def _ravel_on_host(tree: Any) -> np.ndarray:
-    """What `ravel_pytree` gives, without asking a device."""
-    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
