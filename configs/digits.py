@@ -41,7 +41,7 @@ def get_config() -> ConfigDict:
     config.train = ConfigDict()
     config.train.epochs = 15
     config.train.batch_size = 64
-    config.train.evaluation_batch_size = 250
+    config.train.evaluation_batch_size = 256
     config.train.accumulation = 1
     config.train.precision = "float32"
     config.train.optimizer = "sgd"

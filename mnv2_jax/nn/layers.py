@@ -129,8 +129,13 @@ class BatchNorm(nn.Module):
         mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
         variance = self.variable("batch_stats", "var", jnp.ones, (channels,))
         if not train:
-            factor = scale / jnp.sqrt(variance.value + self.epsilon)
-            return (x * factor + (bias - mean.value * factor)).astype(x.dtype)
+            inverse = 1 / jnp.sqrt(variance.value + self.epsilon)
+            factor = scale * inverse
+            # One small loop per layer: XLA would compute these anew for every pixel.
+            factor, offset = lax.optimization_barrier(
+                jnp.stack([factor, bias - mean.value * factor])
+            )
+            return (x * factor + offset).astype(x.dtype)
         # A network is initialised outside of any map, and on shapes alone.
         axis_name = None if self.is_initializing() else self.axis_name
         y, batch_mean, batch_variance = normalise(x, scale, bias, self.epsilon, axis_name)
