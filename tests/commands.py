@@ -1,19 +1,67 @@
 """Experiments run as a user runs them."""
 
+import multiprocessing
+import os
+import runpy
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 
+SECONDS = 240.0
+"""How long a command may take."""
 
-def run(experiment: str, *arguments: object, folder: Path = ROOT) -> tuple[int, str, str]:
-    """Runs `python -m experiments.EXPERIMENT` in a checkout: exit status, stdout, stderr."""
+
+def forks() -> multiprocessing.context.ForkServerContext:
+    """Makes processes that have imported the library already, but not yet used jax."""
+    context = multiprocessing.get_context("forkserver")
+    # No experiment: it defines its flags as it is imported, and others define the same.
+    context.set_forkserver_preload(
+        ["tests.victim", "mnv2_jax.analysis.report", "experiments.progress"]
+    )
+    return context
+
+
+def run(experiment: str, *arguments: object) -> tuple[int, str, str]:
+    """Does what `python -m experiments.EXPERIMENT` does: exit status, stdout, stderr.
+
+    Importing takes longer than most commands, and is done once.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = Path(folder, "out"), Path(folder, "err")
+        process = forks().Process(
+            target=_main, args=(experiment, list(map(str, arguments)), dict(os.environ), out, err)
+        )
+        process.start()
+        process.join(SECONDS)
+        if process.exitcode is None:
+            process.kill()
+            raise TimeoutError(f"{experiment} {arguments}: {err.read_text()}")
+        return process.exitcode, out.read_text(), err.read_text()
+
+
+def run_in(folder: Path, experiment: str, *arguments: object) -> tuple[int, str, str]:
+    """Runs `python -m experiments.EXPERIMENT` in another checkout."""
     done = subprocess.run(
         [sys.executable, "-m", f"experiments.{experiment}", *map(str, arguments)],
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=SECONDS,
     )
     return done.returncode, done.stdout, done.stderr
+
+
+def _main(
+    experiment: str, arguments: list[str], environment: dict[str, str], out: Path, err: Path
+) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(ROOT)
+    for path, descriptor in ((out, 1), (err, 2)):
+        with path.open("w") as file:
+            os.dup2(file.fileno(), descriptor)
+    sys.argv = ["", *arguments]
+    runpy.run_module(f"experiments.{experiment}", run_name="__main__", alter_sys=True)

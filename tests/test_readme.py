@@ -37,14 +37,14 @@ def test_it_is_under_twenty_five_lines():
 
 
 def test_it_keeps_to_what_every_block_must(copy):
-    status, out, err = commands.run("check_block", "mixed_kernels", folder=copy)
+    status, out, err = commands.run_in(copy, "check_block", "mixed_kernels")
     assert status == 0, out + err
     assert "FAILED" not in out
     assert "Knobs it reads: expansion, projection" in out
 
 
 def test_it_is_in_the_cost_table(copy):
-    status, out, err = commands.run("cost", "--preset=digits", "--block=mixed_kernels", folder=copy)
+    status, out, err = commands.run_in(copy, "cost", "--preset=digits", "--block=mixed_kernels")
     assert status == 0, err
     assert "block_02/depthwise_3" in out
     assert "block_02/depthwise_5" in out
@@ -52,8 +52,8 @@ def test_it_is_in_the_cost_table(copy):
 
 def test_it_is_compared_and_drawn(copy):
     short = ("--config.train.epochs=1", "--config.model.depth=0.1", "--workdir=work")
-    status, out, err = commands.run(
-        "ablate", "--config=configs/blocks.py:mixed_kernels", *short, folder=copy
+    status, out, err = commands.run_in(
+        copy, "ablate", "--config=configs/blocks.py:mixed_kernels", *short
     )
     assert status == 0, out + err
     assert "mixed_kernels beats the inverted residual" in (copy / "work/claims.json").read_text()

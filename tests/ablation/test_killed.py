@@ -1,7 +1,6 @@
 """Killed is nothing: whenever a sweep dies, the same command ends with the same numbers."""
 
 import csv
-import multiprocessing
 import os
 import random
 import signal
@@ -12,18 +11,17 @@ import numpy as np
 import pytest
 
 from mnv2_jax.train.checkpoint import Checkpoints
-from tests import victim
+from tests import commands, victim
 
 pytestmark = pytest.mark.slow
 
-EPOCHS = 40
+EPOCHS = 24
 
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
     """Starts `victim.work` in a process that has imported it already, but not yet used jax."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.victim"])
+    context = commands.forks()
     cache = tmp_path_factory.mktemp("programs")
 
     def begin(workdir, fatal_save=0):
