@@ -59,16 +59,38 @@ def timeless(result):
 
 
 @pytest.fixture(scope="module")
-def trainer_of_one(program, dots):
-    return loop.Trainer(program, dots, parallel.Lanes(1))
+def alone(program, dots, together):
+    """Two of the five trained alone; and what was compiled before that, and in all."""
+    compiled: list[str] = []
+
+    def listen(event: str, duration_secs: float, **details: str | int) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(str(details.get("fun_name")))
+
+    # What small host-side steps compile once, `together` has compiled.
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        trainer = loop.Trainer(program, dots, parallel.Lanes(1))
+        before = list(compiled)
+        runs = [trainer.run([of_lane])[0] for of_lane in FIVE[:2]]
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    return runs, before, compiled
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_company_does_not_matter(trainer_of_one, together, number):
-    (alone,) = trainer_of_one.run([FIVE[number]])
-    losses = [[epoch["train_loss"] for epoch in run.curve] for run in (alone, together[number])]
+def test_company_does_not_matter(alone, together, number):
+    runs, _, _ = alone
+    pair = (runs[number], together[number])
+    losses = [[epoch["train_loss"] for epoch in run.curve] for run in pair]
     assert len(losses[0]) == 10
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+
+
+def test_one_compilation_per_phase_and_none_while_training(alone):
+    _, before, compiled = alone
+    assert len(before) == 2
+    assert compiled == before
 
 
 def test_a_diverged_lane_is_told_and_disturbs_no_other(trainer, together):
@@ -188,22 +210,3 @@ def test_lanes_of_equal_seed_see_the_same_batches(program, dots, monkeypatch):
     assert len(seen) == 4
     assert len(by_key) == 2
     assert all(len(batches) == 1 for batches in by_key.values())
-
-
-def test_one_compilation_per_phase_and_none_while_training(program, dots, together):
-    compiled: list[str] = []
-
-    def listen(event: str, duration_secs: float, **details: str | int) -> None:
-        if event == "/jax/core/compile/backend_compile_duration":
-            compiled.append(str(details.get("fun_name")))
-
-    # What small host-side steps compile once, `together` has compiled.
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        trainer = loop.Trainer(program, dots, parallel.Lanes(len(FIVE)))
-        in_constructor = list(compiled)
-        trainer.run(FIVE)
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
-    assert len(in_constructor) == 2
-    assert compiled == in_constructor
