@@ -24,17 +24,29 @@ from typing import NamedTuple
 
 import jax
 from absl import flags
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from experiments import command_line
-from experiments.benchmarks import depthwise, grid, host, ours, roofline, rows, scaling, step
+from experiments.benchmarks import (
+    depthwise,
+    figure,
+    grid,
+    host,
+    ours,
+    roofline,
+    rows,
+    scaling,
+    step,
+)
 from mnv2_jax import atomic
+from mnv2_jax.analysis.plots import svg_text
 
 _WIDTH_OF_FILES = 160
 
 
 _ONLY = flags.DEFINE_list("only", None, "Groups, separated by commas. Default: all.")
-_OUTPUT = flags.DEFINE_string("output", None, "A folder for a CSV file per group.")
+_OUTPUT = flags.DEFINE_string("output", None, "A folder for a CSV file per group, and a figure.")
 _THOROUGH = flags.DEFINE_bool(
     "thorough", False, "Every number of lanes and torch.compile with every network: an hour."
 )
@@ -47,16 +59,20 @@ class Group(NamedTuple):
       title: of the table.
       ratio: what the rows' ratio is.
       measure: gives the rows.
+      draw: makes a figure of them, where there is one.
     """
 
     title: str
     ratio: str
     measure: Callable[[], list[rows.Row]]
+    draw: Callable[[Sequence[rows.Row]], Figure] | None = None
 
 
 GROUPS = {
     "depthwise": Group(depthwise.TITLE, depthwise.RATIO, depthwise.measure),
-    "step": Group(step.TITLE, step.RATIO, lambda: step.measure(thorough=_THOROUGH.value)),
+    "step": Group(
+        step.TITLE, step.RATIO, lambda: step.measure(thorough=_THOROUGH.value), figure.draw
+    ),
     "grid": Group(grid.TITLE, grid.RATIO, grid.measure),
     "host": Group(host.TITLE, host.RATIO, host.measure),
     "scaling": Group(scaling.TITLE, scaling.RATIO, scaling.measure),
@@ -88,6 +104,8 @@ def main() -> int:
         console.print()
         if output:
             atomic.write_text(output / f"{name}.csv", rows.to_csv(measured))
+        if output and group.draw:
+            atomic.write_text(output / f"{name}.svg", svg_text(group.draw(measured), name))
     return 0
 
 

@@ -17,6 +17,7 @@ from rich.console import Console
 from experiments import bench, command_line
 from experiments.benchmarks import (
     depthwise,
+    figure,
     flax_network,
     grid,
     ours,
@@ -33,6 +34,7 @@ from experiments.benchmarks.settings import Sgd
 from experiments.benchmarks.timing import Contender, Timing
 from mnv2_jax import presets
 from mnv2_jax.ablation import cohort
+from mnv2_jax.analysis.plots import svg_text
 from mnv2_jax.nn.cost import network_cost
 from mnv2_jax.nn.depthwise import depthwise_conv
 from mnv2_jax.nn.network import Network
@@ -193,7 +195,7 @@ def test_a_step_of_plain_flax_trains(tiny):
 
 def test_step_rows_hold_ours_flax_and_who_is_absent(tiny, monkeypatch):
     nothing = ours.Step(lambda: None, "2 per device", None)
-    monkeypatch.setattr(ours, "training_step", lambda *_: nothing)
+    monkeypatch.setattr(ours, "training_step", lambda *_, shared: nothing)
     monkeypatch.setattr(flax_network, "training_step", lambda *_: lambda: None)
     monkeypatch.setattr(peers, "torch_pools", lambda: contextlib.nullcontext([]))
     monkeypatch.setattr(
@@ -201,9 +203,10 @@ def test_step_rows_hold_ours_flax_and_who_is_absent(tiny, monkeypatch):
     )
     measured = step.measure([step.Workload(tiny, 1, 8, 8, 2)], turns=1)
     of = {row.contender: row for row in measured}
-    assert list(of)[:3] == ["ours, 1 lane", "ours, 2 lanes", "plain Flax"]
-    one, two, (value, ratio) = (figures(row) for row in measured[:3])
-    assert ratio == pytest.approx(max(one[0], two[0]) / value)
+    mine = ["ours, 1 lane", "ours, 2 lanes", "ours, 1 lane, batches shared"]
+    assert list(of)[:4] == [*mine, "plain Flax"]
+    *own, (value, ratio) = (figures(row) for row in measured[:4])
+    assert ratio == pytest.approx(max(rate for rate, _ in own) / value)
     assert of["PyTorch, eager"].how == "absent: not installed"
     assert "--thorough" in of["PyTorch, torch.compile"].how
 
@@ -236,7 +239,7 @@ def test_time_in_programs_is_part_of_a_cohorts_time(tiny, config, dots):
 
 def test_growth_is_relative_to_that_of_the_size(tiny, monkeypatch):
     nothing = ours.Step(lambda: None, "", None)
-    monkeypatch.setattr(ours, "training_step", lambda *_: nothing)
+    monkeypatch.setattr(ours, "training_step", lambda *_, shared: nothing)
     measured = scaling.measure(tiny, lanes=(1,), resolutions=(8,), widths=(1.0, 2.0), turns=1)
     assert [row.ratio for row in measured[:3]] == [1, 1, 1]
     (wide, _), (wider, growth) = map(figures, measured[2:])
@@ -274,3 +277,23 @@ def test_wrong_input_gives_one_line_and_status_2(flag, message):
     assert (status, out) == (2, "")
     assert err.startswith(f"python -m experiments.bench: {message}"), err
     assert len(err.splitlines()) == 1
+
+
+def test_the_committed_figure_is_drawn_from_the_committed_rows():
+    folder = commands.ROOT / "experiments/results/bench"
+    drawn = figure.draw(rows.from_csv((folder / "step.csv").read_text()))
+    assert svg_text(drawn, "step") == (folder / "step.svg").read_text()
+
+
+def test_the_figure_shows_who_was_there():
+    measured = [
+        Row("net, expansion 1, 8 px", "ours, 1 lane", "", "images/s", 4.0, 2.0, 1),
+        Row("net, expansion 1, 8 px", "ours, 2 lanes", "", "images/s", 8.0, 1.0, 1),
+        Row("net, expansion 1, 8 px", "a peer", "", "images/s", 2.0, 4.0, 1),
+        Row("net, expansion 1, 8 px", "another", "absent: not installed", "images/s"),
+    ]
+    assert rows.from_csv(rows.to_csv(measured)) == measured
+    text = svg_text(figure.draw(measured), "step")
+    assert "a peer" in text
+    assert "another" not in text
+    assert "No contender to draw." in svg_text(figure.draw(measured[-1:]), "step")

@@ -38,7 +38,9 @@ class Step(NamedTuple):
     compiled: Any
 
 
-def training_step(spec: arch.NetworkSpec, lanes: int, batch: int, steps: int, sgd: Sgd) -> Step:
+def training_step(
+    spec: arch.NetworkSpec, lanes: int, batch: int, steps: int, sgd: Sgd, *, shared: bool = False
+) -> Step:
     """Compiles `steps` steps of training on random images for `lanes` networks at once.
 
     Args:
@@ -47,20 +49,21 @@ def training_step(spec: arch.NetworkSpec, lanes: int, batch: int, steps: int, sg
       batch: images per step and lane.
       steps: per call.
       sgd: the optimizer.
+      shared: devices share every batch, where otherwise they hold different networks.
     """
     images, labels = random_images(spec, batch * steps)
-    program = LaneProgram(spec, Recipe(1, batch, batch, momentum=sgd.momentum), steps)
-    layout = parallel.Lanes(lanes)
+    layout = parallel.Batch(lanes) if shared else parallel.Lanes(lanes)
+    program = LaneProgram(spec, Recipe(1, batch, batch, momentum=sgd.momentum), steps, layout.parts)
     knobs = Knobs.of("linear", "bottleneck")
     scalars = map(np.float32, (sgd.learning_rate, sgd.weight_decay, sgd.label_smoothing))
     lane = LaneValues(np.uint32(0), knobs, *scalars)
     values = [lane._replace(seed=np.uint32(seed)) for seed in range(lanes)]
     states = parallel.stack([program.initialise(0)] * lanes)
     of_lanes = [layout.spread(tree) for tree in (states, parallel.stack(values))]
-    shared = layout.share((np.int32(0), np.int32(steps), images, labels))
-    compiled = layout.compile(program.train, of_lanes, shared).run
+    data = layout.share((np.int32(0), np.int32(steps), images, labels))
+    compiled = layout.compile(program.train, of_lanes, data).run
     # On the devices, so that no call waits for them to travel there.
-    inputs = layout.place((*of_lanes, *shared))
+    inputs = layout.place((*of_lanes, *data))
     how = f"{layout.per_device} per device on {len(layout.devices)} of {jax.device_count()} devices"
     return Step(lambda: compiled(*inputs), how, compiled)
 

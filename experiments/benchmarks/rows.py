@@ -92,6 +92,26 @@ def to_csv(rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
+def from_csv(text: str) -> list[Row]:
+    """The rows that `to_csv` wrote."""
+
+    def number(cell: str) -> float | None:
+        return float(cell) if cell else None
+
+    return [
+        Row(
+            line["benchmark"],
+            line["contender"],
+            line["how"],
+            line["unit"],
+            number(line["value"]),
+            number(line["ratio"]),
+            int(line["samples"]),
+        )
+        for line in csv.DictReader(io.StringIO(text))
+    ]
+
+
 @functools.cache
 def _where() -> dict[str, object]:
     """Device, processor, versions (empty for a peer that is not installed) and commit."""

@@ -110,24 +110,26 @@ def _in_this_process(load: Workload, spec: arch.NetworkSpec, lanes: Sequence[int
     """Ours and plain Flax, compiled side by side: a compilation keeps one core busy."""
     images, labels = ours.random_images(spec, load.images)
     devices = jax.local_devices()
+    layouts = [(f"{rows.OURS}, {_lanes(count)}", count, False) for count in lanes]
+    if len(devices) > 1 and load.images % len(devices) == 0:
+        layouts.append((f"{rows.OURS}, {_lanes(1)}, batches shared", 1, True))
+
+    def training_step(count: int, shared: bool) -> ours.Step:
+        return ours.training_step(spec, count, load.images, load.steps, Sgd(), shared=shared)
+
     with ThreadPoolExecutor(len(devices)) as compiler:
-        steps = [
-            compiler.submit(ours.training_step, spec, count, load.images, load.steps, Sgd())
-            for count in lanes
-        ]
+        steps = [compiler.submit(training_step, count, shared) for _, count, shared in layouts]
         plain = [
             compiler.submit(flax_network.training_step, spec, images, labels, Sgd(), device)
             for device in devices
         ]
     contenders, absent = [], {}
-    for count, compiled in zip(lanes, steps, strict=True):
-        name = f"{rows.OURS}, {count} lane{'s' if count > 1 else ''}"
+    for (name, count, _), compiled in zip(layouts, steps, strict=True):
         try:
             step = compiled.result()
             jax.block_until_ready(step.run())
-        except (
-            jax.errors.JaxRuntimeError
-        ) as error:  # As a rule, it takes more memory than is there.
+        # As a rule, it takes more memory than is there.
+        except jax.errors.JaxRuntimeError as error:
             absent[name] = f"absent: {str(error).partition(chr(10))[0][:160]}"
         else:
             amount = count * load.images * load.steps
@@ -135,6 +137,10 @@ def _in_this_process(load: Workload, spec: arch.NetworkSpec, lanes: Sequence[int
     calls = [compiled.result() for compiled in plain]
     contenders += timing.on_devices("plain Flax", calls, load.images)
     return peers.Asked(contenders, absent)
+
+
+def _lanes(count: int) -> str:
+    return f"{count} lane{'s' if count > 1 else ''}"
 
 
 def _torch(

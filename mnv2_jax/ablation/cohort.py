@@ -108,7 +108,7 @@ class Cohort:
         """How so many lanes lie on the devices, and why; see `mnv2_jax.train.parallel.choose`."""
         recipe = self.program.recipe
         at_once = recipe.batch_size // recipe.accumulation
-        return parallel.choose(self.runs[0].config.parallel, lanes, at_once, self.cost.madds)
+        return parallel.choose(self.runs[0].config.parallel, lanes, at_once)
 
     def __str__(self) -> str:
         return self.label

@@ -216,14 +216,8 @@ class Batch(Layout):
 LAYOUTS = ("auto", "lanes", "batch")
 """What `config.parallel` may be."""
 
-_WORTH_SHARING = 2e8
-"""Multiply-adds of a device's part of a forward pass from which sharing a batch pays: below, the
-exchanges between devices cost more than the other devices save."""
 
-
-def choose(
-    wish: str, lanes: int, batch_size: int, madds: float
-) -> tuple[Callable[[int], Layout], str]:
+def choose(wish: str, lanes: int, batch_size: int) -> tuple[Callable[[int], Layout], str]:
     """Picks a layout for the lanes of a cohort.
 
     Args:
@@ -231,7 +225,6 @@ def choose(
       lanes: how many lanes there are.
       batch_size: images in what is computed at once: a batch, or a part of it where gradients are
         accumulated.
-      madds: multiply-adds of an image's forward pass.
 
     Returns:
       What makes the layout for a number of lanes; and what was chosen and why, for people.
@@ -264,8 +257,8 @@ def choose(
         return Lanes, f"lanes: enough of them for {devices} devices"
     if not divides:
         return Lanes, f"lanes: batches of {batch_size} do not divide among {devices} devices"
-    if madds * batch_size / devices < _WORTH_SHARING:
-        return Lanes, "lanes: batches too small to be worth sharing"
+    if jax.devices()[0].platform == "cpu":
+        return Lanes, "lanes: one lane has threads on every core already"
     return Batch, f"batch: {devices} devices share each batch, since there are fewer lanes"
 
 
