@@ -239,7 +239,7 @@ def test_time_in_programs_is_part_of_a_cohorts_time(tiny, config, dots):
 
 def test_growth_is_relative_to_that_of_the_size(tiny, monkeypatch):
     nothing = ours.Step(lambda: None, "", None)
-    monkeypatch.setattr(ours, "training_step", lambda *_, shared: nothing)
+    monkeypatch.setattr(ours, "training_step", lambda *_: nothing)
     measured = scaling.measure(tiny, lanes=(1,), resolutions=(8,), widths=(1.0, 2.0), turns=1)
     assert [row.ratio for row in measured[:3]] == [1, 1, 1]
     (wide, _), (wider, growth) = map(figures, measured[2:])
