@@ -147,6 +147,8 @@ class _Sweep:
         todo = remaining(self.workdir, self.cohorts)
         compiler = ThreadPoolExecutor(max_workers=1)
         compiling = collections.deque(compiler.submit(self._compile, cohort) for cohort in todo)
+        if todo and processes.is_primary():
+            runlog.load()
         try:
             for number, cohort in enumerate(todo, start=1):
                 self.progress.cohort_started(number, len(todo), cohort)
@@ -172,7 +174,10 @@ class _Sweep:
         notes: list[str] = []
         _, size = packs.Unfinished(self.workdir, cohort).pack(cohort.runs)
         lanes = size or len(cohort.runs)
-        return packs.trainer_of(cohort, lanes, self.dataset, notes.append), notes
+        trainer = packs.trainer_of(cohort, lanes, self.dataset, notes.append)
+        # What training begins with: found here, while the cohort before is in training.
+        _ = cohort.network
+        return trainer, notes
 
     def _train(self, cohort: Cohort, compiling: Future[tuple[Trainer, list[str]]]) -> None:
         trainer, notes = compiling.result()

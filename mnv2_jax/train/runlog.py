@@ -1,6 +1,7 @@
 """What a run leaves beside its results: where and with what it was made, and curves to watch."""
 
 import functools
+import importlib
 import importlib.metadata
 import platform
 import shutil
@@ -40,6 +41,14 @@ def environment(command: str) -> dict[str, Any]:
 def device_name(devices: list[jax.Device]) -> str:
     """The kind of the devices and how many there are, such as "cpu x 2"."""
     return f"{devices[0].device_kind} x {len(devices)}"
+
+
+def load() -> None:
+    """Imports what `Board` needs: seconds where PyTorch is installed, which tensorboardX imports.
+
+    Best called while something else has to be waited for.
+    """
+    importlib.import_module("tensorboardX")
 
 
 class Board:

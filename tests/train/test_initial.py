@@ -1,0 +1,48 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mnv2_jax import presets
+from mnv2_jax.data import pipeline
+from mnv2_jax.nn.network import Network
+from mnv2_jax.train.initial import Initialiser
+
+
+@pytest.fixture(scope="module")
+def drawn(tiny):
+    network = Network(presets.build(tiny, expansion=2))
+
+    def variables(seed):
+        key = pipeline.stream(jax.random.key(seed), "parameters")
+        return network.init(key, jnp.zeros((1, 8, 8, 1)))
+
+    return variables, Initialiser(variables)
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**32 - 1])
+def test_it_draws_what_flax_draws(drawn, seed):
+    variables, initialiser = drawn
+    mine, flax = initialiser(seed), jax.jit(variables)(np.uint32(seed))
+    jax.tree.map(np.testing.assert_array_equal, mine, flax)
+
+
+def test_one_seed_leaves_nothing_behind_for_the_next(drawn):
+    _, initialiser = drawn
+    first, other, again = (initialiser(seed) for seed in (3, 4, 3))
+    jax.tree.map(np.testing.assert_array_equal, first, again)
+    assert not np.array_equal(first["params"]["stem"]["kernel"], other["params"]["stem"]["kernel"])
+
+
+def test_shapes_are_known_before_anything_is_drawn(drawn):
+    _, initialiser = drawn
+    shapes = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), initialiser.shapes)
+    assert shapes == jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), initialiser(0))
+
+
+def test_what_the_seed_does_not_change_is_kept():
+    initialiser = Initialiser(lambda seed: {"fixed": jnp.arange(3) * 2, "seed": seed + 1})
+    for seed in (1, 5):
+        found = initialiser(seed)
+        np.testing.assert_array_equal(found["fixed"], [0, 2, 4])
+        assert found["seed"] == seed + 1
