@@ -6,6 +6,7 @@ background under another name and renames it when it is complete. What is read b
 a flipped byte restores silently otherwise.
 """
 
+import asyncio
 import contextlib
 import dataclasses
 import hashlib
@@ -136,7 +137,8 @@ class Checkpoints:
         for step in sorted(self._steps(), reverse=True):
             folder = self._folder / str(step)
             try:
-                return self._read(step, like)
+                with _patient_event_loops():
+                    return self._read(step, like)
             except Exception as error:  # Orbax and TensorStore raise what they like.
                 reason = " ".join(str(error).split())[:200] or type(error).__name__
                 tell(f"checkpoint {folder} is passed over: {reason}")
@@ -188,6 +190,34 @@ class Checkpoints:
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise OSError(f"{self._folder}: cannot {what}: {reason}") from error
+
+
+@contextlib.contextmanager
+def _patient_event_loops() -> Iterator[None]:
+    """Makes event loops finish what runs in them before they close.
+
+    Orbax reads all arrays at once and closes the loop when one turns out damaged. For every other
+    that is still on its way TensorStore then prints a traceback.
+    """
+    make = asyncio.new_event_loop
+
+    def make_patient() -> asyncio.AbstractEventLoop:
+        loop = make()
+        close = loop.close
+
+        def finish_and_close() -> None:
+            if running := asyncio.all_tasks(loop):
+                loop.run_until_complete(asyncio.gather(*running, return_exceptions=True))
+            close()
+
+        loop.close = finish_and_close  # type: ignore[method-assign]
+        return loop
+
+    asyncio.new_event_loop = make_patient
+    try:
+        yield
+    finally:
+        asyncio.new_event_loop = make
 
 
 def _accuracy(metrics: dict[str, float]) -> float:

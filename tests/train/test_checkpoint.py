@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import jax
@@ -140,6 +141,20 @@ def test_a_damaged_one_is_passed_over_for_an_older_one(tmp_path, state, damage):
     assert_is(read(tmp_path, state)[0], 9, state)
     shutil.rmtree(tmp_path / "9")
     assert_is(read(tmp_path, state)[0], 7, state)
+
+
+def test_nothing_but_that_line_is_told(tmp_path, capfd):
+    # Others are still on their way when the first one turns out damaged.
+    generator = np.random.default_rng(0)
+    state = {str(number): generator.normal(size=1500).astype(np.float32) for number in range(12)}
+    for attempt in range(3):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        write(folder, state, 3)
+        os.truncate(largest_file(folder / "3"), 100)
+        assert read(folder, state)[0] is None
+    time.sleep(0.1)
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
