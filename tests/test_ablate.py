@@ -150,6 +150,7 @@ def test_only_what_is_missing_is_trained(finished, config_file, tmp_path):
         (["--config.model.expansoin=6"], "config.model.expansoin: no such field; did you mean exp"),
         (["--config.modle.expansion=6"], "config.modle: no such field; did you mean model"),
         (["--config.model.expansion=six"], "config.model.expansion=six: expected a value of type"),
+        (["--config.train.learning_rate=nan"], "config.train.learning_rate=nan: expected a finite"),
         (["--config.train.epochs=1.5"], "config.train.epochs=1.5: expected a value of type int"),
         (["--config.model.expansion=0"], "config.model.expansion=0.0: expected a number above 0"),
         (["--config.model.expansion=-1"], "config.model.expansion=-1.0: expected a number above 0"),

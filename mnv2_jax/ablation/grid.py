@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import math
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -116,7 +117,14 @@ def fields(config: ConfigDict) -> dict[str, Any]:
 
 
 def canonical_json(config: ConfigDict) -> str:
-    """The config as JSON, the same text for equal configs whatever the order of their fields."""
+    """The config as JSON, the same text for equal configs whatever the order of their fields.
+
+    Raises:
+      ValueError: a value is infinite or no number, which JSON does not have.
+    """
+    for path, value in fields(config).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"config.{path}={value}: expected a finite number")
     return json.dumps(config.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
