@@ -1,8 +1,12 @@
 """The ablation from the command line: what it writes, what it skips, what it refuses."""
 
+import contextlib
 import csv
 import json
+import os
+import pty
 import subprocess
+import sys
 import time
 
 import pytest
@@ -126,6 +130,27 @@ def test_the_second_time_nothing_is_trained(finished, config_file):
     assert time.monotonic() - begin < 60
     assert table == (workdir / "results.csv").read_bytes()
     assert before == {path: path.read_bytes() for path in before}
+
+
+def test_on_a_terminal_finished_runs_are_the_same(finished, config_file):
+    # Where jax colours what it prints, and a record must not depend on it.
+    workdir, _ = finished
+    terminal, inside = pty.openpty()
+    arguments = (f"--config={config_file}", f"--workdir={workdir}")
+    with subprocess.Popen(
+        [sys.executable, "-m", "experiments.ablate", *arguments],
+        cwd=commands.ROOT,
+        stdout=inside,
+        stderr=inside,
+    ) as process:
+        os.close(inside)
+        shown = b""
+        with contextlib.suppress(OSError):  # How a terminal ends.
+            while part := os.read(terminal, 4096):
+                shown += part
+    os.close(terminal)
+    assert process.returncode == 0, shown.decode()
+    assert b"trained by other code" not in shown
 
 
 def test_only_what_is_missing_is_trained(finished, config_file, tmp_path):

@@ -110,9 +110,12 @@ def test_asked_to_stop_it_says_where_it_was_and_goes_on_from_there(config, tmp_p
     assert int(note.name) == step > 0
     process = start(*arguments)
     # It goes on from there: the first epoch that it tells of is a later one.
+    said = []
     for line in process.stdout:
+        said.append(line)
         if "epoch" in line:
             break
+    assert f"goes on from step {step} of 64000\n" in said
     assert int(line.partition("epoch ")[2].split()[0]) >= step // 16
     time.sleep(0.5)
     os.kill(process.pid, signal.SIGINT)

@@ -107,14 +107,21 @@ class Unfinished:
     def begin(self, pack: Pack, size: int) -> None:
         """Notes that a pack is now in training. Checkpoints of another one are removed.
 
+        Where the note is lost they stay: each knows itself which runs it is of.
+
         Raises:
           OSError: the folder cannot be written to.
         """
-        text = json.dumps({"runs": [run.id for run in pack], "size": size}) + "\n"
+        wanted = {"runs": [run.id for run in pack], "size": size}
         note = self._folder / "pack.json"
-        if not note.exists() or note.read_text() != text:
+        try:
+            found = json.loads(note.read_text())
+        except (FileNotFoundError, ValueError):
+            found = None
+        if found is not None and found != wanted:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
-            atomic.write_text(note, text)
+        if found != wanted:
+            atomic.write_text(note, json.dumps(wanted) + "\n")
 
     def remove(self) -> None:
         """Removes what was kept of the cohort."""

@@ -103,5 +103,7 @@ def program(spec: arch.NetworkSpec) -> str:
     images = jnp.zeros((2, *spec.input_shape))
     traced = jax.make_jaxpr(start)(jax.random.key(0), images)
     constants = [np.asarray(value).tobytes().hex() for value in traced.consts]
+    # As str() would, but for the colours that jax adds on a terminal.
+    text = traced.jaxpr.pretty_print(use_color=False)
     # Functions are printed with where they lie in memory.
-    return re.sub(r"0x[0-9a-f]+", "", "\n".join([str(traced.jaxpr), *constants]))
+    return re.sub(r"0x[0-9a-f]+", "", "\n".join([text, *constants]))

@@ -65,6 +65,10 @@ class Checkpoints:
         self._folder = folder.absolute()
         self._identity = identity
         self._folder.mkdir(parents=True, exist_ok=True)
+        # Orbax opens no folder in which one of these is damaged.
+        self._passed_over = [step for step in self._steps() if not _has_metrics(self._folder, step)]
+        for step in self._passed_over:
+            self._put_aside(step)
         keep = [policy.LatestN(2), policy.BestN(get_metric_fn=_accuracy, n=1)]
         options = ocp.CheckpointManagerOptions(
             preservation_policy=policy.AnyPreservationPolicy(keep),
@@ -134,6 +138,8 @@ class Checkpoints:
         Raises:
           OSError: one that is passed over cannot be renamed.
         """
+        for step in self._passed_over:
+            tell(f"checkpoint {self._folder / str(step)} is passed over: its metrics are damaged")
         for step in sorted(self._steps(), reverse=True):
             folder = self._folder / str(step)
             try:
@@ -142,8 +148,7 @@ class Checkpoints:
             except Exception as error:  # Orbax and TensorStore raise what they like.
                 reason = " ".join(str(error).split())[:200] or type(error).__name__
                 tell(f"checkpoint {folder} is passed over: {reason}")
-                shutil.rmtree(folder.with_suffix(".unsound"), ignore_errors=True)
-                folder.rename(folder.with_suffix(".unsound"))
+                self._put_aside(step)
                 self._manager.reload()
         return None
 
@@ -159,6 +164,11 @@ class Checkpoints:
 
     def _steps(self) -> list[int]:
         return [int(path.name) for path in self._folder.iterdir() if path.name.isdecimal()]
+
+    def _put_aside(self, step: int) -> None:
+        folder = self._folder / str(step)
+        shutil.rmtree(folder.with_suffix(".unsound"), ignore_errors=True)
+        folder.rename(folder.with_suffix(".unsound"))
 
     def _read(self, step: int, like: Any) -> Snapshot:
         found = self._manager.restore(
@@ -218,6 +228,17 @@ def _patient_event_loops() -> Iterator[None]:
         yield
     finally:
         asyncio.new_event_loop = make
+
+
+def _has_metrics(folder: Path, step: int) -> bool:
+    """Whether the metrics that orbax keeps beside a checkpoint can be read, if they are there."""
+    try:
+        json.loads((folder / str(step) / "metrics" / "metrics").read_text())
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _accuracy(metrics: dict[str, float]) -> float:

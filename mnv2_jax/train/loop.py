@@ -201,6 +201,7 @@ class _Training:
         )
         if step < 0:
             return None
+        self._watch.tell(f"goes on from step {int(step)} of {self._program.steps}")
         return found or Snapshot(int(step), state, [[] for _ in range(self._count)], 0.0)
 
     def _end_epoch(self, validation: Sequence[Any]) -> None:

@@ -71,6 +71,17 @@ def test_a_note_of_the_pack_that_says_nothing_is_none(tmp_path, planned, text):
     assert unfinished.pack(planned.runs) == ((), 0)
 
 
+@pytest.mark.parametrize("damage", [lambda note: note.unlink(), lambda note: note.write_text("{")])
+def test_checkpoints_outlive_the_note(tmp_path, planned, damage):
+    unfinished = packs.Unfinished(tmp_path, planned)
+    unfinished.begin(planned.runs, 4)
+    (unfinished.checkpoints / "7").mkdir(parents=True)
+    damage(tmp_path / "checkpoints" / planned.id / "pack.json")
+    unfinished.begin(planned.runs, 4)
+    assert (unfinished.checkpoints / "7").exists()
+    assert unfinished.pack(planned.runs) == (planned.runs, 4)
+
+
 def environments(workdir):
     return [json.loads(path.read_text()) for path in workdir.glob("runs/*/environment.json")]
 

@@ -107,6 +107,11 @@ def flipped_content(folder):
     path.write_text(path.read_text().replace("train_loss", "train_lass"))
 
 
+def flipped_metrics(folder):
+    path = folder / "metrics" / "metrics"
+    path.write_text(path.read_text()[1:])
+
+
 def emptied(folder):
     shutil.rmtree(folder)
     folder.mkdir()
@@ -123,7 +128,10 @@ def half_written(folder):
         path.unlink()
 
 
-DAMAGES = (truncated, flipped, flipped_content, emptied, without_metadata, half_written)
+DAMAGES = (
+    *(truncated, flipped, flipped_content, flipped_metrics),
+    *(emptied, without_metadata, half_written),
+)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
