@@ -10,6 +10,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from mnv2_jax.ablation.cohort import Cohort
 
 _SECONDS_BETWEEN_LINES = 5.0
+_SETTLED_SECONDS = 1.0
+"""Until a pack has trained for so long its speed is that of its first calls, which are slow."""
 
 
 class SweepProgress:
@@ -79,11 +81,11 @@ class SweepProgress:
         compiling = self._cohorts_left * sum(self._waited) / len(self._waited)
         left = self._seconds_trained * self._work_left / self._work_trained + compiling
         epoch = -(-step // program.steps_per_epoch)
-        self._say(
-            f"epoch {epoch} of {program.recipe.epochs}, {rate:,.0f} images/s in all, "
-            f"about {_minutes(left)} left",
-            always=step == program.steps,
-        )
+        message = f"epoch {epoch} of {program.recipe.epochs}"
+        ended = step == program.steps
+        if ended or now - began >= _SETTLED_SECONDS:
+            message += f", {rate:,.0f} images/s in all, about {_minutes(left)} left"
+        self._say(message, always=ended)
 
     def cohort_failed(self, cohort: Cohort, error: str) -> None:
         """See `mnv2_jax.ablation.sweep.Progress`."""

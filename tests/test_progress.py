@@ -56,6 +56,23 @@ def test_speed_leaves_compilation_out_and_the_time_left_counts_it(clock):
     assert lines[6].endswith("epoch 1 of 4, 50 images/s in all, about 60 s left")
 
 
+def test_no_speed_is_told_by_the_first_slow_calls(clock):
+    text = io.StringIO()
+    only = cohort(work=40)
+    with progress.show_progress(Console(file=text, width=200), [only]) as shown:
+        shown.cohort_started(1, 1, only)
+        clock.seconds += 10
+        shown.pack_started(only, 10)
+        shown.trained(only, 10, 0)
+        clock.seconds += 0.5
+        shown.trained(only, 10, 1)
+        clock.seconds += 9.5
+        shown.trained(only, 10, 4)
+    lines = text.getvalue().splitlines()
+    assert lines[1].endswith(": epoch 1 of 4")
+    assert lines[2].endswith("epoch 2 of 4, 200 images/s in all, about 10 s left")
+
+
 def test_a_failed_cohort_is_said_and_its_work_is_not_waited_for(clock):
     text = io.StringIO()
     console = Console(file=text, width=200)
