@@ -24,6 +24,12 @@ def cohort(work: float) -> Any:
     return Fake(work=work, runs=range(10), program=program)
 
 
+def begin(shown: progress.SweepProgress, of: Any) -> None:
+    """The training of all lanes of a cohort."""
+    shown.pack_started(of, 10)
+    shown.trained(of, 10, 0)
+
+
 @pytest.fixture
 def clock(monkeypatch):
     now = types.SimpleNamespace(seconds=100.0)
@@ -38,14 +44,12 @@ def test_speed_leaves_compilation_out_and_the_time_left_counts_it(clock):
     with progress.show_progress(console, [first, second]) as shown:
         shown.cohort_started(1, 2, first)
         clock.seconds += 30
-        shown.pack_started(first, 10)
-        shown.trained(first, 10, 0)
+        begin(shown, first)
         for epoch in (1, 2, 3, 4):
             clock.seconds += 10
             shown.trained(first, 10, 2 * epoch)
         shown.cohort_started(2, 2, second)
-        shown.pack_started(second, 10)
-        shown.trained(second, 10, 0)
+        begin(shown, second)
         clock.seconds += 20
         shown.trained(second, 10, 2)
     lines = text.getvalue().splitlines()
@@ -62,8 +66,7 @@ def test_no_speed_is_told_by_the_first_slow_calls(clock):
     with progress.show_progress(Console(file=text, width=200), [only]) as shown:
         shown.cohort_started(1, 1, only)
         clock.seconds += 10
-        shown.pack_started(only, 10)
-        shown.trained(only, 10, 0)
+        begin(shown, only)
         clock.seconds += 0.5
         shown.trained(only, 10, 1)
         clock.seconds += 9.5
@@ -79,15 +82,13 @@ def test_a_failed_cohort_is_said_and_its_work_is_not_waited_for(clock):
     first, second = cohort(work=4_000), cohort(work=80)
     with progress.show_progress(console, [first, second]) as shown:
         shown.cohort_started(1, 2, first)
-        shown.pack_started(first, 10)
-        shown.trained(first, 10, 0)
+        begin(shown, first)
         clock.seconds += 1_000
         shown.trained(first, 10, 2)
         shown.cohort_failed(first, "out of [memory]")
         shown.cohort_started(2, 2, second)
         clock.seconds += 10
-        shown.pack_started(second, 10)
-        shown.trained(second, 10, 0)
+        begin(shown, second)
         clock.seconds += 20
         shown.trained(second, 10, 2)
     lines = text.getvalue().splitlines()
@@ -131,8 +132,7 @@ def test_a_terminal_gets_a_bar(clock):
     only = cohort(work=40)
     with progress.show_progress(console, [only]) as shown:
         shown.cohort_started(1, 1, only)
-        shown.pack_started(only, 10)
-        shown.trained(only, 10, 0)
+        begin(shown, only)
         clock.seconds += 10
         shown.trained(only, 10, 2)
     assert "cohort 1 of 1 (fake), 10 lanes" in text.getvalue()
