@@ -1,0 +1,107 @@
+"""Decodes images with PIL, and tells of each that cannot be decoded what is wrong with it."""
+
+import io
+import threading
+import warnings
+
+import numpy as np
+from PIL import Image
+
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
+"""What is taken, by PIL's names. Its other plugins are seldom tried on bytes from anywhere."""
+
+MAX_PIXELS = 89_478_485
+"""PIL's own default: a quarter of a GiB in three channels."""
+
+_MODES = {1: "L", 3: "RGB"}
+_CONVERTIBLE = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV"}
+
+# Filters of warnings belong to the process, not to the thread: one thread at a time changes them.
+_filtering = threading.Lock()
+
+
+class BadImage(ValueError):
+    """Says what is wrong with the bytes of an image. Which file they are of, the caller knows."""
+
+
+def decode(data: bytes, channels: int) -> Image.Image:
+    """Decodes an image.
+
+    Of an animation it is the first frame. Alpha is dropped, and EXIF's orientation is not applied:
+    both as TensorFlow and torchvision do. Of 16 bits the upper 8 are kept, as TensorFlow does with
+    grey and PIL with colour. Damage within a JPEG that its decoder glosses over is not seen.
+
+    Args:
+      data: the bytes of an image file, of one of `FORMATS`.
+      channels: 1 for grey, 3 for RGB.
+
+    Returns:
+      The image, decoded to the end: mode "L" or "RGB".
+
+    Raises:
+      BadImage: the bytes are none, are no image, end too early, are damaged, have more than
+        `MAX_PIXELS` pixels (by their header, before anything is decoded) or have pixels of 32 bits.
+    """
+    image = _open(data)
+    _load(image)
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("P", "PA"):
+        # PIL warns of a palette with alpha unless it is converted like this.
+        image = image.convert("RGBA")
+    mode = _MODES[channels]
+    return image if image.mode == mode else image.convert(mode)
+
+
+def check(data: bytes) -> None:
+    """Finds out whether `decode` can decode an image, in less time.
+
+    Raises:
+      BadImage: see `decode`.
+    """
+    image = _open(data)
+    image.draft("L", (1, 1))  # A JPEG is then read to its end, and an eighth of its rows are made.
+    _load(image)
+
+
+def _open(data: bytes) -> Image.Image:
+    """Reads the header."""
+    if not data:
+        raise BadImage("it is empty")
+    try:
+        # PIL warns above its limit, and of blemishes that it works around.
+        with _filtering, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.UnidentifiedImageError:
+        raise BadImage("it is not an image; expected JPEG, PNG, GIF, WebP, BMP or TIFF") from None
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise BadImage(f"it would decode to more than {MAX_PIXELS:,} pixels") from error
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _damaged(error) from error
+    width, height = image.size
+    if width * height > MAX_PIXELS:  # Where somebody has changed PIL's limit.
+        raise BadImage(f"it would decode to more than {MAX_PIXELS:,} pixels")
+    if image.mode not in _CONVERTIBLE and not image.mode.startswith("I;16"):
+        raise BadImage(
+            f"its pixels are of PIL's mode {image.mode}, which has no one way to 8 bits; "
+            f"expected 8 or 16 bits, grey or colour"
+        )
+    return image
+
+
+def _load(image: Image.Image) -> None:
+    try:
+        image.load()
+    except MemoryError:
+        raise
+    # PIL raises nearly anything on damaged bytes: OSError, SyntaxError, struct.error, IndexError...
+    except Exception as error:
+        raise _damaged(error) from error
+
+
+def _damaged(error: Exception) -> BadImage:
+    return BadImage(f"it is damaged or cut off ({' '.join(str(error).split()) or repr(error)})")
