@@ -1,0 +1,72 @@
+"""Which features of a TFDS data set are the image and its label, and how a record gives them."""
+
+from typing import Any, NamedTuple
+
+_FILE = ("file", "file_name")
+"""What the feature may be called that names the file an image was made of: ours, ImageNet's."""
+
+
+class Features(NamedTuple):
+    """What the parts of a record are called: image, label and, if there is one, its file."""
+
+    image: str
+    label: str
+    file: str | None
+
+    def parse(self, data: bytes) -> tuple[bytes, int, str]:
+        """The image as it is stored, its label and its file (or nothing) out of a record.
+
+        Args:
+          data: a serialized `tf.train.Example`.
+
+        Raises:
+          ValueError: it is none, or has no image or no label.
+        """
+        # TFDS's copy of the format, which needs no TensorFlow; protobuf comes with TFDS.
+        from google.protobuf.message import DecodeError
+        from tensorflow_datasets.proto import tf_example_pb2
+
+        try:
+            stored = tf_example_pb2.Example.FromString(data).features.feature
+            image = stored[self.image].bytes_list.value[0]
+            label = stored[self.label].int64_list.value[0]
+        except (DecodeError, IndexError):
+            raise ValueError(
+                f"expected {self.image!r} and {self.label!r} in the record; found neither, or "
+                "damaged"
+            ) from None
+        files = stored[self.file].bytes_list.value if self.file else ()
+        return image, label, files[0].decode(errors="replace") if files else ""
+
+
+def find(info: Any) -> Features:
+    """Which features are image and label: those that the data set says so of, or the only ones.
+
+    Args:
+      info: TFDS's `DatasetInfo`.
+
+    Raises:
+      ValueError: that cannot be told; the message says what there is.
+    """
+    from tensorflow_datasets import features
+
+    known = dict(info.features) if isinstance(info.features, features.FeaturesDict) else {}
+    images = [
+        name
+        for name, feature in known.items()
+        # Floating-point images are no pixels but bytes, four of them in the place of a colour.
+        if isinstance(feature, features.Image) and feature.np_dtype != "float32"
+    ]
+    labels = [
+        name
+        for name, feature in known.items()
+        if isinstance(feature, features.ClassLabel) and feature.num_classes
+    ]
+    file = next((name for name in _FILE if isinstance(known.get(name), features.Text)), None)
+    match info.supervised_keys:
+        case (image, label) if image in images and label in labels:
+            return Features(image, label, file)
+    if len(images) == len(labels) == 1:
+        return Features(images[0], labels[0], file)
+    told = ", ".join(f"{name} ({type(feature).__name__})" for name, feature in known.items())
+    raise ValueError(f"expected one image and one class label in a record; it has {told}")

@@ -1,0 +1,264 @@
+"""Encoded images and labels of data sets that TFDS, or `experiments.prepare`, left on disk.
+
+TFDS reads what is written about a data set. The records themselves are read by number, out of
+array_record or TFRECORD files, without TensorFlow.
+"""
+
+import bisect
+import dataclasses
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mnv2_jax.data import features, folders, search, subsplits
+from mnv2_jax.data.shards import FORMATS, OpenShards
+from mnv2_jax.data.tfrecord import Damaged
+
+
+class Record(NamedTuple):
+    """An image as it is stored, not decoded, and what is known of it.
+
+    Attributes:
+      image: a JPEG, PNG or other image file, byte for byte.
+      label: 0 to classes - 1.
+      where: what to call it in a message: "cifar10/train, record 17", counted from 0 within the
+        whole split, or the file that it was made of if the data set stores that.
+    """
+
+    image: bytes
+    label: int
+    where: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A data set on disk. To be had from `find`.
+
+    Attributes:
+      name: as it was asked for.
+      data_dir: the folder that prepared data sets live in.
+      folder: the one of this data set, in this version.
+      file_format: "array_record" or "tfrecord".
+      class_names: by label.
+      channels: 1 for grey images, else 3.
+      size: height and width of every image, in pixels; None where they differ.
+      features: what the parts of a record are called.
+      splits: by name.
+    """
+
+    name: str
+    data_dir: Path
+    folder: Path
+    file_format: str
+    class_names: tuple[str, ...]
+    channels: int
+    size: tuple[int | None, int | None]
+    features: features.Features
+    splits: Mapping[str, subsplits.Split]
+
+    @property
+    def classes(self) -> int:
+        """How many there are."""
+        return len(self.class_names)
+
+    def records(self, split: str, field: str) -> "Records":
+        """Opens a split, or parts of splits such as "train[:90%]".
+
+        Every file that is needed is looked at, so that what is missing is known at once. For
+        TFRECORD files that means a walk through each, the first time.
+
+        Args:
+          split: see https://www.tensorflow.org/datasets/splits
+          field: the field of the config that says so, such as "data.train", for messages.
+
+        Raises:
+          ValueError: there are no such records.
+          OSError: a file is missing or not whole.
+        """
+        pieces = [
+            piece for part in self.ranges(split, field) for piece in _pieces(part, self.splits)
+        ]
+        paths = {piece.path: piece.in_file for piece in pieces}
+        with ThreadPoolExecutor(16) as pool:
+            for error in pool.map(self._fault, paths, paths.values()):
+                if error:
+                    raise self.damaged(error)
+        return Records(self, pieces)
+
+    def ranges(self, split: str, field: str) -> list[subsplits.Range]:
+        """The records that a split, or parts of splits, stand for; see `records`."""
+        try:
+            return subsplits.ranges(split, self.splits)
+        except subsplits.UnknownSplit as error:
+            carved = subsplits.carved(field, self.splits)
+            raise ValueError(f"config.{field}={split!r}: {error}; to carve it: {carved}") from None
+        except ValueError as error:
+            raise ValueError(f"config.{field}={split!r}: {error}") from None
+
+    def check_disjoint(self, wanted: Mapping[str, str]) -> None:
+        """Sees to it that splits of a run share no records.
+
+        Args:
+          wanted: a split for each field, as `records` takes them.
+
+        Raises:
+          ValueError: two share records, or a split does not exist.
+        """
+        ranges = {field: self.ranges(split, field) for field, split in wanted.items()}
+        for one, other in itertools.combinations(wanted, 2):
+            count = subsplits.shared(ranges[one], ranges[other])
+            if count:
+                raise ValueError(
+                    f"config.{one}={wanted[one]!r} and config.{other}={wanted[other]!r}: they "
+                    f"share {count} records; expected none, as in 'train[:90%]' and 'train[90%:]'"
+                )
+
+    def damaged(self, error: Damaged) -> OSError:
+        """The error to raise for a file that cannot be read: it says what to do."""
+        command = folders.prepare_command(self.name, self.data_dir)
+        return OSError(f"{error}; remove {self.folder} and prepare it again: {command}")
+
+    def _fault(self, path: str, expected: int) -> Damaged | None:
+        try:
+            count = len(FORMATS[self.file_format](path))
+        except Damaged as error:
+            return error
+        if count != expected:
+            return Damaged(f"{path}: the file holds {count} records; expected {expected}")
+        return None
+
+
+class _Piece(NamedTuple):
+    """Records in a row within one file.
+
+    Attributes:
+      path: of the file.
+      offset: the number of the first in the file.
+      length: how many.
+      in_file: how many the file holds.
+      split: that they are of.
+      first: the number of the first in the split.
+    """
+
+    path: str
+    offset: int
+    length: int
+    in_file: int
+    split: str
+    first: int
+
+
+class Records:
+    """Records of a split, or of parts of splits, by number. Made by `Prepared.records`.
+
+    Any number of threads may read them. Files are opened when they are first needed, and anew
+    where this is unpickled.
+    """
+
+    def __init__(self, prepared: Prepared, pieces: Sequence[_Piece]) -> None:
+        self._prepared = prepared
+        self._pieces = pieces
+        self._ends = list(itertools.accumulate(piece.length for piece in pieces))
+        self._files = OpenShards(prepared.file_format, len(pieces))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: int) -> Record:
+        """Record number `index`, counted from 0.
+
+        Raises:
+          IndexError: there is no such record.
+          OSError: its file cannot be read.
+          ValueError: it holds no image, or its label is out of range.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"record {index} of {len(self)}")
+        place = bisect.bisect_right(self._ends, index)
+        piece = self._pieces[place]
+        inside = index - self._ends[place] + piece.length
+        try:
+            data = self._files[piece.path].read(piece.offset + inside)
+        except Damaged as error:
+            raise self._prepared.damaged(error) from None
+        where = f"{self._prepared.name}/{piece.split}, record {piece.first + inside}"
+        try:
+            image, label, file = self._prepared.features.parse(data)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+        classes = self._prepared.classes
+        if not 0 <= label < classes:
+            hint = "; the split has no labels" if label == -1 else ""
+            raise ValueError(f"{where}: its label is {label}, expected 0 to {classes - 1}{hint}")
+        return Record(image, label, file or where)
+
+
+def find(name: str, folder: Path) -> Prepared:
+    """Opens a prepared data set: FOLDER/NAME/[CONFIG/]VERSION.
+
+    Args:
+      name: such as "cifar10", "imagenet_resized/32x32" or, of a version, "cifar10:3.0.2"; without
+        one it is the newest.
+      folder: that prepared data sets live in.
+
+    Raises:
+      ValueError: it is not there, or has no images with labels; the message says how to prepare it.
+      OSError: what describes it cannot be read.
+    """
+    place = search.version_folder(name, folder)
+    import tensorflow_datasets as tfds  # Takes half a second to import.
+
+    try:
+        info = tfds.builder_from_directory(place).info
+        file_format = info.file_format.value
+        found = {split: _split(split_info) for split, split_info in info.splits.items()}
+    except Exception as error:  # TFDS raises what its parsers do.
+        reason = str(error).partition("\n")[0]
+        command = folders.prepare_command(name, folder)
+        raise OSError(
+            f"{place}: it cannot be read as a data set ({type(error).__name__}: {reason}); remove "
+            f"it and prepare it again: {command}"
+        ) from None
+    asked = f"config.data.name={name!r}"
+    if file_format not in FORMATS:
+        command = folders.prepare_command(name, folder)
+        raise ValueError(
+            f"{asked}: {place} is in the format {file_format}; expected {' or '.join(FORMATS)}: "
+            f"remove it and prepare it again: {command}"
+        )
+    try:
+        names = features.find(info)
+    except ValueError as error:
+        raise ValueError(f"{asked}: {error}") from None
+    *_, height, width, channels = info.features[names.image].shape
+    return Prepared(
+        name=name,
+        data_dir=folder,
+        folder=place,
+        file_format=file_format,
+        class_names=tuple(info.features[names.label].names),
+        channels=1 if channels == 1 else 3,
+        size=(height, width),
+        features=names,
+        splits=found,
+    )
+
+
+def _split(info: Any) -> subsplits.Split:
+    return subsplits.Split(tuple(map(os.fspath, info.filepaths)), tuple(info.shard_lengths))
+
+
+def _pieces(part: subsplits.Range, by_name: Mapping[str, subsplits.Split]) -> list[_Piece]:
+    """Where the records of `part` are, file by file."""
+    found = []
+    split = by_name[part.split]
+    begin = 0
+    for path, length in zip(split.paths, split.shard_lengths, strict=True):
+        first, last = max(part.start, begin), min(part.stop, begin + length)
+        if first < last:
+            found.append(_Piece(path, first - begin, last - first, length, part.split, first))
+        begin += length
+    return found

@@ -1,0 +1,111 @@
+"""Splits and parts of splits, written as TFDS writes them: "train[:90%]", "train+validation"."""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Where the records of a split are.
+
+    Attributes:
+      paths: its files, in order.
+      shard_lengths: how many records each of them holds. Called as TFDS calls it, which reads it.
+    """
+
+    paths: tuple[str, ...]
+    shard_lengths: tuple[int, ...]
+
+    @property
+    def num_examples(self) -> int:
+        """How many records there are. Called as TFDS calls it, which reads it."""
+        return sum(self.shard_lengths)
+
+
+class Range(NamedTuple):
+    """Records `start` to `stop` - 1 of the split `split`."""
+
+    split: str
+    start: int
+    stop: int
+
+
+class UnknownSplit(ValueError):
+    """The data set has no such split."""
+
+
+def ranges(text: str, splits: Mapping[str, Split]) -> list[Range]:
+    """The records that `text` stands for, in order.
+
+    Args:
+      text: one split or part of a split, or several joined by "+"; see
+        https://www.tensorflow.org/datasets/splits
+      splits: those of the data set, by name.
+
+    Raises:
+      UnknownSplit: it names a split that there is not.
+      ValueError: `text` does not stand for one record or more; the message says why, and does not
+        repeat it.
+    """
+    import tensorflow_datasets as tfds  # Takes half a second to import.
+
+    try:
+        instruction = tfds.core.ReadInstruction.from_spec(text)
+    except (ValueError, NotImplementedError):
+        raise ValueError(
+            "expected a split such as 'train', 'train[:90%]', 'train[500:]' or 'train+validation'"
+        ) from None
+    there = ", ".join(f"{name} ({info.num_examples} records)" for name, info in splits.items())
+    for name in (part.partition("[")[0] for part in re.split(r"\s*\+\s*", text)):
+        if name not in splits and name != "all":
+            raise UnknownSplit(f"there is no split {name!r}; there are {there}")
+    try:
+        parts = instruction.to_absolute(splits)
+    except ValueError:
+        raise ValueError(f"it reaches beyond what is there: {there}") from None
+    found = []
+    for part in parts:
+        count = splits[part.splitname].num_examples
+        found.append(Range(part.splitname, part.from_ or 0, count if part.to is None else part.to))
+    # TFDS reads some slices that end before they begin as others.
+    if any(part.stop < part.start for part in found):
+        raise ValueError("a slice of it ends before it begins")
+    found = [part for part in found if part.stop > part.start]
+    if not found:
+        raise ValueError(f"there are no records in it; there are {there}")
+    return found
+
+
+def shared(some: Sequence[Range], others: Sequence[Range]) -> int:
+    """How many records are in both."""
+    return sum(
+        max(0, min(one.stop, other.stop) - max(one.start, other.start))
+        for one in _union(some)
+        for other in _union(others)
+        if one.split == other.split
+    )
+
+
+def carved(field: str, splits: Mapping[str, Split]) -> str:
+    """Flags that give every split of a run records of its own, where `field` has no split."""
+    whole = "train" if "train" in splits else max(splits, key=lambda s: splits[s].num_examples)
+    wanted = {"data.train": f"{whole}[:90%]", "data.validation": f"{whole}[90%:]"}
+    if field == "data.test" and "validation" in splits:
+        wanted["data.test"] = "validation"
+    elif field == "data.test":
+        wanted = {"data.train": f"{whole}[:80%]", "data.validation": f"{whole}[80%:90%]"}
+        wanted["data.test"] = f"{whole}[90%:]"
+    return " ".join(f"--config.{name}='{split}'" for name, split in wanted.items())
+
+
+def _union(parts: Sequence[Range]) -> list[Range]:
+    merged: list[Range] = []
+    for part in sorted(parts):
+        last = merged[-1] if merged else None
+        if last and last.split == part.split and part.start <= last.stop:
+            merged[-1] = last._replace(stop=max(last.stop, part.stop))
+        else:
+            merged.append(part)
+    return merged

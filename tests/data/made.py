@@ -1,0 +1,168 @@
+"""Small prepared data sets, for tests: what TFDS makes of files, and TFRECORD files made by hand.
+
+The class of an image is where its bright patch lies, so that a small network learns it.
+"""
+
+import contextlib
+import io
+import json
+import struct
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+from tensorflow_datasets.proto import tf_example_pb2
+
+Stored = Sequence[tuple[bytes, int]]
+"""Image files and their labels."""
+
+
+def images(count: int, classes: int, size: int, seed: int, file_format: str = "png") -> Stored:
+    """Noise with a bright patch at the place, in a grid of 4 x 4, of the class."""
+    generator = np.random.default_rng(seed)
+    made = []
+    for label in np.arange(count) % classes:
+        pixels = generator.integers(0, 60, (size, size, 3), np.uint8)
+        row, column = divmod(int(label), 4)
+        cell = size // 4
+        pixels[cell * row : cell * (row + 1), cell * column : cell * (column + 1)] += 180
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, format=file_format)
+        made.append((file.getvalue(), int(label)))
+    return made
+
+
+def stock(folder: Path, images_per_split: int = 30, size: int = 16) -> dict[str, Stored]:
+    """Prepares TFDS's own `food101` out of images made here, in the place of those it downloads.
+
+    It has 101 classes, of which the first ten have images, and no test split.
+
+    Args:
+      folder: that prepared data sets live in.
+      images_per_split: how many there are in train and validation each.
+      size: of the images, in pixels.
+
+    Returns:
+      What was put into each split, in no particular order.
+    """
+    builder = tfds.builder("food101", data_dir=folder, file_format="array_record")
+    names = builder.info.features["label"].names
+    put = {}
+    with tempfile.TemporaryDirectory() as place:
+        for seed, (split, file) in enumerate({"train": "train", "validation": "test"}.items()):
+            put[split] = images(images_per_split, 10, size, seed, "jpeg")
+            listed: dict[str, list[str]] = {}
+            for number, (image, label) in enumerate(put[split]):
+                listed.setdefault(names[label], []).append(f"{names[label]}/{split}{number}")
+                path = Path(place, "food-101", "images", f"{listed[names[label]][-1]}.jpg")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(image)
+            listing = Path(place, "food-101", "meta", f"{file}.json")
+            listing.parent.mkdir(exist_ok=True)
+            listing.write_text(json.dumps(listed))
+        manager = tfds.download.DownloadManager
+        with (
+            mock.patch.object(manager, "download_and_extract", return_value=place),
+            contextlib.redirect_stdout(io.StringIO()),  # TFDS tells of downloads.
+        ):
+            tfds.disable_progress_bar()
+            builder.download_and_prepare()
+    return put
+
+
+def tfrecord(
+    folder: Path,
+    name: str = "patches",
+    counts: Mapping[str, Sequence[int]] | None = None,
+    classes: int = 10,
+    size: int = 8,
+) -> dict[str, Stored]:
+    """Writes a data set as TFRECORD, byte by byte, as TensorFlow would.
+
+    Args:
+      folder: that prepared data sets live in.
+      name: of the data set.
+      counts: the records in each file of each split.
+      classes: how many there are, at most 16.
+      size: of the images, in pixels.
+
+    Returns:
+      What was put into each split, in order.
+    """
+    counts = counts or {"train": (30, 40, 30), "test": (20, 10)}
+    put = {
+        split: images(sum(files), classes, size, seed)
+        for seed, (split, files) in enumerate(counts.items())
+    }
+    write_tfrecord(folder / name / "1.0.0", name, put, counts, classes)
+    return put
+
+
+def write_tfrecord(
+    place: Path,
+    name: str,
+    put: Mapping[str, Stored],
+    counts: Mapping[str, Sequence[int]],
+    classes: int,
+) -> None:
+    """Writes the files of a data set, and what TFDS wants to know of it, into `place`."""
+    place.mkdir(parents=True)
+    for split, files in counts.items():
+        stored = iter(put[split])
+        for number, count in enumerate(files):
+            path = place / f"{name}-{split}.tfrecord-{number:05d}-of-{len(files):05d}"
+            path.write_bytes(b"".join(framed(example(*next(stored))) for _ in range(count)))
+    describe(
+        place,
+        name,
+        counts,
+        {
+            "image": tfds.features.Image(shape=(None, None, 3)),
+            "label": tfds.features.ClassLabel(num_classes=classes),
+        },
+    )
+
+
+def describe(
+    place: Path, name: str, counts: Mapping[str, Sequence[int]], features: Mapping[str, object]
+) -> None:
+    """Writes the metadata of a TFRECORD data set."""
+    tfds.folder_dataset.write_metadata(
+        data_dir=place,
+        features=features,
+        split_infos=[
+            tfds.core.SplitInfo(name=split, shard_lengths=list(files), num_bytes=0)
+            for split, files in counts.items()
+        ],
+        supervised_keys=("image", "label"),
+        check_data=False,
+    )
+
+
+def example(image: bytes, label: int) -> bytes:
+    """A record as TFDS writes it."""
+    record = tf_example_pb2.Example()
+    record.features.feature["image"].bytes_list.value.append(image)
+    record.features.feature["label"].int64_list.value.append(label)
+    return record.SerializeToString()
+
+
+def framed(data: bytes) -> bytes:
+    """A record as it stands in a TFRECORD file."""
+    length = struct.pack("<Q", len(data))
+    return length + _masked(length) + data + _masked(data)
+
+
+def _masked(data: bytes) -> bytes:
+    """CRC-32C bit by bit, as it is defined, rotated and with TFRECORD's constant added."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc >> 1) ^ (0x82F63B78 * (crc & 1))
+    crc ^= 0xFFFFFFFF
+    return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
