@@ -74,7 +74,8 @@ def test_a_name_close_to_one_that_is_there(folder):
 
 def test_a_version_that_is_not_there(folder):
     put(folder, "cats/1.0.0", "cats/2.0.0")
-    assert error("cats:3.0.0", folder) == f"in {folder}/cats there is version 1.0.0 and 2.0.0"
+    expected = f"expected a version that is in {folder}/cats: 1.0.0, 2.0.0"
+    assert error("cats:3.0.0", folder) == expected
 
 
 def test_a_data_set_of_several_configs(folder):
