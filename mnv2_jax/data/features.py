@@ -68,5 +68,9 @@ def find(info: Any) -> Features:
             return Features(image, label, file)
     if len(images) == len(labels) == 1:
         return Features(images[0], labels[0], file)
-    told = ", ".join(f"{name} ({type(feature).__name__})" for name, feature in known.items())
-    raise ValueError(f"expected one image and one class label in a record; it has {told}")
+    told = ", ".join(
+        f"{name} ({type(feature).__name__})" for name, feature in sorted(known.items())
+    )
+    raise ValueError(
+        f"expected one image of whole numbers and one class label in a record; it has {told}"
+    )

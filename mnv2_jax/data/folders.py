@@ -34,3 +34,8 @@ def prepare_command(name: str, folder: Path) -> str:
     if folder.absolute() != data_folder().absolute():
         arguments.append(f"--data_dir={folder}")
     return shlex.join(arguments)
+
+
+def prepare_again(name: str, folder: Path, place: Path) -> str:
+    """What to do about the data set `name` in `folder` if `place`, where it lies, is damaged."""
+    return f"remove {place} and prepare it again: {prepare_command(name, folder)}"

@@ -8,7 +8,7 @@ import bisect
 import dataclasses
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -118,8 +118,8 @@ class Prepared:
 
     def damaged(self, error: Damaged) -> OSError:
         """The error to raise for a file that cannot be read: it says what to do."""
-        command = folders.prepare_command(self.name, self.data_dir)
-        return OSError(f"{error}; remove {self.folder} and prepare it again: {command}")
+        again = folders.prepare_again(self.name, self.data_dir, self.folder)
+        return OSError(f"{error}; {again}")
 
     def _fault(self, path: str, expected: int) -> Damaged | None:
         try:
@@ -166,6 +166,9 @@ class Records:
 
     def __len__(self) -> int:
         return self._ends[-1]
+
+    def __iter__(self) -> Iterator[Record]:
+        return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> Record:
         """Record number `index`, counted from 0.
@@ -216,18 +219,14 @@ def find(name: str, folder: Path) -> Prepared:
         file_format = info.file_format.value
         found = {split: _split(split_info) for split, split_info in info.splits.items()}
     except Exception as error:  # TFDS raises what its parsers do.
-        reason = str(error).partition("\n")[0]
-        command = folders.prepare_command(name, folder)
-        raise OSError(
-            f"{place}: it cannot be read as a data set ({type(error).__name__}: {reason}); remove "
-            f"it and prepare it again: {command}"
-        ) from None
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        again = folders.prepare_again(name, folder, place)
+        raise OSError(f"{place}: it cannot be read as a data set ({reason}); {again}") from None
     asked = f"config.data.name={name!r}"
     if file_format not in FORMATS:
-        command = folders.prepare_command(name, folder)
         raise ValueError(
-            f"{asked}: {place} is in the format {file_format}; expected {' or '.join(FORMATS)}: "
-            f"remove it and prepare it again: {command}"
+            f"{asked}: {place} is in the format {file_format}; expected {' or '.join(FORMATS)}; "
+            + folders.prepare_again(name, folder, place)
         )
     try:
         names = features.find(info)

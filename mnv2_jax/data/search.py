@@ -33,12 +33,12 @@ def version_folder(name: str, folder: Path) -> Path:
         found = versions
     if found:
         return place / found[-1]
-    command = folders.prepare_command(name, folder)
     if versions:
-        raise ValueError(f"{asked}: in {place} there is version {' and '.join(versions)}")
+        raise ValueError(f"{asked}: expected a version that is in {place}: {', '.join(versions)}")
     configs = [other for other in _sets(folder) if other.startswith(f"{name}/")]
     if configs:
         raise ValueError(f"{asked}: expected one of its configs: {', '.join(configs)}")
+    command = folders.prepare_command(name, folder)
     if place.is_dir() and any(_unfinished(child) for child in place.iterdir()):
         raise ValueError(f"{asked}: its preparation in {place} has not finished; go on: {command}")
     close = difflib.get_close_matches(name, _sets(folder), n=1)

@@ -31,19 +31,19 @@ class ArrayRecordShard:
         from array_record.python import array_record_module
 
         self.path = path
-        if not Path(path).is_file():  # The library would read it as empty.
-            raise Damaged(f"{path}: the file is missing")
         try:
-            # Nothing is read ahead: the next record read is another one.
-            self._reader = array_record_module.ArrayRecordReader(
-                path, options="readahead_buffer_size:0", file_reader_buffer_size=1 << 15
-            )
-            self._count = int(self._reader.num_records())
-        except RuntimeError as error:
-            raise self._damaged(error) from None
+            Path(path).open("rb").close()  # The library does not tell a missing file from another.
+        except FileNotFoundError:
+            raise Damaged(f"{path}: the file is missing") from None
+        # Nothing is read ahead: the next record to be read is another one.
+        self._reader = array_record_module.ArrayRecordReader(
+            path, options="readahead_buffer_size:0", file_reader_buffer_size=1 << 15
+        )
+        if not self._reader.ok():
+            raise Damaged(f"{path}: the file is cut off or damaged: no end of an array_record file")
 
     def __len__(self) -> int:
-        return self._count
+        return int(self._reader.num_records())
 
     def read(self, number: int) -> bytes:
         """The data of record `number`, counted from 0.
@@ -54,12 +54,9 @@ class ArrayRecordShard:
         try:
             (data,) = self._reader.read([number])
         except RuntimeError as error:
-            raise self._damaged(error) from None
+            reason = str(error).partition(";")[0]
+            raise Damaged(f"{self.path}: the file is damaged: {reason}") from None
         return data
-
-    def _damaged(self, error: RuntimeError) -> Damaged:
-        reason = str(error).partition(";")[0]
-        return Damaged(f"{self.path}: damaged, or cut off: {reason}")
 
 
 FORMATS: dict[str, Callable[[str], Shard]] = {

@@ -77,10 +77,12 @@ def starts(path: str) -> np.ndarray:
     key = f"{Path(path).resolve()}\n{status.st_size}\n{status.st_mtime_ns}"
     name = hashlib.sha256(key.encode()).hexdigest()
     kept = folders.cache_folder() / "tfrecord_index" / f"{name}.npy"
-    try:
-        return np.load(kept, allow_pickle=False)
-    except (OSError, ValueError):  # It is not there, or damaged.
-        found = _scan(path, status.st_size)
+    # What is kept may not be there, or be damaged.
+    with contextlib.suppress(OSError, EOFError, ValueError, IndexError):
+        found = np.load(kept, allow_pickle=False)
+        if found[0] == 0 and found[-1] == status.st_size:
+            return found
+    found = _scan(path, status.st_size)
     array = io.BytesIO()
     np.save(array, found)
     with contextlib.suppress(OSError):  # A cache that cannot be written costs time only.
@@ -100,8 +102,8 @@ def _scan(path: str, size: int) -> np.ndarray:
                 length, checksum = _HEADER.unpack(header)
                 if checksum != masked_crc32c(header[:8]):
                     raise Damaged(
-                        f"{path}: damaged at byte {found[-1]}, or no TFRECORD file: a length does "
-                        "not match its checksum"
+                        f"{path}: the file is damaged at byte {found[-1]}, or no TFRECORD file: a "
+                        "length does not match its checksum"
                     )
                 found.append(found[-1] + _HEADER.size + length + _FOOTER)
             if len(header) < _HEADER.size or found[-1] > size:

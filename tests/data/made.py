@@ -17,14 +17,17 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from tensorflow_datasets.proto import tf_example_pb2
 
-Stored = Sequence[tuple[bytes, int]]
+FEATURES = {"image": tfds.features.Image(shape=(None, None, 3))}
+"""Those of `tfrecord`, beside the label."""
+
+Stored = list[tuple[bytes, int]]
 """Image files and their labels."""
 
 
 def images(count: int, classes: int, size: int, seed: int, file_format: str = "png") -> Stored:
     """Noise with a bright patch at the place, in a grid of 4 x 4, of the class."""
     generator = np.random.default_rng(seed)
-    made = []
+    made: Stored = []
     for label in np.arange(count) % classes:
         pixels = generator.integers(0, 60, (size, size, 3), np.uint8)
         row, column = divmod(int(label), 4)
@@ -116,15 +119,8 @@ def write_tfrecord(
         for number, count in enumerate(files):
             path = place / f"{name}-{split}.tfrecord-{number:05d}-of-{len(files):05d}"
             path.write_bytes(b"".join(framed(example(*next(stored))) for _ in range(count)))
-    describe(
-        place,
-        name,
-        counts,
-        {
-            "image": tfds.features.Image(shape=(None, None, 3)),
-            "label": tfds.features.ClassLabel(num_classes=classes),
-        },
-    )
+    label = tfds.features.ClassLabel(num_classes=classes)
+    describe(place, name, counts, {**FEATURES, "label": label})
 
 
 def describe(
