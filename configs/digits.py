@@ -21,6 +21,29 @@ def get_config() -> ConfigDict:
 
     config.data = ConfigDict()
     config.data.name = "digits"
+    config.data.train = "train"
+    config.data.validation = "validation"
+    config.data.test = "test"
+    config.data.resolution = 8
+    config.data.crop_fraction = 1.0
+    config.data.scaling = "symmetric"
+    config.data.mode = "auto"
+    config.data.order = "own"
+
+    # None: even shifting by a pixel costs accuracy in so few epochs, and flips change digits.
+    config.augment = ConfigDict()
+    config.augment.crop_area = 0.0
+    config.augment.shift = 0
+    config.augment.flip = False
+    config.augment.rotation = 0.0
+    config.augment.brightness = 0.0
+    config.augment.contrast = 0.0
+    config.augment.saturation = 0.0
+    config.augment.hue = 0.0
+    config.augment.cutout = 0
+    config.augment.mixup = 0.0
+    config.augment.randaugment_layers = 0
+    config.augment.randaugment_magnitude = 0
 
     config.model = ConfigDict()
     config.model.preset = "digits"
@@ -59,7 +82,6 @@ def get_config() -> ConfigDict:
     config.train.label_smoothing = 0.0
     config.train.clip = 0.0
     config.train.ema = 0.0
-    config.train.shift = 0
 
     config.parallel = "auto"
     return config

@@ -26,7 +26,7 @@ def get_config() -> ConfigDict:
 def get_grid() -> Grid:
     """960 runs: recipe x a narrow and a wide network x projection x shortcut x seed."""
     return product(
-        axis("train.shift", (0, 1)),
+        axis("augment.shift", (0, 1)),
         axis("model.expansion", (2, 6)),
         axis("train.learning_rate", (0.05, 0.1, 0.2, 0.4)),
         axis("train.weight_decay", (1e-3, 4e-3, 1e-2, 2e-2, 4e-2)),
@@ -43,7 +43,7 @@ def get_claims() -> list[Claim]:
             name="shift",
             source="choice of recipe",
             statement="In 15 epochs, images as they are beat images shifted by up to a pixel",
-            axis="train.shift",
+            axis="augment.shift",
             better=0,
             worse=1,
             metric="validation_accuracy",

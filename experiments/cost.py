@@ -85,7 +85,8 @@ def _spec() -> arch.NetworkSpec:
         names = ", ".join(f"--{_NETWORK_FLAGS[name].name}" for name in given)
         raise ValueError(f"{names}: not beside --config; expected --config.model.KEY=VALUE instead")
     config: ConfigDict = _CONFIG.value
-    return cohort.lane_program(config, sources.load(config.data.name)).spec
+    dataset = sources.load(cohort.data_selection(config))
+    return cohort.lane_program(config, dataset).spec
 
 
 def totals(cost: Cost) -> dict[str, Any]:

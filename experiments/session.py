@@ -1,12 +1,14 @@
 """What experiments that train have in common: flags, the folder, a sweep and its report."""
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 from absl import flags
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
@@ -17,7 +19,7 @@ from experiments.progress import show_progress
 from mnv2_jax.ablation import cohort, records, sweep, workdir
 from mnv2_jax.analysis.claims import Claim, check, claims_table
 from mnv2_jax.analysis.report import analyse
-from mnv2_jax.data import sources
+from mnv2_jax.data import folders, sources
 from mnv2_jax.train import compilation, parallel, processes
 from mnv2_jax.train.stopping import Stop
 
@@ -46,6 +48,25 @@ _DISTRIBUTED = flags.DEFINE_bool(
     "a TPU pod or under Slurm it finds the others by itself, elsewhere JAX_COORDINATOR_ADDRESS, "
     "JAX_NUM_PROCESSES and JAX_PROCESS_ID tell.",
 )
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "The folder of prepared data sets. Default: in the user's cache folder."
+)
+_DATA_WORKERS = flags.DEFINE_integer(
+    "data_workers",
+    None,
+    "Processes that decode images which are streamed; 0 decodes in threads. No number changes what "
+    "comes out. Default: 0 on CPU, else all cores but one.",
+    lower_bound=0,
+)
+_ON_CORRUPT = flags.DEFINE_enum(
+    "on_corrupt",
+    "fail",
+    ["fail", "skip"],
+    "What to do with an image that cannot be decoded: stop, or leave it out and tell.",
+)
+_PREVIEW = flags.DEFINE_string(
+    "preview", None, "Draw what the first run's network sees into this PNG file, and end."
+)
 
 
 def begin() -> None:
@@ -67,7 +88,7 @@ def _keep_programs(where: str | None) -> None:
     if where == "off":
         compilation.keep_programs(None)
         return
-    folder = Path(where) if where else sources.cache_folder() / "programs"
+    folder = Path(where) if where else folders.cache_folder() / "programs"
     try:
         compilation.keep_programs(folder)
     except OSError as error:
@@ -121,8 +142,7 @@ def _sweep(
     claims: Sequence[Claim],
     keep_checkpoints: bool,
 ) -> sweep.Outcome:
-    dataset = sources.load(configs[0].data.name)
-    cohorts = cohort.plan(configs, dataset)
+    cohorts = cohort.plan(configs, open_dataset)
     check(claims, records.columns([run for part in cohorts for run in part.runs]))
     sweep.check_code(folder, cohorts)
     todo = sweep.remaining(folder, cohorts)
@@ -135,7 +155,20 @@ def _sweep(
     saving = sweep.Saving(_CHECKPOINT_SECONDS.value, keep_checkpoints)
     command = command_line.command()
     with stop.listening(), show_progress(console, todo) as progress:
-        return sweep.sweep(folder, cohorts, dataset, command, progress, stop, saving)
+        return sweep.sweep(folder, cohorts, command, progress, stop, saving, _workers())
+
+
+def open_dataset(selection: sources.Selection) -> sources.Dataset:
+    """Opens a data set as the flags say; see `mnv2_jax.data.sources.load`."""
+    folder = Path(_DATA_DIR.value) if _DATA_DIR.value else None
+    return sources.load(selection, folder, skip_corrupt=_ON_CORRUPT.value == "skip")
+
+
+def _workers() -> int:
+    if _DATA_WORKERS.value is not None:
+        return int(_DATA_WORKERS.value)
+    cores = len(os.sched_getaffinity(0))
+    return 0 if jax.default_backend() == "cpu" else max(1, cores - 1)
 
 
 def _accuracies(row: Mapping[str, Any]) -> str:

@@ -224,7 +224,9 @@ def test_pytorch_trains_some_runs_dealt_out_and_scaled(config, dots):
             epochs = hands[0][3]
             return lambda: [[(4.0 * epochs, 0.9)] * len(specs) for specs, *_ in hands]
 
-    found = grid.sampled(ours.Experiment([], [], dots), [config] * 3, [Pool(1), Pool(2)])
+    found = grid.sampled(
+        ours.Experiment([], cohort.plan([config], lambda _: dots)), [config] * 3, [Pool(1), Pool(2)]
+    )
     assert given == [[1], [1, 1], [2, 1]]
     assert found.how == "2 processes"
     assert [found.seconds, found.accuracy] == pytest.approx([4.0, 0.9])
@@ -232,8 +234,8 @@ def test_pytorch_trains_some_runs_dealt_out_and_scaled(config, dots):
 
 def test_time_in_programs_is_part_of_a_cohorts_time(tiny, config, dots):
     config.model.preset, config.train.evaluation_batch_size = tiny, 30
-    (part,) = cohort.plan([config], dots)
-    wall, inside = ours.time_in_programs(part, dots)
+    (part,) = cohort.plan([config], lambda _: dots)
+    wall, inside = ours.time_in_programs(part)
     assert 0 < inside < wall
 
 

@@ -46,7 +46,7 @@ def configs(epochs: int) -> list[Any]:
     config.model.expansion = 2.0
     config.train.epochs = epochs
     config.train.batch_size = 32
-    config.train.shift = 1
+    config.augment.shift = 1
     axes = [grid.axis("seed", (0, 1)), grid.axis("model.projection", ("linear", "relu6"))]
     return grid.expand(config, grid.product(*axes))
 
@@ -71,8 +71,7 @@ def work(workdir: Path, cache: Path, epochs: int, fatal_save: int = 0) -> None:
         with stop.listening():
             sweep.sweep(
                 workdir,
-                cohort.plan(configs(epochs), data),
-                data,
+                cohort.plan(configs(epochs), lambda _: data),
                 "victim",
                 Marking(workdir.parent / "mark"),
                 stop,

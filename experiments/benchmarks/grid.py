@@ -96,7 +96,7 @@ def _train(experiment: ours.Experiment, configs: Sequence[ConfigDict], pool: Poo
     """Deals the runs out to the pool's processes, which train them side by side."""
     train = configs[0].train
     sgd = Sgd(train.learning_rate, train.momentum, train.weight_decay, train.label_smoothing)
-    recipe = train.batch_size, train.epochs, train.shift, sgd
+    recipe = train.batch_size, train.epochs, configs[0].augment.shift, sgd
     specs = [ours.network_of(config, experiment.dataset) for config in configs]
     splits = ours.splits(experiment.dataset)
     hands = [(specs[first :: pool.count], splits, *recipe) for first in range(pool.count)]

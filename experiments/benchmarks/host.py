@@ -20,7 +20,7 @@ def measure(expansions: Sequence[float] = EXPANSIONS) -> list[Row]:
     measured = []
     for expansion in expansions:
         part = parts[expansion]
-        wall, inside = ours.time_in_programs(part, experiment.dataset)
+        wall, inside = ours.time_in_programs(part)
         measured.append(
             Row(
                 f"digits, expansion {expansion:g}",

@@ -1,7 +1,7 @@
 """Everything that the benchmarks ask of the engine: the only place here that imports it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from experiments import command_line
 from experiments.benchmarks.settings import Sgd
 from mnv2_jax import arch
 from mnv2_jax.ablation import cohort, grid
-from mnv2_jax.data import sources
+from mnv2_jax.data import draws, sources, stream
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import parallel, runlog
 from mnv2_jax.train.loop import Trainer
@@ -53,14 +53,17 @@ def training_step(
     """
     images, labels = random_images(spec, batch * steps)
     layout = parallel.Batch(lanes) if shared else parallel.Lanes(lanes)
-    program = LaneProgram(spec, Recipe(1, batch, batch, momentum=sgd.momentum), steps, layout.parts)
+    recipe = Recipe(1, batch, batch, momentum=sgd.momentum)
+    program = LaneProgram(spec, recipe, steps, parts=layout.parts)
     knobs = Knobs.of("linear", "bottleneck")
     scalars = map(np.float32, (sgd.learning_rate, sgd.weight_decay, sgd.label_smoothing))
-    lane = LaneValues(np.uint32(0), knobs, *scalars)
+    lane = LaneValues(np.uint32(0), np.uint32(0), knobs, *scalars)
     values = [lane._replace(seed=np.uint32(seed)) for seed in range(lanes)]
     states = parallel.stack([program.initialise(0)] * lanes)
-    of_lanes = [layout.spread(tree) for tree in (states, parallel.stack(values))]
-    data = layout.share((np.int32(0), np.int32(steps), images, labels))
+    orders = np.stack([draws.epoch_order(seed, 0, len(labels)) for seed in range(lanes)])
+    of_lanes = [layout.spread(tree) for tree in (states, parallel.stack(values), orders)]
+    bounds = (np.int32(0), np.int32(0), np.int32(steps))
+    data = layout.share((*bounds, images, labels))
     compiled = layout.compile(program.train, of_lanes, data).run
     # On the devices, so that no call waits for them to travel there.
     inputs = layout.place((*of_lanes, *data))
@@ -76,17 +79,20 @@ def random_images(spec: arch.NetworkSpec, count: int) -> tuple[np.ndarray, np.nd
 
 
 class Experiment(NamedTuple):
-    """The runs of a config file and the images that they train on.
+    """The runs of a config file.
 
     Attributes:
       configs: one per run.
       cohorts: the same, as they share programs.
-      dataset: the images.
     """
 
     configs: list[ConfigDict]
     cohorts: list[cohort.Cohort]
-    dataset: sources.Dataset
+
+    @property
+    def dataset(self) -> sources.Dataset:
+        """What the first cohort trains on."""
+        return self.cohorts[0].dataset
 
 
 def experiment(path: Path) -> Experiment:
@@ -94,8 +100,7 @@ def experiment(path: Path) -> Experiment:
     module = command_line.load_module(path)
     config = module.get_config()
     configs = grid.expand(config, module.get_grid())
-    dataset = sources.load(config.data.name)
-    return Experiment(configs, cohort.plan(configs, dataset), dataset)
+    return Experiment(configs, cohort.plan(configs))
 
 
 def network_of(config: ConfigDict, dataset: sources.Dataset) -> arch.NetworkSpec:
@@ -103,7 +108,7 @@ def network_of(config: ConfigDict, dataset: sources.Dataset) -> arch.NetworkSpec
     return cohort.lane_program(config, dataset).spec
 
 
-def time_in_programs(part: cohort.Cohort, dataset: sources.Dataset) -> tuple[float, float]:
+def time_in_programs(part: cohort.Cohort) -> tuple[float, float]:
     """Trains a cohort; the seconds of that, and those of them spent waiting for its programs.
 
     Every call of a program is waited for, so that none hides behind the host's own work.
@@ -119,7 +124,7 @@ def time_in_programs(part: cohort.Cohort, dataset: sources.Dataset) -> tuple[flo
 
         return call
 
-    trainer = Trainer(part.program, dataset, parallel.Lanes(len(part.runs)))
+    trainer = Trainer(part.program, part.dataset, parallel.Lanes(len(part.runs)))
     trainer.train, trainer.evaluate = (
         program._replace(run=timed(program.run)) for program in (trainer.train, trainer.evaluate)
     )
@@ -143,7 +148,5 @@ def checkout() -> dict[str, Any]:
 
 def splits(dataset: sources.Dataset) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Images and labels by split, as plain arrays."""
-    parts: Sequence[tuple[str, sources.Split]] = [
-        (name, getattr(dataset, name)) for name in sources.SPLITS
-    ]
-    return {name: (split.images, split.labels) for name, split in parts}
+    decoded = {name: stream.read(getattr(dataset, name), print)[0] for name in sources.SPLITS}
+    return {name: (arrays.images, arrays.labels) for name, arrays in decoded.items()}

@@ -17,17 +17,22 @@ from ml_collections import ConfigDict
 
 from mnv2_jax import arch, presets
 from mnv2_jax.ablation import distinct, grid
-from mnv2_jax.data.sources import Dataset
+from mnv2_jax.data import augment, sources
+from mnv2_jax.data.augmentation import Augmentation
+from mnv2_jax.data.sources import Dataset, Selection
 from mnv2_jax.nn.blocks import block_class
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.nn.cost import Cost, network_cost
 from mnv2_jax.nn.network import program
 from mnv2_jax.train import parallel
+from mnv2_jax.train.feed import Feed
+from mnv2_jax.train.modes import MODES, choose
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.step import LaneProgram, LaneValues
 
 LANE_FIELDS = {
     "seed": None,
+    "data.order": None,
     "model.projection": None,
     # Between bottlenecks or none is a value; between expansions is another topology.
     "model.shortcut": ("bottleneck", "none"),
@@ -38,8 +43,15 @@ LANE_FIELDS = {
 """The config fields in which the lanes of a cohort may differ, each with the values that it may
 take inside one (None: any)."""
 
+ORDERS = ("own", "shared")
+"""What `config.data.order` may be: images come and are augmented as the run's own seed says, or in
+the same way in all runs, so that images that are streamed are decoded once for all seeds."""
+
 _FIELDS = (
-    *("seed", "data.name", "model.preset", "model.block", "model.width", "model.depth"),
+    *("seed", "model.preset", "model.block", "model.width", "model.depth"),
+    *(f"data.{field.name}" for field in dataclasses.fields(Selection)),
+    *("data.scaling", "data.mode", "data.order"),
+    *(f"augment.{field.name}" for field in dataclasses.fields(Augmentation)),
     *("model.conventions", *(f"model.{knob}" for knob in arch.KNOBS if knob != "kind")),
     *(f"train.{field.name}" for field in dataclasses.fields(Recipe)),
     *("train.learning_rate", "train.weight_decay", "train.label_smoothing", "parallel"),
@@ -69,6 +81,7 @@ class Cohort:
     Attributes:
       runs: at least one.
       id: twelve hexadecimal digits of a hash of what the runs' configs share.
+      dataset: what they train on.
       program: what all of them run.
       cost: of the network, for one image.
       label: the block, and what tells the cohort from the others, for people.
@@ -76,6 +89,7 @@ class Cohort:
 
     runs: tuple[Run, ...]
     id: str
+    dataset: Dataset
     program: LaneProgram
     cost: Cost
     label: str
@@ -110,30 +124,48 @@ class Cohort:
         at_once = recipe.batch_size // recipe.accumulation
         return parallel.choose(self.runs[0].config.parallel, lanes, at_once)
 
+    def feed(self) -> tuple[type[Feed], str]:
+        """How images come to the devices, and why; see `mnv2_jax.train.modes.choose`."""
+        return choose(self.runs[0].config.data.mode, self.program, self.dataset)
+
     def __str__(self) -> str:
         return self.label
 
 
-def plan(configs: Sequence[ConfigDict], dataset: Dataset) -> list[Cohort]:
+def plan(
+    configs: Sequence[ConfigDict], load: Callable[[Selection], Dataset] = sources.load
+) -> list[Cohort]:
     """Sorts runs into cohorts, in the order in which they first appear.
 
     Everything about every run is checked here, before anything trains.
 
+    Args:
+      configs: of the runs.
+      load: opens a data set; called once for each that the configs select.
+
     Raises:
       ValueError: a value is wrong; the message names the field and what would be right.
+      OSError: a data set cannot be read.
     """
     groups: dict[str, list[ConfigDict]] = {}
     for config in configs:
         _check_fields(config)
         groups.setdefault(_cohort_key(config), []).append(config)
     cohorts = []
+    datasets: dict[Selection, Dataset] = {}
     labels = _labels([members[0] for members in groups.values()])
     for (key, members), label in zip(groups.items(), labels, strict=True):
         runs = tuple(Run(grid.run_id(config), config, lane_values(config)) for config in members)
+        selection = data_selection(members[0])
+        if selection not in datasets:
+            datasets[selection] = load(selection)
+        dataset = datasets[selection]
         lanes = lane_program(members[0], dataset)
         identity = hashlib.sha256(key.encode()).hexdigest()[:12]
-        cohorts.append(Cohort(runs, identity, lanes, network_cost(lanes.spec), label))
-        cohorts[-1].layout(len(runs))  # Raises where there is none.
+        cost = network_cost(lanes.spec)
+        cohorts.append(Cohort(runs, identity, dataset, lanes, cost, label))
+        cohorts[-1].layout(len(runs))  # Raises where there is none, as does the next line.
+        cohorts[-1].feed()
     distinct.check(configs)
     return cohorts
 
@@ -182,15 +214,30 @@ def lane_values(config: ConfigDict) -> LaneValues:
     _check("train.weight_decay", train.weight_decay, decay, "a number, 0 or more")
     smoothing = train.label_smoothing
     _check("train.label_smoothing", smoothing, 0 <= smoothing < 1, "0 or more, below 1")
+    order = config.data.order
+    _check("data.order", order, order in ORDERS, f"one of {', '.join(ORDERS)}")
     for name, allowed in (("projection", arch.PROJECTIONS), ("shortcut", arch.SHORTCUTS)):
         _check(f"model.{name}", model[name], model[name] in allowed, f"one of {', '.join(allowed)}")
     return LaneValues(
         seed=np.uint32(config.seed),
+        # Shared by all seeds: images come as to a run of seed 0.
+        data_seed=np.uint32(config.seed if config.data.order == "own" else 0),
         knobs=Knobs.of(model.projection, model.shortcut),
         learning_rate=np.float32(train.learning_rate),
         weight_decay=np.float32(train.weight_decay),
         label_smoothing=np.float32(smoothing),
     )
+
+
+def data_selection(config: ConfigDict) -> Selection:
+    """What a run trains on.
+
+    Raises:
+      ValueError: a value is out of range.
+    """
+    with _naming("config.data"):
+        fields = dataclasses.fields(Selection)
+        return Selection(**{field.name: config.data[field.name] for field in fields})
 
 
 def lane_program(config: ConfigDict, dataset: Dataset) -> LaneProgram:
@@ -199,7 +246,7 @@ def lane_program(config: ConfigDict, dataset: Dataset) -> LaneProgram:
     Raises:
       ValueError: a value is out of range.
     """
-    resolution, _, in_channels = dataset.train.images.shape[1:]
+    resolution, _, in_channels = dataset.train.shape
     model = config.model
     with _naming("config.model"):
         block_class(model.block)
@@ -219,10 +266,17 @@ def lane_program(config: ConfigDict, dataset: Dataset) -> LaneProgram:
     train = config.train
     with _naming("config.train"):
         recipe = Recipe(**{field.name: train[field.name] for field in dataclasses.fields(Recipe)})
+    with _naming("config.augment"):
+        fields = dataclasses.fields(Augmentation)
+        augmentation = Augmentation(**{field.name: config.augment[field.name] for field in fields})
+        augmentation.check(in_channels, recipe.batch_size // recipe.accumulation)
+    with _naming("config.data"):
+        arch.check_choice("scaling", config.data.scaling, tuple(augment.SCALINGS))
+        arch.check_choice("mode", config.data.mode, MODES)
     images = len(dataset.train)
     fits = train.batch_size <= images
     _check("train.batch_size", train.batch_size, fits, f"at most {images}, the training images")
-    return LaneProgram(spec, recipe, steps_per_epoch=images // recipe.batch_size)
+    return LaneProgram(spec, recipe, images // recipe.batch_size, augmentation, config.data.scaling)
 
 
 def _check_fields(config: ConfigDict) -> None:

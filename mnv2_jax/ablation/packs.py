@@ -10,32 +10,33 @@ import jax
 
 from mnv2_jax import atomic
 from mnv2_jax.ablation.cohort import Cohort, Run
-from mnv2_jax.data.sources import Dataset
 from mnv2_jax.train import memory
+from mnv2_jax.train.feed import Feed
 from mnv2_jax.train.loop import Trainer
+from mnv2_jax.train.streaming import Streaming
 
 Pack = tuple[Run, ...]
 
 
-def trainer_of(
-    cohort: Cohort, lanes: int, dataset: Dataset, tell: Callable[[str], None]
-) -> Trainer:
+def trainer_of(cohort: Cohort, lanes: int, workers: int, tell: Callable[[str], None]) -> Trainer:
     """Compiles the trainer of a cohort, for as many lanes as there are or fit into memory.
 
     Args:
       cohort: what trains.
       lanes: how many are wanted.
-      dataset: what they train on.
+      workers: processes that decode images which are streamed.
       tell: is told in a line what was chosen, and why.
 
     Raises:
       jax.errors.JaxRuntimeError: not even the fewest lanes fit.
     """
+    feed, way = cohort.feed()
+    tell(f"images {way}")
     layout, choice = cohort.layout(lanes)
     tell(choice)
     while True:
         try:
-            trainer = Trainer(cohort.program, dataset, layout(lanes))
+            trainer = Trainer(cohort.program, cohort.dataset, layout(lanes), feed, workers)
         except (jax.errors.JaxRuntimeError, MemoryError) as error:
             fewer = halved(lanes, error)
             tell(f"out of memory compiling {lanes} lanes; trying {fewer}")
@@ -68,9 +69,20 @@ def halved(lanes: int, error: Exception) -> int:
     return -(-lanes // 2)
 
 
-def split(runs: Sequence[Run], size: int) -> list[Pack]:
-    """Cuts runs into packs of `size`, the last one perhaps smaller."""
-    return [tuple(runs[start : start + size]) for start in range(0, len(runs), size)]
+def split(runs: Sequence[Run], size: int, feed: type[Feed]) -> list[Pack]:
+    """Cuts runs into packs of `size` at most.
+
+    Where images are streamed, the lanes of a pack are given the same ones.
+    """
+    groups: dict[int, list[Run]] = {}
+    for run in runs:
+        group = int(run.values.data_seed) if feed is Streaming else 0
+        groups.setdefault(group, []).append(run)
+    return [
+        tuple(members[start : start + size])
+        for members in groups.values()
+        for start in range(0, len(members), size)
+    ]
 
 
 class Unfinished:

@@ -13,7 +13,6 @@ import numpy as np
 
 from mnv2_jax.ablation import grid, packs, records
 from mnv2_jax.ablation.cohort import Cohort, Run
-from mnv2_jax.data.sources import Dataset
 from mnv2_jax.train import processes, runlog
 from mnv2_jax.train.checkpoint import Checkpoints
 from mnv2_jax.train.loop import LaneResult, Metrics, Supervision, Trainer
@@ -100,11 +99,11 @@ def check_code(workdir: Path, cohorts: Sequence[Cohort]) -> None:
 def sweep(
     workdir: Path,
     cohorts: Sequence[Cohort],
-    dataset: Dataset,
     command: str,
     progress: Progress,
     stop: Stop | None = None,
     saving: Saving | None = None,
+    workers: int = 0,
 ) -> Outcome:
     """Trains every run that is not finished, and writes `results.csv`.
 
@@ -115,18 +114,20 @@ def sweep(
     Args:
       workdir: the experiment's folder; see `mnv2_jax.ablation.records`.
       cohorts: the whole grid.
-      dataset: what they train on.
       command: the command line, for the records.
       progress: is told what happens.
       stop: signals that are to end it.
       saving: by default checkpoints once a minute, removed with their cohort.
+      workers: processes that decode images which are streamed.
 
     Raises:
+      ValueError: an image cannot be decoded, or its label is out of range.
       Interrupted: a signal came; training goes on where it stopped when this is called again.
       OSError: a result or a checkpoint cannot be written.
     """
-    work = _Sweep(workdir, cohorts, dataset, command, progress, stop or Stop(), saving or Saving())
-    return work.run()
+    return _Sweep(
+        workdir, cohorts, command, progress, stop or Stop(), saving or Saving(), workers
+    ).run()
 
 
 @dataclasses.dataclass
@@ -135,11 +136,11 @@ class _Sweep:
 
     workdir: Path
     cohorts: Sequence[Cohort]
-    dataset: Dataset
     command: str
     progress: Progress
     stop: Stop
     saving: Saving
+    workers: int
     errors: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def run(self) -> Outcome:
@@ -173,8 +174,9 @@ class _Sweep:
     def _compile(self, cohort: Cohort) -> tuple[Trainer, list[str]]:
         notes: list[str] = []
         _, size = packs.Unfinished(self.workdir, cohort).pack(cohort.runs)
-        lanes = size or len(cohort.runs)
-        trainer = packs.trainer_of(cohort, lanes, self.dataset, notes.append)
+        whole = packs.split(cohort.runs, len(cohort.runs), cohort.feed()[0])
+        lanes = size or max(map(len, whole))
+        trainer = packs.trainer_of(cohort, lanes, self.workers, notes.append)
         # What training begins with: found here, while the cohort before is in training.
         _ = cohort.network
         return trainer, notes
@@ -188,7 +190,10 @@ class _Sweep:
         if size != trainer.layout.count:
             begun = ()
         others = [run for run in cohort.runs if run not in begun]
-        queue = [*([begun] if begun else []), *packs.split(others, trainer.layout.count)]
+        queue = [
+            *([begun] if begun else []),
+            *packs.split(others, trainer.layout.count, trainer.source),
+        ]
         while queue:
             pack = queue[0]
             try:
@@ -198,9 +203,9 @@ class _Sweep:
                 notes.append(f"out of memory training {trainer.layout.count} lanes; trying {fewer}")
                 self.progress.said(notes[-1])
                 del trainer  # Frees its memory before another is compiled.
-                trainer = packs.trainer_of(cohort, fewer, self.dataset, notes.append)
+                trainer = packs.trainer_of(cohort, fewer, self.workers, notes.append)
                 runs = [run for part in queue for run in part]
-                queue = packs.split(runs, trainer.layout.count)
+                queue = packs.split(runs, trainer.layout.count, trainer.source)
                 continue
             self._record(cohort, queue.pop(0), results, trainer, notes)
             if self.stop.signal:
@@ -254,6 +259,8 @@ class _Sweep:
             "lanes": len(pack),
             "parallel": trainer.layout.name,
             "notes": list(notes),
+            "seconds_waited_for_images": round(results[0].waited, 1),
+            "images_left_out": list(results[0].left_out),
         }
         for run, result in zip(pack, results, strict=True):
             row = _row(cohort, run, result, trainer, len(pack))

@@ -1,100 +1,123 @@
-"""Data sets, read through TensorFlow Datasets without TensorFlow.
-
-Each is prepared once into a cache folder as array_record, then read with `tfds.data_source`.
-`tensorflow_datasets` is imported when a data set is asked for: it takes seconds to import.
-"""
+"""Data sets by name: what is prepared on disk, and the digits that are embedded."""
 
 import contextlib
 import dataclasses
 import io
-import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from mnv2_jax import atomic
+from mnv2_jax.data import folders, records
+from mnv2_jax.data.images import Arrays, Images
 
 SPLITS = ("train", "validation", "test")
 
 
 @dataclasses.dataclass(frozen=True)
-class Split:
-    """Images and labels of one split, in memory.
+class Selection:
+    """Which images of which data set, and at which size: fields of `config.data`.
 
     Attributes:
-      images: uint8 `[count, height, width, channels]`, 0 to 255.
-      labels: int32 `[count]`, 0 to classes - 1.
+      name: of a data set prepared in the folder, or one of `EMBEDDED`.
+      train: the images to train on: a split as TFDS writes it, such as "train[:90%]".
+      validation: likewise; what choices are made by.
+      test: likewise; read once, at the end of a run.
+      resolution: the height and width of what enters the network, in pixels.
+      crop_fraction: see `mnv2_jax.data.images.Images`.
+
+    Raises:
+      ValueError: a value is out of range; the message names it and what would be right.
     """
 
-    images: np.ndarray
-    labels: np.ndarray
+    name: str
+    train: str
+    validation: str
+    test: str
+    resolution: int
+    crop_fraction: float
 
-    def __len__(self) -> int:
-        return len(self.labels)
+    def __post_init__(self) -> None:
+        if self.resolution < 1:
+            raise ValueError(f"resolution={self.resolution}: expected 1 or more pixels")
+        if not 0 < self.crop_fraction <= 1:
+            raise ValueError(f"crop_fraction={self.crop_fraction}: expected above 0, at most 1")
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A data set in its three splits. The test split is for the end of a run alone."""
+    """A data set in its three splits. The test split is for the end of a run alone.
+
+    Attributes:
+      name: of the data set.
+      class_names: by label.
+      train: see `Selection`.
+      validation: likewise.
+      test: likewise.
+      decoded: whole splits by their names, once they are decoded, and what could not be.
+    """
 
     name: str
-    classes: int
-    train: Split
-    validation: Split
-    test: Split
+    class_names: tuple[str, ...]
+    train: Images
+    validation: Images
+    test: Images
+    decoded: dict[str, tuple[Arrays, tuple[str, ...]]] = dataclasses.field(
+        default_factory=dict, compare=False, repr=False
+    )
+
+    @property
+    def classes(self) -> int:
+        """How many there are."""
+        return len(self.class_names)
 
 
-def load(name: str, cache: Path | None = None) -> Dataset:
-    """Reads a data set into memory, preparing it first if need be.
+def load(
+    selection: Selection, folder: Path | None = None, *, skip_corrupt: bool = False
+) -> Dataset:
+    """Opens a prepared data set; an embedded one is prepared first if need be.
 
     Args:
-      name: one of `DATASETS`.
-      cache: the folder that prepared data sets live in; by default `cache_folder()`.
+      selection: what to open.
+      folder: that prepared data sets live in, by default `mnv2_jax.data.folders.data_folder()`.
+      skip_corrupt: leave out images that cannot be decoded.
 
     Raises:
-      ValueError: there is no such data set.
-      OSError: the cache folder cannot be written to, or a prepared file cannot be read.
+      ValueError: there is no such data set or split, or splits share images; the message says how
+        to get one.
+      OSError: the folder cannot be written to, or a prepared file cannot be read.
     """
-    if name not in DATASETS:
-        raise ValueError(f"data.name={name!r}: expected one of {', '.join(DATASETS)}")
-    import tensorflow_datasets as tfds
+    where = folder or folders.data_folder()
+    if selection.name in EMBEDDED:
+        _prepare(selection.name, where)
+    found = records.find(selection.name, where)
+    shape = (selection.resolution, selection.resolution, found.channels)
+    wanted = {f"data.{split}": getattr(selection, split) for split in SPLITS}
+    found.check_disjoint(wanted)
 
-    make_builder = DATASETS[name]
-    folder = (cache or cache_folder()) / "datasets" / name
-    if not folder.exists():
-        tfds.disable_progress_bar()
-        # Several processes may prepare the same set at once: each fills a folder of its own, and
-        # the first to finish gives it its name. TFDS announces downloads that do not happen.
-        with atomic.folder(folder) as staging, contextlib.redirect_stdout(io.StringIO()):
-            make_builder(staging).download_and_prepare()
-    builder = make_builder(folder)
-    return Dataset(
-        name=name,
-        classes=builder.info.features["label"].num_classes,
-        **{split: _read(builder, split) for split in SPLITS},
-    )
+    def images(split: str) -> Images:
+        records_of = found.records(wanted[f"data.{split}"], f"data.{split}")
+        return Images(records_of, shape, selection.crop_fraction, skip_corrupt)
+
+    parts = images("train"), images("validation"), images("test")
+    return Dataset(selection.name, found.class_names, *parts)
 
 
-def cache_folder() -> Path:
-    """The user's cache folder for this project: `$XDG_CACHE_HOME/mnv2_jax`, else under ~/.cache."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "mnv2_jax"
+def _prepare(name: str, folder: Path) -> None:
+    if any((folder / name).glob("[0-9]*/dataset_info.json")):
+        return
+    import tensorflow_datasets as tfds  # Takes seconds to import.
 
-
-def _read(builder: Any, split: str) -> Split:
-    import tensorflow_datasets as tfds
-
-    source = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
-    shape = builder.info.features["image"].shape
-    records = [source[index] for index in range(len(source))]
-    images = [np.asarray(Image.open(io.BytesIO(record["image"]))) for record in records]
-    return Split(
-        images=np.stack(images).reshape(-1, *shape).astype(np.uint8),
-        labels=np.array([record["label"] for record in records], np.int32),
-    )
+    tfds.disable_progress_bar()
+    version = EMBEDDED[name](folder).version
+    # Several processes may prepare the same set at once: each fills a folder of its own, and the
+    # first to finish gives it its name. TFDS announces downloads that do not happen.
+    with tempfile.TemporaryDirectory() as data_dir, contextlib.redirect_stdout(io.StringIO()):
+        EMBEDDED[name](Path(data_dir)).download_and_prepare()
+        with atomic.folder(folder / name / str(version)) as staging:
+            shutil.copytree(Path(data_dir, name, str(version)), staging, dirs_exist_ok=True)
 
 
 def _digits(folder: Path) -> Any:
@@ -103,5 +126,6 @@ def _digits(folder: Path) -> Any:
     return Digits(data_dir=folder, file_format="array_record")
 
 
-DATASETS: dict[str, Callable[[Path], Any]] = {"digits": _digits}
-"""A new data set is one builder here and one line: it takes a folder and gives a TFDS builder."""
+EMBEDDED: dict[str, Callable[[Path], Any]] = {"digits": _digits}
+"""Data sets that come with a package, prepared when first asked for. A new one is a builder here
+and one line: it takes a folder and gives a TFDS builder. All others: `experiments.prepare`."""

@@ -1,5 +1,6 @@
 """Trains lanes of one program: compiles it, runs it epoch by epoch, saves, evaluates."""
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -10,19 +11,23 @@ from typing import Any
 import jax
 import numpy as np
 
-from mnv2_jax.data import pipeline
-from mnv2_jax.data.sources import Dataset, Split
+from mnv2_jax.data.sources import Dataset
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import parallel, processes
 from mnv2_jax.train.checkpoint import Checkpoints, Snapshot
+from mnv2_jax.train.feed import Feed, evaluation_batch
+from mnv2_jax.train.resident import Resident
 from mnv2_jax.train.step import EvaluationSums, LaneProgram, LaneValues
 from mnv2_jax.train.stopping import Interrupted, Stop
+from mnv2_jax.train.streaming import Streaming
 
 Metrics = dict[str, Any]
 
 _CALL_SECONDS = 1.0
 """How long a call of the training program is to take: signals, progress and checkpoints wait for
 its end, and calls themselves cost a millisecond."""
+
+_BATCHES_AHEAD = 4
 
 
 @dataclasses.dataclass
@@ -37,6 +42,8 @@ class LaneResult:
       test_accuracy: likewise; the test split is read here alone, after the last epoch.
       test_loss: mean cross-entropy in nats.
       seconds: the lane's share of the training time of its pack, compilation apart.
+      waited: seconds that its pack waited for images, since it last went on.
+      left_out: a line for each image that could not be decoded.
     """
 
     curve: list[Metrics]
@@ -46,6 +53,8 @@ class LaneResult:
     test_accuracy: float | None
     test_loss: float | None
     seconds: float
+    waited: float
+    left_out: tuple[str, ...]
 
 
 def _nothing(*arguments: Any) -> None:
@@ -86,27 +95,49 @@ class Trainer:
       bytes: what the programs need where memory is shortest: on a device, or in the machine.
     """
 
-    def __init__(self, program: LaneProgram, dataset: Dataset, layout: parallel.Layout) -> None:
+    def __init__(
+        self,
+        program: LaneProgram,
+        dataset: Dataset,
+        layout: parallel.Layout,
+        source: type[Feed] = Resident,
+        workers: int = 0,
+    ) -> None:
         """Compiles the two programs: some steps of training, a batch of evaluation.
 
         Args:
           program: of one lane; how many devices share a batch is the layout's to say.
           dataset: what is trained and evaluated on.
           layout: of as many lanes as are to be trained together.
+          source: how images come to the devices.
+          workers: processes that decode images which are streamed.
         """
         self.layout = layout
         if program.parts != layout.parts:  # Else what the program has traced is used again.
             program = dataclasses.replace(program, parts=layout.parts)
         self.program = program
         self.dataset = dataset
+        self.source = source
+        self.workers = workers
         self.like = self.program.initialise(0)
         zero = np.float32(0.0)
-        values = LaneValues(np.uint32(0), Knobs.of("linear", "none"), zero, zero, zero)
+        values = LaneValues(
+            np.uint32(0), np.uint32(0), Knobs.of("linear", "none"), zero, zero, zero
+        )
         lanes = (layout.shapes(self.like), layout.shapes(values))
-        train = (np.int32(0), np.int32(0), dataset.train.images, dataset.train.labels)
-        self.train = layout.compile(self.program.train, lanes, layout.share(train), donate=True)
-        batch = self.batches(dataset.validation)[0]
-        self.evaluate = layout.compile(self.program.evaluate, lanes, layout.share(batch))
+        count, places = source.places(program, dataset, layout)
+        order = layout.shapes(jax.ShapeDtypeStruct((places,), np.int32))
+        bounds = layout.share((np.int32(0), np.int32(0), np.int32(0)))
+        self.train = layout.compile(
+            self.program.train,
+            (*lanes, order),
+            (*bounds, *layout.share_shapes(_images(dataset, count)[:2])),
+            donate=True,
+        )
+        batch = evaluation_batch(program, layout) // layout.parts
+        self.evaluate = layout.compile(
+            self.program.evaluate, lanes, layout.share_shapes(_images(dataset, batch))
+        )
         self.bytes = max(self.train.bytes, self.evaluate.bytes)
         if layout.devices[0].platform == "cpu":
             # The devices are one memory, which also holds what lies on the host: the states that
@@ -114,11 +145,19 @@ class Trainer:
             of_states = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(self.like))
             self.bytes = self.bytes * len(layout.devices) + 3 * of_states * layout.count
 
-    def batches(self, split: Split) -> list[tuple[np.ndarray, ...]]:
-        """A split in evaluation batches that divide among the devices that share them."""
-        parts = self.layout.parts
-        size = -(-self.program.recipe.evaluation_batch_size // parts) * parts
-        return pipeline.evaluation_batches(split, size)
+    def feed(self, values: Sequence[LaneValues], step: int, tell: Callable[[str], None]) -> Feed:
+        """What lanes are given from a step on.
+
+        Raises:
+          ValueError: an image cannot be decoded, or its label is out of range.
+          OSError: a file cannot be read.
+        """
+        seeds = [int(lane.data_seed) for lane in values]
+        parts = self.program, self.dataset, self.layout
+        if self.source is Resident:
+            return Resident(*parts, seeds, tell)
+        (seed,) = set(seeds)
+        return Streaming(*parts, seed, step, self.workers, tell)
 
     def run(
         self, values: Sequence[LaneValues], supervision: Supervision | None = None
@@ -152,34 +191,38 @@ class _Training:
         self._step = snapshot.step
         self._curves = snapshot.curves
         self._state = self._layout.spread(snapshot.state)
+        self._feed = trainer.feed(values, self._step, watch.tell)
         self._saved = time.perf_counter()
         self._began = self._saved - snapshot.seconds
 
     def run(self) -> list[LaneResult]:
         """See `Trainer.run`."""
-        dataset, place, share = self._trainer.dataset, self._layout.place, self._layout.share
-        train = place(share((dataset.train.images, dataset.train.labels)))
-        validation = [place(share(batch)) for batch in self._trainer.batches(dataset.validation)]
+        with contextlib.closing(self._feed):
+            return self._run()
+
+    def _run(self) -> list[LaneResult]:
         for epoch in range(len(self._curves[0])):
             self._watch.on_epoch(epoch + 1, [curve[epoch] for curve in self._curves])
         self._watch.on_step(self._step)
         per_epoch = self._program.steps_per_epoch
         steps = 1
         while self._step < self._program.steps:
-            end = (self._step // per_epoch + 1) * per_epoch
-            stop = int(processes.from_primary(np.int32(min(end, self._step + steps))))
+            call = self._feed.take(self._step, int(processes.from_primary(np.int32(steps))))
             start = time.perf_counter()
-            bounds = share((np.int32(self._step), np.int32(stop)))
-            self._state = self._trainer.train.run(self._state, self._values, *bounds, *train)
+            bounds = self._layout.share((np.int32(self._step), np.int32(call.stop)))
+            self._state = self._trainer.train.run(
+                self._state, self._values, call.order, call.first, *bounds, call.images, call.labels
+            )
             jax.block_until_ready(self._state)
             seconds = time.perf_counter() - start
             # The first calls are short, since how long a step takes is not known.
             steps = max(1, min(2 * steps, int(steps * _CALL_SECONDS / seconds)))
-            self._step = stop
-            if stop == end:
-                self._end_epoch(validation)
-            self._watch.on_step(stop)
-            self._save(at_end_of_epoch=stop == end)
+            self._step = call.stop
+            ended = self._step % per_epoch == 0
+            if ended:
+                self._end_epoch()
+            self._watch.on_step(self._step)
+            self._save(at_end_of_epoch=ended)
         return self._results()
 
     def _fresh(self, values: Sequence[LaneValues]) -> Snapshot:
@@ -204,7 +247,7 @@ class _Training:
         self._watch.tell(f"goes on from step {int(step)} of {self._program.steps}")
         return found or Snapshot(int(step), state, [[] for _ in range(self._count)], 0.0)
 
-    def _end_epoch(self, validation: Sequence[Any]) -> None:
+    def _end_epoch(self) -> None:
         lanes = self._layout.gather(self._state.epoch)[: self._count]
         epoch = self._step // self._program.steps_per_epoch
         metrics: list[Metrics] = [
@@ -216,17 +259,19 @@ class _Training:
                 "validation_accuracy": accuracy,
                 "learning_rate": float(trained.learning_rate),
             }
-            for trained, (loss, accuracy) in zip(lanes, self._evaluate(validation), strict=True)
+            for trained, (loss, accuracy) in zip(lanes, self._evaluate("validation"), strict=True)
         ]
         for curve, of_lane in zip(self._curves, metrics, strict=True):
             curve.append(of_lane)
         self._watch.on_epoch(epoch, metrics)
 
-    def _evaluate(self, batches: Sequence[Any]) -> list[tuple[float, float]]:
-        """Mean loss and accuracy of every lane over every image of a split in batches."""
-        pending = [
-            self._trainer.evaluate.run(self._state, self._values, *batch) for batch in batches
-        ]
+    def _evaluate(self, split: str) -> list[tuple[float, float]]:
+        """Mean loss and accuracy of every lane over every image of a split."""
+        pending: list[Any] = []
+        for batch in self._feed.evaluation(split):
+            pending.append(self._trainer.evaluate.run(self._state, self._values, *batch))
+            # Enough to keep devices busy; more would hold on to their images.
+            jax.block_until_ready(pending[-_BATCHES_AHEAD:][0])
         of_lanes = zip(*(self._layout.gather(batch) for batch in pending), strict=True)
         totals = [functools.reduce(_add, sums) for sums in of_lanes][: self._count]
         return [
@@ -262,27 +307,37 @@ class _Training:
             raise Interrupted(signal, f"step {self._step} of {self._program.steps} is {where}")
 
     def _results(self) -> list[LaneResult]:
-        dataset = self._trainer.dataset
-        on_train, on_test = (
-            self._evaluate([self._layout.share(batch) for batch in self._trainer.batches(split)])
-            for split in (dataset.train, dataset.test)
-        )
+        on_train, on_test = (self._evaluate(split) for split in ("train", "test"))
         seconds = (time.perf_counter() - self._began) / self._count
+        feed = self._feed
+        common = (seconds, feed.waited, tuple(sorted(feed.left_out)))
         return [
-            _lane_result(curve, train_measure, test_measure, seconds)
+            _lane_result(curve, train_measure, test_measure, common)
             for curve, train_measure, test_measure in zip(
                 self._curves, on_train, on_test, strict=True
             )
         ]
 
 
+def _images(dataset: Dataset, count: int) -> tuple[Any, Any, Any]:
+    """The shapes of so many images, their labels and weights."""
+    return (
+        jax.ShapeDtypeStruct((count, *dataset.train.shape), np.uint8),
+        jax.ShapeDtypeStruct((count,), np.int32),
+        jax.ShapeDtypeStruct((count,), np.float32),
+    )
+
+
 def _lane_result(
-    curve: list[Metrics], train: tuple[float, float], test: tuple[float, float], seconds: float
+    curve: list[Metrics],
+    train: tuple[float, float],
+    test: tuple[float, float],
+    common: tuple[float, float, tuple[str, ...]],
 ) -> LaneResult:
     if not all(math.isfinite(epoch["train_loss"]) for epoch in curve):
-        return LaneResult(curve, True, None, None, None, None, seconds)
+        return LaneResult(curve, True, None, None, None, None, *common)
     return LaneResult(
-        curve, False, train[1], curve[-1]["validation_accuracy"], test[1], test[0], seconds
+        curve, False, train[1], curve[-1]["validation_accuracy"], test[1], test[0], *common
     )
 
 

@@ -78,6 +78,25 @@ class Layout(abc.ABC):
     def collect(self, tree: Any) -> Any:
         """Brings arrays with two leading axes to the host, as copies: `[count, ...]`."""
 
+    @abc.abstractmethod
+    def rows(self, batch: int) -> np.ndarray:
+        """Which rows of a batch each device of this process takes, int `[devices, size]`."""
+
+    @abc.abstractmethod
+    def deal(self, tree: Any) -> Any:
+        """Gives every device of this process its rows of batches, one batch after the other.
+
+        Args:
+          tree: of host arrays `[batches, rows, ...]`, with the rows of `host_rows`.
+
+        Returns:
+          Host arrays `[devices, batches * size, ...]`.
+        """
+
+    def host_rows(self, batch: int) -> np.ndarray:
+        """Which rows of a batch this process needs, for all of its devices."""
+        return np.unique(self.rows(batch))
+
     def share(self, tree: Any) -> Any:
         """Gives every device of this process all of a tree of host arrays: `[devices, ...]`."""
 
@@ -85,6 +104,14 @@ class Layout(abc.ABC):
             return np.broadcast_to(leaf, (self._here, *np.shape(leaf)))
 
         return jax.tree.map(repeat, tree)
+
+    def share_shapes(self, tree: Any) -> Any:
+        """The shapes of what `share` makes of arrays like those of `tree`."""
+
+        def on_devices(leaf: Any) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct((self._here, *leaf.shape), leaf.dtype)
+
+        return jax.tree.map(on_devices, tree)
 
     def place(self, tree: Any) -> Any:
         """Moves arrays with a leading axis of devices there, for programs that take them often."""
@@ -166,6 +193,14 @@ class Lanes(Layout):
         """See `Layout`."""
         return self._per_device
 
+    def rows(self, batch: int) -> np.ndarray:
+        """See `Layout`: all of them."""
+        return np.broadcast_to(np.arange(batch), (len(self.devices), batch))
+
+    def deal(self, tree: Any) -> Any:
+        """See `Layout`."""
+        return self.share(jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), tree))
+
     def spread(self, lanes: Any) -> Any:
         """See `Layout`."""
         places = (len(self.devices), self.per_device)
@@ -202,6 +237,25 @@ class Batch(Layout):
     def per_device(self) -> int:
         """See `Layout`."""
         return self.count
+
+    def rows(self, batch: int) -> np.ndarray:
+        """See `Layout`: each its own."""
+        here = [
+            part
+            for part, device in enumerate(self.devices)
+            if device.process_index == jax.process_index()
+        ]
+        return np.arange(batch).reshape(self.parts, -1)[here]
+
+    def deal(self, tree: Any) -> Any:
+        """See `Layout`."""
+
+        def parts(leaf: np.ndarray) -> np.ndarray:
+            count, rows, *rest = leaf.shape
+            dealt = leaf.reshape(count, self._here, rows // self._here, *rest)
+            return dealt.swapaxes(0, 1).reshape(self._here, -1, *rest)
+
+        return jax.tree.map(parts, tree)
 
     def spread(self, lanes: Any) -> Any:
         """See `Layout`."""

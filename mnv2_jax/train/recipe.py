@@ -34,8 +34,6 @@ class Recipe:
       epochs: passes over the training split.
       batch_size: images per step.
       evaluation_batch_size: images per evaluation batch; changes speed and memory, no result.
-      shift: pixels by which training images are shifted at most; see
-        `mnv2_jax.data.augment.random_shift`.
       accumulation: parts that a batch is computed in one after another, gradients averaged; saves
         memory. BatchNorm sees a part at a time.
       precision: one of `PRECISIONS`.
@@ -64,7 +62,6 @@ class Recipe:
     epochs: int
     batch_size: int
     evaluation_batch_size: int
-    shift: int = 0
     accumulation: int = 1
     precision: str = "float32"
     optimizer: str = "sgd"
@@ -87,7 +84,6 @@ class Recipe:
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_choice("schedule", self.schedule, SCHEDULES)
         check_choice("decayed", self.decayed, tuple(DECAYED))
-        self._check("shift", self.shift >= 0, "0 or more pixels")
         for name in ("momentum", "second_moment", "ema"):
             self._check(name, 0 <= getattr(self, name) < 1, "0 or more, below 1")
         for name in ("epsilon", "decay_epochs", "clip"):

@@ -17,6 +17,7 @@ from jax.flatten_util import ravel_pytree
 
 from mnv2_jax import arch
 from mnv2_jax.data import augment, pipeline
+from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.nn.network import Network
 from mnv2_jax.train import initial, vectors
@@ -32,9 +33,19 @@ _COLLECTIONS = ("params", "batch_stats")
 
 
 class LaneValues(NamedTuple):
-    """What may differ between the lanes of one compiled program: scalars, one set per run."""
+    """What may differ between the lanes of one compiled program: scalars, one set per run.
+
+    Attributes:
+      seed: of initial weights and dropout.
+      data_seed: of the order of images and their augmentation.
+      knobs: see there.
+      learning_rate: the schedule's highest.
+      weight_decay: see `mnv2_jax.train.recipe.optimizer`.
+      label_smoothing: Szegedy et al. 2016.
+    """
 
     seed: Any
+    data_seed: Any
     knobs: Knobs
     learning_rate: Any
     weight_decay: Any
@@ -93,12 +104,16 @@ class LaneProgram:
       spec: the network; lanes may override its projection and shortcut.
       recipe: what lanes share.
       steps_per_epoch: whole batches in the training split.
+      augmentation: of training images.
+      scaling: of all images, one of `mnv2_jax.data.augment.SCALINGS`.
       parts: the devices that share each batch, along `BATCH_AXIS`; with 1 there is no such axis.
     """
 
     spec: arch.NetworkSpec
     recipe: Recipe
     steps_per_epoch: int
+    augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
+    scaling: str = "symmetric"
     parts: int = 1
 
     @property
@@ -132,6 +147,8 @@ class LaneProgram:
         self,
         state: State,
         values: LaneValues,
+        order: Array,
+        first: Array,
         start: Array,
         stop: Array,
         images: Array,
@@ -145,45 +162,56 @@ class LaneProgram:
         Args:
           state: the lane's state.
           values: the lane's values.
-          start: int32 scalar, counted from 0 through all epochs.
+          order: where the images of the steps from `first` on are among `images`, step by step and
+            row by row, int32 `[places]`. Rows of other devices are not looked up.
+          first: int32 scalar, counted from 0 through all epochs.
+          start: likewise; `first` or later.
           stop: likewise; at most the end of the epoch that `start` lies in.
-          images: the training split, uint8 `[count, height, width, channels]`.
+          images: a split, or what steps take of it, uint8 `[count, height, width, channels]`.
           labels: int32 `[count]`.
         """
         key = jax.random.key(values.seed)
-        epoch = start // self.steps_per_epoch
-        order = pipeline.epoch_order(key, epoch, len(images))
+        data_key = jax.random.key(values.data_seed)
         size = self.recipe.batch_size // self.parts
         part = lax.axis_index(BATCH_AXIS) if self.parts > 1 else 0
         rows = part * size + jnp.arange(size)
 
         def step(number: Array, state: State) -> State:
-            position = number - epoch * self.steps_per_epoch
-            chosen = order[position * self.recipe.batch_size + rows]
+            chosen = order[(number - first) * self.recipe.batch_size + rows]
             batch = pipeline.train_batch(
-                key, number, rows, chosen, (images, labels), self.recipe.shift
+                data_key,
+                number,
+                rows,
+                chosen,
+                (images, labels),
+                self.augmentation,
+                self.scaling,
+                self.spec.classes,
             )
             dropout = jax.random.fold_in(pipeline.stream(key, "dropout"), number)
             dropout = jax.random.fold_in(dropout, part)
-            return self._train_step(state, values, number, position, batch, dropout)
+            return self._train_step(state, values, number, batch, dropout)
 
         return lax.fori_loop(start, stop, step, state)
 
     def evaluate(
         self, state: State, values: LaneValues, images: Array, labels: Array, weights: Array
     ) -> EvaluationSums:
-        """Sums loss and hits over a batch of `mnv2_jax.data.pipeline.evaluation_batches`.
+        """Sums loss and hits over a batch, or a device's part of it.
 
         The network runs in inference mode; the loss is the plain cross-entropy.
+
+        Args:
+          state: the lane's state.
+          values: the lane's values.
+          images: uint8 `[batch, height, width, channels]`.
+          labels: int32 `[batch]`.
+          weights: float32 `[batch]`: 1 for an image, 0 for what is not to be counted.
         """
-        if self.parts > 1:
-            size = len(images) // self.parts
-            start = lax.axis_index(BATCH_AXIS) * size
-            images, labels, weights = (
-                lax.dynamic_slice_in_dim(whole, start, size) for whole in (images, labels, weights)
-            )
         logits = self._logits(
-            self.evaluated_variables(state), augment.scale(images), knobs=values.knobs
+            self.evaluated_variables(state),
+            augment.scale(images, self.scaling),
+            knobs=values.knobs,
         )
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         hits = logits.argmax(-1) == labels
@@ -223,8 +251,7 @@ class LaneProgram:
         state: State,
         values: LaneValues,
         number: Array,
-        position: Array,
-        batch: tuple[Array, Array],
+        batch: tuple[Array, Array, Array],
         dropout: Array,
     ) -> State:
         gradient, batch_stats, measured = self._accumulated(state, values, batch, dropout)
@@ -240,6 +267,7 @@ class LaneProgram:
             ema = jax.tree.map(
                 lambda old, new: old + (1 - keep) * (new - old), ema, (params, batch_stats)
             )
+        position = number % self.steps_per_epoch
         # Means so far, which begin anew where position is 0 whatever they were, were they NaN.
         loss, accuracy = (
             jnp.where(position == 0, new, mean + (new - mean) / (position + 1))
@@ -249,7 +277,7 @@ class LaneProgram:
         return State(params, batch_stats, momenta, ema, Epoch(loss, accuracy, rate))
 
     def _accumulated(
-        self, state: State, values: LaneValues, batch: tuple[Array, Array], dropout: Array
+        self, state: State, values: LaneValues, batch: tuple[Array, Array, Array], dropout: Array
     ) -> tuple[Array, Array | np.ndarray, tuple[Array, Array]]:
         """Gradient, new running moments and metrics of a batch, computed as the recipe splits it.
 
@@ -261,11 +289,11 @@ class LaneProgram:
 
         def add(carried: Any, part: Any) -> tuple[Any, None]:
             batch_stats, total = carried
-            images, labels, number = part
+            *batch, number = part
             gradient, batch_stats, measured = self._gradient(
                 state._replace(batch_stats=batch_stats),
                 values,
-                (images, labels),
+                tuple(batch),
                 jax.random.fold_in(dropout, number),
             )
             share = jax.tree.map(lambda a, b: a + b / count, total, (gradient, measured))
@@ -280,9 +308,9 @@ class LaneProgram:
         return gradient, batch_stats, measured
 
     def _gradient(
-        self, state: State, values: LaneValues, batch: tuple[Array, Array], dropout: Array
+        self, state: State, values: LaneValues, batch: tuple[Array, Array, Array], dropout: Array
     ) -> tuple[Array, Array | np.ndarray, tuple[Array, Array]]:
-        images, labels = batch
+        images, labels, targets = batch
         variables = self.variables(state)
 
         def loss_of(params: Any) -> tuple[Array, tuple[Array, Any]]:
@@ -294,10 +322,8 @@ class LaneProgram:
                 mutable=["batch_stats"],
                 rngs={"dropout": dropout} if self.spec.conventions.dropout else None,
             )
-            targets = optax.smooth_labels(
-                jax.nn.one_hot(labels, self.spec.classes), values.label_smoothing
-            )
-            loss = optax.softmax_cross_entropy(logits, targets).mean()
+            smoothed = optax.smooth_labels(targets, values.label_smoothing)
+            loss = optax.softmax_cross_entropy(logits, smoothed).mean()
             accuracy = jnp.mean(logits.argmax(-1) == labels)
             return loss, (accuracy, updated["batch_stats"])
 

@@ -11,11 +11,11 @@ def plan(dots, *axes, **changes):
     for path, value in changes.items():
         section, field = path.split("__") if "__" in path else ("", path)
         (config[section] if section else config)[field] = value
-    return cohort.plan(grid.expand(config, grid.product(*axes)), dots)
+    return cohort.plan(grid.expand(config, grid.product(*axes)), lambda _: dots)
 
 
 def test_the_default_grid_is_six_cohorts_of_24_lanes(dots):
-    cohorts = cohort.plan(grid.expand(digits.get_config(), digits.get_grid()), dots)
+    cohorts = cohort.plan(grid.expand(digits.get_config(), digits.get_grid()), lambda _: dots)
     assert [len(part.runs) for part in cohorts] == [24] * 6
     expansions = [part.runs[0].config.model.expansion for part in cohorts]
     assert expansions == [1, 2, 4, 6, 8, 10]
@@ -30,13 +30,14 @@ def test_the_default_grid_is_six_cohorts_of_24_lanes(dots):
 def test_lane_fields_share_a_program(dots, path):
     values = {
         "seed": (0, 1),
+        "data.order": ("own", "shared"),
         "model.projection": ("linear", "relu6", "relu"),
         "model.shortcut": ("bottleneck", "none"),
         "train.learning_rate": (0.1, 0.2),
         "train.weight_decay": (0.0, 1e-3),
         "train.label_smoothing": (0.0, 0.1),
     }[path]
-    (only,) = plan(dots, grid.axis(path, values))
+    (only,) = plan(dots, grid.axis(path, values), seed=3 if path == "data.order" else 0)
     assert len(only.runs) == len(values)
     lanes = [str(run.values) for run in only.runs]
     assert len(set(lanes)) == len(values)
@@ -56,7 +57,7 @@ def test_lane_fields_share_a_program(dots, path):
         ("model.block", ("inverted_residual", "sandglass", "fused")),
         ("model.shortcut", ("bottleneck", "expansion")),
         ("train.epochs", (1, 2)),
-        ("train.shift", (0, 1)),
+        ("augment.shift", (0, 1)),
         ("train.precision", ("float32", "bfloat16")),
         ("train.ema", (0.0, 0.9)),
         ("train.accumulation", (1, 2)),
@@ -92,6 +93,17 @@ def test_what_changes_the_program_makes_a_cohort(dots, path, values):
         ({"train__learning_rate": 0.0}, r"config.train.learning_rate=0.0: expected a number above"),
         ({"train__weight_decay": -1.0}, r"config.train.weight_decay=-1.0: expected a number, 0"),
         ({"train__label_smoothing": 1.0}, r"config.train.label_smoothing=1.0: expected 0 or more"),
+        ({"data__mode": "disk"}, r"config.data.mode='disk': expected one of auto"),
+        ({"data__order": "any"}, r"config.data.order='any': expected one of own"),
+        ({"data__scaling": "none"}, r"config.data.scaling='none': expected one of symmetric"),
+        ({"data__resolution": 0}, r"config.data.resolution=0: expected 1 or more"),
+        ({"data__crop_fraction": 1.5}, r"config.data.crop_fraction=1.5: expected above 0"),
+        ({"augment__shift": -1}, r"config.augment.shift=-1: expected"),
+        ({"augment__hue": 0.1}, r"config.augment.hue=0.1: expected 0"),
+        (
+            {"augment__crop_area": 0.5, "data__mode": "resident"},
+            r"config.data.mode='resident': expected 'streaming'",
+        ),
         ({"seed": -1}, r"config.seed=-1: expected a whole number from 0"),
     ],
 )
@@ -150,7 +162,7 @@ def test_a_config_takes_a_published_recipe(dots, name):
     config = digits.get_config()
     config.train.update(RECIPES[name])
     config.train.batch_size = 32
-    (only,) = cohort.plan([config], dots)
+    (only,) = cohort.plan([config], lambda _: dots)
     recipe = only.program.recipe
     assert recipe.optimizer == RECIPES[name]["optimizer"]
     assert only.runs[0].values.weight_decay == np.float32(RECIPES[name]["weight_decay"])
@@ -162,7 +174,7 @@ def test_a_config_without_a_field_is_told_which(dots, path):
     section, _, field = path.rpartition(".")
     del (config[section] if section else config)[field]
     with pytest.raises(ValueError, match=f"^config.{path}: the config lacks it; expected every"):
-        cohort.plan([config], dots)
+        cohort.plan([config], lambda _: dots)
 
 
 def test_cohorts_are_told_apart_by_their_labels(dots):

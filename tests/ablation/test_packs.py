@@ -7,6 +7,7 @@ import types
 from typing import Any
 
 import jax
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 from mnv2_jax.ablation import cohort, packs, sweep
 from mnv2_jax.train import memory
 from mnv2_jax.train.loop import Trainer
+from mnv2_jax.train.resident import Resident
+from mnv2_jax.train.streaming import Streaming
 from tests import commands, victim
 
 OUT = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes")
@@ -23,10 +26,22 @@ OUT = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8
 def test_packs_are_as_few_and_as_even_as_they_can_be(lanes, most):
     size = packs.even(lanes, most)
     runs: list[Any] = list(range(lanes))
-    pieces = packs.split(runs, size)
+    pieces = packs.split(runs, size, Resident)
     assert [run for piece in pieces for run in piece] == runs
     assert max(map(len, pieces)) <= most
     assert len(pieces) == -(-lanes // most)
+
+
+def test_streamed_images_are_shared_by_the_lanes_of_a_pack():
+    seeds = [0, 1, 0, 2, 0, 1]
+    runs: list[Any] = [
+        types.SimpleNamespace(id=number, values=types.SimpleNamespace(data_seed=np.uint32(seed)))
+        for number, seed in enumerate(seeds)
+    ]
+    pieces = packs.split(runs, 2, Streaming)
+    found: list[list[Any]] = [[run.id for run in piece] for piece in pieces]
+    assert found == [[0, 2], [4], [1, 5], [3]]
+    assert packs.split(runs, 10, Resident) == [tuple(runs)]
 
 
 def test_half_is_tried_after_memory_ran_out_and_after_nothing_else():
@@ -41,7 +56,7 @@ def test_half_is_tried_after_memory_ran_out_and_after_nothing_else():
 
 @pytest.fixture
 def planned(dots, tiny):
-    (only,) = cohort.plan(victim.configs(epochs=2), dots)
+    (only,) = cohort.plan(victim.configs(epochs=2), lambda _: dots)
     return only
 
 
@@ -98,7 +113,7 @@ def test_out_of_memory_halves_the_pack_and_goes_on(tmp_path, planned, dots, monk
         return run(self, values, supervision)
 
     monkeypatch.setattr(Trainer, "run", small_only)
-    outcome = sweep.sweep(tmp_path, [planned], dots, "test", victim.Silent())
+    outcome = sweep.sweep(tmp_path, [planned], "test", victim.Silent())
     assert tried == [4, 2, 2]
     assert (outcome.trained, outcome.failed) == (4, 0)
     assert [(row["status"], row["lanes"]) for row in outcome.rows] == [("done", 2)] * 4
@@ -111,61 +126,58 @@ def test_out_of_memory_halves_the_pack_and_goes_on(tmp_path, planned, dots, monk
 def test_what_the_compiler_needs_decides_how_many_lanes_there_are(planned, dots, monkeypatch):
     compiled = []
 
-    def trainer(program, dataset, layout):
+    def trainer(program, dataset, layout, feed, workers):
         compiled.append(layout.count)
         return types.SimpleNamespace(layout=layout, bytes=100 + 10 * layout.count)
 
     monkeypatch.setattr(packs, "Trainer", trainer)
     monkeypatch.setattr(memory, "usable", lambda device: 150)
     said: list[str] = []
-    found = packs.trainer_of(planned, 100, dots, said.append)
+    found = packs.trainer_of(planned, 100, 0, said.append)
     # A proportion of 1,100 bytes asks for 13; then of 13 lanes in packs as even as can be.
     assert compiled == [100, 13, 7, 4]
     assert found.layout.count == 4
-    assert said[1].startswith("100 lanes would take")
+    assert said[2].startswith("100 lanes would take")
     # Where not even one fits, it is tried all the same: what is needed is an estimate.
     monkeypatch.setattr(memory, "usable", lambda device: 1)
-    assert packs.trainer_of(planned, 100, dots, said.append).layout.count == 1
+    assert packs.trainer_of(planned, 100, 0, said.append).layout.count == 1
 
 
 def test_out_of_memory_compiling_tries_half(planned, dots, monkeypatch):
-    def trainer(program, dataset, layout):
+    def trainer(program, dataset, layout, feed, workers):
         if layout.count > 30:
             raise OUT
         return types.SimpleNamespace(layout=layout, bytes=1)
 
     monkeypatch.setattr(packs, "Trainer", trainer)
     said: list[str] = []
-    assert packs.trainer_of(planned, 100, dots, said.append).layout.count == 25
-    assert said[1:] == [
+    assert packs.trainer_of(planned, 100, 0, said.append).layout.count == 25
+    assert said[2:] == [
         "out of memory compiling 100 lanes; trying 50",
         "out of memory compiling 50 lanes; trying 25",
     ]
 
 
 LIMITED = """
-import dataclasses, resource, sys
+import resource, sys
 from pathlib import Path
 import jax
 jax.config.update("jax_num_cpu_devices", 2)
 from mnv2_jax import arch, presets
 from mnv2_jax.ablation import cohort, grid, sweep
-from mnv2_jax.data.sources import Split
 from tests import samples, victim
 
 resource.setrlimit(resource.RLIMIT_DATA, (2 * 2**30, resource.RLIM_INFINITY))
 # A last convolution so wide that a lane's parameters and momenta take 5 MB.
 stages = lambda t: (presets.Stage(t, 4, 1, 2),)
 presets.PRESETS["tiny"] = presets.Preset(8, 1, 4, 2, stages, 40_000, 10, arch.BlockSpec(divisor=1))
-data = samples.dots()
-few = {name: Split(*(part[:8] for part in dataclasses.astuple(getattr(data, name))))
-       for name in ("train", "validation", "test")}
-data = dataclasses.replace(data, **few)
+data = samples.dots(8, 8, 8)
 config = victim.configs(epochs=1)[0]
 config.train.batch_size = 8
 config.train.evaluation_batch_size = 8
 configs = grid.expand(config, grid.axis("seed", range(100)))
-outcome = sweep.sweep(Path(sys.argv[1]), cohort.plan(configs, data), data, "test", victim.Silent())
+cohorts = cohort.plan(configs, lambda _: data)
+outcome = sweep.sweep(Path(sys.argv[1]), cohorts, "test", victim.Silent())
 print(outcome.trained, outcome.failed)
 """
 

@@ -21,7 +21,7 @@ CLAIM = greater("rate", "-", "A higher rate is better", "train.learning_rate", 0
 
 @pytest.fixture
 def cohorts(dots):
-    return cohort.plan(grid.expand(digits.get_config(), RATES), dots)
+    return cohort.plan(grid.expand(digits.get_config(), RATES), lambda _: dots)
 
 
 def rows_of(cohorts):

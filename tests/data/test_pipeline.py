@@ -2,11 +2,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from mnv2_jax.data import augment, pipeline
-from mnv2_jax.data.sources import Split
+from mnv2_jax.data import draws, pipeline
+from mnv2_jax.data.augmentation import Augmentation
+
+AUGMENTED = Augmentation(shift=1, flip=True, rotation=10.0, brightness=0.2, cutout=2, mixup=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def draw(numbered, seed=0, epoch=0, batch_size=16, shift=0):
     """All batches of an epoch, `[steps, batch, ...]`."""
     key = jax.random.key(seed)
     steps = 50 // batch_size
-    order = pipeline.epoch_order(key, jnp.int32(epoch), 50)
+    order = jnp.asarray(draws.epoch_order(seed, epoch, 50))
     rows = jnp.arange(batch_size)
     batches = [
         pipeline.train_batch(
@@ -30,7 +30,9 @@ def draw(numbered, seed=0, epoch=0, batch_size=16, shift=0):
             rows,
             order[step * batch_size + rows],
             (jnp.asarray(numbered[0]), jnp.asarray(numbered[1])),
-            shift,
+            Augmentation(shift=shift),
+            "symmetric",
+            50,
         )
         for step in range(steps)
     ]
@@ -38,7 +40,8 @@ def draw(numbered, seed=0, epoch=0, batch_size=16, shift=0):
 
 
 def test_an_epoch_draws_every_image_once_but_for_the_remainder(numbered):
-    images, labels = draw(numbered)
+    images, labels, targets = draw(numbered)
+    np.testing.assert_array_equal(targets, np.eye(50)[labels])
     assert images.shape == (3, 16, 4, 4, 1)
     assert len(set(labels.ravel().tolist())) == 48
     index = np.round((np.asarray(images)[..., 1, 1, 0] + 1) * 127.5) - 1
@@ -61,7 +64,9 @@ def test_a_batch_in_parts_is_the_whole_batch(numbered):
     key, chosen = jax.random.key(0), jnp.arange(10, 26)
 
     def part(rows):
-        return pipeline.train_batch(key, jnp.int32(7), rows, chosen[rows], data, 1)
+        return pipeline.train_batch(
+            key, jnp.int32(7), rows, chosen[rows], data, AUGMENTED, "symmetric", 50
+        )
 
     halves = [part(jnp.arange(start, start + 8)) for start in (0, 8)]
     for whole, parts in zip(part(jnp.arange(16)), zip(*halves, strict=True), strict=True):
@@ -75,52 +80,3 @@ def test_what_is_left_out_changes_from_epoch_to_epoch(numbered):
     ]
     assert all(len(left) == 2 for left in missing)
     assert len(set(missing)) > 1
-
-
-def test_scaling_reaches_both_ends():
-    scaled = augment.scale(jnp.array([0, 255], jnp.uint8))
-    np.testing.assert_array_equal(scaled, [-1.0, 1.0])
-
-
-def test_shifts_are_whole_pixels_with_black_moving_in(numbered):
-    images = jnp.asarray(numbered[0])
-    shifted = np.asarray(augment.random_shift(jax.random.split(jax.random.key(3), 50), images, 1))
-    seen = set()
-    for image, result in zip(np.asarray(images), shifted, strict=True):
-        padded = np.pad(image[..., 0], 1)
-        matches = [
-            (row, column)
-            for row in range(3)
-            for column in range(3)
-            if np.array_equal(padded[row : row + 4, column : column + 4], result[..., 0])
-        ]
-        assert len(matches) == 1
-        seen.add(matches[0])
-    assert len(seen) == 9
-
-
-def test_no_shift_changes_nothing(numbered):
-    images = jnp.asarray(numbered[0])
-    assert augment.random_shift(jax.random.split(jax.random.key(3), 50), images, 0) is images
-
-
-def test_shifts_are_drawn_evenly():
-    dot = np.zeros((9000, 5, 5, 1), np.uint8)
-    dot[:, 2, 2] = 1
-    shifted = np.asarray(
-        augment.random_shift(jax.random.split(jax.random.key(0), 9000), jnp.asarray(dot), 1)
-    )
-    counts = shifted[:, 1:4, 1:4, 0].sum(0, dtype=int).ravel()
-    assert counts.sum() == 9000
-    # 1000 expected in each cell; five standard deviations are 149.
-    assert np.abs(counts - 1000).max() < 149
-
-
-@given(count=st.integers(1, 40), batch_size=st.integers(1, 50))
-def test_evaluation_covers_every_image_exactly_once(count, batch_size):
-    images = np.arange(count, dtype=np.uint8).reshape(-1, 1, 1, 1)
-    batches = pipeline.evaluation_batches(Split(images, np.arange(count)), batch_size)
-    assert {batch[0].shape for batch in batches} == {(batch_size, 1, 1, 1)}
-    kept = np.concatenate([labels[weights == 1] for _, labels, weights in batches])
-    np.testing.assert_array_equal(kept, np.arange(count))
-    assert all(np.array_equal(image[:, 0, 0, 0], label) for image, label, _ in batches)

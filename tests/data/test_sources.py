@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import signal
 import subprocess
@@ -8,20 +9,26 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
-from mnv2_jax.data import sources
+from mnv2_jax.data import sources, stream
+
+DIGITS = sources.Selection("digits", "train", "validation", "test", 8, 1.0)
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache")
-    sources.load("digits", folder)
+    sources.load(DIGITS, folder)
     return folder
 
 
+def decoded(dataset, split):
+    return stream.read(getattr(dataset, split), print)[0]
+
+
 def test_digits_are_those_of_scikit_learn_each_once(cache):
-    digits = sources.load("digits", cache)
-    splits = [getattr(digits, name) for name in sources.SPLITS]
-    assert [len(split) for split in splits] == [1047, 250, 500]
+    digits = sources.load(DIGITS, cache)
+    splits = [decoded(digits, name) for name in sources.SPLITS]
+    assert [len(split.labels) for split in splits] == [1047, 250, 500]
     images = np.concatenate([split.images for split in splits])
     labels = np.concatenate([split.labels for split in splits])
     original = datasets.load_digits()
@@ -36,36 +43,63 @@ def test_digits_are_those_of_scikit_learn_each_once(cache):
 
 
 def test_the_split_is_fixed(cache):
-    digits = sources.load("digits", cache)
-    assert digits.train.labels[:8].tolist() == [7, 6, 6, 7, 5, 8, 7, 3]
-    assert digits.test.labels[:8].tolist() == [5, 9, 3, 3, 9, 4, 3, 8]
-    assert np.bincount(digits.test.labels).min() >= 39
+    digits = sources.load(DIGITS, cache)
+    train, test = (decoded(digits, split) for split in ("train", "test"))
+    assert train.labels[:8].tolist() == [7, 6, 6, 7, 5, 8, 7, 3]
+    assert test.labels[:8].tolist() == [5, 9, 3, 3, 9, 4, 3, 8]
+    assert np.bincount(test.labels).min() >= 39
 
 
 def test_a_prepared_set_is_read_and_not_built_again(cache):
-    folder = cache / "datasets" / "digits"
+    folder = cache / "digits"
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     assert any("array_record" in path.name for path in before)
-    sources.load("digits", cache)
+    sources.load(DIGITS, cache)
     after = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     assert before == after
 
 
 def test_preparing_prints_nothing(tmp_path, capsys):
-    sources.load("digits", tmp_path)
+    sources.load(DIGITS, tmp_path)
     assert capsys.readouterr().out == ""
-    assert [path.name for path in (tmp_path / "datasets").iterdir()] == ["digits"]
+    assert [path.name for path in tmp_path.iterdir()] == ["digits"]
+    assert [path.name for path in (tmp_path / "digits").iterdir()] == ["1.0.0"]
 
 
-def test_unknown_data_set():
-    with pytest.raises(ValueError, match=r"^data.name='cifar11': expected one of digits"):
-        sources.load("cifar11")
+def test_another_data_set_is_asked_to_be_prepared(tmp_path):
+    selection = dataclasses.replace(DIGITS, name="cifar10")
+    with pytest.raises(ValueError, match=r"^config.data.name='cifar10': .*experiments.prepare"):
+        sources.load(selection, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"validation": "train[90%:]"}, r"^config.data.train='train' and config.data.validation="),
+        ({"test": "tests"}, r"^config.data.test='tests': "),
+    ],
+)
+def test_splits_that_overlap_or_do_not_exist_are_refused(cache, change, message):
+    with pytest.raises(ValueError, match=message):
+        sources.load(dataclasses.replace(DIGITS, **change), cache)
+
+
+def test_parts_of_splits_and_another_resolution(cache):
+    selection = dataclasses.replace(
+        DIGITS, train="train[:90%]", validation="train[90%:]", resolution=16
+    )
+    dataset = sources.load(selection, cache)
+    assert [len(dataset.train), len(dataset.validation)] == [942, 105]
+    whole = decoded(sources.load(DIGITS, cache), "train")
+    parts = [decoded(dataset, split) for split in ("train", "validation")]
+    assert parts[0].images.shape == (942, 16, 16, 1)
+    np.testing.assert_array_equal(np.concatenate([part.labels for part in parts]), whole.labels)
 
 
 def test_tensorflow_is_not_imported(cache):
     code = (
-        "import sys; from pathlib import Path; from mnv2_jax.data import sources; "
-        f"sources.load('digits', Path({str(cache)!r})); "
+        "import sys; from pathlib import Path; from mnv2_jax.data import sources, stream; "
+        f"stream.read(sources.load(sources.{DIGITS}, Path({str(cache)!r})).test, print); "
         "assert 'tensorflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -74,11 +108,11 @@ def test_tensorflow_is_not_imported(cache):
 def test_a_killed_preparation_is_done_again(tmp_path):
     code = (
         "from pathlib import Path; from mnv2_jax.data import sources; "
-        f"sources.load('digits', Path({str(tmp_path)!r}))"
+        f"sources.load(sources.{DIGITS}, Path({str(tmp_path)!r}))"
     )
     process = subprocess.Popen([sys.executable, "-c", code])
-    while not any(tmp_path.rglob("*array_record*")) and process.poll() is None:
+    while not any(tmp_path.rglob("*")) and process.poll() is None:
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert len(sources.load("digits", tmp_path).test) == 500
+    assert len(sources.load(DIGITS, tmp_path).test) == 500

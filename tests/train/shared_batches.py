@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from mnv2_jax import presets
+from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import parallel
 from mnv2_jax.train.loop import Trainer
@@ -26,23 +27,26 @@ def train(layout: parallel.Layout) -> dict[str, list[float]]:
     """Trains two lanes for ten steps, two an epoch, and evaluates them."""
     presets.PRESETS["tiny"] = samples.TINY
     spec = presets.build("tiny", expansion=2)
-    program = LaneProgram(spec, Recipe(STEPS, 32, 10, shift=1), 2)
+    program = LaneProgram(spec, Recipe(STEPS, 32, 10), 2, Augmentation(shift=1))
     # Not so fast that rounding decides on which side of a ReLU6's bounds a value falls.
     rates = [np.float32(value) for value in (0.01, 1e-3, 0.1)]
     values = [
-        LaneValues(np.uint32(seed), Knobs.of("relu6", "bottleneck"), *rates) for seed in (1, 2)
+        LaneValues(np.uint32(seed), np.uint32(seed), Knobs.of("relu6", "bottleneck"), *rates)
+        for seed in (1, 2)
     ]
     data = samples.dots()
     trainer = Trainer(program, data, layout)
     state = layout.spread(parallel.stack([program.initialise(seed) for seed in (1, 2)]))
     lanes = layout.place(layout.spread(parallel.stack(values)))
-    train = layout.share((data.train.images, data.train.labels))
+    source = trainer.feed(values, 0, print)
     for start in range(0, STEPS, 2):
-        bounds = layout.share((np.int32(start), np.int32(start + 2)))
-        state = trainer.train.run(state, lanes, *bounds, *train)
+        call = source.take(start, 2)
+        bounds = layout.share((np.int32(start), np.int32(call.stop)))
+        images = (call.images, call.labels)
+        state = trainer.train.run(state, lanes, call.order, call.first, *bounds, *images)
     sums = [
-        layout.gather(trainer.evaluate.run(state, lanes, *layout.share(batch)))[0]
-        for batch in trainer.batches(data.test)
+        layout.gather(trainer.evaluate.run(state, lanes, *batch))[0]
+        for batch in source.evaluation("test")
     ]
     first = layout.gather(state)[0]
     return {

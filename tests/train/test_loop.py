@@ -6,17 +6,20 @@ import numpy as np
 import pytest
 
 from mnv2_jax import presets
-from mnv2_jax.data import pipeline
+from mnv2_jax.data import draws, pipeline, stream
+from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import loop, parallel
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.step import LaneProgram, LaneValues
 
-RECIPE = Recipe(epochs=10, batch_size=64, evaluation_batch_size=40, shift=1)
+RECIPE = Recipe(epochs=10, batch_size=64, evaluation_batch_size=40)
+SHIFT = Augmentation(shift=1)
 
 
 def lane(seed=0, projection="linear", shortcut="bottleneck", learning_rate=0.1, smoothing=0.0):
     return LaneValues(
+        np.uint32(seed),
         np.uint32(seed),
         Knobs.of(projection, shortcut),
         np.float32(learning_rate),
@@ -37,7 +40,9 @@ FIVE = (
 @pytest.fixture(scope="module")
 def program(tiny):
     # The data set has one batch: an epoch is a step, and an epoch's loss is that step's.
-    return LaneProgram(presets.build(tiny, expansion=2), RECIPE, steps_per_epoch=1)
+    return LaneProgram(
+        presets.build(tiny, expansion=2), RECIPE, steps_per_epoch=1, augmentation=SHIFT
+    )
 
 
 def train(program, dots, values):
@@ -114,8 +119,8 @@ def test_evaluation_is_exact_whatever_the_batch(program, dots, trainer):
     lay = trainer.layout
     of_lanes = [lay.spread(parallel.stack(lanes)) for lanes in ([program.initialise(0)] * 5, FIVE)]
     sums = [
-        lay.gather(trainer.evaluate.run(*of_lanes, *lay.share(batch)))[0]
-        for batch in trainer.batches(dots.test)
+        lay.gather(trainer.evaluate.run(*of_lanes, *batch))[0]
+        for batch in trainer.feed(FIVE, 0, print).evaluation("test")
     ]
     assert len(sums) == 2
     images = sum(part.images for part in sums)
@@ -124,10 +129,11 @@ def test_evaluation_is_exact_whatever_the_batch(program, dots, trainer):
         float(sum(getattr(part, name) for part in sums) / images) for name in ("loss", "correct")
     )
     variables = jax.tree.map(jnp.asarray, program.variables(program.initialise(0)))
-    logits = program.network.apply(variables, dots.test.images / 127.5 - 1.0)
-    log_probabilities = jax.nn.log_softmax(logits)[np.arange(50), dots.test.labels]
+    test, _ = stream.read(dots.test, print)
+    logits = program.network.apply(variables, test.images / 127.5 - 1.0)
+    log_probabilities = jax.nn.log_softmax(logits)[np.arange(50), test.labels]
     np.testing.assert_allclose(loss, -log_probabilities.mean(), rtol=1e-5)
-    assert accuracy == pytest.approx(float(np.mean(logits.argmax(-1) == dots.test.labels)))
+    assert accuracy == pytest.approx(float(np.mean(logits.argmax(-1) == test.labels)))
 
 
 def test_dropout_follows_the_seed(tiny, dots):
@@ -135,12 +141,18 @@ def test_dropout_follows_the_seed(tiny, dots):
 
     def loss_of(rate):
         ways = dataclasses.replace(spec.conventions, dropout=rate)
-        recipe = dataclasses.replace(RECIPE, shift=0)
-        program = LaneProgram(dataclasses.replace(spec, conventions=ways), recipe, 1)
+        program = LaneProgram(dataclasses.replace(spec, conventions=ways), RECIPE, 1)
         quickly = jax.jit(program.train, compiler_options={"xla_backend_optimization_level": 0})
         # Images in an order of the seed's make a difference too, but one of rounding.
-        data = np.int32(0), np.int32(1), dots.train.images, dots.train.labels
-        return lambda seed: float(quickly(program.initialise(0), lane(seed), *data).epoch.loss)
+        train, _ = stream.read(dots.train, print)
+        bounds = np.int32(0), np.int32(0), np.int32(1)
+
+        def loss(seed):
+            order = draws.epoch_order(seed, 0, 64)
+            data = (order, *bounds, train.images, train.labels)
+            return float(quickly(program.initialise(0), lane(seed), *data).epoch.loss)
+
+        return loss
 
     without, dropped = loss_of(0.0), loss_of(0.5)
     assert without(0) == pytest.approx(without(1), rel=1e-5)
@@ -189,14 +201,13 @@ def test_lanes_of_equal_seed_see_the_same_batches(program, dots, monkeypatch):
     draw = pipeline.train_batch
 
     def spying(key, *arguments):
-        images, labels = draw(key, *arguments)
+        batch = draw(key, *arguments)
         jax.debug.callback(
             lambda *values: seen.append([np.asarray(value).tobytes() for value in values]),
             jax.random.key_data(key),
-            images,
-            labels,
+            *batch[:2],
         )
-        return images, labels
+        return batch
 
     monkeypatch.setattr(pipeline, "train_batch", spying)
     recipe = dataclasses.replace(RECIPE, epochs=1)

@@ -65,7 +65,7 @@ def test_every_recipe_says_everything():
     assert SCHEDULES.keys() == recipes.RECIPES.keys()
     for name, fields in recipes.RECIPES.items():
         missing = set(Recipe.__dataclass_fields__) - set(fields)
-        assert missing <= {"epochs", "evaluation_batch_size", "shift"}, name
+        assert missing <= {"epochs", "evaluation_batch_size"}, name
         assert published(name)[1].keys() == {"learning_rate", "weight_decay", "label_smoothing"}
 
 
@@ -190,7 +190,6 @@ def test_what_decays(decayed, spared):
         ({"epochs": 0}, "epochs=0: expected a whole number, 1 or more"),
         ({"batch_size": -4}, "batch_size=-4: expected a whole number, 1 or more"),
         ({"momentum": 1.0}, "momentum=1.0: expected 0 or more, below 1"),
-        ({"shift": -1}, "shift=-1: expected 0 or more pixels"),
         ({"precision": "float16"}, "precision='float16': expected one of float32, bfloat16"),
         ({"optimizer": "lars"}, "optimizer='lars': expected one of sgd, rmsprop, adamw"),
         ({"schedule": "step"}, "schedule='step': expected one of cosine, exponential"),

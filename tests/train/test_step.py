@@ -9,12 +9,13 @@ import optax
 import pytest
 
 from mnv2_jax import presets
-from mnv2_jax.data import augment, pipeline
+from mnv2_jax.data import augment, draws, stream
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.step import Epoch, LaneProgram, LaneValues
 
 ONE = LaneValues(
+    np.uint32(0),
     np.uint32(0),
     Knobs.of("linear", "bottleneck"),
     np.float32(0.05),
@@ -30,6 +31,7 @@ def run(tiny, dots):
     """Runs steps `start` to `stop` of four an epoch, from the initial state or another."""
     spec = presets.build(tiny, expansion=2)
     compiled = {}
+    images, _ = stream.read(dots.train, print)
 
     def steps(start, stop, state=None, **recipe):
         key = str(recipe)
@@ -38,8 +40,10 @@ def run(tiny, dots):
             compiled[key] = program, jax.jit(program.train, compiler_options=QUICK)
         program, train = compiled[key]
         state = program.initialise(0) if state is None else state
-        bounds = np.int32(start), np.int32(stop)
-        return jax.device_get(train(state, ONE, *bounds, dots.train.images, dots.train.labels))
+        first = start - start % 4
+        order = draws.epoch_order(0, start // 4, 64)
+        bounds = np.int32(first), np.int32(start), np.int32(stop)
+        return jax.device_get(train(state, ONE, order, *bounds, images.images, images.labels))
 
     return steps
 
@@ -58,15 +62,16 @@ def test_where_a_call_pauses_makes_no_difference(run):
 def test_metrics_are_means_over_the_epoch_so_far(run, tiny, dots):
     state = run(0, 0)
     program = LaneProgram(presets.build(tiny, expansion=2), Recipe(6, 16, 16), 4)
-    order = pipeline.epoch_order(jax.random.key(0), jnp.int32(0), 64)
+    order = draws.epoch_order(0, 0, 64)
+    train, _ = stream.read(dots.train, print)
 
     @functools.partial(jax.jit, compiler_options=QUICK)
     def loss(state, chosen):
-        images = augment.scale(jnp.asarray(dots.train.images)[chosen])
+        images = augment.scale(jnp.asarray(train.images)[chosen], "symmetric")
         logits, _ = program.network.apply(
             program.variables(state), images, train=True, mutable=["batch_stats"]
         )
-        targets = jax.nn.one_hot(jnp.asarray(dots.train.labels)[chosen], 10)
+        targets = jax.nn.one_hot(jnp.asarray(train.labels)[chosen], 10)
         return optax.softmax_cross_entropy(logits, optax.smooth_labels(targets, 0.1)).mean()
 
     losses = []
@@ -125,7 +130,8 @@ def test_accumulation_averages_the_gradients_of_parts(tiny):
     for count in (1, 2):
         program = LaneProgram(spec, Recipe(1, 16, 16, accumulation=count), 1)
         gradient = jax.jit(program._accumulated, compiler_options=QUICK)
-        found.append(gradient(program.initialise(0), ONE, (images, labels), jax.random.key(0)))
+        batch = images, labels, jax.nn.one_hot(labels, 10)
+        found.append(gradient(program.initialise(0), ONE, batch, jax.random.key(0)))
     (whole, moments, measured), (parts, other_moments, other_measured) = found
     assert distance(parts, whole) < 1e-5
     np.testing.assert_allclose(other_measured, measured, rtol=1e-5)

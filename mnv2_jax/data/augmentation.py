@@ -1,0 +1,93 @@
+"""How training images are augmented, as values: fields of a config, each an axis of a grid.
+
+What becomes of them is in `mnv2_jax.data.augment`, inside of the compiled program, and, where the
+image is needed as it is stored, in `mnv2_jax.data.crops`. Imports no jax.
+"""
+
+import dataclasses
+
+MAX_MAGNITUDE = 10
+"""The strongest of RandAugment's distortions."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """What is done to training images, in this order. As it is by default: nothing.
+
+    Attributes:
+      crop_area: the least share of the area that a random-resized crop takes (Szegedy et al. 2015,
+        arXiv 1409.4842, section 6; 0.08 there); 0 takes the central square, as in evaluation.
+      randaugment_layers: how many distortions of RandAugment follow one another (Cubuk et al. 2020,
+        arXiv 1909.13719); 0 for none.
+      randaugment_magnitude: how strong they are, 0 to `MAX_MAGNITUDE`.
+      shift: pixels by which images are moved at most; black moves in. The same as padding with so
+        many pixels, then cropping.
+      flip: mirror every second image, left to right.
+      rotation: degrees by which images are turned at most, either way; black moves in.
+      brightness: images are multiplied by 1 - this to 1 + this.
+      contrast: likewise, their differences from their mean grey.
+      saturation: likewise, their differences from grey.
+      hue: turns by which hues are moved at most, either way: 0 to 0.5.
+      cutout: the side, in pixels, of a square that is blanked out, centred on any pixel (DeVries
+        and Taylor 2017, arXiv 1708.04552).
+      mixup: the parameter of the Beta distribution of the weights with which pairs of images, and
+        their targets, are averaged (Zhang et al. 2018, arXiv 1710.09412); 0 for none.
+
+    Raises:
+      ValueError: a value is out of range, or is one that nothing reads; the message names it and
+        what would be right.
+    """
+
+    crop_area: float = 0.0
+    randaugment_layers: int = 0
+    randaugment_magnitude: int = 0
+    shift: int = 0
+    flip: bool = False
+    rotation: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    cutout: int = 0
+    mixup: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._check("crop_area", 0 <= self.crop_area <= 1, "0 to 1")
+        for name in ("shift", "cutout"):
+            self._check(name, getattr(self, name) >= 0, "0 or more pixels")
+        self._check("rotation", 0 <= self.rotation <= 180, "0 to 180 degrees")
+        for name in ("brightness", "contrast", "saturation"):
+            self._check(name, 0 <= getattr(self, name) <= 1, "0 to 1")
+        self._check("hue", 0 <= self.hue <= 0.5, "0 to 0.5 turns")
+        self._check("mixup", self.mixup >= 0, "0 or more")
+        self._check("randaugment_layers", self.randaugment_layers >= 0, "0 or more")
+        fits = 0 <= self.randaugment_magnitude <= MAX_MAGNITUDE
+        self._check("randaugment_magnitude", fits, f"0 to {MAX_MAGNITUDE}")
+        # A value without effect would make an axis of a grid compare a run with itself.
+        read = self.randaugment_layers > 0 or self.randaugment_magnitude == 0
+        self._check("randaugment_magnitude", read, "0, since there are no randaugment_layers")
+
+    @property
+    def on_host(self) -> bool:
+        """Whether images are needed as they are stored, and so are augmented while decoding."""
+        return self.crop_area > 0 or self.randaugment_layers > 0
+
+    def check(self, channels: int, together: int) -> None:
+        """Checks that it can be done.
+
+        Args:
+          channels: of the images, 1 or 3.
+          together: how many of a batch are computed at once on a device.
+
+        Raises:
+          ValueError: it cannot; the message names the field and what would be right.
+        """
+        if channels == 1:
+            for name in ("saturation", "hue"):
+                self._check(name, getattr(self, name) == 0, "0, since the images are grey")
+        fits = self.mixup == 0 or together % 2 == 0
+        self._check("mixup", fits, f"0, since it takes pairs, and {together} images are odd")
+
+    def _check(self, name: str, holds: bool, expected: str) -> None:
+        if not holds:
+            raise ValueError(f"{name}={getattr(self, name)!r}: expected {expected}")

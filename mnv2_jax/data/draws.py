@@ -1,0 +1,39 @@
+"""What is drawn on the host: the order of images, and where they are cropped.
+
+Every draw has a place of its own in a counter-based generator (Salmon et al. 2011, Philox), so that
+it depends on nothing that was drawn before: not on workers, and not on where training went on.
+"""
+
+import zlib
+
+import numpy as np
+
+
+def generator(seed: int, name: str, step: int = 0, row: int = 0) -> np.random.Generator:
+    """The stream `name` of a seed, at a step and a row of its batch.
+
+    Args:
+      seed: 0 to 2^32 - 1.
+      name: of what is drawn; streams do not disturb one another.
+      step: counted from 0 through all epochs.
+      row: the image's place in the step's batch.
+    """
+    return np.random.Generator(_bits(seed, name, step, row))
+
+
+def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
+    """The order in which an epoch takes the images, int32 `[count]`: a new one in every epoch.
+
+    Args:
+      seed: see `generator`.
+      epoch: counted from 0.
+      count: the images.
+    """
+    # Raw bits are the same in every version of NumPy, which permutations need not be. Sorting them
+    # is a shuffle: among 64 bits equal ones are as good as none, and a stable sort settles them.
+    bits = _bits(seed, "order", epoch, 0).random_raw(count)
+    return np.argsort(bits, kind="stable").astype(np.int32)
+
+
+def _bits(seed: int, name: str, step: int, row: int) -> np.random.Philox:
+    return np.random.Philox(key=[seed, zlib.crc32(name.encode())], counter=[0, 0, row, step])

@@ -1,0 +1,108 @@
+"""The images of a split, decoded when they are asked for, one by one or all at once."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from mnv2_jax.data import crops
+from mnv2_jax.data.augmentation import Augmentation
+from mnv2_jax.data.decode import BadImage, decode
+from mnv2_jax.data.records import Record
+
+
+class Records(Protocol):
+    """Encoded images with their labels, by number."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __getitem__(self, index: int) -> Record:
+        """One of them."""
+
+
+class Example(NamedTuple):
+    """An image as it enters the network.
+
+    Attributes:
+      image: uint8 `[height, width, channels]`, 0 to 255.
+      label: 0 to classes - 1.
+      problem: why the image could not be decoded, in a line, or nothing; the image is then black.
+    """
+
+    image: np.ndarray
+    label: int
+    problem: str = ""
+
+
+class Arrays(NamedTuple):
+    """A whole split, decoded.
+
+    Attributes:
+      images: uint8 `[count, height, width, channels]`, 0 to 255.
+      labels: int32 `[count]`, 0 to classes - 1.
+      weights: float32 `[count]`: 1; but 0 for an image that could not be decoded.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """A split as records, and what is done to make an image of one size of each.
+
+    Attributes:
+      records: of the split.
+      shape: height, width and channels of an image; the first two are equal.
+      fraction: the side of the square that is evaluated, as a share of the shorter side.
+      skip_corrupt: give a black image with its problem, instead of raising.
+    """
+
+    records: Records
+    shape: tuple[int, int, int]
+    fraction: float = 1.0
+    skip_corrupt: bool = False
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Example:
+        """An image as it is evaluated: its central square.
+
+        Raises:
+          ValueError: it cannot be decoded, or its label is out of range.
+          OSError: it cannot be read.
+        """
+        return self._example(
+            index, lambda image: crops.evaluation_crop(image, self.shape[0], self.fraction)
+        )
+
+    def view(
+        self, index: int, augmentation: Augmentation, generator: np.random.Generator
+    ) -> Example:
+        """An image as it is trained on, as far as that is the host's to do.
+
+        Raises:
+          ValueError: it cannot be decoded, or its label is out of range.
+          OSError: it cannot be read.
+        """
+        return self._example(
+            index,
+            lambda image: crops.training_view(
+                image, self.shape[0], self.fraction, augmentation, generator
+            ),
+        )
+
+    def _example(self, index: int, crop: Callable[..., np.ndarray]) -> Example:
+        record = self.records[index]
+        try:
+            image = decode(record.image, self.shape[2])
+        except BadImage as error:
+            problem = f"{record.where}: {error}"
+            if not self.skip_corrupt:
+                raise ValueError(f"{problem}; --on_corrupt=skip leaves such images out") from None
+            return Example(np.zeros(self.shape, np.uint8), record.label, problem)
+        return Example(crop(image), record.label)

@@ -1,0 +1,91 @@
+"""RandAugment (Cubuk et al. 2020, arXiv 1909.13719), by PIL. Imports no jax.
+
+The operations are the paper's, section 3.1, each drawn evenly. How strong they are at a magnitude
+is not in the paper; the ranges are those of torchvision's RandAugment, whose magnitudes 0 to 30 are
+0 to 10 here. What moves in at borders is grey, as in the authors' code.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageOps
+
+from mnv2_jax.data.augmentation import MAX_MAGNITUDE
+
+Operation = Callable[[Image.Image, float, int], Image.Image]
+"""Takes an image, the strength from 0 to 1, and a sign, -1 or 1."""
+
+_GREY = 128
+"""What moves in at the borders."""
+
+
+def distorted(
+    pixels: np.ndarray, layers: int, magnitude: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Applies operations drawn evenly, one after the other.
+
+    Args:
+      pixels: uint8 `[height, width, channels]`.
+      layers: how many.
+      magnitude: how strong, 0 to `MAX_MAGNITUDE`.
+      generator: what is drawn comes from it.
+
+    Returns:
+      An array like `pixels`.
+    """
+    image = Image.fromarray(pixels if pixels.shape[-1] == 3 else pixels[..., 0])
+    operations = list(OPERATIONS.values())
+    for number in generator.integers(len(operations), size=layers):
+        sign = 1 if generator.random() < 0.5 else -1
+        image = operations[number](image, magnitude / MAX_MAGNITUDE, sign)
+    return np.asarray(image).reshape(pixels.shape)
+
+
+def _affine(image: Image.Image, *matrix: float) -> Image.Image:
+    fill = (_GREY,) * len(image.getbands())
+    return image.transform(
+        image.size,
+        Image.Transform.AFFINE,
+        matrix,
+        Image.Resampling.BILINEAR,
+        fillcolor=fill if len(fill) == 3 else _GREY,
+    )
+
+
+def _rotate(image: Image.Image, strength: float, sign: int) -> Image.Image:
+    fill = (_GREY,) * len(image.getbands())
+    return image.rotate(
+        sign * 30 * strength,
+        Image.Resampling.BILINEAR,
+        fillcolor=fill if len(fill) == 3 else _GREY,
+    )
+
+
+def _enhance(enhancer: Callable[[Image.Image], ImageEnhance._Enhance]) -> Operation:
+    # From 0.1 at full strength of one sign to 1.9 of the other; 1 changes nothing.
+    return lambda image, strength, sign: enhancer(image).enhance(1 + 0.9 * sign * strength)
+
+
+OPERATIONS: dict[str, Operation] = {
+    "identity": lambda image, strength, sign: image,
+    "auto_contrast": lambda image, strength, sign: ImageOps.autocontrast(image),
+    "equalize": lambda image, strength, sign: ImageOps.equalize(image),
+    "rotate": _rotate,
+    # Pixels as bright as the threshold or brighter are inverted.
+    "solarize": lambda image, strength, sign: ImageOps.solarize(image, round(256 * (1 - strength))),
+    # From all 8 bits to 4.
+    "posterize": lambda image, strength, sign: ImageOps.posterize(image, 8 - round(4 * strength)),
+    "color": _enhance(ImageEnhance.Color),
+    "contrast": _enhance(ImageEnhance.Contrast),
+    "brightness": _enhance(ImageEnhance.Brightness),
+    "sharpness": _enhance(ImageEnhance.Sharpness),
+    "shear_x": lambda image, strength, sign: _affine(image, 1, 0.3 * sign * strength, 0, 0, 1, 0),
+    "shear_y": lambda image, strength, sign: _affine(image, 1, 0, 0, 0.3 * sign * strength, 1, 0),
+    "translate_x": lambda image, strength, sign: _affine(
+        image, 1, 0, 0.45 * sign * strength * image.width, 0, 1, 0
+    ),
+    "translate_y": lambda image, strength, sign: _affine(
+        image, 1, 0, 0, 0, 1, 0.45 * sign * strength * image.height
+    ),
+}
+"""The paper's 14 operations. Of grey images, `color` changes nothing."""

@@ -1,0 +1,146 @@
+"""Images that are decoded while training runs."""
+
+import contextlib
+import math
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from mnv2_jax.data import stream
+from mnv2_jax.data.sources import Dataset
+from mnv2_jax.train.feed import Call, Feed, evaluation_batch
+from mnv2_jax.train.parallel import Layout
+from mnv2_jax.train.step import LaneProgram
+
+_CHUNK_BYTES = 2**25
+"""The images that are brought to a device at a time, where a step's take less: a call of the
+program costs a millisecond."""
+
+
+class Streaming(Feed):
+    """Images are decoded while training runs, and brought to the devices a few steps ahead.
+
+    All lanes are given the same images.
+    """
+
+    def __init__(
+        self,
+        program: LaneProgram,
+        dataset: Dataset,
+        layout: Layout,
+        seed: int,
+        step: int,
+        workers: int,
+        tell: Callable[[str], None],
+    ) -> None:
+        """Begins to decode the images of the steps from `step` on.
+
+        Args:
+          program: what is fed.
+          dataset: its splits.
+          layout: of the lanes.
+          seed: of the lanes' data.
+          step: what training begins with, or goes on from.
+          workers: processes to decode in; see `mnv2_jax.data.stream.iterate`.
+          tell: called with a line for people.
+        """
+        super().__init__(program, dataset, layout, tell)
+        self._steps = self._chunk(program, dataset, layout)
+        order = self._places_of_rows()
+        self._order = layout.place(np.repeat(order[:, None], layout.per_device, axis=1))
+        batches = stream.TrainBatches(
+            dataset.train,
+            seed,
+            program.recipe.batch_size,
+            program.recipe.epochs,
+            layout.host_rows(program.recipe.batch_size),
+            program.augmentation,
+        )
+        # One chunk is trained on, one waits on the device, one is being filled.
+        self._chunks: queue.Queue[Call | BaseException] = queue.Queue(maxsize=1)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._fill, args=(batches, step, workers))
+        self._thread.start()
+
+    @classmethod
+    def places(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> tuple[int, int]:
+        """See `Feed`."""
+        steps = cls._chunk(program, dataset, layout)
+        size = program.recipe.batch_size
+        return steps * size // layout.parts, steps * size
+
+    def take(self, step: int, steps: int) -> Call:
+        """See `Feed`; as many steps as were brought together, however many are asked for."""
+        began = time.perf_counter()
+        found = self._chunks.get()
+        self.waited += time.perf_counter() - began
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    def evaluation(self, split: str) -> Iterator[Any]:
+        """See `Feed`."""
+        size = evaluation_batch(self._program, self._layout)
+        rows = self._layout.host_rows(size)
+        batches = stream.EvaluationBatches(getattr(self._dataset, split), size, rows)
+        # In threads: it takes longer to start processes than to decode a small split.
+        with contextlib.closing(stream.iterate(batches)) as decoded:
+            for batch in decoded:
+                self._leave_out(batch.problems)
+                whole = (batch.images, batch.labels, batch.weights)
+                yield self._layout.deal(tuple(leaf[None] for leaf in whole))
+
+    def close(self) -> None:
+        """See `Feed`."""
+        self._closed.set()
+        while self._thread.is_alive():
+            with contextlib.suppress(queue.Empty):
+                self._chunks.get(timeout=0.05)
+
+    @staticmethod
+    def _chunk(program: LaneProgram, dataset: Dataset, layout: Layout) -> int:
+        """How many steps' images are brought to the devices together."""
+        of_step = program.recipe.batch_size // layout.parts * math.prod(dataset.train.shape)
+        return max(1, min(program.steps_per_epoch, _CHUNK_BYTES // of_step))
+
+    def _places_of_rows(self) -> np.ndarray:
+        """Where each device has the rows of a chunk's steps, int32 `[devices, places]`."""
+        batch = self._program.recipe.batch_size
+        rows = self._layout.rows(batch)
+        devices, size = rows.shape
+        order = np.zeros((devices, self._steps, batch), np.int32)
+        places = np.arange(self._steps * size, dtype=np.int32).reshape(self._steps, size)
+        for device in range(devices):
+            order[device][:, rows[device]] = places
+        return order.reshape(devices, -1)
+
+    def _fill(self, batches: stream.TrainBatches, step: int, workers: int) -> None:
+        try:
+            with contextlib.closing(stream.iterate(batches, step, workers)) as decoded:
+                while step < len(batches) and not self._closed.is_set():
+                    stop = min(self._end_of_epoch(step), step + self._steps)
+                    chunk = [next(decoded) for _ in range(step, stop)]
+                    self._put(self._call(step, stop, chunk))
+                    step = stop
+        except BaseException as error:  # To be raised where it is waited for.
+            self._put(error)
+
+    def _call(self, step: int, stop: int, chunk: list[stream.Batch]) -> Call:
+        self._leave_out(line for batch in chunk for line in batch.problems)
+        # Steps that an epoch is short of are not computed: what stands there does not matter.
+        chunk += chunk[-1:] * (self._steps - len(chunk))
+        images = np.stack([batch.images for batch in chunk])
+        labels = np.stack([batch.labels for batch in chunk])
+        layout = self._layout
+        dealt = layout.place((layout.share(np.int32(step)), *layout.deal((images, labels))))
+        return Call(stop, self._order, *dealt)
+
+    def _put(self, what: Call | BaseException) -> None:
+        while not self._closed.is_set():
+            with contextlib.suppress(queue.Full):
+                self._chunks.put(what, timeout=0.5)
+                return

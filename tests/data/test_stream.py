@@ -1,0 +1,163 @@
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnv2_jax.data import draws, stream
+from mnv2_jax.data.augmentation import Augmentation
+from mnv2_jax.data.images import Images
+from mnv2_jax.data.records import Record
+from tests import commands, samples
+from tests.data import streamed
+
+
+def numbered(count, bad=(), skip=False):
+    """Images of one pixel whose colour is their number, and so is their label."""
+    images = np.arange(count, dtype=np.uint8).reshape(-1, 1, 1, 1)
+    pngs = samples.Pngs(images, np.arange(count))
+
+    class Records:
+        def __len__(self):
+            return count
+
+        def __getitem__(self, index):
+            record = pngs[index]
+            return Record(b"text", *record[1:]) if index in bad else record
+
+    return Images(Records(), (1, 1, 1), skip_corrupt=skip)
+
+
+def train_batches(images, rows=range(4), seed=0):
+    return stream.TrainBatches(images, seed, 4, 3, rows, Augmentation())
+
+
+def test_an_epoch_holds_every_image_once_but_for_the_remainder():
+    batches = train_batches(numbered(11))
+    assert len(batches) == 6
+    for epoch in range(3):
+        labels = np.concatenate([batches[2 * epoch + step].labels for step in range(2)])
+        np.testing.assert_array_equal(labels, draws.epoch_order(0, epoch, 11)[:8])
+    batch = batches[5]
+    np.testing.assert_array_equal(batch.images[:, 0, 0, 0], batch.labels)
+    assert batch.images.dtype == np.uint8
+
+
+def test_hosts_get_disjoint_rows_that_make_up_the_batch():
+    images = numbered(11)
+    whole = train_batches(images)
+    hosts = [train_batches(images, rows=rows) for rows in (range(2), range(2, 4))]
+    for step in range(6):
+        parts = [host[step] for host in hosts]
+        for name in ("images", "labels", "weights"):
+            joined = np.concatenate([getattr(part, name) for part in parts])
+            np.testing.assert_array_equal(joined, getattr(whole[step], name))
+
+
+@given(count=st.integers(1, 40), batch_size=st.integers(1, 50))
+def test_evaluation_covers_every_image_exactly_once(count, batch_size):
+    batches = stream.EvaluationBatches(numbered(count), batch_size, range(batch_size))
+    found = [batches[number] for number in range(len(batches))]
+    assert {batch.images.shape for batch in found} == {(batch_size, 1, 1, 1)}
+    kept = np.concatenate([batch.labels[batch.weights == 1] for batch in found])
+    np.testing.assert_array_equal(kept, np.arange(count))
+    assert all(np.array_equal(batch.images[:, 0, 0, 0], batch.labels) for batch in found)
+
+
+def test_a_whole_split_is_read_in_its_order():
+    arrays, problems = stream.read(numbered(200), print)
+    np.testing.assert_array_equal(arrays.labels, np.arange(200))
+    np.testing.assert_array_equal(arrays.images[:, 0, 0, 0], np.arange(200))
+    assert arrays.weights.min() == 1
+    assert problems == ()
+
+
+def test_reading_tells_how_far_it_is(monkeypatch):
+    monkeypatch.setattr(stream, "_TELL_SECONDS", 0.0)
+    monkeypatch.setattr(stream, "_READ", 64)
+    told: list[str] = []
+    stream.read(numbered(100), told.append)
+    assert told[0].startswith("64 of 100 images decoded, ")
+    assert told[1].startswith("100 of 100 images decoded, ")
+
+
+def test_an_image_that_cannot_be_decoded_is_named():
+    images = numbered(8, bad={3})
+    for read in (
+        lambda: stream.read(images, print),
+        lambda: list(stream.iterate(train_batches(images))),
+    ):
+        with pytest.raises(ValueError, match=r"^record 3: .*; --on_corrupt=skip leaves such"):
+            read()
+
+
+def test_skipped_images_give_way_in_training_and_do_not_count_in_evaluation():
+    images = numbered(8, bad={3, 4, 7}, skip=True)
+    arrays, problems = stream.read(images, print)
+    # The next sound one stands in their place, and is not counted twice.
+    np.testing.assert_array_equal(arrays.labels, [0, 1, 2, 5, 5, 5, 6, 0])
+    np.testing.assert_array_equal(arrays.images[:, 0, 0, 0], arrays.labels)
+    np.testing.assert_array_equal(arrays.weights, [1, 1, 1, 0, 0, 1, 1, 0])
+    assert [line.split(":")[0] for line in problems] == ["record 3", "record 4", "record 7"]
+    # Streamed, training sees the same as where all lies in memory.
+    batches = train_batches(images)
+    for step in range(6):
+        epoch, position = divmod(step, 2)
+        chosen = draws.epoch_order(0, epoch, 8)[4 * position : 4 * position + 4]
+        np.testing.assert_array_equal(batches[step].labels, arrays.labels[chosen])
+        np.testing.assert_array_equal(batches[step].images, arrays.images[chosen])
+    evaluated = stream.EvaluationBatches(images, 8, range(8))[0]
+    np.testing.assert_array_equal(evaluated.weights, arrays.weights)
+    assert evaluated.problems == problems
+
+
+def test_images_none_of_which_can_be_decoded_are_an_error():
+    images = numbered(4, bad=range(4), skip=True)
+    for read in (lambda: stream.read(images, print), lambda: train_batches(images)[0]):
+        with pytest.raises(ValueError, match=r"^record \d: .*; and no other image"):
+            read()
+
+
+@pytest.fixture(scope="module")
+def expected():
+    batches = streamed.batches()
+    return "".join(streamed.line(number, batches[number]) for number in range(len(batches)))
+
+
+def begin(path, workers):
+    command = [sys.executable, "-m", "tests.data.streamed", str(path), str(workers)]
+    return subprocess.Popen(command, cwd=commands.ROOT)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_killed_a_stream_goes_on_exactly(tmp_path, workers, expected):
+    path = tmp_path / "batches"
+    process = begin(path, workers)
+    while not path.exists() or path.stat().st_size < 300:
+        assert process.poll() is None
+        time.sleep(0.002)
+    below = psutil.Process(process.pid).children(recursive=True)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    killed_at = path.read_text().count("\n")
+    assert 0 < killed_at < 160
+    # Nobody is left behind.
+    _, left = psutil.wait_procs(below, timeout=10)
+    assert not left
+    assert len(below) >= workers
+    assert begin(path, workers).wait(timeout=60) == 0
+    assert path.read_text() == expected
+
+
+def test_a_stream_that_is_closed_early_ends():
+    batches = train_batches(numbered(8))
+    with contextlib.closing(stream.iterate(batches, 2)) as found:
+        np.testing.assert_array_equal(next(found).labels, batches[2].labels)
