@@ -1,0 +1,49 @@
+"""Linear against ReLU6 projections on images of your own.
+
+Command:  python -m experiments.ablate --config=configs/folder.py:NAME
+Hardware: two CPU cores for a few thousand images, an accelerator for more
+Time:     by the images: about one multiply-add of `small_32px` times images, epochs and 12 runs
+Expect:   by the images
+
+Data:     python -m experiments.prepare --images=DIR --name=NAME
+          DIR holds CLASS/*.jpg, which are split 80 : 10 : 10 into train, validation and test; or
+          train/CLASS/*.jpg, validation/CLASS/*.jpg and test/CLASS/*.jpg.
+
+Without validation images, carve them out of the training images:
+          --config.data.train='train[:90%]' --config.data.validation='train[90%:]'
+
+Larger images: --config.data.resolution=224 --config.model.preset=mobilenet_v2. To crop them at
+random as ImageNet's are: --config.augment.crop_area=0.08 --config.data.crop_fraction=0.875.
+
+Source: Sandler et al. 2018, arXiv 1801.04381, section 6.4, Figure 6a.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import cifar10
+from mnv2_jax.ablation.grid import Grid, axis, product
+from mnv2_jax.analysis.claims import Claim
+
+
+def get_config(name: str = "images") -> ConfigDict:
+    """One run, on the data set of that name."""
+    config = cifar10.get_config()
+
+    config.data.name = name
+    config.data.train = "train"
+    config.data.validation = "validation"
+    config.data.test = "test"
+
+    config.train.epochs = 30
+    config.train.batch_size = 32
+    return config
+
+
+def get_grid(name: str = "images") -> Grid:
+    """Projection x 6 seeds, at expansion 6 with shortcuts."""
+    return product(axis("model.projection", ("linear", "relu6")), axis("seed", range(6)))
+
+
+def get_claims(name: str = "images") -> list[Claim]:
+    """What the paper says of projections, and the comparison that decides it."""
+    return cifar10.get_claims("smoke")
