@@ -66,7 +66,7 @@ def _prepare_images(console: Console, root: Path, data_dir: Path) -> None:
     if plan.prepared():
         console.print(f"{plan.target} is prepared from these files already")
     else:
-        _check_disk(console, data_dir, image_shards.bytes_needed(plan))
+        _check_disk(console, data_dir, image_shards.bytes_needed(plan), "at most")
         start = time.perf_counter()
         with show_progress(console, plan.images) as progress:
             image_dataset.write(plan, _ON_CORRUPT.value, _cores(), progress)
@@ -90,20 +90,20 @@ def _prepare_dataset(console: Console, name: str, data_dir: Path) -> None:
         return
     need = tfds_builders.bytes_needed(builder, manual_dir)
     if need is None:
-        console.print(f"Disk: TFDS does not tell how much it takes; {_free(data_dir)}")
+        console.print(f"Disk: TFDS does not tell how much is needed; {_free(data_dir)}")
     else:
-        _check_disk(console, data_dir, need)
+        _check_disk(console, data_dir, need, "about")
     tfds_builders.prepare(builder, data_dir, manual_dir, bars=console.is_terminal)
     splits = builder.info.splits.items()
     counts = ", ".join(f"{name} {split.num_examples:,}" for name, split in splits)
     console.print(f"{builder.data_path}: done; images: {counts}")
 
 
-def _check_disk(console: Console, data_dir: Path, need: int) -> None:
-    console.print(f"Disk: at most {_size(need)}; {_free(data_dir)}")
+def _check_disk(console: Console, data_dir: Path, need: int, how: str) -> None:
+    console.print(f"Disk: {how} {_size(need)} are needed; {_free(data_dir)}")
     if need > _free_bytes(data_dir):
         raise ValueError(
-            f"--data_dir={data_dir}: {_size(need)} are needed and {_free(data_dir)}; expected a "
+            f"--data_dir={data_dir}: {how} {_size(need)} are needed, {_free(data_dir)}; expected a "
             f"folder on a disk with more, or more to be freed"
         )
 

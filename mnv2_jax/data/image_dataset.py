@@ -33,7 +33,7 @@ def write(plan: Plan, on_corrupt: str, workers: int, progress: Callable[[int], N
       OSError: it cannot be written.
     """
     holder = plan.target.parent
-    with atomic.claimed(holder, f"--data_dir={holder.parent}: {plan.name}"):
+    with atomic.claimed(holder, f"--data_dir={holder.parent} --name={plan.name}"):
         if plan.prepared():  # By a process that has had the claim until now.
             progress(plan.images)
         else:

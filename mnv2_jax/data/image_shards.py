@@ -18,7 +18,8 @@ from mnv2_jax.data.image_folder import File, ImageFolder
 VERSION = "1.0.0"
 SOURCE_NOTE = "source.json"
 
-_SHARD_BYTES = 2**28 - 2**24  # Shards of a mean size: that a larger one keeps to 256 MiB.
+_SHARD_BYTES = 7 * 2**25
+"""On average: few shards are then above 256 MiB."""
 _SHARD_IMAGES = 512
 _FEW_SHARDS = 64
 _LEAST_IMAGES = 32
@@ -207,7 +208,7 @@ def bytes_needed(plan: Plan) -> int:
 
 
 def _shard_count(files: tuple[File, ...]) -> int:
-    """Shards of 256 MiB at most; of small files so many that every core has one."""
+    """Shards of about 256 MiB at most; of small files so many that every core has some."""
     by_bytes = -(-sum(file.size for file in files) // _SHARD_BYTES)
     by_images = min(_FEW_SHARDS, len(files) // _SHARD_IMAGES)
     # With fewer images, shards chosen by hash would differ much in size.

@@ -203,7 +203,9 @@ def write_shard(job: Job, shard: Shard, done: Callable[[], None]) -> Written:
             data = _read(job.root, file, bad)
             if data is not None and (job.on_corrupt == "skip" or not bad):
                 record = {"image": data, "label": file.label, "file": file.path}
-                example = serializer.serialize_example(what.encode_example(record))
+                example = serializer.get_tf_example(what.encode_example(record))
+                # TFDS's own serialising leaves the order of features to the process.
+                example = example.SerializeToString(deterministic=True)
                 lengths.append(len(example))
                 yield len(lengths), example
             done()

@@ -45,7 +45,9 @@ def find(name: str, data_dir: Path, manual_dir: Path | None) -> Builder:
     make = tfds.builder_cls(found[1])
     configs = sorted(make.builder_configs)
     if found[2] and found[2] not in configs:
-        raise ValueError(f"--dataset={name}: expected a config of {', '.join(configs) or 'none'}")
+        raise ValueError(
+            f"--dataset={name}: no such config; {found[1]} has {', '.join(configs) or 'none'}"
+        )
     with _explained(name):
         builder = make(data_dir=data_dir, config=found[2], file_format="array_record")
         holds = set(builder.info.features or ())
@@ -103,7 +105,7 @@ def prepare(builder: Builder, data_dir: Path, manual_dir: Path | None, *, bars: 
 
     (tfds.enable_progress_bar if bars else tfds.disable_progress_bar)()
     config = tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False)
-    with atomic.claimed(data_dir / builder.name, f"--data_dir={data_dir}: {builder.name}"):
+    with atomic.claimed(data_dir / builder.name, f"--data_dir={data_dir} --dataset={builder.name}"):
         # Of processes that were killed: nobody else is at work here.
         for left in Path(builder.data_path).parent.glob(f"incomplete.*_{builder.version}"):
             shutil.rmtree(left)
