@@ -62,7 +62,8 @@ def _prepare_images(console: Console, root: Path, data_dir: Path) -> None:
     counts = ", ".join(f"{split} {len(files):,}" for split, files in folder.splits.items())
     console.print(f"{root}: {len(folder.classes)} classes; images: {counts}")
     if folder.ignored:
-        console.print(f"Not images, and passed over: {image_folder.some(folder.ignored)}")
+        some = image_folder.some(folder.ignored)
+        console.print(f"Other files passed over ({len(folder.ignored):,}): {some}")
     if plan.prepared():
         console.print(f"{plan.target} is prepared from these files already")
     else:

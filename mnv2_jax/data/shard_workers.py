@@ -1,13 +1,14 @@
 """Writes shards of a data set in worker processes. TFDS is imported where it is needed."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import json
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,10 +79,11 @@ def run(
         )
         for shard in todo
     ]
-    for name, note, found in write(jobs, workers, lambda done: progress(before + done)):
-        bad[name] = found
-        if note:
-            notes[name] = note
+    with contextlib.closing(write(jobs, workers, lambda done: progress(before + done))) as written:
+        for name, note, found in written:
+            bad[name] = found
+            if note:
+                notes[name] = note
     return [one for shard in plan.shards for one in bad[shard.name]]
 
 
@@ -90,7 +92,7 @@ Written = tuple[str, Note | None, tuple[Bad, ...]]
 
 def _write_here(
     jobs: list[tuple[Job, Shard]], workers: int, progress: Callable[[int], None]
-) -> Iterator[Written]:
+) -> Generator[Written]:
     images = 0
 
     def done() -> None:
@@ -104,7 +106,7 @@ def _write_here(
 
 def _write_in_workers(
     jobs: list[tuple[Job, Shard]], workers: int, progress: Callable[[int], None]
-) -> Iterator[Written]:
+) -> Generator[Written]:
     # Not by fork, which copies locks that threads of this process may hold.
     context = multiprocessing.get_context("spawn")
     images, stop = context.Value("q", 0), context.Event()

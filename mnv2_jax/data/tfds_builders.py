@@ -72,9 +72,10 @@ def prepared(builder: Builder) -> bool:
 
 
 def bytes_needed(builder: Builder, manual_dir: Path | None) -> int | None:
-    """Bytes of disk for what is downloaded and as much again for what is made of it.
+    """Bytes of disk for downloads, and as much again for each of what is unpacked and the records.
 
-    Sizes of downloads are TFDS's own; what will be made of them it does not tell.
+    Sizes of downloads are TFDS's own; what will be made of them it does not tell. Files downloaded
+    by hand are there already, and are mostly read without being unpacked.
 
     Returns:
       The bytes; None where TFDS does not know, or knows of all configs together alone.
@@ -84,7 +85,7 @@ def bytes_needed(builder: Builder, manual_dir: Path | None) -> int | None:
     urls = builder.url_infos
     if not urls or builder.BUILDER_CONFIGS:
         return None
-    return 2 * sum(info.size for info in urls.values())
+    return 3 * sum(info.size for info in urls.values())
 
 
 def prepare(builder: Builder, data_dir: Path, manual_dir: Path | None, *, bars: bool) -> None:
