@@ -1,11 +1,19 @@
-"""Files that are either whole or absent: written beside their place, then renamed into it."""
+"""Files that are either whole or absent: written beside their place, then renamed into it.
+
+And folders that one process at a time writes to.
+"""
 
 import contextlib
+import fcntl
+import json
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+_LOCK = ".lock"
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -54,6 +62,55 @@ def folder(path: Path) -> Iterator[Path]:
                 staging.rename(path)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def claimed(path: Path, field: str) -> Iterator[None]:
+    """Makes a folder if need be, and keeps other processes out while the block runs.
+
+    The claim ends with the process, however it ends.
+
+    Args:
+      path: the folder.
+      field: what messages begin with: how the folder was named, such as "--workdir=runs/six".
+
+    Raises:
+      ValueError: it is a file, cannot be written to, or another process has claimed it; the message
+        tells which process, on which host.
+    """
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{field}: it is a file; expected a folder")
+    try:
+        with folder(path / ".writable"):
+            pass
+        (path / ".writable").rmdir()
+        # Kept after the block: a process that waits for a lock must not hold one of a removed file.
+        lock = (path / _LOCK).open("a+", encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ValueError(
+            f"{field}: cannot write there ({reason}); expected a folder to write to"
+        ) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ValueError(
+                f"{field}: {_holder(path)} is at work there; "
+                f"expected another folder, or to wait for it"
+            ) from None
+        lock.truncate(0)
+        lock.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}) + "\n")
+        lock.flush()
+        yield
+
+
+def _holder(path: Path) -> str:
+    try:
+        holder = json.loads((path / _LOCK).read_text(encoding="utf-8"))
+        return f"process {holder['pid']} on {holder['host']}"
+    except (OSError, ValueError, KeyError):  # Between the lock and what is written of it.
+        return "another process"
 
 
 def _umask() -> int:

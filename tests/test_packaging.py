@@ -40,15 +40,17 @@ def environment_of(python: str) -> dict[str, str]:
     return {"python_version": python, "python_full_version": f"{python}.0"}
 
 
-def pins(python: str, *, parity: bool = False) -> dict[str, str]:
+def pins(python: str, *extras: str) -> dict[str, str]:
     """Package and pinned version of constraints.txt on a version of Python.
 
-    What the extra `parity` adds stands below a line that says so.
+    What an extra adds stands below a line that says so.
     """
-    text = read("constraints.txt")
-    without_parity, heading, _ = text.partition("# Added by the extra `parity`:")
-    assert heading
-    text = text if parity else without_parity
+    first, *rest = read("constraints.txt").split("# Added by the extra ")
+    sections = {re.findall("`(.*?)`", section)[0]: section for section in rest}
+    assert list(sections) == ["parity", "prepare"]
+    # The line itself has come after a comment's sign, which is gone.
+    added = ["# " + sections[extra] for extra in extras]
+    text = "\n".join([first, *added])
     lines = (line.partition("#")[0].strip() for line in text.splitlines())
     environment = environment_of(python)
     found: dict[str, str] = {}
@@ -86,8 +88,8 @@ def test_one_version_in_project_package_and_changelog():
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_every_declared_dependency_is_pinned_within_its_bounds(python: str):
-    pinned = pins(python, parity=True)
-    for requirement in declared("parity"):
+    pinned = pins(python, "parity", "prepare")
+    for requirement in declared("parity", "prepare"):
         if requirement.marker and not requirement.marker.evaluate(environment_of(python)):
             continue
         version = pinned[canonicalize_name(requirement.name)]
@@ -115,7 +117,18 @@ def test_pins_of_parity_are_exactly_what_it_adds():
     if "torch" in needed and not metadata.version("torch").endswith("+cpu"):
         pytest.skip("PyTorch's builds for GPUs bring packages that are not pinned here")
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    assert set(pins(python, parity=True)) == needed
+    assert set(pins(python, "parity")) == needed
+
+
+@on_tested_platform
+def test_pins_of_prepare_are_exactly_what_it_adds():
+    try:
+        needed = set(closure(declared("prepare")))
+    except metadata.PackageNotFoundError as error:
+        pytest.skip(f"the extra prepare is not installed ({error})")
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    before = set(pins(python, "parity"))
+    assert set(pins(python, "parity", "prepare")) - before == needed - before
 
 
 def test_pins_name_no_place_to_download_from():

@@ -1,0 +1,246 @@
+"""Writes shards of a data set in worker processes. TFDS is imported where it is needed."""
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mnv2_jax import atomic
+from mnv2_jax.data import decode
+from mnv2_jax.data.image_folder import File
+from mnv2_jax.data.image_shards import Bad, Note, Plan, Shard
+
+
+class Job(NamedTuple):
+    """What a worker has to know of the data set to write a shard of it.
+
+    Attributes:
+      root: the folder of images.
+      classes: their names.
+      path: the file to write.
+      note_path: where to note that it is complete.
+      on_corrupt: "fail", or "skip" to leave out files that cannot be decoded.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    path: Path
+    note_path: Path
+    on_corrupt: str
+
+
+def run(
+    plan: Plan,
+    notes: dict[str, Note],
+    on_corrupt: str,
+    workers: int,
+    progress: Callable[[int], None],
+) -> list[Bad]:
+    """Writes the shards of a plan that have no note, and adds theirs to `notes`.
+
+    Args:
+      plan: see `mnv2_jax.data.image_shards.plan`.
+      notes: of the shards that are complete, by name.
+      on_corrupt: "fail", or "skip" to leave out files that cannot be decoded.
+      workers: processes; with 1 it is done in this one.
+      progress: called with the images that are done.
+
+    Returns:
+      The files that cannot be decoded, in all shards. With "fail", shards that have such files are
+      not written, and all others are.
+
+    Raises:
+      ValueError: a file changes meanwhile.
+      OSError: a shard cannot be written.
+    """
+    bad = {name: note.bad for name, note in notes.items()}
+    todo = [shard for shard in plan.shards if shard.name not in notes]
+    before = plan.images - sum(len(shard.files) for shard in todo)
+    progress(before)
+    write = _write_here if min(workers, len(todo)) <= 1 else _write_in_workers
+    jobs = [
+        (
+            Job(
+                plan.folder.root,
+                plan.folder.classes,
+                plan.growing / shard.name,
+                plan.note_path(shard),
+                on_corrupt,
+            ),
+            shard,
+        )
+        for shard in todo
+    ]
+    with contextlib.closing(write(jobs, workers, lambda done: progress(before + done))) as written:
+        for name, note, found in written:
+            bad[name] = found
+            if note:
+                notes[name] = note
+    return [one for shard in plan.shards for one in bad[shard.name]]
+
+
+Written = tuple[str, Note | None, tuple[Bad, ...]]
+
+
+def _write_here(
+    jobs: list[tuple[Job, Shard]], workers: int, progress: Callable[[int], None]
+) -> Generator[Written]:
+    images = 0
+
+    def done() -> None:
+        nonlocal images
+        images += 1
+        progress(images)
+
+    for job, shard in jobs:
+        yield write_shard(job, shard, done)
+
+
+def _write_in_workers(
+    jobs: list[tuple[Job, Shard]], workers: int, progress: Callable[[int], None]
+) -> Generator[Written]:
+    # Not by fork, which copies locks that threads of this process may hold.
+    context = multiprocessing.get_context("spawn")
+    images, stop = context.Value("q", 0), context.Event()
+    executor = concurrent.futures.ProcessPoolExecutor(
+        min(workers, len(jobs)), context, _begin_worker, (images, stop)
+    )
+    try:
+        waiting = {executor.submit(_work, job, shard) for job, shard in jobs}
+        while waiting:
+            finished, waiting = concurrent.futures.wait(
+                waiting, 0.2, concurrent.futures.FIRST_COMPLETED
+            )
+            for future in finished:
+                yield future.result()
+            progress(images.value)
+    except BrokenProcessPool:
+        raise OSError(
+            "a worker process has died, perhaps for want of memory; run it again to go on"
+        ) from None
+    finally:
+        stop.set()
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+class _Stopped(Exception):
+    """The main process wants no more."""
+
+
+_worker: dict[str, Any] = {}
+
+
+def _begin_worker(images: Any, stop: Any) -> None:
+    _worker.update(images=images, stop=stop)
+    # Ctrl-C reaches workers too. It is the main process that ends them.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        # A worker of an executor would wait for work for ever.
+        os._exit(1)
+
+
+def _work(job: Job, shard: Shard) -> Written:
+    return write_shard(job, shard, _count)
+
+
+def _count() -> None:
+    with _worker["images"].get_lock():
+        _worker["images"].value += 1
+    if _worker["stop"].is_set():
+        raise _Stopped
+
+
+def features(classes: tuple[str, ...]) -> Any:
+    """What a record holds, as TFDS describes it."""
+    import tensorflow_datasets as tfds
+
+    return tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(shape=(None, None, 3)),
+            "label": tfds.features.ClassLabel(names=list(classes)),
+            "file": tfds.features.Text(doc="Path of the file, relative to the folder."),
+        }
+    )
+
+
+def write_shard(job: Job, shard: Shard, done: Callable[[], None]) -> Written:
+    """Writes a shard, and then its note.
+
+    Args:
+      job: the data set that it is of.
+      shard: its files.
+      done: called for every image.
+
+    Returns:
+      The shard's name, its note, and the files that cannot be decoded. If there are any, and they
+      are not to be skipped, there is no note and nothing is left.
+
+    Raises:
+      ValueError: a file has changed since the folder was scanned.
+      OSError: it cannot be written.
+    """
+    from tensorflow_datasets.core import example_serializer, file_adapters
+
+    what = features(job.classes)
+    serializer = example_serializer.ExampleSerializer(what.get_serialized_info())
+    bad: list[Bad] = []
+    lengths: list[int] = []
+
+    def examples() -> Iterator[tuple[int, bytes]]:
+        for file in shard.files:
+            data = _read(job.root, file, bad)
+            if data is not None and (job.on_corrupt == "skip" or not bad):
+                record = {"image": data, "label": file.label, "file": file.path}
+                example = serializer.get_tf_example(what.encode_example(record))
+                # TFDS's own serialising leaves the order of features to the process.
+                example = example.SerializeToString(deterministic=True)
+                lengths.append(len(example))
+                yield len(lengths), example
+            done()
+
+    unfinished = job.path.with_name(f".{job.path.name}.tmp")
+    try:
+        file_adapters.ArrayRecordFileAdapter.write_examples(unfinished, examples())
+    except RuntimeError as error:  # array_record's own, as of a full disk.
+        raise OSError(f"{unfinished}: cannot be written ({error})") from error
+    if bad and job.on_corrupt == "fail":
+        unfinished.unlink()
+        return shard.name, None, tuple(bad)
+    with unfinished.open("rb") as written:
+        os.fsync(written)
+    unfinished.replace(job.path)
+    note = Note(shard.key, job.path.stat().st_size, len(lengths), sum(lengths), tuple(bad))
+    atomic.write_text(job.note_path, json.dumps(dataclasses.asdict(note)))
+    return shard.name, note, tuple(bad)
+
+
+def _read(root: Path, file: File, bad: list[Bad]) -> bytes | None:
+    path = root / file.path
+    try:
+        data = path.read_bytes()
+        status = path.stat()
+    except OSError as error:
+        bad.append(Bad(file.path, f"it cannot be read: {error.strerror}"))
+        return None
+    if (len(data), status.st_mtime_ns) != (file.size, file.mtime_ns):
+        raise ValueError(f"{path}: it changed while it was read; run it again")
+    try:
+        decode.check(data)
+    except decode.BadImage as error:
+        bad.append(Bad(file.path, str(error)))
+        return None
+    return data

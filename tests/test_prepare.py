@@ -1,0 +1,279 @@
+"""`experiments.prepare`, from the command line."""
+
+import importlib.util
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+from rich.console import Console
+from tensorflow_datasets.core.download import resource
+
+from experiments import prepare_progress
+from mnv2_jax import atomic
+from mnv2_jax.data import image_dataset, image_folder, image_shards, tfds_builders
+from tests.commands import ROOT, run
+from tests.data.images import encoded, fill, records, tree
+
+
+def prepare(*flags):
+    """What a user sees: exit status, stdout, and stderr, which is one line at most."""
+    status, out, err = run("prepare", *flags)
+    assert err.count("\n") <= 1, err
+    return status, out, err.removeprefix("python -m experiments.prepare: ").strip()
+
+
+def test_a_folder_becomes_a_data_set_once(tmp_path):
+    paths = [f"train/{kind}/{n}.png" for kind in ("ant", "Löwe") for n in range(2)]
+    fill(tmp_path / "in", *paths, "test/ant/9.jpg")
+    (tmp_path / "in" / "labels.csv").touch()
+    flags = (f"--images={tmp_path}/in", "--name=two", f"--data_dir={tmp_path}/out")
+    status, out, err = prepare(*flags)
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == f"{tmp_path}/in: 2 classes; images: train 4, test 1"
+    assert lines[1] == "Other files passed over (1): labels.csv"
+    assert lines[2].startswith("Disk: at most ")
+    assert lines[3].startswith("0 of 5 images")
+    assert lines[-1].startswith(f"{tmp_path}/out/two/1.0.0: done in ")
+    target = tmp_path / "out" / "two" / "1.0.0"
+    assert {record["file"].decode() for record in records(target)} == set(paths)
+    status, out, err = prepare(*flags)
+    assert (status, err) == (0, "")
+    assert out.splitlines()[-1] == f"{target} is prepared from these files already"
+    fill(tmp_path / "in", "train/ant/7.png")
+    before = tree(target)
+    status, _, err = prepare(*flags)
+    assert status == 2
+    assert err.startswith(f"--name=two: {target} is there already, prepared from other files; ")
+    assert tree(target) == before
+
+
+def test_bad_files_end_it_unless_they_are_to_be_skipped(tmp_path):
+    fill(tmp_path / "in", "train/ant/1.png", "train/ant/2.png")
+    (tmp_path / "in" / "train/ant/3.png").write_bytes(b"")
+    flags = (f"--images={tmp_path}/in", "--name=one", f"--data_dir={tmp_path}/out")
+    status, _, err = prepare(*flags)
+    assert status == 2
+    assert err.startswith("1 of 3 images cannot be decoded: train/ant/3.png (it is empty); ")
+    status, out, err = prepare(*flags, "--on_corrupt=skip")
+    assert (status, err) == (0, "")
+    target = tmp_path / "out" / "one" / "1.0.0"
+    assert out.splitlines()[-1] == (
+        f"1 left out: train/ant/3.png (it is empty); all are listed in {target}/skipped.json"
+    )
+    assert len(records(target)) == 2
+
+
+def test_the_default_place_is_the_cache_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    fill(tmp_path / "in", "train/ant/1.png")
+    status, _, err = prepare(f"--images={tmp_path}/in", "--name=one")
+    assert (status, err) == (0, "")
+    assert (tmp_path / "cache/mnv2_jax/datasets/one/1.0.0/dataset_info.json").exists()
+
+
+EITHER = "expected either --images=DIR --name=NAME, for a folder, or --dataset=NAME"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("", EITHER),
+        ("--name=x", EITHER),
+        ("--images=in --dataset=cifar10", EITHER),
+        ("--images=in", "--name: it is missing; "),
+        ("--images=in --name=X", "--name=X: expected lower-case letters, digits and _"),
+        ("--images=in --name=x --data_dir=in/out", "--data_dir=in/out: it lies in --images=in"),
+        ("--images=in --name=x --manual_dir=in", "--manual_dir=in: it goes with --dataset alone"),
+        ("--images=none --name=x", "--images=none: no such folder"),
+        ("--images=in --name=x --on_corrupt=no", "flag --on_corrupt=no: value should be one of"),
+        ("--images=in --name=x --data_dir=file", "--data_dir=file --name=x: cannot write there"),
+        ("--images=in --name=x --data_dir=held", "--data_dir=held --name=x: process "),
+        ("--images=huge --name=x", "--data_dir="),
+        ("--dataset=cifar10 --name=x", "--name=x: it goes with --images alone"),
+        ("--dataset=cifar10 --on_corrupt=fail", "--on_corrupt=fail: it goes with --images alone"),
+        ("--dataset=cifar_10", "--dataset=cifar_10: TFDS has no such data set; did you mean cifar"),
+        ("--dataset=a:b", "--dataset=a:b: expected NAME or NAME/CONFIG"),
+        ("--dataset=beans/x", "--dataset=beans/x: no such config; beans has none"),
+        ("--dataset=imagenet_resized/9x9", "--dataset=imagenet_resized/9x9: no such config; "),
+        ("--dataset=imdb_reviews", "--dataset=imdb_reviews: it holds label, text; expected image"),
+        ("--dataset=imagenet2012", "--dataset=imagenet2012: it is to be downloaded by hand ("),
+        ("--dataset=imagenet2012 --manual_dir=none", "--manual_dir=none: no such folder"),
+    ],
+)
+def test_wrong_flags_get_one_line_and_write_nothing(tmp_path, monkeypatch, flags, message):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    fill(tmp_path / "in", "train/ant/1.png")
+    fill(tmp_path / "huge", "train/ant/1.png")
+    os.truncate(tmp_path / "huge/train/ant/1.png", 2**43)  # Sparse: it takes no room.
+    (tmp_path / "file").touch()
+    flags = [
+        f"{name}={tmp_path / value}" if name in ("--images", "--data_dir", "--manual_dir") else flag
+        for flag in flags.split()
+        for name, _, value in [flag.partition("=")]
+    ]
+    with atomic.claimed(tmp_path / "held" / "x", "held"):
+        before = sorted(path for path in tmp_path.rglob("*"))
+        status, _, err = prepare(*flags)
+        assert sorted(path for path in tmp_path.rglob("*")) == before
+    assert status == 2
+    assert err.replace(f"{tmp_path}/", "").startswith(message)
+    if "huge" in message:
+        assert "at most 8,796 GB are needed" in err
+
+
+def files_in_two_splits(root):
+    """Seven shards of small images."""
+    for split, count in (("train", 3000), ("test", 1100)):
+        for kind in ("ant", "bee"):
+            (root / split / kind).mkdir(parents=True)
+        for number in range(count):
+            path = root / split / ("ant", "bee")[number % 2] / f"{number}.png"
+            path.write_bytes(encoded(number))
+
+
+def test_killed_it_goes_on_to_the_same_bytes(tmp_path):
+    files_in_two_splits(tmp_path / "in")
+    command = [sys.executable, "-m", "experiments.prepare", f"--images={tmp_path}/in", "--name=set"]
+    killed = [*command, f"--data_dir={tmp_path}/killed"]
+    process = subprocess.Popen(killed, cwd=ROOT, stdout=subprocess.DEVNULL)
+    staging = tmp_path / "killed" / "set" / "1.0.0.incomplete"
+    while not list(staging.glob("notes/*.json")) and process.poll() is None:
+        time.sleep(0.002)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert workers
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert alive == []
+    done = {path.stem: path.stat().st_mtime_ns for path in staging.glob("notes/*.json")}
+    assert 1 <= len(done) < 7
+    target = tmp_path / "killed" / "set" / "1.0.0"
+    assert not target.exists()
+    subprocess.run(killed, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    for name, noted in done.items():
+        assert (target / name).stat().st_mtime_ns <= noted  # Not written again.
+    plan = image_shards.plan(image_folder.scan(tmp_path / "in"), "set", tmp_path / "fresh")
+    image_dataset.write(plan, "fail", 1, lambda done: None)
+    assert tree(target) == tree(plan.target)
+    assert sorted(path.name for path in target.parent.iterdir()) == [".lock", "1.0.0"]
+    found: dict[str, bytes] = {}
+    for split in ("train", "test"):
+        found |= {record["file"].decode(): record["image"] for record in records(target, split)}
+    assert found == tree(tmp_path / "in")
+
+
+def downloaded(data_dir, name, url_infos, contents):
+    """Puts files where TFDS keeps what it has downloaded, and says their checksums were right."""
+    for url, info in url_infos.items():
+        path = data_dir / "downloads" / name / resource.get_dl_fname(url, info.checksum)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(contents(Path(url).stem))
+        path.with_name(f"{path.name}.INFO").write_text("{}")
+
+
+def food(data_dir):
+    """Food-101 as it is unpacked, with few images: unpacking takes TensorFlow."""
+    import tensorflow_datasets as tfds
+
+    downloaded(data_dir, "food101", tfds.builder_cls("food101").url_infos, lambda name: b"")
+    (archive,) = data_dir.glob("downloads/food101/*.gz")
+    unpacked = data_dir / "downloads" / "extracted" / f"TAR_GZ.{archive.name}" / "food-101"
+    (unpacked / "meta").mkdir(parents=True)
+    for number, split in enumerate(("train", "test")):
+        names = {kind: [f"{kind}/{number}{n}" for n in "123"] for kind in ("ramen", "waffles")}
+        (unpacked / "meta" / f"{split}.json").write_text(json.dumps(names))
+        fill(unpacked / "images", *(f"{name}.jpg" for kind in names.values() for name in kind))
+    return unpacked / "images"
+
+
+def test_a_builder_of_tfds_that_needs_no_tensorflow(tmp_path):
+    if shutil.disk_usage(tmp_path).free < 16e9:
+        pytest.skip("Food-101 is refused: the disk is too full for all of it")
+    images = food(tmp_path)
+    # What a process leaves that was killed.
+    left = tmp_path / "food101" / "incomplete.ABCDEF_2.0.0"
+    left.mkdir(parents=True)
+    status, out, err = prepare("--dataset=food101", f"--data_dir={tmp_path}")
+    assert (status, err) == (0, "")
+    target = tmp_path / "food101" / "2.0.0"
+    lines = out.splitlines()
+    assert lines[0].startswith("Disk: about 15 GB are needed; ")
+    assert lines[1] == f"{target}: done; images: train 6, validation 6"
+    assert not left.exists()
+    found = records(target) + records(target, "validation")
+    assert {record["image"] for record in found} == set(tree(images).values())
+    assert len({record["label"] for record in found}) == 2
+    status, out, err = prepare("--dataset=food101", f"--data_dir={tmp_path}")
+    assert (status, out, err) == (0, f"{target} is prepared already\n", "")
+
+
+def test_disk_that_a_builder_takes(tmp_path):
+    find = tfds_builders.find
+    beans = find("beans", tmp_path, None)
+    assert tfds_builders.bytes_needed(beans, None) == 3 * (17708541 + 143812152 + 18504213)
+    # The downloads of all its configs are not told apart.
+    resized = find("imagenet_resized/32x32", tmp_path, None)
+    assert tfds_builders.bytes_needed(resized, None) is None
+    (tmp_path / "ILSVRC2012_img_val.tar").write_bytes(bytes(1000))
+    imagenet = find("imagenet2012", tmp_path, tmp_path)
+    assert tfds_builders.bytes_needed(imagenet, tmp_path) == 1000
+
+
+def test_a_builder_that_needs_tensorflow_says_how_to_install_it(tmp_path):
+    import tensorflow_datasets as tfds
+
+    if importlib.util.find_spec("tensorflow"):
+        pytest.skip("TensorFlow is installed")
+    downloaded(tmp_path, "cifar10", tfds.builder_cls("cifar10").url_infos, lambda name: b"tar")
+    status, _, err = prepare("--dataset=cifar10", f"--data_dir={tmp_path}")
+    assert (status, err) == (
+        2,
+        "--dataset=cifar10: its builder needs TensorFlow, just to prepare it: "
+        "pip install -e '.[prepare]'",
+    )
+    assert [path.name for path in (tmp_path / "cifar10").iterdir()] == [".lock"]
+
+
+def test_a_download_that_is_not_what_it_should_be_is_told(tmp_path):
+    (tmp_path / "by_hand").mkdir()
+    for split in ("train", "validation", "test"):
+        (tmp_path / "by_hand" / f"{split}.zip").write_bytes(b"no zip")
+    flags = ("--dataset=beans", f"--data_dir={tmp_path}", f"--manual_dir={tmp_path}/by_hand")
+    status, _, err = prepare(*flags)
+    assert status == 2
+    assert err.startswith("--dataset=beans: Artifact ")
+    assert "by_hand/train.zip, has wrong checksum" in err
+
+
+def test_progress_tells_speed_and_what_is_left(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(prepare_progress.time, "perf_counter", lambda: clock[0])
+    out = io.StringIO()
+    with prepare_progress.show_progress(Console(file=out, width=100), 1000) as progress:
+        for seconds, done in ((0.0, 100), (0.5, 150), (5.0, 350), (6.0, 400), (10.0, 600)):
+            clock[0] = seconds
+            progress(done)
+    assert out.getvalue().splitlines() == [
+        "100 of 1,000 images",
+        "350 of 1,000 images, 50 images/s, about 13 s left",
+        "600 of 1,000 images, 50 images/s, about 8 s left",
+    ]
+
+
+def test_a_terminal_gets_a_bar():
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=80)
+    with prepare_progress.show_progress(console, 10) as progress:
+        progress(0)
+        progress(10)
+    assert "10 of 10 images" in out.getvalue()
+    assert "━━━━" in out.getvalue()
