@@ -15,7 +15,7 @@ from rich.console import Console
 
 from experiments import command_line
 from experiments.prepare_progress import show_progress
-from mnv2_jax.data import image_dataset, image_folder, image_shards, sources, tfds_builders
+from mnv2_jax.data import folders, image_dataset, image_folder, image_shards, tfds_builders
 
 _IMAGES = flags.DEFINE_string(
     "images", None, "A folder of images: DIR/train/CLASS/* (validation/, test/) or DIR/CLASS/*."
@@ -38,7 +38,7 @@ _ON_CORRUPT = flags.DEFINE_enum(
 def main() -> int:
     """Prepares what the flags name."""
     console = Console(soft_wrap=not sys.stdout.isatty(), highlight=False, markup=False)
-    data_dir = Path(_DATA_DIR.value or sources.cache_folder() / "datasets")
+    data_dir = Path(_DATA_DIR.value or folders.data_folder())
     if (_IMAGES.value is None) == (_DATASET.value is None):
         raise ValueError(
             "expected either --images=DIR --name=NAME, for a folder, or --dataset=NAME, for a data "
