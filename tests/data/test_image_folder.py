@@ -2,6 +2,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import resource
 import subprocess
 import sys
 import unicodedata
@@ -363,6 +364,17 @@ def test_a_worker_that_dies_is_told(tmp_path, small_shards, forty):
 
     with pytest.raises(OSError, match="a worker process has died"):
         prepare(forty, tmp_path / "out", workers=2, progress=kill)
+    assert len(records(prepare(forty, tmp_path / "out"))) == 40
+
+
+def test_a_full_disk_is_told(tmp_path, small_shards, forty):
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError, match=r"tmp: cannot be written \(.*File too large"):
+            prepare(forty, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     assert len(records(prepare(forty, tmp_path / "out"))) == 40
 
 
