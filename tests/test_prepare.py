@@ -18,7 +18,7 @@ from tensorflow_datasets.core.download import resource
 
 from experiments import prepare_progress
 from mnv2_jax import atomic
-from mnv2_jax.data import image_dataset, image_folder, image_shards, tfds_builders
+from mnv2_jax.data import image_dataset, image_folder, image_shards
 from tests.commands import ROOT, run
 from tests.data.images import encoded, fill, records, tree
 
@@ -101,12 +101,6 @@ EITHER = "expected either --images=DIR --name=NAME, for a folder, or --dataset=N
         ("--dataset=cifar10 --name=x", "--name=x: it goes with --images alone"),
         ("--dataset=cifar10 --on_corrupt=fail", "--on_corrupt=fail: it goes with --images alone"),
         ("--dataset=cifar_10", "--dataset=cifar_10: TFDS has no such data set; did you mean cifar"),
-        ("--dataset=a:b", "--dataset=a:b: expected NAME or NAME/CONFIG"),
-        ("--dataset=beans/x", "--dataset=beans/x: no such config; beans has none"),
-        ("--dataset=imagenet_resized/9x9", "--dataset=imagenet_resized/9x9: no such config; "),
-        ("--dataset=imdb_reviews", "--dataset=imdb_reviews: it holds label, text; expected image"),
-        ("--dataset=imagenet2012", "--dataset=imagenet2012: it is to be downloaded by hand ("),
-        ("--dataset=imagenet2012 --manual_dir=none", "--manual_dir=none: no such folder"),
     ],
 )
 def test_wrong_flags_get_one_line_and_write_nothing(tmp_path, monkeypatch, flags, message):
@@ -211,18 +205,6 @@ def test_a_builder_of_tfds_that_needs_no_tensorflow(tmp_path):
     assert len({record["label"] for record in found}) == 2
     status, out, err = prepare("--dataset=food101", f"--data_dir={tmp_path}")
     assert (status, out, err) == (0, f"{target} is prepared already\n", "")
-
-
-def test_disk_that_a_builder_takes(tmp_path):
-    find = tfds_builders.find
-    beans = find("beans", tmp_path, None)
-    assert tfds_builders.bytes_needed(beans, None) == 3 * (17708541 + 143812152 + 18504213)
-    # The downloads of all its configs are not told apart.
-    resized = find("imagenet_resized/32x32", tmp_path, None)
-    assert tfds_builders.bytes_needed(resized, None) is None
-    (tmp_path / "ILSVRC2012_img_val.tar").write_bytes(bytes(1000))
-    imagenet = find("imagenet2012", tmp_path, tmp_path)
-    assert tfds_builders.bytes_needed(imagenet, tmp_path) == 1000
 
 
 def test_a_builder_that_needs_tensorflow_says_how_to_install_it(tmp_path):
