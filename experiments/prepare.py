@@ -60,7 +60,7 @@ def _prepare_images(console: Console, root: Path, data_dir: Path) -> None:
     folder = image_folder.scan(root)
     plan = image_shards.plan(folder, _NAME.value, data_dir)
     counts = ", ".join(f"{split} {len(files):,}" for split, files in folder.splits.items())
-    console.print(f"{root}: {len(folder.classes)} classes; images: {counts}")
+    console.print(f"{root}: classes: {len(folder.classes):,}; images: {counts}")
     if folder.ignored:
         some = image_folder.some(folder.ignored)
         console.print(f"Other files passed over ({len(folder.ignored):,}): {some}")

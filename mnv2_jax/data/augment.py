@@ -36,6 +36,12 @@ def scale(images: Array, scaling: str) -> Array:
     return images.astype(jnp.float32) / (255 * deviation) - mean / deviation
 
 
+def unscale(images: Array, scaling: str) -> Array:
+    """Undoes `scale`: float32, 0 to 255, up to rounding."""
+    mean, deviation = (_by_channel(part, images.shape[-1]) for part in SCALINGS[scaling])
+    return 255 * (images * deviation + mean)
+
+
 def augmented(
     augmentation: Augmentation,
     scaling: str,

@@ -5,6 +5,7 @@ image is needed as it is stored, in `mnv2_jax.data.crops`. Imports no jax.
 """
 
 import dataclasses
+import math
 
 MAX_MAGNITUDE = 10
 """The strongest of RandAugment's distortions."""
@@ -59,7 +60,7 @@ class Augmentation:
         for name in ("brightness", "contrast", "saturation"):
             self._check(name, 0 <= getattr(self, name) <= 1, "0 to 1")
         self._check("hue", 0 <= self.hue <= 0.5, "0 to 0.5 turns")
-        self._check("mixup", self.mixup >= 0, "0 or more")
+        self._check("mixup", 0 <= self.mixup < math.inf, "0 or more")
         self._check("randaugment_layers", self.randaugment_layers >= 0, "0 or more")
         fits = 0 <= self.randaugment_magnitude <= MAX_MAGNITUDE
         self._check("randaugment_magnitude", fits, f"0 to {MAX_MAGNITUDE}")

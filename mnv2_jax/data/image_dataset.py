@@ -37,8 +37,9 @@ def write(plan: Plan, on_corrupt: str, workers: int, progress: Callable[[int], N
         if plan.prepared():  # By a process that has had the claim until now.
             progress(plan.images)
         else:
-            notes = _begin(plan, on_corrupt)
-            bad = shard_workers.run(plan, notes, on_corrupt, workers, progress)
+            notes = _begin(plan)
+            shard_workers.run(plan, notes, workers, progress)
+            bad = [one for shard in plan.shards for one in notes[shard.name].bad]
             if bad and on_corrupt == "fail":
                 raise ValueError(_told(bad, plan.images))
             _check_enough(plan, bad)
@@ -56,11 +57,9 @@ def skipped(plan: Plan) -> list[Bad]:
     return [Bad(**one) for one in saved]
 
 
-def _begin(plan: Plan, on_corrupt: str) -> dict[str, Note]:
+def _begin(plan: Plan) -> dict[str, Note]:
     """Makes the folders, and removes from them all but shards that are complete, given by name."""
     notes = {shard.name: note for shard in plan.shards if (note := plan.note(shard))}
-    if on_corrupt == "fail":
-        notes = {name: note for name, note in notes.items() if not note.bad}
     (plan.staging / "notes").mkdir(parents=True, exist_ok=True)
     plan.growing.mkdir(exist_ok=True)
     kept = {plan.staging / "notes" / f"{name}.json" for name in notes}

@@ -20,78 +20,57 @@ from mnv2_jax.data.image_shards import Bad, Note, Plan, Shard
 
 
 class Job(NamedTuple):
-    """What a worker has to know of the data set to write a shard of it.
+    """A shard to write, and what a worker has to know for it.
 
     Attributes:
       root: the folder of images.
       classes: their names.
+      shard: the files.
       path: the file to write.
       note_path: where to note that it is complete.
-      on_corrupt: "fail", or "skip" to leave out files that cannot be decoded.
     """
 
     root: Path
     classes: tuple[str, ...]
+    shard: Shard
     path: Path
     note_path: Path
-    on_corrupt: str
 
 
-def run(
-    plan: Plan,
-    notes: dict[str, Note],
-    on_corrupt: str,
-    workers: int,
-    progress: Callable[[int], None],
-) -> list[Bad]:
+def run(plan: Plan, notes: dict[str, Note], workers: int, progress: Callable[[int], None]) -> None:
     """Writes the shards of a plan that have no note, and adds theirs to `notes`.
+
+    Files that cannot be decoded are left out, and noted.
 
     Args:
       plan: see `mnv2_jax.data.image_shards.plan`.
       notes: of the shards that are complete, by name.
-      on_corrupt: "fail", or "skip" to leave out files that cannot be decoded.
       workers: processes; with 1 it is done in this one.
       progress: called with the images that are done.
-
-    Returns:
-      The files that cannot be decoded, in all shards. With "fail", shards that have such files are
-      not written, and all others are.
 
     Raises:
       ValueError: a file changes meanwhile.
       OSError: a shard cannot be written.
     """
-    bad = {name: note.bad for name, note in notes.items()}
     todo = [shard for shard in plan.shards if shard.name not in notes]
     before = plan.images - sum(len(shard.files) for shard in todo)
     progress(before)
-    write = _write_here if min(workers, len(todo)) <= 1 else _write_in_workers
+    root, classes = plan.folder.root, plan.folder.classes
     jobs = [
-        (
-            Job(
-                plan.folder.root,
-                plan.folder.classes,
-                plan.growing / shard.name,
-                plan.note_path(shard),
-                on_corrupt,
-            ),
-            shard,
-        )
+        Job(root, classes, shard, plan.growing / shard.name, plan.note_path(shard))
         for shard in todo
     ]
+    write = _write_here if min(workers, len(jobs)) <= 1 else _write_in_workers
     with contextlib.closing(write(jobs, workers, lambda done: progress(before + done))) as written:
-        for name, note, found in written:
-            bad[name] = found
-            if note:
-                notes[name] = note
-    return [one for shard in plan.shards for one in bad[shard.name]]
+        notes.update(written)
 
 
-Written = tuple[str, Note | None, tuple[Bad, ...]]
+Written = tuple[str, Note]
+"""A shard's name, and its note."""
 
 
 def _write_here(
-    jobs: list[tuple[Job, Shard]], workers: int, progress: Callable[[int], None]
+    jobs: list[Job], workers: int, progress: Callable[[int], None]
 ) -> Generator[Written]:
     images = 0
 
@@ -100,12 +79,12 @@ def _write_here(
         images += 1
         progress(images)
 
-    for job, shard in jobs:
-        yield write_shard(job, shard, done)
+    for job in jobs:
+        yield write_shard(job, done)
 
 
 def _write_in_workers(
-    jobs: list[tuple[Job, Shard]], workers: int, progress: Callable[[int], None]
+    jobs: list[Job], workers: int, progress: Callable[[int], None]
 ) -> Generator[Written]:
     # Not by fork, which copies locks that threads of this process may hold.
     context = multiprocessing.get_context("spawn")
@@ -114,7 +93,7 @@ def _write_in_workers(
         min(workers, len(jobs)), context, _begin_worker, (images, stop)
     )
     try:
-        waiting = {executor.submit(_work, job, shard) for job, shard in jobs}
+        waiting = {executor.submit(_work, job) for job in jobs}
         while waiting:
             finished, waiting = concurrent.futures.wait(
                 waiting, 0.2, concurrent.futures.FIRST_COMPLETED
@@ -153,8 +132,8 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(job: Job, shard: Shard) -> Written:
-    return write_shard(job, shard, _count)
+def _work(job: Job) -> Written:
+    return write_shard(job, _count)
 
 
 def _count() -> None:
@@ -177,17 +156,15 @@ def features(classes: tuple[str, ...]) -> Any:
     )
 
 
-def write_shard(job: Job, shard: Shard, done: Callable[[], None]) -> Written:
+def write_shard(job: Job, done: Callable[[], None]) -> Written:
     """Writes a shard, and then its note.
 
     Args:
-      job: the data set that it is of.
-      shard: its files.
+      job: what to write, and where.
       done: called for every image.
 
     Returns:
-      The shard's name, its note, and the files that cannot be decoded. If there are any, and they
-      are not to be skipped, there is no note and nothing is left.
+      The shard's name and its note.
 
     Raises:
       ValueError: a file has changed since the folder was scanned.
@@ -201,9 +178,9 @@ def write_shard(job: Job, shard: Shard, done: Callable[[], None]) -> Written:
     lengths: list[int] = []
 
     def examples() -> Iterator[tuple[int, bytes]]:
-        for file in shard.files:
+        for file in job.shard.files:
             data = _read(job.root, file, bad)
-            if data is not None and (job.on_corrupt == "skip" or not bad):
+            if data is not None:
                 record = {"image": data, "label": file.label, "file": file.path}
                 example = serializer.get_tf_example(what.encode_example(record))
                 # TFDS's own serialising leaves the order of features to the process.
@@ -217,15 +194,12 @@ def write_shard(job: Job, shard: Shard, done: Callable[[], None]) -> Written:
         file_adapters.ArrayRecordFileAdapter.write_examples(unfinished, examples())
     except RuntimeError as error:  # array_record's own, as of a full disk.
         raise OSError(f"{unfinished}: cannot be written ({error})") from error
-    if bad and job.on_corrupt == "fail":
-        unfinished.unlink()
-        return shard.name, None, tuple(bad)
     with unfinished.open("rb") as written:
         os.fsync(written)
     unfinished.replace(job.path)
-    note = Note(shard.key, job.path.stat().st_size, len(lengths), sum(lengths), tuple(bad))
+    note = Note(job.shard.key, job.path.stat().st_size, len(lengths), sum(lengths), tuple(bad))
     atomic.write_text(job.note_path, json.dumps(dataclasses.asdict(note)))
-    return shard.name, note, tuple(bad)
+    return job.shard.name, note
 
 
 def _read(root: Path, file: File, bad: list[Bad]) -> bytes | None:

@@ -1,5 +1,6 @@
 import io
 import struct
+import sys
 import threading
 import warnings
 import zlib
@@ -237,10 +238,13 @@ def test_threads_leave_filters_and_pil_as_they_were():
             failures.append(error)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # As many chances as can be to get in one another's way.
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    sys.setswitchinterval(interval)
     assert failures == []
     assert (
         list(warnings.filters),
