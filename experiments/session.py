@@ -15,6 +15,7 @@ from ml_collections.config_flags import config_flags
 from rich.console import Console
 
 from experiments import command_line
+from experiments.preview import draw_preview
 from experiments.progress import show_progress
 from mnv2_jax.ablation import cohort, records, sweep, workdir
 from mnv2_jax.analysis.claims import Claim, check, claims_table
@@ -117,6 +118,11 @@ def train(
     start = time.perf_counter()
     primary = processes.is_primary()
     console = Console(soft_wrap=not sys.stdout.isatty(), quiet=not primary)
+    if _PREVIEW.value:
+        (first,) = cohort.plan(configs[:1], open_dataset)
+        draw_preview(Path(_PREVIEW.value), first)
+        console.print(f"What the network sees: {_PREVIEW.value}; nothing is trained")
+        return sweep.Outcome([], trained=0, failed=0)
     folder = Path(_WORKDIR.value or Path("runs") / name)
     with workdir.claimed(folder) if primary else contextlib.nullcontext():
         outcome = _sweep(console, folder, configs, claims, keep_checkpoints)
