@@ -12,6 +12,7 @@ are not. On two idle cores the default takes about ten minutes. Groups:
   step        a training step of the presets, over numbers of lanes
   grid        the default ablation, end to end
   host        the time that training spends outside of compiled programs
+  loader      decoding and cropping of images that are streamed
   scaling     how the cost of training grows with lanes, pixels and width
   roofline    on an accelerator: achieved memory traffic and arithmetic
 """
@@ -33,6 +34,7 @@ from experiments.benchmarks import (
     figure,
     grid,
     host,
+    loader,
     ours,
     roofline,
     rows,
@@ -75,6 +77,7 @@ GROUPS = {
     ),
     "grid": Group(grid.TITLE, grid.RATIO, grid.measure),
     "host": Group(host.TITLE, host.RATIO, host.measure),
+    "loader": Group(loader.TITLE, loader.RATIO, loader.measure),
     "scaling": Group(scaling.TITLE, scaling.RATIO, scaling.measure),
     "roofline": Group(roofline.TITLE, roofline.RATIO, roofline.measure),
 }

@@ -1,7 +1,8 @@
 """Everything that the benchmarks ask of the engine: the only place here that imports it."""
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,14 +12,18 @@ from ml_collections import ConfigDict
 
 from experiments import command_line
 from experiments.benchmarks.settings import Sgd
-from mnv2_jax import arch
+from mnv2_jax import arch, presets
 from mnv2_jax.ablation import cohort, grid
 from mnv2_jax.data import draws, sources, stream
+from mnv2_jax.data.augmentation import Augmentation
+from mnv2_jax.data.images import Images
+from mnv2_jax.data.records import Record
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import parallel, runlog
 from mnv2_jax.train.loop import Trainer
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.step import LaneProgram, LaneValues
+from mnv2_jax.train.streaming import Streaming
 
 use_all_cores = parallel.use_all_cores
 run_id = grid.run_id
@@ -131,6 +136,66 @@ def time_in_programs(part: cohort.Cohort) -> tuple[float, float]:
     start = time.perf_counter()
     trainer.run([run.values for run in part.runs])
     return time.perf_counter() - start, sum(spent)
+
+
+class Jpegs:
+    """A data set of as many images as ImageNet has, of which few are different ones."""
+
+    def __init__(self, jpegs: Sequence[bytes]) -> None:
+        self._jpegs = jpegs
+
+    def __len__(self) -> int:
+        return 1_281_167
+
+    def __getitem__(self, index: int) -> Record:
+        return Record(self._jpegs[index % len(self._jpegs)], index % 1000, f"image {index}")
+
+
+def streamed(
+    jpegs: Sequence[bytes], resolution: int, area: float, batch: int, workers: int
+) -> Generator[Any]:
+    """Batches of random-resized crops, decoded ahead."""
+    batches = stream.TrainBatches(
+        Images(Jpegs(jpegs), (resolution, resolution, 3)),
+        *(0, batch, 1, range(batch)),
+        Augmentation(crop_area=area),
+    )
+    return stream.iterate(batches, 0, workers)
+
+
+def waiting(
+    jpegs: Sequence[bytes], resolution: int, area: float, steps: int, workers: int
+) -> tuple[float, float]:
+    """Trains MobileNetV2 on streamed images: seconds it waits for them, and seconds in all.
+
+    The first steps, brought together while workers start, are not counted.
+    """
+    batch = 32
+    images = Images(Jpegs(jpegs), (resolution, resolution, 3))
+    dataset = sources.Dataset("jpegs", tuple(map(str, range(1000))), images, images, images)
+    recipe = Recipe(1, batch, batch)
+    spec = presets.build("mobilenet_v2", resolution=resolution)
+    program = LaneProgram(spec, recipe, len(images) // batch, Augmentation(crop_area=area))
+    trainer = Trainer(program, dataset, parallel.Lanes(1), Streaming, workers)
+    zero = np.float32(0.0)
+    knobs = Knobs.of("linear", "bottleneck")
+    values = [LaneValues(np.uint32(0), np.uint32(0), knobs, zero, zero, zero)]
+    layout = trainer.layout
+    state = layout.spread(parallel.stack([program.initialise(0)]))
+    lanes = layout.spread(parallel.stack(values))
+    step, began, before = 0, 0.0, 0.0
+    with contextlib.closing(trainer.feed(values, 0, print)) as feed:
+        while step < steps:
+            call = feed.take(step, 1)
+            bounds = layout.share((np.int32(step), np.int32(call.stop)))
+            state = trainer.train.run(
+                state, lanes, call.order, call.first, *bounds, call.images, call.labels
+            )
+            jax.block_until_ready(state)
+            step = call.stop
+            if int(call.first[0]) == 0:
+                began, before = time.perf_counter(), feed.waited
+        return feed.waited - before, time.perf_counter() - began
 
 
 def machine() -> dict[str, Any]:

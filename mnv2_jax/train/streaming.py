@@ -62,6 +62,7 @@ class Streaming(Feed):
         )
         # One chunk is trained on, one waits on the device, one is being filled.
         self._chunks: queue.Queue[Call | BaseException] = queue.Queue(maxsize=1)
+        self._taken: Call | None = None
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._fill, args=(batches, step, workers))
         self._thread.start()
@@ -74,13 +75,15 @@ class Streaming(Feed):
         return steps * size // layout.parts, steps * size
 
     def take(self, step: int, steps: int) -> Call:
-        """See `Feed`; as many steps as were brought together, however many are asked for."""
-        began = time.perf_counter()
-        found = self._chunks.get()
-        self.waited += time.perf_counter() - began
-        if isinstance(found, BaseException):
-            raise found
-        return found
+        """See `Feed`; no further than what was brought together."""
+        if self._taken is None or step >= self._taken.stop:
+            began = time.perf_counter()
+            found = self._chunks.get()
+            self.waited += time.perf_counter() - began
+            if isinstance(found, BaseException):
+                raise found
+            self._taken = found
+        return self._taken._replace(stop=min(self._taken.stop, step + steps))
 
     def evaluation(self, split: str) -> Iterator[Any]:
         """See `Feed`."""

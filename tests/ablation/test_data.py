@@ -1,0 +1,118 @@
+"""Data sets as users have them, trained on: TFDS's own, TFRECORD, with faults."""
+
+import dataclasses
+import functools
+import json
+
+import pytest
+
+from configs import folder
+from mnv2_jax import presets
+from mnv2_jax.ablation import cohort, grid, sweep
+from mnv2_jax.data import sources
+from tests import samples, victim
+from tests.data import made
+
+COLOURED = dataclasses.replace(samples.TINY, in_channels=3)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def coloured():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(presets.PRESETS, "coloured", COLOURED)
+        yield
+
+
+def config_of(name, **data):
+    config = folder.get_config(name)
+    config.model.preset = "coloured"
+    config.data.update(
+        {"resolution": 8, "validation": "train[80%:]", "train": "train[:80%]", **data}
+    )
+    config.augment.update({"shift": 0, "flip": False})
+    config.train.update(
+        {"epochs": 12, "batch_size": 16, "evaluation_batch_size": 32, "warmup_epochs": 0.0}
+    )
+    return config
+
+
+def train(workdir, data_dir, config, *, skip_corrupt=False, seeds=(0,)):
+    load = functools.partial(sources.load, folder=data_dir, skip_corrupt=skip_corrupt)
+    cohorts = cohort.plan(grid.expand(config, grid.axis("seed", seeds)), load)
+    told: list[str] = []
+    progress = victim.Silent()
+    progress.said = told.append  # type: ignore[attr-defined]
+    outcome = sweep.sweep(workdir, cohorts, "test", progress)
+    return outcome.rows, told
+
+
+@pytest.fixture(scope="module")
+def patches(tmp_path_factory):
+    data_dir = tmp_path_factory.mktemp("data")
+    made.tfrecord(data_dir, counts={"train": (130, 70), "test": (50,)})
+    return data_dir
+
+
+def test_a_hand_made_tfrecord_set_is_trained_on(patches, tmp_path):
+    (row,), told = train(tmp_path, patches, config_of("patches"))
+    assert told[0].startswith("images resident: 200 images take")
+    # Of ten classes.
+    assert row["test_accuracy"] > 0.6
+
+
+@pytest.mark.slow
+def test_streamed_seeds_train_in_packs_of_their_own(patches, tmp_path):
+    config = config_of("patches", mode="streaming")
+    rows, told = train(tmp_path, patches, config, seeds=(0, 1))
+    assert told[0] == "images streaming: as asked for"
+    assert [row["lanes"] for row in rows] == [1, 1]
+    shared = config_of("patches", mode="streaming", order="shared")
+    together, _ = train(tmp_path / "shared", patches, shared, seeds=(0, 1))
+    assert [row["lanes"] for row in together] == [2, 2]
+    # The first seed's order is the shared one.
+    assert together[0]["test_loss"] == pytest.approx(rows[0]["test_loss"], rel=1e-4)
+    assert together[1]["test_loss"] != pytest.approx(rows[1]["test_loss"], rel=1e-4)
+    assert min(row["test_accuracy"] for row in [*rows, *together]) > 0.6
+
+
+def test_a_stock_data_set_is_trained_on(tmp_path):
+    made.stock(tmp_path / "data", images_per_split=200)
+    config = config_of("food101", test="validation", crop_fraction=0.9)
+    config.augment.crop_area = 0.6
+    (row,), told = train(tmp_path / "work", tmp_path / "data", config)
+    assert told[0] == "images streaming: augmentation begins from the images as they are stored"
+    assert row["test_accuracy"] > 0.3
+
+
+@pytest.fixture(scope="module")
+def flawed(tmp_path_factory):
+    """A data set of which a training and a test image are cut off."""
+    data_dir = tmp_path_factory.mktemp("data")
+    put = {"train": made.images(80, 10, 8, 0), "test": made.images(20, 10, 8, 1)}
+    for split, number in (("train", 7), ("test", 3)):
+        image, label = put[split][number]
+        put[split][number] = image[:60], label
+    counts = {"train": (80,), "test": (20,)}
+    made.write_tfrecord(data_dir / "flawed" / "1.0.0", "flawed", put, counts, 10)
+    return data_dir
+
+
+@pytest.mark.parametrize("mode", ["resident", "streaming"])
+def test_an_image_that_cannot_be_decoded_ends_training_or_is_left_out(flawed, tmp_path, mode):
+    config = config_of("flawed", mode=mode)
+    config.train.epochs = 1
+    with pytest.raises(ValueError, match=r"^flawed/train, record 7: .*--on_corrupt=skip leaves"):
+        train(tmp_path, flawed, config)
+    (row,), told = train(tmp_path, flawed, config, skip_corrupt=True)
+    assert row["status"] == "done"
+    left_out = [line for line in told if line.startswith("left out: ")]
+    assert [line.partition(": ")[2].partition(":")[0] for line in left_out] == [
+        "flawed/train, record 7",
+        "flawed/test, record 3",
+    ]
+    (environment,) = tmp_path.glob("runs/*/environment.json")
+    found = json.loads(environment.read_text())["images_left_out"]
+    assert sorted(found) == sorted(line.removeprefix("left out: ") for line in left_out)
+    # Of 19 test images, not of 20.
+    hits = 19 * row["test_accuracy"]
+    assert hits == pytest.approx(round(hits), abs=1e-4)
