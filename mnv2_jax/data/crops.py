@@ -19,7 +19,8 @@ def evaluation_crop(image: Image.Image, resolution: int, fraction: float) -> np.
     """The central square of an image.
 
     The same as resizing the shorter side to `resolution / fraction` and cutting out the centre, at
-    once. An image that has the size already stays as it is.
+    once. An image that has the size already stays as it is, and one that would have it after the
+    first step is only cut.
 
     Args:
       image: in mode "L" or "RGB".
@@ -29,7 +30,7 @@ def evaluation_crop(image: Image.Image, resolution: int, fraction: float) -> np.
     Returns:
       uint8 `[resolution, resolution, channels]`.
     """
-    return _resized(image, _central_box(image, fraction), resolution)
+    return _resized(image, _central_box(image, resolution, fraction), resolution)
 
 
 def training_view(
@@ -54,7 +55,7 @@ def training_view(
     if augmentation.crop_area:
         box = inception_box(image.width, image.height, augmentation.crop_area, generator)
     else:
-        box = _central_box(image, fraction)
+        box = _central_box(image, resolution, fraction)
     view = _resized(image, box, resolution)
     if not augmentation.randaugment_layers:
         return view
@@ -95,9 +96,12 @@ def inception_box(
     return left, top, left + wide, top + high
 
 
-def _central_box(image: Image.Image, fraction: float) -> Box:
+def _central_box(image: Image.Image, resolution: int, fraction: float) -> Box:
     side = fraction * min(image.size)
     left, top = (image.width - side) / 2, (image.height - side) / 2
+    if side == resolution:
+        # Pixels can be copied, which half a pixel would blur.
+        left, top = math.floor(left), math.floor(top)
     return left, top, left + side, top + side
 
 
