@@ -162,6 +162,30 @@ def test_killed_it_goes_on_to_the_same_bytes(tmp_path):
     assert found == tree(tmp_path / "in")
 
 
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_again_and_again_it_ends_with_its_workers(tmp_path, stop):
+    five_shards(tmp_path / "in")
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "experiments.prepare", f"--images={tmp_path}/in"),
+            *("--name=set", f"--data_dir={tmp_path}"),
+        ],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not list(tmp_path.glob("set/1.0.0.incomplete/notes/*.json")) and process.poll() is None:
+        time.sleep(0.002)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    for _ in range(3):
+        process.send_signal(stop)
+        time.sleep(0.005)
+    process.wait(20)
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert (len(workers) > 1, alive) == (True, [])
+    assert not (tmp_path / "set" / "1.0.0").exists()
+
+
 def downloaded(data_dir, name, url_infos, contents):
     """Puts files where TFDS keeps what it has downloaded, and says their checksums were right."""
     for url, info in url_infos.items():

@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,59 +89,57 @@ def _write_in_workers(
 ) -> Generator[Written]:
     # Not by fork, which copies locks that threads of this process may hold.
     context = multiprocessing.get_context("spawn")
-    images, stop = context.Value("q", 0), context.Event()
+    # One count for each job: a lock around a common one could be left by a worker that is killed.
+    images = context.RawArray("q", len(jobs))
+    # Workers end as soon as the other end is closed: by this process, or by its death.
+    ours, lifeline = context.Pipe()
     executor = concurrent.futures.ProcessPoolExecutor(
-        min(workers, len(jobs)), context, _begin_worker, (images, stop)
+        min(workers, len(jobs)), context, _begin_worker, (images, lifeline)
     )
     try:
-        waiting = {executor.submit(_work, job) for job in jobs}
+        waiting = {executor.submit(_work, number, job) for number, job in enumerate(jobs)}
         while waiting:
             finished, waiting = concurrent.futures.wait(
                 waiting, 0.2, concurrent.futures.FIRST_COMPLETED
             )
             for future in finished:
                 yield future.result()
-            progress(images.value)
-    except BrokenProcessPool:
-        raise OSError(
-            "a worker process has died, perhaps for want of memory; run it again to go on"
-        ) from None
+            progress(sum(images))
+    except BaseException as error:
+        ours.close()
+        if isinstance(error, BrokenProcessPool):
+            raise OSError(
+                "a worker process has died, perhaps for want of memory; run it again to go on"
+            ) from None
+        raise
     finally:
-        stop.set()
         executor.shutdown(wait=True, cancel_futures=True)
+        lifeline.close()
 
 
-class _Stopped(Exception):
-    """The main process wants no more."""
+_images: Any = None
+"""In a worker: the images that are done, for each job."""
 
 
-_worker: dict[str, Any] = {}
-
-
-def _begin_worker(images: Any, stop: Any) -> None:
-    _worker.update(images=images, stop=stop)
+def _begin_worker(images: Any, lifeline: Connection) -> None:
+    global _images
+    _images = images
     # Ctrl-C reaches workers too. It is the main process that ends them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        # A worker of an executor would wait for work for ever.
-        os._exit(1)
+def _end_with(lifeline: Connection) -> None:
+    with contextlib.suppress(EOFError, OSError):
+        lifeline.recv()
+    os._exit(1)  # Whatever it is doing: a shard without its note is done again.
 
 
-def _work(job: Job) -> Written:
-    return write_shard(job, _count)
+def _work(number: int, job: Job) -> Written:
+    def done() -> None:
+        _images[number] += 1
 
-
-def _count() -> None:
-    with _worker["images"].get_lock():
-        _worker["images"].value += 1
-    if _worker["stop"].is_set():
-        raise _Stopped
+    return write_shard(job, done)
 
 
 def features(classes: tuple[str, ...]) -> Any:
