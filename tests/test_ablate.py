@@ -180,7 +180,7 @@ def test_only_what_is_missing_is_trained(finished, config_file, tmp_path):
         (["--config.model.expansion=0"], "config.model.expansion=0.0: expected a number above 0"),
         (["--config.model.expansion=-1"], "config.model.expansion=-1.0: expected a number above 0"),
         (["--config.model.projection=tanh"], "config.model.projection='tanh': expected one of lin"),
-        (["--config.data.name=cifar11"], "data.name='cifar11': expected one of digits"),
+        (["--config.data.name=cifar11"], "config.data.name='cifar11': there is no such data set"),
         (["--workdir=README.md"], "--workdir=README.md: it is a file; expected a folder"),
         (["--workdir=/proc/nowhere"], "--workdir=/proc/nowhere: cannot write there"),
         (["--config.parallel=pods"], "config.parallel='pods': expected one of auto, lanes, batch"),

@@ -216,7 +216,8 @@ class _Training:
             jax.block_until_ready(self._state)
             seconds = time.perf_counter() - start
             # The first calls are short, since how long a step takes is not known.
-            steps = max(1, min(2 * steps, int(steps * _CALL_SECONDS / seconds)))
+            done = call.stop - self._step
+            steps = max(1, min(max(steps, 2 * done), int(done * _CALL_SECONDS / seconds)))
             self._step = call.stop
             ended = self._step % per_epoch == 0
             if ended:
