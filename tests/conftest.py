@@ -1,6 +1,11 @@
 """Every test sees two CPU devices, as a laptop with two cores would show them."""
 
+import os
 from collections.abc import Iterator
+
+# What tests compile they mostly run for milliseconds: LLVM's optimisation costs more than it gives.
+# The commands that CI runs beside the tests compile as users do.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import jax
 

@@ -51,7 +51,9 @@ def configs(epochs: int) -> list[Any]:
     return grid.expand(config, grid.product(*axes))
 
 
-def work(workdir: Path, cache: Path, epochs: int, fatal_save: int = 0) -> None:
+def work(
+    workdir: Path, cache: Path, epochs: int, fatal_save: int = 0, workers: int | None = None
+) -> None:
     """Trains to the end, saving at every end of an epoch and within; exits as a program would.
 
     Args:
@@ -59,6 +61,7 @@ def work(workdir: Path, cache: Path, epochs: int, fatal_save: int = 0) -> None:
       cache: for compiled programs.
       epochs: of a run.
       fatal_save: the process kills itself while so many-th save is being written; 0 for never.
+      workers: processes that decode images, which are then streamed to all lanes at once.
     """
     jax.config.update("jax_num_cpu_devices", 2)
     compilation.keep_programs(cache)
@@ -67,15 +70,20 @@ def work(workdir: Path, cache: Path, epochs: int, fatal_save: int = 0) -> None:
         _die_in_save(fatal_save)
     data = samples.dots()
     stop = Stop()
+    runs = configs(epochs)
+    if workers is not None:
+        for run in runs:
+            run.data.update({"mode": "streaming", "order": "shared"})
     try:
         with stop.listening():
             sweep.sweep(
                 workdir,
-                cohort.plan(configs(epochs), lambda _: data),
+                cohort.plan(runs, lambda _: data),
                 "victim",
                 Marking(workdir.parent / "mark"),
                 stop,
                 sweep.Saving(seconds=0.0, keep=True),
+                workers or 0,
             )
     except Interrupted as stopped:
         os._exit(128 + stopped.signal)

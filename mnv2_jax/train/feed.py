@@ -62,6 +62,8 @@ class Feed(abc.ABC):
     def take(self, step: int, steps: int) -> Call:
         """The images of the steps from `step` on, as many as `steps` in the same epoch or fewer.
 
+        Asked for the same step again, it gives the same. Steps only go forward.
+
         Raises:
           ValueError: an image cannot be decoded, or its label is out of range.
           OSError: a file cannot be read.

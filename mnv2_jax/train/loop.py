@@ -203,6 +203,8 @@ class _Training:
     def _run(self) -> list[LaneResult]:
         for epoch in range(len(self._curves[0])):
             self._watch.on_epoch(epoch + 1, [curve[epoch] for curve in self._curves])
+        if self._step < self._program.steps:
+            self._feed.take(self._step, 1)  # The first images are there before time is taken.
         self._watch.on_step(self._step)
         per_epoch = self._program.steps_per_epoch
         steps = 1

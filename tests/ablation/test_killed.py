@@ -24,10 +24,11 @@ def start(tmp_path_factory):
     context = commands.forks()
     cache = tmp_path_factory.mktemp("programs")
 
-    def begin(workdir, fatal_save=0):
+    def begin(workdir, fatal_save=0, workers=None):
         mark = workdir.parent / "mark"
         mark.unlink(missing_ok=True)
-        process = context.Process(target=victim.work, args=(workdir, cache, EPOCHS, fatal_save))
+        arguments = (workdir, cache, EPOCHS, fatal_save, workers)
+        process = context.Process(target=victim.work, args=arguments)
         process.start()
         while process.is_alive() and not mark.exists():
             time.sleep(0.005)
@@ -114,5 +115,21 @@ def test_asked_to_stop_it_saves_and_goes_on_from_there(start, undisturbed, tmp_p
     process = start(workdir)
     # Not a step was lost.
     assert step_of(workdir) >= stopped > 0
+    assert ended(process) == 0
+    assert_same(workdir, undisturbed)
+
+
+def test_killed_while_images_are_streamed_it_comes_to_the_same_bits(start, tmp_path):
+    undisturbed, workdir = tmp_path / "a" / "work", tmp_path / "b" / "work"
+    assert ended(start(undisturbed, workers=0)) == 0
+    process = start(workdir, workers=1)
+    while process.is_alive() and step_of(workdir) < 10:
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    assert ended(process) == -signal.SIGKILL
+    killed_at = step_of(workdir)
+    # Others, or none, may decode what is left.
+    process = start(workdir, workers=0)
+    assert killed_at >= step_of(workdir) > 0
     assert ended(process) == 0
     assert_same(workdir, undisturbed)

@@ -102,7 +102,7 @@ def xla_flops(spec):
     network = Network(spec)
     images = jax.ShapeDtypeStruct((1, *spec.input_shape), jnp.float32)
     variables = jax.eval_shape(network.init, jax.random.key(0), images)
-    quickly = jax.jit(network.apply, compiler_options={"xla_backend_optimization_level": 0})
+    quickly = jax.jit(network.apply)
     analysis = quickly.lower(variables, images).compile().cost_analysis()
     assert analysis is not None
     return analysis["flops"]

@@ -15,7 +15,6 @@ STRIDES = st.sampled_from([1, 2])
 PADDINGS = st.sampled_from(["SAME", "SYMMETRIC"])
 
 # Every shape is a program of its own, compiled to run once.
-QUICK_COMPILATION = {"xla_backend_optimization_level": 0}
 
 
 def reference(x, kernel, stride, padding):
@@ -50,7 +49,7 @@ def assert_agrees(batch, height, width, channels, side, stride, padding):
         ]
 
     with jax.enable_x64(True):
-        compiled = jax.jit(both, compiler_options=QUICK_COMPILATION)
+        compiled = jax.jit(both)
         ours, theirs = compiled(draw(batch, height, width, channels), draw(side, side, channels))
         for actual, expected in zip(ours, theirs, strict=True):
             assert actual.dtype == jnp.float64

@@ -12,7 +12,6 @@ from mnv2_jax.nn import layers
 EPSILON = 1e-3
 
 # Every shape is a program of its own, compiled to run once.
-QUICK_COMPILATION = {"xla_backend_optimization_level": 0}
 
 
 def draw(*shape, seed=0):
@@ -34,7 +33,7 @@ def with_gradients(function, weights, *arguments):
         y, pull = jax.vjp(function, *arguments)
         return y, pull(weights)
 
-    return jax.jit(run, compiler_options=QUICK_COMPILATION)(weights, *arguments)
+    return jax.jit(run)(weights, *arguments)
 
 
 def textbook_norm(x, scale, bias):

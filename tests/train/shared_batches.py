@@ -2,6 +2,8 @@
 
   python -m tests.train.shared_batches DEVICES [PROCESSES NUMBER PORT]
 
+Images are streamed, each process decoding its rows alone.
+
 Prints the first lane's parameters, running moments, loss and accuracies, as JSON.
 """
 
@@ -15,15 +17,17 @@ from mnv2_jax import presets
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import parallel
+from mnv2_jax.train.feed import Feed
 from mnv2_jax.train.loop import Trainer
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.step import LaneProgram, LaneValues
+from mnv2_jax.train.streaming import Streaming
 from tests import samples
 
 STEPS = 10
 
 
-def train(layout: parallel.Layout) -> dict[str, list[float]]:
+def train(layout: parallel.Layout, source: type[Feed] = Streaming) -> dict[str, list[float]]:
     """Trains two lanes for ten steps, two an epoch, and evaluates them."""
     presets.PRESETS["tiny"] = samples.TINY
     spec = presets.build("tiny", expansion=2)
@@ -31,23 +35,24 @@ def train(layout: parallel.Layout) -> dict[str, list[float]]:
     # Not so fast that rounding decides on which side of a ReLU6's bounds a value falls.
     rates = [np.float32(value) for value in (0.01, 1e-3, 0.1)]
     values = [
-        LaneValues(np.uint32(seed), np.uint32(seed), Knobs.of("relu6", "bottleneck"), *rates)
+        LaneValues(np.uint32(seed), np.uint32(0), Knobs.of("relu6", "bottleneck"), *rates)
         for seed in (1, 2)
     ]
     data = samples.dots()
-    trainer = Trainer(program, data, layout)
+    trainer = Trainer(program, data, layout, source)
     state = layout.spread(parallel.stack([program.initialise(seed) for seed in (1, 2)]))
     lanes = layout.place(layout.spread(parallel.stack(values)))
-    source = trainer.feed(values, 0, print)
+    feed = trainer.feed(values, 0, lambda line: None)
     for start in range(0, STEPS, 2):
-        call = source.take(start, 2)
+        call = feed.take(start, 2)
         bounds = layout.share((np.int32(start), np.int32(call.stop)))
         images = (call.images, call.labels)
         state = trainer.train.run(state, lanes, call.order, call.first, *bounds, *images)
     sums = [
         layout.gather(trainer.evaluate.run(state, lanes, *batch))[0]
-        for batch in source.evaluation("test")
+        for batch in feed.evaluation("test")
     ]
+    feed.close()
     first = layout.gather(state)[0]
     return {
         "params": first.params.tolist(),

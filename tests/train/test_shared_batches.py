@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mnv2_jax.train import parallel
+from mnv2_jax.train.resident import Resident
 from tests import commands
 from tests.train import shared_batches
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def alone():
-    return shared_batches.train(parallel.Lanes(2, jax.local_devices()[:1]))
+    return shared_batches.train(parallel.Lanes(2, jax.local_devices()[:1]), Resident)
 
 
 def assert_same(found, expected):

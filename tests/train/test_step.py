@@ -1,7 +1,5 @@
 """What a step does, by the recipe: averages, accumulation, precision."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +21,6 @@ ONE = LaneValues(
     np.float32(0.1),
 )
 ZEROS = np.zeros(3, np.float32)
-QUICK = {"xla_backend_optimization_level": 0}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +34,7 @@ def run(tiny, dots):
         key = str(recipe)
         if key not in compiled:
             program = LaneProgram(spec, Recipe(6, 16, 16, **recipe), 4)
-            compiled[key] = program, jax.jit(program.train, compiler_options=QUICK)
+            compiled[key] = program, jax.jit(program.train)
         program, train = compiled[key]
         state = program.initialise(0) if state is None else state
         first = start - start % 4
@@ -65,7 +62,7 @@ def test_metrics_are_means_over_the_epoch_so_far(run, tiny, dots):
     order = draws.epoch_order(0, 0, 64)
     train, _ = stream.read(dots.train, print)
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
+    @jax.jit
     def loss(state, chosen):
         images = augment.scale(jnp.asarray(train.images)[chosen], "symmetric")
         logits, _ = program.network.apply(
@@ -129,7 +126,7 @@ def test_accumulation_averages_the_gradients_of_parts(tiny):
     found = []
     for count in (1, 2):
         program = LaneProgram(spec, Recipe(1, 16, 16, accumulation=count), 1)
-        gradient = jax.jit(program._accumulated, compiler_options=QUICK)
+        gradient = jax.jit(program._accumulated)
         batch = images, labels, jax.nn.one_hot(labels, 10)
         found.append(gradient(program.initialise(0), ONE, batch, jax.random.key(0)))
     (whole, moments, measured), (parts, other_moments, other_measured) = found
