@@ -37,3 +37,9 @@ def tiny() -> Iterator[str]:
 def dots() -> Dataset:
     """Images that can be learned; see `tests.samples.dots`."""
     return samples.dots()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first: side by side, processes then end at about the same time."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)

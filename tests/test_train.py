@@ -16,6 +16,14 @@ from tests.test_ablate import SMALL, rows_of
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiling_as_users_do():
+    # What takes long to compile is kept, and that is looked at here.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("XLA_FLAGS", raising=False)
+        yield
+
+
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
     path = tmp_path_factory.mktemp("configs") / "small.py"
