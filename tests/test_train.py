@@ -65,9 +65,10 @@ def test_it_writes_what_an_ablation_writes_and_keeps_its_checkpoints(finished):
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
     environment = json.loads((run / "environment.json").read_text())
     assert environment["parallel"] == "lanes"
-    images, lanes = environment["notes"]
-    assert images.startswith("images resident: 1,297 images take 0.2 MiB of ")
-    assert lanes == "lanes: one lane has threads on every core already"
+    assert environment["notes"] == [
+        "images resident: 1,297 images take 0.2 MiB of memory",
+        "lanes: one lane has threads on every core already",
+    ]
     assert {"report.html", "claims.json"} <= {path.name for path in workdir.iterdir()}
     assert list((workdir / "tensorboard" / row["run_id"]).glob("events.out.tfevents.*"))
     assert f"test {100 * float(row['test_accuracy']):.2f} %" in out

@@ -49,7 +49,7 @@ def choose(wish: str, program: LaneProgram, dataset: Dataset) -> tuple[type[Feed
     copies = len(jax.local_devices()) + 1 if device.platform == "cpu" else 1
     needed = count * math.prod(dataset.train.shape) * copies
     usable = memory.usable(device)
-    told = f"{count:,} images take {needed / 2**20:,.1f} MiB of {usable / 2**20:,.0f} usable"
+    told = f"{count:,} images take {needed / 2**20:,.1f} MiB"
     if needed <= _RESIDENT_SHARE * usable:
-        return Resident, f"resident: {told}"
-    return Streaming, f"streaming: {told}"
+        return Resident, f"resident: {told} of memory"
+    return Streaming, f"streaming: {told}, of {usable / 2**20:,.0f} usable"

@@ -137,7 +137,7 @@ def test_time_that_training_waits_is_counted(streaming_trainer, monkeypatch):
 @pytest.mark.parametrize(
     ("wish", "augmentation", "usable", "source", "why"),
     [
-        ("auto", {}, 2**20, Resident, "resident: 94 images take 0.0 MiB of 1 usable"),
+        ("auto", {}, 2**20, Resident, "resident: 94 images take 0.0 MiB of memory"),
         ("auto", {}, 94 * 64 * 2, Streaming, "streaming: 94 images take"),
         ("auto", {"crop_area": 0.5}, 2**20, Streaming, "streaming: augmentation begins from"),
         ("streaming", {}, 2**20, Streaming, "streaming: as asked for"),
