@@ -15,7 +15,8 @@ from rich.console import Console
 
 from experiments import command_line
 from experiments.prepare_progress import show_progress
-from mnv2_jax.data import folders, image_dataset, image_folder, image_shards, tfds_builders
+from mnv2_jax.data import folders
+from mnv2_jax.data.prepare import image_dataset, image_folder, image_shards, tfds_builders
 
 _IMAGES = flags.DEFINE_string(
     "images", None, "A folder of images: DIR/train/CLASS/* (validation/, test/) or DIR/CLASS/*."

@@ -18,7 +18,7 @@ from tensorflow_datasets.core.download import resource
 
 from experiments import prepare_progress
 from mnv2_jax import atomic
-from mnv2_jax.data import image_dataset, image_folder, image_shards
+from mnv2_jax.data.prepare import image_dataset, image_folder, image_shards
 from tests.commands import ROOT, run
 from tests.data.images import encoded, fill, records, tree
 

@@ -17,7 +17,7 @@ from mnv2_jax.ablation import cohort, grid
 from mnv2_jax.data import draws, sources, stream
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.images import Images
-from mnv2_jax.data.records import Record
+from mnv2_jax.data.stored.records import Record
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import parallel, runlog
 from mnv2_jax.train.loop import Trainer

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from mnv2_jax import atomic
-from mnv2_jax.data import folders, records
+from mnv2_jax.data import folders
 from mnv2_jax.data.images import Arrays, Images
+from mnv2_jax.data.stored import records
 
 SPLITS = ("train", "validation", "test")
 

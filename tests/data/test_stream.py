@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mnv2_jax.data import draws, stream
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.images import Images
-from mnv2_jax.data.records import Record
+from mnv2_jax.data.stored.records import Record
 from tests import commands, samples
 from tests.data import streamed
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnv2_jax.data import tfrecord
+from mnv2_jax.data.stored import tfrecord
 from tests.data import made
 
 DATA = [b"", b"a", bytes(range(256)) * 40, b"the last"]

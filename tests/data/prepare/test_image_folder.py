@@ -12,7 +12,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from mnv2_jax.data import image_dataset, image_folder, image_shards
+from mnv2_jax.data.prepare import image_dataset, image_folder, image_shards
 from tests.data.images import encoded, fill, records, tree
 
 CLASSES = ("ant", "bee")
@@ -432,7 +432,7 @@ def test_neither_jax_nor_tensorflow_is_imported(tmp_path):
 import sys
 from pathlib import Path
 from experiments import prepare
-from mnv2_jax.data import image_dataset, image_folder, image_shards
+from mnv2_jax.data.prepare import image_dataset, image_folder, image_shards
 folder = image_folder.scan(Path({str(tmp_path / "in")!r}))
 plan = image_shards.plan(folder, "set", Path({str(tmp_path / "out")!r}))
 image_dataset.write(plan, "fail", 1, lambda done: None)

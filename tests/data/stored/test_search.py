@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from mnv2_jax.data import folders, search
+from mnv2_jax.data import folders
+from mnv2_jax.data.stored import search
 
 
 @pytest.fixture(autouse=True)

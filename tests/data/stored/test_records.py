@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnv2_jax.data import records
+from mnv2_jax.data.stored import records
 from tests.data import made
 
 COUNTS = {"train": (3, 0, 5, 2), "test": (4,)}
@@ -420,7 +420,7 @@ def test_tensorflow_is_not_imported_even_where_it_is_installed(stock, handmade, 
         from pathlib import Path
 
         sys.path.insert(0, {str(tmp_path)!r})
-        from mnv2_jax.data import records
+        from mnv2_jax.data.stored import records
 
         for name, folder in (("food101", {str(stock[0])!r}), ("patches", {str(handmade[0])!r})):
             print(records.find(name, Path(folder)).records("train", "data.train")[0].label)

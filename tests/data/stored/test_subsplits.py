@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnv2_jax.data import subsplits
-from mnv2_jax.data.subsplits import Range, Split
+from mnv2_jax.data.stored import subsplits
+from mnv2_jax.data.stored.subsplits import Range, Split
 
 SPLITS = {
     "train": Split(("a", "b", "c"), (3, 0, 7)),

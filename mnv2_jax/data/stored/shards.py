@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from mnv2_jax.data.tfrecord import Damaged, TfRecordShard
+from mnv2_jax.data.stored.tfrecord import Damaged, TfRecordShard
 
 
 class Shard(Protocol):

@@ -13,9 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mnv2_jax.data import features, folders, search, subsplits
-from mnv2_jax.data.shards import FORMATS, OpenShards
-from mnv2_jax.data.tfrecord import Damaged
+from mnv2_jax.data import folders
+from mnv2_jax.data.stored import features, search, subsplits
+from mnv2_jax.data.stored.shards import FORMATS, OpenShards
+from mnv2_jax.data.stored.tfrecord import Damaged
 
 
 class Record(NamedTuple):

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from mnv2_jax import atomic
 from mnv2_jax.data import decode
-from mnv2_jax.data.image_folder import File
-from mnv2_jax.data.image_shards import Bad, Note, Plan, Shard
+from mnv2_jax.data.prepare.image_folder import File
+from mnv2_jax.data.prepare.image_shards import Bad, Note, Plan, Shard
 
 
 class Job(NamedTuple):
@@ -44,7 +44,7 @@ def run(plan: Plan, notes: dict[str, Note], workers: int, progress: Callable[[in
     Files that cannot be decoded are left out, and noted.
 
     Args:
-      plan: see `mnv2_jax.data.image_shards.plan`.
+      plan: see `mnv2_jax.data.prepare.image_shards.plan`.
       notes: of the shards that are complete, by name.
       workers: processes; with 1 it is done in this one.
       progress: called with the images that are done.

@@ -13,7 +13,7 @@ import unicodedata
 from pathlib import Path
 from typing import NamedTuple
 
-from mnv2_jax.data.image_folder import File, ImageFolder
+from mnv2_jax.data.prepare.image_folder import File, ImageFolder
 
 VERSION = "1.0.0"
 SOURCE_NOTE = "source.json"

@@ -9,8 +9,8 @@ import shutil
 from collections.abc import Callable
 
 from mnv2_jax import atomic
-from mnv2_jax.data import shard_workers
-from mnv2_jax.data.image_shards import SOURCE_NOTE, VERSION, Bad, Note, Plan
+from mnv2_jax.data.prepare import shard_workers
+from mnv2_jax.data.prepare.image_shards import SOURCE_NOTE, VERSION, Bad, Note, Plan
 
 SKIPPED_NOTE = "skipped.json"
 

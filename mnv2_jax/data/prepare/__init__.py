@@ -1,0 +1,1 @@
+"""Makes data sets: of a folder of images, or by the builders of TFDS."""
