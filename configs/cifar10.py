@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 from configs import digits
 from mnv2_jax.ablation.grid import Grid, axis, product
-from mnv2_jax.analysis.claims import Claim, greater
+from mnv2_jax.analysis.claims import Claim
 
 
 def get_config(scale: str = "full") -> ConfigDict:
@@ -66,25 +66,9 @@ def get_grid(scale: str = "full") -> Grid:
 
 
 def get_claims(scale: str = "full") -> list[Claim]:
-    """What the paper says, and the comparison that decides it. Written before the runs."""
+    """Those of digits.py on projections and shortcuts. Written before the runs."""
     _check(scale)
-    linear = greater(
-        name="linear_bottleneck",
-        source="section 6.4, Figure 6a",
-        statement="A linear projection beats ReLU6, with shortcuts",
-        axis="projection",
-        better="linear",
-        worse="relu6",
-        where={"shortcut": "bottleneck"},
-    )
-    shortcut = greater(
-        name="shortcut",
-        source="section 6.4, Figure 6b",
-        statement="Shortcuts between bottlenecks beat none",
-        axis="shortcut",
-        better="bottleneck",
-        worse="none",
-    )
+    linear, shortcut, _ = digits.get_claims()
     return [linear] if scale == "smoke" else [linear, shortcut]
 
 

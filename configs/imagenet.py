@@ -92,23 +92,10 @@ def get_grid(recipe: str = "paper") -> Grid:
 def get_claims(recipe: str = "paper") -> list[Claim]:
     """What the paper says, and the comparison that decides it. Written before the runs."""
     _check(recipe)
+    linear, shortcut, _ = digits.get_claims()
     return [
-        greater(
-            name="linear_bottleneck",
-            source="section 6.4, Figure 6a",
-            statement="A linear projection beats ReLU6",
-            axis="projection",
-            better="linear",
-            worse="relu6",
-        ),
-        greater(
-            name="shortcut",
-            source="section 6.4, Figure 6b",
-            statement="Shortcuts between bottlenecks beat none",
-            axis="shortcut",
-            better="bottleneck",
-            worse="none",
-        ),
+        linear,
+        shortcut,
         greater(
             name="shortcut_between_expansions",
             source="section 6.4, Figure 6b",
