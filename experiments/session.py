@@ -119,6 +119,8 @@ def train(
     primary = processes.is_primary()
     console = Console(soft_wrap=not sys.stdout.isatty(), quiet=not primary)
     if _PREVIEW.value:
+        if Path(_PREVIEW.value).suffix != ".png":
+            raise ValueError(f"--preview={_PREVIEW.value}: expected a file that ends in .png")
         (first,) = cohort.plan(configs[:1], open_dataset)
         draw_preview(Path(_PREVIEW.value), first)
         console.print(f"What the network sees: {_PREVIEW.value}; nothing is trained")
@@ -167,6 +169,9 @@ def _sweep(
 def open_dataset(selection: sources.Selection) -> sources.Dataset:
     """Opens a data set as the flags say; see `mnv2_jax.data.sources.load`."""
     folder = Path(_DATA_DIR.value) if _DATA_DIR.value else None
+    if folder and not folder.is_dir() and selection.name not in sources.EMBEDDED:
+        what = "it is a file" if folder.exists() else "no such folder"
+        raise ValueError(f"--data_dir={folder}: {what}; expected that of prepared data sets")
     return sources.load(selection, folder, skip_corrupt=_ON_CORRUPT.value == "skip")
 
 

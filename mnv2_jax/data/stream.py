@@ -5,6 +5,7 @@ batches, and training goes on at any step.
 """
 
 import contextlib
+import gc
 import os
 import signal
 import threading
@@ -179,11 +180,16 @@ def iterate(batches: Batches, start: int = 0, workers: int = 0) -> Generator[Bat
         stream = stream.mp_prefetch(processes, worker_init_fn=_Worker(os.getpid()))
     iterator = iter(stream)
     try:
-        yield from iterator
+        for images, labels, weights, problems in iterator:
+            # Workers' arrays are memory that is shared with them, which nobody is to hold on to.
+            yield Batch(np.array(images), np.array(labels), np.array(weights), problems)
+            del images, labels, weights
     finally:
         close = getattr(iterator, "close", None)
         if close:
             close()
+        del stream, iterator
+        gc.collect()
 
 
 def read(images: Images, tell: Callable[[str], None]) -> tuple[Arrays, tuple[str, ...]]:

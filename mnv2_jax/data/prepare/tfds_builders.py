@@ -6,6 +6,7 @@ Some builders need TensorFlow to prepare a data set; none needs it to be read.
 import contextlib
 import difflib
 import io
+import logging
 import re
 import shutil
 from collections.abc import Iterator
@@ -104,6 +105,7 @@ def prepare(builder: Builder, data_dir: Path, manual_dir: Path | None, *, bars: 
     """
     import tensorflow_datasets as tfds
 
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # It tells every try to reach a host.
     (tfds.enable_progress_bar if bars else tfds.disable_progress_bar)()
     config = tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False)
     with atomic.claimed(data_dir / builder.name, f"--data_dir={data_dir} --dataset={builder.name}"):
@@ -119,6 +121,7 @@ def prepare(builder: Builder, data_dir: Path, manual_dir: Path | None, *, bars: 
 @contextlib.contextmanager
 def _explained(name: str) -> Iterator[None]:
     """Makes errors of a builder's ones that say what to do."""
+    import requests
     from tensorflow_datasets.core import download
     from tensorflow_datasets.core.download import download_manager, extractor
 
@@ -132,6 +135,12 @@ def _explained(name: str) -> Iterator[None]:
     )
     try:
         yield
+    except requests.exceptions.RequestException as error:
+        url = getattr(error.request, "url", "")
+        raise OSError(
+            f"--dataset={name}: {url} cannot be downloaded ({type(error).__name__}); expected a "
+            f"network, or --manual_dir=DIR, a folder with the file"
+        ) from error
     except own as error:
         missing = _missing_package(error)
         if missing == "tensorflow":

@@ -6,6 +6,7 @@ array_record or TFRECORD files, without TensorFlow.
 
 import bisect
 import dataclasses
+import difflib
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -94,8 +95,13 @@ class Prepared:
         try:
             return subsplits.ranges(split, self.splits)
         except subsplits.UnknownSplit as error:
-            carved = subsplits.carved(field, self.splits)
-            raise ValueError(f"config.{field}={split!r}: {error}; to carve it: {carved}") from None
+            close = difflib.get_close_matches(split.partition("[")[0], self.splits, n=1)
+            hint = (
+                f"did you mean {close[0]!r}?"
+                if close
+                else f"to carve it: {subsplits.carved(field, self.splits)}"
+            )
+            raise ValueError(f"config.{field}={split!r}: {error}; {hint}") from None
         except ValueError as error:
             raise ValueError(f"config.{field}={split!r}: {error}") from None
 
