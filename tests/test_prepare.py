@@ -183,7 +183,9 @@ def test_stopped_again_and_again_it_ends_with_its_workers(tmp_path, stop):
     process.wait(20)
     _, alive = psutil.wait_procs(workers, timeout=20)
     assert (len(workers) > 1, alive) == (True, [])
-    assert not (tmp_path / "set" / "1.0.0").exists()
+    # It may have ended before it heard; what is there is whole.
+    target = tmp_path / "set" / "1.0.0"
+    assert not target.exists() or (target / "dataset_info.json").exists()
 
 
 def downloaded(data_dir, name, url_infos, contents):
