@@ -23,6 +23,13 @@ from tests.commands import ROOT, run
 from tests.data.images import encoded, fill, records, tree
 
 
+@pytest.fixture(scope="module", autouse=True)
+def libraries_are_imported():
+    # The process that commands are forked from makes a cache for fonts as it imports, once, and not
+    # in a folder that a test looks at.
+    run("prepare", "--help")
+
+
 def prepare(*flags):
     """What a user sees: exit status, stdout, and stderr, which is one line at most."""
     status, out, err = run("prepare", *flags)
