@@ -180,10 +180,18 @@ def iterate(batches: Batches, start: int = 0, workers: int = 0) -> Generator[Bat
         stream = stream.mp_prefetch(processes, worker_init_fn=_Worker(os.getpid()))
     iterator = iter(stream)
     try:
-        for images, labels, weights, problems in iterator:
+        for batch in iterator:
             # Workers' arrays are memory that is shared with them, which nobody is to hold on to.
-            yield Batch(np.array(images), np.array(labels), np.array(weights), problems)
-            del images, labels, weights
+            yield (
+                batch._replace(
+                    images=np.array(batch.images),
+                    labels=np.array(batch.labels),
+                    weights=np.array(batch.weights),
+                )
+                if workers
+                else batch
+            )
+            del batch
     finally:
         close = getattr(iterator, "close", None)
         if close:
