@@ -4,7 +4,6 @@ It takes a folder of images, `DIR/train/CLASS/*` (and validation/, test/) or `DI
 name of a data set of TensorFlow Datasets.
 """
 
-import os
 import shutil
 import sys
 import time
@@ -15,6 +14,7 @@ from rich.console import Console
 
 from experiments import command_line
 from experiments.prepare_progress import show_progress
+from mnv2_jax import cores
 from mnv2_jax.data import folders
 from mnv2_jax.data.prepare import image_dataset, image_folder, image_shards, tfds_builders
 
@@ -71,7 +71,7 @@ def _prepare_images(console: Console, root: Path, data_dir: Path) -> None:
         _check_disk(console, data_dir, image_shards.bytes_needed(plan), "at most")
         start = time.perf_counter()
         with show_progress(console, plan.images) as progress:
-            image_dataset.write(plan, _ON_CORRUPT.value, _cores(), progress)
+            image_dataset.write(plan, _ON_CORRUPT.value, cores.available(), progress)
         console.print(f"{plan.target}: done in {time.perf_counter() - start:.0f} s")
     if skipped := image_dataset.skipped(plan):
         told = [f"{path} ({reason})" for path, reason in skipped]
@@ -127,13 +127,6 @@ def _size(count: float) -> str:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:,.3g} GB" if count < 1000 else f"{count:,.0f} GB"
-
-
-def _cores() -> int:
-    """Cores that this process may use, which on a shared machine are not all."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 if __name__ == "__main__":

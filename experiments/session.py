@@ -1,7 +1,6 @@
 """What experiments that train have in common: flags, the folder, a sweep and its report."""
 
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from rich.console import Console
 from experiments import command_line
 from experiments.preview import draw_preview
 from experiments.progress import show_progress
+from mnv2_jax import cores
 from mnv2_jax.ablation import cohort, records, sweep, workdir
 from mnv2_jax.analysis.claims import Claim, check, claims_table
 from mnv2_jax.analysis.report import analyse
@@ -178,8 +178,7 @@ def open_dataset(selection: sources.Selection) -> sources.Dataset:
 def _workers() -> int:
     if _DATA_WORKERS.value is not None:
         return int(_DATA_WORKERS.value)
-    cores = len(os.sched_getaffinity(0))
-    return 0 if jax.default_backend() == "cpu" else max(1, cores - 1)
+    return 0 if jax.default_backend() == "cpu" else max(1, cores.available() - 1)
 
 
 def _accuracies(row: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ PACKAGE = "mnv2_jax"
 # Lowest first. A unit may import itself and everything below its layer; units of one layer do not
 # know each other.
 LAYERS = (
-    ("arch", "atomic"),
+    ("arch", "atomic", "cores"),
     ("presets",),
     ("nn", "data"),
     ("train",),
@@ -32,7 +32,7 @@ ALLOWED["analysis"] = {"analysis", "atomic"}
 ALLOWED[PACKAGE] = {PACKAGE}
 
 JAX = {"jax", "jaxlib", "flax", "optax", "orbax"}
-WITHOUT_JAX = {"arch", "presets", "atomic", "analysis", PACKAGE}
+WITHOUT_JAX = {"arch", "presets", "atomic", "cores", "analysis", PACKAGE}
 
 # What is likely to be replaced has one home.
 ONLY_HOME = {

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +12,7 @@ from PIL import Image, ImageFilter
 from experiments.benchmarks import ours
 from experiments.benchmarks.rows import OURS, Row
 from experiments.benchmarks.workers import Pool
+from mnv2_jax.cores import available
 
 TITLE = "JPEGs of 500x375 decoded, cropped at random and resized to 224 pixels"
 RATIO = "share of the loop; of the time"
@@ -34,7 +34,7 @@ def measure(images: int = 48, batches: int = 30, turns: int = 3, steps: int = 18
       steps: of training.
     """
     jpegs = photographs(images)
-    cores = len(os.sched_getaffinity(0))
+    cores = available()
     size = sum(map(len, jpegs)) / len(jpegs) / 1e3
     what = f"{size:.0f} kB an image, {cores} cores"
     workers = sorted({0, 1, cores})

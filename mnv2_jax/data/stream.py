@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from absl import flags
 
+from mnv2_jax import cores
 from mnv2_jax.data import draws
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.images import Arrays, Example, Images
@@ -171,7 +172,7 @@ def iterate(batches: Batches, start: int = 0, workers: int = 0) -> Generator[Bat
 
     if not flags.FLAGS.is_parsed():  # As in a notebook; Grain reads flags of its own.
         flags.FLAGS.mark_as_parsed()
-    threads = 0 if workers else len(os.sched_getaffinity(0))
+    threads = 0 if workers else cores.available()
     # Looking further ahead costs memory: a batch of a thousand images takes 150 MB.
     reading = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
     stream = grain.MapDataset.source(batches)[start:].to_iter_dataset(reading)
