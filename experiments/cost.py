@@ -23,7 +23,7 @@ from rich.table import Table
 
 from experiments import command_line
 from mnv2_jax import arch, presets
-from mnv2_jax.ablation import cohort
+from mnv2_jax.ablation import resolve
 from mnv2_jax.data import sources
 from mnv2_jax.nn.blocks import block_class
 from mnv2_jax.nn.cost import BYTES_PER_VALUE, Cost, network_cost, separations
@@ -85,8 +85,8 @@ def _spec() -> arch.NetworkSpec:
         names = ", ".join(f"--{_NETWORK_FLAGS[name].name}" for name in given)
         raise ValueError(f"{names}: not beside --config; expected --config.model.KEY=VALUE instead")
     config: ConfigDict = _CONFIG.value
-    dataset = sources.load(cohort.data_selection(config))
-    return cohort.lane_program(config, dataset).spec
+    dataset = sources.load(resolve.data_selection(config))
+    return resolve.lane_program(config, dataset).spec
 
 
 def totals(cost: Cost) -> dict[str, Any]:

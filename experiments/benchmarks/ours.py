@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from experiments import command_line
 from experiments.benchmarks.settings import Sgd
 from mnv2_jax import arch, presets
-from mnv2_jax.ablation import cohort, grid
+from mnv2_jax.ablation import cohort, grid, resolve
 from mnv2_jax.data import draws, sources, stream
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.images import Images
@@ -110,7 +110,7 @@ def experiment(path: Path) -> Experiment:
 
 def network_of(config: ConfigDict, dataset: sources.Dataset) -> arch.NetworkSpec:
     """The network of one run, its projection and shortcut included."""
-    return cohort.lane_program(config, dataset).spec
+    return resolve.lane_program(config, dataset).spec
 
 
 def time_in_programs(part: cohort.Cohort) -> tuple[float, float]:

@@ -4,30 +4,22 @@ Runs that differ only in values that a program takes as arguments are lanes of o
 that differ in shapes or topology belong to different cohorts.
 """
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from ml_collections import ConfigDict
 
-from mnv2_jax import arch, presets
-from mnv2_jax.ablation import distinct, grid
-from mnv2_jax.data import augment, sources
-from mnv2_jax.data.augmentation import Augmentation
+from mnv2_jax.ablation import distinct, grid, resolve
+from mnv2_jax.data import sources
 from mnv2_jax.data.sources import Dataset, Selection
-from mnv2_jax.nn.blocks import block_class
-from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.nn.cost import Cost, network_cost
 from mnv2_jax.nn.network import program
-from mnv2_jax.train import parallel
+from mnv2_jax.train import layouts, modes
 from mnv2_jax.train.feed import Feed
-from mnv2_jax.train.modes import MODES, choose
-from mnv2_jax.train.recipe import Recipe
+from mnv2_jax.train.parallel import Layout
 from mnv2_jax.train.step import LaneProgram, LaneValues
 
 LANE_FIELDS = {
@@ -42,21 +34,6 @@ LANE_FIELDS = {
 }
 """The config fields in which the lanes of a cohort may differ, each with the values that it may
 take inside one (None: any)."""
-
-ORDERS = ("own", "shared")
-"""What `config.data.order` may be: images come and are augmented as the run's own seed says, or in
-the same way in all runs, so that images that are streamed are decoded once for all seeds."""
-
-_FIELDS = (
-    *("seed", "model.preset", "model.block", "model.width", "model.depth"),
-    *(f"data.{field.name}" for field in dataclasses.fields(Selection)),
-    *("data.scaling", "data.mode", "data.order"),
-    *(f"augment.{field.name}" for field in dataclasses.fields(Augmentation)),
-    *("model.conventions", *(f"model.{knob}" for knob in arch.KNOBS if knob != "kind")),
-    *(f"train.{field.name}" for field in dataclasses.fields(Recipe)),
-    *("train.learning_rate", "train.weight_decay", "train.label_smoothing", "parallel"),
-)
-"""The fields that a config must have."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,15 +95,15 @@ class Cohort:
         text = program(dataclasses.replace(spec, blocks=blocks))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
-    def layout(self, lanes: int) -> tuple[Callable[[int], parallel.Layout], str]:
-        """How so many lanes lie on the devices, and why; see `mnv2_jax.train.parallel.choose`."""
+    def layout(self, lanes: int) -> tuple[Callable[[int], Layout], str]:
+        """How so many lanes lie on the devices, and why; see `mnv2_jax.train.layouts.choose`."""
         recipe = self.program.recipe
         at_once = recipe.batch_size // recipe.accumulation
-        return parallel.choose(self.runs[0].config.parallel, lanes, at_once)
+        return layouts.choose(self.runs[0].config.parallel, lanes, at_once)
 
     def feed(self) -> tuple[type[Feed], str]:
         """How images come to the devices, and why; see `mnv2_jax.train.modes.choose`."""
-        return choose(self.runs[0].config.data.mode, self.program, self.dataset)
+        return modes.choose(self.runs[0].config.data.mode, self.program, self.dataset)
 
     def __str__(self) -> str:
         return self.label
@@ -149,18 +126,20 @@ def plan(
     """
     groups: dict[str, list[ConfigDict]] = {}
     for config in configs:
-        _check_fields(config)
+        resolve.check_fields(config)
         groups.setdefault(_cohort_key(config), []).append(config)
     cohorts = []
     datasets: dict[Selection, Dataset] = {}
     labels = _labels([members[0] for members in groups.values()])
     for (key, members), label in zip(groups.items(), labels, strict=True):
-        runs = tuple(Run(grid.run_id(config), config, lane_values(config)) for config in members)
-        selection = data_selection(members[0])
+        runs = tuple(
+            Run(grid.run_id(config), config, resolve.lane_values(config)) for config in members
+        )
+        selection = resolve.data_selection(members[0])
         if selection not in datasets:
             datasets[selection] = load(selection)
         dataset = datasets[selection]
-        lanes = lane_program(members[0], dataset)
+        lanes = resolve.lane_program(members[0], dataset)
         identity = hashlib.sha256(key.encode()).hexdigest()[:12]
         cost = network_cost(lanes.spec)
         cohorts.append(Cohort(runs, identity, dataset, lanes, cost, label))
@@ -199,95 +178,6 @@ def _of_lanes(path: str, value: Any) -> bool:
     return path in LANE_FIELDS and value in (LANE_FIELDS[path] or (value,))
 
 
-def lane_values(config: ConfigDict) -> LaneValues:
-    """The values that a run passes to its cohort's program.
-
-    Raises:
-      ValueError: one of them is out of range.
-    """
-    train = config.train
-    model = config.model
-    _check("seed", config.seed, 0 <= config.seed < 2**32, "a whole number from 0 to 2^32 - 1")
-    positive = math.isfinite(train.learning_rate) and train.learning_rate > 0
-    _check("train.learning_rate", train.learning_rate, positive, "a number above 0")
-    decay = math.isfinite(train.weight_decay) and train.weight_decay >= 0
-    _check("train.weight_decay", train.weight_decay, decay, "a number, 0 or more")
-    smoothing = train.label_smoothing
-    _check("train.label_smoothing", smoothing, 0 <= smoothing < 1, "0 or more, below 1")
-    order = config.data.order
-    _check("data.order", order, order in ORDERS, f"one of {', '.join(ORDERS)}")
-    for name, allowed in (("projection", arch.PROJECTIONS), ("shortcut", arch.SHORTCUTS)):
-        _check(f"model.{name}", model[name], model[name] in allowed, f"one of {', '.join(allowed)}")
-    return LaneValues(
-        seed=np.uint32(config.seed),
-        # Shared by all seeds: images come as to a run of seed 0.
-        data_seed=np.uint32(config.seed if config.data.order == "own" else 0),
-        knobs=Knobs.of(model.projection, model.shortcut),
-        learning_rate=np.float32(train.learning_rate),
-        weight_decay=np.float32(train.weight_decay),
-        label_smoothing=np.float32(smoothing),
-    )
-
-
-def data_selection(config: ConfigDict) -> Selection:
-    """What a run trains on.
-
-    Raises:
-      ValueError: a value is out of range.
-    """
-    with _naming("config.data"):
-        fields = dataclasses.fields(Selection)
-        return Selection(**{field.name: config.data[field.name] for field in fields})
-
-
-def lane_program(config: ConfigDict, dataset: Dataset) -> LaneProgram:
-    """The program of a run's cohort: the network fitted to the data set, and the recipe.
-
-    Raises:
-      ValueError: a value is out of range.
-    """
-    resolution, _, in_channels = dataset.train.shape
-    model = config.model
-    with _naming("config.model"):
-        block_class(model.block)
-        spec = presets.build(
-            model.preset,
-            width=model.width,
-            depth=model.depth,
-            resolution=resolution,
-            in_channels=in_channels,
-            classes=dataset.classes,
-            conventions=model.conventions,
-            kind=model.block,
-            **{knob: model[knob] for knob in arch.KNOBS if knob != "kind"},
-        )
-    with _naming("config"):
-        arch.check_choice("parallel", config.parallel, parallel.LAYOUTS)
-    train = config.train
-    with _naming("config.train"):
-        recipe = Recipe(**{field.name: train[field.name] for field in dataclasses.fields(Recipe)})
-    with _naming("config.augment"):
-        fields = dataclasses.fields(Augmentation)
-        augmentation = Augmentation(**{field.name: config.augment[field.name] for field in fields})
-        augmentation.check(in_channels, recipe.batch_size // recipe.accumulation)
-    with _naming("config.data"):
-        arch.check_choice("scaling", config.data.scaling, tuple(augment.SCALINGS))
-        arch.check_choice("mode", config.data.mode, MODES)
-    images = len(dataset.train)
-    fits = train.batch_size <= images
-    _check("train.batch_size", train.batch_size, fits, f"at most {images}, the training images")
-    return LaneProgram(spec, recipe, images // recipe.batch_size, augmentation, config.data.scaling)
-
-
-def _check_fields(config: ConfigDict) -> None:
-    found = grid.fields(config)
-    for path in _FIELDS:
-        if path not in found:
-            raise ValueError(
-                f"config.{path}: the config lacks it; expected every field of configs/digits.py"
-            )
-
-
 def _cohort_key(config: ConfigDict) -> str:
     shared = ConfigDict(config.to_dict())
     for path in LANE_FIELDS:
@@ -296,17 +186,3 @@ def _cohort_key(config: ConfigDict) -> str:
         if _of_lanes(path, holder[field]):
             del holder[field]
     return grid.canonical_json(shared)
-
-
-def _check(path: str, value: object, holds: bool, expected: str) -> None:
-    if not holds:
-        raise ValueError(f"config.{path}={value!r}: expected {expected}")
-
-
-@contextlib.contextmanager
-def _naming(section: str) -> Iterator[None]:
-    """Puts the config's section before the field that an error inside names."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{section}.{error}") from None

@@ -15,8 +15,14 @@ from mnv2_jax.ablation import grid, packs, records
 from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.train import processes, runlog
 from mnv2_jax.train.checkpoint import Checkpoints
-from mnv2_jax.train.loop import LaneResult, Metrics, Supervision, Trainer
+from mnv2_jax.train.loop import Trainer
+from mnv2_jax.train.results import LaneResult, Metrics
 from mnv2_jax.train.stopping import Interrupted, Stop
+from mnv2_jax.train.supervision import Supervision
+
+# What XLA and NumPy raise when a program does not compile or does not fit. Anything else is a
+# fault of this code, and ends the sweep.
+_COHORT_ERRORS = (jax.errors.JaxRuntimeError, MemoryError)
 
 
 class Progress(Protocol):
@@ -58,7 +64,7 @@ class Saving:
     """When checkpoints are written, and how long they stay.
 
     Attributes:
-      seconds: see `mnv2_jax.train.loop.Supervision`.
+      seconds: see `mnv2_jax.train.supervision.Supervision`.
       keep: save the last step as well, and leave the checkpoints of finished runs.
     """
 
@@ -198,7 +204,7 @@ class _Sweep:
             pack = queue[0]
             try:
                 results = self._train_pack(cohort, pack, trainer, unfinished)
-            except (jax.errors.JaxRuntimeError, MemoryError) as error:
+            except _COHORT_ERRORS as error:
                 fewer = packs.halved(trainer.layout.count, error)
                 notes.append(f"out of memory training {trainer.layout.count} lanes; trying {fewer}")
                 self.progress.said(notes[-1])
@@ -271,11 +277,6 @@ class _Sweep:
         if processes.is_primary():
             records.write_table(self.workdir, rows)
         return rows
-
-
-# What XLA and NumPy raise when a program does not compile or does not fit. Anything else is a
-# fault of this code, and ends the sweep.
-_COHORT_ERRORS = (jax.errors.JaxRuntimeError, MemoryError)
 
 
 def _row(

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,76 +13,20 @@ import numpy as np
 from mnv2_jax.data.sources import Dataset
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import parallel, processes
-from mnv2_jax.train.checkpoint import Checkpoints, Snapshot
+from mnv2_jax.train.checkpoint import Snapshot
 from mnv2_jax.train.feed import Feed, evaluation_batch
 from mnv2_jax.train.resident import Resident
+from mnv2_jax.train.results import LaneResult, Metrics
 from mnv2_jax.train.step import EvaluationSums, LaneProgram, LaneValues
-from mnv2_jax.train.stopping import Interrupted, Stop
+from mnv2_jax.train.stopping import Interrupted
 from mnv2_jax.train.streaming import Streaming
-
-Metrics = dict[str, Any]
+from mnv2_jax.train.supervision import Supervision
 
 _CALL_SECONDS = 1.0
 """How long a call of the training program is to take: signals, progress and checkpoints wait for
 its end, and calls themselves cost a millisecond."""
 
 _BATCHES_AHEAD = 4
-
-
-@dataclasses.dataclass
-class LaneResult:
-    """What a lane came to.
-
-    Attributes:
-      curve: per epoch, its number from 1 and the metrics that metrics.jsonl holds.
-      diverged: whether a loss stopped being finite; the measures below are then None.
-      train_accuracy: in inference mode on the images as they are, a fraction of 1.
-      validation_accuracy: likewise.
-      test_accuracy: likewise; the test split is read here alone, after the last epoch.
-      test_loss: mean cross-entropy in nats.
-      seconds: the lane's share of the training time of its pack, compilation apart.
-      waited: seconds that its pack waited for images, since it last went on.
-      left_out: a line for each image that could not be decoded.
-    """
-
-    curve: list[Metrics]
-    diverged: bool
-    train_accuracy: float | None
-    validation_accuracy: float | None
-    test_accuracy: float | None
-    test_loss: float | None
-    seconds: float
-    waited: float
-    left_out: tuple[str, ...]
-
-
-def _nothing(*arguments: Any) -> None:
-    pass
-
-
-@dataclasses.dataclass
-class Supervision:
-    """How a training is watched, saved and stopped. As it is by default: not at all.
-
-    Attributes:
-      on_step: called with the steps done, first where training starts or goes on from.
-      on_epoch: called with the epoch's number, from 1, and its metrics per lane; for epochs that a
-        checkpoint holds as well.
-      tell: called with a line for people.
-      stop: looked at between calls of the program.
-      checkpoints: where to go on from and save to, or None.
-      checkpoint_seconds: after these a checkpoint is due at the next end of an epoch; after twice
-        these within an epoch.
-      save_last: save after the last step too.
-    """
-
-    on_step: Callable[[int], None] = _nothing
-    on_epoch: Callable[[int, Sequence[Metrics]], None] = _nothing
-    tell: Callable[[str], None] = _nothing
-    stop: Stop = dataclasses.field(default_factory=Stop)
-    checkpoints: Checkpoints | None = None
-    checkpoint_seconds: float = 60.0
-    save_last: bool = False
 
 
 class Trainer:
@@ -312,13 +255,10 @@ class _Training:
     def _results(self) -> list[LaneResult]:
         on_train, on_test = (self._evaluate(split) for split in ("train", "test"))
         seconds = (time.perf_counter() - self._began) / self._count
-        feed = self._feed
-        common = (seconds, feed.waited, tuple(sorted(feed.left_out)))
+        left_out = tuple(sorted(self._feed.left_out))
         return [
-            _lane_result(curve, train_measure, test_measure, common)
-            for curve, train_measure, test_measure in zip(
-                self._curves, on_train, on_test, strict=True
-            )
+            LaneResult.of(*of_lane, seconds=seconds, waited=self._feed.waited, left_out=left_out)
+            for of_lane in zip(self._curves, on_train, on_test, strict=True)
         ]
 
 
@@ -328,19 +268,6 @@ def _images(dataset: Dataset, count: int) -> tuple[Any, Any, Any]:
         jax.ShapeDtypeStruct((count, *dataset.train.shape), np.uint8),
         jax.ShapeDtypeStruct((count,), np.int32),
         jax.ShapeDtypeStruct((count,), np.float32),
-    )
-
-
-def _lane_result(
-    curve: list[Metrics],
-    train: tuple[float, float],
-    test: tuple[float, float],
-    common: tuple[float, float, tuple[str, ...]],
-) -> LaneResult:
-    if not all(math.isfinite(epoch["train_loss"]) for epoch in curve):
-        return LaneResult(curve, True, None, None, None, None, *common)
-    return LaneResult(
-        curve, False, train[1], curve[-1]["validation_accuracy"], test[1], test[0], *common
     )
 
 

@@ -1,5 +1,3 @@
-import types
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,40 +45,3 @@ def test_a_program_sees_its_lane_and_what_is_shared(layout):
     assert program.bytes > 0
     placed = program.run(layout.place(lanes), layout.place(shared))
     assert layout.gather(placed) == [0.0, 6.0, 12.0]
-
-
-@pytest.mark.parametrize(
-    ("platform", "wish", "lanes", "batch_size", "name", "why"),
-    [
-        ("cpu", "auto", 2, 64, "lanes", "enough of them for 2 devices"),
-        ("cpu", "auto", 1, 64, "lanes", "one lane has threads on every core already"),
-        ("gpu", "auto", 1, 64, "batch", "since there are fewer lanes"),
-        ("gpu", "auto", 1, 63, "lanes", "batches of 63 do not divide among 2 devices"),
-        ("gpu", "auto", 2, 64, "lanes", "enough of them for 2 devices"),
-        ("cpu", "lanes", 1, 64, "lanes", "as asked for"),
-        ("cpu", "batch", 24, 64, "batch", "as asked for"),
-    ],
-)
-def test_the_choice_of_a_layout_is_said_with_its_reason(
-    monkeypatch, platform, wish, lanes, batch_size, name, why
-):
-    device = types.SimpleNamespace(platform=platform, process_index=0)
-    monkeypatch.setattr(jax, "devices", lambda: [device] * 2)
-    layout, said = parallel.choose(wish, lanes, batch_size)
-    assert layout(lanes).name == name
-    assert said.startswith(f"{name}: ")
-    assert why in said
-
-
-def test_batches_that_do_not_divide_are_refused():
-    with pytest.raises(ValueError, match=r"^config.train.batch_size: 63 images at a time do not"):
-        parallel.choose("batch", 1, 63)
-
-
-def test_several_processes_share_batches(monkeypatch):
-    monkeypatch.setattr(jax, "process_count", lambda: 2)
-    layout, said = parallel.choose("auto", 24, 64)
-    assert layout(24).name == "batch"
-    assert "2 processes train together" in said
-    with pytest.raises(ValueError, match=r"^config.parallel='lanes': expected 'batch' or 'auto'"):
-        parallel.choose("lanes", 24, 64)

@@ -1,0 +1,143 @@
+"""What the fields of a run's config come to: the data set, the lane's values, its program."""
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from mnv2_jax import arch, presets
+from mnv2_jax.ablation import grid
+from mnv2_jax.data import augment
+from mnv2_jax.data.augmentation import Augmentation
+from mnv2_jax.data.sources import Dataset, Selection
+from mnv2_jax.nn.blocks import block_class
+from mnv2_jax.nn.blocks.base import Knobs
+from mnv2_jax.train import layouts, modes
+from mnv2_jax.train.recipe import Recipe
+from mnv2_jax.train.step import LaneProgram, LaneValues
+
+ORDERS = ("own", "shared")
+"""What `config.data.order` may be: images come and are augmented as the run's own seed says, or in
+the same way in all runs, so that images that are streamed are decoded once for all seeds."""
+
+_FIELDS = (
+    *("seed", "model.preset", "model.block", "model.width", "model.depth"),
+    *(f"data.{field.name}" for field in dataclasses.fields(Selection)),
+    *("data.scaling", "data.mode", "data.order"),
+    *(f"augment.{field.name}" for field in dataclasses.fields(Augmentation)),
+    *("model.conventions", *(f"model.{knob}" for knob in arch.KNOBS if knob != "kind")),
+    *(f"train.{field.name}" for field in dataclasses.fields(Recipe)),
+    *("train.learning_rate", "train.weight_decay", "train.label_smoothing", "parallel"),
+)
+"""The fields that a config must have."""
+
+
+def check_fields(config: ConfigDict) -> None:
+    """Checks that a config has every field.
+
+    Raises:
+      ValueError: it lacks one.
+    """
+    found = grid.fields(config)
+    for path in _FIELDS:
+        if path not in found:
+            raise ValueError(
+                f"config.{path}: the config lacks it; expected every field of configs/digits.py"
+            )
+
+
+def lane_values(config: ConfigDict) -> LaneValues:
+    """The values that a run passes to its cohort's program.
+
+    Raises:
+      ValueError: one of them is out of range.
+    """
+    train = config.train
+    model = config.model
+    _check("seed", config.seed, 0 <= config.seed < 2**32, "a whole number from 0 to 2^32 - 1")
+    positive = math.isfinite(train.learning_rate) and train.learning_rate > 0
+    _check("train.learning_rate", train.learning_rate, positive, "a number above 0")
+    decay = math.isfinite(train.weight_decay) and train.weight_decay >= 0
+    _check("train.weight_decay", train.weight_decay, decay, "a number, 0 or more")
+    smoothing = train.label_smoothing
+    _check("train.label_smoothing", smoothing, 0 <= smoothing < 1, "0 or more, below 1")
+    order = config.data.order
+    _check("data.order", order, order in ORDERS, f"one of {', '.join(ORDERS)}")
+    for name, allowed in (("projection", arch.PROJECTIONS), ("shortcut", arch.SHORTCUTS)):
+        _check(f"model.{name}", model[name], model[name] in allowed, f"one of {', '.join(allowed)}")
+    return LaneValues(
+        seed=np.uint32(config.seed),
+        # Shared by all seeds: images come as to a run of seed 0.
+        data_seed=np.uint32(config.seed if config.data.order == "own" else 0),
+        knobs=Knobs.of(model.projection, model.shortcut),
+        learning_rate=np.float32(train.learning_rate),
+        weight_decay=np.float32(train.weight_decay),
+        label_smoothing=np.float32(smoothing),
+    )
+
+
+def data_selection(config: ConfigDict) -> Selection:
+    """What a run trains on.
+
+    Raises:
+      ValueError: a value is out of range.
+    """
+    with _naming("config.data"):
+        fields = dataclasses.fields(Selection)
+        return Selection(**{field.name: config.data[field.name] for field in fields})
+
+
+def lane_program(config: ConfigDict, dataset: Dataset) -> LaneProgram:
+    """The program of a run's cohort: the network fitted to the data set, and the recipe.
+
+    Raises:
+      ValueError: a value is out of range.
+    """
+    resolution, _, in_channels = dataset.train.shape
+    model = config.model
+    with _naming("config.model"):
+        block_class(model.block)
+        spec = presets.build(
+            model.preset,
+            width=model.width,
+            depth=model.depth,
+            resolution=resolution,
+            in_channels=in_channels,
+            classes=dataset.classes,
+            conventions=model.conventions,
+            kind=model.block,
+            **{knob: model[knob] for knob in arch.KNOBS if knob != "kind"},
+        )
+    with _naming("config"):
+        arch.check_choice("parallel", config.parallel, layouts.LAYOUTS)
+    train = config.train
+    with _naming("config.train"):
+        recipe = Recipe(**{field.name: train[field.name] for field in dataclasses.fields(Recipe)})
+    with _naming("config.augment"):
+        fields = dataclasses.fields(Augmentation)
+        augmentation = Augmentation(**{field.name: config.augment[field.name] for field in fields})
+        augmentation.check(in_channels, recipe.batch_size // recipe.accumulation)
+    with _naming("config.data"):
+        arch.check_choice("scaling", config.data.scaling, tuple(augment.SCALINGS))
+        arch.check_choice("mode", config.data.mode, modes.MODES)
+    images = len(dataset.train)
+    fits = train.batch_size <= images
+    _check("train.batch_size", train.batch_size, fits, f"at most {images}, the training images")
+    return LaneProgram(spec, recipe, images // recipe.batch_size, augmentation, config.data.scaling)
+
+
+def _check(path: str, value: object, holds: bool, expected: str) -> None:
+    if not holds:
+        raise ValueError(f"config.{path}={value!r}: expected {expected}")
+
+
+@contextlib.contextmanager
+def _naming(section: str) -> Iterator[None]:
+    """Puts the config's section before the field that an error inside names."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{section}.{error}") from None

@@ -1,0 +1,55 @@
+"""Whether lanes lie whole on the devices, or the devices share their batches."""
+
+from collections.abc import Callable
+
+import jax
+
+from mnv2_jax.train.parallel import Batch, Lanes, Layout
+
+LAYOUTS = ("auto", "lanes", "batch")
+"""What `config.parallel` may be."""
+
+
+def choose(wish: str, lanes: int, batch_size: int) -> tuple[Callable[[int], Layout], str]:
+    """Picks a layout for the lanes of a cohort.
+
+    Args:
+      wish: one of `LAYOUTS`.
+      lanes: how many lanes there are.
+      batch_size: images in what is computed at once: a batch, or a part of it where gradients are
+        accumulated.
+
+    Returns:
+      What makes the layout for a number of lanes; and what was chosen and why, for people.
+
+    Raises:
+      ValueError: the wish cannot be had; the message says why.
+    """
+    devices = len(jax.devices())
+    processes = jax.process_count()
+    divides = batch_size % devices == 0
+    if wish == "batch" or processes > 1:
+        if wish == "lanes":
+            raise ValueError(
+                f"config.parallel='lanes': expected 'batch' or 'auto' with {processes} processes, "
+                f"since lanes of several processes never meet"
+            )
+        if not divides:
+            raise ValueError(
+                f"config.train.batch_size: {batch_size} images at a time do not divide among "
+                f"{devices} devices; expected a multiple of {devices}, or one process with "
+                f"config.parallel='lanes'"
+            )
+        reason = "as asked for" if wish == "batch" else f"{processes} processes train together"
+        return Batch, f"batch: {devices} devices share each batch, {reason}"
+    if wish == "lanes":
+        return Lanes, "lanes: every lane whole on one device, as asked for"
+    if devices == 1:
+        return Lanes, "lanes: there is one device"
+    if lanes >= devices:
+        return Lanes, f"lanes: enough of them for {devices} devices"
+    if not divides:
+        return Lanes, f"lanes: batches of {batch_size} do not divide among {devices} devices"
+    if jax.devices()[0].platform == "cpu":
+        return Lanes, "lanes: one lane has threads on every core already"
+    return Batch, f"batch: {devices} devices share each batch, since there are fewer lanes"

@@ -1,0 +1,56 @@
+"""What lanes come to: metrics of their epochs, and measures after the last."""
+
+import dataclasses
+import math
+from typing import Any
+
+Metrics = dict[str, Any]
+"""What metrics.jsonl holds of an epoch."""
+
+
+@dataclasses.dataclass
+class LaneResult:
+    """What a lane came to.
+
+    Attributes:
+      curve: per epoch, its number from 1 and the metrics that metrics.jsonl holds.
+      diverged: whether a loss stopped being finite; the measures below are then None.
+      train_accuracy: in inference mode on the images as they are, a fraction of 1.
+      validation_accuracy: likewise.
+      test_accuracy: likewise; the test split is read here alone, after the last epoch.
+      test_loss: mean cross-entropy in nats.
+      seconds: the lane's share of the training time of its pack, compilation apart.
+      waited: seconds that its pack waited for images, since it last went on.
+      left_out: a line for each image that could not be decoded.
+    """
+
+    curve: list[Metrics]
+    diverged: bool
+    train_accuracy: float | None
+    validation_accuracy: float | None
+    test_accuracy: float | None
+    test_loss: float | None
+    seconds: float
+    waited: float
+    left_out: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        curve: list[Metrics],
+        train: tuple[float, float],
+        test: tuple[float, float],
+        **common: Any,
+    ) -> "LaneResult":
+        """Puts a result together, without measures where the lane diverged.
+
+        Args:
+          curve: see above.
+          train: loss and accuracy on the training split.
+          test: likewise, on the test split.
+          **common: what the lanes of a pack have in common: seconds, waited, left_out.
+        """
+        if not all(math.isfinite(epoch["train_loss"]) for epoch in curve):
+            return cls(curve, True, None, None, None, None, **common)
+        validation_accuracy = curve[-1]["validation_accuracy"]
+        return cls(curve, False, train[1], validation_accuracy, test[1], test[0], **common)
