@@ -11,7 +11,8 @@ from mnv2_jax.ablation.cohort import Cohort
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SETTLED_SECONDS = 1.0
-"""Until a pack has trained for so long its speed is that of its first calls, which are slow."""
+"""A pack's speed is told when it has been measured for so long, its first call apart: that one, of
+a single step, waits for what the programs need at first."""
 
 
 class SweepProgress:
@@ -29,7 +30,8 @@ class SweepProgress:
         self._last_event = time.perf_counter()
         self._cohort = self._label = ""
         self._compiled = False
-        self._begun: tuple[int, float] | None = None  # Step and time at which the pack began.
+        self._calls = -1  # Of the pack's training.
+        self._begun = (0, 0.0)  # Step and time at which the first of them ended.
         self._step = 0
         self._said: set[str] = set()
         self._last_line = float("-inf")
@@ -59,7 +61,7 @@ class SweepProgress:
             self._waited.append(now - self._last_event)
             self._compiled = True
         self._last_event = now
-        self._begun = None
+        self._calls = -1
         self._step = 0
 
     def trained(self, cohort: Cohort, lanes: int, step: int) -> None:
@@ -69,21 +71,23 @@ class SweepProgress:
         work = cohort.work * lanes / len(cohort.runs) * (step - self._step) / program.steps
         self._step = step
         self._work_left -= work
-        if self._begun is None:
+        self._calls += 1
+        if self._calls > 1:
+            self._seconds_trained += now - self._last_event
+            self._work_trained += work
+        else:
             self._begun = (step, now)
-            self._last_event = now
-            return
-        self._seconds_trained += now - self._last_event
         self._last_event = now
-        self._work_trained += work
-        first, began = self._begun
-        rate = (step - first) * program.recipe.batch_size * lanes / (now - began)
-        compiling = self._cohorts_left * sum(self._waited) / len(self._waited)
-        left = self._seconds_trained * self._work_left / self._work_trained + compiling
+        if self._calls == 0:  # It has only been told where training begins.
+            return
         epoch = -(-step // program.steps_per_epoch)
         message = f"epoch {epoch} of {program.recipe.epochs}"
         ended = step == program.steps
-        if ended or now - began >= _SETTLED_SECONDS:
+        first, began = self._begun
+        if self._calls > 1 and (ended or now - began >= _SETTLED_SECONDS):
+            rate = (step - first) * program.recipe.batch_size * lanes / (now - began)
+            compiling = self._cohorts_left * sum(self._waited) / len(self._waited)
+            left = self._seconds_trained * self._work_left / self._work_trained + compiling
             message += f", {rate:,.0f} images/s in all, about {_minutes(left)} left"
         self._say(message, always=ended)
 

@@ -24,10 +24,12 @@ def cohort(work: float) -> Any:
     return Fake(work=work, runs=range(10), program=program)
 
 
-def begin(shown: progress.SweepProgress, of: Any) -> None:
-    """The training of all lanes of a cohort."""
+def begin(shown: progress.SweepProgress, of: Any, clock: Any, seconds: float = 4.0) -> None:
+    """The training of all lanes of a cohort, up to the end of its first call, a step."""
     shown.pack_started(of, 10)
     shown.trained(of, 10, 0)
+    clock.seconds += seconds
+    shown.trained(of, 10, 1)
 
 
 @pytest.fixture
@@ -44,36 +46,47 @@ def test_speed_leaves_compilation_out_and_the_time_left_counts_it(clock):
     with progress.show_progress(console, [first, second]) as shown:
         shown.cohort_started(1, 2, first)
         clock.seconds += 30
-        begin(shown, first)
-        for epoch in (1, 2, 3, 4):
-            clock.seconds += 10
-            shown.trained(first, 10, 2 * epoch)
+        begin(shown, first, clock)
+        for step in range(2, 9):
+            clock.seconds += 5
+            shown.trained(first, 10, step)
         shown.cohort_started(2, 2, second)
-        begin(shown, second)
-        clock.seconds += 20
+        begin(shown, second, clock)
+        clock.seconds += 10
         shown.trained(second, 10, 2)
     lines = text.getvalue().splitlines()
     assert lines[0] == "cohort 1 of 2 (fake), 10 lanes: compiling"
-    # 1,000 images in 10 s; 110 of 120 units of work at 1 a second, and 30 s of compilation.
-    assert lines[1].endswith("epoch 1 of 4, 100 images/s in all, about 2 min left")
-    assert lines[4].endswith("epoch 4 of 4, 100 images/s in all, about 110 s left")
-    assert lines[6].endswith("epoch 1 of 4, 50 images/s in all, about 60 s left")
+    assert lines[1] == "cohort 1 of 2 (fake), 10 lanes: epoch 1 of 4"
+    # 500 images in 5 s; 110 of 120 units of work at 1 a second, and 30 s of compilation.
+    assert lines[2].endswith("epoch 1 of 4, 100 images/s in all, about 2 min left")
+    assert lines[-3].endswith("epoch 4 of 4, 100 images/s in all, about 110 s left")
+    assert lines[-1].endswith("epoch 1 of 4, 50 images/s in all, about 60 s left")
 
 
-def test_no_speed_is_told_by_the_first_slow_calls(clock):
+def test_no_speed_is_told_by_short_calls(clock):
     text = io.StringIO()
     only = cohort(work=40)
     with progress.show_progress(Console(file=text, width=200), [only]) as shown:
         shown.cohort_started(1, 1, only)
-        clock.seconds += 10
-        begin(shown, only)
+        begin(shown, only, clock, seconds=4.5)
         clock.seconds += 0.5
-        shown.trained(only, 10, 1)
+        shown.trained(only, 10, 2)
         clock.seconds += 9.5
         shown.trained(only, 10, 4)
     lines = text.getvalue().splitlines()
     assert lines[1].endswith(": epoch 1 of 4")
-    assert lines[2].endswith("epoch 2 of 4, 200 images/s in all, about 10 s left")
+    assert lines[2].endswith("epoch 2 of 4, 150 images/s in all, about 13 s left")
+
+
+def test_a_training_of_one_call_has_no_speed(clock):
+    text = io.StringIO()
+    only = cohort(work=40)
+    with progress.show_progress(Console(file=text, width=200), [only]) as shown:
+        shown.cohort_started(1, 1, only)
+        shown.pack_started(only, 10)
+        shown.trained(only, 10, 0)
+        shown.trained(only, 10, 8)
+    assert text.getvalue().splitlines()[1:] == ["cohort 1 of 1 (fake), 10 lanes: epoch 4 of 4"]
 
 
 def test_a_failed_cohort_is_said_and_its_work_is_not_waited_for(clock):
@@ -82,14 +95,14 @@ def test_a_failed_cohort_is_said_and_its_work_is_not_waited_for(clock):
     first, second = cohort(work=4_000), cohort(work=80)
     with progress.show_progress(console, [first, second]) as shown:
         shown.cohort_started(1, 2, first)
-        begin(shown, first)
-        clock.seconds += 1_000
+        begin(shown, first, clock)
+        clock.seconds += 500
         shown.trained(first, 10, 2)
         shown.cohort_failed(first, "out of [memory]")
         shown.cohort_started(2, 2, second)
         clock.seconds += 10
-        begin(shown, second)
-        clock.seconds += 20
+        begin(shown, second, clock)
+        clock.seconds += 10
         shown.trained(second, 10, 2)
     lines = text.getvalue().splitlines()
     assert lines[2] == "cohort 1 of 2 (fake), 10 lanes: failed: out of [memory]"
@@ -104,18 +117,22 @@ def test_packs_and_what_a_checkpoint_held(clock):
         shown.cohort_started(1, 1, only)
         shown.pack_started(only, 5)
         shown.trained(only, 5, 6)  # Three epochs of four were trained before.
-        clock.seconds += 10
+        clock.seconds += 3
+        shown.trained(only, 5, 7)
+        clock.seconds += 5
         shown.trained(only, 5, 8)
         shown.pack_started(only, 5)
         shown.trained(only, 5, 0)
-        clock.seconds += 10
+        clock.seconds += 3
         shown.trained(only, 5, 1)
+        clock.seconds += 10
+        shown.trained(only, 5, 2)
     lines = text.getvalue().splitlines()
-    # 500 images in 10 s; 10 units of work in 10 s, and the other pack's 40 to come.
+    # 250 images in 5 s; 5 units of work in 5 s, and the other pack's 40 to come.
     assert lines[1].startswith("cohort 1 of 1 (fake), 5 of 10 lanes: epoch 4 of 4, 50 images/s")
     assert lines[1].endswith("about 40 s left")
-    # Half as fast now: 15 units in 20 s, and 35 to come.
-    assert lines[2].endswith("5 of 10 lanes: epoch 1 of 4, 25 images/s in all, about 47 s left")
+    # Half as fast now: 10 units in 15 s, and 30 to come.
+    assert lines[2].endswith("5 of 10 lanes: epoch 1 of 4, 25 images/s in all, about 45 s left")
 
 
 def test_what_was_said_is_not_said_again(clock):
@@ -132,8 +149,8 @@ def test_a_terminal_gets_a_bar(clock):
     only = cohort(work=40)
     with progress.show_progress(console, [only]) as shown:
         shown.cohort_started(1, 1, only)
-        begin(shown, only)
-        clock.seconds += 10
+        begin(shown, only, clock)
+        clock.seconds += 5
         shown.trained(only, 10, 2)
     assert "cohort 1 of 1 (fake), 10 lanes" in text.getvalue()
     assert "epoch 1 of 4, 100 images/s in all, about 30 s left" in text.getvalue()
