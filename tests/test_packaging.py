@@ -108,12 +108,17 @@ def test_pins_are_exactly_what_the_install_pulls_in():
     assert set(pins(python)) == set(closure(declared()))
 
 
+def needed_by(extra):
+    """What an extra takes, where it is installed."""
+    try:
+        return set(closure(declared(extra)))
+    except metadata.PackageNotFoundError as error:
+        pytest.skip(f"the extra {extra} is not installed ({error})")
+
+
 @on_tested_platform
 def test_pins_of_parity_are_exactly_what_it_adds():
-    try:
-        needed = set(closure(declared("parity")))
-    except metadata.PackageNotFoundError as error:
-        pytest.skip(f"the extra parity is not installed ({error}): make parity")
+    needed = needed_by("parity")
     if "torch" in needed and not metadata.version("torch").endswith("+cpu"):
         pytest.skip("PyTorch's builds for GPUs bring packages that are not pinned here")
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -122,10 +127,7 @@ def test_pins_of_parity_are_exactly_what_it_adds():
 
 @on_tested_platform
 def test_pins_of_prepare_are_exactly_what_it_adds():
-    try:
-        needed = set(closure(declared("prepare")))
-    except metadata.PackageNotFoundError as error:
-        pytest.skip(f"the extra prepare is not installed ({error})")
+    needed = needed_by("prepare")
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     before = set(pins(python, "parity"))
     assert set(pins(python, "parity", "prepare")) - before == needed - before
