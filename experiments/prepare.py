@@ -45,6 +45,8 @@ def main() -> int:
             "expected either --images=DIR --name=NAME, for a folder, or --dataset=NAME, for a data "
             "set of TensorFlow Datasets"
         )
+    if data_dir.is_file():
+        raise ValueError(f"--data_dir={data_dir}: it is a file; expected a folder")
     if _IMAGES.value is not None:
         _prepare_images(console, Path(_IMAGES.value), data_dir)
     elif _DATASET.value is not None:
@@ -61,7 +63,7 @@ def _prepare_images(console: Console, root: Path, data_dir: Path) -> None:
     folder = image_folder.scan(root)
     plan = image_shards.plan(folder, _NAME.value, data_dir)
     counts = ", ".join(f"{split} {len(files):,}" for split, files in folder.splits.items())
-    console.print(f"{root}: classes: {len(folder.classes):,}; images: {counts}")
+    console.print(f"{root}: classes: {len(folder.classes):,}; files: {counts}")
     if folder.ignored:
         some = image_folder.some(folder.ignored)
         console.print(f"Other files passed over ({len(folder.ignored):,}): {some}")

@@ -63,7 +63,8 @@ _ON_CORRUPT = flags.DEFINE_enum(
     "on_corrupt",
     "fail",
     ["fail", "skip"],
-    "What to do with an image that cannot be decoded: stop, or leave it out and tell.",
+    "What to do with an image that cannot be decoded: stop, or leave it out and tell. Damaged "
+    "files of records stop a run always.",
 )
 _PREVIEW = flags.DEFINE_string(
     "preview", None, "Draw what the first run's network sees into this PNG file, and end."
@@ -125,9 +126,11 @@ def train(
         draw_preview(Path(_PREVIEW.value), first)
         console.print(f"What the network sees: {_PREVIEW.value}; nothing is trained")
         return sweep.Outcome([], trained=0, failed=0)
+    cohorts = cohort.plan(configs, open_dataset)
+    check(claims, records.columns([run for part in cohorts for run in part.runs]))
     folder = Path(_WORKDIR.value or Path("runs") / name)
     with workdir.claimed(folder) if primary else contextlib.nullcontext():
-        outcome = _sweep(console, folder, configs, claims, keep_checkpoints)
+        outcome = _sweep(console, folder, cohorts, keep_checkpoints)
         if primary:
             decided = analyse(folder, claims, title=name, command=command_line.command())
             if claims:
@@ -136,8 +139,9 @@ def train(
                 for row in outcome.rows:
                     console.print(_accuracies(row), highlight=False)
             console.print(f"Report: {folder / 'report.html'}")
+    trained = outcome.trained - outcome.failed
     console.print(
-        f"{outcome.trained - outcome.failed} runs trained, {outcome.failed} failed, "
+        f"{trained} {'run' if trained == 1 else 'runs'} trained, {outcome.failed} failed, "
         f"{time.perf_counter() - start:.0f} s in all"
     )
     return outcome
@@ -146,18 +150,14 @@ def train(
 def _sweep(
     console: Console,
     folder: Path,
-    configs: Sequence[ConfigDict],
-    claims: Sequence[Claim],
+    cohorts: Sequence[cohort.Cohort],
     keep_checkpoints: bool,
 ) -> sweep.Outcome:
-    cohorts = cohort.plan(configs, open_dataset)
-    check(claims, records.columns([run for part in cohorts for run in part.runs]))
     sweep.check_code(folder, cohorts)
     todo = sweep.remaining(folder, cohorts)
-    count = sum(len(part.runs) for part in todo)
+    count, left = (sum(len(part.runs) for part in parts) for parts in (cohorts, todo))
     console.print(
-        f"Runs: {len(configs)}, cohorts: {len(cohorts)}; {len(configs) - count} finished before, "
-        f"{count} to train"
+        f"Runs: {count}, cohorts: {len(cohorts)}; {count - left} finished before, {left} to train"
     )
     stop = Stop()
     saving = sweep.Saving(_CHECKPOINT_SECONDS.value, keep_checkpoints)

@@ -202,7 +202,7 @@ def test_wrong_input_gives_one_line_and_status_2(arguments, message, tmp_path):
     assert out == ""
     assert len(err.splitlines()) == 1, err
     assert err.startswith(f"python -m experiments.ablate: {message}"), err
-    assert not (tmp_path / "work" / "runs").exists()
+    assert not (tmp_path / "work").exists()
 
 
 def test_an_empty_grid_is_refused(tmp_path):
@@ -223,7 +223,7 @@ def test_a_claim_about_no_column_is_refused_before_anything_trains(tmp_path):
     assert status == 2
     assert "axis 'train.learning_rate' is not a column to compare" in err
     assert len(err.splitlines()) == 1
-    assert not (tmp_path / "work" / "runs").exists()
+    assert not (tmp_path / "work").exists()
 
 
 def test_help_names_the_flags():

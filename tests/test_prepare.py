@@ -45,7 +45,7 @@ def test_a_folder_becomes_a_data_set_once(tmp_path):
     status, out, err = prepare(*flags)
     assert (status, err) == (0, "")
     lines = out.splitlines()
-    assert lines[0] == f"{tmp_path}/in: classes: 2; images: train 4, test 1"
+    assert lines[0] == f"{tmp_path}/in: classes: 2; files: train 4, test 1"
     assert lines[1] == "Other files passed over (1): labels.csv"
     assert lines[2].startswith("Disk: at most ")
     assert lines[3].startswith("0 of 5 images")
@@ -102,7 +102,10 @@ EITHER = "expected either --images=DIR --name=NAME, for a folder, or --dataset=N
         ("--images=in --name=x --manual_dir=in", "--manual_dir=in: it goes with --dataset alone"),
         ("--images=none --name=x", "--images=none: no such folder"),
         ("--images=in --name=x --on_corrupt=no", "flag --on_corrupt=no: value should be one of"),
-        ("--images=in --name=x --data_dir=file", "--data_dir=file --name=x: cannot write there"),
+        (
+            "--images=in --name=x --data_dir=file",
+            "--data_dir=file: it is a file; expected a folder",
+        ),
         ("--images=in --name=x --data_dir=held", "--data_dir=held --name=x: process "),
         ("--images=huge --name=x", "--data_dir="),
         ("--dataset=cifar10 --name=x", "--name=x: it goes with --images alone"),

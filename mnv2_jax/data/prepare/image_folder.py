@@ -67,7 +67,8 @@ def scan(root: Path) -> ImageFolder:
       OSError: a folder cannot be read.
     """
     if not root.is_dir():
-        raise ValueError(f"--images={root}: no such folder")
+        what = "it is a file" if root.exists() else "no such folder"
+        raise ValueError(f"--images={root}: {what}; expected a folder of images")
     ignored: list[str] = []
     if (root / _TRAIN).is_dir():
         folders = {

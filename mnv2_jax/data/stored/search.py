@@ -41,9 +41,11 @@ def version_folder(name: str, folder: Path) -> Path:
     command = folders.prepare_command(name, folder)
     if place.is_dir() and any(_unfinished(child) for child in place.iterdir()):
         raise ValueError(f"{asked}: its preparation in {place} has not finished; go on: {command}")
-    close = difflib.get_close_matches(name, _sets(folder), n=1)
+    sets = _sets(folder)
+    close = difflib.get_close_matches(name, sets, n=1)
     hint = f"did you mean {close[0]!r}? If not, prepare" if close else "prepare"
-    raise ValueError(f"{asked}: there is no such data set in {folder}; {hint} it: {command}")
+    there = f", which has {', '.join(sets)}" if sets else ""
+    raise ValueError(f"{asked}: there is no such data set in {folder}{there}; {hint} it: {command}")
 
 
 def _versions(place: Path) -> list[str]:

@@ -53,9 +53,8 @@ class ArrayRecordShard:
         """
         try:
             (data,) = self._reader.read([number])
-        except RuntimeError as error:
-            reason = str(error).partition(";")[0]
-            raise Damaged(f"{self.path}: the file is damaged: {reason}") from None
+        except RuntimeError:  # What the library tells is of its own insides.
+            raise Damaged(f"{self.path}: record {number} of the file is damaged") from None
         return data
 
 

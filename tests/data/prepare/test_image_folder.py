@@ -168,6 +168,12 @@ def test_a_folder_of_another_kind_is_refused(tmp_path, paths, message):
         image_folder.scan(tmp_path / "in")
 
 
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "in").touch()
+    with pytest.raises(ValueError, match=r"^--images=.*in: it is a file; expected a folder of im"):
+        image_folder.scan(tmp_path / "in")
+
+
 def test_a_name_that_is_no_unicode_is_refused(tmp_path):
     fill(tmp_path / "in", "train/a/1.png")
     (tmp_path / "in" / "train" / "a" / os.fsdecode(b"\xff.png")).touch()

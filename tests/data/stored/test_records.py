@@ -258,7 +258,7 @@ def test_damaged_bytes_of_an_array_record(stock, tmp_path):
     path.write_bytes(whole[:at] + b"damaged" + whole[at + 7 :])
     part = records.find("food101", tmp_path / "data").records("train", "data.train")
     assert part[6].image
-    with pytest.raises(OSError, match=r"food101-train.*: the file is damaged: .*; remove "):
+    with pytest.raises(OSError, match=r"food101-train.*: record 7 of the file is damaged; remove "):
         part[7]
 
 

@@ -73,6 +73,12 @@ def test_a_name_close_to_one_that_is_there(folder):
     assert "did you mean" not in error("dogs", folder)
 
 
+def test_what_is_there_is_named(folder):
+    put(folder, "kittens/1.0.0", "small/32x32/1.0.0")
+    there = f"there is no such data set in {folder}, which has kittens, small/32x32; prepare it: "
+    assert error("dogs", folder).startswith(there)
+
+
 def test_a_version_that_is_not_there(folder):
     put(folder, "cats/1.0.0", "cats/2.0.0")
     expected = f"expected a version that is in {folder}/cats: 1.0.0, 2.0.0"
