@@ -27,7 +27,7 @@ _SPEC = arch.BlockSpec(out_channels=_CHANNELS, expansion=2, divisor=1)
 _KNOBS = Knobs.of("relu6", "bottleneck")
 
 # A program here runs once or twice: compiling it well would take longer than running it.
-_QUICK_COMPILATION = {"xla_backend_optimization_level": 0}
+_QUICK_COMPILATION = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 
 
 def shapes(block: type[Block]) -> str | None:
@@ -105,8 +105,7 @@ def lanes(block: type[Block]) -> str | None:
         alone = subject.gradients(*lane)
         for path, solo in _named(alone):
             lane_leaf = dict(_named(together))[path][number]
-            # Relative to the largest of its kind, since gradients near 0 are sums that cancel.
-            if np.abs(lane_leaf - solo).max() > 1e-4 * max(1.0, float(np.abs(solo).max())):
+            if not _near(lane_leaf, solo):
                 return f"lane {number} and the same run alone differ in {path}"
     return None
 
@@ -129,7 +128,7 @@ def parts(block: type[Block]) -> str | None:
     for (path, found), (_, expected) in zip(_named(moments), _named(whole_moments), strict=True):
         pairs += [(path, half, expected) for half in found]
     for path, found, expected in pairs:
-        if np.abs(found - expected).max() > 1e-4 * max(1.0, float(np.abs(expected).max())):
+        if not _near(found, expected):
             return f"{path} differs; is `axis_name` handed on to every BatchNorm?"
     return None
 
@@ -141,7 +140,7 @@ def knobs(block: type[Block]) -> str | None:
         spec = dataclasses.replace(_SPEC, projection=projection, shortcut=shortcut)
         by_spec = _Subject(block, spec=spec).infer(subject.variables, subject.x, None)[0]
         chosen = Knobs.of(projection, shortcut)
-        if not np.array_equal(by_spec, subject.infer(subject.variables, subject.x, chosen)[0]):
+        if not _near(subject.infer(subject.variables, subject.x, chosen)[0], by_spec):
             return f"projection {projection}, shortcut {shortcut}: carry.knobs is not heeded"
     return None
 
@@ -286,6 +285,15 @@ def _named(tree: Any) -> list[tuple[str, Any]]:
     """The leaves of a tree by their paths, names joined by "/"."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in leaves]
+
+
+def _near(found: Any, expected: Any) -> bool:
+    """Whether arrays are equal but for rounding, in which programs differ.
+
+    Relative to the largest value, since gradients near 0 are sums that cancel.
+    """
+    bound = 1e-4 * max(1.0, float(np.abs(expected).max()))
+    return bool(np.abs(found - expected).max() <= bound)
 
 
 def _equal(left: Any, right: Any) -> bool:
