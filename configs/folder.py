@@ -25,7 +25,7 @@ from mnv2_jax.ablation.grid import Grid, axis, product
 from mnv2_jax.analysis.claims import Claim
 
 
-def get_config(name: str = "images") -> ConfigDict:
+def get_config(name: str) -> ConfigDict:
     """One run, on the data set of that name."""
     config = cifar10.get_config()
 
@@ -39,11 +39,11 @@ def get_config(name: str = "images") -> ConfigDict:
     return config
 
 
-def get_grid(name: str = "images") -> Grid:
+def get_grid(name: str) -> Grid:
     """Projection x 6 seeds, at expansion 6 with shortcuts."""
     return product(axis("model.projection", ("linear", "relu6")), axis("seed", range(6)))
 
 
-def get_claims(name: str = "images") -> list[Claim]:
+def get_claims(name: str) -> list[Claim]:
     """What the paper says of projections, and the comparison that decides it."""
     return cifar10.get_claims("smoke")

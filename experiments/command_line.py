@@ -110,9 +110,11 @@ def _check_overrides(arguments: Sequence[str]) -> None:
         if name == "config" and value:
             path, colon, parameter = value.partition(":")
             get_config = load_module(Path(path)).get_config
-            takes = len(inspect.signature(get_config).parameters)
+            takes = list(inspect.signature(get_config).parameters.values())
             if colon and not takes:
                 raise ValueError(f"--config={value}: {path} takes no argument after the colon")
+            if not colon and takes and takes[0].default is inspect.Parameter.empty:
+                raise ValueError(f"--config={value}: expected {path}:{takes[0].name.upper()}")
             config = get_config(parameter) if colon else get_config()
     for argument in arguments:
         name = argument.lstrip("-").partition("=")[0]

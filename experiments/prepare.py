@@ -4,6 +4,7 @@ It takes a folder of images, `DIR/train/CLASS/*` (and validation/, test/) or `DI
 name of a data set of TensorFlow Datasets.
 """
 
+import contextlib
 import shutil
 import sys
 import time
@@ -13,7 +14,7 @@ from absl import flags
 from rich.console import Console
 
 from experiments import command_line
-from experiments.prepare_progress import show_progress
+from experiments.prepare_progress import show_growth, show_progress, size
 from mnv2_jax import cores
 from mnv2_jax.data import folders
 from mnv2_jax.data.prepare import image_dataset, image_folder, image_shards, tfds_builders
@@ -97,17 +98,21 @@ def _prepare_dataset(console: Console, name: str, data_dir: Path) -> None:
         console.print(f"Disk: TFDS does not tell how much is needed; {_free(data_dir)}")
     else:
         _check_disk(console, data_dir, need, "about")
-    tfds_builders.prepare(builder, data_dir, manual_dir, bars=console.is_terminal)
+    console.print("TFDS's own builder downloads what it needs, and makes records of it")
+    bars = console.is_terminal
+    growing = (data_dir / "downloads", data_dir / builder.name)
+    with contextlib.nullcontext() if bars else show_growth(growing):
+        tfds_builders.prepare(builder, data_dir, manual_dir, bars=bars)
     splits = builder.info.splits.items()
     counts = ", ".join(f"{name} {split.num_examples:,}" for name, split in splits)
     console.print(f"{builder.data_path}: done; images: {counts}")
 
 
 def _check_disk(console: Console, data_dir: Path, need: int, how: str) -> None:
-    console.print(f"Disk: {how} {_size(need)} are needed; {_free(data_dir)}")
+    console.print(f"Disk: {how} {size(need)} are needed; {_free(data_dir)}")
     if need > _free_bytes(data_dir):
         raise ValueError(
-            f"--data_dir={data_dir}: {how} {_size(need)} are needed, {_free(data_dir)}; expected a "
+            f"--data_dir={data_dir}: {how} {size(need)} are needed, {_free(data_dir)}; expected a "
             f"folder on a disk with more, or more to be freed"
         )
 
@@ -120,15 +125,7 @@ def _free_bytes(folder: Path) -> int:
 
 
 def _free(folder: Path) -> str:
-    return f"{_size(_free_bytes(folder))} are free"
-
-
-def _size(count: float) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:,.3g} GB" if count < 1000 else f"{count:,.0f} GB"
+    return f"{size(_free_bytes(folder))} are free"
 
 
 if __name__ == "__main__":

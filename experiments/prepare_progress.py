@@ -1,8 +1,11 @@
 """Shows how far the preparation of a data set is: a bar on a terminal, plain lines elsewhere."""
 
 import contextlib
+import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -53,6 +56,45 @@ def show_progress(console: Console, total: int) -> Iterator[Callable[[int], None
         yield _Counter(
             total, lambda done, message: bar.update(task, completed=done, description=message)
         )
+
+
+@contextlib.contextmanager
+def show_growth(folders: Sequence[Path]) -> Iterator[None]:
+    """Tells every few seconds how much the files in `folders` have grown since the block began."""
+    out, begun, before = sys.stdout, time.perf_counter(), _bytes_in(folders)
+    ended = threading.Event()
+
+    def tell() -> None:
+        while not ended.wait(_SECONDS_BETWEEN_LINES):
+            written = size(max(0, _bytes_in(folders) - before))
+            seconds = time.perf_counter() - begun
+            # Not by `console`: TFDS's own words to stdout are caught meanwhile.
+            print(f"at work for {seconds:.0f} s: {written} written", file=out, flush=True)
+
+    thread = threading.Thread(target=tell)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def size(count: float) -> str:
+    """A number of bytes, for people."""
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.3g} GB" if count < 1000 else f"{count:,.0f} GB"
+
+
+def _bytes_in(folders: Sequence[Path]) -> int:
+    total = 0
+    for path in (path for folder in folders for path in folder.rglob("*")):
+        with contextlib.suppress(OSError):  # It may be gone by now.
+            total += path.stat().st_size
+    return total
 
 
 def _minutes(seconds: float) -> str:

@@ -153,7 +153,7 @@ def _sweep(
     cohorts: Sequence[cohort.Cohort],
     keep_checkpoints: bool,
 ) -> sweep.Outcome:
-    sweep.check_code(folder, cohorts)
+    sweep.check_finished(folder, cohorts)
     todo = sweep.remaining(folder, cohorts)
     count, left = (sum(len(part.runs) for part in parts) for parts in (cohorts, todo))
     console.print(

@@ -189,6 +189,10 @@ def test_only_what_is_missing_is_trained(finished, config_file, tmp_path):
         (["--checkpoint_seconds=-1"], "flag --checkpoint_seconds=-1: -1.0 is not a non-negative"),
         (["--compilation_cache=/proc/x"], "--compilation_cache=/proc/x: cannot be made"),
         (["--distributed"], "--distributed: coordinator_address should be defined"),
+        (
+            ["--config=configs/folder.py"],
+            "--config=configs/folder.py: expected configs/folder.py:",
+        ),
         (["--config=configs/none.py"], "--config=configs/none.py: no such file"),
         (["--confg=configs/digits.py"], "Unknown command line flag 'confg'"),
         (["rubbish"], "rubbish: unknown argument"),

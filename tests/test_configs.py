@@ -1,6 +1,7 @@
 """Every experiment in configs/: it can be planned, and its head says what a reader needs."""
 
 import importlib
+import inspect
 from pathlib import Path
 
 import pytest
@@ -34,12 +35,15 @@ def as_if_prepared(selection):
 
 
 def test_every_config_plans_and_its_claims_name_columns(module):
-    config = module.get_config()
-    configs = grid.expand(config, module.get_grid())
+    # What follows the colon, of a config that cannot do without.
+    parameters = inspect.signature(module.get_config).parameters.values()
+    argument = ["photos" for one in parameters if one.default is inspect.Parameter.empty]
+    config = module.get_config(*argument)
+    configs = grid.expand(config, module.get_grid(*argument))
     cohorts = cohort.plan(configs, as_if_prepared)
     runs = [run for part in cohorts for run in part.runs]
     assert len(runs) == len(configs)
-    claims = module.get_claims()
+    claims = module.get_claims(*argument)
     assert claims
     check(claims, records.columns(runs))
 

@@ -134,6 +134,15 @@ def test_wrong_flags_get_one_line_and_write_nothing(tmp_path, monkeypatch, flags
         assert "at most 8,796 GB are needed" in err
 
 
+def test_growth_is_told_without_a_terminal(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(prepare_progress, "_SECONDS_BETWEEN_LINES", 0.05)
+    (tmp_path / "old").write_bytes(bytes(5000))
+    with prepare_progress.show_growth([tmp_path, tmp_path / "none"]):
+        (tmp_path / "new").write_bytes(bytes(2000))
+        time.sleep(0.2)
+    assert "at work for 0 s: 2 kB written\n" in capsys.readouterr().out
+
+
 def five_shards(root):
     """As many images as make five shards."""
     for kind in ("ant", "bee"):
@@ -234,7 +243,8 @@ def test_a_builder_of_tfds_that_needs_no_tensorflow(tmp_path):
     target = tmp_path / "food101" / "2.0.0"
     lines = out.splitlines()
     assert lines[0].startswith("Disk: about 15 GB are needed; ")
-    assert lines[1] == f"{target}: done; images: train 6, validation 6"
+    assert lines[1] == "TFDS's own builder downloads what it needs, and makes records of it"
+    assert lines[2] == f"{target}: done; images: train 6, validation 6"
     assert not left.exists()
     found = records(target) + records(target, "validation")
     assert {record["image"] for record in found} == set(tree(images).values())

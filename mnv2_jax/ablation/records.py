@@ -121,12 +121,23 @@ def made_by_other_code(workdir: Path, run: Run, cohort: Cohort) -> bool:
 
     What a network computes is written down by jax, so that records of another jax tell nothing.
     """
-    try:
-        environment = json.loads((workdir / "runs" / run.id / "environment.json").read_text())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
-        return False
+    environment = _environment(workdir, run)
     same_jax = environment.get("libraries", {}).get("jax") == jax.__version__
     return same_jax and environment.get("network", cohort.network) != cohort.network
+
+
+def made_of_other_data(workdir: Path, run: Run, cohort: Cohort) -> bool:
+    """Whether a finished run trained on other images than its data set's name stands for now."""
+    now = cohort.dataset.fingerprint
+    return _environment(workdir, run).get("data", now) != now
+
+
+def _environment(workdir: Path, run: Run) -> dict[str, Any]:
+    try:
+        found = json.loads((workdir / "runs" / run.id / "environment.json").read_text())
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def write_table(workdir: Path, rows: Sequence[Mapping[str, Any]]) -> None:

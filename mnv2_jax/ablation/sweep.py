@@ -86,11 +86,12 @@ def remaining(workdir: Path, cohorts: Sequence[Cohort]) -> list[Cohort]:
     return [cohort for cohort in unfinished if cohort.runs]
 
 
-def check_code(workdir: Path, cohorts: Sequence[Cohort]) -> None:
-    """Checks that the runs found finished are those that the code would train now.
+def check_finished(workdir: Path, cohorts: Sequence[Cohort]) -> None:
+    """Checks that the runs found finished are those that would be trained now.
 
     Raises:
-      ValueError: a block computes something else than when runs of it were trained.
+      ValueError: a block computes something else than when runs of it were trained, or the data
+        set holds something else.
     """
     for cohort in cohorts:
         changed = sum(records.made_by_other_code(workdir, run, cohort) for run in cohort.runs)
@@ -99,6 +100,13 @@ def check_code(workdir: Path, cohorts: Sequence[Cohort]) -> None:
             raise ValueError(
                 f"--workdir={workdir}: {changed} runs there ({cohort}) were trained by other code "
                 f"of block {block!r}; expected another --workdir, or that code"
+            )
+        changed = sum(records.made_of_other_data(workdir, run, cohort) for run in cohort.runs)
+        if changed:
+            raise ValueError(
+                f"--workdir={workdir}: {changed} runs there ({cohort}) were trained on other "
+                f"images, when {cohort.dataset.name!r} held something else; expected another "
+                f"--workdir, or those images"
             )
 
 
@@ -237,6 +245,7 @@ class _Sweep:
         identity = {
             "runs": [run.id for run in pack],
             "network": cohort.network,
+            "data": cohort.dataset.fingerprint,
             "jax": jax.__version__,
         }
         watch.checkpoints = Checkpoints(unfinished.checkpoints, identity)
@@ -262,6 +271,7 @@ class _Sweep:
         environment = {
             **runlog.environment(self.command),
             "network": cohort.network,
+            "data": cohort.dataset.fingerprint,
             "lanes": len(pack),
             "parallel": trainer.layout.name,
             "notes": list(notes),

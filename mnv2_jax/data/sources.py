@@ -57,6 +57,7 @@ class Dataset:
       train: see `Selection`.
       validation: likewise.
       test: likewise.
+      fingerprint: see `mnv2_jax.data.stored.records.Prepared`; "" where nothing is known.
       decoded: whole splits by their names, once they are decoded, and what could not be.
     """
 
@@ -65,6 +66,7 @@ class Dataset:
     train: Images
     validation: Images
     test: Images
+    fingerprint: str = ""
     decoded: dict[str, tuple[Arrays, tuple[str, ...]]] = dataclasses.field(
         default_factory=dict, compare=False, repr=False
     )
@@ -86,14 +88,19 @@ def load(
       skip_corrupt: leave out images that cannot be decoded.
 
     Raises:
-      ValueError: there is no such data set or split, or splits share images; the message says how
-        to get one.
+      ValueError: there is no such data set or split, splits share images, or there is one class
+        alone; the message says what would be right.
       OSError: the folder cannot be written to, or a prepared file cannot be read.
     """
     where = folder or folders.data_folder()
     if selection.name in EMBEDDED:
         _prepare(selection.name, where)
     found = records.find(selection.name, where)
+    if found.classes < 2:
+        raise ValueError(
+            f"config.data.name={selection.name!r}: it has one class, {found.class_names[0]!r}; "
+            f"expected two or more to tell apart"
+        )
     shape = (selection.resolution, selection.resolution, found.channels)
     wanted = {f"data.{split}": getattr(selection, split) for split in SPLITS}
     found.check_disjoint(wanted)
@@ -103,7 +110,7 @@ def load(
         return Images(records_of, shape, selection.crop_fraction, skip_corrupt)
 
     parts = images("train"), images("validation"), images("test")
-    return Dataset(selection.name, found.class_names, *parts)
+    return Dataset(selection.name, found.class_names, *parts, found.fingerprint)
 
 
 def _prepare(name: str, folder: Path) -> None:

@@ -90,7 +90,7 @@ class Recipe:
             self._check(name, getattr(self, name) >= 0, "0 or more")
         self._check("decay_rate", 0 <= self.decay_rate <= 1, "0 to 1")
         fits = 0 <= self.warmup_epochs < self.epochs
-        self._check("warmup_epochs", fits, f"0 or more, below the {self.epochs} epochs")
+        self._check("warmup_epochs", fits, f"0 or more, below epochs={self.epochs}")
         divides = self.batch_size % self.accumulation == 0
         self._check("accumulation", divides, f"a divisor of the batch size, {self.batch_size}")
         self._check_what_is_not_read()

@@ -10,6 +10,7 @@ from configs import folder
 from mnv2_jax import presets
 from mnv2_jax.ablation import cohort, grid, sweep
 from mnv2_jax.data import sources
+from mnv2_jax.data.stored import records
 from tests import samples, victim
 from tests.data import made
 
@@ -58,6 +59,8 @@ def test_a_hand_made_tfrecord_set_is_trained_on(patches, tmp_path):
     assert told[0].startswith("images resident: 200 images take")
     # Of ten classes.
     assert row["test_accuracy"] > 0.6
+    recorded = json.loads((tmp_path / "runs" / row["run_id"] / "environment.json").read_text())
+    assert recorded["data"] == records.find("patches", patches).fingerprint
 
 
 @pytest.mark.slow

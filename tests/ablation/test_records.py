@@ -89,6 +89,17 @@ def test_no_record_is_of_no_other_code(cohorts, tmp_path):
     assert not records.made_by_other_code(tmp_path, only.runs[0], only)
 
 
+def test_a_sweep_over_records_of_other_images_is_refused(cohorts, tmp_path):
+    (only,) = cohorts
+    prepared = dataclasses.replace(only, dataset=dataclasses.replace(only.dataset, fingerprint="a"))
+    for run, environment in zip(only.runs, ({"data": "b"}, {"data": "a"}, {}), strict=False):
+        records.write(tmp_path, run, {"status": "done"}, [], environment)
+    message = r"1 runs there \(.*\) were trained on other images, when 'dots' held something else"
+    with pytest.raises(ValueError, match=message):
+        sweep.check_finished(tmp_path, [prepared])
+    sweep.check_finished(tmp_path, [dataclasses.replace(prepared, runs=only.runs[1:])])
+
+
 def test_a_sweep_over_records_of_other_code_is_refused(cohorts, tmp_path):
     (only,) = cohorts
     for run in only.runs[:2]:
@@ -96,5 +107,5 @@ def test_a_sweep_over_records_of_other_code_is_refused(cohorts, tmp_path):
         records.write(tmp_path, run, {"status": "done"}, [], environment)
     message = r"2 runs there \(.*\) were trained by other code of block 'inverted_residual'"
     with pytest.raises(ValueError, match=message):
-        sweep.check_code(tmp_path, cohorts)
-    sweep.check_code(tmp_path, [dataclasses.replace(only, runs=only.runs[2:])])
+        sweep.check_finished(tmp_path, cohorts)
+    sweep.check_finished(tmp_path, [dataclasses.replace(only, runs=only.runs[2:])])

@@ -10,6 +10,7 @@ import pytest
 from sklearn import datasets
 
 from mnv2_jax.data import sources, stream
+from tests.data import made
 
 DIGITS = sources.Selection("digits", "train", "validation", "test", 8, 1.0)
 
@@ -69,6 +70,13 @@ def test_preparing_prints_nothing(tmp_path, capsys):
 def test_another_data_set_is_asked_to_be_prepared(tmp_path):
     selection = dataclasses.replace(DIGITS, name="cifar10")
     with pytest.raises(ValueError, match=r"^config.data.name='cifar10': .*experiments.prepare"):
+        sources.load(selection, tmp_path)
+
+
+def test_one_class_is_nothing_to_tell_apart(tmp_path):
+    made.tfrecord(tmp_path, "dull", classes=1)
+    selection = dataclasses.replace(DIGITS, name="dull")
+    with pytest.raises(ValueError, match=r"^config.data.name='dull': it has one class, '.*'; exp"):
         sources.load(selection, tmp_path)
 
 

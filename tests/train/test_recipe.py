@@ -195,7 +195,7 @@ def test_what_decays(decayed, spared):
         ({"schedule": "step"}, "schedule='step': expected one of cosine, exponential"),
         ({"decayed": "some"}, "decayed='some': expected one of all, not_norm, kernels, not_depth"),
         ({"accumulation": 3}, "accumulation=3: expected a divisor of the batch size, 8"),
-        ({"warmup_epochs": 10.0}, "warmup_epochs=10.0: expected 0 or more, below the 10 epochs"),
+        ({"warmup_epochs": 10.0}, "warmup_epochs=10.0: expected 0 or more, below epochs=10"),
         ({"ema": 1.0}, "ema=1.0: expected 0 or more, below 1"),
         ({"clip": -1.0}, "clip=-1.0: expected 0 or more"),
         # What has no effect would make an axis compare a run with itself.

@@ -9,8 +9,9 @@ import shutil
 from collections.abc import Callable
 
 from mnv2_jax import atomic
+from mnv2_jax.data import folders
 from mnv2_jax.data.prepare import shard_workers
-from mnv2_jax.data.prepare.image_shards import SOURCE_NOTE, VERSION, Bad, Note, Plan
+from mnv2_jax.data.prepare.image_shards import VERSION, Bad, Note, Plan
 
 SKIPPED_NOTE = "skipped.json"
 
@@ -62,6 +63,8 @@ def _begin(plan: Plan) -> dict[str, Note]:
     notes = {shard.name: note for shard in plan.shards if (note := plan.note(shard))}
     (plan.staging / "notes").mkdir(parents=True, exist_ok=True)
     plan.growing.mkdir(exist_ok=True)
+    # For whoever finds it half made: out of what to go on.
+    atomic.write_text(plan.staging / folders.SOURCE_NOTE, json.dumps(_folder(plan)) + "\n")
     kept = {plan.staging / "notes" / f"{name}.json" for name in notes}
     kept |= {plan.growing / name for name in notes}
     # Notes first: killed in between, a shard without its note is not taken for complete.
@@ -69,6 +72,10 @@ def _begin(plan: Plan) -> dict[str, Note]:
         if path not in kept:
             path.unlink()
     return notes
+
+
+def _folder(plan: Plan) -> dict[str, str]:
+    return {"folder": str(plan.folder.root.absolute())}
 
 
 def _told(bad: list[Bad], images: int) -> str:
@@ -114,8 +121,14 @@ def _finish(plan: Plan, notes: list[Note], bad: list[Bad]) -> None:
         supervised_keys=("image", "label"),
         disable_shuffling=True,
     )
-    source = {"key": plan.key, "images": plan.images, "skipped": len(bad)}
-    atomic.write_text(plan.growing / SOURCE_NOTE, json.dumps(source, indent=2) + "\n")
+    source = {
+        **_folder(plan),
+        "images": plan.images,
+        "skipped": len(bad),
+        "key": plan.key,
+        "content": [note.digest for note in notes],
+    }
+    atomic.write_text(plan.growing / folders.SOURCE_NOTE, json.dumps(source, indent=2) + "\n")
     if bad:
         listed = [one._asdict() for one in bad]
         text = json.dumps(listed, indent=2, ensure_ascii=False) + "\n"

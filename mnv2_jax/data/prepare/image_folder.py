@@ -59,7 +59,7 @@ def scan(root: Path) -> ImageFolder:
 
     The first kind may have `validation` and `test` as well. The second kind is split 80/10/10 by a
     hash of each file's path, so that a file stays in its split when others come or go. Links are
-    followed, hidden files and folders passed over.
+    followed, hidden files and folders passed over, and folders in those of classes too.
 
     Raises:
       ValueError: the folder is missing or of another kind, a class has no images, or a name cannot
@@ -104,8 +104,11 @@ def some(names: Sequence[str], most: int = 5) -> str:
 def _split_folders(root: Path, ignored: list[str]) -> list[str]:
     for entry in _entries(root):
         if entry.is_dir() and entry.name not in SPLITS:
+            meant = [split for split in SPLITS if split[:3] == entry.name[:3].lower()]
+            hint = f"; rename it to {meant[0]}/?" if meant else ""  # As "val" and "testing" are.
             raise ValueError(
                 f"{entry.path}: beside {_TRAIN}/ only {_VALIDATION}/ and {_TEST}/ are expected"
+                + hint
             )
         if not entry.is_dir():
             _refuse_image(entry, root)
@@ -149,8 +152,12 @@ def _files(
         label, before = classes.index(name), len(files)
         for entry in _entries(root / folder):
             path = f"{folder}/{entry.name}"
-            if entry.is_dir() or Path(entry.name).suffix.lower() not in EXTENSIONS:
-                ignored.append(f"{path}/" if entry.is_dir() else path)
+            if entry.is_dir():
+                _refuse_images_in(entry, root / folder)
+                ignored.append(f"{path}/")
+                continue
+            if not _is_image(entry):
+                ignored.append(path)
                 continue
             try:
                 status = entry.stat()
@@ -160,7 +167,7 @@ def _files(
         if len(files) == before:
             raise ValueError(
                 f"{root / folder}: class {name!r} has no images; expected files ending in "
-                f"{some(sorted(EXTENSIONS), len(EXTENSIONS))} in it, or no such folder"
+                f"{some(sorted(EXTENSIONS), len(EXTENSIONS))} in it, or that folder removed"
             )
     return files
 
@@ -195,8 +202,21 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
             yield entry
 
 
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    return Path(entry.name).suffix.lower() in EXTENSIONS
+
+
+def _refuse_images_in(folder: os.DirEntry[str], of_class: Path) -> None:
+    """Images further down would be missed by whoever put them there."""
+    if any(_is_image(entry) for entry in _entries(Path(folder.path))):
+        raise ValueError(
+            f"{folder.path}: images in a folder within that of class {of_class.name!r}; expected "
+            f"them in {of_class} itself, or --images={of_class} if folders in it are the classes"
+        )
+
+
 def _refuse_image(entry: os.DirEntry[str], folder: Path) -> None:
-    if Path(entry.name).suffix.lower() in EXTENSIONS:
+    if _is_image(entry):
         raise ValueError(
             f"{entry.path}: an image outside of class folders; expected {folder}/CLASS/{entry.name}"
         )

@@ -8,15 +8,13 @@ import dataclasses
 import functools
 import hashlib
 import json
-import re
-import unicodedata
 from pathlib import Path
 from typing import NamedTuple
 
+from mnv2_jax.data import folders
 from mnv2_jax.data.prepare.image_folder import File, ImageFolder
 
 VERSION = "1.0.0"
-SOURCE_NOTE = "source.json"
 
 _SHARD_BYTES = 7 * 2**25
 """On average: few shards are then above 256 MiB."""
@@ -72,6 +70,7 @@ class Note:
       size: bytes of the file.
       examples: records in it.
       example_bytes: bytes of the serialised records.
+      digest: SHA-256 of these bytes.
       bad: files that were left out.
     """
 
@@ -79,6 +78,7 @@ class Note:
     size: int
     examples: int
     example_bytes: int
+    digest: str
     bad: tuple[Bad, ...]
 
 
@@ -142,12 +142,7 @@ class Plan:
         """
         if not self.target.exists():
             return False
-        try:
-            source = json.loads((self.target / SOURCE_NOTE).read_text(encoding="utf-8"))
-            same = source["key"] == self.key
-        except (OSError, ValueError, KeyError, TypeError):
-            same = False
-        if same:
+        if folders.source(self.target).get("key") == self.key:
             return True
         raise ValueError(
             f"--name={self.name}: {self.target} is there already, prepared from other files; "
@@ -166,10 +161,8 @@ def check_names(root: Path, name: str, data_dir: Path) -> None:
     Raises:
       ValueError: TFDS does not take the name, or the data set would lie among the images.
     """
-    if not re.fullmatch("[a-z][a-z0-9_]*", name):
-        plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-        plain = re.sub("[^a-z0-9]+", "_", plain).strip("_")
-        plain = plain if plain[:1].isalpha() else f"images_{plain}".rstrip("_")
+    plain = folders.plain_name(name)
+    if name != plain:
         raise ValueError(
             f"--name={name}: expected lower-case letters, digits and _, a letter first, such as "
             f"{plain}"

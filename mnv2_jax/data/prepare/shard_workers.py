@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import dataclasses
+import hashlib
 import json
 import multiprocessing
 import os
@@ -175,6 +176,7 @@ def write_shard(job: Job, done: Callable[[], None]) -> Written:
     serializer = example_serializer.ExampleSerializer(what.get_serialized_info())
     bad: list[Bad] = []
     lengths: list[int] = []
+    digest = hashlib.sha256()
 
     def examples() -> Iterator[tuple[int, bytes]]:
         for file in job.shard.files:
@@ -185,6 +187,7 @@ def write_shard(job: Job, done: Callable[[], None]) -> Written:
                 # TFDS's own serialising leaves the order of features to the process.
                 example = example.SerializeToString(deterministic=True)
                 lengths.append(len(example))
+                digest.update(example)
                 yield len(lengths), example
             done()
 
@@ -196,7 +199,14 @@ def write_shard(job: Job, done: Callable[[], None]) -> Written:
     with unfinished.open("rb") as written:
         os.fsync(written)
     unfinished.replace(job.path)
-    note = Note(job.shard.key, job.path.stat().st_size, len(lengths), sum(lengths), tuple(bad))
+    note = Note(
+        key=job.shard.key,
+        size=job.path.stat().st_size,
+        examples=len(lengths),
+        example_bytes=sum(lengths),
+        digest=digest.hexdigest(),
+        bad=tuple(bad),
+    )
     atomic.write_text(job.note_path, json.dumps(dataclasses.asdict(note)))
     return job.shard.name, note
 

@@ -7,7 +7,9 @@ array_record or TFRECORD files, without TensorFlow.
 import bisect
 import dataclasses
 import difflib
+import hashlib
 import itertools
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -49,6 +51,8 @@ class Prepared:
       size: height and width of every image, in pixels; None where they differ.
       features: what the parts of a record are called.
       splits: by name.
+      fingerprint: twelve hexadecimal digits that change with what it holds: with names of classes,
+        with numbers of records and their bytes, and, of a folder of images, with every byte.
     """
 
     name: str
@@ -60,6 +64,7 @@ class Prepared:
     size: tuple[int | None, int | None]
     features: features.Features
     splits: Mapping[str, subsplits.Split]
+    fingerprint: str
 
     @property
     def classes(self) -> int:
@@ -240,17 +245,28 @@ def find(name: str, folder: Path) -> Prepared:
     except ValueError as error:
         raise ValueError(f"{asked}: {error}") from None
     *_, height, width, channels = info.features[names.image].shape
+    class_names = tuple(info.features[names.label].names)
     return Prepared(
         name=name,
         data_dir=folder,
         folder=place,
         file_format=file_format,
-        class_names=tuple(info.features[names.label].names),
+        class_names=class_names,
         channels=1 if channels == 1 else 3,
         size=(height, width),
         features=names,
         splits=found,
+        fingerprint=_fingerprint(class_names, info.splits, place),
     )
+
+
+def _fingerprint(class_names: tuple[str, ...], splits: Mapping[str, Any], place: Path) -> str:
+    parts = [
+        class_names,
+        [[name, info.shard_lengths, info.num_bytes] for name, info in sorted(splits.items())],
+        folders.source(place).get("content"),
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 
 def _split(info: Any) -> subsplits.Split:

@@ -45,7 +45,11 @@ def version_folder(name: str, folder: Path) -> Path:
     close = difflib.get_close_matches(name, sets, n=1)
     hint = f"did you mean {close[0]!r}? If not, prepare" if close else "prepare"
     there = f", which has {', '.join(sets)}" if sets else ""
-    raise ValueError(f"{asked}: there is no such data set in {folder}{there}; {hint} it: {command}")
+    bare = parsed["path"].partition("/")[0]
+    other = f" (or out of images: --images=DIR --name={bare})" if " --dataset=" in command else ""
+    raise ValueError(
+        f"{asked}: there is no such data set in {folder}{there}; {hint} it: {command}{other}"
+    )
 
 
 def _versions(place: Path) -> list[str]:

@@ -50,19 +50,33 @@ def test_the_newest_version_that_was_asked_for(folder, name, place):
 def test_the_way_to_a_data_set_that_tfds_makes(folder):
     assert error("cifar10", folder) == (
         f"there is no such data set in {folder}; prepare it: "
-        "python -m experiments.prepare --dataset=cifar10"
+        "python -m experiments.prepare --dataset=cifar10 "
+        "(or out of images: --images=DIR --name=cifar10)"
     )
 
 
 def test_the_way_to_one_out_of_a_folder_of_images(folder):
     assert error("my-cats", folder).endswith(
-        "; prepare it: python -m experiments.prepare --images=DIR --name=my-cats"
+        "; prepare it: python -m experiments.prepare --images=DIR --name=my_cats"
     )
+
+
+def test_the_way_to_one_that_was_begun_out_of_images(folder):
+    (folder / "cifar10" / "1.0.0.incomplete").mkdir(parents=True)
+    note = folder / "cifar10" / "1.0.0.incomplete" / folders.SOURCE_NOTE
+    note.write_text('{"folder": "/my images"}')
+    assert error("cifar10", folder) == (
+        f"its preparation in {folder}/cifar10 has not finished; go on: "
+        "python -m experiments.prepare '--images=/my images' --name=cifar10"
+    )
+    note.write_text("{")
+    assert error("cifar10", folder).endswith("prepare --dataset=cifar10")
 
 
 def test_the_command_names_the_folder_where_it_is_another(tmp_path):
     assert error("cifar10", tmp_path / "my data").endswith(
-        f"python -m experiments.prepare --dataset=cifar10 '--data_dir={tmp_path}/my data'"
+        f"python -m experiments.prepare --dataset=cifar10 '--data_dir={tmp_path}/my data' "
+        "(or out of images: --images=DIR --name=cifar10)"
     )
 
 
