@@ -3,8 +3,8 @@
 Command:  python -m experiments.ablate --config=configs/cifar10.py
           python -m experiments.ablate --config=configs/cifar10.py:smoke
 Hardware: one accelerator; for smoke, two CPU cores
-Time:     not measured yet on an accelerator; smoke takes 200 s, compilation included
-Expect:   not measured yet; of smoke, linear projections 54 % top-1, ReLU6 45 %
+Time:     not measured yet on an accelerator; smoke takes 200 to 310 s, compilation included
+Expect:   not measured yet; of smoke, linear projections 52 % top-1, ReLU6 46 %
 
 Data:     python -m experiments.prepare --dataset=cifar10
           or, of a folder with train/CLASS/*.png and test/CLASS/*.png,
