@@ -17,7 +17,7 @@ from experiments import command_line
 from experiments.preview import draw_preview
 from experiments.progress import show_progress
 from mnv2_jax import cores
-from mnv2_jax.ablation import cohort, records, sweep, workdir
+from mnv2_jax.ablation import cohort, finished, records, sweep, workdir
 from mnv2_jax.analysis.claims import Claim, check, claims_table
 from mnv2_jax.analysis.report import analyse
 from mnv2_jax.data import folders, sources
@@ -153,8 +153,8 @@ def _sweep(
     cohorts: Sequence[cohort.Cohort],
     keep_checkpoints: bool,
 ) -> sweep.Outcome:
-    sweep.check_finished(folder, cohorts)
-    todo = sweep.remaining(folder, cohorts)
+    finished.check(folder, cohorts)
+    todo = finished.remaining(folder, cohorts)
     count, left = (sum(len(part.runs) for part in parts) for parts in (cohorts, todo))
     console.print(
         f"Runs: {count}, cohorts: {len(cohorts)}; {count - left} finished before, {left} to train"

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from mnv2_jax import atomic
 from mnv2_jax.ablation import grid
 from mnv2_jax.ablation.cohort import Cohort, Run
@@ -114,30 +112,6 @@ def read(workdir: Path, run_id: str) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return None
     return row if row.get("status") in FINISHED else None
-
-
-def made_by_other_code(workdir: Path, run: Run, cohort: Cohort) -> bool:
-    """Whether a finished run trained another network than its config stands for now.
-
-    What a network computes is written down by jax, so that records of another jax tell nothing.
-    """
-    environment = _environment(workdir, run)
-    same_jax = environment.get("libraries", {}).get("jax") == jax.__version__
-    return same_jax and environment.get("network", cohort.network) != cohort.network
-
-
-def made_of_other_data(workdir: Path, run: Run, cohort: Cohort) -> bool:
-    """Whether a finished run trained on other images than its data set's name stands for now."""
-    now = cohort.dataset.fingerprint
-    return _environment(workdir, run).get("data", now) != now
-
-
-def _environment(workdir: Path, run: Run) -> dict[str, Any]:
-    try:
-        found = json.loads((workdir / "runs" / run.id / "environment.json").read_text())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def write_table(workdir: Path, rows: Sequence[Mapping[str, Any]]) -> None:

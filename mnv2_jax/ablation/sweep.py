@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import jax
-import numpy as np
 
-from mnv2_jax.ablation import grid, packs, records
+from mnv2_jax.ablation import finished, grid, packs, records
 from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.train import processes, runlog
 from mnv2_jax.train.checkpoint import Checkpoints
@@ -72,44 +71,6 @@ class Saving:
     keep: bool = False
 
 
-def remaining(workdir: Path, cohorts: Sequence[Cohort]) -> list[Cohort]:
-    """The cohorts that still have runs to train, with those runs alone.
-
-    Processes that train together get the same, by what the primary one finds.
-    """
-    found = [[records.read(workdir, run.id) is None for run in cohort.runs] for cohort in cohorts]
-    todo = iter(processes.from_primary(np.array([open_ for part in found for open_ in part])))
-    unfinished = [
-        dataclasses.replace(cohort, runs=tuple(run for run in cohort.runs if next(todo)))
-        for cohort in cohorts
-    ]
-    return [cohort for cohort in unfinished if cohort.runs]
-
-
-def check_finished(workdir: Path, cohorts: Sequence[Cohort]) -> None:
-    """Checks that the runs found finished are those that would be trained now.
-
-    Raises:
-      ValueError: a block computes something else than when runs of it were trained, or the data
-        set holds something else.
-    """
-    for cohort in cohorts:
-        changed = sum(records.made_by_other_code(workdir, run, cohort) for run in cohort.runs)
-        if changed:
-            block = cohort.runs[0].config.model.block
-            raise ValueError(
-                f"--workdir={workdir}: {changed} runs there ({cohort}) were trained by other code "
-                f"of block {block!r}; expected another --workdir, or that code"
-            )
-        changed = sum(records.made_of_other_data(workdir, run, cohort) for run in cohort.runs)
-        if changed:
-            raise ValueError(
-                f"--workdir={workdir}: {changed} runs there ({cohort}) were trained on other "
-                f"images, when {cohort.dataset.name!r} held something else; expected another "
-                f"--workdir, or those images"
-            )
-
-
 def sweep(
     workdir: Path,
     cohorts: Sequence[Cohort],
@@ -159,7 +120,7 @@ class _Sweep:
 
     def run(self) -> Outcome:
         """See `sweep`."""
-        todo = remaining(self.workdir, self.cohorts)
+        todo = finished.remaining(self.workdir, self.cohorts)
         compiler = ThreadPoolExecutor(max_workers=1)
         compiling = collections.deque(compiler.submit(self._compile, cohort) for cohort in todo)
         if todo and processes.is_primary():
@@ -174,7 +135,7 @@ class _Sweep:
                         raise  # The others wait for this process in vain, and are to be told.
                     message = " ".join(str(error).split()) or type(error).__name__
                     self.progress.cohort_failed(cohort, message)
-                    unrecorded = remaining(self.workdir, [cohort])
+                    unrecorded = finished.remaining(self.workdir, [cohort])
                     runs = [run.id for part in unrecorded for run in part.runs]
                     self.errors |= dict.fromkeys(runs, message)
                 self._write_table()

@@ -1,13 +1,11 @@
 """Records as they are written and as the analysis reads them."""
 
 import csv
-import dataclasses
 
-import jax
 import pytest
 
 from configs import digits
-from mnv2_jax.ablation import cohort, grid, records, sweep
+from mnv2_jax.ablation import cohort, grid, records
 from mnv2_jax.analysis.claims import check, decide, greater
 from mnv2_jax.analysis.records import design_axes, read_results
 
@@ -62,50 +60,3 @@ def test_claims_are_checked_against_the_columns_to_come(cohorts):
     check([CLAIM], records.columns(cohorts[0].runs))
     with pytest.raises(ValueError, match=r"axis 'train\.learning_rate' is not a column"):
         check([CLAIM], records.COLUMNS)
-
-
-@pytest.mark.parametrize(
-    ("environment", "other"),
-    [
-        ({"network": None}, False),
-        ({"network": "0123456789ab"}, True),
-        # What jax writes down differs from version to version, and old records have nothing.
-        ({"network": "0123456789ab", "libraries": {"jax": "0.1"}}, False),
-        ({}, False),
-    ],
-)
-def test_a_record_of_other_code_is_known(cohorts, tmp_path, environment, other):
-    (only,) = cohorts
-    run = only.runs[0]
-    if environment.get("network", "") is None:
-        environment = {"network": only.network}
-    libraries = {"libraries": {"jax": jax.__version__}}
-    records.write(tmp_path, run, {"status": "done"}, [], libraries | environment)
-    assert records.made_by_other_code(tmp_path, run, only) is other
-
-
-def test_no_record_is_of_no_other_code(cohorts, tmp_path):
-    (only,) = cohorts
-    assert not records.made_by_other_code(tmp_path, only.runs[0], only)
-
-
-def test_a_sweep_over_records_of_other_images_is_refused(cohorts, tmp_path):
-    (only,) = cohorts
-    prepared = dataclasses.replace(only, dataset=dataclasses.replace(only.dataset, fingerprint="a"))
-    for run, environment in zip(only.runs, ({"data": "b"}, {"data": "a"}, {}), strict=False):
-        records.write(tmp_path, run, {"status": "done"}, [], environment)
-    message = r"1 runs there \(.*\) were trained on other images, when 'dots' held something else"
-    with pytest.raises(ValueError, match=message):
-        sweep.check_finished(tmp_path, [prepared])
-    sweep.check_finished(tmp_path, [dataclasses.replace(prepared, runs=only.runs[1:])])
-
-
-def test_a_sweep_over_records_of_other_code_is_refused(cohorts, tmp_path):
-    (only,) = cohorts
-    for run in only.runs[:2]:
-        environment = {"libraries": {"jax": jax.__version__}, "network": "0123456789ab"}
-        records.write(tmp_path, run, {"status": "done"}, [], environment)
-    message = r"2 runs there \(.*\) were trained by other code of block 'inverted_residual'"
-    with pytest.raises(ValueError, match=message):
-        sweep.check_finished(tmp_path, cohorts)
-    sweep.check_finished(tmp_path, [dataclasses.replace(only, runs=only.runs[2:])])

@@ -1,0 +1,76 @@
+"""Which runs of a grid are finished, and whether they are what would be trained now."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from mnv2_jax.ablation import records
+from mnv2_jax.ablation.cohort import Cohort, Run
+from mnv2_jax.train import processes
+
+
+def remaining(workdir: Path, cohorts: Sequence[Cohort]) -> list[Cohort]:
+    """The cohorts that still have runs to train, with those runs alone.
+
+    Processes that train together get the same, by what the primary one finds.
+    """
+    found = [[records.read(workdir, run.id) is None for run in cohort.runs] for cohort in cohorts]
+    todo = iter(processes.from_primary(np.array([open_ for part in found for open_ in part])))
+    unfinished = [
+        dataclasses.replace(cohort, runs=tuple(run for run in cohort.runs if next(todo)))
+        for cohort in cohorts
+    ]
+    return [cohort for cohort in unfinished if cohort.runs]
+
+
+def check(workdir: Path, cohorts: Sequence[Cohort]) -> None:
+    """Checks that the runs found finished are those that would be trained now.
+
+    Raises:
+      ValueError: a block computes something else than when runs of it were trained, or the data
+        set holds something else.
+    """
+    for cohort in cohorts:
+        changed = sum(_by_other_code(workdir, run, cohort) for run in cohort.runs)
+        if changed:
+            block = cohort.runs[0].config.model.block
+            raise ValueError(
+                f"--workdir={workdir}: {changed} runs there ({cohort}) were trained by other code "
+                f"of block {block!r}; expected another --workdir, or that code"
+            )
+        changed = sum(_of_other_data(workdir, run, cohort) for run in cohort.runs)
+        if changed:
+            raise ValueError(
+                f"--workdir={workdir}: {changed} runs there ({cohort}) were trained on other "
+                f"images, when {cohort.dataset.name!r} held something else; expected another "
+                f"--workdir, or those images"
+            )
+
+
+def _by_other_code(workdir: Path, run: Run, cohort: Cohort) -> bool:
+    """Whether a finished run trained another network than its config stands for now.
+
+    What a network computes is written down by jax, so that records of another jax tell nothing.
+    """
+    environment = _environment(workdir, run)
+    same_jax = environment.get("libraries", {}).get("jax") == jax.__version__
+    return same_jax and environment.get("network", cohort.network) != cohort.network
+
+
+def _of_other_data(workdir: Path, run: Run, cohort: Cohort) -> bool:
+    """Whether a finished run trained on other images than its data set's name stands for now."""
+    now = cohort.dataset.fingerprint
+    return _environment(workdir, run).get("data", now) != now
+
+
+def _environment(workdir: Path, run: Run) -> dict[str, Any]:
+    try:
+        found = json.loads((workdir / "runs" / run.id / "environment.json").read_text())
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return {}
+    return found if isinstance(found, dict) else {}
