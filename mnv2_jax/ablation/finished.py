@@ -36,14 +36,15 @@ def check(workdir: Path, cohorts: Sequence[Cohort]) -> None:
         set holds something else.
     """
     for cohort in cohorts:
-        changed = sum(_by_other_code(workdir, run, cohort) for run in cohort.runs)
+        environments = [_environment(workdir, run) for run in cohort.runs]
+        changed = sum(_by_other_code(cohort, environment) for environment in environments)
         if changed:
             block = cohort.runs[0].config.model.block
             raise ValueError(
                 f"--workdir={workdir}: {changed} runs there ({cohort}) were trained by other code "
                 f"of block {block!r}; expected another --workdir, or that code"
             )
-        changed = sum(_of_other_data(workdir, run, cohort) for run in cohort.runs)
+        changed = sum(_of_other_data(cohort, environment) for environment in environments)
         if changed:
             raise ValueError(
                 f"--workdir={workdir}: {changed} runs there ({cohort}) were trained on other "
@@ -52,23 +53,23 @@ def check(workdir: Path, cohorts: Sequence[Cohort]) -> None:
             )
 
 
-def _by_other_code(workdir: Path, run: Run, cohort: Cohort) -> bool:
+def _by_other_code(cohort: Cohort, environment: dict[str, Any]) -> bool:
     """Whether a finished run trained another network than its config stands for now.
 
     What a network computes is written down by jax, so that records of another jax tell nothing.
     """
-    environment = _environment(workdir, run)
     same_jax = environment.get("libraries", {}).get("jax") == jax.__version__
     return same_jax and environment.get("network", cohort.network) != cohort.network
 
 
-def _of_other_data(workdir: Path, run: Run, cohort: Cohort) -> bool:
+def _of_other_data(cohort: Cohort, environment: dict[str, Any]) -> bool:
     """Whether a finished run trained on other images than its data set's name stands for now."""
     now = cohort.dataset.fingerprint
-    return _environment(workdir, run).get("data", now) != now
+    return environment.get("data", now) != now
 
 
 def _environment(workdir: Path, run: Run) -> dict[str, Any]:
+    """What the record of a run says of where and with what it ran; nothing if there is none."""
     try:
         found = json.loads((workdir / "runs" / run.id / "environment.json").read_text())
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
