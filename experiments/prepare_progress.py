@@ -1,6 +1,7 @@
 """Shows how far the preparation of a data set is: a bar on a terminal, plain lines elsewhere."""
 
 import contextlib
+import os
 import sys
 import threading
 import time
@@ -91,9 +92,11 @@ def size(count: float) -> str:
 
 def _bytes_in(folders: Sequence[Path]) -> int:
     total = 0
-    for path in (path for folder in folders for path in folder.rglob("*")):
-        with contextlib.suppress(OSError):  # It may be gone by now.
-            total += path.stat().st_size
+    # Files and folders come and go meanwhile: what is gone by now is passed over.
+    for place, _, names in (found for folder in folders for found in os.walk(folder)):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += Path(place, name).stat().st_size
     return total
 
 

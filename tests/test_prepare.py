@@ -136,6 +136,15 @@ def test_wrong_flags_get_one_line_and_write_nothing(tmp_path, monkeypatch, flags
 
 def test_growth_is_told_without_a_terminal(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(prepare_progress, "_SECONDS_BETWEEN_LINES", 0.05)
+    scandir = os.scandir
+
+    def found(path):
+        if Path(path).name == "renamed":
+            raise FileNotFoundError(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", found)
+    (tmp_path / "renamed").mkdir()  # By TFDS, after it was listed and before it is looked into.
     (tmp_path / "old").write_bytes(bytes(5000))
     with prepare_progress.show_growth([tmp_path, tmp_path / "none"]):
         (tmp_path / "new").write_bytes(bytes(2000))
