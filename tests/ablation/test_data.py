@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import shutil
 
 import pytest
 
@@ -61,6 +62,28 @@ def test_a_hand_made_tfrecord_set_is_trained_on(patches, tmp_path):
     assert row["test_accuracy"] > 0.6
     recorded = json.loads((tmp_path / "runs" / row["run_id"] / "environment.json").read_text())
     assert recorded["data"] == records.find("patches", patches).fingerprint
+
+
+def test_checkpoints_of_other_images_are_passed_over(patches, tmp_path):
+    config = config_of("patches")
+    config.train.epochs = 2
+    load = functools.partial(sources.load, folder=patches)
+    (before,) = cohort.plan(grid.expand(config, grid.axis("seed", (0,))), load)
+    after = dataclasses.replace(
+        before, dataset=dataclasses.replace(before.dataset, fingerprint="prepared anew")
+    )
+    told: list[str] = []
+    progress = victim.Silent()
+    progress.said = told.append  # type: ignore[attr-defined]
+    saving = sweep.Saving(keep=True)
+    for trained in (before, before, after):
+        sweep.sweep(tmp_path, [trained], "test", progress, saving=saving)
+        shutil.rmtree(tmp_path / "runs")  # As if it had been killed before it was recorded.
+        told.append("again")
+    again, other = (" ".join(told).split("again"))[1:3]
+    assert "goes on from step 20 of 20" in again
+    assert "it is of another run: its data differs" in other
+    assert "goes on from" not in other
 
 
 @pytest.mark.slow
