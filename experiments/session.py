@@ -18,8 +18,9 @@ from experiments.preview import draw_preview
 from experiments.progress import show_progress
 from mnv2_jax import cores
 from mnv2_jax.ablation import cohort, finished, records, sweep, workdir
-from mnv2_jax.analysis.claims import Claim, check, claims_table
+from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.report import analyse
+from mnv2_jax.analysis.verdicts import check, claims_table
 from mnv2_jax.data import folders, sources
 from mnv2_jax.train import compilation, parallel, processes
 from mnv2_jax.train.stopping import Stop

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mnv2_jax.ablation import cohort, grid, records
-from mnv2_jax.analysis.claims import check
+from mnv2_jax.analysis.verdicts import check
 from mnv2_jax.data import sources
 from mnv2_jax.data.images import Images
 

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from mnv2_jax.analysis.claims import VERDICTS, p_text, pair_count
 from mnv2_jax.analysis.records import STATUSES, design_axes
 from mnv2_jax.analysis.style import PROJECTIONS, SHORTCUTS, in_order
+from mnv2_jax.analysis.verdicts import VERDICTS, p_text, pair_count
 
 _CAPTIONS = {
     "accuracy_over_expansion": (
@@ -67,7 +67,7 @@ def render(
       title: heading, as plain text.
       command: what to type to get these results again.
       frame: one row per run, as `records.read_results` returns it.
-      claims: decided claims, as `claims.decide` returns them.
+      claims: decided claims, as `verdicts.decide` returns them.
       figures: SVG text by name, for the names of `plots.make_figures`.
       environment: distinct values by entry, as `records.read_environments` returns them.
     """

@@ -38,7 +38,7 @@ def make_figures(
     Args:
       frame: one row per run, as `records.read_results` returns it.
       curves: one row per run and epoch, as `records.read_curves` returns it.
-      claims: decided claims, as `claims.decide` returns them.
+      claims: decided claims, as `verdicts.decide` returns them.
 
     Returns:
       Figures by file name without suffix. Only runs that are done are drawn.

@@ -71,6 +71,15 @@ def design_axes(frame: pd.DataFrame) -> list[str]:
     return [name for name in frame if name not in _OUTCOMES]
 
 
+def column(frame: pd.DataFrame, field: str) -> str:
+    """The column of `frame` that holds a field of the config, such as `model.projection`.
+
+    Columns go by their own names as well; what is neither is given back as it is.
+    """
+    short = "dataset" if field == "data.name" else field.rpartition(".")[2]
+    return short if field not in frame and short in frame else field
+
+
 def read_curves(workdir: Path, frame: pd.DataFrame) -> pd.DataFrame:
     """Reads `runs/<run_id>/metrics.jsonl` of every run in `frame`.
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mnv2_jax.analysis import page, plots, records
-from mnv2_jax.analysis.claims import Claim, decide
+from mnv2_jax.analysis.claims import Claim
+from mnv2_jax.analysis.verdicts import decide
 from mnv2_jax.atomic import write_text
 
 
@@ -20,12 +21,12 @@ def analyse(
 
     Args:
       workdir: folder with `results.csv` and `runs/`, as a sweep leaves it.
-      claims: made by `claims.greater` and `claims.equivalent`.
+      claims: made by the functions of `mnv2_jax.analysis.claims`.
       title: heading of the report.
       command: what to type to get these results again.
 
     Returns:
-      The decided claims, as `claims.decide` returns them.
+      The decided claims, as `verdicts.decide` returns them.
 
     Raises:
       ValueError: a record cannot be read, or a claim names a column that does not exist.

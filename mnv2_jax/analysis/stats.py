@@ -81,6 +81,40 @@ def paired_differences(
     return pairs.sort_values(shared, ignore_index=True)
 
 
+def paired_interactions(
+    frame: pd.DataFrame,
+    compared: tuple[str, Scalar, Scalar],
+    by: tuple[str, Scalar, Scalar],
+    where: Mapping[str, Scalar],
+    metric: str,
+) -> pd.DataFrame:
+    """Subtracts paired differences at one value of an axis from those at another.
+
+    Args:
+      frame: one row per run, as `read_results` returns it.
+      compared: axis, better and worse, as for `paired_differences`.
+      by: axis, and the values where the difference is subtracted from and which is subtracted.
+      where: column values that all runs must have.
+      metric: one of `ACCURACIES`, a fraction of 1.
+
+    Returns:
+      As `paired_differences` does: one row per two pairs that agree in seed and in all other axes.
+
+    Raises:
+      ValueError: see `paired_differences`.
+    """
+    axis, more, less = by
+    _check_columns(frame, axis, where, metric)
+    sides = [
+        paired_differences(frame, *compared, {**where, axis: value}, metric).drop(columns=axis)
+        for value in (more, less)
+    ]
+    shared = [name for name in sides[0] if name != "difference"]
+    both = sides[0].merge(sides[1], on=shared, how="outer", suffixes=("", "_less"))
+    both["difference"] -= both.pop("difference_less")
+    return both
+
+
 def seed_means(pairs: pd.DataFrame) -> np.ndarray:
     """Averages `difference` within each seed; seeds without a complete pair are left out.
 
@@ -147,9 +181,24 @@ def tost_p(values: np.ndarray, margin: float) -> float:
     Returns:
       p, or NaN for fewer than two seeds.
     """
+    return max(exceeds_p(values, -margin), exceeds_p(-values, -margin))
+
+
+def exceeds_p(values: np.ndarray, bound: float) -> float:
+    """One-sided t test: p for "the mean is at most `bound`".
+
+    `p < 0.05` exactly when the lower end of the 90 % t interval lies above `bound`.
+
+    Args:
+      values: shape `(n,)`, one mean difference per seed.
+      bound: in the unit of `values`.
+
+    Returns:
+      p, or NaN for fewer than two seeds.
+    """
     if len(values) < 2:
         return np.nan
-    distance = margin - abs(float(np.mean(values)))
+    distance = float(np.mean(values)) - bound
     error = _standard_error(values)
     if error == 0:
         return 0.0 if distance > 0 else 1.0

@@ -6,8 +6,9 @@ import pytest
 
 from configs import digits
 from mnv2_jax.ablation import cohort, grid, records
-from mnv2_jax.analysis.claims import check, decide, greater
+from mnv2_jax.analysis.claims import greater
 from mnv2_jax.analysis.records import design_axes, read_results
+from mnv2_jax.analysis.verdicts import check, decide
 
 RATES = grid.product(
     grid.axis("train.learning_rate", (0.1, 0.2)),

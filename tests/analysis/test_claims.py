@@ -6,12 +6,13 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from mnv2_jax.analysis.claims import Equivalent, claims_table, decide, equivalent, greater
+from mnv2_jax.analysis.claims import Equivalent, equivalent, greater
+from mnv2_jax.analysis.verdicts import claims_table, decide
 from tests.analysis.synthetic import make_frame, stop
 
 KEYS = {
     *("name", "source", "statement", "metric", "estimate", "ci_low", "ci_high", "confidence"),
-    *("pairs", "seeds", "dropped", "p_value", "verdict"),
+    *("kind", "pairs", "seeds", "dropped", "p_value", "verdict"),
 }
 LINEAR = greater("linear", "Fig. 6a", "Linear is better.", "projection", "linear", "relu6")
 
@@ -135,10 +136,10 @@ def test_claims_that_cannot_be_meant_are_refused(frame: pd.DataFrame) -> None:
         greater("x", "", "", "projection", "linear", "relu6", {"projection": "linear"})
     for values in ((6,), (6, 6)):
         with pytest.raises(ValueError, match="must be two or more, all different"):
-            equivalent("x", "", "", "expansion", values)
+            equivalent("x", "", "", "expansion", values, 0.01)
     for margin in (0, 1.0, float("nan")):
         with pytest.raises(ValueError, match="margin"):
-            equivalent("x", "", "", "expansion", margin=margin)
+            equivalent("x", "", "", "expansion", (6, 8), margin)
     with pytest.raises(ValueError, match="axis 'stride'"):
         decide([greater("x", "", "", "stride", 1, 2)], frame)
 

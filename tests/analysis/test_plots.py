@@ -6,13 +6,14 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from mnv2_jax.analysis.claims import decide, equivalent, greater
+from mnv2_jax.analysis.claims import equivalent, greater
 from mnv2_jax.analysis.plots import make_figures, svg_text
+from mnv2_jax.analysis.verdicts import decide
 from tests.analysis.synthetic import make_frame, stop
 
 CLAIMS = (
     greater("linear", "Fig. 6a", "", "projection", "linear", "relu6"),
-    equivalent("plateau", "section 3.3", "", "expansion", values=(6, 8)),
+    equivalent("plateau", "section 3.3", "", "expansion", (6, 8), 0.01),
 )
 
 

@@ -17,7 +17,7 @@ NASTY = '<script>alert("x")</script> & $title'
 CLAIMS = (
     greater("costs $5 & <more>", "Fig. 6a", NASTY, "projection", "linear", "relu6"),
     greater("between expansions", "Fig. 6b", "Not run.", "shortcut", "bottleneck", "expansion"),
-    equivalent("plateau", "section 3.3", "All the same.", "expansion"),
+    equivalent("plateau", "section 3.3", "All the same.", "expansion", (6, 8, 10), 0.01),
 )
 FIGURES = (
     "accuracy_over_expansion",
