@@ -2,6 +2,8 @@
 
 Command:  python -m experiments.ablate --config=configs/cifar10.py
           python -m experiments.ablate --config=configs/cifar10.py:smoke
+          python -m experiments.ablate --config=configs/cifar10.py:QUESTION
+          python -m experiments.ablate --config=configs/cifar10.py:smoke,QUESTION
 Hardware: one accelerator; for smoke, two CPU cores
 Time:     not measured yet on an accelerator; smoke takes 200 to 310 s, compilation included
 Expect:   not measured yet; of smoke, linear projections 52 % top-1, ReLU6 46 %
@@ -9,6 +11,8 @@ Expect:   not measured yet; of smoke, linear projections 52 % top-1, ReLU6 46 %
 Data:     python -m experiments.prepare --dataset=cifar10
           or, of a folder with train/CLASS/*.png and test/CLASS/*.png,
           python -m experiments.prepare --images=DIR --name=cifar10
+
+QUESTION is one of configs/questions.py, asked with 6 seeds; of smoke at expansions 1, 3 and 6.
 
 The last tenth of the training images is for validation. The network is `small_32px`: 4 pixels of
 padding, then a crop, and flips, as He et al. 2016 (arXiv 1512.03385, section 4.2) augment CIFAR-10.
@@ -18,22 +22,22 @@ Source: Sandler et al. 2018, arXiv 1801.04381, sections 3.2, 3.3 and 6.4, Figure
 
 from ml_collections import ConfigDict
 
-from configs import digits
+from configs import digits, questions
 from mnv2_jax.ablation.grid import Grid, axis, product
 from mnv2_jax.analysis.claims import Claim
 
 
-def get_config(scale: str = "full") -> ConfigDict:
+def get_config(argument: str = "") -> ConfigDict:
     """One run: the fields that a grid varies hold the paper's choice.
 
     Args:
-      scale: "full", or "smoke" for a fifth of the images and few epochs.
+      argument: "smoke" for a fifth of the images and few epochs, and a question; see above.
     """
-    _check(scale)
+    smoke, _ = _parse(argument)
     config = digits.get_config()
 
     config.data.name = "cifar10"
-    config.data.train = "train[:90%]" if scale == "full" else "train[:20%]"
+    config.data.train = "train[:20%]" if smoke else "train[:90%]"
     config.data.validation = "train[90%:]"
     config.data.test = "test"
     config.data.resolution = 32
@@ -43,19 +47,21 @@ def get_config(scale: str = "full") -> ConfigDict:
 
     config.model.preset = "small_32px"
 
-    config.train.epochs = 100 if scale == "full" else 8
-    config.train.batch_size = 128 if scale == "full" else 64
+    config.train.epochs = 8 if smoke else 100
+    config.train.batch_size = 64 if smoke else 128
     config.train.evaluation_batch_size = 500
     config.train.weight_decay = 5e-4
     config.train.warmup_epochs = 1.0
     return config
 
 
-def get_grid(scale: str = "full") -> Grid:
-    """144 runs: expansion x projection x shortcut x seed; smoke: projection x 2 seeds."""
-    _check(scale)
+def get_grid(argument: str = "") -> Grid:
+    """The question's, or 144 runs: expansion x projection x shortcut x seed; smoke: 4 runs."""
+    smoke, question = _parse(argument)
+    if question:
+        return _ask(argument).grid
     projections = axis("model.projection", ("linear", "relu6"))
-    if scale == "smoke":
+    if smoke:
         return product(projections, axis("seed", range(2)))
     return product(
         axis("model.expansion", (1, 2, 4, 6, 8, 10)),
@@ -65,13 +71,32 @@ def get_grid(scale: str = "full") -> Grid:
     )
 
 
-def get_claims(scale: str = "full") -> list[Claim]:
-    """Those of digits.py on projections and shortcuts. Written before the runs."""
-    _check(scale)
-    linear, shortcut, _ = digits.get_claims()
-    return [linear] if scale == "smoke" else [linear, shortcut]
+def get_claims(argument: str = "") -> list[Claim]:
+    """The question's, or those of the paper on projections and shortcuts."""
+    smoke, question = _parse(argument)
+    if question:
+        return _ask(argument).claims
+    return [questions.LINEAR] if smoke else [questions.LINEAR, questions.SHORTCUT]
 
 
-def _check(scale: str) -> None:
-    if scale not in ("full", "smoke"):
-        raise ValueError(f"--config: {scale!r} after the colon: expected full or smoke")
+def _ask(argument: str) -> questions.Question:
+    smoke, question = _parse(argument)
+    config = get_config(argument)
+    if smoke:
+        affordable = questions.Design(
+            config, seeds=6, expansions=(1, 3, 6), shortcuts=("bottleneck", "none")
+        )
+    else:
+        affordable = questions.Design(config, seeds=6)
+    return questions.ask(question, affordable)
+
+
+def _parse(argument: str) -> tuple[bool, str]:
+    """Whether it is smoke, and the question if there is one."""
+    scale, question = questions.split(argument)
+    if scale not in ("", "smoke"):
+        raise ValueError(
+            f"--config: {argument!r} after the colon: expected smoke, a question "
+            f"({', '.join(questions.QUESTIONS)}), or smoke,QUESTION"
+        )
+    return scale == "smoke", question

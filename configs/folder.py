@@ -1,6 +1,7 @@
 """Linear against ReLU6 projections on images of your own.
 
 Command:  python -m experiments.ablate --config=configs/folder.py:NAME
+          python -m experiments.ablate --config=configs/folder.py:NAME,QUESTION
 Hardware: two CPU cores for a few thousand images, an accelerator for more
 Time:     by the images: about one multiply-add of `small_32px` times images, epochs and 12 runs
 Expect:   by the images
@@ -8,6 +9,8 @@ Expect:   by the images
 Data:     python -m experiments.prepare --images=DIR --name=NAME
           DIR holds CLASS/*.jpg, which are split 80 : 10 : 10 into train, validation and test; or
           train/CLASS/*.jpg, validation/CLASS/*.jpg and test/CLASS/*.jpg.
+
+QUESTION is one of configs/questions.py, asked with 6 seeds, at expansions 1, 3 and 6.
 
 Without validation images, carve them out of the training images:
           --config.data.train='train[:90%]' --config.data.validation='train[90%:]'
@@ -20,16 +23,16 @@ Source: Sandler et al. 2018, arXiv 1801.04381, section 6.4, Figure 6a.
 
 from ml_collections import ConfigDict
 
-from configs import cifar10
-from mnv2_jax.ablation.grid import Grid, axis, product
+from configs import cifar10, questions
+from mnv2_jax.ablation.grid import Grid
 from mnv2_jax.analysis.claims import Claim
 
 
 def get_config(name: str) -> ConfigDict:
-    """One run, on the data set of that name."""
+    """One run, on the data set of that name, which a question may follow."""
     config = cifar10.get_config()
 
-    config.data.name = name
+    config.data.name, _ = questions.split(name)
     config.data.train = "train"
     config.data.validation = "validation"
     config.data.test = "test"
@@ -40,10 +43,15 @@ def get_config(name: str) -> ConfigDict:
 
 
 def get_grid(name: str) -> Grid:
-    """Projection x 6 seeds, at expansion 6 with shortcuts."""
-    return product(axis("model.projection", ("linear", "relu6")), axis("seed", range(6)))
+    """The question's, or projection x 6 seeds, at expansion 6 with shortcuts."""
+    return _ask(name).grid
 
 
 def get_claims(name: str) -> list[Claim]:
-    """What the paper says of projections, and the comparison that decides it."""
-    return cifar10.get_claims("smoke")
+    """What the paper says, and the comparison that decides it."""
+    return _ask(name).claims
+
+
+def _ask(name: str) -> questions.Question:
+    affordable = questions.Design(get_config(name), seeds=6, expansions=(1, 3, 6))
+    return questions.ask(questions.split(name)[1] or "linear_bottleneck", affordable)

@@ -2,6 +2,7 @@
 
 Command:  python -m experiments.ablate --config=configs/imagenet.py
           python -m experiments.ablate --config=configs/imagenet.py:RECIPE
+          python -m experiments.ablate --config=configs/imagenet.py:RECIPE,QUESTION
           python -m experiments.train --config=configs/imagenet.py:RECIPE
 Hardware: several accelerators, and cores to decode for them
 Time:     not measured yet
@@ -19,6 +20,8 @@ CutMix, random erasing, repeated augmentation and training at 176 pixels, in who
 RandAugment and MixUp. The last hundredth of the training images is for validation; ImageNet's own
 validation images, by which results are published, are the test.
 
+QUESTION is one of configs/questions.py, asked with 3 seeds, at expansions 1, 3, 6 and 10.
+
 All seeds see images in the same order (`config.data.order`), so that they are decoded once.
 
 Source: Sandler et al. 2018, arXiv 1801.04381, section 6.4, Figure 6.
@@ -26,9 +29,9 @@ Source: Sandler et al. 2018, arXiv 1801.04381, section 6.4, Figure 6.
 
 from ml_collections import ConfigDict
 
-from configs import digits
+from configs import digits, questions
 from mnv2_jax.ablation.grid import Grid, axis, chain, product
-from mnv2_jax.analysis.claims import Claim, greater
+from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.train.recipes import RECIPES
 
 _EPOCHS = {
@@ -40,9 +43,13 @@ _EPOCHS = {
 }
 
 
-def get_config(recipe: str = "paper") -> ConfigDict:
-    """One run: the paper's network, and a published recipe."""
-    _check(recipe)
+def get_config(argument: str = "") -> ConfigDict:
+    """One run: the paper's network, and a published recipe.
+
+    Args:
+      argument: the recipe, by default the paper's, and a question; see above.
+    """
+    recipe, _ = _parse(argument)
     config = digits.get_config()
 
     config.data.name = "imagenet2012"
@@ -77,9 +84,10 @@ def get_config(recipe: str = "paper") -> ConfigDict:
     return config
 
 
-def get_grid(recipe: str = "paper") -> Grid:
-    """The three curves of Figure 6 and its ReLU6 projection: 4 variants x 3 seeds."""
-    _check(recipe)
+def get_grid(argument: str = "") -> Grid:
+    """The question's, or Figure 6 and its ReLU6 projection: 4 variants x 3 seeds."""
+    if _parse(argument)[1]:
+        return _ask(argument).grid
     return product(
         chain(
             axis("model.shortcut", ("bottleneck", "expansion", "none")),
@@ -89,26 +97,27 @@ def get_grid(recipe: str = "paper") -> Grid:
     )
 
 
-def get_claims(recipe: str = "paper") -> list[Claim]:
-    """What the paper says, and the comparison that decides it. Written before the runs."""
-    _check(recipe)
-    linear, shortcut, _ = digits.get_claims()
-    return [
-        linear,
-        shortcut,
-        greater(
-            name="shortcut_between_expansions",
-            source="section 6.4, Figure 6b",
-            statement="Shortcuts between bottlenecks beat those between expansions",
-            axis="shortcut",
-            better="bottleneck",
-            worse="expansion",
-        ),
-    ]
+def get_claims(argument: str = "") -> list[Claim]:
+    """The question's, or those of Figure 6."""
+    if _parse(argument)[1]:
+        return _ask(argument).claims
+    return [questions.LINEAR, questions.SHORTCUT, questions.BETWEEN_BOTTLENECKS]
 
 
-def _check(recipe: str) -> None:
-    if recipe not in _EPOCHS:
+def _ask(argument: str) -> questions.Question:
+    """Of few seeds and expansions, since a run takes days."""
+    affordable = questions.Design(
+        get_config(argument), seeds=3, expansions=(1, 3, 6, 10), widths=(0.35, 1.0)
+    )
+    return questions.ask(_parse(argument)[1], affordable)
+
+
+def _parse(argument: str) -> tuple[str, str]:
+    """The recipe, and the question if there is one."""
+    recipe, question = questions.split(argument)
+    if recipe and recipe not in _EPOCHS:
         raise ValueError(
-            f"--config: {recipe!r} after the colon: expected one of {', '.join(_EPOCHS)}"
+            f"--config: {argument!r} after the colon: expected a recipe ({', '.join(_EPOCHS)}), "
+            f"a question ({', '.join(questions.QUESTIONS)}), or RECIPE,QUESTION"
         )
+    return recipe or "paper", question

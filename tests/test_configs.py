@@ -6,18 +6,39 @@ from pathlib import Path
 
 import pytest
 
+from configs.questions import QUESTIONS
 from mnv2_jax.ablation import cohort, grid, records
 from mnv2_jax.analysis.verdicts import check
 from mnv2_jax.data import sources
 from mnv2_jax.data.images import Images
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
+MODULES = {
+    path.stem: importlib.import_module(f"configs.{path.stem}")
+    for path in sorted((ROOT / "configs").glob("*.py"))
+}
+CONFIGS = {name: module for name, module in MODULES.items() if hasattr(module, "get_config")}
+ASKED = {
+    "digits": [*QUESTIONS],
+    "cifar10": ["smoke", *QUESTIONS, *(f"smoke,{question}" for question in QUESTIONS)],
+    "imagenet": ["slim", "torchvision_v2", *QUESTIONS, "slim,shortcut"],
+    "folder": ["photos", *(f"photos,{question}" for question in QUESTIONS)],
+    "block": ["fused"],
+}
+"""What may follow the colon."""
 
 
 @pytest.fixture(params=CONFIGS)
 def module(request):
-    return importlib.import_module(f"configs.{request.param}")
+    return CONFIGS[request.param]
+
+
+def arguments(module):
+    """Those that a config is tried with: none if it can do without, and what may follow."""
+    name = module.__name__.rpartition(".")[2]
+    takes = inspect.signature(module.get_config).parameters.values()
+    needed = any(one.default is inspect.Parameter.empty for one in takes)
+    return [*([] if needed else [()]), *((argument,) for argument in ASKED.get(name, []))]
 
 
 def test_there_are_configs():
@@ -34,18 +55,35 @@ def as_if_prepared(selection):
     return sources.Dataset(selection.name, names, images, images, images)
 
 
-def test_every_config_plans_and_its_claims_name_columns(module):
-    # What follows the colon, of a config that cannot do without.
-    parameters = inspect.signature(module.get_config).parameters.values()
-    argument = ["photos" for one in parameters if one.default is inspect.Parameter.empty]
-    config = module.get_config(*argument)
-    configs = grid.expand(config, module.get_grid(*argument))
-    cohorts = cohort.plan(configs, as_if_prepared)
-    runs = [run for part in cohorts for run in part.runs]
-    assert len(runs) == len(configs)
-    claims = module.get_claims(*argument)
-    assert claims
-    check(claims, records.columns(runs))
+@pytest.mark.slow
+def test_every_config_plans_with_every_question_and_claims_name_columns(module):
+    for argument in arguments(module):
+        config = module.get_config(*argument)
+        configs = grid.expand(config, module.get_grid(*argument))
+        cohorts = cohort.plan(configs, as_if_prepared)
+        runs = [run for part in cohorts for run in part.runs]
+        assert len(runs) == len(configs)
+        claims = module.get_claims(*argument)
+        assert claims
+        check(claims, records.columns(runs))
+        for claim in claims:  # What it speaks of is in the grid.
+            assert_asked(claim, [grid.fields(config) for config in configs])
+
+
+def assert_asked(claim, runs):
+    assert {compared for path, compared in values_of(claim)} <= {
+        run[path] for path, _ in values_of(claim) for run in runs
+    }, claim
+
+
+def values_of(claim):
+    if hasattr(claim, "values"):
+        yield from ((claim.axis, value) for value in claim.values)
+    else:
+        yield from ((claim.axis, claim.better), (claim.axis, claim.worse))
+    if hasattr(claim, "by"):
+        yield from ((claim.by, claim.more), (claim.by, claim.less))
+    yield from claim.where.items()
 
 
 def test_every_head_says_command_cost_and_expectation(module):

@@ -53,7 +53,7 @@ def test_it_is_in_the_cost_table(copy):
 def test_it_is_compared_and_drawn(copy):
     short = ("--config.train.epochs=1", "--config.model.depth=0.1", "--workdir=work")
     status, out, err = commands.run_in(
-        copy, "ablate", "--config=configs/blocks.py:mixed_kernels", *short
+        copy, "ablate", "--config=configs/block.py:mixed_kernels", *short
     )
     assert status == 0, out + err
     assert "mixed_kernels beats the inverted residual" in (copy / "work/claims.json").read_text()

@@ -1,4 +1,4 @@
-"""The grid language: axes over config fields, joined by product, zip or chain.
+"""The grid language: axes over config fields, joined by product, zip or chain, and thinned.
 
 A grid is a tuple of points; a point maps config paths to values, such as
 `{"model.expansion": 6, "seed": 0}`. A grid and a config make runs.
@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -56,6 +56,11 @@ def zipped(*grids: Grid) -> Grid:
 def chain(*grids: Grid) -> Grid:
     """The points of one grid after those of the other."""
     return Grid(tuple(itertools.chain.from_iterable(grid.points for grid in grids)))
+
+
+def where(grid: Grid, keep: Callable[[Point], bool]) -> Grid:
+    """The points of a grid for which `keep` is true."""
+    return Grid(tuple(point for point in grid.points if keep(point)))
 
 
 def _join(combinations: Iterable[tuple[Point, ...]]) -> Grid:

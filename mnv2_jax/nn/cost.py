@@ -4,6 +4,7 @@ Nothing is written down per block: a new block's cost is counted because its lay
 """
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Iterator
@@ -202,6 +203,7 @@ def _separation(layer: LayerCost, path: str, outputs: int, *, separable: bool) -
     )
 
 
+@functools.cache  # Configs of several questions, and widths tried for equal cost, come to the same.
 def network_cost(spec: arch.NetworkSpec) -> Cost:
     """Counts parameters, multiply-adds and activations of a network, computing nothing.
 
