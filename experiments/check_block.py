@@ -1,6 +1,7 @@
 """Checks that a block keeps to what every block must, and tells which knobs it reads.
 
   python -m experiments.check_block inverted_residual
+  python -m experiments.check_block sandglass
   python -m experiments.check_block my_block.py:MyBlock
 
 NAME is a block of mnv2_jax.nn.blocks.BLOCKS, or FILE.py:CLASS. The exit status is 1 where a check

@@ -18,12 +18,19 @@ from absl import flags
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
+from mnv2_jax.ablation.grid import fields
 from mnv2_jax.train.stopping import Interrupted
 
 FLAGS = flags.FLAGS
 
 
-def run(main: Callable[..., int], description: str, argument: str | None = None) -> NoReturn:
+def run(
+    main: Callable[..., int],
+    description: str,
+    argument: str | None = None,
+    *,
+    several: bool = False,
+) -> NoReturn:
     """Parses `sys.argv`, calls `main` and exits with the status that it gives.
 
     A ValueError or OSError out of `main` says that the input is wrong: it becomes one line on
@@ -34,17 +41,22 @@ def run(main: Callable[..., int], description: str, argument: str | None = None)
       description: what `--help` says above the flags.
       argument: what the one argument that is no flag is called, which `main` is then called with;
         None where there is none.
+      several: whether there may be more of it.
     """
     # Orbax logs, tracebacks included, what a line of ours tells: checkpoints that are passed over,
     # or that cannot be written.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     program = f"python -m experiments.{Path(sys.argv[0]).stem}"
     if {"--help", "-h", "--helpfull"} & set(sys.argv[1:]):
-        print(f"{description}\n\n{FLAGS.main_module_help()}")
+        print("\n\n".join([description, FLAGS.main_module_help(), *_help_on_config()]))
         sys.exit(0)
     try:
         _check_overrides(sys.argv[1:])
-        status = main(*_parse(sys.argv, argument))
+        arguments = _parse(sys.argv, argument, several)
+        if "print_config" in FLAGS and FLAGS.print_config and FLAGS["config"].value is not None:
+            print("\n".join(_settings(FLAGS["config"].value)))
+            sys.exit(0)
+        status = main(*arguments)
     except Interrupted as stopped:
         name = signal.Signals(stopped.signal).name
         print(f"{program}: stopped by {name}: {stopped}; run it again to go on", file=sys.stderr)
@@ -134,8 +146,29 @@ def _check_field(config: ConfigDict, path: str) -> None:
         section = section[field]
 
 
-def _parse(arguments: Sequence[str], argument: str | None) -> list[str]:
-    """Sets the flags, and gives the arguments that are none: one if `argument` names it."""
+def _help_on_config() -> list[str]:
+    """The fields that may be set, of the config that is named or else the default experiment's."""
+    if "config" not in FLAGS:
+        return []
+    named = [word.partition("=")[2] for word in sys.argv if word.startswith("--config=")]
+    name = named[-1] if named else "configs/digits.py"
+    path, colon, argument = name.partition(":")
+    try:
+        get_config = load_module(Path(path)).get_config
+        config = get_config(argument) if colon else get_config()
+    except (ValueError, TypeError) as error:
+        return [f"{error}"]
+    lines = [f"Fields of the config, as {name} sets them:", *_settings(config)]
+    return ["\n  ".join(lines)]
+
+
+def _settings(config: ConfigDict) -> list[str]:
+    """Every field as the flag that would set it."""
+    return [f"--config.{path}={value}" for path, value in fields(config).items()]
+
+
+def _parse(arguments: Sequence[str], argument: str | None, several: bool) -> list[str]:
+    """Sets the flags, and gives the arguments that are none: one or more if `argument` names it."""
     try:
         extra = FLAGS(arguments)[1:]
     except flags.IllegalFlagValueError as error:
@@ -151,7 +184,7 @@ def _parse(arguments: Sequence[str], argument: str | None) -> list[str]:
     except flags.Error as error:
         raise ValueError(str(error)) from None
     wanted = 0 if argument is None else 1
-    if len(extra) > wanted:
+    if len(extra) > wanted and not several:
         raise ValueError(f"{extra[wanted]}: unknown argument; flags begin with --")
     if len(extra) < wanted:
         raise ValueError(f"{argument}: it is missing; expected one, see --help")

@@ -31,6 +31,7 @@ from mnv2_jax.nn.cost import BYTES_PER_VALUE, Cost, network_cost, separations
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Take the network of a config file; --config.model.KEY=VALUE sets a knob of it."
 )
+flags.DEFINE_bool("print_config", False, "Print the config as it is with all flags, and end.")
 _PRESET = flags.DEFINE_string("preset", None, f"One of {', '.join(presets.PRESETS)}.")
 _WIDTH = flags.DEFINE_float("width", None, "The width multiplier. Default: 1.")
 _DEPTH = flags.DEFINE_float("depth", None, "The depth multiplier. Default: 1.")

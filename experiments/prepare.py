@@ -1,5 +1,9 @@
 """Prepares a data set once, so that training reads it by random access.
 
+  python -m experiments.prepare --images=photos --name=photos
+  python -m experiments.prepare --dataset=cifar10
+  python -m experiments.prepare --dataset=imagenet2012 --manual_dir=downloads
+
 It takes a folder of images, `DIR/train/CLASS/*` (and validation/, test/) or `DIR/CLASS/*`, or the
 name of a data set of TensorFlow Datasets.
 """

@@ -13,16 +13,18 @@ from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 from rich.console import Console
 
-from experiments import command_line
+from experiments import command_line, dry_run, speeds
 from experiments.preview import draw_preview
 from experiments.progress import show_progress
-from mnv2_jax import cores
-from mnv2_jax.ablation import cohort, finished, records, sweep, workdir
+from mnv2_jax import atomic, cores
+from mnv2_jax.ablation import cohort, finished, records, shards, sweep, workdir
+from mnv2_jax.ablation.shards import Shard
+from mnv2_jax.analysis import stated
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.report import analyse
 from mnv2_jax.analysis.verdicts import check, claims_table
 from mnv2_jax.data import folders, sources
-from mnv2_jax.train import compilation, parallel, processes
+from mnv2_jax.train import compilation, parallel, processes, runlog
 from mnv2_jax.train.stopping import Stop
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -67,6 +69,10 @@ _ON_CORRUPT = flags.DEFINE_enum(
     "What to do with an image that cannot be decoded: stop, or leave it out and tell. Damaged "
     "files of records stop a run always.",
 )
+flags.DEFINE_bool("print_config", False, "Print the config as it is with all flags, and end.")
+_DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Tell what there is to train, how long it takes and what it costs, and end."
+)
 _PREVIEW = flags.DEFINE_string(
     "preview", None, "Draw what the first run's network sees into this PNG file, and end."
 )
@@ -102,7 +108,12 @@ def _keep_programs(where: str | None) -> None:
 
 
 def train(
-    name: str, configs: Sequence[ConfigDict], claims: Sequence[Claim], *, keep_checkpoints: bool
+    name: str,
+    configs: Sequence[ConfigDict],
+    claims: Sequence[Claim],
+    *,
+    keep_checkpoints: bool,
+    shard: Shard | None = None,
 ) -> sweep.Outcome:
     """Trains runs that are not finished, decides the claims and writes a report.
 
@@ -111,6 +122,7 @@ def train(
       configs: one per run.
       claims: to be decided.
       keep_checkpoints: leave them beside the results.
+      shard: the part of the runs that this process trains; by default all.
 
     Raises:
       ValueError: a config, a claim or the workdir is wrong.
@@ -126,45 +138,84 @@ def train(
         (first,) = cohort.plan(configs[:1], open_dataset)
         draw_preview(Path(_PREVIEW.value), first)
         console.print(f"What the network sees: {_PREVIEW.value}; nothing is trained")
-        return sweep.Outcome([], trained=0, failed=0)
+        return sweep.Outcome(trained=0, failed=0)
     cohorts = cohort.plan(configs, open_dataset)
     check(claims, records.columns([run for part in cohorts for run in part.runs]))
+    mine = shards.of_shard(cohorts, shard) if shard else cohorts
+    if _DRY_RUN.value:
+        dry_run.show(console, mine)
+        return sweep.Outcome(trained=0, failed=0)
     folder = Path(_WORKDIR.value or Path("runs") / name)
-    with workdir.claimed(folder) if primary else contextlib.nullcontext():
-        outcome = _sweep(console, folder, cohorts, keep_checkpoints)
+    with workdir.claimed(folder, shard) if primary else contextlib.nullcontext():
+        todo = _begin_sweep(console, folder, name, cohorts, mine, claims)
+        stop = Stop()
+        saving = sweep.Saving(_CHECKPOINT_SECONDS.value, keep_checkpoints)
+        command = command_line.command()
+        with stop.listening(), show_progress(console, todo) as progress:
+            outcome = sweep.sweep(
+                folder, mine, command, progress, stop, saving, _workers(), whole=cohorts
+            )
         if primary:
-            decided = analyse(folder, claims, title=name, command=command_line.command())
-            if claims:
-                console.print(claims_table(decided))
-            else:
-                for row in outcome.rows:
-                    console.print(_accuracies(row), highlight=False)
-            console.print(f"Report: {folder / 'report.html'}")
-    trained = outcome.trained - outcome.failed
+            speeds.note(folder, todo)
+            _report(console, folder, name, cohorts, claims)
     console.print(
-        f"{trained} {'run' if trained == 1 else 'runs'} trained, {outcome.failed} failed, "
+        f"{_runs(outcome.trained)} trained, {outcome.failed} failed, "
         f"{time.perf_counter() - start:.0f} s in all"
     )
     return outcome
 
 
-def _sweep(
+def _begin_sweep(
     console: Console,
     folder: Path,
+    name: str,
     cohorts: Sequence[cohort.Cohort],
-    keep_checkpoints: bool,
-) -> sweep.Outcome:
+    mine: Sequence[cohort.Cohort],
+    claims: Sequence[Claim],
+) -> list[cohort.Cohort]:
+    """Notes what there is to do, and gives the part of `mine` that is not finished."""
     finished.check(folder, cohorts)
-    todo = finished.remaining(folder, cohorts)
-    count, left = (sum(len(part.runs) for part in parts) for parts in (cohorts, todo))
+    todo = finished.remaining(folder, mine)
+    count, left = (sum(len(part.runs) for part in parts) for parts in (mine, todo))
+    if processes.is_primary():
+        records.write_plan(folder, name, command_line.command(), cohorts)
+        runs = [run for part in cohorts for run in part.runs]
+        ended = sum(records.read(folder, run.id) is not None for run in runs)
+        stated.note(folder, claims, _version(), ended)
     console.print(
-        f"Runs: {count}, cohorts: {len(cohorts)}; {count - left} finished before, {left} to train"
+        f"Runs: {count}, cohorts: {len(mine)}; {count - left} finished before, {left} to train"
     )
-    stop = Stop()
-    saving = sweep.Saving(_CHECKPOINT_SECONDS.value, keep_checkpoints)
-    command = command_line.command()
-    with stop.listening(), show_progress(console, todo) as progress:
-        return sweep.sweep(folder, cohorts, command, progress, stop, saving, _workers())
+    return todo
+
+
+def _version() -> dict[str, Any]:
+    """Which config file it is, and its state."""
+    path, argument = command_line.config_path()
+    return {"config": ":".join([str(path), *argument]), **runlog.checkout()}
+
+
+def _report(
+    console: Console,
+    folder: Path,
+    name: str,
+    cohorts: Sequence[cohort.Cohort],
+    claims: Sequence[Claim],
+) -> None:
+    with atomic.in_turns(folder / ".report.lock"):
+        decided = analyse(folder, claims, title=name, command=command_line.command())
+    rows = records.rows(folder, cohorts)
+    if claims:
+        console.print(claims_table(decided))
+    else:
+        for row in rows:
+            console.print(_accuracies(row), highlight=False)
+    count = sum(len(part.runs) for part in cohorts)
+    missing = f", of {len(rows)} of {_runs(count)}" if len(rows) < count else ""
+    console.print(f"Report: {folder / 'report.html'}{missing}")
+
+
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"
 
 
 def open_dataset(selection: sources.Selection) -> sources.Dataset:

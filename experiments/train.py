@@ -2,6 +2,7 @@
 
   python -m experiments.train --config=configs/digits.py
   python -m experiments.train --config=configs/digits.py --config.model.expansion=2 --config.seed=7
+  python -m experiments.train --config=configs/imagenet.py:slim --dry_run
 
 It writes what `experiments.ablate` writes, for one run, and keeps the latest checkpoints and the
 best one. Trained before, it is not trained again; killed, it goes on from its last checkpoint.

@@ -65,14 +65,24 @@ def folder(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def claimed(path: Path, field: str) -> Iterator[None]:
+def in_turns(path: Path) -> Iterator[None]:
+    """Lets one process at a time into the block, the others waiting; `path` is the lock's file."""
+    with path.open("a", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def claimed(path: Path, field: str, part: str = "") -> Iterator[None]:
     """Makes a folder if need be, and keeps other processes out while the block runs.
 
-    The claim ends with the process, however it ends.
+    The claim ends with the process, however it ends. A claim of a part keeps out those that claim
+    the same part or the whole.
 
     Args:
       path: the folder.
       field: what messages begin with: how the folder was named, such as "--workdir=runs/six".
+      part: names a part of what is done in the folder; empty for the whole.
 
     Raises:
       ValueError: it is a file, cannot be written to, or another process has claimed it; the message
@@ -83,17 +93,29 @@ def claimed(path: Path, field: str) -> Iterator[None]:
     try:
         with folder(path / ".writable"):
             pass
-        (path / ".writable").rmdir()
-        # Kept after the block: a process that waits for a lock must not hold one of a removed file.
-        lock = (path / _LOCK).open("a+", encoding="utf-8")
+        with contextlib.suppress(FileNotFoundError):  # Of another process that tries it too.
+            (path / ".writable").rmdir()
     except OSError as error:
         reason = error.strerror or str(error)
         raise ValueError(
             f"{field}: cannot write there ({reason}); expected a folder to write to"
         ) from None
-    with lock:
+    with contextlib.ExitStack() as held:
+        held.enter_context(_locked(path / _LOCK, field, shared=bool(part)))
+        if part:
+            held.enter_context(_locked(path / f"{_LOCK}.{part}", field, shared=False))
+        yield
+
+
+@contextlib.contextmanager
+def _locked(path: Path, field: str, *, shared: bool) -> Iterator[None]:
+    """Holds a lock, alone or with others that share it; the file says who holds it.
+
+    It stays after the block: a process that waits for a lock must not hold one of a removed file.
+    """
+    with path.open("a+", encoding="utf-8") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError:
             raise ValueError(
                 f"{field}: {_holder(path)} is at work there; "
@@ -107,7 +129,7 @@ def claimed(path: Path, field: str) -> Iterator[None]:
 
 def _holder(path: Path) -> str:
     try:
-        holder = json.loads((path / _LOCK).read_text(encoding="utf-8"))
+        holder = json.loads(path.read_text(encoding="utf-8"))
         return f"process {holder['pid']} on {holder['host']}"
     except (OSError, ValueError, KeyError):  # Between the lock and what is written of it.
         return "another process"

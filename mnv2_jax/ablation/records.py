@@ -1,4 +1,8 @@
-"""What a run leaves behind: a folder per run, whole or absent, and one table of all."""
+"""What a run leaves behind: a folder per run, whole or absent, and one table of all.
+
+Under the experiment's folder: `runs/ID/` of finished runs; `failures/ID.json` of runs that failed,
+until they are finished; `plan.json`, what there is to train; `results.csv`.
+"""
 
 import csv
 import io
@@ -96,6 +100,7 @@ def write(
     folder = workdir / "runs" / run.id
     if folder.exists() and read(workdir, run.id) is None:
         shutil.rmtree(folder)
+    failure = _failure_path(workdir, run.id)
     with atomic.folder(folder) as staging:
         config = json.loads(grid.canonical_json(run.config))
         atomic.write_text(staging / "config.json", _json(config, indent=2))
@@ -103,6 +108,7 @@ def write(
         atomic.write_text(staging / "metrics.jsonl", lines)
         atomic.write_text(staging / "environment.json", _json(environment, indent=2))
         atomic.write_text(staging / "result.json", _json(row, indent=2))
+    failure.unlink(missing_ok=True)
 
 
 def read(workdir: Path, run_id: str) -> dict[str, Any] | None:
@@ -112,6 +118,49 @@ def read(workdir: Path, run_id: str) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return None
     return row if row.get("status") in FINISHED else None
+
+
+def write_failure(workdir: Path, run: Run, cohort: Cohort, error: str) -> None:
+    """Notes that a run failed, and why; it is tried again the next time."""
+    row = {**describe(run, cohort), "status": "failed", "error": error}
+    atomic.write_text(_failure_path(workdir, run.id), _json(row, indent=2))
+
+
+def read_failure(workdir: Path, run_id: str) -> dict[str, Any] | None:
+    """The row of a run that failed the last time, or None."""
+    try:
+        return dict(json.loads(_failure_path(workdir, run_id).read_text()))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+
+
+def _failure_path(workdir: Path, run_id: str) -> Path:
+    return workdir / "failures" / f"{run_id}.json"
+
+
+def write_plan(workdir: Path, name: str, command: str, cohorts: Sequence[Cohort]) -> None:
+    """Writes `plan.json`: what there is to train, for those who look at the folder meanwhile."""
+    plan = {
+        "name": name,
+        "command": command,
+        "cohorts": [
+            {"label": str(cohort), "runs": [run.id for run in cohort.runs]} for cohort in cohorts
+        ],
+    }
+    atomic.write_text(workdir / "plan.json", _json(plan))
+
+
+def rows(workdir: Path, cohorts: Sequence[Cohort]) -> list[dict[str, Any]]:
+    """The rows of finished and failed runs, in the order of the grid."""
+    axes = other_axes([run for cohort in cohorts for run in cohort.runs])
+    found = []
+    for cohort in cohorts:
+        for run in cohort.runs:
+            row = read(workdir, run.id) or read_failure(workdir, run.id)
+            if row is not None:
+                fields = grid.fields(run.config)
+                found.append({**row, **{path: fields[path] for path in axes}})
+    return found
 
 
 def write_table(workdir: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -3,15 +3,17 @@
 import collections
 import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
 import jax
 
-from mnv2_jax.ablation import finished, grid, packs, records
+from mnv2_jax import atomic
+from mnv2_jax.ablation import finished, packs, records
 from mnv2_jax.ablation.cohort import Cohort, Run
+from mnv2_jax.ablation.heartbeat import Heartbeat
 from mnv2_jax.train import processes, runlog
 from mnv2_jax.train.checkpoint import Checkpoints
 from mnv2_jax.train.loop import Trainer
@@ -48,12 +50,10 @@ class Outcome:
     """What a sweep came to.
 
     Attributes:
-      rows: one row of results.csv per run.
-      trained: runs trained now, not found finished.
+      trained: runs trained now to their end, not found finished.
       failed: runs whose cohort ended with an error.
     """
 
-    rows: list[dict[str, Any]]
     trained: int
     failed: int
 
@@ -79,6 +79,7 @@ def sweep(
     stop: Stop | None = None,
     saving: Saving | None = None,
     workers: int = 0,
+    whole: Sequence[Cohort] | None = None,
 ) -> Outcome:
     """Trains every run that is not finished, and writes `results.csv`.
 
@@ -88,12 +89,13 @@ def sweep(
 
     Args:
       workdir: the experiment's folder; see `mnv2_jax.ablation.records`.
-      cohorts: the whole grid.
+      cohorts: what is to be trained: the whole grid, or a part of it.
       command: the command line, for the records.
       progress: is told what happens.
       stop: signals that are to end it.
       saving: by default checkpoints once a minute, removed with their cohort.
       workers: processes that decode images which are streamed.
+      whole: the whole grid, whose runs `results.csv` lists; by default `cohorts`.
 
     Raises:
       ValueError: an image cannot be decoded, or its label is out of range.
@@ -101,8 +103,20 @@ def sweep(
       OSError: a result or a checkpoint cannot be written.
     """
     return _Sweep(
-        workdir, cohorts, command, progress, stop or Stop(), saving or Saving(), workers
+        *(workdir, cohorts, command, progress, stop or Stop(), saving or Saving(), workers),
+        whole or cohorts,
     ).run()
+
+
+def write_table(workdir: Path, cohorts: Sequence[Cohort]) -> list[dict[str, Any]]:
+    """Writes and gives the rows of results.csv, of what is finished by now or failed.
+
+    Of processes that train parts of a grid side by side, the last one sees all.
+    """
+    with atomic.in_turns(workdir / ".results.lock"):
+        rows = records.rows(workdir, cohorts)
+        records.write_table(workdir, rows)
+    return rows
 
 
 @dataclasses.dataclass
@@ -116,7 +130,8 @@ class _Sweep:
     stop: Stop
     saving: Saving
     workers: int
-    errors: dict[str, str] = dataclasses.field(default_factory=dict)
+    whole: Sequence[Cohort]
+    failed: int = 0
 
     def run(self) -> Outcome:
         """See `sweep`."""
@@ -135,16 +150,19 @@ class _Sweep:
                         raise  # The others wait for this process in vain, and are to be told.
                     message = " ".join(str(error).split()) or type(error).__name__
                     self.progress.cohort_failed(cohort, message)
-                    unrecorded = finished.remaining(self.workdir, [cohort])
-                    runs = [run.id for part in unrecorded for run in part.runs]
-                    self.errors |= dict.fromkeys(runs, message)
-                self._write_table()
+                    for part in finished.remaining(self.workdir, [cohort]):
+                        for run in part.runs:
+                            records.write_failure(self.workdir, run, part, message)
+                            self.failed += 1
+                if processes.is_primary():
+                    write_table(self.workdir, self.whole)
         finally:
             # A compilation in progress cannot be stopped, and is not waited for.
             compiler.shutdown(wait=False, cancel_futures=True)
-        rows = self._write_table()
+        if processes.is_primary():
+            write_table(self.workdir, self.whole)
         trained = sum(len(cohort.runs) for cohort in todo)
-        return Outcome(rows, trained=trained, failed=len(self.errors))
+        return Outcome(trained=trained - self.failed, failed=self.failed)
 
     def _compile(self, cohort: Cohort) -> tuple[Trainer, list[str]]:
         notes: list[str] = []
@@ -193,14 +211,22 @@ class _Sweep:
     ) -> list[LaneResult]:
         self.progress.pack_started(cohort, len(pack))
         values = [run.values for run in pack]
+        life = Heartbeat(self.workdir, cohort.id, str(cohort), [run.id for run in pack])
+        primary = processes.is_primary()
+
+        def on_step(step: int) -> None:
+            if primary:
+                life.beat(step, cohort.program.steps)
+            self.progress.trained(cohort, len(pack), step)
+
         watch = Supervision(
-            on_step=lambda step: self.progress.trained(cohort, len(pack), step),
+            on_step=on_step,
             tell=self.progress.said,
             stop=self.stop,
             checkpoint_seconds=self.saving.seconds,
             save_last=self.saving.keep,
         )
-        if not processes.is_primary():
+        if not primary:
             return trainer.run(values, watch)
         unfinished.begin(pack, trainer.layout.count)
         identity = {
@@ -217,7 +243,10 @@ class _Sweep:
 
         watch.on_epoch = on_epoch
         with contextlib.closing(board), contextlib.closing(watch.checkpoints):
-            return trainer.run(values, watch)
+            try:
+                return trainer.run(values, watch)
+            finally:
+                life.end()
 
     def _record(
         self,
@@ -243,12 +272,6 @@ class _Sweep:
             row = _row(cohort, run, result, trainer, len(pack))
             records.write(self.workdir, run, row, result.curve, environment)
 
-    def _write_table(self) -> list[dict[str, Any]]:
-        rows = _rows(self.workdir, self.cohorts, self.errors)
-        if processes.is_primary():
-            records.write_table(self.workdir, rows)
-        return rows
-
 
 def _row(
     cohort: Cohort, run: Run, result: LaneResult, trainer: Trainer, lanes: int
@@ -261,20 +284,3 @@ def _row(
         "device": runlog.device_name(trainer.layout.devices),
         **{name: value for name, value in measured.items() if name in records.COLUMNS},
     }
-
-
-def _rows(
-    workdir: Path, cohorts: Sequence[Cohort], errors: Mapping[str, str]
-) -> list[dict[str, Any]]:
-    """The rows of finished and failed runs, in the order of the grid."""
-    axes = records.other_axes([run for cohort in cohorts for run in cohort.runs])
-    rows = []
-    for cohort in cohorts:
-        for run in cohort.runs:
-            row = records.read(workdir, run.id)
-            if row is None and run.id in errors:
-                row = {**records.describe(run, cohort), "status": "failed", "error": errors[run.id]}
-            if row is not None:
-                fields = grid.fields(run.config)
-                rows.append({**row, **{path: fields[path] for path in axes}})
-    return rows

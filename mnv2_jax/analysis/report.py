@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mnv2_jax.analysis import page, plots, records
+from mnv2_jax.analysis import page, plots, records, stated
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.verdicts import decide
 from mnv2_jax.atomic import write_text
@@ -32,7 +32,12 @@ def analyse(
       ValueError: a record cannot be read, or a claim names a column that does not exist.
     """
     frame = records.read_results(workdir)
-    decided = decide(claims, frame)
+    claims = tuple(claims)
+    when = stated.read(workdir)
+    decided = [
+        row | {"stated": when.get(stated.identity(claim))}
+        for claim, row in zip(claims, decide(claims, frame), strict=True)
+    ]
     figures = {
         name: plots.svg_text(figure, name)
         for name, figure in plots.make_figures(

@@ -29,7 +29,7 @@ def environment(command: str) -> dict[str, Any]:
     return {
         "command": command,
         "mnv2_jax": mnv2_jax.__version__,
-        **_checkout(),
+        **checkout(),
         "python": platform.python_version(),
         "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
         "platform": platform.platform(),
@@ -81,7 +81,7 @@ class Board:
 
 
 @functools.cache
-def _checkout() -> dict[str, Any]:
+def checkout() -> dict[str, Any]:
     """The commit of the code that runs and whether it was changed since; null outside of git."""
     folder = Path(mnv2_jax.__file__).parent
 

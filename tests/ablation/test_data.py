@@ -44,8 +44,8 @@ def train(workdir, data_dir, config, *, skip_corrupt=False, seeds=(0,)):
     told: list[str] = []
     progress = victim.Silent()
     progress.said = told.append  # type: ignore[attr-defined]
-    outcome = sweep.sweep(workdir, cohorts, "test", progress)
-    return outcome.rows, told
+    sweep.sweep(workdir, cohorts, "test", progress)
+    return sweep.write_table(workdir, cohorts), told
 
 
 @pytest.fixture(scope="module")

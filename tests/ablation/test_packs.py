@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnv2_jax.ablation import cohort, packs, sweep
+from mnv2_jax.ablation import cohort, packs, records, sweep
 from mnv2_jax.train import memory
 from mnv2_jax.train.loop import Trainer
 from mnv2_jax.train.resident import Resident
@@ -116,7 +116,8 @@ def test_out_of_memory_halves_the_pack_and_goes_on(tmp_path, planned, dots, monk
     outcome = sweep.sweep(tmp_path, [planned], "test", victim.Silent())
     assert tried == [4, 2, 2]
     assert (outcome.trained, outcome.failed) == (4, 0)
-    assert [(row["status"], row["lanes"]) for row in outcome.rows] == [("done", 2)] * 4
+    rows = records.rows(tmp_path, [planned])
+    assert [(row["status"], row["lanes"]) for row in rows] == [("done", 2)] * 4
     assert not (tmp_path / "checkpoints").exists()
     for environment in environments(tmp_path):
         assert environment["notes"][-1] == "lanes: enough of them for 2 devices"

@@ -19,9 +19,9 @@ def checkout(tmp_path, monkeypatch):
     for arguments in (["init", "-q"], ["add", "."], [*identity, "commit", "-q", "-m", "first"]):
         subprocess.run(["git", "-C", tmp_path, *arguments], check=True)
     monkeypatch.setattr(mnv2_jax, "__file__", str(package / "__init__.py"))
-    runlog._checkout.cache_clear()
+    runlog.checkout.cache_clear()
     yield tmp_path
-    runlog._checkout.cache_clear()
+    runlog.checkout.cache_clear()
 
 
 def dirty():

@@ -1,0 +1,79 @@
+"""What an experiment would train, and what that costs, without training it."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from experiments import speeds
+from mnv2_jax.ablation.cohort import Cohort
+
+_BLOCK = 4096
+_FILES_PER_RUN = 6
+_BYTES_PER_EPOCH = 700  # A line of metrics, and TensorBoard's.
+_STATES = 3  # Parameters, and as much again twice for the optimizer and averages, at most.
+_CHECKPOINTS = 2
+
+
+def show(console: Console, cohorts: Sequence[Cohort]) -> None:
+    """Prints cohorts, lanes, parameters, multiply-adds, estimated time and disk.
+
+    Args:
+      console: where to.
+      cohorts: what is to be trained.
+    """
+    table = Table(box=None)
+    table.add_column("cohort")
+    for name in ("lanes", "parameters", "multiply-adds", "steps", "time"):
+        table.add_column(name, justify="right", no_wrap=True)
+    seconds = [speeds.seconds(cohort) for cohort in cohorts]
+    for cohort, estimate in zip(cohorts, seconds, strict=True):
+        table.add_row(
+            str(cohort),
+            f"{len(cohort.runs):,}",
+            f"{cohort.cost.params:,}",
+            f"{cohort.cost.madds:,}",
+            f"{cohort.program.steps:,}",
+            "?" if estimate is None else _told(estimate),
+        )
+    console.print(table)
+    runs = sum(len(cohort.runs) for cohort in cohorts)
+    console.print(f"Runs: {runs:,}, cohorts: {len(cohorts):,}; nothing is trained")
+    known = [estimate for estimate in seconds if estimate is not None]
+    if cohorts and len(known) == len(cohorts):
+        console.print(
+            f"Time: about {_told(sum(known))} on {speeds.here()}, as fast as such networks trained "
+            f"here before, and a compilation per cohort"
+        )
+    else:
+        console.print(f"Time: not known, since none of them has been trained on {speeds.here()}")
+    console.print(f"Disk: about {_size(disk(cohorts))}, checkpoints included")
+
+
+def disk(cohorts: Sequence[Cohort]) -> int:
+    """Bytes that the records take, and the checkpoints of the largest cohort at most."""
+    records = sum(
+        len(cohort.runs)
+        * (_FILES_PER_RUN * _BLOCK + cohort.program.recipe.epochs * _BYTES_PER_EPOCH)
+        for cohort in cohorts
+    )
+    checkpoints = (
+        _CHECKPOINTS * _STATES * 4 * cohort.cost.params_with_statistics * len(cohort.runs)
+        for cohort in cohorts
+    )
+    return records + max(checkpoints, default=0)
+
+
+def _told(seconds: float) -> str:
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

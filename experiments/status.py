@@ -1,0 +1,66 @@
+"""Shows how far an experiment is: its runs done, running, failed and waiting.
+
+  python -m experiments.status --workdir=runs/digits
+  python -m experiments.status --workdir=runs/digits --format=json
+  python -m experiments.status --workdir=runs/train_digits_0123456789ab
+
+It reads what training leaves in the folder, and may be run at any time, on any machine that sees
+it.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from rich.console import Console
+from rich.table import Table
+
+from experiments import command_line
+from mnv2_jax.ablation import state
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "The folder of an experiment.")
+_FORMAT = flags.DEFINE_enum("format", "table", ["table", "json"], "How to print.")
+
+
+def main() -> int:
+    """Prints the state of the experiment. Returns 0, whatever it is.
+
+    Raises:
+      ValueError: there is no experiment in the folder.
+    """
+    if _WORKDIR.value is None:
+        raise ValueError("--workdir: expected the folder of an experiment, such as runs/digits")
+    found = state.read(Path(_WORKDIR.value))
+    if _FORMAT.value == "json":
+        print(json.dumps(found, indent=1))
+    else:
+        _print(found)
+    return 0
+
+
+def _print(found: dict[str, Any]) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(box=None)
+    table.add_column("cohort")
+    for name in state.STATES:
+        table.add_column(name, justify="right")
+    for cohort in found["cohorts"]:
+        table.add_row(cohort["label"], *(f"{cohort[name]:,}" for name in state.STATES))
+    if len(found["cohorts"]) > 1:
+        table.add_row("all", *(f"{found['all'][name]:,}" for name in state.STATES))
+    console.print(f"{found['name']}: {found['command']}", markup=False)
+    console.print(table)
+    for one in found["training"]:
+        seconds = f"heard of {one['seconds_ago']:.0f} s ago"
+        console.print(
+            f"{one['cohort']}: {one['runs']} runs, step {one['step']} of {one['steps']}, "
+            f"process {one['pid']} on {one['host']}, {seconds if one['alive'] else 'has stopped'}",
+            markup=False,
+        )
+    for error in found["errors"]:
+        console.print(f"{error['runs']} failed: {error['error']}", markup=False)
+
+
+if __name__ == "__main__":
+    command_line.run(main, __doc__ or "")

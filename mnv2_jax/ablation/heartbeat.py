@@ -1,0 +1,102 @@
+"""Which runs are in training now, for others to see: a file per pack, renewed while it trains."""
+
+import contextlib
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mnv2_jax import atomic
+
+_SECONDS_BETWEEN = 5.0
+_SILENT_SECONDS = 120.0
+"""A training on another host that was not heard of for longer is taken for stopped."""
+
+_FOLDER = "training"
+
+
+@dataclass(frozen=True)
+class Beat:
+    """A sign of life.
+
+    Attributes:
+      cohort: the label of the runs' cohort.
+      runs: their ids.
+      step: steps done.
+      steps: steps in all.
+      pid: of the process that trains them.
+      host: its name.
+      time: in seconds since 1970.
+    """
+
+    cohort: str
+    runs: tuple[str, ...]
+    step: int
+    steps: int
+    pid: int
+    host: str
+    time: float
+
+    def alive(self) -> bool:
+        """Whether the training still goes on, as far as can be told from here."""
+        if self.host != socket.gethostname():
+            return time.time() - self.time < _SILENT_SECONDS
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:  # Of another user.
+            pass
+        return True
+
+
+class Heartbeat:
+    """Gives signs of life of a pack in training."""
+
+    def __init__(self, workdir: Path, pack: str, cohort: str, runs: Sequence[str]) -> None:
+        """Begins.
+
+        Args:
+          workdir: the experiment's folder.
+          pack: names the file.
+          cohort: see `Beat`.
+          runs: see `Beat`.
+        """
+        self._path = workdir / _FOLDER / f"{pack}.json"
+        self._cohort = cohort
+        self._runs = tuple(runs)
+        self._host = socket.gethostname()
+        self._next = 0.0
+
+    def beat(self, step: int, steps: int) -> None:
+        """Tells how far it is, now and then.
+
+        Raises:
+          OSError: the folder cannot be written to.
+        """
+        now = time.time()
+        if now >= self._next:
+            self._next = now + _SECONDS_BETWEEN
+            beat = Beat(
+                self._cohort, self._runs, step, steps, os.getpid(), self._host, round(now, 1)
+            )
+            atomic.write_text(self._path, json.dumps(asdict(beat)) + "\n")
+
+    def end(self) -> None:
+        """Takes the sign away."""
+        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # Of other packs there may be more.
+            self._path.parent.rmdir()
+
+
+def beats(workdir: Path) -> Iterator[Beat]:
+    """The signs of life in an experiment's folder, those of dead processes included."""
+    for path in sorted((workdir / _FOLDER).glob("*.json")):
+        try:
+            found = json.loads(path.read_text())
+            yield Beat(**{**found, "runs": tuple(found["runs"])})
+        except (FileNotFoundError, ValueError, TypeError, KeyError):
+            continue  # It ended meanwhile.

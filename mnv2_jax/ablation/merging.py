@@ -1,0 +1,77 @@
+"""Joins the records of one experiment that was trained in several folders."""
+
+import filecmp
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from mnv2_jax import atomic
+from mnv2_jax.ablation import records
+
+_SAME = ("config.json", "metrics.jsonl")
+"""What has to be alike in two records of one run: all that does not depend on where it ran."""
+
+
+def merge(workdir: Path, sources: Sequence[Path]) -> dict[str, int]:
+    """Copies the records of finished runs into one folder.
+
+    Nothing is copied before everything has been compared.
+
+    Args:
+      workdir: where to; records that are there stay.
+      sources: where from.
+
+    Returns:
+      How many runs were copied, and how many were there before, under `copied` and `known`.
+
+    Raises:
+      ValueError: a source is no experiment's folder, or two folders hold other results of one run.
+      OSError: a record cannot be read or written.
+    """
+    chosen: dict[str, Path] = {}
+    known = 0
+    for source in sources:
+        if not (source / "runs").is_dir():
+            raise ValueError(f"{source}: it has no folder runs/; expected that of an experiment")
+        for record in sorted((source / "runs").iterdir()):
+            if records.read(source, record.name) is None:
+                continue  # Not finished, or not whole.
+            mine = workdir / "runs" / record.name
+            other = mine if records.read(workdir, record.name) else chosen.get(record.name)
+            if other is None:
+                chosen[record.name] = record
+            else:
+                _check_same(other, record)
+                known += 1
+    for run, record in chosen.items():
+        target = workdir / "runs" / run
+        if target.exists():  # What is left of a record that cannot be read.
+            shutil.rmtree(target)
+        with atomic.folder(target) as staging:
+            shutil.copytree(record, staging, dirs_exist_ok=True)
+    _copy_stated(workdir, sources)
+    return {"copied": len(chosen), "known": known}
+
+
+def _check_same(one: Path, other: Path) -> None:
+    _, different, unreadable = filecmp.cmpfiles(one, other, _SAME, shallow=False)
+    if different or unreadable:
+        raise ValueError(
+            f"{other}: its {', '.join([*different, *unreadable])} differs from that in {one}; "
+            f"expected one result per run: remove one of the two folders"
+        )
+
+
+def _copy_stated(workdir: Path, sources: Sequence[Path]) -> None:
+    """Keeps of every claim when it was stated first."""
+    entries: dict[str, dict[str, object]] = {}
+    for folder in (workdir, *sources):
+        path = folder / "stated.json"
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        for claim, entry in found.items():
+            earlier = entries.setdefault(claim, entry)
+            if str(entry["when"]) < str(earlier["when"]):
+                entries[claim] = entry
+    if entries:
+        atomic.write_text(workdir / "stated.json", json.dumps(entries, indent=2) + "\n")

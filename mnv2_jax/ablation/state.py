@@ -1,0 +1,72 @@
+"""How far an experiment is, by what lies in its folder."""
+
+import collections
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from mnv2_jax.ablation import heartbeat, records
+
+STATES = ("done", "diverged", "running", "failed", "waiting")
+"""What a run can be: of the last three, `failed` ones are tried again the next time, and `waiting`
+ones have not been begun, or were stopped."""
+
+
+def read(workdir: Path) -> dict[str, Any]:
+    """The state of an experiment, as JSON values.
+
+    Returns:
+      name and command of the experiment; under `all` how many runs are in which of `STATES`;
+      `cohorts`, the same by cohort; `training`, the packs in training and whether they are alive;
+      `errors`, each with how many runs failed by it.
+
+    Raises:
+      ValueError: there is no experiment in the folder.
+    """
+    try:
+        plan = json.loads((workdir / "plan.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise ValueError(
+            f"--workdir={workdir}: there is no plan.json; expected a folder that "
+            f"experiments.ablate or experiments.train has worked in"
+        ) from None
+    beats = list(heartbeat.beats(workdir))
+    running = {run for beat in beats if beat.alive() for run in beat.runs}
+    errors: collections.Counter[str] = collections.Counter()
+    cohorts = []
+    for cohort in plan["cohorts"]:
+        states = dict.fromkeys(STATES, 0)
+        for run in cohort["runs"]:
+            state, error = _state(workdir, run, run in running)
+            states[state] += 1
+            errors.update([error] if error else [])
+        cohorts.append({"label": cohort["label"], **states})
+    return {
+        "name": plan["name"],
+        "command": plan["command"],
+        "all": {state: sum(cohort[state] for cohort in cohorts) for state in STATES},
+        "cohorts": cohorts,
+        "training": [
+            {
+                "cohort": beat.cohort,
+                "runs": len(beat.runs),
+                **{"step": beat.step, "steps": beat.steps, "pid": beat.pid, "host": beat.host},
+                "alive": beat.alive(),
+                "seconds_ago": round(time.time() - beat.time, 1),
+            }
+            for beat in beats
+        ],
+        "errors": [{"runs": count, "error": error} for error, count in errors.items()],
+    }
+
+
+def _state(workdir: Path, run: str, running: bool) -> tuple[str, str]:
+    """The state of a run, and the error if it failed."""
+    row = records.read(workdir, run)
+    if row is not None:
+        return str(row["status"]), ""
+    if running:
+        return "running", ""
+    failure = records.read_failure(workdir, run)
+    return ("failed", str(failure["error"])) if failure else ("waiting", "")

@@ -1,0 +1,67 @@
+import json
+
+import pytest
+
+from mnv2_jax.ablation import merging
+
+
+def write(workdir, run, *, accuracy=0.9, status="done", host="a"):
+    folder = workdir / "runs" / run
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"run": run}))
+    (folder / "metrics.jsonl").write_text(json.dumps({"epoch": 1, "accuracy": accuracy}) + "\n")
+    (folder / "environment.json").write_text(json.dumps({"host": host}))
+    row = {"run_id": run, "status": status, "test_accuracy": accuracy}
+    (folder / "result.json").write_text(json.dumps(row))
+
+
+def state(**entries):
+    return json.dumps({claim: {"when": when, "finished": 0} for claim, when in entries.items()})
+
+
+@pytest.fixture
+def folders(tmp_path):
+    a, b = tmp_path / "a", tmp_path / "b"
+    write(a, "one")
+    write(a, "two")
+    write(b, "two", host="b")  # Trained twice, with the same result.
+    write(b, "three", host="b")
+    (b / "runs" / ".three.tmp").mkdir()  # What a kill leaves.
+    (a / "stated.json").write_text(state(x="2026-01-02", y="2026-01-01"))
+    (b / "stated.json").write_text(state(x="2026-01-01"))
+    return a, b
+
+
+def test_records_of_all_folders_come_together(folders, tmp_path):
+    target = tmp_path / "all"
+    assert merging.merge(target, folders) == {"copied": 3, "known": 1}
+    assert sorted(path.name for path in (target / "runs").iterdir()) == ["one", "three", "two"]
+    assert (target / "runs/three/environment.json").read_text() == json.dumps({"host": "b"})
+    # A claim counts as stated when it was stated first.
+    stated = json.loads((target / "stated.json").read_text())
+    assert {claim: entry["when"] for claim, entry in stated.items()} == {
+        "x": "2026-01-01",
+        "y": "2026-01-01",
+    }
+    assert merging.merge(target, folders) == {"copied": 0, "known": 4}
+
+
+def test_results_that_contradict_one_another_are_refused_and_nothing_is_copied(folders, tmp_path):
+    (folders[1] / "runs/two/metrics.jsonl").write_text("{}\n")
+    with pytest.raises(ValueError, match=r"b/runs/two: its metrics\.jsonl differs from that in"):
+        merging.merge(tmp_path / "all", folders)
+    assert not (tmp_path / "all").exists()
+
+
+def test_a_record_that_is_not_whole_is_not_taken_and_is_replaced(folders, tmp_path):
+    (folders[0] / "runs/one/result.json").unlink()
+    target = tmp_path / "all"
+    (target / "runs/two").mkdir(parents=True)
+    assert merging.merge(target, folders) == {"copied": 2, "known": 1}
+    assert not (target / "runs/one").exists()
+    assert (target / "runs/two/result.json").is_file()
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="it has no folder runs/"):
+        merging.merge(tmp_path / "all", [tmp_path])

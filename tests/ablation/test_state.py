@@ -1,0 +1,94 @@
+"""What can be seen of an experiment from outside, while it runs and after."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from configs import digits
+from mnv2_jax.ablation import cohort, grid, heartbeat, records, state
+
+GRID = grid.product(grid.axis("model.expansion", (1, 2)), grid.axis("seed", range(3)))
+
+
+@pytest.fixture
+def cohorts(dots):
+    return cohort.plan(grid.expand(digits.get_config(), GRID), lambda _: dots)
+
+
+@pytest.fixture
+def workdir(cohorts, tmp_path):
+    records.write_plan(tmp_path, "small", "python -m experiments.ablate", cohorts)
+    return tmp_path
+
+
+def finish(workdir, cohort, run, status="done"):
+    row = {**records.describe(run, cohort), "status": status}
+    records.write(workdir, run, row, [], {})
+
+
+def test_runs_are_waiting_running_failed_or_done(workdir, cohorts):
+    first, second = cohorts
+    finish(workdir, first, first.runs[0])
+    finish(workdir, first, first.runs[1], "diverged")
+    records.write_failure(workdir, first.runs[2], first, "out of [memory]")
+    life = heartbeat.Heartbeat(workdir, second.id, str(second), [run.id for run in second.runs[:2]])
+    life.beat(3, 8)
+    found = state.read(workdir)
+    assert found["name"] == "small"
+    expected = {"done": 1, "diverged": 1, "running": 2, "failed": 1, "waiting": 1}
+    assert found["all"] == expected
+    assert found["cohorts"][1]["running"] == 2
+    (training,) = found["training"]
+    assert (training["step"], training["steps"], training["alive"]) == (3, 8, True)
+    assert found["errors"] == [{"runs": 1, "error": "out of [memory]"}]
+    life.end()
+    assert state.read(workdir)["all"]["waiting"] == 3
+    assert not (workdir / "training").exists()
+
+
+def test_a_failure_is_forgotten_when_the_run_is_finished(workdir, cohorts):
+    run = cohorts[0].runs[0]
+    records.write_failure(workdir, run, cohorts[0], "a passing fault")
+    (row,) = records.rows(workdir, cohorts)
+    assert (row["status"], row["error"]) == ("failed", "a passing fault")
+    finish(workdir, cohorts[0], run)
+    (row,) = records.rows(workdir, cohorts)
+    assert row["status"] == "done"
+    assert state.read(workdir)["errors"] == []
+
+
+def test_what_a_killed_process_left_is_not_running(workdir, cohorts):
+    dead = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    beat(workdir, cohorts[0], pid=int(dead.stdout), host=socket.gethostname(), age=0)
+    assert state.read(workdir)["all"]["running"] == 0
+    assert not state.read(workdir)["training"][0]["alive"]
+
+
+@pytest.mark.parametrize(("age", "alive"), [(5, True), (600, False)])
+def test_another_host_is_believed_for_a_while(workdir, cohorts, age, alive):
+    beat(workdir, cohorts[0], pid=1, host="elsewhere", age=age)
+    assert state.read(workdir)["training"][0]["alive"] is alive
+
+
+def beat(workdir, cohort, *, pid, host, age):
+    heartbeat.Heartbeat(workdir, cohort.id, str(cohort), [cohort.runs[0].id]).beat(1, 8)
+    (path,) = (workdir / "training").iterdir()
+    found = json.loads(path.read_text())
+    assert found["pid"] == os.getpid()
+    changed = {"pid": pid, "host": host, "time": time.time() - age}
+    path.write_text(json.dumps({**found, **changed}))
+
+
+def test_a_folder_without_an_experiment_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"there is no plan\.json"):
+        state.read(tmp_path)
