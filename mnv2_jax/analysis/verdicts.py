@@ -12,7 +12,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from mnv2_jax.analysis import records, stats
+from mnv2_jax.analysis import records, resampling, stats
 from mnv2_jax.analysis.claims import Claim, Equivalent, Greater, Interaction, Monotone
 from mnv2_jax.analysis.stats import Interval, Scalar
 
@@ -140,7 +140,7 @@ def _compare(
 
 def _decide_greater(claim: Greater, frame: pd.DataFrame) -> dict[str, Any]:
     one = _compare(claim, frame, claim.better, claim.worse, claim.confidence)
-    return _row(claim, [one], one.interval, stats.sign_flip_p(one.means), _sign(one.interval))
+    return _row(claim, [one], one.interval, resampling.sign_flip_p(one.means), _sign(one.interval))
 
 
 def _decide_interaction(claim: Interaction, frame: pd.DataFrame) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def _decide_interaction(claim: Interaction, frame: pd.DataFrame) -> dict[str, An
         claim.metric,
     )
     one = _comparison(differences, claim.confidence)
-    return _row(claim, [one], one.interval, stats.sign_flip_p(one.means), _sign(one.interval))
+    return _row(claim, [one], one.interval, resampling.sign_flip_p(one.means), _sign(one.interval))
 
 
 def _sign(interval: Interval) -> str:
@@ -195,7 +195,7 @@ def _decide_monotone(claim: Monotone, frame: pd.DataFrame) -> dict[str, Any]:
         verdict = "supported"
     else:
         verdict = "inconclusive"
-    p_values = [stats.sign_flip_p(whole.means)]
+    p_values = [resampling.sign_flip_p(whole.means)]
     p_values += [stats.exceeds_p(step.means, -margin) for step in steps]
     row = _row(claim, [*steps, whole], whole.interval, float(np.max(p_values)), verdict)
     return row | {"margin": margin}

@@ -1,16 +1,19 @@
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnv2_jax.analysis.stats import (
     Scalar,
+    exceeds_p,
+    holm,
     paired_differences,
     seed_means,
-    sign_flip_p,
     t_interval,
     tost_p,
 )
@@ -40,31 +43,6 @@ def test_t_interval_by_hand() -> None:
     assert interval.high == pytest.approx(2 + 2.484138, abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("values", "p"),
-    [
-        ([1, 2, 3], 2 / 8),  # only +++ and --- are as extreme
-        ([1, 2, -1], 6 / 8),  # sums 4, 2, 2, 0 and their negatives, against 2
-        ([0.1, 0.2, 0.3, 0.1, 0.2, 0.3], 2 / 64),
-        ([-0.1, -0.2, -0.3, -0.1, -0.2, -0.3], 2 / 64),
-        ([0.1, 0.2, -0.3], 1),  # sums to zero but for rounding
-        ([0, 0], 1),
-    ],
-)
-def test_sign_flip_p_by_hand(values: list[float], p: float) -> None:
-    assert sign_flip_p(np.array(values)) == p
-
-
-def test_sign_flip_p_of_many_seeds_is_sampled_and_repeatable() -> None:
-    values = np.random.default_rng(1).normal(0.5, 1, 20)
-    # The normal approximation: the sum under random signs has variance sum(values**2).
-    z = abs(values.sum()) / np.sqrt((values**2).sum())
-    approximation = 2 * (1 - 0.5 * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3))))
-    assert sign_flip_p(values) == pytest.approx(approximation, abs=0.01)
-    assert sign_flip_p(values) == sign_flip_p(values)
-    assert 0 < sign_flip_p(np.ones(30)) < 0.001
-
-
 def test_tost_p_by_hand() -> None:
     # t = 3e-3 / (1e-3 / sqrt(3)) = sqrt(27); with 2 degrees of freedom the tail has a closed form.
     p = tost_p(np.array([1e-3, 2e-3, 3e-3]), margin=5e-3)
@@ -81,10 +59,54 @@ def test_tost_rejects_exactly_when_the_90_percent_interval_is_inside(values: lis
         assert (tost_p(np.array(values), 0.01) < 0.05) == inside
 
 
+@quick
+@given(
+    st.lists(st.floats(-1, 1), min_size=2, max_size=8).filter(lambda v: np.ptp(v) > 1e-3),
+    st.sampled_from([0.5, 0.9, 0.95]),
+)
+def test_t_interval_and_one_sided_p_are_scipys(values: list[float], confidence: float) -> None:
+    test = scipy.stats.ttest_1samp(values, popmean=0.1, alternative="greater")
+    assert exceeds_p(np.array(values), 0.1) == pytest.approx(test.pvalue)
+    wanted = scipy.stats.ttest_1samp(values, popmean=0).confidence_interval(confidence)
+    interval = t_interval(np.array(values), confidence)
+    assert (interval.low, interval.high) == pytest.approx((wanted.low, wanted.high))
+
+
+def test_holm_by_hand() -> None:
+    # In order: 4 x 0.005, 3 x 0.01, 2 x 0.03, 1 x 0.04, the last raised to the one before it.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1, 1]
+    assert holm([]) == []
+    adjusted = holm([0.02, np.nan, 0.04])
+    assert adjusted[::2] == pytest.approx([0.04, 0.04])
+    assert np.isnan(adjusted[1])
+
+
+@quick
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6), st.floats(0.01, 0.99))
+def test_holm_rejects_what_the_procedure_rejects(p_values: list[float], level: float) -> None:
+    # Step by step: the smallest p against level / m, the next against level / (m - 1), ...
+    left, rejected = list(range(len(p_values))), set()
+    while left:
+        smallest = min(left, key=lambda i: p_values[i])
+        if p_values[smallest] * len(left) > level:
+            break
+        rejected.add(smallest)
+        left.remove(smallest)
+    adjusted = holm(p_values)
+    assert {i for i, p in enumerate(adjusted) if p <= level} == rejected
+    # Closed testing: p of the union of all that are in an intersection, by Bonferroni.
+    for i, p in enumerate(adjusted):
+        every = range(len(p_values))
+        sets = (s for n in every for s in itertools.combinations(every, n + 1) if i in s)
+        closed = max(min(1, len(s) * min(p_values[j] for j in s)) for s in sets)
+        assert p == pytest.approx(closed)
+
+
 def test_fewer_than_two_seeds_give_no_interval_and_no_p() -> None:
     for values in (np.array([]), np.array([0.5])):
         interval = t_interval(values, 0.95)
-        assert np.isnan([interval.low, interval.high, sign_flip_p(values)]).all()
+        assert np.isnan([interval.low, interval.high]).all()
         assert np.isnan(tost_p(values, 0.01))
     assert t_interval(np.array([0.5]), 0.95).estimate == 0.5
 

@@ -1,0 +1,85 @@
+"""Intervals and tests that resample seeds in the place of assuming a distribution."""
+
+import numpy as np
+
+from mnv2_jax.analysis.stats import Interval, is_constant
+
+_ENUMERATED = 14  # seeds up to which all 2^n sign patterns are visited
+_RESAMPLES = 9_999
+
+
+def bootstrap_interval(values: np.ndarray, confidence: float) -> Interval:
+    """Two-sided bootstrap interval for the mean over seeds: bias-corrected, accelerated (BCa).
+
+    Whole seeds are drawn with replacement, each with all of its pairs. This is the hierarchical
+    bootstrap of a design whose lower level is fixed: the pairs of a seed are one for each value of
+    the other axes, the same in any repetition, so there is nothing to draw. (Drawing pairs within
+    a seed as well would count the differences between expansions, say, as chance.) As the estimate
+    is the mean of the seeds' means, to draw a seed with its pairs is to draw its mean.
+
+    No verdict rests on it, since with few seeds it is too narrow: its samples scatter by
+    `(n - 1) / n` of the variance that was observed, and it knows no t. In 4,000 simulated
+    experiments with normal differences the 95 % interval held the true one in 86 % with 6 seeds,
+    88 % with 8 and 93 % with 20, where the t interval did in 95 % (tests/analysis/
+    test_simulation.py). What it shows beside it is to which side the seeds have their tail.
+
+    Args:
+      values: shape `(n,)`, one mean difference per seed.
+      confidence: coverage, such as 0.95.
+
+    Returns:
+      The interval; the same for the same values. Without scatter it is a point, for fewer than two
+      seeds there is none.
+    """
+    if len(values) == 0:
+        return Interval(np.nan, np.nan, np.nan)
+    mean = float(np.mean(values))
+    if len(values) == 1:
+        return Interval(mean, np.nan, np.nan)
+    if is_constant(values):
+        return Interval(mean, mean, mean)
+    from scipy import stats  # Takes a second to import, which a run without claims does without.
+
+    # In units of their range, so that the powers that BCa takes of them do not underflow.
+    scale = np.ptp(values)
+    interval = stats.bootstrap(
+        ((values - mean) / scale,),
+        np.mean,
+        confidence_level=confidence,
+        n_resamples=_RESAMPLES,
+        method="BCa",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    low, high = mean + scale * interval.low, mean + scale * interval.high
+    return Interval(mean, float(low), float(high))
+
+
+def sign_flip_p(values: np.ndarray) -> float:
+    """Two-sided p of the mean under random signs: the null says that a pair's order is arbitrary.
+
+    Exact for up to 14 seeds, where all sign patterns are visited; `smallest_sign_flip_p` is the
+    least that n seeds can reach. Beyond that a fixed sample of patterns is drawn.
+
+    Args:
+      values: shape `(n,)`, one mean difference per seed.
+
+    Returns:
+      p, or NaN for fewer than two seeds.
+    """
+    count = len(values)
+    if count < 2:
+        return np.nan
+    if count <= _ENUMERATED:
+        patterns = np.arange(2**count)[:, None] >> np.arange(count) & 1
+    else:
+        patterns = np.random.default_rng(0).integers(0, 2, (2**_ENUMERATED, count))
+        # The pattern that was observed belongs to the sample, else p could be 0.
+        patterns[0] = 1
+    sums = np.abs((2 * patterns - 1) @ values)
+    # Patterns with the same sum differ in the last bits, because addition rounds.
+    return float(np.mean(sums >= abs(np.sum(values)) - 1e-12 * np.sum(np.abs(values))))
+
+
+def smallest_sign_flip_p(seeds: int) -> float:
+    """The p of the exact test when all seeds agree in sign: 0.031 for 6, 0.0625 for 5."""
+    return 2.0 ** (1 - seeds)
