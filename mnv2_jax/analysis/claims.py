@@ -135,7 +135,9 @@ def equivalent(
 
     Each pair of values is tested by TOST at 5 %. The claim says that all are close, so it is
     supported only if every test passes (an intersection-union test: no correction for the number
-    of pairs is due), and refuted if the 90 % interval of some pair lies wholly outside +-margin.
+    of pairs is due). Refuted if the interval of some pair lies wholly outside +-margin: of 90 %
+    for two values, and wider the more pairs there are, as any of them could by chance (Bonferroni:
+    96.7 % for three).
 
     Args:
       name: short and unique, such as `"expansion_plateau"`.
@@ -216,7 +218,9 @@ def monotone(
     Supported when the 95 % interval of the rise from the first value to the last lies above 0 and
     every step passes a one-sided t test at 5 % against a fall of `margin` (an intersection-union
     test: no correction for the number of steps is due). Refuted when the interval of the whole rise
-    lies below 0, or that of a step, of 90 %, lies wholly below -margin. Inconclusive otherwise.
+    lies below 0, or that of a step wholly below -margin; as any of them could by chance, they are
+    wider the more there are (Bonferroni: of 95 % for two values, where the step is the whole, and
+    96.7 % for three). Inconclusive otherwise.
 
     Args:
       name: short and unique, such as `"more_expansion"`.

@@ -1,10 +1,7 @@
 """Decides claims by the records of the runs, and words what came out."""
 
-import dataclasses
-import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,11 +9,11 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from mnv2_jax.analysis import records, resampling, stats
-from mnv2_jax.analysis.claims import Claim, Equivalent, Greater, Interaction, Monotone
-from mnv2_jax.analysis.stats import Interval, Scalar
+from mnv2_jax.analysis import decisions, notes, power, resampling, stats
+from mnv2_jax.analysis.claims import Claim, Equivalent, Monotone
+from mnv2_jax.analysis.decisions import Decision
 
-VERDICTS = ("supported", "refuted", "inconclusive")
+VERDICTS = (decisions.SUPPORTED, decisions.REFUTED, decisions.INCONCLUSIVE)
 
 _COLOURS = {"supported": "bold green", "refuted": "bold red", "inconclusive": "bold yellow"}
 
@@ -37,41 +34,63 @@ def decide(claims: Iterable[Claim], frame: pd.DataFrame) -> list[dict[str, Any]]
     the verdict is then inconclusive.
 
     Args:
-      claims: made by the functions of `mnv2_jax.analysis.claims`.
+      claims: made by the functions of `mnv2_jax.analysis.claims`; the family that Holm's
+          correction is over.
       frame: one row per run, as `read_results` returns it.
 
     Returns:
-      One dict per claim, ready for JSON: name, kind, source, statement, metric, estimate, ci_low,
-      ci_high, confidence, pairs, seeds, dropped, p_value, verdict; of an equivalence and of a
-      monotone claim also margin. Estimate and interval are fractions of 1. `dropped` counts pairs
-      left out because one of their runs is missing or did not finish. An equivalence reports
-      estimate and interval of its two values that lie furthest apart (the later minus the
-      earlier), the largest p, the fewest seeds, and pairs and dropped over all its comparisons; a
-      monotone claim the rise from its first value to its last, and otherwise the same.
+      One dict per claim, ready for JSON:
+
+      - name, kind, source, statement, metric: of the claim; margin: of an equivalence and of a
+        monotone claim.
+      - estimate, ci_low, ci_high, confidence: with the t interval, fractions of 1.
+        bootstrap_low, bootstrap_high: the BCa interval of the same confidence.
+      - verdict; p_value, and p_holm, the same after Holm's correction.
+      - pairs, seeds; dropped: pairs left out, one of whose runs is missing or did not finish.
+      - effect_size: the estimate in units of its scatter over seeds (`power.effect_size`).
+      - detectable: the smallest difference found in 80 % of repetitions of this design;
+        seeds_needed: to find one as small as the estimate. Of an equivalence: the smallest margin
+        found to be kept, and the seeds for the claim's margin, if there is no difference.
+      - notes: sentences.
+
+      An equivalence reports its two values that lie furthest apart (the later minus the earlier),
+      a monotone claim the rise from its first value to its last; p is the largest, seeds the
+      fewest, and pairs and dropped the sums over all its comparisons.
 
     Raises:
       ValueError: a claim names a column that the results lack.
     """
-    return [_DECIDE[claim.kind](_by_columns(claim, frame), frame) for claim in claims]
+    decided = [(claim, decisions.decide(claim, frame)) for claim in claims]
+    adjusted = stats.holm([decision.p_value for _, decision in decided])
+    tested = sum(not math.isnan(p) for p in adjusted)
+    rows = []
+    for (claim, decision), p_holm in zip(decided, adjusted, strict=True):
+        row = _row(claim, decision) | {"p_holm": _number(p_holm)}
+        rows.append(row | {"notes": notes.write(row, decision, tested)})
+    return rows
 
 
 def claims_table(rows: Iterable[Mapping[str, Any]]) -> Table:
-    """Lays decided claims out for the terminal, differences in percentage points."""
-    table = Table(title="Claims", title_justify="left", show_lines=True)
+    """Lays decided claims out for the terminal, differences in percentage points, notes below."""
+    table = Table(title="Claims", title_justify="left", caption_justify="left", show_lines=True)
     table.add_column("Claim", ratio=1)
     table.add_column("Difference", no_wrap=True)
     table.add_column("Pairs", no_wrap=True)
-    table.add_column("p", justify="right", no_wrap=True)
+    table.add_column("p\n(Holm)", justify="right", no_wrap=True)
     table.add_column("Verdict", no_wrap=True)
+    said: dict[str, list[str]] = {}
     for row in rows:
-        margin = f"\nmargin {100 * row['margin']:.1f} pt" if "margin" in row else ""
         table.add_row(
             Text.assemble(row["statement"], (f" ({row['source']})", "dim")),
-            Text(f"{points(row)}\n{interval_kind(row)}{margin}"),
+            Text(f"{points(row)}\n{interval_kind(row)}{_margin(row)}"),
             Text(f"{pair_count(row)}\n{row['seeds']} seed{'' if row['seeds'] == 1 else 's'}"),
-            Text(p_text(row["p_value"])),
+            Text(f"{p_text(row['p_value'])}\n({p_text(row['p_holm'])})"),
             Text(row["verdict"], style=_COLOURS[row["verdict"]]),
         )
+        for note in row["notes"]:
+            said.setdefault(note, []).append(row["name"])
+    # What is said of several claims is said once.
+    table.caption = Text("\n".join(f"{', '.join(names)}: {note}" for note, names in said.items()))
     return table
 
 
@@ -102,117 +121,19 @@ def p_text(p_value: float | None) -> str:
     return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
-@dataclass(frozen=True)
-class _Comparison:
-    """One paired comparison of two values of an axis."""
-
-    means: np.ndarray  # (seeds,), the mean difference of each seed
-    interval: Interval
-    pairs: int
-    dropped: int
+def _margin(row: Mapping[str, Any]) -> str:
+    if row["kind"] == "equivalent":
+        return f"\nmargin ±{100 * row['margin']:.1f} pt"
+    if row["kind"] == "monotone":
+        return f"\nfalls up to {100 * row['margin']:.1f} pt" if row["margin"] else "\nno falls"
+    return ""
 
 
-def _by_columns(claim: Any, frame: pd.DataFrame) -> Any:
-    """The claim, with columns of the results in the place of config fields."""
-    axes = {
-        name: records.column(frame, getattr(claim, name))
-        for name in ("axis", "by")
-        if hasattr(claim, name)
-    }
-    where = {records.column(frame, field): value for field, value in claim.where.items()}
-    return dataclasses.replace(claim, where=where, **axes)
-
-
-def _comparison(differences: pd.DataFrame, confidence: float) -> _Comparison:
-    means = stats.seed_means(differences)
-    pairs = int(differences["difference"].count())
-    return _Comparison(means, stats.t_interval(means, confidence), pairs, len(differences) - pairs)
-
-
-def _compare(
-    claim: Claim, frame: pd.DataFrame, better: Scalar, worse: Scalar, confidence: float
-) -> _Comparison:
-    differences = stats.paired_differences(
-        frame, claim.axis, better, worse, claim.where, claim.metric
-    )
-    return _comparison(differences, confidence)
-
-
-def _decide_greater(claim: Greater, frame: pd.DataFrame) -> dict[str, Any]:
-    one = _compare(claim, frame, claim.better, claim.worse, claim.confidence)
-    return _row(claim, [one], one.interval, resampling.sign_flip_p(one.means), _sign(one.interval))
-
-
-def _decide_interaction(claim: Interaction, frame: pd.DataFrame) -> dict[str, Any]:
-    differences = stats.paired_interactions(
-        frame,
-        (claim.axis, claim.better, claim.worse),
-        (claim.by, claim.more, claim.less),
-        claim.where,
-        claim.metric,
-    )
-    one = _comparison(differences, claim.confidence)
-    return _row(claim, [one], one.interval, resampling.sign_flip_p(one.means), _sign(one.interval))
-
-
-def _sign(interval: Interval) -> str:
-    # Comparisons with NaN are false, so a missing interval falls through to inconclusive.
-    if interval.low > 0:
-        return "supported"
-    return "refuted" if interval.high < 0 else "inconclusive"
-
-
-def _decide_equivalent(claim: Equivalent, frame: pd.DataFrame) -> dict[str, Any]:
-    every = [
-        _compare(claim, frame, later, earlier, claim.confidence)
-        for earlier, later in itertools.combinations(claim.values, 2)
-    ]
-    intervals = [one.interval for one in every]
-    margin = claim.margin
-    if any(i.low > margin or i.high < -margin for i in intervals):
-        verdict = "refuted"
-    elif all(-margin < i.low and i.high < margin for i in intervals):
-        verdict = "supported"
-    else:
-        verdict = "inconclusive"
-    widest = max(intervals, key=lambda i: -1 if math.isnan(i.estimate) else abs(i.estimate))
-    # np.max keeps NaN: without every pair there is no p for the whole.
-    p_value = float(np.max([stats.tost_p(one.means, margin) for one in every]))
-    return _row(claim, every, widest, p_value, verdict) | {"margin": margin}
-
-
-def _decide_monotone(claim: Monotone, frame: pd.DataFrame) -> dict[str, Any]:
-    margin = claim.margin
-    steps = [
-        # Of 90 %: its lower end is that of a one-sided test at 5 %.
-        _compare(claim, frame, later, earlier, 0.90)
-        for earlier, later in itertools.pairwise(claim.values)
-    ]
-    whole = _compare(claim, frame, claim.values[-1], claim.values[0], claim.confidence)
-    if whole.interval.high < 0 or any(step.interval.high < -margin for step in steps):
-        verdict = "refuted"
-    elif whole.interval.low > 0 and all(step.interval.low > -margin for step in steps):
-        verdict = "supported"
-    else:
-        verdict = "inconclusive"
-    p_values = [resampling.sign_flip_p(whole.means)]
-    p_values += [stats.exceeds_p(step.means, -margin) for step in steps]
-    row = _row(claim, [*steps, whole], whole.interval, float(np.max(p_values)), verdict)
-    return row | {"margin": margin}
-
-
-_DECIDE: Mapping[str, Callable[..., dict[str, Any]]] = {
-    "greater": _decide_greater,
-    "equivalent": _decide_equivalent,
-    "interaction": _decide_interaction,
-    "monotone": _decide_monotone,
-}
-
-
-def _row(
-    claim: Claim, every: Sequence[_Comparison], interval: Interval, p_value: float, verdict: str
-) -> dict[str, Any]:
-    return {
+def _row(claim: Claim, decision: Decision) -> dict[str, Any]:
+    reported, every = decision.reported, decision.every
+    interval = reported.interval(claim.confidence)
+    bootstrap = resampling.bootstrap_interval(reported.means, claim.confidence)
+    row: dict[str, Any] = {
         "name": claim.name,
         "kind": claim.kind,
         "source": claim.source,
@@ -222,11 +143,33 @@ def _row(
         "ci_low": _number(interval.low),
         "ci_high": _number(interval.high),
         "confidence": claim.confidence,
+        "bootstrap_low": _number(bootstrap.low),
+        "bootstrap_high": _number(bootstrap.high),
         "pairs": sum(one.pairs for one in every),
         "seeds": min(len(one.means) for one in every),
         "dropped": sum(one.dropped for one in every),
-        "p_value": _number(p_value),
-        "verdict": verdict,
+        "p_value": _number(decision.p_value),
+        "verdict": decision.verdict,
+        "effect_size": _number(power.effect_size(reported.means)),
+        **_design(claim, reported.means),
+    }
+    if isinstance(claim, Equivalent | Monotone):
+        row["margin"] = claim.margin
+    return row
+
+
+def _design(claim: Claim, means: np.ndarray) -> dict[str, float | int | None]:
+    if len(means) < 2 or stats.is_constant(means):
+        return {"detectable": None, "seeds_needed": None}
+    sd, seeds = float(np.std(means, ddof=1)), len(means)
+    if isinstance(claim, Equivalent):
+        return {
+            "detectable": power.detectable_margin(sd, seeds),
+            "seeds_needed": power.seeds_needed_within(sd, claim.margin),
+        }
+    return {
+        "detectable": power.detectable_difference(sd, seeds),
+        "seeds_needed": power.seeds_needed(sd, float(np.mean(means))),
     }
 
 

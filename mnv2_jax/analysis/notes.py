@@ -1,0 +1,86 @@
+"""Sentences that go with a decided claim: what its numbers cannot say by themselves."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from mnv2_jax.analysis.decisions import INCONCLUSIVE, REFUTED, SUPPORTED, Comparison, Decision
+from mnv2_jax.analysis.resampling import smallest_sign_flip_p
+
+_ENOUGH_SEEDS = 6  # from which on the sign-flip test can give less than 0.05
+
+
+def write(row: dict[str, Any], decision: Decision, tested: int) -> list[str]:
+    """Writes what there is to say about a decided claim.
+
+    Args:
+      row: all of it but the notes, as `verdicts.decide` returns it.
+      decision: what it was made from.
+      tested: how many claims of the family have a p.
+    """
+    notes = [*_what_is_missing(row)]
+    if row["seeds"] < 2:
+        return notes
+    return [*notes, *_p_value(row, tested), *_several(row, decision), *_power(row)]
+
+
+def _what_is_missing(row: dict[str, Any]) -> Iterator[str]:
+    if row["dropped"]:
+        every = row["pairs"] + row["dropped"]
+        one = row["dropped"] == 1
+        yield (
+            f"{row['dropped']} of {every} pairs {'is' if one else 'are'} left out: "
+            f"a run of {'it' if one else 'each'} is missing or did not finish."
+        )
+    if row["seeds"] == 0:
+        yield f"No pair of runs finished{' for some of the values' if row['pairs'] else ''}."
+    elif row["seeds"] == 1:
+        yield "One seed gives no interval."
+
+
+def _p_value(row: dict[str, Any], tested: int) -> Iterator[str]:
+    if row["kind"] != "equivalent" and row["seeds"] < _ENOUGH_SEEDS:
+        least = smallest_sign_flip_p(row["seeds"])
+        yield f"With {row['seeds']} seeds the sign-flip test cannot give less than {least:g}."
+    # Of claims that say several things p is about support only.
+    about_p = row["kind"] in ("greater", "interaction") or row["verdict"] == SUPPORTED
+    if about_p and row["verdict"] != INCONCLUSIVE and row["p_holm"] >= 0.05:
+        if tested > 1:
+            yield f"By Holm's correction over {tested} claims p is {row['p_holm']:.3f}."
+        else:
+            yield f"The interval decides, though p is {row['p_value']:.3f}."
+
+
+def _several(row: dict[str, Any], decision: Decision) -> Iterator[str]:
+    if decision.weakest is not None and row["verdict"] != SUPPORTED:
+        yield f"Furthest from a rise: {_change(decision.weakest)}."
+    margin = row["margin"] if row["kind"] == "equivalent" else 0
+    above = row["kind"] == "equivalent" and row["ci_low"] > margin
+    if row["verdict"] != REFUTED and (above or row["ci_high"] < -margin):
+        yield (
+            f"The interval of {100 * decision.refuting:.1f} %, which one of {len(decision.every)} "
+            "comparisons needs to refute the claim, does not lie outside."
+        )
+
+
+def _change(one: Comparison) -> str:
+    interval = one.interval(0.90)
+    numbers = [100 * value for value in (interval.estimate, interval.low, interval.high)]
+    return "{}, {:+.1f} [{:+.1f}, {:+.1f}] points (90 %)".format(one.name, *numbers)
+
+
+def _power(row: dict[str, Any]) -> Iterator[str]:
+    if row["verdict"] != INCONCLUSIVE or row["detectable"] is None:
+        return
+    if row["kind"] == "equivalent":
+        seen = "would confirm a margin of {:.1f} points, were there no difference,"
+        wanted = f"a margin of {100 * row['margin']:.1f}"
+    elif row["ci_low"] <= 0 <= row["ci_high"]:
+        seen = "would find a difference of {:.1f} points"
+        wanted = "one as small as estimated"
+    else:
+        return  # The rise of a monotone claim was found; what is unclear is a step of it.
+    needed = row["seeds_needed"]
+    yield (
+        f"By the scatter of its seeds, this design {seen.format(100 * row['detectable'])} "
+        f"8 times in 10{f'; {wanted} takes {needed:,} seeds' if needed else ''}."
+    )

@@ -1,0 +1,109 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from mnv2_jax.analysis.claims import Claim, equivalent, greater, monotone
+from mnv2_jax.analysis.verdicts import decide
+from tests.analysis.synthetic import make_frame, stop
+
+SCATTER = np.array([0.011, 0.004, 0.009, 0.016, 0.005, 0.012])
+LINEAR = greater("linear", "", "", "projection", "linear", "relu6")
+
+
+def frame_with(seed_differences: np.ndarray) -> pd.DataFrame:
+    """Runs whose linear projections lead by a number that depends on the seed alone."""
+    frame = make_frame(expansions=(6,), seeds=len(seed_differences))
+    lead = frame["seed"].map(dict(enumerate(seed_differences)))
+    frame["test_accuracy"] = 0.9 + lead * (frame["projection"] == "linear")
+    return frame
+
+
+def notes_of(claim: Claim, frame: pd.DataFrame, *others: Claim) -> list[str]:
+    notes = decide([claim, *others], frame)[0]["notes"]
+    assert isinstance(notes, list)
+    return notes
+
+
+def test_a_clear_result_needs_no_note() -> None:
+    assert notes_of(LINEAR, frame_with(SCATTER)) == []
+
+
+@pytest.mark.parametrize(("seeds", "least"), [(2, "0.5"), (3, "0.25"), (5, "0.0625")])
+def test_fewer_than_six_seeds_cannot_reach_5_percent(seeds: int, least: str) -> None:
+    frame = frame_with(0.1 + SCATTER[:seeds] / 100)
+    wanted = f"With {seeds} seeds the sign-flip test cannot give less than {least}."
+    first, second = notes_of(LINEAR, frame)
+    assert first == wanted
+    assert second == f"The interval decides, though p is {float(least):.3f}."
+    # An equivalence is tested otherwise.
+    equal = equivalent("e", "", "", "projection", ("linear", "relu6"), 0.2)
+    assert notes_of(equal, frame) == []
+
+
+def test_holms_p_is_told_where_it_says_other_than_the_verdict() -> None:
+    frame = frame_with(SCATTER)
+    other = greater("other", "", "", "projection", "linear", "relu6", {"shortcut": "none"})
+    assert notes_of(LINEAR, frame, other) == ["By Holm's correction over 2 claims p is 0.062."]
+    back = greater("back", "", "", "projection", "relu6", "linear")
+    assert notes_of(back, frame, LINEAR) == ["By Holm's correction over 2 claims p is 0.062."]
+    eight = frame_with(np.tile(SCATTER[:4], 2))
+    assert notes_of(LINEAR, eight, other) == []
+
+
+def test_p_of_a_refuted_equivalence_is_about_something_else() -> None:
+    equal = equivalent("e", "", "", "projection", ("linear", "relu6"), 0.001)
+    (row,) = decide([equal], frame_with(SCATTER))
+    assert (row["verdict"], row["notes"]) == ("refuted", [])
+    assert row["p_value"] > 0.5
+
+
+def test_pairs_left_out_are_counted() -> None:
+    frame = frame_with(SCATTER)
+    stop(frame, 0)
+    left_out = "1 of 12 pairs is left out: a run of it is missing or did not finish."
+    assert notes_of(LINEAR, frame) == [left_out]
+    left_out = "2 of 12 pairs are left out: a run of each is missing or did not finish."
+    assert notes_of(LINEAR, frame.drop(index=1)) == [left_out]
+
+
+def test_what_was_not_measured() -> None:
+    frame = frame_with(SCATTER)
+    assert notes_of(LINEAR, frame[frame["seed"] == 0]) == ["One seed gives no interval."]
+    assert notes_of(LINEAR, frame[frame["projection"] == "linear"]) == ["No pair of runs finished."]
+    rise = monotone("m", "", "", "expansion", (4, 6, 8))
+    two = make_frame(expansions=(4, 6))
+    assert notes_of(rise, two) == ["No pair of runs finished for some of the values."]
+
+
+def test_inconclusive_says_what_the_design_could_have_seen() -> None:
+    frame = frame_with(SCATTER - 0.006)
+    (row,) = decide([LINEAR], frame)
+    assert row["notes"] == [
+        f"By the scatter of its seeds, this design would find a difference of "
+        f"{100 * row['detectable']:.1f} points 8 times in 10; one as small as estimated takes "
+        f"{row['seeds_needed']} seeds."
+    ]
+    assert (round(row["detectable"], 4), row["seeds_needed"]) == (0.0065, 16)
+    equal = equivalent("e", "", "", "projection", ("linear", "relu6"), 0.005)
+    (row,) = decide([equal], frame)
+    assert row["notes"] == [
+        f"By the scatter of its seeds, this design would confirm a margin of "
+        f"{100 * row['detectable']:.1f} points, were there no difference, 8 times in 10; "
+        f"a margin of 0.5 takes {row['seeds_needed']} seeds."
+    ]
+
+
+def test_no_number_of_seeds_finds_no_difference() -> None:
+    (note,) = notes_of(LINEAR, frame_with(np.array([0.01, -0.01, 0.02, -0.02, 0.03, -0.03])))
+    assert note.endswith("8 times in 10.")
+
+
+def test_a_monotone_claim_names_the_step_that_fails() -> None:
+    frame = make_frame(expansions=(2, 4, 6))
+    noise = np.random.default_rng(0).normal(0, 0.001, len(frame))
+    frame["test_accuracy"] = frame["expansion"].map({2: 0.90, 4: 0.95, 6: 0.93}) + noise
+    rise = monotone("m", "", "", "expansion", (2, 4, 6))
+    (note,) = notes_of(rise, frame)
+    assert note.startswith("Furthest from a rise: 4 to 6, -2.0 [-2.")
+    assert note.endswith("] points (90 %).")
+    assert notes_of(monotone("m", "", "", "expansion", (2, 6)), frame) == []
