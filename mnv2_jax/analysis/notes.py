@@ -1,5 +1,6 @@
 """Sentences that go with a decided claim: what its numbers cannot say by themselves."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,7 +46,13 @@ def _p_value(row: dict[str, Any], tested: int) -> Iterator[str]:
     about_p = row["kind"] in ("greater", "interaction") or row["verdict"] == SUPPORTED
     if about_p and row["verdict"] != INCONCLUSIVE and row["p_holm"] >= 0.05:
         if tested > 1:
-            yield f"By Holm's correction over {tested} claims p is {row['p_holm']:.3f}."
+            least = smallest_sign_flip_p(row["seeds"])
+            floor = f"; {row['seeds']} seeds give {least:.3f} at best before it"
+            reached = row["kind"] != "equivalent" and math.isclose(row["p_value"], least)
+            yield (
+                f"By Holm's correction over {tested} claims p is {row['p_holm']:.3f}"
+                f"{floor if reached else ''}."
+            )
         else:
             yield f"The interval decides, though p is {row['p_value']:.3f}."
 
@@ -72,10 +79,10 @@ def _power(row: dict[str, Any]) -> Iterator[str]:
     if row["verdict"] != INCONCLUSIVE or row["detectable"] is None:
         return
     if row["kind"] == "equivalent":
-        seen = "would confirm a margin of {:.1f} points, were there no difference,"
+        seen = "would confirm a margin of {:.2f} points, were there no difference,"
         wanted = f"a margin of {100 * row['margin']:.1f}"
     elif row["ci_low"] <= 0 <= row["ci_high"]:
-        seen = "would find a difference of {:.1f} points"
+        seen = "would find a difference of {:.2f} points"
         wanted = "one as small as estimated"
     else:
         return  # The rise of a monotone claim was found; what is unclear is a step of it.

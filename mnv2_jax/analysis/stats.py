@@ -11,6 +11,7 @@ All runs share one split of the data, so an interval speaks about other seeds on
 says nothing about other test images.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -134,10 +135,10 @@ def t_interval(values: np.ndarray, confidence: float) -> Interval:
     """
     if len(values) == 0:
         return Interval(np.nan, np.nan, np.nan)
-    mean = float(np.mean(values))
+    mean = float(values.mean())
     if len(values) == 1:
         return Interval(mean, np.nan, np.nan)
-    half = special.stdtrit(len(values) - 1, (1 + confidence) / 2) * _standard_error(values)
+    half = float(special.stdtrit(len(values) - 1, (1 + confidence) / 2)) * _standard_error(values)
     return Interval(mean, mean - half, mean + half)
 
 
@@ -206,7 +207,7 @@ def is_constant(values: np.ndarray) -> bool:
 
 
 def _standard_error(values: np.ndarray) -> float:
-    return float(np.std(values, ddof=1) / np.sqrt(len(values)))
+    return float(values.std(ddof=1)) / math.sqrt(len(values))
 
 
 def _check_columns(

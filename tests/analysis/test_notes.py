@@ -43,9 +43,10 @@ def test_fewer_than_six_seeds_cannot_reach_5_percent(seeds: int, least: str) -> 
 def test_holms_p_is_told_where_it_says_other_than_the_verdict() -> None:
     frame = frame_with(SCATTER)
     other = greater("other", "", "", "projection", "linear", "relu6", {"shortcut": "none"})
-    assert notes_of(LINEAR, frame, other) == ["By Holm's correction over 2 claims p is 0.062."]
+    told = "By Holm's correction over 2 claims p is 0.062; 6 seeds give 0.031 at best before it."
+    assert notes_of(LINEAR, frame, other) == [told]
     back = greater("back", "", "", "projection", "relu6", "linear")
-    assert notes_of(back, frame, LINEAR) == ["By Holm's correction over 2 claims p is 0.062."]
+    assert notes_of(back, frame, LINEAR) == [told]
     eight = frame_with(np.tile(SCATTER[:4], 2))
     assert notes_of(LINEAR, eight, other) == []
 
@@ -80,7 +81,7 @@ def test_inconclusive_says_what_the_design_could_have_seen() -> None:
     (row,) = decide([LINEAR], frame)
     assert row["notes"] == [
         f"By the scatter of its seeds, this design would find a difference of "
-        f"{100 * row['detectable']:.1f} points 8 times in 10; one as small as estimated takes "
+        f"{100 * row['detectable']:.2f} points 8 times in 10; one as small as estimated takes "
         f"{row['seeds_needed']} seeds."
     ]
     assert (round(row["detectable"], 4), row["seeds_needed"]) == (0.0065, 16)
@@ -88,7 +89,7 @@ def test_inconclusive_says_what_the_design_could_have_seen() -> None:
     (row,) = decide([equal], frame)
     assert row["notes"] == [
         f"By the scatter of its seeds, this design would confirm a margin of "
-        f"{100 * row['detectable']:.1f} points, were there no difference, 8 times in 10; "
+        f"{100 * row['detectable']:.2f} points, were there no difference, 8 times in 10; "
         f"a margin of 0.5 takes {row['seeds_needed']} seeds."
     ]
 
