@@ -1,8 +1,8 @@
 """How large a difference is, which ones a design can see, and how many seeds it takes.
 
 All of it is for one comparison paired by seed and decided by the t interval over seeds. What is
-computed from the scatter of a few seeds is as uncertain as that scatter: over six seeds a standard
-deviation is off by a factor of 0.6 to 2.5 (95 %), and numbers of seeds by its square.
+computed from the scatter of a few seeds is as uncertain as that scatter: the true standard
+deviation lies at 0.6 to 2.5 times that of six seeds (95 %), and seeds needed go with its square.
 """
 
 from collections.abc import Callable
