@@ -1,0 +1,49 @@
+"""Claims about the synthetic results, one of each kind, and results to hold them against."""
+
+import numpy as np
+import pandas as pd
+
+from mnv2_jax.analysis.claims import (
+    Equivalent,
+    Interaction,
+    Monotone,
+    equivalent,
+    greater,
+    interaction,
+    monotone,
+)
+from tests.analysis.synthetic import make_frame
+
+LINEAR = greater("linear", "Fig. 6a", "Linear is better.", "projection", "linear", "relu6")
+
+
+def plateau(margin: float = 0.01) -> Equivalent:
+    return equivalent(
+        "plateau", "section 3.3", "All the same.", "expansion", values=(6, 8, 10), margin=margin
+    )
+
+
+def rising(values: tuple[float, ...] = (2, 4, 6), margin: float = 0.0) -> Monotone:
+    return monotone("rising", "Fig. 6", "It rises.", "model.expansion", values, margin)
+
+
+def more_without_shortcuts(more: str = "none", less: str = "bottleneck") -> Interaction:
+    return interaction(
+        "more_without",
+        "Fig. 6",
+        "Linear helps more without shortcuts.",
+        "model.projection",
+        "linear",
+        "relu6",
+        by="model.shortcut",
+        more=more,
+        less=less,
+    )
+
+
+def expansions_at(levels: dict[float, float], noise: float, seeds: int = 6) -> pd.DataFrame:
+    """Runs whose accuracy is set by the expansion, with noise of the given size per run."""
+    frame = make_frame(expansions=tuple(levels), seeds=seeds)
+    rng = np.random.default_rng(0)
+    frame["test_accuracy"] = frame["expansion"].map(levels) + rng.normal(0, noise, len(frame))
+    return frame

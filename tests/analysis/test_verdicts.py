@@ -1,0 +1,132 @@
+import io
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from mnv2_jax.analysis import power, stats
+from mnv2_jax.analysis.claims import Claim, greater
+from mnv2_jax.analysis.verdicts import claims_table, decide
+from tests.analysis.examples import LINEAR, expansions_at, more_without_shortcuts, plateau, rising
+from tests.analysis.synthetic import stop
+
+KEYS = {
+    *("name", "source", "statement", "metric", "estimate", "ci_low", "ci_high", "confidence"),
+    *("kind", "pairs", "seeds", "dropped", "p_value", "verdict", "bootstrap_low", "bootstrap_high"),
+    *("p_holm", "effect_size", "detectable", "seeds_needed", "notes"),
+}
+
+
+def test_the_default_grid_supports_linear_bottlenecks(frame: pd.DataFrame) -> None:
+    (row,) = decide([LINEAR], frame)
+    assert set(row) == KEYS
+    assert row["verdict"] == "supported"
+    assert 0.09 < row["ci_low"] < row["estimate"] < row["ci_high"] < 0.12
+    assert (row["pairs"], row["seeds"], row["dropped"]) == (72, 6, 0)
+    assert (row["confidence"], row["p_value"]) == (0.95, 2 / 64)
+
+
+def test_where_and_metric_choose_what_is_compared(frame: pd.DataFrame) -> None:
+    frame["train_accuracy"] = 0.5
+    claim = greater(
+        "n", "", "", "shortcut", "bottleneck", "none", {"projection": "linear"}, "train_accuracy"
+    )
+    (row,) = decide([claim], frame)
+    assert (row["pairs"], row["estimate"], row["metric"]) == (36, 0, "train_accuracy")
+    assert (row["ci_low"], row["ci_high"], row["verdict"]) == (0, 0, "inconclusive")
+
+
+def test_dropped_counts_pairs_not_runs(frame: pd.DataFrame) -> None:
+    linear = frame.index[(frame["projection"] == "linear") & (frame["seed"] == 0)]
+    relu6 = frame.index[(frame["projection"] == "relu6") & (frame["seed"] == 0)]
+    stop(frame, linear[0])
+    stop(frame, relu6[0], "failed")  # the other half of the same pair
+    stop(frame, relu6[1])
+    (row,) = decide([LINEAR], frame.drop(index=relu6[2]))
+    assert (row["pairs"], row["dropped"], row["seeds"]) == (69, 3, 6)
+
+
+def test_the_bootstrap_stands_beside_the_t_interval(frame: pd.DataFrame) -> None:
+    for row in decide([LINEAR, plateau(), more_without_shortcuts(), rising()], frame):
+        # Narrower over six seeds: the reason why it decides nothing.
+        assert row["ci_low"] < row["bootstrap_low"] < row["estimate"]
+        assert row["estimate"] < row["bootstrap_high"] < row["ci_high"]
+    assert decide([LINEAR], frame) == decide([LINEAR], frame.sample(frac=1, random_state=0))
+
+
+def test_holm_is_over_all_claims_that_were_tested(frame: pd.DataFrame) -> None:
+    never_run = greater("x", "", "", "shortcut", "none", "expansion")
+    (alone,) = decide([LINEAR], frame)
+    assert alone["p_holm"] == alone["p_value"] == 2 / 64
+    rows = decide([LINEAR, never_run, more_without_shortcuts(), rising((2, 6))], frame)
+    assert [row["p_holm"] for row in rows] == [6 / 64, None, 6 / 64, 6 / 64]
+
+
+def test_sizes_and_seeds_are_those_of_the_comparison_that_is_reported() -> None:
+    frame = expansions_at({6: 0.90, 8: 0.901, 10: 0.903}, 0.01)
+    pairs = stats.paired_differences(frame, "expansion", 10, 6, {}, "test_accuracy")
+    means = stats.seed_means(pairs)
+    sd = np.std(means, ddof=1)
+    reported, equal = decide([greater("g", "", "", "expansion", 10, 6), plateau(0.01)], frame)
+    assert equal["estimate"] == reported["estimate"] == pytest.approx(np.mean(means))
+    assert equal["effect_size"] == reported["effect_size"] == power.effect_size(means)
+    assert reported["detectable"] == pytest.approx(power.detectable_difference(sd, 6))
+    assert reported["seeds_needed"] == power.seeds_needed(sd, np.mean(means))
+    assert equal["detectable"] == pytest.approx(power.detectable_margin(sd, 6))
+    assert equal["seeds_needed"] == power.seeds_needed_within(sd, 0.01)
+
+
+def test_without_scatter_there_is_no_effect_size_and_no_power(frame: pd.DataFrame) -> None:
+    frame["test_accuracy"] = np.where(frame["projection"] == "linear", 0.9, 0.8)
+    (row,) = decide([LINEAR], frame)
+    assert row["bootstrap_low"] == row["bootstrap_high"] == pytest.approx(0.1)
+    assert (row["effect_size"], row["detectable"], row["seeds_needed"]) == (None, None, None)
+
+
+def test_decided_claims_are_strict_json(frame: pd.DataFrame) -> None:
+    every: list[Claim] = [LINEAR, plateau(), more_without_shortcuts(), rising()]
+    rows = decide(every, frame)
+    for seeds in (0, 1, 2):
+        rows += decide(every, frame[frame["seed"] < seeds])
+    assert json.loads(json.dumps(rows, allow_nan=False)) == rows
+
+
+def test_the_terminal_table_fits_80_columns_and_says_each_note_once(frame: pd.DataFrame) -> None:
+    few = frame[frame["seed"] < 5]
+    rows = decide([LINEAR, plateau(), more_without_shortcuts(), rising(margin=0.002)], few)
+    output = io.StringIO()
+    Console(width=80, file=output).print(claims_table(rows))
+    text = output.getvalue()
+    assert max(len(line) for line in text.splitlines()) <= 80
+    for words in ("(Holm)", "0.062", "(0.188)", "supported", "margin ±1.0 pt"):
+        assert words in text
+    assert "falls up to 0.2 pt" in text
+    said = "linear, more_without, rising: With 5 seeds the sign-flip test cannot give less than"
+    assert said in " ".join(text.split())
+
+
+def test_the_terminal_table_says_points_and_verdict_in_words(frame: pd.DataFrame) -> None:
+    stop(frame, 0)
+    rows = decide([LINEAR, plateau()], frame)
+    rows += decide([greater("[x]", "", "[b]raw[/b]", "shortcut", "none", "expansion")], frame)
+    rows[0] |= {"estimate": 0.076, "ci_low": 0.0694, "ci_high": 0.0821}
+    output = io.StringIO()
+    Console(width=120, file=output).print(claims_table(rows))
+    text = output.getvalue()
+    assert "+7.6 [+6.9, +8.2] pt" in text
+    assert "71 of 72" in text
+    assert "margin ±1.0 pt" in text
+    assert "not measured" in text
+    assert "[b]raw[/b]" in text
+    for verdict in ("supported", "inconclusive"):
+        assert verdict in text
+
+
+def test_rows_have_all_their_keys_whatever_was_measured(frame: pd.DataFrame) -> None:
+    for results in (frame, frame.head(0)):
+        every: list[Claim] = [LINEAR, more_without_shortcuts(), plateau(), rising()]
+        comparison, both, equal, rise = decide(every, results)
+        assert set(comparison) == set(both) == KEYS
+        assert set(equal) == set(rise) == KEYS | {"margin"}
