@@ -25,6 +25,7 @@ class Greater:
     worse: Scalar
     where: Mapping[str, Scalar]
     metric: str
+    along: tuple[str, ...]
 
     kind = "greater"
     confidence = 0.95
@@ -97,6 +98,7 @@ def greater(
     worse: Scalar,
     where: Mapping[str, Scalar] = _EVERYWHERE,
     metric: str = "test_accuracy",
+    along: Sequence[str] = (),
 ) -> Greater:
     """Claims that `axis = better` has a higher mean `metric` than `axis = worse`.
 
@@ -112,13 +114,16 @@ def greater(
       worse: value of `axis` that is claimed to lose.
       where: values of fields that restrict the comparison.
       metric: accuracy column, a fraction of 1.
+      along: fields that the grid varies along with `axis`, such as a width that makes up for what a
+        block costs: the runs of a pair may differ in them.
 
     Raises:
       ValueError: `better` equals `worse`, or `where` restricts `axis` itself.
     """
     _check_different(name, "better and worse", better, worse)
     _check_where(name, where, axis)
-    return Greater(name, source, statement, axis, better, worse, dict(where), metric)
+    restrictions, companions = dict(where), tuple(along)
+    return Greater(name, source, statement, axis, better, worse, restrictions, metric, companions)
 
 
 def equivalent(

@@ -69,7 +69,7 @@ def decide(claim: Claim, frame: pd.DataFrame) -> Decision:
     if isinstance(claim, Interaction):
         return decide_sign(_interaction(claim, frame))
     if isinstance(claim, Greater):
-        return decide_sign(_compare(claim, frame, claim.better, claim.worse))
+        return decide_sign(_compare(claim, frame, claim.better, claim.worse, claim.along))
     if isinstance(claim, Equivalent):
         every = [
             _compare(claim, frame, later, earlier)
@@ -143,10 +143,12 @@ def _compare(
     frame: pd.DataFrame,
     better: stats.Scalar,
     worse: stats.Scalar,
+    along: Sequence[str] = (),
 ) -> Comparison:
     claim = _by_columns(claim, frame)
+    companions = [records.column(frame, field) for field in along]
     differences = stats.paired_differences(
-        frame, claim.axis, better, worse, claim.where, claim.metric
+        frame, claim.axis, better, worse, claim.where, claim.metric, companions
     )
     return _comparison(differences, f"{_text(worse)} to {_text(better)}")
 

@@ -40,10 +40,12 @@ def paired_differences(
     worse: Scalar,
     where: Mapping[str, Scalar],
     metric: str,
+    along: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Subtracts, run by run, `metric` at `axis == worse` from `metric` at `axis == better`.
 
-    Two runs are a pair when they agree in the seed and in every design axis other than `axis`.
+    Two runs are a pair when they agree in the seed and in every design axis other than `axis` and
+    those `along` it.
 
     Args:
       frame: one row per run, as `read_results` returns it.
@@ -52,6 +54,7 @@ def paired_differences(
       worse: value of `axis` that is expected to score lower.
       where: column values that both runs of a pair must have.
       metric: one of `ACCURACIES`, a fraction of 1.
+      along: columns in which the runs of a pair may differ as well.
 
     Returns:
       One row per pair: the shared columns, `seed`, and `difference`, which is NaN when one
@@ -61,8 +64,10 @@ def paired_differences(
       ValueError: a column does not exist, `metric` is not an accuracy, or two runs cannot be
           told apart by seed and design axes.
     """
-    shared = [name for name in design_axes(frame) if name != axis] + ["seed"]
+    shared = [name for name in design_axes(frame) if name not in (axis, *along)] + ["seed"]
     _check_columns(frame, axis, where, metric)
+    for column in along:
+        _check_columns(frame, column, where, metric)
     for column, value in where.items():
         frame = frame[frame[column] == value]
     measured = frame[metric].where((frame["status"] == "done") & np.isfinite(frame[metric]))

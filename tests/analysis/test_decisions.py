@@ -163,3 +163,15 @@ def test_no_run_done_and_no_run_at_all(frame: pd.DataFrame) -> None:
     assert (row["pairs"], row["dropped"], row["verdict"]) == (0, 72, "inconclusive")
     (row,) = decide([LINEAR], frame.head(0))
     assert (row["pairs"], row["dropped"], row["verdict"]) == (0, 0, "inconclusive")
+
+
+def test_what_varies_along_with_the_axis_may_differ_in_a_pair() -> None:
+    frame = make_frame(expansions=(6,), shortcuts=("bottleneck",))
+    frame.loc[frame["projection"] == "relu6", "width"] = 2.0
+    claim = ("linear", "", "Linear is better.", "model.projection", "linear", "relu6")
+    (apart,) = decide([greater(*claim)], frame)
+    assert (apart["pairs"], apart["dropped"]) == (0, 12)
+    (along,) = decide([greater(*claim, along=["model.width"])], frame)
+    assert (along["pairs"], along["dropped"], along["verdict"]) == (6, 0, "supported")
+    with pytest.raises(ValueError, match="axis 'stride' is not a column to compare"):
+        decide([greater(*claim, along=["stride"])], frame)
