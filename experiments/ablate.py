@@ -5,6 +5,7 @@
   python -m experiments.ablate --config=configs/digits.py --config.model.expansion=6
   python -m experiments.ablate --config=configs/digits.py:factorial --dry_run
   python -m experiments.ablate --config=configs/digits.py:factorial --shard=2/8
+  python -m experiments.ablate --config=configs/digits.py:factorial --launcher=ray
 
 A field given on the command line is the same in all runs; where the grid has an axis on it, the
 axis collapses to that value. What is finished in the workdir is not trained again; what was in
@@ -12,16 +13,32 @@ training when the process was killed goes on from its last checkpoint. Shards, s
 an array, may share a workdir, or have one each, which `experiments.merge` joins.
 """
 
+import functools
 import re
+from collections.abc import Callable
 
 from absl import flags
+from ml_collections import ConfigDict
 
-from experiments import command_line, session
+from experiments import cluster, command_line, session
 from mnv2_jax.ablation import grid, shards
+from mnv2_jax.ablation.sweep import Outcome
 
 flags.adopt_module_key_flags(session)
 _SHARD = flags.DEFINE_string(
     "shard", None, "Train the I-th of N parts of the runs, of about equal work: I/N, such as 2/8."
+)
+_LAUNCHER = flags.DEFINE_enum(
+    "launcher",
+    "local",
+    ["local", "ray"],
+    "Where to train: in this process, or on a Ray cluster, a cohort at a time on every accelerator "
+    "or, without one, every machine.",
+)
+_RAY_ADDRESS = flags.DEFINE_string(
+    "ray_address",
+    None,
+    "Of the cluster, 'auto' on one of its machines. Default: one is started, on this machine.",
 )
 
 
@@ -34,16 +51,30 @@ def main() -> int:
       Interrupted: a signal came.
     """
     shard = shards.parse(_SHARD.value) if _SHARD.value is not None else None
+    if shard and _LAUNCHER.value != "local":
+        raise ValueError("--shard: it goes with --launcher=local alone")
     session.begin()
-    path, argument = command_line.config_path()
-    module = command_line.load_module(path)
-    name = "_".join([path.stem, *(re.sub(r"\W+", "_", part) for part in argument)])
-    configs = grid.expand(
-        session.CONFIG.value, module.get_grid(*argument), command_line.overrides()
-    )
-    claims = module.get_claims(*argument)
-    outcome = session.train(name, configs, claims, keep_checkpoints=False, shard=shard)
+    claims = command_line.experiment().get_claims(*command_line.config_path()[1])
+    launch: Callable[[session.Job], Outcome] = session.train_here
+    if _LAUNCHER.value == "ray":
+        launch = functools.partial(cluster.train, address=_RAY_ADDRESS.value)
+    outcome = session.train(_name(), configs(), claims, shard=shard, launch=launch)
     return 1 if outcome.failed else 0
+
+
+def configs() -> list[ConfigDict]:
+    """The runs of the grid, as the flags say.
+
+    Raises:
+      ValueError: the config or the grid is wrong.
+    """
+    points = command_line.experiment().get_grid(*command_line.config_path()[1])
+    return grid.expand(session.CONFIG.value, points, command_line.overrides())
+
+
+def _name() -> str:
+    path, argument = command_line.config_path()
+    return "_".join([path.stem, *(re.sub(r"\W+", "_", part) for part in argument)])
 
 
 if __name__ == "__main__":

@@ -73,6 +73,20 @@ def run(
     sys.exit(status)
 
 
+def enter(arguments: Sequence[str]) -> None:
+    """Makes the command line of another process this one's.
+
+    Args:
+      arguments: its `sys.argv`.
+
+    Raises:
+      ValueError: it is wrong.
+    """
+    sys.argv = [*arguments]
+    _check_overrides(sys.argv[1:])
+    _parse(sys.argv, None, several=False)
+
+
 def command() -> str:
     """The command line, as one would type it again."""
     return shlex.join(["python", "-m", f"experiments.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
@@ -85,6 +99,15 @@ def config_path() -> tuple[Path, tuple[str, ...]]:
     """
     path, colon, argument = config_flags.get_config_filename(FLAGS["config"]).partition(":")
     return Path(path), (argument,) if colon else ()
+
+
+def experiment() -> ModuleType:
+    """The config's file as a module, for what it holds beside `get_config`.
+
+    Raises:
+      ValueError: there is no such file.
+    """
+    return load_module(config_path()[0])
 
 
 def overrides() -> set[str]:

@@ -1,9 +1,11 @@
 """What experiments that train have in common: flags, the folder, a sweep and its report."""
 
 import contextlib
+import dataclasses
+import functools
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ from experiments import command_line, dry_run, speeds
 from experiments.preview import draw_preview
 from experiments.progress import show_progress
 from mnv2_jax import atomic, cores
-from mnv2_jax.ablation import cohort, finished, records, shards, sweep, workdir
+from mnv2_jax.ablation import cohort, finished, grid, records, shards, sweep, workdir
+from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.shards import Shard
 from mnv2_jax.analysis import stated
 from mnv2_jax.analysis.claims import Claim
@@ -107,13 +110,74 @@ def _keep_programs(where: str | None) -> None:
         ) from None
 
 
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A sweep to be done.
+
+    Attributes:
+      console: where to tell how it goes.
+      workdir: the experiment's folder.
+      todo: what is to be trained, finished runs left out.
+      keep_checkpoints: leave them beside the results.
+      recorded: to be called now and then: brings results.csv up to date.
+    """
+
+    console: Console
+    workdir: Path
+    todo: Sequence[Cohort]
+    keep_checkpoints: bool
+    recorded: Callable[[], object]
+
+
+def train_here(job: Job) -> sweep.Outcome:
+    """Does a job in this process.
+
+    Raises:
+      ValueError: an image cannot be decoded.
+      OSError: a result cannot be written.
+      Interrupted: a signal came.
+    """
+    stop = Stop()
+    saving = sweep.Saving(_CHECKPOINT_SECONDS.value, job.keep_checkpoints)
+    command = command_line.command()
+    with stop.listening(), show_progress(job.console, job.todo) as progress:
+        outcome = sweep.sweep(
+            *(job.workdir, job.todo, command, progress, stop, saving, _workers()), job.recorded
+        )
+    if processes.is_primary():
+        speeds.note(job.workdir, job.todo)
+    return outcome
+
+
+def train_pack(configs: Sequence[ConfigDict], folder: Path, runs: Sequence[str], pack: str) -> None:
+    """Trains some runs of a grid that another process leads, which writes results and report.
+
+    Args:
+      configs: of the grid.
+      folder: the experiment's.
+      runs: ids of runs of one cohort.
+      pack: what the checkpoints of these runs go by.
+
+    Raises:
+      ValueError: an image cannot be decoded, or another process trains the same pack.
+      OSError: a result cannot be written.
+    """
+    mine = [config for config in configs if grid.run_id(config) in set(runs)]
+    (planned,) = cohort.plan(mine, open_dataset)
+    cohorts = [dataclasses.replace(planned, id=pack)]
+    with workdir.claimed(folder, f"pack-{pack}"):
+        todo = finished.remaining(folder, cohorts)
+        train_here(Job(Console(quiet=True), folder, todo, False, recorded=lambda: None))
+
+
 def train(
     name: str,
     configs: Sequence[ConfigDict],
     claims: Sequence[Claim],
     *,
-    keep_checkpoints: bool,
     shard: Shard | None = None,
+    launch: Callable[[Job], sweep.Outcome] = train_here,
+    keep_checkpoints: bool = False,
 ) -> sweep.Outcome:
     """Trains runs that are not finished, decides the claims and writes a report.
 
@@ -121,8 +185,9 @@ def train(
       name: of the experiment: its title, and the default of `--workdir`.
       configs: one per run.
       claims: to be decided.
+      shard: the part of the runs that is trained; by default all.
+      launch: does the job.
       keep_checkpoints: leave them beside the results.
-      shard: the part of the runs that this process trains; by default all.
 
     Raises:
       ValueError: a config, a claim or the workdir is wrong.
@@ -133,11 +198,7 @@ def train(
     primary = processes.is_primary()
     console = Console(soft_wrap=not sys.stdout.isatty(), quiet=not primary)
     if _PREVIEW.value:
-        if Path(_PREVIEW.value).suffix != ".png":
-            raise ValueError(f"--preview={_PREVIEW.value}: expected a file that ends in .png")
-        (first,) = cohort.plan(configs[:1], open_dataset)
-        draw_preview(Path(_PREVIEW.value), first)
-        console.print(f"What the network sees: {_PREVIEW.value}; nothing is trained")
+        _preview(console, configs[0])
         return sweep.Outcome(trained=0, failed=0)
     cohorts = cohort.plan(configs, open_dataset)
     check(claims, records.columns([run for part in cohorts for run in part.runs]))
@@ -146,17 +207,20 @@ def train(
         dry_run.show(console, mine)
         return sweep.Outcome(trained=0, failed=0)
     folder = Path(_WORKDIR.value or Path("runs") / name)
-    with workdir.claimed(folder, shard) if primary else contextlib.nullcontext():
-        todo = _begin_sweep(console, folder, name, cohorts, mine, claims)
-        stop = Stop()
-        saving = sweep.Saving(_CHECKPOINT_SECONDS.value, keep_checkpoints)
-        command = command_line.command()
-        with stop.listening(), show_progress(console, todo) as progress:
-            outcome = sweep.sweep(
-                folder, mine, command, progress, stop, saving, _workers(), whole=cohorts
-            )
+    part = f"shard-{shard}" if shard else "" if launch is train_here else "launcher"
+    with workdir.claimed(folder, part) if primary else contextlib.nullcontext():
+        finished.check(folder, cohorts)
+        todo = finished.remaining(folder, mine)
         if primary:
-            speeds.note(folder, todo)
+            _note_begin(folder, name, cohorts, claims)
+        count, left = (sum(len(one.runs) for one in parts) for parts in (mine, todo))
+        console.print(
+            f"Runs: {count}, cohorts: {len(mine)}; {count - left} finished before, {left} to train"
+        )
+        table = functools.partial(sweep.write_table, folder, cohorts)
+        outcome = launch(Job(console, folder, todo, keep_checkpoints, table))
+        if primary:
+            table()
             _report(console, folder, name, cohorts, claims)
     console.print(
         f"{_runs(outcome.trained)} trained, {outcome.failed} failed, "
@@ -165,27 +229,23 @@ def train(
     return outcome
 
 
-def _begin_sweep(
-    console: Console,
-    folder: Path,
-    name: str,
-    cohorts: Sequence[cohort.Cohort],
-    mine: Sequence[cohort.Cohort],
-    claims: Sequence[Claim],
-) -> list[cohort.Cohort]:
-    """Notes what there is to do, and gives the part of `mine` that is not finished."""
-    finished.check(folder, cohorts)
-    todo = finished.remaining(folder, mine)
-    count, left = (sum(len(part.runs) for part in parts) for parts in (mine, todo))
-    if processes.is_primary():
-        records.write_plan(folder, name, command_line.command(), cohorts)
-        runs = [run for part in cohorts for run in part.runs]
-        ended = sum(records.read(folder, run.id) is not None for run in runs)
-        stated.note(folder, claims, _version(), ended)
-    console.print(
-        f"Runs: {count}, cohorts: {len(mine)}; {count - left} finished before, {left} to train"
-    )
-    return todo
+def _preview(console: Console, config: ConfigDict) -> None:
+    path = Path(str(_PREVIEW.value))
+    if path.suffix != ".png":
+        raise ValueError(f"--preview={path}: expected a file that ends in .png")
+    (first,) = cohort.plan([config], open_dataset)
+    draw_preview(path, first)
+    console.print(f"What the network sees: {path}; nothing is trained")
+
+
+def _note_begin(
+    folder: Path, name: str, cohorts: Sequence[Cohort], claims: Sequence[Claim]
+) -> None:
+    """Writes down what there is to do, and what is claimed, before anything trains."""
+    records.write_plan(folder, name, command_line.command(), cohorts)
+    runs = [run for part in cohorts for run in part.runs]
+    ended = sum(records.read(folder, run.id) is not None for run in runs)
+    stated.note(folder, claims, _version(), ended)
 
 
 def _version() -> dict[str, Any]:
@@ -195,11 +255,7 @@ def _version() -> dict[str, Any]:
 
 
 def _report(
-    console: Console,
-    folder: Path,
-    name: str,
-    cohorts: Sequence[cohort.Cohort],
-    claims: Sequence[Claim],
+    console: Console, folder: Path, name: str, cohorts: Sequence[Cohort], claims: Sequence[Claim]
 ) -> None:
     with atomic.in_turns(folder / ".report.lock"):
         decided = analyse(folder, claims, title=name, command=command_line.command())

@@ -21,7 +21,7 @@ class Shard:
     of: int
 
     def __str__(self) -> str:
-        return f"{self.number}/{self.of}"
+        return f"{self.number}-of-{self.of}"
 
 
 def parse(text: str) -> Shard:

@@ -3,7 +3,7 @@
 import collections
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
@@ -79,9 +79,9 @@ def sweep(
     stop: Stop | None = None,
     saving: Saving | None = None,
     workers: int = 0,
-    whole: Sequence[Cohort] | None = None,
+    recorded: Callable[[], object] = lambda: None,
 ) -> Outcome:
-    """Trains every run that is not finished, and writes `results.csv`.
+    """Trains every run that is not finished.
 
     While a cohort trains, the next ones compile: compilation leaves cores idle, which training
     takes up. A cohort that fails does not stop the others; its runs are tried again next time.
@@ -89,13 +89,14 @@ def sweep(
 
     Args:
       workdir: the experiment's folder; see `mnv2_jax.ablation.records`.
-      cohorts: what is to be trained: the whole grid, or a part of it.
+      cohorts: what is to be trained.
       command: the command line, for the records.
       progress: is told what happens.
       stop: signals that are to end it.
       saving: by default checkpoints once a minute, removed with their cohort.
       workers: processes that decode images which are streamed.
-      whole: the whole grid, whose runs `results.csv` lists; by default `cohorts`.
+      recorded: called after each cohort, when its records are written; of processes that train
+        together, by the primary one.
 
     Raises:
       ValueError: an image cannot be decoded, or its label is out of range.
@@ -104,7 +105,7 @@ def sweep(
     """
     return _Sweep(
         *(workdir, cohorts, command, progress, stop or Stop(), saving or Saving(), workers),
-        whole or cohorts,
+        recorded,
     ).run()
 
 
@@ -130,7 +131,7 @@ class _Sweep:
     stop: Stop
     saving: Saving
     workers: int
-    whole: Sequence[Cohort]
+    recorded: Callable[[], object]
     failed: int = 0
 
     def run(self) -> Outcome:
@@ -155,12 +156,10 @@ class _Sweep:
                             records.write_failure(self.workdir, run, part, message)
                             self.failed += 1
                 if processes.is_primary():
-                    write_table(self.workdir, self.whole)
+                    self.recorded()
         finally:
             # A compilation in progress cannot be stopped, and is not waited for.
             compiler.shutdown(wait=False, cancel_futures=True)
-        if processes.is_primary():
-            write_table(self.workdir, self.whole)
         trained = sum(len(cohort.runs) for cohort in todo)
         return Outcome(trained=trained - self.failed, failed=self.failed)
 

@@ -4,16 +4,14 @@ import contextlib
 from pathlib import Path
 
 from mnv2_jax import atomic
-from mnv2_jax.ablation.shards import Shard
 
 
-def claimed(workdir: Path, shard: Shard | None = None) -> contextlib.AbstractContextManager[None]:
+def claimed(workdir: Path, part: str = "") -> contextlib.AbstractContextManager[None]:
     """Makes the folder if need be, and keeps other processes out while the block runs.
 
-    Other shards of the same job array are let in.
+    Where a part is claimed, such as a shard, those that claim other parts are let in.
 
     Raises:
       ValueError: see `mnv2_jax.atomic.claimed`.
     """
-    part = f"{shard.number}-of-{shard.of}" if shard else ""
     return atomic.claimed(workdir, f"--workdir={workdir}", part)

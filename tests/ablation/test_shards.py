@@ -87,4 +87,4 @@ def test_what_is_no_shard_is_refused(text):
 
 def test_a_shard_is_read_as_it_is_written():
     assert shards.parse("2/8") == Shard(2, 8)
-    assert str(Shard(2, 8)) == "2/8"
+    assert str(Shard(2, 8)) == "2-of-8"

@@ -1,0 +1,212 @@
+"""Trains a grid on a Ray cluster, a task per pack of a cohort. The only module that knows Ray.
+
+Every machine of the cluster has this checkout at the same path, the same environment, and sees the
+workdir. A task is the same command in another process: it plans its runs anew, trains them with
+checkpoints and writes their records; where its worker dies, Ray starts it again elsewhere, and it
+goes on from the checkpoint.
+"""
+
+import contextlib
+import dataclasses
+import importlib
+import math
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from experiments import command_line, session
+from mnv2_jax.ablation import finished, records, shards, state
+from mnv2_jax.ablation.cohort import Cohort
+from mnv2_jax.ablation.sweep import Outcome
+from mnv2_jax.train.stopping import Stop
+
+_RETRIES = 3
+_SECONDS_BETWEEN_LINES = 15.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Slots:
+    """How tasks fit a cluster.
+
+    Attributes:
+      count: tasks that run side by side.
+      cpus: that each takes.
+      gpus: that each takes.
+    """
+
+    count: int
+    cpus: float
+    gpus: float
+
+    def __str__(self) -> str:
+        what = "GPU" if self.gpus else "machine"
+        return f"{self.count} {what}{'' if self.count == 1 else 's'}"
+
+
+def train(job: session.Job, address: str | None) -> Outcome:
+    """Does a job on a cluster.
+
+    Args:
+      job: the job.
+      address: of the cluster; None starts one on this machine, for as long as the job takes.
+
+    Raises:
+      ValueError: Ray is not installed, or there is no such cluster.
+      Interrupted: a signal came; what is in training goes on from its checkpoint the next time.
+    """
+    if not job.todo:
+        return Outcome(trained=0, failed=0)
+    stop = Stop()
+    with _connected(address) as ray, stop.listening():
+        room = slots(ray.nodes())
+        each = math.ceil(room.count / len(job.todo))
+        packs = [pack for cohort in job.todo for pack in shards.pieces(cohort, each)]
+        packs.sort(key=lambda pack: pack.work, reverse=True)  # The longest ones do not come last.
+        job.console.print(f"Ray: {len(packs)} packs on {room}")
+        task = ray.remote(
+            num_cpus=room.cpus, num_gpus=room.gpus, max_calls=1, max_retries=_RETRIES
+        )(_task())
+        waiting = {task.remote(*_arguments(job, pack)): pack for pack in packs}
+        _await(ray, job, waiting)
+    unfinished = finished.remaining(job.workdir, job.todo)
+    failed = sum(len(cohort.runs) for cohort in unfinished)
+    return Outcome(sum(len(cohort.runs) for cohort in job.todo) - failed, failed)
+
+
+def train_pack(arguments: Sequence[str], workdir: str, runs: Sequence[str], pack: str) -> None:
+    """What a task does: trains some runs of the grid that a command line of `ablate` names.
+
+    Args:
+      arguments: `sys.argv` of the command.
+      workdir: the experiment's folder.
+      runs: ids of runs of one cohort.
+      pack: what the checkpoints of these runs go by.
+    """
+    from experiments import ablate
+
+    command_line.enter(arguments)
+    session.begin()
+    session.train_pack(ablate.configs(), Path(workdir), runs, pack)
+
+
+def _task() -> Any:
+    """A function that is sent by value: a worker finds the checkout by it."""
+    folder = str(Path.cwd())
+
+    def task(*arguments: Any) -> None:
+        os.chdir(folder)
+        sys.path.insert(0, folder)
+        from experiments.cluster import train_pack
+
+        train_pack(*arguments)
+
+    return task
+
+
+def _arguments(job: session.Job, pack: Cohort) -> tuple[Any, ...]:
+    runs = [run.id for run in pack.runs]
+    return sys.argv, str(job.workdir.resolve()), runs, pack.id
+
+
+@contextlib.contextmanager
+def _connected(address: str | None) -> Iterator[Any]:
+    try:
+        ray: Any = importlib.import_module("ray")
+    except ImportError:
+        raise ValueError(
+            "--launcher=ray: Ray is not installed; expected pip install -e '.[sweep]'"
+        ) from None
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    _check_answers(address)
+    local = {"include_dashboard": False} if address is None else {}
+    try:
+        ray.init(address, log_to_driver=False, logging_level="ERROR", **local)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"--ray_address={address}: no cluster answers there: {reason}") from None
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _check_answers(address: str | None) -> None:
+    """Finds a wrong address in seconds; Ray tries for minutes."""
+    host, colon, port = (address or "").rpartition(":")
+    if colon and port.isdecimal():
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+        except OSError as error:
+            raise ValueError(
+                f"--ray_address={address}: no cluster answers there ({error.strerror or error}); "
+                f"expected HOST:PORT of one, or auto"
+            ) from None
+
+
+def slots(nodes: Sequence[dict[str, Any]]) -> Slots:
+    """A task per GPU or, where there is none, per machine: jax takes all cores of one."""
+    resources = [node["Resources"] for node in nodes if node["Alive"]]
+    gpus = sum(int(one.get("GPU", 0)) for one in resources)
+    if gpus:
+        return Slots(gpus, cpus=1, gpus=1)
+    cpus = min(one["CPU"] for one in resources if one.get("CPU"))
+    count = sum(int(one.get("CPU", 0) // cpus) for one in resources)
+    return Slots(count, cpus=cpus, gpus=0)
+
+
+def _await(ray: Any, job: session.Job, waiting: dict[Any, Cohort]) -> None:
+    """Waits for all tasks; an error of one is noted with its runs and does not stop the others."""
+    count = len(waiting)
+    told = time.perf_counter()
+    while waiting:
+        ended, _ = ray.wait(list(waiting), timeout=1.0)
+        for reference in ended:
+            pack = waiting.pop(reference)
+            error = _error(ray, reference)
+            if error:
+                _note_failure(job.workdir, pack, error)
+            job.recorded()
+            how = f"failed: {error}" if error else "done"
+            job.console.print(
+                f"pack {count - len(waiting)} of {count} ({pack}), {len(pack.runs)} lanes: {how}",
+                markup=False,
+                highlight=False,
+            )
+        if time.perf_counter() - told > _SECONDS_BETWEEN_LINES:
+            told = time.perf_counter()
+            _tell(job.console, job.workdir, len(waiting))
+
+
+def _error(ray: Any, reference: Any) -> str:
+    """The error that a task ended with, in a line; empty if there was none."""
+    try:
+        ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause
+        return " ".join(str(cause).split()) or type(cause).__name__
+    except ray.exceptions.RayError as error:
+        first = str(error).splitlines()[0]
+        return f"its worker died {_RETRIES + 1} times: {first}"
+    return ""
+
+
+def _note_failure(workdir: Path, pack: Cohort, error: str) -> None:
+    for left in finished.remaining(workdir, [pack]):
+        for run in left.runs:
+            records.write_failure(workdir, run, left, error)
+
+
+def _tell(console: Console, workdir: Path, waiting: int) -> None:
+    training = [one for one in state.read(workdir)["training"] if one["alive"]]
+    parts = [f"{one['cohort']} step {one['step']} of {one['steps']}" for one in training]
+    console.print(
+        f"in training: {'; '.join(parts) or 'none yet'}; {waiting - len(training)} packs wait",
+        markup=False,
+        highlight=False,
+    )

@@ -1,0 +1,139 @@
+"""The ablation on a Ray cluster of two nodes: what it comes to, and what a death changes."""
+
+import contextlib
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from experiments import cluster
+from mnv2_jax.ablation import heartbeat
+from tests import commands
+
+pytestmark = pytest.mark.slow
+
+needs_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="Ray is not installed: '.[sweep]'"
+)
+
+# Long enough to be killed in the middle.
+CONFIG = """
+from configs import digits
+from mnv2_jax import arch, presets
+from mnv2_jax.ablation.grid import axis, product
+
+presets.PRESETS["small"] = presets.Preset(
+    8, 1, 8, 2, lambda t: (presets.Stage(t, 8, 2, 1),), 32, 10, arch.BlockSpec(divisor=1)
+)
+
+def get_config():
+    config = digits.get_config()
+    config.model.preset = "small"
+    config.train.epochs = 100
+    return config
+
+def get_grid():
+    return product(axis("model.expansion", (1, 2)), axis("seed", range(2)))
+
+def get_claims():
+    return []
+"""
+
+
+@pytest.fixture(scope="module")
+def config_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("configs") / "small.py"
+    path.write_text(CONFIG)
+    return path
+
+
+@pytest.fixture(scope="module")
+def address():
+    """Of a cluster of two nodes."""
+    # Ray's workers take the lowest priority where it is not told otherwise.
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.nodes"],
+        cwd=commands.ROOT,
+        env={**os.environ, "RAY_worker_niceness": "0"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as nodes:
+        assert nodes.stdout is not None
+        yield nodes.stdout.readline().strip()
+        nodes.communicate("")
+
+
+def curves(workdir):
+    paths = sorted(workdir.glob("runs/*/metrics.jsonl"))
+    return {path.parent.name: path.read_bytes() for path in paths}
+
+
+def kill_one(workdir, process):
+    """Kills the first worker that is seen in training."""
+    while process.poll() is None:
+        for beat in heartbeat.beats(workdir):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(beat.pid, signal.SIGKILL)
+                return beat
+        time.sleep(0.02)
+    pytest.fail(f"nothing was seen in training: {process.communicate()}")
+
+
+@needs_ray
+def test_a_cluster_comes_to_the_same_bits_though_a_worker_is_killed(config_file, address, tmp_path):
+    status, _, err = commands.run(
+        "ablate", f"--config={config_file}", f"--workdir={tmp_path / 'here'}"
+    )
+    assert status == 0, err
+    workdir = tmp_path / "there"
+    arguments = (
+        *(f"--config={config_file}", f"--workdir={workdir}", "--checkpoint_seconds=0"),
+        *("--launcher=ray", f"--ray_address={address}"),
+    )
+    with subprocess.Popen(
+        [sys.executable, "-m", "experiments.ablate", *arguments],
+        cwd=commands.ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        killed = kill_one(workdir, process)
+        out, err = process.communicate(timeout=commands.SECONDS)
+    assert process.returncode == 0, err
+    assert "Ray: 2 packs on 2 machines" in out
+    assert len(curves(workdir)) == 4
+    assert curves(workdir) == curves(tmp_path / "here")
+    assert (workdir / "report.html").is_file()
+    for run in killed.runs:  # Another process ended what it had begun.
+        environment = json.loads((workdir / "runs" / run / "environment.json").read_text())
+        assert "--launcher=ray" in environment["command"]
+    status, out, _ = commands.run("status", f"--workdir={workdir}", "--format=json")
+    assert json.loads(out)["all"]["done"] == 4
+    assert not json.loads(out)["training"]
+
+
+@needs_ray
+def test_an_address_where_no_cluster_is_is_refused(config_file, tmp_path):
+    status, _, err = commands.run(
+        "ablate",
+        *(f"--config={config_file}", f"--workdir={tmp_path / 'work'}"),
+        *("--launcher=ray", "--ray_address=127.0.0.1:1"),
+    )
+    assert status == 2
+    assert "--ray_address=127.0.0.1:1: no cluster answers there" in err
+    assert len(err.splitlines()) == 1, err
+
+
+def test_a_task_takes_a_gpu_or_else_a_machine():
+    node = {"Alive": True, "Resources": {"CPU": 8.0}}
+    with_gpus = {"Alive": True, "Resources": {"CPU": 16.0, "GPU": 4.0}}
+    gone = {"Alive": False, "Resources": {"CPU": 1.0, "GPU": 8.0}}
+    larger = {"Alive": True, "Resources": {"CPU": 16.0}}
+    assert str(cluster.slots([node, with_gpus, gone])) == "4 GPUs"
+    assert (cluster.slots([node, larger]).count, cluster.slots([node, larger]).cpus) == (3, 8)
