@@ -11,7 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mnv2_jax.analysis import stats
+from mnv2_jax.analysis.axes import averaged, averaging, finished
+from mnv2_jax.analysis.panels import note
 from mnv2_jax.analysis.style import INK, SHORTCUTS, in_order, nothing_to_draw
+
+_METRIC = "test_accuracy"
+_ROWS = ["block", "expansion"]
 
 
 @dataclass(frozen=True)
@@ -48,15 +53,18 @@ def forest(frame: pd.DataFrame, claims: Sequence[Mapping[str, Any]]) -> Figure:
         axis.tick_params(axis="x", length=0)
         axis.spines["bottom"].set_visible(False)
     axes[-1].set_xlabel("Difference in accuracy (percentage points)")
+    if set(groups) != {"Claims"}:
+        hidden = averaged(finished(frame, _METRIC), (*_ROWS, "shortcut", "projection"))
+        note(figure, averaging(hidden))
     return figure
 
 
 def _differences(frame: pd.DataFrame, shortcut: str) -> list[_Estimate]:
     where = {"shortcut": shortcut}
-    pairs = stats.paired_differences(frame, "projection", "linear", "relu6", where, "test_accuracy")
+    pairs = stats.paired_differences(frame, "projection", "linear", "relu6", where, _METRIC)
     estimates = []
     several = frame["block"].nunique() > 1
-    for (block, t), group in pairs.dropna(subset="difference").groupby(["block", "expansion"]):
+    for (block, t), group in pairs.dropna(subset="difference").groupby(_ROWS):
         interval = stats.t_interval(100 * stats.seed_means(group), 0.95)
         label = f"{block}, t = {t:g}" if several else f"t = {t:g}"
         estimates.append(_Estimate(label, interval.estimate, interval.low, interval.high))

@@ -8,7 +8,7 @@ from typing import Any
 from mnv2_jax.analysis import page, plots, records, stated
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.verdicts import decide
-from mnv2_jax.atomic import write_text
+from mnv2_jax.atomic import write_bytes, write_text
 
 
 def analyse(
@@ -16,8 +16,8 @@ def analyse(
 ) -> list[dict[str, Any]]:
     """Decides `claims` by the runs in `workdir` and writes what came out beside them.
 
-    Writes `claims.json`, `figures/*.svg` and `report.html`, each in one step. The same records
-    give the same bytes.
+    Writes `claims.json`, figures as SVG and PNG, and `report.html`, each in one step. The same
+    records give the same bytes.
 
     Args:
       workdir: folder with `results.csv` and `runs/`, as a sweep leaves it.
@@ -38,22 +38,21 @@ def analyse(
         row | {"stated": when.get(stated.identity(claim))}
         for claim, row in zip(claims, decide(claims, frame), strict=True)
     ]
-    figures = {
-        name: plots.svg_text(figure, name)
-        for name, figure in plots.make_figures(
-            frame, records.read_curves(workdir, frame), decided
-        ).items()
-    }
+    drawn = plots.make_figures(frame, records.read_curves(workdir, frame), decided)
+    figures = {name: plots.svg_text(figure, name) for name, figure in drawn.items()}
+    pictures = {name: plots.png_bytes(figure) for name, figure in drawn.items()}
     html = page.render(
         title=title,
         command=command,
         frame=frame,
         claims=decided,
-        figures=figures,
+        # The first figure is over another axis where expansion does not vary.
+        figures={"accuracy_over_expansion": next(iter(figures.values())), **figures},
         environment=records.read_environments(workdir, frame),
     )
     write_text(workdir / "claims.json", json.dumps(decided, indent=2, allow_nan=False) + "\n")
     for name, svg in figures.items():
         write_text(workdir / "figures" / f"{name}.svg", svg)
+        write_bytes(workdir / "figures" / f"{name}.png", pictures[name])
     write_text(workdir / "report.html", html)
     return decided

@@ -4,10 +4,11 @@ Colours are Okabe and Ito's, told apart by colour-blind readers; markers and das
 that a grey print reads as well.
 """
 
-import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import matplotlib
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 PROJECTIONS = {"linear": "Linear", "relu6": "ReLU6", "relu": "ReLU"}
@@ -16,23 +17,34 @@ SHORTCUTS = {
     "none": "No shortcut",
     "expansion": "Shortcut between expansions",
 }
+KNOWN: Mapping[str, Mapping[str, str]] = {"projection": PROJECTIONS, "shortcut": SHORTCUTS}
+"""Columns whose values have an order and names of their own."""
 
-INK = "#222222"
-_BLUE, _VERMILION, _GREEN = "#0072B2", "#D55E00", "#009E73"
-PROJECTION_LOOKS: dict[str, dict[str, Any]] = {
-    "linear": {"color": _BLUE, "marker": "o", "linestyle": "-"},
-    "relu6": {"color": _VERMILION, "marker": "s", "linestyle": (0, (5, 2))},
-    "relu": {"color": _GREEN, "marker": "^", "linestyle": (0, (1, 1.5))},
+_AXES = {
+    "dataset": "Data set",
+    "expansion": "Expansion t",
+    "width": "Width multiplier",
+    "params": "Parameters",
+    "madds": "Multiply-adds per image",
+    "test_accuracy": "Test accuracy",
+    "validation_accuracy": "Validation accuracy",
+    "train_accuracy": "Training accuracy",
 }
-# Blocks have no order of their own: the first one drawn gets the first look.
+
+_SHORT = {"expansion": "Expansion", "width": "Width"}
+
+INK, QUIET, RULE = "#222222", "#666666", "#888888"
+_BLUE, _VERMILION, _GREEN = "#0072B2", "#D55E00", "#009E73"
+# What has no order of its own takes them in turn.
 BLOCK_LOOKS: tuple[dict[str, Any], ...] = (
-    *PROJECTION_LOOKS.values(),
+    {"color": _BLUE, "marker": "o", "linestyle": "-"},
+    {"color": _VERMILION, "marker": "s", "linestyle": (0, (5, 2))},
+    {"color": _GREEN, "marker": "^", "linestyle": (0, (1, 1.5))},
     {"color": "#CC79A7", "marker": "D", "linestyle": "-."},
     {"color": "#E69F00", "marker": "v", "linestyle": (0, (8, 2, 2, 2))},
     {"color": "#56B4E9", "marker": "P", "linestyle": (0, (3, 1))},
     {"color": INK, "marker": "X", "linestyle": (0, (1, 3))},
 )
-SHORTCUT_DASHES = {"bottleneck": "-", "none": (0, (5, 2)), "expansion": (0, (1, 1.5))}
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 10,
@@ -68,9 +80,56 @@ def in_order(present: Iterable[str], known: Mapping[str, str]) -> list[str]:
     return sorted(set(present), key=lambda value: (rank.get(value, len(rank)), value))
 
 
-def looks(blocks: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """A look for every block; after the last one the looks begin again."""
-    return dict(zip(sorted(set(blocks)), itertools.cycle(BLOCK_LOOKS), strict=False))
+def axis_name(column: str) -> str:
+    """What a column of results.csv is called in a figure."""
+    plain = column.rpartition(".")[2].replace("_", " ")
+    return _AXES.get(column, plain[:1].upper() + plain[1:])
+
+
+def value_name(column: str, value: Any) -> str:
+    """What a value of `column` is called by itself."""
+    if isinstance(value, float | int) and not isinstance(value, bool):
+        return f"{value:g}"
+    return KNOWN.get(column, {}).get(str(value), str(value)) or "not set"
+
+
+def full_name(column: str, value: Any) -> str:
+    """What a value of `column` is called where nothing beside it names the column."""
+    name = value_name(column, value)
+    if column in (*KNOWN, "block", "dataset"):
+        return name
+    return f"{_SHORT.get(column) or axis_name(column)} {name}"
+
+
+def looks(column: str, values: Sequence[Any]) -> dict[Any, dict[str, Any]]:
+    """A look for every value, in the order given.
+
+    Numbers run through a colour map that darkens steadily, so that their order shows in grey too.
+    Values that have a name of their own look the same whichever others are there. With more values
+    than looks, colours, markers and dashes begin again at different places: no two are the same.
+    """
+    if not values:
+        return {}
+    count = max(len(values) - 1, 1)
+    numeric = all(isinstance(value, float | int) for value in values) and len(values) > 1
+    ranks = {value: rank for rank, value in enumerate(KNOWN.get(column, {}))}
+    for value in values:
+        ranks.setdefault(value, len(ranks))
+    sequential = matplotlib.colormaps["viridis"]
+    colours, markers, dashes = (
+        [look[key] for look in BLOCK_LOOKS] for key in ("color", "marker", "linestyle")
+    )
+    return {
+        value: {
+            # The map's yellow end is too pale for white paper.
+            "color": to_hex(sequential(0.88 * (1 - place / count)))
+            if numeric
+            else colours[ranks[value] % len(colours)],
+            "marker": markers[(ranks[value] + ranks[value] // len(markers)) % len(markers)],
+            "linestyle": dashes[(ranks[value] + 3 * (ranks[value] // len(dashes))) % len(dashes)],
+        }
+        for place, value in enumerate(values)
+    }
 
 
 def nothing_to_draw(reason: str) -> Figure:

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from mnv2_jax.analysis.claims import equivalent, greater
-from mnv2_jax.analysis.plots import make_figures, svg_text
+from mnv2_jax.analysis.plots import make_figures, png_bytes, svg_text
 from mnv2_jax.analysis.verdicts import decide
 from tests.analysis.synthetic import make_frame, stop
 
@@ -104,15 +104,6 @@ def test_projections_differ_in_more_than_colour() -> None:
     assert len({str(line._unscaled_dash_pattern) for line in lines}) == 3  # type: ignore[attr-defined]
 
 
-def test_expansions_are_named_over_cost_only_if_each_has_its_own_cost() -> None:
-    def texts(frame: pd.DataFrame) -> set[str]:
-        return {text.get_text() for text in draw(frame)["accuracy_over_madds"].axes[0].texts}
-
-    frame = make_frame(expansions=(1, 6, 10), seeds=2)
-    assert texts(frame) == {"t = 1", "6", "10"}
-    assert texts(frame.assign(madds=100_000)) == set()
-
-
 def two_blocks(projections: tuple[str, ...] = ("linear",)) -> pd.DataFrame:
     one = make_frame(expansions=(2, 6), projections=projections, seeds=3)
     other = one.assign(block="fused", madds=one["madds"] * 3, test_accuracy=0.5)
@@ -125,11 +116,12 @@ def two_blocks(projections: tuple[str, ...] = ("linear",)) -> pd.DataFrame:
 def test_blocks_have_lines_of_their_own(name):
     figure = draw(two_blocks())[name]
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["fused", "inverted_residual"]
+    entries = [text.get_text() for text in legend.get_texts() if text.get_text() != "Pareto front"]
+    assert entries == ["fused", "inverted_residual"]
     assert legend.get_title().get_text() == "Block"
     # Two panels, of the shortcut; in each a line per block that does not mix them.
     for axis in figure.axes:
-        fused, inverted = axis.lines
+        fused, inverted = (line for line in axis.lines if line.get_label() in entries)
         np.testing.assert_allclose(np.asarray(fused.get_ydata(), float), [50, 50])
         assert min(np.asarray(inverted.get_ydata(), float)) > 80
 
@@ -147,9 +139,48 @@ def test_projections_divide_the_panels_of_blocks():
 
 def test_learning_curves_and_differences_name_the_block():
     figures = draw(two_blocks(("linear", "relu6")))
-    curves = [line.get_label() for line in figures["learning_curves"].axes[0].lines]
-    assert len(curves) == 8
-    assert "fused, ReLU6, no shortcut" in curves
+    learning = figures["learning_curves"]
+    assert [line.get_label() for line in learning.axes[0].lines] == ["fused", "inverted_residual"]
+    assert len(learning.axes) == 4
     differences = words(svg_text(figures["paired_differences"], "differences"))
     assert "fused, t = 2" in differences
     assert "inverted_residual, t = 6" in differences
+
+
+def test_what_is_averaged_over_is_said() -> None:
+    frame = make_frame(expansions=(1, 6), seeds=2)
+    widths = [frame.assign(width=width) for width in (0.35, 0.5, 0.75)]
+    frame = pd.concat(widths, ignore_index=True)
+    figures = draw(frame.assign(run_id=frame.index.astype(str)))
+    for name in ("accuracy_over_expansion", "paired_differences"):
+        assert "Averaged over width multiplier." in words(svg_text(figures[name], name))
+    assert "Averaged" not in words(svg_text(figures["accuracy_over_madds"], "madds"))
+    curves = words(svg_text(draw(make_frame(seeds=2))["learning_curves"], "curves"))
+    assert "Averaged over expansion." in curves
+
+
+def test_the_main_figure_is_over_what_varies() -> None:
+    blocks = two_blocks()
+    at_six = blocks[(blocks["expansion"] == 6) & (blocks["shortcut"] == "none")]
+    name, figure = next(iter(draw(at_six).items()))
+    assert name == "accuracy_over_block"
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["fused", "inverted_residual"]
+
+
+def test_learning_curves_end_where_the_first_of_their_runs_ends() -> None:
+    frame = make_frame(expansions=(6,), projections=("linear",), shortcuts=("none",), seeds=2)
+    curves = curves_of(frame, epochs=4)
+    cut = curves[~((curves["run_id"] == frame["run_id"][0]) & (curves["epoch"] > 3))]
+    axis = make_figures(frame, cut, [])["learning_curves"].axes[0]
+    assert list(np.asarray(axis.lines[0].get_xdata())) == [1, 2, 3]
+
+
+def test_a_figure_gives_the_same_bytes_whatever_was_written_before() -> None:
+    frame = make_frame(seeds=2)
+    one, other = draw(frame)["accuracy_over_madds"], draw(frame)["accuracy_over_madds"]
+    svg = svg_text(one, "name")
+    picture = png_bytes(other)
+    assert picture.startswith(b"\x89PNG")
+    assert png_bytes(one) == picture
+    assert svg_text(other, "name") == svg

@@ -25,6 +25,11 @@ FIGURES = (
     "accuracy_over_madds",
     "learning_curves",
 )
+FILES = [
+    f"figures/{name}.{suffix}"
+    for name in (*FIGURES, "accuracy_over_params", "paper_figure_6")
+    for suffix in ("svg", "png")
+]
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 
 
@@ -74,13 +79,13 @@ def analysed(workdir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_analyse_writes_its_files_and_nothing_else(analysed: Path, workdir: Path) -> None:
     before = {path.relative_to(workdir) for path in workdir.rglob("*")}
     after = {path.relative_to(analysed) for path in analysed.rglob("*")}
-    new = {"claims.json", "report.html", "figures", *(f"figures/{name}.svg" for name in FIGURES)}
+    new = {"claims.json", "report.html", "figures", *FILES}
     assert after - before == {Path(name) for name in new}
     assert before <= after
 
 
 def test_analysing_again_gives_the_same_bytes_and_the_claims(analysed: Path) -> None:
-    names = ["claims.json", "report.html", *(f"figures/{name}.svg" for name in FIGURES)]
+    names = ["claims.json", "report.html", *FILES]
     before = [(analysed / name).read_bytes() for name in names]
     rows = analyse(
         analysed, CLAIMS, title=NASTY, command="python -m experiments.ablate --config=<x>"
@@ -139,7 +144,7 @@ def test_figures_keep_their_text(analysed: Path) -> None:
             assert text in words(name)
     assert "costs $5 & <more>" in words("paired_differences")
     assert "supported" in words("paired_differences")
-    assert "ReLU6, no shortcut" in words("learning_curves")
+    assert "Averaged over expansion." in words("learning_curves")
 
 
 def test_the_table_of_means_holds_the_means() -> None:
