@@ -156,6 +156,16 @@ def test_make_targets_in_the_documents_exist(document: str):
     assert named <= targets
 
 
+def test_files_that_are_no_modules_are_installed_too():
+    patterns = tomllib.loads(read("pyproject.toml"))["tool"]["setuptools"]["package-data"][
+        "mnv2_jax"
+    ]
+    package = ROOT / "mnv2_jax"
+    installed = {path for pattern in patterns for path in package.glob(pattern)}
+    files = {path for path in package.rglob("*") if path.is_file() and path.suffix != ".py"}
+    assert {path for path in files if "__pycache__" not in path.parts} == installed
+
+
 def test_hooks_are_local():
     repositories = re.findall(r"\brepo: *(\S+)", read(".pre-commit-config.yaml"))
     assert repositories

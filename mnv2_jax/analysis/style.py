@@ -122,7 +122,7 @@ def looks(column: str, values: Sequence[Any]) -> dict[Any, dict[str, Any]]:
     return {
         value: {
             # The map's yellow end is too pale for white paper.
-            "color": to_hex(sequential(0.88 * (1 - place / count)))
+            "color": to_hex(sequential(0.82 * (1 - place / count)))
             if numeric
             else colours[ranks[value] % len(colours)],
             "marker": markers[(ranks[value] + ranks[value] // len(markers)) % len(markers)],

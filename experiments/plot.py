@@ -1,0 +1,108 @@
+"""Draws accuracy over any axis of finished results, or over what networks cost.
+
+  python -m experiments.plot --workdir=runs/digits --x=expansion --hue=projection --panel=shortcut
+  python -m experiments.plot --workdir=experiments/results/blocks --x=madds --hue=block
+  python -m experiments.plot --workdir=DIR --x=train.learning_rate --metric=validation_accuracy
+
+An axis is a column of results.csv, by its name or by the field's path in the config; where it does
+not vary, there is one line, or one panel. Every seed is a point; lines are means, bands 95 %
+t intervals over seeds. A note says what is averaged over. Over params and madds nothing is averaged
+but seeds, and the Pareto front of the means is drawn.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+from absl import flags
+from matplotlib.figure import Figure
+
+from experiments import command_line
+from mnv2_jax import atomic
+from mnv2_jax.analysis import axes, plots, records
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "The folder that results.csv is in.")
+_X = flags.DEFINE_string("x", None, "The axis to draw over, or params or madds.")
+_HUE = flags.DEFINE_string("hue", None, "The axis that lines differ in. Default: one line.")
+_PANEL = flags.DEFINE_list(
+    "panel", [], "The axis that panels differ in, or several with commas. Default: one panel."
+)
+_METRIC = flags.DEFINE_enum(
+    "metric", "test_accuracy", list(reversed(records.ACCURACIES)), "What to draw."
+)
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "An .svg or .png file. Default: both, WORKDIR/figures/X_HUE_PANEL.*"
+)
+
+_SUFFIXES = (".svg", ".png")
+
+
+def main() -> int:
+    """Draws the figure that the flags describe, and prints what it wrote.
+
+    Raises:
+      ValueError: a flag is wrong, there is nothing to draw, or nowhere to write it.
+    """
+    folder = _folder()
+    paths = [Path(_OUTPUT.value)] if _OUTPUT.value else []
+    if any(path.suffix not in _SUFFIXES or path.is_dir() for path in paths):
+        raise ValueError(f"--output={_OUTPUT.value}: expected a file that ends in .svg or .png")
+    frame = records.read_results(folder)
+    view = _view(frame)
+    metric: str = _METRIC.value
+    if axes.finished(frame, metric).empty:
+        raise ValueError(
+            f"--workdir={folder}: no run is done and has a {metric}; expected results of some"
+        )
+    figure = plots.draw_accuracy(frame, view, metric)
+    name = "_".join([*view.shown, *([] if metric == "test_accuracy" else [metric])])
+    # The name of a field may hold a dot, so that a suffix cannot be set by `with_suffix`.
+    for path in paths or [folder / "figures" / f"{name}{suffix}" for suffix in _SUFFIXES]:
+        _write(figure, name, path)
+        print(path)
+    return 0
+
+
+def _write(figure: Figure, name: str, path: Path) -> None:
+    svg = path.suffix == ".svg"
+    data = plots.svg_text(figure, name).encode() if svg else plots.png_bytes(figure)
+    try:
+        atomic.write_bytes(path, data)
+    except OSError as error:
+        raise ValueError(
+            f"--output: cannot be written ({path}: {error.strerror}); expected a file in a folder "
+            f"to write to"
+        ) from None
+
+
+def _folder() -> Path:
+    if not _WORKDIR.value:
+        raise ValueError("--workdir: it is missing; expected a folder that a sweep wrote")
+    folder = Path(_WORKDIR.value)
+    if not (folder / "results.csv").is_file():
+        what = "holds no results.csv" if folder.is_dir() else "is no folder"
+        raise ValueError(f"--workdir={folder}: it {what}; expected a folder that a sweep wrote")
+    return folder
+
+
+def _view(frame: pd.DataFrame) -> axes.View:
+    if not _X.value:
+        known = ", ".join([*records.design_axes(frame), *axes.COSTS])
+        raise ValueError(f"--x: it is missing; expected one of {known}")
+    given = [("x", _X.value), *([("hue", _HUE.value)] if _HUE.value else [])]
+    given += [("panel", name) for name in _PANEL.value]
+    found: dict[str, str] = {}
+    for flag, name in given:
+        try:
+            column = axes.column(frame, name, costs=flag == "x")
+        except ValueError as error:
+            raise ValueError(f"--{flag}={error}") from None
+        if column in found:
+            raise ValueError(f"--{flag}={name}: --{found[column]} shows it; expected another axis")
+        found[column] = flag
+    x, *rest = found
+    hue = rest.pop(0) if _HUE.value else None
+    return axes.View(x, hue, tuple(rest))
+
+
+if __name__ == "__main__":
+    command_line.run(main, __doc__ or "")

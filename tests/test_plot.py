@@ -1,0 +1,123 @@
+"""Figures from the command line."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests import commands
+from tests.analysis.synthetic import make_frame, stop
+
+pytestmark = pytest.mark.slow
+
+DIGITS = commands.ROOT / "experiments" / "results" / "digits"
+
+
+def plot(*arguments):
+    return commands.run("plot", *arguments)
+
+
+@pytest.fixture
+def digits(tmp_path):
+    """A folder of committed results: no curves, no figures."""
+    shutil.copy(DIGITS / "results.csv", tmp_path)
+    return tmp_path
+
+
+def words(path):
+    return re.findall(r">([^<>]*\w[^<>]*)</text>", path.read_text())
+
+
+def test_svg_and_png_of_committed_results(digits):
+    flags = ("--x=expansion", "--hue=projection", "--panel=shortcut")
+    status, out, err = plot(f"--workdir={digits}", *flags)
+    assert (status, err) == (0, "")
+    svg, png = map(Path, out.splitlines())
+    assert svg == digits / "figures" / "expansion_projection_shortcut.svg"
+    assert png == svg.with_suffix(".png")
+    assert {"Linear", "ReLU6", "No shortcut", "Expansion t", "Test accuracy (%)"} <= set(words(svg))
+    with Image.open(png) as image:
+        assert image.info["dpi"] == pytest.approx((150, 150), abs=1)
+        assert image.width > 1000
+    before = svg.read_bytes(), png.read_bytes()
+    plot(f"--workdir={digits}", *(flag.replace("=", "=model.") for flag in flags))
+    assert (svg.read_bytes(), png.read_bytes()) == before
+
+
+def test_one_file_of_another_metric_with_a_note(digits):
+    path = digits / "elsewhere" / "figure.png"
+    arguments = ("--x=projection", "--metric=validation_accuracy", f"--output={path}")
+    status, out, err = plot(f"--workdir={digits}", *arguments)
+    assert (status, out, err) == (0, f"{path}\n", "")
+    svg = path.with_suffix(".svg")
+    plot(f"--workdir={digits}", *arguments[:2], f"--output={svg}")
+    assert "Averaged over shortcut and expansion." in words(svg)
+    assert "Validation accuracy (%)" in words(svg)
+
+
+def test_a_cost_has_the_pareto_front(digits):
+    status, out, _ = plot(f"--workdir={digits}", "--x=madds", "--hue=projection")
+    assert status == 0
+    assert "Pareto front" in words(Path(out.splitlines()[0]))
+
+
+def test_an_axis_that_does_not_vary_is_one_line_or_one_panel(digits):
+    flags = ("--x=width", "--hue=block", "--panel=dataset,epochs")
+    status, out, err = plot(f"--workdir={digits}", *flags)
+    assert (status, err) == (0, "")
+    svg = Path(out.splitlines()[0])
+    assert svg.name == "width_block_dataset_epochs.svg"
+    assert {"inverted_residual", "digits, Epochs 15"} <= set(words(svg))
+
+
+def test_fields_that_only_some_results_have(tmp_path):
+    frame = make_frame(expansions=(1, 6), seeds=2)
+    frame["train.learning_rate"] = [0.1, 0.2] * 8
+    frame.to_csv(tmp_path / "results.csv", index=False)
+    status, out, err = plot(f"--workdir={tmp_path}", "--x=learning_rate", "--hue=expansion")
+    assert (status, err) == (0, "")
+    names = [Path(line).name for line in out.splitlines()]
+    assert names == ["train.learning_rate_expansion.svg", "train.learning_rate_expansion.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--x=expansoin"], "--x=expansoin: no such axis in these results; did you mean expansion"),
+        (["--x=seed"], "--x=seed: seeds are the points"),
+        (["--x=model.kernel_size"], "--x=model.kernel_size: no such axis in these results, where"),
+        (["--x=expansion", "--hue=madds"], "--hue=madds: no such axis"),
+        (["--x=expansion", "--panel=model.expansion"], "--panel=model.expansion: --x shows it"),
+        ([], "--x: it is missing; expected one of dataset, block"),
+        (["--x=width", "--metric=loss"], "flag --metric=loss: value should be one of <test"),
+        (["--x=width", "--output=a.pdf"], "--output=a.pdf: expected a file that ends in .svg or"),
+        (["--workdir="], "--workdir: it is missing; expected a folder"),
+        (["--workdir=nowhere"], "--workdir=nowhere: it is no folder; expected a folder that"),
+        (["--workdir=configs"], "--workdir=configs: it holds no results.csv; expected a folder"),
+    ],
+)
+def test_wrong_input_gives_one_line_and_status_2(arguments, message):
+    status, out, err = plot(f"--workdir={DIGITS}", *arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"python -m experiments.plot: {message}"), err
+    assert len(err.splitlines()) == 1
+
+
+def test_without_a_finished_run_there_is_no_figure(tmp_path):
+    frame = make_frame(expansions=(6,), seeds=1)
+    for index in frame.index:
+        stop(frame, index)
+    frame.to_csv(tmp_path / "results.csv", index=False)
+    status, out, err = plot(f"--workdir={tmp_path}", "--x=expansion")
+    assert (status, out) == (2, "")
+    assert f"--workdir={tmp_path}: no run is done" in err
+
+
+def test_a_file_in_the_way_of_the_figures(digits):
+    (digits / "figures").write_text("")
+    status, out, err = plot(f"--workdir={digits}", "--x=expansion")
+    assert (status, out) == (2, "")
+    assert err.startswith("python -m experiments.plot: --output: cannot be written (")
+    assert len(err.splitlines()) == 1
