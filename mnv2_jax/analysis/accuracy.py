@@ -39,8 +39,8 @@ def accuracy(frame: pd.DataFrame, view: View, metric: str = "test_accuracy") -> 
         put_on(axis, scale)
         for place, hue in enumerate(hues):
             of_hue = seed_values(runs[runs[view.hue] == hue], view.x, metric)
-            offset = _dodge(scale, place, len(hues))
-            draw(axis, of_hue, scale, look_of[hue], value_name(view.hue or "", hue), offset)
+            label = value_name(view.hue or "", hue)
+            draw(axis, of_hue, scale, look_of[hue], label, side_by_side(place, len(hues)))
             drawn.append(of_hue)
         if not hues:
             drawn.append(seed_values(runs, view.x, metric))
@@ -64,7 +64,7 @@ def draw(
     scale: Scale,
     look: Mapping[str, Any],
     label: str = "",
-    offset: float = 0,
+    offset: tuple[float, float] = (0, -0.12),
 ) -> None:
     """Draws seeds as points, their means, and intervals: a band, or bars where no line joins.
 
@@ -74,23 +74,23 @@ def draw(
       scale: of x.
       look: colour, marker and dashes.
       label: for the legend; none without.
-      offset: of everything to the right.
+      offset: to the right, of means and of points; names leave room for it, numbers take none.
     """
     if per_seed.empty:
         return
     color, marker = look["color"], look["marker"]
     means = per_seed.groupby(level=0).agg(lambda v: stats.t_interval(v.to_numpy(), 0.95))
-    x = np.array([scale.at(value) for value in means.index.tolist()]) + offset
+    x = np.array([scale.at(value) for value in means.index.tolist()])
     middle, low, high = (
         np.array([getattr(interval, key) for interval in means], float)
         for key in ("estimate", "low", "high")
     )
-    joined = scale.joined and len(x) > 1
     points = np.array([scale.at(value) for value in per_seed.index.get_level_values(0).tolist()])
-    # Where there is a bar the points would hide it.
-    beside = 0.06 if scale.kind == "places" else 0
+    if not scale.joined:
+        x, points = x + offset[0], points + offset[1]
+    joined = scale.joined and len(x) > 1
     axis.scatter(
-        points + offset - beside,
+        points,
         per_seed,
         s=14,
         color=color,
@@ -143,7 +143,8 @@ def fit(axis: Axes, drawn: Sequence[pd.Series]) -> None:
     axis.set_ylim(bottom, min(top, high + room, 100 + 0.1 * room))
 
 
-def _dodge(scale: Scale, place: int, count: int) -> float:
-    if scale.kind != "places" or scale.joined:
-        return 0.0
-    return (place - (count - 1) / 2) * min(0.8 / count, 0.22)
+def side_by_side(place: int, count: int) -> tuple[float, float]:
+    """The offsets of one of several hues: points stand left of their mean, hiding no bar."""
+    step = min(0.8 / count, 0.26)
+    middle = (place - (count - 1) / 2) * step
+    return middle + 0.2 * step, middle - 0.25 * step

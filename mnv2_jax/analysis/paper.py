@@ -46,28 +46,31 @@ def paper_figure_6(frame: pd.DataFrame, curves: pd.DataFrame) -> Figure | None:
     groups = {name: group for name, group in groups.items() if not group.empty}
     if not groups:
         return None
-    figure = Figure(figsize=(8.0, 0.6 + 3.1 * len(groups)), layout="constrained")
-    grid = figure.subplots(len(groups), 2, squeeze=False)
+    figure = Figure(figsize=(10.0, 0.5 + 3.1 * len(groups)), layout="constrained")
+    grid = figure.subplots(len(groups), 3, squeeze=False, width_ratios=(1, 1, 0.62))
     published = published_curves()
-    for (left, right), (name, group) in zip(grid, groups.items(), strict=True):
+    for (left, right, key), (name, group) in zip(grid, groups.items(), strict=True):
         axis, wanted, where = _COMPARISONS[name]
         theirs = _where(published, where)
         shown = [value for value in looks_of(axis) if value in wanted]
         _published(left, theirs, axis, shown)
         left.set_title(f"The paper, Figure {name}")
+        # From where the paper's curves are seen too: the beginning would flatten the end.
+        late = group[group["epoch"] >= group["epoch"].max() / 4]
         for value in shown:
-            draw_curve(right, group[group[axis] == value], looks_of(axis)[value])
+            draw_curve(right, late[late[axis] == value], looks_of(axis)[value])
         right.set_title(_ours(group))
-        # There it covers nothing: curves end in the upper right corner.
-        right.legend(*left.get_legend_handles_labels(), loc="lower right", handlelength=3.2)
         right.set(xlabel="Epoch", ylabel=f"{axis_name(METRIC)} (%)")
+        handles = left.get_legend_handles_labels()
+        key.legend(*handles, loc="upper left", handlelength=3.2, borderaxespad=0)
+        key.set_axis_off()
     used = pd.concat(groups.values())
     used = ours[ours["run_id"].isin(used["run_id"])]
     note(
         figure,
         [
-            "The paper's curves: ImageNet, one run each; what is below 65.3 % is cut off there.",
-            "Ours: mean over seeds and 95 % t band.",
+            "The paper's curves: ImageNet, one run each, cut off below 65.3 %.",
+            "Ours: mean and 95 % t band over seeds, without the first quarter of training.",
             *remarks(used, ("projection", "shortcut")),
         ],
     )

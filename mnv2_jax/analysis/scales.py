@@ -1,6 +1,5 @@
 """Where values lie on the x axis of a figure: numbers by distance, names and the rest in places."""
 
-import itertools
 import math
 import textwrap
 from collections.abc import Sequence
@@ -128,6 +127,6 @@ def _places(axis: Axes, scale: Scale) -> None:
         for label in axis.get_xticklabels():
             label.set(rotation=30, horizontalalignment="right", rotation_mode="anchor")
     axis.set_xlim(-0.5, len(labels) - 0.5)
-    axis.grid(visible=False, axis="x")
-    for left, right in itertools.pairwise(range(len(labels))):
-        axis.axvline((left + right) / 2, color="#eeeeee", linewidth=0.8, zorder=0)
+    axis.grid(visible=scale.joined, axis="x")
+    for place in range(1, 1 if scale.joined else len(labels)):
+        axis.axvline(place - 0.5, color="#eeeeee", linewidth=0.8, zorder=0)

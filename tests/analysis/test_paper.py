@@ -59,7 +59,7 @@ def test_only_what_was_compared_is_drawn(grid, compared):
     if not compared:
         assert figure is None
         return
-    assert titles(figure)[::2] == [f"The paper, Figure {name}" for name in compared]
+    assert titles(figure)[::3] == [f"The paper, Figure {name}" for name in compared]
 
 
 def test_without_learning_curves_there_is_nothing_beside_the_papers():
@@ -81,6 +81,14 @@ def test_ours_are_runs_like_the_papers():
     assert "Averaged" not in figure.get_supxlabel()
 
 
+def test_the_first_quarter_of_training_is_left_out():
+    frame = make_frame(expansions=(6,), seeds=2)
+    figure = paper_figure_6(frame, curves_of(frame, epochs=12))
+    assert figure is not None
+    for axis in (figure.axes[1], figure.axes[4]):
+        assert {float(np.min(np.asarray(line.get_xdata()))) for line in axis.lines} == {3}
+
+
 def test_without_the_papers_expansion_the_others_are_averaged_and_that_is_said():
     figure = drawn(expansions=(2, 4))
     assert titles(figure)[1] == "Ours, digits, 2 seeds"
@@ -88,7 +96,7 @@ def test_without_the_papers_expansion_the_others_are_averaged_and_that_is_said()
 
 
 def test_what_a_variant_looks_like_is_the_same_on_both_sides():
-    left, right = drawn(shortcuts=("bottleneck", "none", "expansion")).axes[2:]
+    left, right = drawn(shortcuts=("bottleneck", "none", "expansion")).axes[3:5]
     for theirs, ours in zip(left.lines, right.lines, strict=True):
         assert theirs.get_color() == ours.get_color()
         assert theirs.get_marker() == ours.get_marker()
