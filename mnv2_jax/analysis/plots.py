@@ -87,6 +87,7 @@ def png_bytes(figure: Figure) -> bytes:
 
 def _laid_out(figure: Figure) -> Figure:
     """Lays the figure out once: every drawing would do it anew, with results a little apart."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+        figure.set_layout_engine("none")
     return figure
