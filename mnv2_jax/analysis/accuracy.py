@@ -89,15 +89,7 @@ def draw(
     if not scale.joined:
         x, points = x + offset[0], points + offset[1]
     joined = scale.joined and len(x) > 1
-    axis.scatter(
-        points,
-        per_seed,
-        s=14,
-        color=color,
-        marker=marker,
-        alpha=0.45,
-        linewidths=0,
-    )
+    axis.scatter(points, per_seed, s=14, color=color, marker=marker, alpha=0.45, linewidths=0)
     if joined:
         axis.fill_between(x, low, high, color=color, alpha=0.14, linewidth=0)
     else:
