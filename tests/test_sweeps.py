@@ -1,0 +1,190 @@
+"""Sweeps in parts, and what is told of them: --shard, --dry_run, status and merge, end to end."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests import commands
+from tests.test_ablate import SMALL
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def config_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("configs") / "small.py"
+    path.write_text(SMALL)
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(config_file, tmp_path_factory):
+    """The workdir of the whole grid, trained by one process."""
+    workdir = tmp_path_factory.mktemp("work") / "whole"
+    status, _, err = commands.run("ablate", f"--config={config_file}", f"--workdir={workdir}")
+    assert status == 0, err
+    return workdir
+
+
+def curves(workdir):
+    paths = workdir.glob("runs/*/metrics.jsonl")
+    return {path.parent.name: path.read_bytes() for path in paths}
+
+
+def rows_of(workdir):
+    with (workdir / "results.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_shards_side_by_side_in_one_workdir_come_to_the_whole(config_file, whole, tmp_path):
+    workdir = tmp_path / "shared"
+    processes = [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-m", "experiments.ablate", f"--config={config_file}"),
+                *(f"--workdir={workdir}", f"--shard={number}/2"),
+            ],
+            cwd=commands.ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in (1, 2)
+    ]
+    for process in processes:
+        out, err = process.communicate(timeout=commands.SECONDS)
+        assert process.returncode == 0, err
+        assert "4 runs trained, 0 failed" in out
+    # Whichever ended last has seen all.
+    assert len(rows_of(workdir)) == 8
+    assert json.loads((workdir / "claims.json").read_text())[0]["pairs"] == 4
+    assert curves(workdir).keys() == curves(whole).keys()
+    measured = {row["run_id"]: row["test_accuracy"] for row in rows_of(workdir)}
+    assert measured == {row["run_id"]: row["test_accuracy"] for row in rows_of(whole)}
+    assert not (workdir / "training").exists()
+
+
+def test_shards_of_two_machines_are_merged(config_file, whole, tmp_path):
+    machines = [tmp_path / "a", tmp_path / "b"]
+    for number, machine in enumerate(machines, start=1):
+        status, out, err = commands.run(
+            "ablate", f"--config={config_file}", f"--workdir={machine}", f"--shard={number}/2"
+        )
+        assert status == 0, err
+        assert "report.html, of 4 of 8 runs" in out
+    status, out, err = commands.run("status", f"--workdir={machines[0]}", "--format=json")
+    assert status == 0, err
+    found = json.loads(out)
+    assert (found["all"]["done"], found["all"]["waiting"]) == (4, 4)
+    together = tmp_path / "together"
+    status, out, err = commands.run("merge", f"--workdir={together}", *machines)
+    assert (status, out) == (
+        0,
+        f"{together}: 8 runs copied, 0 there before or in several folders\n",
+    ), err
+    status, out, err = commands.run("ablate", f"--config={config_file}", f"--workdir={together}")
+    assert status == 0, err
+    assert "8 finished before, 0 to train" in out
+    (claim,) = json.loads((together / "claims.json").read_text())
+    # Stated by the shards, before any run.
+    assert claim["stated"]["finished"] == 0
+    assert claim["pairs"] == 4
+
+
+def test_a_part_and_the_whole_are_not_trained_at_once(config_file, whole):
+    holder = (
+        "import sys\nfrom pathlib import Path\nfrom mnv2_jax.ablation import workdir\n"
+        "with workdir.claimed(Path(sys.argv[1]), 'shard-1-of-2'):\n"
+        "    print('held', flush=True)\n    sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, whole],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=commands.ROOT,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        arguments = (f"--config={config_file}", f"--workdir={whole}")
+        for more in ([], ["--shard=1/2"]):
+            status, _, err = commands.run("ablate", *arguments, *more)
+            assert status == 2
+            assert f"process {process.pid} on " in err
+        status, _, err = commands.run("ablate", *arguments, "--shard=2/2")
+        assert status == 0, err
+        process.communicate("")
+
+
+def test_a_dry_run_tells_what_there_is_and_leaves_nothing(config_file, whole, tmp_path):
+    workdir = tmp_path / "none"
+    arguments = (f"--config={config_file}", f"--workdir={workdir}", "--dry_run")
+    status, out, err = commands.run("ablate", *arguments)
+    assert status == 0, err
+    assert "Runs: 8, cohorts: 2; nothing is trained" in out
+    line = next(line for line in out.splitlines() if "expansion 2" in line).split()
+    rows = [row for row in rows_of(whole) if row["expansion"] == "2"]
+    # The block, expansion 2, lanes, parameters, multiply-adds, steps, time.
+    assert line[3:6] == ["4", f"{int(rows[0]['params']):,}", f"{int(rows[0]['madds']):,}"]
+    # It was trained before, here: by the fixture.
+    assert "as fast as such networks trained here before" in out
+    assert not workdir.exists()
+    status, out, _ = commands.run("ablate", *arguments, "--shard=1/2")
+    assert status == 0
+    assert "Runs: 4, cohorts: 1" in out
+
+
+@pytest.mark.parametrize(
+    ("experiment", "arguments", "message"),
+    [
+        ("ablate", ["--config=configs/digits.py", "--shard=9/8"], "--shard=9/8: expected I/N with"),
+        (
+            "ablate",
+            ["--config=configs/digits.py", "--shard=1/2", "--launcher=ray"],
+            "--shard: it goes with --launcher=local alone",
+        ),
+        (
+            "ablate",
+            ["--launcher=slurm"],
+            "flag --launcher=slurm: value should be one of",
+        ),
+        ("status", [], "--workdir: expected the folder of an experiment"),
+        ("status", ["--workdir=configs"], "--workdir=configs: there is no plan.json"),
+        ("merge", ["configs"], "--workdir: expected the folder to copy records into"),
+        ("merge", ["--workdir=/tmp/x"], "FOLDER: it is missing; expected one"),
+        ("merge", ["--workdir=/tmp/x", "none"], "none: no such folder"),
+    ],
+)
+def test_wrong_input_gives_one_line_and_status_2(experiment, arguments, message):
+    status, out, err = commands.run(experiment, *arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"python -m experiments.{experiment}: {message}"), err
+    assert len(err.splitlines()) == 1, err
+
+
+def test_merging_folders_that_contradict_one_another_leaves_nothing(whole, tmp_path):
+    other = tmp_path / "other"
+    subprocess.run(["cp", "-r", whole, other], check=True)
+    curve = next(other.glob("runs/*/metrics.jsonl"))
+    curve.write_text(curve.read_text().replace("0", "1"))
+    status, _, err = commands.run("merge", f"--workdir={tmp_path / 'all'}", whole, other)
+    assert status == 2
+    assert "metrics.jsonl differs from that in" in err
+    assert not (tmp_path / "all" / "runs").exists()
+
+
+def test_a_config_is_printed_as_the_flags_that_set_it():
+    status, out, err = commands.run(
+        "ablate", "--config=configs/digits.py:factorial", "--config.seed=7", "--print_config"
+    )
+    assert status == 0, err
+    assert "--config.seed=7" in out.splitlines()
+    assert "--config.model.projection=linear" in out.splitlines()
+    # What is printed can be typed again.
+    status, again, err = commands.run(
+        "ablate", "--config=configs/digits.py", *out.split("\n")[:-1], "--print_config"
+    )
+    assert (status, again) == (0, out), err
