@@ -1,6 +1,8 @@
 """Writes the report as one HTML page that asks nothing of any server."""
 
-import re
+import base64
+import functools
+import hashlib
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
@@ -8,48 +10,13 @@ from string import Template
 from typing import Any
 
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
+import vl_convert
 
-from mnv2_jax.analysis.records import STATUSES, design_axes
-from mnv2_jax.analysis.style import PROJECTIONS, SHORTCUTS, in_order
-from mnv2_jax.analysis.verdicts import VERDICTS, p_text, pair_count
+from mnv2_jax.analysis import charts, claim_table, design, embedded, means, records
+from mnv2_jax.analysis.design import Design
+from mnv2_jax.analysis.markup import count, region
 
-_CAPTIONS = {
-    "accuracy_over_expansion": (
-        "Accuracy over expansion",
-        "Every point is a seed, lines are means, bands 95 % t intervals over seeds. At expansion 1 "
-        "the block has no expansion layer: that network is shallower than the others.",
-    ),
-    "accuracy_over_madds": (
-        "Accuracy over cost",
-        "The same runs over multiply-adds, because a larger expansion also costs more and "
-        "expansion 1 is a shallower network. The small numbers above name the expansion.",
-    ),
-    "paired_differences": (
-        "Paired differences",
-        "Dots are mean differences with 95 % t intervals over seeds, diamonds the claims with the "
-        "intervals that decide them. The shaded bar is the margin within which values count as "
-        "equivalent.",
-    ),
-    "learning_curves": (
-        "Learning curves",
-        "Validation accuracy after each epoch, mean over all finished runs of a kind.",
-    ),
-}
-_RUN_COLUMNS = {
-    "run_id": "Run",
-    "status": "Status",
-    "seed": "Seed",
-    "test_accuracy": "Test %",
-    "validation_accuracy": "Validation %",
-    "train_accuracy": "Train %",
-    "test_loss": "Test loss",
-    "madds": "MAdds",
-    "params": "Parameters",
-    "seconds": "Seconds",
-}
-# Shown in every table of runs; the other axes only if they vary.
-_ALWAYS = ("projection", "shortcut", "expansion")
+_SCRIPTS = ("page.js", "charts.js", "details.js", "table.js", "start.js")
 
 
 def render(
@@ -58,8 +25,9 @@ def render(
     command: str,
     frame: pd.DataFrame,
     claims: Sequence[Mapping[str, Any]],
-    figures: Mapping[str, str],
-    environment: Mapping[str, Sequence[str]],
+    curves: pd.DataFrame,
+    configs: Mapping[str, Mapping[str, Any]],
+    environments: Mapping[str, Mapping[str, Any]],
 ) -> str:
     """Fills the page.
 
@@ -68,194 +36,137 @@ def render(
       command: what to type to get these results again.
       frame: one row per run, as `records.read_results` returns it.
       claims: decided claims, as `verdicts.decide` returns them.
-      figures: SVG text by name, for the names of `plots.make_figures`.
-      environment: distinct values by entry, as `records.read_environments` returns them.
+      curves: one row per run and epoch, as `records.read_curves` returns it.
+      configs: by run id, as `records.read_files` returns them.
+      environments: by run id, as `records.read_files` returns them.
     """
-    template = Template(
-        (resources.files("mnv2_jax.analysis") / "report.html").read_text(encoding="utf-8")
+    axes = design.of(frame)
+    specs = charts.make_specs(axes, frame, curves, claims)
+    data = embedded.page_data(
+        design=axes,
+        frame=frame,
+        curves=curves,
+        configs=configs,
+        environments=environments,
+        claims=claims,
+        charts=specs,
+        chart_config=charts.CONFIG,
     )
-    return template.substitute(
+    style, script, vega = _web("report.css"), "\n".join(map(_web, _SCRIPTS)), _vega()
+    return Template(_web("report.html")).substitute(
         title=escape(title),
         command=escape(command),
-        verdict_summary=_verdict_summary(claims),
+        verdict_summary=claim_table.summary(claims),
         run_summary=_run_summary(frame),
         unfinished=_unfinished(frame),
-        claims=_claims(claims),
-        figures="\n".join(_figure(name, figures[name]) for name in _CAPTIONS),
-        accuracy=_accuracy(frame),
-        runs=_runs(frame),
-        environment=_environment(environment),
+        claims=claim_table.table(claims),
+        more_reading=claim_table.reading(claims),
+        charts=_charts(axes, specs),
+        accuracy=means.table(axes, frame),
+        environment=_environment(records.distinct_values(environments)),
+        data=embedded.json_text(data),
+        style=style,
+        style_hash=_hash(style),
+        vega=vega,
+        vega_hash=_hash(vega),
+        script=script,
+        script_hash=_hash(script),
     )
 
 
-def _verdict_summary(claims: Sequence[Mapping[str, Any]]) -> str:
-    if not claims:
-        return "No claim was put to the test."
-    counts = [sum(row["verdict"] == verdict for row in claims) for verdict in VERDICTS]
-    words = ", ".join(f"{n} {verdict}" for n, verdict in zip(counts, VERDICTS, strict=True) if n)
-    return f"{_count(len(claims), 'claim')}: {words}."
+def _web(name: str) -> str:
+    path = resources.files("mnv2_jax.analysis") / "web" / name
+    return path.read_text(encoding="utf-8")
+
+
+@functools.cache
+def _vega() -> str:
+    """Vega, Vega-Lite and vega-embed, of the version that Altair writes for."""
+    # Its stub asks for a snippet, without which it exports all three to the page.
+    bundle = vl_convert.javascript_bundle(vl_version=charts.VEGA_LITE)  # type: ignore[call-arg]
+    # Either would end the script element, or make its end be missed.
+    if "</script" in bundle or "<!--" in bundle:
+        raise ValueError("the Vega bundle of vl-convert cannot be put into a page: it holds a tag")
+    return bundle
+
+
+def _hash(text: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return f"sha256-{digest}"
 
 
 def _run_summary(frame: pd.DataFrame) -> str:
     statuses = frame["status"].value_counts()
-    words = ", ".join(f"{statuses[name]} {name}" for name in STATUSES if name in statuses)
+    words = ", ".join(f"{statuses[name]:,} {name}" for name in records.STATUSES if name in statuses)
     constant = ", ".join(
-        f"{axis} {_value(frame[axis].iloc[0])}"
-        for axis in design_axes(frame)
-        if frame[axis].nunique() == 1
+        f"{axis} {design.value_text(frame[axis].iloc[0])}"
+        for axis in records.design_axes(frame)
+        if frame[axis].nunique(dropna=False) == 1
     )
-    runs = f"{_count(len(frame), 'run')}{': ' + words if words else ''}."
+    runs = f"{count(len(frame), 'run')}{': ' + words if words else ''}."
     return escape(runs + (f" The same in all of them: {constant}." if constant else ""))
 
 
 def _unfinished(frame: pd.DataFrame) -> str:
     diverged, failed = ((frame["status"] == status).sum() for status in ("diverged", "failed"))
-    return f"Of {_count(len(frame), 'run')}, {diverged} diverged and {failed} failed."
+    return f"Of {count(len(frame), 'run')}, {diverged} diverged and {failed} failed."
 
 
-def _claims(claims: Sequence[Mapping[str, Any]]) -> str:
-    if not claims:
-        return "<p>The configuration makes no claims.</p>"
-    head = "".join(
-        f'<th scope="col"{css}>{label}</th>'
-        for label, css in (
-            ("Verdict", ""),
-            ("Claim", ""),
-            *((name, ' class="number"') for name in ("Difference", "Interval", "Pairs", "Seeds")),
-            ("p", ' class="number"'),
+def _charts(axes: Design, specs: Mapping[str, Any]) -> str:
+    """Places for the page's script to draw into: first what filters do not change."""
+    texts = _captions(axes)
+    figures = {name: _figure(name, *texts[name]) for name in texts if name in specs}
+    filters = (
+        '<form id="filters" aria-label="Filters"><p class="quiet">The charts below and the table '
+        "of runs show what is ticked.</p></form>"
+    )
+    return "\n".join([figures.pop("claims", ""), filters if axes.axes else "", *figures.values()])
+
+
+def _captions(axes: Design) -> dict[str, tuple[str, str]]:
+    along = "runs" if axes.x is None else axes.x.label
+    along = along if "." in along else along.lower()
+    averaged = ", ".join(axis.label for axis in axes.hidden)
+    averaging = f" A mean averages over {averaged}: filter to tell them apart." if averaged else ""
+    shallow = ""
+    if axes.x and axes.x.name == "expansion" and 1 in axes.x.values:
+        shallow = (
+            " At expansion 1 the block has no expansion layer: that network is shallower than the "
+            "others."
         )
-    )
-    rows = "\n".join(_claim(row) for row in claims)
-    return (
-        f'<table class="claims"><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table>'
-    )
-
-
-def _claim(row: Mapping[str, Any]) -> str:
-    margin = f"<small>margin ±{100 * row['margin']:.1f}</small>" if "margin" in row else ""
-    estimate = "not measured" if row["estimate"] is None else _points(row["estimate"])
-    interval = "none"
-    if row["ci_low"] is not None:
-        level = f"<small>{100 * row['confidence']:.0f}\N{NO-BREAK SPACE}%</small>"
-        interval = f"{_points(row['ci_low'])} to {_points(row['ci_high'])}{level}"
-    numbers = {
-        "Difference": estimate + margin,
-        "Interval": interval,
-        "Pairs": pair_count(row),
-        "Seeds": str(row["seeds"]),
-        "p": escape(p_text(row["p_value"])),
+    return {
+        "claims": (
+            "What the claims came to",
+            "Mean differences with the intervals that decide the claims. A shaded bar is the "
+            "margin within which values count as equivalent. Filters do not change this chart: "
+            "claims are decided on all runs.",
+        ),
+        "accuracy": (
+            f"Accuracy over {along}",
+            "Every small point is a run; large ones are means over seeds, with 95 % t intervals."
+            f"{averaging}{shallow}",
+        ),
+        "cost": (
+            "Accuracy over cost",
+            "The same runs over multiply-adds, on a logarithmic scale: what is better may only be "
+            f"larger.{averaging}",
+        ),
+        "curves": (
+            "Learning curves",
+            "Validation accuracy after each epoch: thick lines are means of all finished runs of a "
+            "colour, thin ones of each cell of the design, over seeds. More than 150 cells are not "
+            "drawn one by one; filter to see them.",
+        ),
     }
-    cells = "".join(
-        f'<td class="number" data-label="{label}">{text}</td>' for label, text in numbers.items()
-    )
-    metric = row["metric"].replace("_", " ")
+
+
+def _figure(name: str, heading: str, caption: str) -> str:
+    label = f"figure-{name}-title"
     return (
-        f'<tr><td class="verdict {row["verdict"]}">{row["verdict"].capitalize()}</td>'
-        f'<th scope="row">{escape(row["name"])}<small>{escape(row["statement"])} '
-        f"({escape(row['source'])}, {metric})</small></th>{cells}</tr>"
+        f'<figure aria-labelledby="{label}"><h3 id="{label}">{escape(heading)}</h3>\n'
+        f'<div class="chart" id="chart-{name}" role="img" aria-label="{escape(heading)}"></div>\n'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
-
-
-def _figure(name: str, svg: str) -> str:
-    heading, caption = _CAPTIONS[name]
-    return (
-        f'<figure aria-labelledby="{name}-title"><h3 id="{name}-title">{heading}</h3>\n'
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{heading}">'
-        f"{_inline(svg, name, heading)}</div>\n<figcaption>{caption}</figcaption></figure>"
-    )
-
-
-def _inline(svg: str, name: str, label: str) -> str:
-    """Makes an SVG document part of the page: no prologue, and ids that no other figure has."""
-
-    def rename(tag: re.Match[str]) -> str:
-        return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", tag[0])
-
-    svg = re.sub(r"<[^>]*>", rename, svg[svg.index("<svg") :])
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
-
-
-def _accuracy(frame: pd.DataFrame) -> str:
-    done = frame[frame["status"] == "done"]
-    if done.empty:
-        return "<p>No run finished.</p>"
-    factors = ["block", "expansion", "shortcut", "projection"]
-    cells = done.groupby([*factors, "seed"])["test_accuracy"].mean().groupby(level=factors)
-    table = cells.agg(["mean", "std", "count"])
-    present = {(shortcut, projection) for *_, shortcut, projection in table.index}
-    shortcuts = in_order(done["shortcut"], SHORTCUTS)
-    columns = [
-        (shortcut, projection)
-        for shortcut in shortcuts
-        for projection in in_order(done["projection"], PROJECTIONS)
-        if (shortcut, projection) in present
-    ]
-    spans = {shortcut: sum(column[0] == shortcut for column in columns) for shortcut in shortcuts}
-    groups = "".join(
-        f'<th scope="colgroup" class="group" colspan="{span}">'
-        f"{escape(SHORTCUTS.get(shortcut, shortcut))}</th>"
-        for shortcut, span in spans.items()
-    )
-    names = "".join(
-        f'<th scope="col" class="number">{escape(PROJECTIONS.get(projection, projection))}</th>'
-        for _, projection in columns
-    )
-    most = table["count"].max()
-    several = done["block"].nunique() > 1
-    rows = "\n".join(
-        f'<tr><th scope="row">{f"{escape(block)}, " if several else ""}{_value(expansion)}</th>'
-        + "".join(_mean_cell(table, (block, expansion, *column), most) for column in columns)
-        + "</tr>"
-        for block, expansion in sorted(set(zip(done["block"], done["expansion"], strict=True)))
-    )
-    heading = "Block, expansion" if several else "Expansion"
-    return _region(
-        "Mean test accuracy",
-        f'<table><thead><tr><th scope="col" rowspan="2">{heading}</th>{groups}</tr>'
-        f"<tr>{names}</tr></thead>\n<tbody>\n{rows}\n</tbody></table>",
-    )
-
-
-def _mean_cell(table: pd.DataFrame, key: tuple[str, float, str, str], most: int) -> str:
-    if key not in table.index:
-        return '<td class="number"></td>'
-    mean, deviation, count = table.loc[key]
-    scatter = "" if pd.isna(deviation) else f' <span class="quiet">± {100 * deviation:.1f}</span>'
-    seeds = f"<small>{_count(int(count), 'seed')}</small>" if count < most else ""
-    return f'<td class="number">{100 * mean:.1f}{scatter}{seeds}</td>'
-
-
-def _runs(frame: pd.DataFrame) -> str:
-    axes = [name for name in design_axes(frame) if name in _ALWAYS or frame[name].nunique() > 1]
-    run, status, *measured = _RUN_COLUMNS
-    shown = [run, status, *axes, *measured]
-    css = {name: ' class="number"' if is_numeric_dtype(frame[name]) else "" for name in shown}
-    names = {
-        name: escape(_RUN_COLUMNS.get(name, name if "." in name else name.capitalize()))
-        for name in shown
-    }
-    head = "".join(f'<th scope="col"{css[name]}>{names[name]}</th>' for name in shown)
-    rows = "\n".join(
-        "<tr>"
-        + "".join(f"<td{css[name]}>{_run_cell(name, row[name])}</td>" for name in shown)
-        + "</tr>"
-        for row in frame[shown].to_dict("records")
-    )
-    return _region(
-        "Runs",
-        f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table>",
-        "scroll tall",
-    )
-
-
-def _run_cell(name: str, value: Any) -> str:
-    if name == "run_id":
-        return f"<code>{escape(value)}</code>"
-    if name.endswith("accuracy") and not pd.isna(value):
-        return f"{100 * value:.1f}"
-    if name in ("test_loss", "seconds") and not pd.isna(value):
-        return f"{value:.3f}" if name == "test_loss" else f"{value:.1f}"
-    return escape(_value(value))
 
 
 def _environment(environment: Mapping[str, Sequence[str]]) -> str:
@@ -265,31 +176,9 @@ def _environment(environment: Mapping[str, Sequence[str]]) -> str:
         f'<tr><th scope="row">{escape(key)}</th><td>{escape(_some(values))}</td></tr>'
         for key, values in environment.items()
     )
-    return _region("Environment", f"<table><tbody>\n{rows}\n</tbody></table>")
+    return region("Environment", f'<table class="plain"><tbody>\n{rows}\n</tbody></table>')
 
 
 def _some(values: Sequence[str]) -> str:
     rest = f" and {len(values) - 3} more" if len(values) > 3 else ""
     return ", ".join(values[:3]) + rest
-
-
-def _region(label: str, table: str, css: str = "scroll") -> str:
-    # A region that scrolls must take the focus, or the keyboard cannot scroll it.
-    return f'<div class="{css}" tabindex="0" role="region" aria-label="{label}">\n{table}\n</div>'
-
-
-def _points(difference: float) -> str:
-    return f"{100 * difference:+.1f}".replace("-", "−")
-
-
-def _value(value: Any) -> str:
-    """Writes whole numbers without a point and with thousands apart; NaN is empty."""
-    if isinstance(value, str):
-        return value
-    if pd.isna(value):
-        return ""
-    return f"{value:,.0f}" if value == int(value) else f"{value:g}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,7 +1,7 @@
 """Reads what a sweep recorded: one table of runs, and for each run its curve and environment."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,22 +100,39 @@ def read_curves(workdir: Path, frame: pd.DataFrame) -> pd.DataFrame:
     return curves.astype(dict.fromkeys(_CURVES, float)).astype({"run_id": str})
 
 
-def read_environments(workdir: Path, frame: pd.DataFrame) -> dict[str, list[str]]:
-    """Reads `runs/<run_id>/environment.json` of every run in `frame`.
+def read_files(workdir: Path, frame: pd.DataFrame, name: str) -> dict[str, dict[str, Any]]:
+    """Reads a JSON file, such as `config.json`, of every run in `frame` that has it.
 
     Returns:
-      For each entry (nested keys joined by a dot) the distinct values in order of first use:
-      one value means that all runs agree.
+      By run id the file's entries, nested keys joined by a dot.
+
+    Raises:
+      ValueError: a file is not JSON.
     """
-    values: dict[str, list[str]] = {}
+    files: dict[str, dict[str, Any]] = {}
     for run_id in frame["run_id"]:
-        path = workdir / "runs" / run_id / "environment.json"
+        path = workdir / "runs" / run_id / name
         if not path.is_file():
             continue
-        for key, value in _flatten("", json.loads(path.read_text(encoding="utf-8"))):
+        try:
+            files[run_id] = dict(_flatten("", json.loads(path.read_text(encoding="utf-8"))))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}: {error}; must be JSON") from None
+    return files
+
+
+def distinct_values(files: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """For each entry of `read_files` the distinct values as text, in order of first use.
+
+    One value means that all runs agree.
+    """
+    values: dict[str, list[str]] = {}
+    for entries in files.values():
+        for key, value in entries.items():
+            text = value if isinstance(value, str) else json.dumps(value)
             seen = values.setdefault(key, [])
-            if value not in seen:
-                seen.append(value)
+            if text not in seen:
+                seen.append(text)
     return values
 
 
@@ -129,9 +146,9 @@ def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
             raise ValueError(f"{path}, line {number}: {error}; must be one JSON object") from None
 
 
-def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
+def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _flatten(f"{prefix}.{key}" if prefix else str(key), inner)
     else:
-        yield prefix, value if isinstance(value, str) else json.dumps(value)
+        yield prefix, value

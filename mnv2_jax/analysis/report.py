@@ -38,7 +38,8 @@ def analyse(
         row | {"stated": when.get(stated.identity(claim))}
         for claim, row in zip(claims, decide(claims, frame), strict=True)
     ]
-    drawn = plots.make_figures(frame, records.read_curves(workdir, frame), decided)
+    curves = records.read_curves(workdir, frame)
+    drawn = plots.make_figures(frame, curves, decided)
     figures = {name: plots.svg_text(figure, name) for name, figure in drawn.items()}
     pictures = {name: plots.png_bytes(figure) for name, figure in drawn.items()}
     html = page.render(
@@ -46,9 +47,9 @@ def analyse(
         command=command,
         frame=frame,
         claims=decided,
-        # The first figure is over another axis where expansion does not vary.
-        figures={"accuracy_over_expansion": next(iter(figures.values())), **figures},
-        environment=records.read_environments(workdir, frame),
+        curves=curves,
+        configs=records.read_files(workdir, frame, "config.json"),
+        environments=records.read_files(workdir, frame, "environment.json"),
     )
     write_text(workdir / "claims.json", json.dumps(decided, indent=2, allow_nan=False) + "\n")
     for name, svg in figures.items():

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mnv2_jax.analysis.records import read_curves, read_environments, read_results
+from mnv2_jax.analysis.records import distinct_values, read_curves, read_files, read_results
 from tests.analysis.synthetic import EPOCHS, make_frame, stop, write_workdir
 
 
@@ -81,9 +81,14 @@ def test_environments_are_flattened_and_differences_kept(tmp_path: Path) -> None
     workdir = write_workdir(tmp_path, frame)
     other = workdir / "runs" / frame["run_id"][1] / "environment.json"
     other.write_text(json.dumps({"python": "3.12.0", "libraries": {"jax": "0.10.2"}}))
-    assert read_environments(workdir, frame) == {
+    files = read_files(workdir, frame, "environment.json")
+    assert files[frame["run_id"][1]] == {"python": "3.12.0", "libraries.jax": "0.10.2"}
+    assert distinct_values(files) == {
         "python": ["3.11.2", "3.12.0"],
         "libraries.jax": ["0.10.2"],
         "devices": ['["cpu:0"]'],
     }
-    assert read_environments(workdir, pd.DataFrame({"run_id": []})) == {}
+    assert read_files(workdir, pd.DataFrame({"run_id": []}), "environment.json") == {}
+    other.write_text("{")
+    with pytest.raises(ValueError, match=r"environment.json: .*must be JSON"):
+        read_files(workdir, frame, "environment.json")

@@ -1,0 +1,177 @@
+// ---- Charts: Vega-Lite specifications, drawn as SVG, with rows from the runs that the filters keep.
+
+const mostCells = 150; // thin learning curves, beyond which they are a smear
+const drawn = new Map(); // name of a chart: its Vega view
+
+/** The finished runs among `runs`, as Vega's rows. */
+function runRows(runs) {
+  const { run_id, status, seed, test_accuracy, validation_accuracy, madds } = report.runs;
+  const rows = [];
+  for (const run of runs) {
+    if (status[run] !== "done" || test_accuracy[run] === null) continue;
+    const row = {
+      run, run_id: run_id[run], seed: seed[run], madds: madds[run],
+      test_accuracy: test_accuracy[run], validation_accuracy: validation_accuracy[run],
+    };
+    for (const axis of report.axes) {
+      row[axis.key] = label(axis, run);
+      if (axis.key === report.x) row.x = axis.numbers ? axis.numbers[axis.codes[run]] : row[axis.key];
+    }
+    rows.push(row);
+  }
+  return rows;
+}
+
+/** Mean curves of `runs`: one for each cell of the design, and one for each colour and panel. */
+function curveRows(runs) {
+  const shown = report.axes.filter(({ key }) => key === report.hue || key === report.panel);
+  const cells = report.axes.filter(({ name }) => name !== "seed");
+  const means = new Map();
+  const single = new Map();
+  for (const run of runs) {
+    const curve = report.curves.runs[run];
+    if (curve === null || report.runs.status[run] !== "done") continue;
+    addCurve(means, shown, run, curve);
+    addCurve(single, cells, run, curve);
+  }
+  const rows = curveLines(means, shown, "mean");
+  const thin = cells.length > shown.length && single.size <= mostCells;
+  return thin ? rows.concat(curveLines(single, cells, "cell")) : rows;
+}
+
+function addCurve(lines, axes, run, [epochs, accuracy]) {
+  // Runs of different lengths are not averaged: the mean would jump where the shorter ones end.
+  const key = [epochs, ...axes.map((axis) => axis.codes[run])].join();
+  let line = lines.get(key);
+  if (!line) {
+    const length = accuracy.length;
+    line = { run, epochs, sums: new Float64Array(length), counts: new Uint32Array(length) };
+    lines.set(key, line);
+  }
+  accuracy.forEach((value, index) => {
+    if (value === null) return;
+    line.sums[index] += value;
+    line.counts[index] += 1;
+  });
+}
+
+function curveLines(lines, axes, level) {
+  const rows = [];
+  for (const [key, { run, epochs, sums, counts }] of lines) {
+    const shared = { level, line: `${level} ${key}`, name: axes.map((axis) => label(axis, run)).join(", ") || "all runs" };
+    for (const axis of axes) shared[axis.key] = label(axis, run);
+    report.curves.epochs[epochs].forEach((epoch, index) => {
+      if (!counts[index]) return;
+      rows.push({ ...shared, epoch, accuracy: sums[index] / counts[index], runs: counts[index] });
+    });
+  }
+  return rows;
+}
+
+/** A chart's specification for a place of `width` pixels: panels side by side where there is room. */
+function fitted(name, width) {
+  const spec = structuredClone(report.charts[name]);
+  const config = structuredClone(report.chart_config);
+  const narrow = width < 560;
+  if (narrow) {
+    config.legend.columns = 1;
+    if (spec.facet) spec.columns = 1;
+  }
+  const columns = spec.columns ?? 1;
+  const beside = name === "claims" ? 16 : 64; // what an axis takes
+  (spec.spec ?? spec).width = Math.floor((width - beside - 28 * (columns - 1)) / columns);
+  if (name !== "claims") return { ...spec, config, datasets: chartRows(name) };
+  const claims = claimRows(spec.width);
+  const most = Math.max(...claims.map(({ lines }) => lines.length));
+  return { ...spec, config, height: { step: 38 + 17 * most }, datasets: { claims } };
+}
+
+/** The claims, each with its statement in as many lines as it takes. */
+function claimRows(width) {
+  const letters = Math.floor(width / 7);
+  return report.claims.map((claim, position) => {
+    const lines = [""];
+    for (const word of claim.statement.split(" ")) {
+      const line = `${lines.at(-1)} ${word}`.trim();
+      if (line.length > letters && lines.at(-1)) lines.push(word); else lines[lines.length - 1] = line;
+    }
+    return { ...claim, position, lines };
+  });
+}
+
+async function drawChart(name) {
+  const place = document.getElementById(`chart-${name}`);
+  const { view } = await vegaEmbed(place, fitted(name, place.clientWidth), {
+    mode: "vega-lite", renderer: "svg", actions: false, ast: true, defaultStyle: false, tooltip: showTooltip,
+    logLevel: 1, // errors: it warns of charts that filters have emptied
+  });
+  drawn.get(name)?.finalize();
+  drawn.set(name, view);
+  view.addEventListener("click", (_, item) => {
+    if (Number.isInteger(item?.datum?.run)) openRun(item.datum.run);
+  });
+}
+
+function chartRows(name) {
+  return name === "curves" ? { curves: curveRows(selected) } : { runs: runRows(selected) };
+}
+
+function updateCharts() {
+  for (const [name, view] of drawn) {
+    if (name === "claims") continue; // decided on all runs
+    const [[data, rows]] = Object.entries(chartRows(name));
+    view.data(data, rows).runAsync();
+  }
+}
+
+async function drawCharts() {
+  for (const name of Object.keys(report.charts)) await drawChart(name);
+  performance.mark("charts drawn");
+}
+
+/** Draws again when the page changes its width; paper scales what is there. */
+function followWidth() {
+  let width = document.documentElement.clientWidth;
+  let timer;
+  window.addEventListener("resize", () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      if (document.documentElement.clientWidth === width || matchMedia("print").matches) return;
+      width = document.documentElement.clientWidth;
+      drawCharts();
+    }, 150);
+  });
+}
+
+// ---- What the pointer is on.
+
+const tooltip = element("div", { id: "tooltip", role: "status", hidden: true });
+
+function showTooltip(_, event, item, value) {
+  if (!value || typeof value !== "object") {
+    tooltip.hidden = true;
+    return;
+  }
+  const told = Number.isInteger(value.run) ? runTold(value.run) : value;
+  const entries = Object.entries(told).map(([name, text]) =>
+    [element("dt", {}, name), element("dd", {}, String(text))]);
+  tooltip.replaceChildren(element("dl", {}, ...entries.flat()));
+  tooltip.hidden = false;
+  const { width, height } = tooltip.getBoundingClientRect();
+  const right = event.clientX + 14 + width < document.documentElement.clientWidth;
+  const left = right ? event.clientX + 14 : Math.max(4, event.clientX - 14 - width);
+  const top = Math.min(event.clientY + 14, window.innerHeight - height - 4);
+  tooltip.style.left = `${left}px`;
+  tooltip.style.top = `${Math.max(4, top)}px`;
+}
+
+function runTold(run) {
+  const { run_id, test_accuracy, validation_accuracy, madds } = report.runs;
+  return {
+    Run: run_id[run],
+    ...Object.fromEntries(report.axes.map((axis) => [axis.label, label(axis, run)])),
+    "Test %": number(test_accuracy[run], 1),
+    "Validation %": number(validation_accuracy[run], 1),
+    MAdds: number(madds[run], 0),
+  };
+}
