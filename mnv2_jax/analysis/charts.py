@@ -154,10 +154,10 @@ def _means(runs: alt.Chart, by: list[Any]) -> alt.Chart:
         mean="mean(seed_mean)", deviation="stdev(seed_mean)", seeds="count()", groupby=by
     )
     return means.transform_calculate(
-        half="datum.seeds > 1 ? t95[min(datum.seeds - 2, length(t95) - 1)]"
-        " * datum.deviation / sqrt(datum.seeds) : 0",
-        low="datum.mean - datum.half",
-        high="datum.mean + datum.half",
+        half="t95[min(datum.seeds - 2, length(t95) - 1)] * datum.deviation / sqrt(datum.seeds)",
+        # One seed gives no interval.
+        low="datum.seeds > 1 ? datum.mean - datum.half : null",
+        high="datum.seeds > 1 ? datum.mean + datum.half : null",
     )
 
 

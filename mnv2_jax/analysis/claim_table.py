@@ -99,6 +99,8 @@ def _claim(row: Mapping[str, Any]) -> str:
         for label, text in zip(_NUMBERS, texts, strict=True)
     )
     metric = row["metric"].replace("_", " ")
+    if row.get("kind", "greater") != "greater":
+        metric = f"{row['kind']} {metric}"
     more = "".join(_more(row))
     second = f'\n<tr class="more"><td></td><td colspan="6">{more}</td></tr>' if more else ""
     return (

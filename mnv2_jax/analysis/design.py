@@ -90,7 +90,9 @@ def of(frame: pd.DataFrame) -> Design:
 def value_text(value: Any) -> str:
     """Writes a value of an axis; whole numbers without a point."""
     if isinstance(value, float):
-        return "none" if pd.isna(value) else f"{value:g}"
+        if pd.isna(value):
+            return "none"
+        return f"{value:.0f}" if value.is_integer() else f"{value:g}"
     return str(value) or "none"
 
 
@@ -104,6 +106,10 @@ def _axis(frame: pd.DataFrame, name: str, key: str) -> Axis:
     else:
         column = column.map(value_text)
         values = in_order(column, _NAMES.get(name, {}))
+    names = _NAMES.get(name, {})
+    labels = tuple(names.get(value, value_text(value)) for value in values)
+    if len(set(labels)) < len(labels):  # numbers that differ in later digits
+        labels = tuple(str(value) for value in values)
     position: dict[Hashable, int] = {value: index for index, value in enumerate(values)}
     missing = len(values) - 1  # NaN is not equal to itself, so it is never found
     return Axis(
@@ -112,7 +118,7 @@ def _axis(frame: pd.DataFrame, name: str, key: str) -> Axis:
         label=name if "." in name else name.capitalize(),
         numeric=numeric,
         values=tuple(values),
-        labels=tuple(_NAMES.get(name, {}).get(value, value_text(value)) for value in values),
+        labels=labels,
         codes=tuple(position.get(value, missing) for value in column.tolist()),
     )
 

@@ -117,8 +117,8 @@ def _charts(axes: Design, specs: Mapping[str, Any]) -> str:
     texts = _captions(axes)
     figures = {name: _figure(name, *texts[name]) for name in texts if name in specs}
     filters = (
-        '<form id="filters" aria-label="Filters"><p class="quiet">The charts below and the table '
-        "of runs show what is ticked.</p></form>"
+        '<div id="filters" role="group" aria-label="Filters"><p class="quiet">The charts below and '
+        "the table of runs show what is ticked.</p></div>"
     )
     return "\n".join([figures.pop("claims", ""), filters if axes.axes else "", *figures.values()])
 

@@ -56,6 +56,15 @@ def test_axes_that_nothing_shows_are_told() -> None:
     assert (ema.numeric, ema.labels) == (False, ("False", "True"))
 
 
+def test_values_that_round_alike_stay_apart() -> None:
+    frame = make_frame(expansions=(1, 2), projections=("linear",), shortcuts=("none",), seeds=1)
+    frame["train.clip"] = [0.1, 0.1000000001]
+    frame["train.batch_size"] = [1_048_576, 1_048_577.0]
+    labels = {axis.name: axis.labels for axis in design.of(frame).axes}
+    assert labels["train.clip"] == ("0.1", "0.1000000001")
+    assert labels["train.batch_size"] == ("1048576", "1048577")
+
+
 def test_a_missing_number_is_a_value_of_its_own() -> None:
     frame = make_frame(expansions=(1, 2), projections=("linear",), shortcuts=("none",), seeds=1)
     frame["train.clip"] = [float("nan"), 1.0]

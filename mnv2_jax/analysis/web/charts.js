@@ -153,7 +153,8 @@ function showTooltip(_, event, item, value) {
     return;
   }
   const told = Number.isInteger(value.run) ? runTold(value.run) : value;
-  const entries = Object.entries(told).map(([name, text]) =>
+  const known = Object.entries(told).filter(([, text]) => text !== "null"); // no interval, say
+  const entries = known.map(([name, text]) =>
     [element("dt", {}, name), element("dd", {}, String(text))]);
   tooltip.replaceChildren(element("dl", {}, ...entries.flat()));
   tooltip.hidden = false;

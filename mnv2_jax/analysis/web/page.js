@@ -2,6 +2,8 @@
 // same script. Text from the records goes into the page as text nodes only, never as markup.
 "use strict";
 
+document.documentElement.classList.add("scripted"); // without, places that stay empty are hidden
+
 const report = JSON.parse(document.getElementById("data").textContent);
 const count = report.runs.run_id.length;
 const everyRun = Array.from({ length: count }, (_, run) => run);
