@@ -31,7 +31,8 @@ _VERDICTS = {"supported": "circle", "refuted": "square", "inconclusive": "diamon
 # Student's t for 95 % by the number of seeds, from two on; more seeds than listed take the last.
 _T95 = [round(float(special.stdtrit(seeds - 1, 0.975)), 4) for seeds in range(2, 102)]
 
-_MANY = 1_500  # runs, from which on their points are drawn smaller
+MANY = 1_500
+"""Runs, from which on their points are drawn smaller, and over cost not at all."""
 
 _FONT = 'system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 CONFIG: dict[str, Any] = {
@@ -120,7 +121,7 @@ def _accuracy(design: Design, x: alt.X, count: int) -> alt.TopLevelMixin:
     places = dict.fromkeys((design.x, design.hue, design.panel))
     shown = [axis for axis in places if axis]
     mean = _means(runs, [field, *(axis.key for axis in shown)])
-    few = count < _MANY
+    few = count < MANY
     points = runs.mark_point(
         filled=True,
         size=20 if few else 7,
@@ -144,7 +145,9 @@ def _accuracy(design: Design, x: alt.X, count: int) -> alt.TopLevelMixin:
         return _panels([points, interval, dots], "runs", design)
     band = mean.mark_area(opacity=0.16).encode(**ends)
     line = middle.mark_line(strokeWidth=2).encode(**dash)
-    return _panels([band, points, line, dots], "runs", design)
+    # Thousands of points are drawn once, along the axis, and not again over cost.
+    shown_points = [points] if few or field == "x" else []
+    return _panels([band, *shown_points, line, dots], "runs", design)
 
 
 def _means(runs: alt.Chart, by: list[Any]) -> alt.Chart:

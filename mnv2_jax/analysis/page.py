@@ -61,7 +61,7 @@ def render(
         unfinished=_unfinished(frame),
         claims=claim_table.table(claims),
         more_reading=claim_table.reading(claims),
-        charts=_charts(axes, specs),
+        charts=_charts(axes, specs, (frame["status"] == "done").sum() >= charts.MANY),
         accuracy=means.table(axes, frame),
         environment=_environment(records.distinct_values(environments)),
         data=embedded.json_text(data),
@@ -112,9 +112,9 @@ def _unfinished(frame: pd.DataFrame) -> str:
     return f"Of {count(len(frame), 'run')}, {diverged} diverged and {failed} failed."
 
 
-def _charts(axes: Design, specs: Mapping[str, Any]) -> str:
+def _charts(axes: Design, specs: Mapping[str, Any], many: bool) -> str:
     """Places for the page's script to draw into: first what filters do not change."""
-    texts = _captions(axes)
+    texts = _captions(axes, many)
     figures = {name: _figure(name, *texts[name]) for name in texts if name in specs}
     filters = (
         '<div id="filters" role="group" aria-label="Filters"><p class="quiet">The charts below and '
@@ -123,7 +123,7 @@ def _charts(axes: Design, specs: Mapping[str, Any]) -> str:
     return "\n".join([figures.pop("claims", ""), filters if axes.axes else "", *figures.values()])
 
 
-def _captions(axes: Design) -> dict[str, tuple[str, str]]:
+def _captions(axes: Design, many: bool) -> dict[str, tuple[str, str]]:
     along = "runs" if axes.x is None else axes.x.label
     along = along if "." in along else along.lower()
     averaged = ", ".join(axis.label for axis in axes.hidden)
@@ -149,7 +149,7 @@ def _captions(axes: Design) -> dict[str, tuple[str, str]]:
         "cost": (
             "Accuracy over cost",
             "The same runs over multiply-adds, on a logarithmic scale: what is better may only be "
-            f"larger.{averaging}",
+            f"larger.{averaging}{' So many runs are not drawn one by one again.' if many else ''}",
         ),
         "curves": (
             "Learning curves",

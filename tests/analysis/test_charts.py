@@ -44,6 +44,14 @@ def test_vega_lite_takes_every_kind(frame: pd.DataFrame) -> None:
             assert vl_convert.vegalite_to_vega(spec | {"config": charts.CONFIG})["marks"]
 
 
+def test_thousands_of_runs_are_drawn_once(frame: pd.DataFrame) -> None:
+    seeds = [frame.assign(seed=frame["seed"] + 6 * copy) for copy in range(11)]
+    few, many = specs_of(frame), specs_of(pd.concat(seeds, ignore_index=True))
+    layers = {name: len(few[name]["spec"]["layer"]) for name in ("accuracy", "cost")}
+    assert len(many["accuracy"]["spec"]["layer"]) == layers["accuracy"]
+    assert len(many["cost"]["spec"]["layer"]) == layers["cost"] - 1
+
+
 def test_without_a_finished_run_there_is_no_chart() -> None:
     frame = make_frame(expansions=(6,), seeds=1)
     for index in frame.index:
