@@ -42,7 +42,7 @@ from experiments.benchmarks import (
     step,
 )
 from mnv2_jax import atomic
-from mnv2_jax.analysis.plots import svg_text
+from mnv2_jax.analysis.figures.plots import svg_text
 
 _WIDTH_OF_FILES = 160
 

@@ -18,7 +18,8 @@ from matplotlib.figure import Figure
 
 from experiments import command_line
 from mnv2_jax import atomic
-from mnv2_jax.analysis import axes, plots, records
+from mnv2_jax.analysis import records
+from mnv2_jax.analysis.figures import axes, plots
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "The folder that results.csv is in.")
 _X = flags.DEFINE_string("x", None, "The axis to draw over, or params or madds.")

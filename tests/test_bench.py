@@ -34,7 +34,7 @@ from experiments.benchmarks.settings import Sgd
 from experiments.benchmarks.timing import Contender, Timing
 from mnv2_jax import presets
 from mnv2_jax.ablation import cohort
-from mnv2_jax.analysis.plots import svg_text
+from mnv2_jax.analysis.figures.plots import svg_text
 from mnv2_jax.nn.cost import network_cost
 from mnv2_jax.nn.depthwise import depthwise_conv
 from mnv2_jax.nn.network import Network

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from experiments.benchmarks.rows import OURS, Row
-from mnv2_jax.analysis.style import BLOCK_LOOKS, INK, STYLE, nothing_to_draw
+from mnv2_jax.analysis.figures.style import BLOCK_LOOKS, INK, STYLE, nothing_to_draw
 
 _LANES = re.compile(rf"{OURS}, (\d+) lanes?")
 

@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mnv2_jax.analysis import page, plots, records, stated
+from mnv2_jax.analysis import records, stated
 from mnv2_jax.analysis.claims import Claim
+from mnv2_jax.analysis.figures import plots
+from mnv2_jax.analysis.html import page
 from mnv2_jax.analysis.verdicts import decide
 from mnv2_jax.atomic import write_bytes, write_text
 

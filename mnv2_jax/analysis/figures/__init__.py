@@ -1,0 +1,1 @@
+"""Figures of matplotlib, from records alone, as SVG and PNG."""

@@ -1,0 +1,167 @@
+"""Which columns of results.csv figures are drawn over, and what they hide by leaving some out."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+from mnv2_jax.analysis import records
+from mnv2_jax.analysis.figures.style import KNOWN, axis_name, in_order
+from mnv2_jax.analysis.records import design_axes
+
+COSTS = ("params", "madds")
+
+_MAIN = ("expansion", "width")
+_HUES = ("block", "projection", "shortcut", "width")
+_PANELS = ("dataset", "shortcut", "projection", "width")
+_MOST_PANELS = 4
+
+
+@dataclass(frozen=True)
+class View:
+    """What a figure shows: a column on x, one as lines, and some that divide the panels."""
+
+    x: str
+    hue: str | None = None
+    panels: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """All columns that are told apart."""
+        return (self.x, *([self.hue] if self.hue else []), *self.panels)
+
+
+def finished(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The runs that are done and have the metric; truth values have become text."""
+    done = frame[(frame["status"] == "done") & np.isfinite(frame[metric])]
+    truths = [name for name in design_axes(done) if is_bool_dtype(done[name])]
+    return done.astype(dict.fromkeys(truths, str))
+
+
+def column(frame: pd.DataFrame, name: str, *, costs: bool = False) -> str:
+    """The column that `name` means: a column's own name, a field's path or the path's last part.
+
+    Args:
+      frame: one row per run, as `records.read_results` returns it.
+      name: such as `projection`, `model.projection` or `learning_rate`.
+      costs: parameters and multiply-adds count too.
+
+    Raises:
+      ValueError: there is none, or more than one; the message begins with the name.
+    """
+    known = [*design_axes(frame), *(COSTS if costs else ())]
+    found = records.column(frame, name)
+    if found in known:
+        return found
+    ends = [axis for axis in known if axis.endswith(f".{name}")]
+    if len(ends) == 1:
+        return ends[0]
+    if ends:
+        raise ValueError(f"{name}: it may be any of {', '.join(ends)}; expected one of these")
+    if name == "seed":
+        raise ValueError(
+            f"seed: seeds are the points and make the bands; expected one of {', '.join(known)}"
+        )
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        raise ValueError(f"{name}: no such axis in these results; did you mean {close[0]}?")
+    raise ValueError(
+        f"{name}: no such axis in these results, where a field that does not vary may have no "
+        f"column; expected one of {', '.join(known)}"
+    )
+
+
+def is_number(frame: pd.DataFrame, axis: str) -> bool:
+    """Whether an axis has an order and distances; truth values have none."""
+    return is_numeric_dtype(frame[axis]) and not is_bool_dtype(frame[axis])
+
+
+def values(frame: pd.DataFrame, axis: str) -> list[Any]:
+    """The distinct values of an axis, in the order to draw them."""
+    present = frame[axis].unique().tolist()
+    return sorted(present) if is_number(frame, axis) else in_order(present, KNOWN.get(axis, {}))
+
+
+def varying(frame: pd.DataFrame) -> list[str]:
+    """The axes that runs differ in, seed aside."""
+    return [axis for axis in design_axes(frame) if frame[axis].nunique() > 1]
+
+
+def averaged(frame: pd.DataFrame, shown: Iterable[str]) -> list[str]:
+    """The axes that runs differ in where all that is shown, and the seed, agree."""
+    shown = list(dict.fromkeys(shown))
+    rest = [axis for axis in varying(frame) if axis not in shown]
+    if not rest:
+        return []
+    differ = frame.groupby([*shown, "seed"])[rest].nunique().max() > 1
+    return [axis for axis in rest if differ[axis]]
+
+
+def remarks(frame: pd.DataFrame, shown: Sequence[str]) -> list[str]:
+    """What a figure that shows these columns has to say of the axes it does not show."""
+    hidden = averaged(frame, shown)
+    along = [axis for axis in varying(frame) if axis not in (*shown, *hidden)]
+    return [*averaging(hidden), *differ(along)]
+
+
+def averaging(hidden: Sequence[str]) -> list[str]:
+    """What a figure has to say of axes that it averages over."""
+    return [f"Averaged over {_listed(hidden)}."] if hidden else []
+
+
+def differ(hidden: Sequence[str]) -> list[str]:
+    """What a figure has to say of axes that tell its points apart and that it does not show."""
+    return [f"Points differ in {_listed(hidden)} too."] if hidden else []
+
+
+def unfinished(frame: pd.DataFrame, done: pd.DataFrame) -> list[str]:
+    """What a figure has to say of the runs that are not in it."""
+    missing = len(frame) - len(done)
+    return [f"{missing} of {len(frame)} runs did not finish and are left out."] if missing else []
+
+
+def default_view(done: pd.DataFrame) -> View:
+    """The axes to show where nobody chose: those that vary, the paper's own ones first."""
+    rest = varying(done)
+    x = main_number(done) or next((axis for axis in rest if axis != "dataset"), "expansion")
+    return _view(done, x, [axis for axis in rest if axis != x])
+
+
+def cost_view(done: pd.DataFrame, cost: str) -> View:
+    """The same over a cost, where the main axis is along the lines."""
+    main = main_number(done)
+    return _view(done, cost, [axis for axis in varying(done) if axis != main])
+
+
+def main_number(done: pd.DataFrame, but: Iterable[str] = ()) -> str | None:
+    """The first axis of numbers that runs differ in, of those not in `but`."""
+    numbers = [axis for axis in varying(done) if is_number(done, axis) and axis not in but]
+    ordered = [*(axis for axis in _MAIN if axis in numbers), *numbers]
+    return next((axis for axis in ordered if axis != "epochs"), None)
+
+
+def curve_view(done: pd.DataFrame) -> View:
+    """What learning curves show, over epochs: all that varies, as far as there is room."""
+    return _view(done, "epoch", varying(done))
+
+
+def _view(done: pd.DataFrame, x: str, rest: Sequence[str]) -> View:
+    hue = next((axis for axis in (*_HUES, *rest) if axis in rest and axis != "dataset"), None)
+    panels: list[str] = []
+    count = 1
+    for axis in dict.fromkeys([*_PANELS, *rest]):
+        # Different data sets are never averaged, however many panels that takes.
+        fits = count * done[axis].nunique() <= _MOST_PANELS or axis == "dataset"
+        if axis in rest and axis != hue and fits:
+            panels.append(axis)
+            count *= done[axis].nunique()
+    return View(x, hue, tuple(panels))
+
+
+def _listed(axes: Sequence[str]) -> str:
+    names = [axis_name(axis).lower().removesuffix(" t") for axis in axes]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,140 @@
+"""The Pareto front: the networks that no other beats in both cost and accuracy."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from mnv2_jax.analysis.figures.axes import varying
+from mnv2_jax.analysis.figures.style import INK, RULE, full_name
+from mnv2_jax.analysis.records import design_axes
+
+_LETTERS, _LONGEST = 64, 24
+"""Members of a front whose names are longer, all or one, are numbered, and named in the note."""
+
+_MOST, _LEVELS = 20, 5
+"""Names in the note, and labels above each other, at most."""
+
+_WIDE, _HIGH = 3.2, 2.5
+"""Inches of a panel, by which labels are placed: nearly, since the layout comes later."""
+
+_LETTER, _LINE = 0.068, 0.15
+"""Inches that a letter of a label is wide, and a label high."""
+
+
+def pareto_front(costs: Sequence[float], accuracies: Sequence[float]) -> list[int]:
+    """The points that no other beats: as cheap and as accurate, and better in one of the two.
+
+    Args:
+      costs: one per point, less is better.
+      accuracies: one per point, more is better.
+
+    Returns:
+      Their indices, by rising cost. Of equal points all are in.
+    """
+    front: list[int] = []
+    best = -np.inf, -np.inf
+    for index in sorted(range(len(costs)), key=lambda i: (costs[i], -accuracies[i])):
+        point = costs[index], accuracies[index]
+        if point[1] > best[1] or point == best:
+            front.append(index)
+            best = point
+    return front
+
+
+def draw_front(
+    runs: pd.DataFrame, cost: str, metric: str, panels: Sequence[tuple[Axes, pd.DataFrame]]
+) -> list[str]:
+    """Draws the front of the networks' means into all panels, and names its members.
+
+    Args:
+      runs: of one data set, all done.
+      cost: the column on x.
+      metric: the column on y, in per cent.
+      panels: with the runs in each; a member is named in its own.
+
+    Returns:
+      What the note below the figure has to say.
+    """
+    design = design_axes(runs)
+    networks = runs.groupby([cost, *design], as_index=False, dropna=False)[metric].mean()
+    networks[metric] *= 100
+    members = networks.iloc[pareto_front(networks[cost].tolist(), networks[metric].tolist())]
+    told = [axis for axis in varying(runs) if members[axis].nunique() > 1]
+    shared = [axis for axis in varying(runs) if told and axis not in told]
+    common = [_in_a_row(full_name(axis, members[axis].iloc[0])) for axis in shared]
+    equal = members.groupby([cost, metric])[metric].transform("size") - 1
+    members = members.assign(equal=equal).drop_duplicates([cost, metric])
+    names = _names(members, told or varying(runs))
+    numbered = sum(map(len, names)) > _LETTERS or max(map(len, names)) > _LONGEST
+    labels = [str(number) for number in range(1, len(names) + 1)] if numbered else names
+    steps = [*members[cost], runs[cost].max()], [*members[metric], members[metric].iloc[-1]]
+    for axis, in_panel in panels:
+        axis.step(*steps, where="post", color=INK, linewidth=1, zorder=2, label="Pareto front")
+        here = set(in_panel[design].itertuples(index=False, name=None))
+        own = [key in here for key in members[design].itertuples(index=False, name=None)]
+        points = zip(members[cost], members[metric], labels, own, strict=True)
+        _mark(axis, [(x, y, label) for x, y, label, mine in points if mine])
+    said = f" ({', '.join(common)})" if common else ""
+    listed = "; ".join(
+        f"{label}: {name}" for label, name in zip(labels, names[:_MOST], strict=False)
+    )
+    listed += f"; and {len(names) - _MOST} more" if len(names) > _MOST else ""
+    return [f"Pareto front of mean accuracies{said}{f': {listed}' if numbered else ''}."]
+
+
+def _names(members: pd.DataFrame, axes: Sequence[str]) -> list[str]:
+    """What tells members apart, and how many equal ones each stands for."""
+    names = [
+        ", ".join(
+            f"t = {value:g}" if axis == "expansion" else _in_a_row(full_name(axis, value))
+            for axis, value in zip(axes, row, strict=True)
+        )
+        for row in members[list(axes)].itertuples(index=False, name=None)
+    ]
+    return [
+        f"{name} (and {equal} equal)" if equal else name
+        for name, equal in zip(names, members["equal"], strict=True)
+    ]
+
+
+def _in_a_row(name: str) -> str:
+    """Begins a name small, unless it is one like ReLU6."""
+    return name if any(map(str.isupper, name[1:])) else name[:1].lower() + name[1:]
+
+
+def _mark(axis: Axes, points: Sequence[tuple[float, float, str]]) -> None:
+    """Rings and names members, by rising x: to the upper left of each, where a front leaves room.
+
+    A name that would run into the one before stands higher, joined to its point by a line.
+    """
+    if not points:
+        return
+    x, y, _ = zip(*points, strict=True)
+    axis.plot(x, y, "o", markersize=9, markerfacecolor="none", markeredgecolor=INK, label="_")
+    low, high = np.log10(axis.get_xlim())
+    bottom, top = axis.get_ylim()
+    inch = (high - low) / _WIDE
+    ends: list[float] = []
+    for at, value, label in points:
+        right = np.log10(at)
+        left = right - inch * (_LETTER * len(label) + 0.15)
+        level = next((n for n, end in enumerate(ends) if end <= left), len(ends))
+        if level == _LEVELS:
+            continue
+        ends[level : level + 1] = [right]
+        axis.annotate(
+            label,
+            (at, value),
+            xytext=(-5, 5 + 72 * _LINE * level),
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+            fontsize=8,
+            arrowprops={"arrowstyle": "-", "color": RULE, "linewidth": 0.6} if level else None,
+        )
+        low = min(low, left)
+        top = max(top, value + (top - bottom) * (0.1 + _LINE * (level + 1)) / _HIGH)
+    axis.set_xlim(left=10**low)
+    axis.set_ylim(top=top)

@@ -1,0 +1,144 @@
+"""What the figures look like, and what axis values are called in them.
+
+Colours are Okabe and Ito's, told apart by colour-blind readers; markers and dashes differ too, so
+that a grey print reads as well.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+PROJECTIONS = {"linear": "Linear", "relu6": "ReLU6", "relu": "ReLU"}
+SHORTCUTS = {
+    "bottleneck": "Shortcut between bottlenecks",
+    "none": "No shortcut",
+    "expansion": "Shortcut between expansions",
+}
+KNOWN: Mapping[str, Mapping[str, str]] = {"projection": PROJECTIONS, "shortcut": SHORTCUTS}
+"""Columns whose values have an order and names of their own."""
+
+_AXES = {
+    "dataset": "Data set",
+    "expansion": "Expansion t",
+    "width": "Width multiplier",
+    "params": "Parameters",
+    "madds": "Multiply-adds per image",
+    "test_accuracy": "Test accuracy",
+    "validation_accuracy": "Validation accuracy",
+    "train_accuracy": "Training accuracy",
+}
+
+_SHORT = {"expansion": "Expansion", "width": "Width"}
+
+INK, QUIET, RULE = "#222222", "#666666", "#888888"
+_BLUE, _VERMILION, _GREEN = "#0072B2", "#D55E00", "#009E73"
+# What has no order of its own takes them in turn.
+BLOCK_LOOKS: tuple[dict[str, Any], ...] = (
+    {"color": _BLUE, "marker": "o", "linestyle": "-"},
+    {"color": _VERMILION, "marker": "s", "linestyle": (0, (5, 2))},
+    {"color": _GREEN, "marker": "^", "linestyle": (0, (1, 1.5))},
+    {"color": "#CC79A7", "marker": "D", "linestyle": "-."},
+    {"color": "#E69F00", "marker": "v", "linestyle": (0, (8, 2, 2, 2))},
+    {"color": "#56B4E9", "marker": "P", "linestyle": (0, (3, 1))},
+    {"color": INK, "marker": "X", "linestyle": (0, (1, 3))},
+)
+STYLE: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#888888",
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "figure.constrained_layout.w_pad": 0.1,
+    "figure.constrained_layout.h_pad": 0.08,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 5,
+    # A claim's name is shown as it was written, dollar signs included.
+    "text.parse_math": False,
+    "svg.fonttype": "none",
+}
+_LONGEST = 36  # Letters of a value's name: longer ones would leave no room for what is drawn.
+
+
+def in_order(present: Iterable[str], known: Mapping[str, str]) -> list[str]:
+    """Sorts axis values as `known` lists them, unknown ones last and by name."""
+    rank = {value: index for index, value in enumerate(known)}
+    return sorted(set(present), key=lambda value: (rank.get(value, len(rank)), value))
+
+
+def axis_name(column: str) -> str:
+    """What a column of results.csv is called in a figure."""
+    plain = column.rpartition(".")[2].replace("_", " ")
+    return _AXES.get(column, plain[:1].upper() + plain[1:])
+
+
+def value_name(column: str, value: Any) -> str:
+    """What a value of `column` is called by itself."""
+    if isinstance(value, float | int) and not isinstance(value, bool):
+        return f"{value:g}"
+    name = KNOWN.get(column, {}).get(str(value), str(value)) or "not set"
+    if len(name) <= _LONGEST:
+        return name
+    # Both ends tell: a block's file, and its class.
+    return f"{name[: _LONGEST // 3]}…{name[-(2 * _LONGEST // 3) :]}"
+
+
+def full_name(column: str, value: Any) -> str:
+    """What a value of `column` is called where nothing beside it names the column."""
+    name = value_name(column, value)
+    if column in (*KNOWN, "block", "dataset"):
+        return name
+    return f"{_SHORT.get(column) or axis_name(column)} {name}"
+
+
+def looks(column: str, values: Sequence[Any]) -> dict[Any, dict[str, Any]]:
+    """A look for every value, in the order given.
+
+    Numbers run through a colour map that darkens steadily, so that their order shows in grey too.
+    Values that have a name of their own look the same whichever others are there. With more values
+    than looks, colours, markers and dashes begin again at different places: no two are the same.
+    """
+    if not values:
+        return {}
+    count = max(len(values) - 1, 1)
+    numeric = all(isinstance(value, float | int) for value in values) and len(values) > 1
+    ranks = {value: rank for rank, value in enumerate(KNOWN.get(column, {}))}
+    for value in values:
+        ranks.setdefault(value, len(ranks))
+    sequential = matplotlib.colormaps["viridis"]
+    colours, markers, dashes = (
+        [look[key] for look in BLOCK_LOOKS] for key in ("color", "marker", "linestyle")
+    )
+    return {
+        value: {
+            # The map's yellow end is too pale for white paper.
+            "color": to_hex(sequential(0.82 * (1 - place / count)))
+            if numeric
+            else colours[ranks[value] % len(colours)],
+            "marker": markers[(ranks[value] + ranks[value] // len(markers)) % len(markers)],
+            "linestyle": dashes[(ranks[value] + 3 * (ranks[value] // len(dashes))) % len(dashes)],
+        }
+        for place, value in enumerate(values)
+    }
+
+
+def nothing_to_draw(reason: str) -> Figure:
+    """Makes a figure that says why it is empty."""
+    figure = Figure(figsize=(5.2, 1.2))
+    figure.text(0.5, 0.5, reason, ha="center", va="center")
+    return figure

@@ -1,0 +1,171 @@
+"""What the report's page is drawn from: runs, curves, configs and environments, as JSON."""
+
+import json
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mnv2_jax.analysis.html.design import Axis, Design, value_text
+from mnv2_jax.analysis.html.markup import points
+
+_MOST_POINTS = 60  # of a curve: a screen shows no more, and 5,000 runs have to open quickly
+_CURVES = ("validation_accuracy", "train_accuracy")
+_PERCENT = ("test_accuracy", "validation_accuracy", "train_accuracy")
+_MEASURED: dict[str, tuple[str, int]] = {
+    # Column, its heading and how many digits after the point are shown.
+    "test_accuracy": ("Test %", 1),
+    "validation_accuracy": ("Validation %", 1),
+    "train_accuracy": ("Train %", 1),
+    "test_loss": ("Test loss", 3),
+    "madds": ("MAdds", 0),
+    "params": ("Parameters", 0),
+    "seconds": ("Seconds", 1),
+}
+
+
+def page_data(
+    *,
+    design: Design,
+    frame: pd.DataFrame,
+    curves: pd.DataFrame,
+    configs: Mapping[str, Mapping[str, Any]],
+    environments: Mapping[str, Mapping[str, Any]],
+    claims: Sequence[Mapping[str, Any]],
+    charts: Mapping[str, Any],
+    chart_config: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Gathers what the page's script reads.
+
+    Args:
+      design: of `frame`.
+      frame: one row per run, as `records.read_results` returns it.
+      curves: one row per run and epoch, as `records.read_curves` returns it.
+      configs: by run id, fields by path; a run may lack one.
+      environments: by run id, entries by path; a run may lack one.
+      claims: decided claims, as `verdicts.decide` returns them.
+      charts: Vega-Lite specifications by name.
+      chart_config: what all of them look like, as Vega-Lite's config.
+    """
+    run_ids = frame["run_id"].tolist()
+    errors = frame["error"].tolist() if "error" in frame else [""] * len(frame)
+    return {
+        "axes": [_axis(axis) for axis in design.axes],
+        "x": design.x.key if design.x else None,
+        "hue": design.hue.key if design.hue else None,
+        "panel": design.panel.key if design.panel else None,
+        "measured": [
+            {"key": name, "label": label, "digits": digits}
+            for name, (label, digits) in _MEASURED.items()
+        ],
+        "runs": {
+            "run_id": run_ids,
+            "status": frame["status"].tolist(),
+            "seed": frame["seed"].tolist(),
+            "error": [error if isinstance(error, str) else "" for error in errors],
+            **{name: _numbers(frame[name], name in _PERCENT) for name in _MEASURED},
+        },
+        "curves": _curves(run_ids, curves),
+        "config": _shared_and_differing(run_ids, configs),
+        "environment": _shared_and_differing(run_ids, environments),
+        "claims": [_claim(row) for row in claims if row["estimate"] is not None],
+        "charts": charts,
+        "chart_config": chart_config,
+    }
+
+
+def json_text(value: Any) -> str:
+    """Writes JSON that an HTML script element can hold: nothing in it opens or closes a tag."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=True)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _axis(axis: Axis) -> dict[str, Any]:
+    numbers = [None if pd.isna(value) else value for value in axis.values] if axis.numeric else None
+    return {
+        "key": axis.key,
+        "name": axis.name,
+        "label": axis.label,
+        "labels": axis.labels,
+        "texts": [value_text(value) for value in axis.values],
+        "numbers": numbers,
+        "codes": axis.codes,
+    }
+
+
+def _claim(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A claim in percentage points."""
+    estimate, low, high = (_percent(row[name]) for name in ("estimate", "ci_low", "ci_high"))
+    level = f", {100 * row['confidence']:.0f} %"
+    # Only of an equivalence is the margin a bar to lie inside of.
+    margin = row.get("margin") if row.get("kind", "equivalent") == "equivalent" else None
+    return {
+        "statement": row["statement"],
+        "verdict": row["verdict"],
+        "estimate": estimate,
+        "low": low,
+        "high": high,
+        "difference": points(row["estimate"]),
+        "interval": "none"
+        if low is None
+        else f"{points(row['ci_low'])} to {points(row['ci_high'])}{level}",
+        "margin_low": None if margin is None else _percent(-margin),
+        "margin_high": _percent(margin),
+    }
+
+
+def _percent(value: float | None) -> float | None:
+    return None if value is None else round(100 * value, 4)
+
+
+def _numbers(column: pd.Series, percent: bool) -> list[float | None]:
+    return [
+        None if not np.isfinite(value) else round(100 * value, 4) if percent else round(value, 6)
+        for value in column.tolist()
+    ]
+
+
+def _curves(run_ids: Sequence[str], curves: pd.DataFrame) -> dict[str, Any]:
+    """Accuracy curves in per cent, and the epochs that they share."""
+    every_epochs: dict[tuple[int, ...], int] = {}
+    by_run: dict[Any, Any] = {}
+    columns = [100 * curves[name].to_numpy(float) for name in _CURVES]
+    numbers = curves["epoch"].to_numpy(float)
+    # Arrays, since to take 5,000 curves out of a table costs half a minute.
+    for run_id, rows in curves.groupby("run_id", sort=False).indices.items():
+        spread = np.linspace(0, len(rows) - 1, min(len(rows), _MOST_POINTS))
+        rows = rows[np.unique(spread.round().astype(int))]
+        epochs = tuple(numbers[rows].astype(int).tolist())
+        number = every_epochs.setdefault(epochs, len(every_epochs))
+        lines = [column[rows].round(2).tolist() for column in columns]
+        finite = [[value if math.isfinite(value) else None for value in line] for line in lines]
+        by_run[run_id] = [number, *finite]
+    return {"epochs": list(every_epochs), "runs": [by_run.get(run_id) for run_id in run_ids]}
+
+
+def _shared_and_differing(
+    run_ids: Sequence[str], records: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Splits records into entries that all runs agree in, written once, and those of each run."""
+    nothing: Mapping[str, Any] = {}
+    rows = [records.get(run_id, nothing) for run_id in run_ids]
+    paths = dict.fromkeys(path for row in rows for path in row)
+    shared: dict[str, str] = {}
+    differing: dict[str, Any] = {}
+    for path in paths:
+        texts = ["" if path not in row else _text(row[path]) for row in rows]
+        codes: dict[Hashable, int] = {}
+        positions = [codes.setdefault(text, len(codes)) for text in texts]
+        if len(codes) == 1:
+            shared[path] = texts[0]
+        else:
+            differing[path] = {"values": list(codes), "codes": positions}
+    return {"shared": shared, "differing": differing}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

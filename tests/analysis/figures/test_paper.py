@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+
+from mnv2_jax.analysis.figures.paper import paper_figure_6, published_curves
+from tests.analysis.figures.test_plots import curves_of
+from tests.analysis.synthetic import make_frame
+
+# Read out of the figure with all of its points: means over 0.25 million steps before and after 2 to
+# 6 million, and from 6 to 7. Where the axis cuts a curve off there is no telling.
+STEPS = (2, 3, 4, 5, 6)
+MEANS = {
+    ("linear", "bottleneck"): (68.68, 69.96, 70.52, 70.92, 71.04, 71.05),
+    ("relu6", "bottleneck"): (67.68, 69.04, 69.83, 70.28, 70.45, 70.43),
+    ("linear", "expansion"): (67.13, 68.79, 69.73, 70.29, 70.55, 70.57),
+    ("linear", "none"): (None, 66.94, 68.22, 68.95, 69.43, 69.55),
+}
+
+
+@pytest.mark.parametrize(("kind", "means"), MEANS.items())
+def test_the_curves_have_the_figures_means(kind, means):
+    curves = published_curves()
+    curve = curves[(curves["projection"] == kind[0]) & (curves["shortcut"] == kind[1])]
+    steps = curve["steps_millions"]
+    parts = [steps.between(at - 0.25, at + 0.25) for at in STEPS] + [steps.between(6, 7)]
+    for part, mean in zip(parts, means, strict=True):
+        assert mean is None or curve["top1_percent"][part].mean() == pytest.approx(mean, abs=0.025)
+    assert steps.is_monotonic_increasing
+    assert steps.max() > 7
+
+
+def test_there_are_no_other_curves():
+    curves = published_curves()
+    assert set(zip(curves["projection"], curves["shortcut"], strict=True)) == set(MEANS)
+
+
+def drawn(**grid):
+    frame = make_frame(seeds=2, **grid)
+    return paper_figure_6(frame, curves_of(frame))
+
+
+def titles(figure):
+    return [axis.get_title(loc="left") or axis.get_title() for axis in figure.axes]
+
+
+@pytest.mark.parametrize(
+    ("grid", "compared"),
+    [
+        ({}, ["6a", "6b"]),
+        ({"shortcuts": ("bottleneck",)}, ["6a"]),
+        ({"projections": ("linear",)}, ["6b"]),
+        ({"projections": ("linear",), "shortcuts": ("expansion", "none")}, ["6b"]),
+        ({"shortcuts": ("none",)}, []),
+        ({"projections": ("relu6",)}, []),
+        ({"projections": ("linear", "relu"), "shortcuts": ("bottleneck",)}, []),
+    ],
+)
+def test_only_what_was_compared_is_drawn(grid, compared):
+    figure = drawn(**grid)
+    if not compared:
+        assert figure is None
+        return
+    assert titles(figure)[::3] == [f"The paper, Figure {name}" for name in compared]
+
+
+def test_without_learning_curves_there_is_nothing_beside_the_papers():
+    frame = make_frame(seeds=2)
+    assert paper_figure_6(frame, curves_of(frame).head(0)) is None
+
+
+def test_ours_are_runs_like_the_papers():
+    frame = make_frame(expansions=(2, 6), seeds=3)
+    figure = paper_figure_6(frame, curves_of(frame))
+    assert figure is not None
+    assert titles(figure)[1] == "Ours, digits, t = 6, 3 seeds"
+    at_six = frame[(frame["expansion"] == 6) & (frame["shortcut"] == "bottleneck")]
+    means = 100 * at_six.groupby("projection")["test_accuracy"].mean()
+    linear, relu6 = figure.axes[1].lines
+    for line, projection in ((linear, "linear"), (relu6, "relu6")):
+        expected = means[projection] * np.array([0.5, 1])
+        np.testing.assert_allclose(np.asarray(line.get_ydata(), float), expected)
+    assert "Averaged" not in figure.get_supxlabel()
+
+
+def test_the_first_quarter_of_training_is_left_out():
+    frame = make_frame(expansions=(6,), seeds=2)
+    figure = paper_figure_6(frame, curves_of(frame, epochs=12))
+    assert figure is not None
+    for axis in (figure.axes[1], figure.axes[4]):
+        assert {float(np.min(np.asarray(line.get_xdata()))) for line in axis.lines} == {3}
+
+
+def test_without_the_papers_expansion_the_others_are_averaged_and_that_is_said():
+    figure = drawn(expansions=(2, 4))
+    assert titles(figure)[1] == "Ours, digits, 2 seeds"
+    assert "Averaged over expansion." in figure.get_supxlabel().replace("\n", " ")
+
+
+def test_what_a_variant_looks_like_is_the_same_on_both_sides():
+    left, right = drawn(shortcuts=("bottleneck", "none", "expansion")).axes[3:5]
+    for theirs, ours in zip(left.lines, right.lines, strict=True):
+        assert theirs.get_color() == ours.get_color()
+        assert theirs.get_marker() == ours.get_marker()

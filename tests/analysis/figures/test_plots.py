@@ -1,0 +1,185 @@
+import warnings
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from mnv2_jax.analysis.claims import equivalent, greater
+from mnv2_jax.analysis.figures.axes import View
+from mnv2_jax.analysis.figures.plots import draw_accuracy, make_figures, png_bytes, svg_text
+from mnv2_jax.analysis.verdicts import decide
+from tests.analysis.synthetic import make_frame, stop
+
+CLAIMS = (
+    greater("linear", "Fig. 6a", "", "projection", "linear", "relu6"),
+    equivalent("plateau", "section 3.3", "", "expansion", (6, 8), 0.01),
+)
+
+
+def curves_of(frame: pd.DataFrame, epochs: int = 2) -> pd.DataFrame:
+    rows = [
+        (run_id, float(epoch), accuracy * epoch / epochs)
+        for run_id, accuracy in zip(frame["run_id"], frame["test_accuracy"], strict=True)
+        for epoch in range(1, epochs + 1)
+    ]
+    return pd.DataFrame(rows, columns=["run_id", "epoch", "validation_accuracy"])
+
+
+def draw(frame: pd.DataFrame, epochs: int = 2) -> dict[str, Figure]:
+    return make_figures(frame, curves_of(frame, epochs), decide(CLAIMS, frame))
+
+
+def all_stopped() -> pd.DataFrame:
+    frame = make_frame(expansions=(1, 6), seeds=2)
+    for index in frame.index:
+        stop(frame, index)
+    return frame
+
+
+def words(svg: str) -> str:
+    return " ".join("".join(ElementTree.fromstring(svg).itertext()).split())
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pytest.param(make_frame(expansions=(6,)), id="one expansion"),
+        pytest.param(
+            make_frame(expansions=(1, 6), projections=("relu", "new"), shortcuts=("new",), seeds=2),
+            id="unknown values",
+        ),
+        pytest.param(make_frame(expansions=(6,), projections=("linear",), seeds=1), id="one seed"),
+        pytest.param(
+            pd.concat(
+                [
+                    make_frame(expansions=(1, 6), seeds=2),
+                    make_frame(expansions=(1, 6), seeds=2).assign(width=0.5, madds=30_000),
+                ],
+                ignore_index=True,
+            ).assign(run_id=lambda frame: frame.index.astype(str)),
+            id="two widths",
+        ),
+        pytest.param(
+            pd.concat(
+                [make_frame(seeds=2).assign(**{"train.rate": rate}) for rate in (0.1, 0.2)],
+                ignore_index=True,
+            ).assign(run_id=lambda frame: frame.index.astype(str)),
+            id="an axis of another kind",
+        ),
+    ],
+)
+def test_pinned_and_widened_grids_are_drawn(frame: pd.DataFrame) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name, figure in draw(frame, epochs=1).items():
+            ElementTree.fromstring(svg_text(figure, name))
+
+
+@pytest.mark.parametrize("frame", [all_stopped(), make_frame().head(0)], ids=["diverged", "none"])
+def test_without_a_finished_run_every_figure_says_so(frame: pd.DataFrame) -> None:
+    for name, figure in draw(frame).items():
+        assert "finished run" in words(svg_text(figure, name))
+
+
+def test_lines_show_means_over_seeds_of_finished_runs() -> None:
+    frame = make_frame(expansions=(1, 6), shortcuts=("none",), seeds=3)
+    frame.loc[0, "status"] = "diverged"  # linear, expansion 1, seed 0; its number is still there
+    axis = draw(frame)["accuracy_over_expansion"].axes[0]
+    linear, relu6 = axis.get_lines()
+    done = frame[frame["status"] == "done"]
+    means = 100 * done.groupby(["projection", "expansion"])["test_accuracy"].mean()
+    np.testing.assert_allclose(np.asarray(linear.get_ydata()), means["linear"])
+    np.testing.assert_allclose(np.asarray(relu6.get_ydata()), means["relu6"])
+    # Points of linear: the stopped run is gone.
+    assert np.shape(axis.collections[0].get_offsets()) == (5, 2)
+
+
+def test_projections_differ_in_more_than_colour() -> None:
+    frame = make_frame(projections=("linear", "relu6", "relu"), seeds=2)
+    lines = draw(frame)["accuracy_over_expansion"].axes[0].get_lines()
+    assert len({line.get_marker() for line in lines}) == 3
+    assert len({line.get_color() for line in lines}) == 3
+    # Matplotlib keeps the dashes of a custom pattern where no public method reads them.
+    assert len({str(line._unscaled_dash_pattern) for line in lines}) == 3  # type: ignore[attr-defined]
+
+
+def two_blocks(projections: tuple[str, ...] = ("linear",)) -> pd.DataFrame:
+    one = make_frame(expansions=(2, 6), projections=projections, seeds=3)
+    other = one.assign(block="fused", madds=one["madds"] * 3, test_accuracy=0.5)
+    return pd.concat([one, other], ignore_index=True).assign(
+        run_id=lambda frame: frame.index.astype(str)
+    )
+
+
+@pytest.mark.parametrize("name", ["accuracy_over_expansion", "accuracy_over_madds"])
+def test_blocks_have_lines_of_their_own(name):
+    figure = draw(two_blocks())[name]
+    (legend,) = figure.legends
+    entries = [text.get_text() for text in legend.get_texts() if text.get_text() != "Pareto front"]
+    assert entries == ["fused", "inverted_residual"]
+    assert legend.get_title().get_text() == "Block"
+    # Two panels, of the shortcut; in each a line per block that does not mix them.
+    for axis in figure.axes:
+        fused, inverted = (line for line in axis.lines if line.get_label() in entries)
+        np.testing.assert_allclose(np.asarray(fused.get_ydata(), float), [50, 50])
+        assert min(np.asarray(inverted.get_ydata(), float)) > 80
+
+
+def test_projections_divide_the_panels_of_blocks():
+    figure = draw(two_blocks(("linear", "relu6")))["accuracy_over_expansion"]
+    titles = [axis.get_title(loc="left") for axis in figure.axes]
+    assert titles == [
+        "Shortcut between bottlenecks, Linear",
+        "Shortcut between bottlenecks, ReLU6",
+        "No shortcut, Linear",
+        "No shortcut, ReLU6",
+    ]
+
+
+def test_learning_curves_and_differences_name_the_block():
+    figures = draw(two_blocks(("linear", "relu6")))
+    learning = figures["learning_curves"]
+    assert [line.get_label() for line in learning.axes[0].lines] == ["fused", "inverted_residual"]
+    assert len(learning.axes) == 4
+    differences = words(svg_text(figures["paired_differences"], "differences"))
+    assert "fused, t = 2" in differences
+    assert "inverted_residual, t = 6" in differences
+
+
+def test_what_is_averaged_over_is_said() -> None:
+    frame = make_frame(expansions=(1, 6), seeds=2)
+    widths = [frame.assign(width=width) for width in (0.35, 0.5, 0.75)]
+    frame = pd.concat(widths, ignore_index=True)
+    figures = draw(frame.assign(run_id=frame.index.astype(str)))
+    for name in ("accuracy_over_expansion", "paired_differences"):
+        assert "Averaged over width multiplier." in words(svg_text(figures[name], name))
+    assert "Averaged" not in words(svg_text(figures["accuracy_over_madds"], "madds"))
+
+
+def test_the_main_figure_is_over_what_varies() -> None:
+    blocks = two_blocks()
+    at_six = blocks[(blocks["expansion"] == 6) & (blocks["shortcut"] == "none")]
+    name, figure = next(iter(draw(at_six).items()))
+    assert name == "accuracy_over_block"
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["fused", "inverted_residual"]
+
+
+def test_learning_curves_end_where_the_first_of_their_runs_ends() -> None:
+    frame = make_frame(expansions=(6,), projections=("linear",), shortcuts=("none",), seeds=2)
+    curves = curves_of(frame, epochs=4)
+    cut = curves[~((curves["run_id"] == frame["run_id"][0]) & (curves["epoch"] > 3))]
+    axis = make_figures(frame, cut, [])["learning_curves"].axes[0]
+    assert list(np.asarray(axis.lines[0].get_xdata())) == [1, 2, 3]
+
+
+def test_a_figure_gives_the_same_bytes_whatever_was_written_before() -> None:
+    view = View("madds", "projection", ("shortcut",))
+    one, other = (draw_accuracy(make_frame(seeds=2), view, "test_accuracy") for _ in range(2))
+    svg = svg_text(one, "name")
+    picture = png_bytes(other)
+    assert picture.startswith(b"\x89PNG")
+    assert png_bytes(one) == picture
+    assert svg_text(other, "name") == svg

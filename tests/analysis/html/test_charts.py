@@ -1,0 +1,68 @@
+import json
+from typing import Any
+
+import pandas as pd
+import vl_convert
+
+from mnv2_jax.analysis.html import charts, design
+from tests.analysis.synthetic import make_frame, stop
+
+
+def specs_of(frame: pd.DataFrame) -> dict[str, Any]:
+    curves = pd.DataFrame({"epoch": [1, 2, 3]})
+    return charts.make_specs(design.of(frame), frame, curves, [])
+
+
+def test_charts_follow_the_axes(frame: pd.DataFrame) -> None:
+    specs = specs_of(frame)
+    assert list(specs) == ["accuracy", "cost", "curves"]
+    accuracy = specs["accuracy"]
+    assert accuracy["facet"]["field"] == "axis1"
+    assert accuracy["facet"]["sort"] == ["Shortcut between bottlenecks", "No shortcut"]
+    first, *_ = accuracy["spec"]["layer"]
+    assert first["encoding"]["color"]["scale"]["domain"] == ["Linear", "ReLU6"]
+    # Values of an axis go in as rows only, so that no name of one is a name to Vega.
+    assert "data" not in first
+
+
+def test_names_with_dots_are_no_fields() -> None:
+    parts = [
+        make_frame(expansions=(6,), shortcuts=("none",), seeds=2).assign(**{"train.rate": rate})
+        for rate in (0.001, 0.1)
+    ]
+    specs = specs_of(pd.concat(parts, ignore_index=True))
+    x = specs["accuracy"]["layer"][0]["encoding"]["x"]
+    assert (x["field"], x["title"], x["scale"]["type"]) == ("x", "train.rate", "log")
+    assert "train.rate" not in json.dumps(specs["cost"]).replace('"title": "train.rate"', "")
+
+
+def test_vega_lite_takes_every_kind(frame: pd.DataFrame) -> None:
+    one = frame[frame["seed"] == 0].head(1)
+    blocks = pd.concat([frame.head(2), frame.head(2).assign(block="fused")], ignore_index=True)
+    for runs in (frame, one, blocks):
+        for spec in specs_of(runs).values():
+            assert vl_convert.vegalite_to_vega(spec | {"config": charts.CONFIG})["marks"]
+
+
+def test_thousands_of_runs_are_drawn_once(frame: pd.DataFrame) -> None:
+    seeds = [frame.assign(seed=frame["seed"] + 6 * copy) for copy in range(11)]
+    few, many = specs_of(frame), specs_of(pd.concat(seeds, ignore_index=True))
+    layers = {name: len(few[name]["spec"]["layer"]) for name in ("accuracy", "cost")}
+    assert len(many["accuracy"]["spec"]["layer"]) == layers["accuracy"]
+    assert len(many["cost"]["spec"]["layer"]) == layers["cost"] - 1
+
+
+def test_without_a_finished_run_there_is_no_chart() -> None:
+    frame = make_frame(expansions=(6,), seeds=1)
+    for index in frame.index:
+        stop(frame, index)
+    assert specs_of(frame) == {}
+
+
+def test_ticks_are_round_numbers() -> None:
+    assert charts._epoch_ticks(3) == [1, 2, 3]
+    assert charts._epoch_ticks(15) == [1, 5, 10, 15]
+    assert charts._epoch_ticks(200) == [1, 50, 100, 150, 200]
+    for madds, ticks in (([25_944, 186_992], [50_000, 100_000]), ([300, 300], [300])):
+        x: Any = charts._cost(pd.Series(madds)).to_dict()
+        assert x["axis"]["values"] == ticks

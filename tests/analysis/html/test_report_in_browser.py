@@ -1,0 +1,279 @@
+"""The report in a real browser: what it draws, and that it asks for nothing."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from selenium.webdriver.common.actions.action_builder import ActionBuilder
+from selenium.webdriver.common.keys import Keys
+
+from mnv2_jax.analysis import stats
+from mnv2_jax.analysis.claims import equivalent, greater
+from mnv2_jax.analysis.report import analyse
+from tests.analysis.html.browser import Browser, started
+from tests.analysis.synthetic import make_frame, stop, write_workdir
+
+pytestmark = pytest.mark.slow
+
+CLAIMS = (
+    greater("linear", "section 6.4", "A linear projection wins", "projection", "linear", "relu6"),
+    equivalent("plateau", "section 4", "All the same", "expansion", (6, 8, 10), 0.01),
+)
+HOSTILE = '</script><img src=x onerror="document.title=1"><!--<script>document.title=2</script>'
+CHARTS = ("claims", "accuracy", "cost", "curves")
+
+# Every mark of a chart's runs, means or lines: [what it is, its row].
+MARKS = """
+const found = [];
+(function visit(item) {
+  for (const child of item.items ?? []) {
+    if (item.role === "mark") found.push([item.marktype, child.datum]);
+    visit(child);
+  }
+})(drawn.get(arguments[0]).scenegraph().root);
+return found.map(([kind, { run, x, axis0, axis1, mean, low, high, level }]) =>
+  ({ kind, run, x, axis0, axis1, mean, low, high, level }));
+"""
+
+
+# A run whose point nothing covers, and where it lies.
+POINT = """
+const chart = document.getElementById("chart-accuracy");
+chart.scrollIntoView({ block: "center", behavior: "instant" });
+for (const path of chart.querySelectorAll("path")) {
+  const box = path.getBoundingClientRect();
+  const [x, y] = [Math.round(box.x + box.width / 2), Math.round(box.y + box.height / 2)];
+  const run = path.__data__?.datum?.run;
+  const free = document.elementFromPoint(x, y) === path;
+  if (Number.isInteger(run) && free) return [report.runs.run_id[run], x, y];
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with started(tmp_path_factory.mktemp("profile")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def report(workdir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    copy = tmp_path_factory.mktemp("browsed") / "sweep"
+    shutil.copytree(workdir, copy)
+    analyse(copy, CLAIMS, title="digits", command="python -m experiments.ablate")
+    return copy / "report.html"
+
+
+@pytest.fixture
+def page(browser: Browser, report: Path) -> Browser:
+    """The report, freshly opened on a wide and light screen."""
+    browser.prefer()
+    browser.size(1280)
+    browser.messages(), browser.requests()
+    browser.open(report)
+    return browser
+
+
+def rows(page: Browser, column: int) -> list[str]:
+    return page.run(
+        "return [...document.querySelectorAll('#run-table tr.run')].map((row) =>"
+        " row.cells[arguments[0]].textContent)",
+        column,
+    )
+
+
+def shown(page: Browser) -> str:
+    return page.run("return document.querySelector('#filters output').textContent")
+
+
+def untick(page: Browser, label: str) -> None:
+    """Takes the tick off a value by keyboard."""
+    page.run(
+        "[...document.querySelectorAll('#filters label')].find((label) =>"
+        " label.textContent === arguments[0]).firstChild.focus()",
+        label,
+    )
+    page.press(Keys.SPACE)
+
+
+def points(page: Browser, chart: str) -> list[dict]:
+    return [mark for mark in page.run(MARKS, chart) if mark["run"] is not None]
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    """Vega draws what has changed a moment later."""
+    end = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_it_draws_its_charts_and_asks_for_nothing(page: Browser, report: Path) -> None:
+    assert page.messages() == []
+    assert set(page.requests()) <= {report.as_uri(), "data:,"}
+    assert [len(points(page, name)) for name in ("accuracy", "cost")] == [142, 142]
+    assert all(page.run(MARKS, name) for name in CHARTS)
+    assert page.run("return document.querySelectorAll('.chart svg').length") == len(CHARTS)
+
+
+def test_means_and_bands_are_those_of_the_statistics(page: Browser) -> None:
+    frame = make_frame()
+    stop(frame, 30)
+    stop(frame, 77, "failed")
+    frame = frame[frame["status"] == "done"]
+    means = [mark for mark in page.run(MARKS, "accuracy") if mark["mean"] is not None]
+    means = [mark for mark in means if mark["kind"] == "symbol"]
+    assert len(means) == 24
+    projections = {"Linear": "linear", "ReLU6": "relu6"}
+    shortcuts = {"Shortcut between bottlenecks": "bottleneck", "No shortcut": "none"}
+    for mark in means:
+        cell = frame[
+            (frame["projection"] == projections[mark["axis0"]])
+            & (frame["shortcut"] == shortcuts[mark["axis1"]])
+            & (frame["expansion"] == mark["x"])
+        ]
+        expected = stats.t_interval(100 * cell["test_accuracy"].to_numpy(), 0.95)
+        np.testing.assert_allclose(
+            [mark["mean"], mark["low"], mark["high"]],
+            [expected.estimate, expected.low, expected.high],
+            atol=1e-3,
+        )
+
+
+def test_a_filter_changes_charts_and_table(page: Browser) -> None:
+    assert shown(page) == "All 144 runs"
+    untick(page, "ReLU6")
+    page.press(Keys.ENTER)  # submits nothing
+    untick(page, "3")
+    assert shown(page) == "60 of 144 runs"
+    assert set(rows(page, 2)) == {"linear"}
+    # One of them diverged, another failed: the table has them, charts do not.
+    eventually(lambda: len(points(page, "accuracy")) == len(points(page, "cost")) == 58)
+    assert {mark["axis0"] for mark in points(page, "accuracy")} == {"Linear"}
+    assert {mark["axis0"] for mark in page.run(MARKS, "curves") if mark["axis0"]} == {"Linear"}
+    assert len(page.run(MARKS, "claims"))  # claims are decided on all runs
+    untick(page, "Linear")
+    assert shown(page) == "0 of 144 runs"
+    assert rows(page, 0) == []
+    eventually(lambda: points(page, "accuracy") == [])
+    page.run("document.querySelector('#filters .status button').focus()")
+    page.press(Keys.ENTER)
+    assert shown(page) == "All 144 runs"
+    assert page.messages() == []
+
+
+def test_the_table_is_sorted_and_turned_by_keyboard(page: Browser) -> None:
+    page.run("document.querySelector('#run-table thead th:nth-child(7) button').focus()")
+    page.press(Keys.ENTER)
+    up = [float(text) for text in rows(page, 6)]
+    assert up == sorted(up)
+    page.press(Keys.ENTER)
+    down = [float(text) for text in rows(page, 6)]
+    assert down == sorted(down, reverse=True)
+    assert down[0] > up[0]
+    sort = "return document.querySelector('#run-table th:nth-child(7)').getAttribute('aria-sort')"
+    assert page.run(sort) == "descending"
+    following = "[...document.querySelectorAll('#run-table .status button')][1]"
+    page.run(f"{following}.focus()")
+    for _ in range(5):
+        page.press(Keys.ENTER)
+    assert page.run(f"return {following}.disabled")
+    assert rows(page, 6)[-2:] == ["", ""]  # what has no value comes last
+
+
+def test_a_run_opens_by_keyboard(page: Browser) -> None:
+    page.run("document.querySelector('#run-table tbody button').focus()")
+    page.press(Keys.ENTER)
+    opened = "document.querySelector('#run-table tr.opened')"
+    words = page.run(f"return {opened}.innerText")
+    assert "Learning curve" in words
+    assert "seed" in words
+    assert page.run(f"return {opened}.querySelectorAll('path.validation').length") == 1
+    assert page.run("return document.activeElement.getAttribute('aria-expanded')") == "true"
+    page.press(Keys.SPACE)
+    assert page.run(f"return {opened}") is None
+
+
+def test_a_point_tells_its_run_and_opens_it(page: Browser) -> None:
+    run_id, x, y = page.run(POINT)
+    pointer = ActionBuilder(page.driver)
+    pointer.pointer_action.move_to_location(x, y)
+    pointer.perform()
+    words = page.run("return tooltip.innerText").split()
+    assert run_id in words
+    assert "Expansion" in words
+    pointer.pointer_action.click()
+    pointer.perform()
+    assert page.run("return document.activeElement.textContent") == run_id
+    assert page.run("return document.activeElement.getAttribute('aria-expanded')") == "true"
+
+
+@pytest.mark.parametrize("width", [375, 768, 1280])
+def test_the_page_never_scrolls_sideways(page: Browser, width: int) -> None:
+    page.run("openRun(0)")
+    page.size(width)
+    page.wait(f"return document.querySelector('#chart-accuracy svg').clientWidth <= {width}")
+    overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert page.run(overflow) == 0
+
+
+def test_charts_follow_the_colour_scheme(page: Browser) -> None:
+    colours = (
+        "return [...document.querySelectorAll('#chart-accuracy path')]"
+        ".map((path) => getComputedStyle(path).fill)"
+    )
+    light = page.run(colours)
+    page.prefer(prefers_color_scheme="dark")
+    dark = page.run(colours)
+    assert "rgb(0, 114, 178)" in light
+    assert "rgb(0, 114, 178)" not in dark
+    assert len(dark) == len(light)
+
+
+def test_paper_gets_charts_and_all_rows_but_no_filters(page: Browser) -> None:
+    untick(page, "ReLU6")
+    page.run("window.dispatchEvent(new Event('beforeprint'))")
+    page.prefer(media="print")
+    assert len(rows(page, 0)) == 72
+    height = "return document.querySelector(arguments[0]).getBoundingClientRect().height"
+    assert page.run(height, "#filters") == 0
+    assert page.run(height, "#chart-accuracy svg") > 100
+    page.run("window.dispatchEvent(new Event('afterprint'))")
+    assert len(rows(page, 0)) == 25
+
+
+def test_hostile_text_is_shown_and_nothing_of_it_runs(browser: Browser, tmp_path: Path) -> None:
+    frame = make_frame(expansions=(6,), seeds=2)
+    frame["projection"] = frame["projection"].map({"linear": HOSTILE, "relu6": "relu6"})
+    frame["error"] = HOSTILE
+    frame["train.image"] = [HOSTILE, "$ref"] * 4
+    claims = [greater(HOSTILE, HOSTILE, HOSTILE, "projection", HOSTILE, "relu6")]
+    workdir = write_workdir(tmp_path / "sweep", frame)
+    analyse(workdir, claims, title=HOSTILE, command=HOSTILE)
+    browser.messages(), browser.requests()
+    browser.open(workdir / "report.html")
+    browser.run("openRun(0)")
+    assert browser.run("return document.title") == HOSTILE
+    assert browser.run("return document.querySelectorAll('img').length") == 0
+    assert browser.run("return document.querySelector('.details pre').textContent") == HOSTILE
+    browser.run("showTooltip(null, { clientX: 9, clientY: 9 }, null, { run: 0 })")
+    assert HOSTILE in browser.run("return tooltip.textContent")
+    assert browser.messages() == []
+    assert set(browser.requests()) <= {(workdir / "report.html").as_uri(), "data:,"}
+
+
+def test_without_scripts_verdicts_and_command_are_there(browser: Browser, report: Path) -> None:
+    browser.prefer()
+    browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.driver.get(report.as_uri())
+        words = browser.driver.find_element("tag name", "body").text
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    assert "A linear projection wins" in words
+    assert "scripts are switched off" in words
+    assert "python -m experiments.ablate" in words
+    assert "Accuracy over expansion" not in words  # no place for a chart that is not drawn
