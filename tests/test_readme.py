@@ -57,7 +57,7 @@ def test_it_is_compared_and_drawn(copy):
     )
     assert status == 0, out + err
     assert "mixed_kernels beats the inverted residual" in (copy / "work/claims.json").read_text()
-    assert (copy / "work/results.csv").read_text().count("mixed_kernels") == 6
+    assert (copy / "work/results.csv").read_text().count("mixed_kernels") == 8
     assert "mixed_kernels" in (copy / "work/figures/accuracy_over_madds.svg").read_text()
 
 

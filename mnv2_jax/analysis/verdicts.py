@@ -94,6 +94,25 @@ def claims_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     return table
 
 
+def claims_markdown(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Lays decided claims out as a table of Markdown, differences in percentage points."""
+    lines = [
+        "| Claim | Source | Difference [interval] | Pairs | p (Holm) | Verdict |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        difference = points(row).removesuffix(" pt")
+        interval = "" if row["ci_low"] is None else f" ({100 * row['confidence']:.0f} %)"
+        p_value = f"{p_text(row['p_value'])} ({p_text(row['p_holm'])})"
+        verdict = row["verdict"] if row["verdict"] == "inconclusive" else f"**{row['verdict']}**"
+        statement, source = (row[key].replace("|", "\\|") for key in ("statement", "source"))
+        lines.append(
+            f"| {statement} | {source} | {difference}{interval} | {pair_count(row)} | {p_value} "
+            f"| {verdict} |"
+        )
+    return "\n".join(lines)
+
+
 def points(row: Mapping[str, Any]) -> str:
     """Writes a decided claim's estimate and interval, such as `+7.6 [+6.9, +8.2] pt`."""
     if row["estimate"] is None:

@@ -1,0 +1,48 @@
+"""Prints what an experiment's claims came to.
+
+  python -m experiments.verdicts --workdir=runs/digits
+  python -m experiments.verdicts --workdir=experiments/results/digits --format=markdown
+  python -m experiments.verdicts --workdir=experiments/results/digits_factorial --format=json
+
+It reads claims.json, which `experiments.ablate` writes and which lies beside the committed results.
+"""
+
+import json
+from pathlib import Path
+
+from absl import flags
+from rich.console import Console
+
+from experiments import command_line
+from mnv2_jax.analysis import verdicts
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "The folder that claims.json is in.")
+_FORMAT = flags.DEFINE_enum("format", "table", ["table", "markdown", "json"], "How to print.")
+
+
+def main() -> int:
+    """Prints the decided claims. Returns 0, whatever they came to.
+
+    Raises:
+      ValueError: there are none in the folder.
+    """
+    if _WORKDIR.value is None:
+        raise ValueError("--workdir: expected the folder of an experiment, such as runs/digits")
+    path = Path(_WORKDIR.value) / "claims.json"
+    if not path.is_file():
+        raise ValueError(
+            f"--workdir={_WORKDIR.value}: there is no claims.json; expected a folder that "
+            f"experiments.ablate has worked in"
+        )
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    if _FORMAT.value == "json":
+        print(json.dumps(rows, indent=1))
+    elif _FORMAT.value == "markdown":
+        print(verdicts.claims_markdown(rows))
+    else:
+        Console().print(verdicts.claims_table(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    command_line.run(main, __doc__ or "")
