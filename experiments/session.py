@@ -18,7 +18,7 @@ from rich.console import Console
 from experiments import command_line, dry_run, speeds
 from experiments.preview import draw_preview
 from experiments.progress import show_progress
-from mnv2_jax import atomic, cores
+from mnv2_jax import atomic, cache, cores
 from mnv2_jax.ablation import cohort, finished, grid, records, shards, sweep, workdir
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.shards import Shard
@@ -26,7 +26,7 @@ from mnv2_jax.analysis import stated
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.report import analyse
 from mnv2_jax.analysis.verdicts import check, claims_table
-from mnv2_jax.data import folders, sources
+from mnv2_jax.data import sources
 from mnv2_jax.train import compilation, parallel, processes, runlog
 from mnv2_jax.train.stopping import Stop
 
@@ -100,7 +100,7 @@ def _keep_programs(where: str | None) -> None:
     if where == "off":
         compilation.keep_programs(None)
         return
-    folder = Path(where) if where else folders.cache_folder() / "programs"
+    folder = Path(where) if where else cache.folder() / "programs"
     try:
         compilation.keep_programs(folder)
     except OSError as error:

@@ -8,10 +8,9 @@ from typing import Any
 
 import jax
 
-from mnv2_jax import atomic
+from mnv2_jax import atomic, cache
 from mnv2_jax.ablation import records
 from mnv2_jax.ablation.cohort import Cohort
-from mnv2_jax.data import folders
 from mnv2_jax.train import runlog
 
 
@@ -68,4 +67,4 @@ def _read() -> dict[str, Any]:
 
 
 def _path() -> Path:
-    return folders.cache_folder() / "speeds.json"
+    return cache.folder() / "speeds.json"

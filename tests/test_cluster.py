@@ -14,6 +14,7 @@ import pytest
 from experiments import cluster
 from mnv2_jax.ablation import heartbeat
 from tests import commands
+from tests.test_ablate import SMALL
 
 pytestmark = pytest.mark.slow
 
@@ -22,27 +23,7 @@ needs_ray = pytest.mark.skipif(
 )
 
 # Long enough to be killed in the middle.
-CONFIG = """
-from configs import digits
-from mnv2_jax import arch, presets
-from mnv2_jax.ablation.grid import axis, product
-
-presets.PRESETS["small"] = presets.Preset(
-    8, 1, 8, 2, lambda t: (presets.Stage(t, 8, 2, 1),), 32, 10, arch.BlockSpec(divisor=1)
-)
-
-def get_config():
-    config = digits.get_config()
-    config.model.preset = "small"
-    config.train.epochs = 100
-    return config
-
-def get_grid():
-    return product(axis("model.expansion", (1, 2)), axis("seed", range(2)))
-
-def get_claims():
-    return []
-"""
+CONFIG = SMALL.replace("epochs = 3", "epochs = 100")
 
 
 @pytest.fixture(scope="module")
@@ -107,14 +88,14 @@ def test_a_cluster_comes_to_the_same_bits_though_a_worker_is_killed(config_file,
         out, err = process.communicate(timeout=commands.SECONDS)
     assert process.returncode == 0, err
     assert "Ray: 2 packs on 2 machines" in out
-    assert len(curves(workdir)) == 4
+    assert len(curves(workdir)) == 8
     assert curves(workdir) == curves(tmp_path / "here")
     assert (workdir / "report.html").is_file()
     for run in killed.runs:  # Another process ended what it had begun.
         environment = json.loads((workdir / "runs" / run / "environment.json").read_text())
         assert "--launcher=ray" in environment["command"]
     status, out, _ = commands.run("status", f"--workdir={workdir}", "--format=json")
-    assert json.loads(out)["all"]["done"] == 4
+    assert json.loads(out)["all"]["done"] == 8
     assert not json.loads(out)["training"]
 
 

@@ -1,26 +1,21 @@
 """Where data sets live on disk, and the command that prepares one there."""
 
 import json
-import os
 import re
 import shlex
 import unicodedata
 from pathlib import Path
 from typing import Any
 
+from mnv2_jax import cache
+
 SOURCE_NOTE = "source.json"
 """In a data set that was made of a folder of images: what it was made of."""
 
 
-def cache_folder() -> Path:
-    """The user's cache folder for this project: `$XDG_CACHE_HOME/mnv2_jax`, else under ~/.cache."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "mnv2_jax"
-
-
 def data_folder() -> Path:
     """The folder that prepared data sets live in by default."""
-    return cache_folder() / "datasets"
+    return cache.folder() / "datasets"
 
 
 def prepare_command(name: str, folder: Path) -> str:

@@ -108,3 +108,10 @@ def test_ids_do_not_depend_on_the_process():
         for seed in ("1", "2")
     }
     assert seen == {grid.run_id(ConfigDict({"seed": 0, "model": {"expansion": 6.0}})) + "\n"}
+
+
+def test_where_keeps_the_points_that_are_wanted():
+    points = grid.product(grid.axis("model.width", (1, 2)), grid.axis("model.expansion", (1, 6)))
+    kept = grid.where(points, lambda point: point["model.width"] < point["model.expansion"])
+    assert [tuple(point.values()) for point in kept.points] == [(1, 6), (2, 6)]
+    assert grid.where(points, lambda point: False).points == ()

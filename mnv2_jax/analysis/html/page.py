@@ -1,17 +1,19 @@
 """Writes the report as one HTML page that asks nothing of any server."""
 
 import base64
+import contextlib
 import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from html import escape
-from importlib import resources
+from importlib import metadata, resources
 from string import Template
 from typing import Any
 
 import pandas as pd
 import vl_convert
 
+from mnv2_jax import atomic, cache
 from mnv2_jax.analysis import records
 from mnv2_jax.analysis.html import charts, claim_table, design, embedded, means
 from mnv2_jax.analysis.html.design import Design
@@ -83,11 +85,16 @@ def _web(name: str) -> str:
 @functools.cache
 def _vega() -> str:
     """Vega, Vega-Lite and vega-embed, of the version that Altair writes for."""
-    # Its stub asks for a snippet, without which it exports all three to the page.
+    kept = cache.folder() / f"vega-{charts.VEGA_LITE}-{metadata.version('vl-convert-python')}.js"
+    with contextlib.suppress(OSError):
+        return kept.read_text(encoding="utf-8")
+    # Its stub asks for a snippet, without which it exports all three to the page. Takes seconds.
     bundle = vl_convert.javascript_bundle(vl_version=charts.VEGA_LITE)  # type: ignore[call-arg]
     # Either would end the script element, or make its end be missed.
     if "</script" in bundle or "<!--" in bundle:
         raise ValueError("the Vega bundle of vl-convert cannot be put into a page: it holds a tag")
+    with contextlib.suppress(OSError):  # Made again the next time.
+        atomic.write_text(kept, bundle)
     return bundle
 
 

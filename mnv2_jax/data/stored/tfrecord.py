@@ -14,8 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mnv2_jax import atomic
-from mnv2_jax.data import folders
+from mnv2_jax import atomic, cache
 
 _HEADER = struct.Struct("<QI")
 _FOOTER = 4
@@ -76,7 +75,7 @@ def starts(path: str) -> np.ndarray:
     # A file that has changed has another size or time.
     key = f"{Path(path).resolve()}\n{status.st_size}\n{status.st_mtime_ns}"
     name = hashlib.sha256(key.encode()).hexdigest()
-    kept = folders.cache_folder() / "tfrecord_index" / f"{name}.npy"
+    kept = cache.folder() / "tfrecord_index" / f"{name}.npy"
     # What is kept may not be there, or be damaged.
     with contextlib.suppress(OSError, EOFError, ValueError, IndexError):
         found = np.load(kept, allow_pickle=False)

@@ -1,0 +1,42 @@
+"""The claims in the README are those that were decided, word for word."""
+
+import json
+
+import pytest
+
+from tests import commands
+
+RESULTS = commands.ROOT / "experiments/results"
+FOLDERS = sorted(path.parent.name for path in RESULTS.glob("*/claims.json"))
+
+
+def test_the_readme_has_the_claims_of_the_default_experiment_as_the_command_prints_them():
+    status, out, err = commands.run(
+        "verdicts", f"--workdir={RESULTS / 'digits'}", "--format=markdown"
+    )
+    assert status == 0, err
+    assert out.count("\n") == 5
+    assert out in (commands.ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_committed_claims_are_printed(folder):
+    status, out, err = commands.run("verdicts", f"--workdir={RESULTS / folder}")
+    assert status == 0, err
+    for row in json.loads((RESULTS / folder / "claims.json").read_text()):
+        assert row["verdict"] in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--workdir: expected the folder of an experiment"),
+        (["--workdir=configs"], "--workdir=configs: there is no claims.json"),
+        (["--workdir=runs", "--format=html"], "flag --format=html: value should be one of"),
+    ],
+)
+def test_wrong_input_gives_one_line_and_status_2(arguments, message):
+    status, out, err = commands.run("verdicts", *arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"python -m experiments.verdicts: {message}")
+    assert len(err.splitlines()) == 1
