@@ -2,11 +2,14 @@
 
 import importlib
 import inspect
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from configs.questions import QUESTIONS
+from experiments import dry_run
 from mnv2_jax.ablation import cohort, grid, records
 from mnv2_jax.analysis.verdicts import check
 from mnv2_jax.data import sources
@@ -66,6 +69,11 @@ def test_every_config_plans_with_every_question_and_claims_name_columns(module):
         claims = module.get_claims(*argument)
         assert claims
         check(claims, records.columns(runs))
+        told = io.StringIO()
+        dry_run.show(Console(file=told), cohorts)
+        assert (
+            f"Runs: {len(runs):,}, cohorts: {len(cohorts)}; nothing is trained" in told.getvalue()
+        )
         for claim in claims:  # What it speaks of is in the grid.
             assert_asked(claim, [grid.fields(config) for config in configs])
 

@@ -96,6 +96,42 @@ def test_shards_of_two_machines_are_merged(config_file, whole, tmp_path):
     assert claim["pairs"] == 4
 
 
+FAULT = """
+import jax
+from mnv2_jax.train.loop import Trainer
+
+def fail(self, values, supervision=None, run=Trainer.run):
+    if self.program.spec.blocks[-1].expansion == 2:
+        raise jax.errors.JaxRuntimeError("INTERNAL: a fault of [this] cohort")
+    return run(self, values, supervision)
+
+Trainer.run = fail
+"""
+
+
+def test_a_cohort_that_fails_does_not_stop_the_others(config_file, whole, tmp_path):
+    faulty, workdir = tmp_path / "small.py", tmp_path / "work"
+    faulty.write_text(SMALL + FAULT)
+    status, out, err = commands.run("ablate", f"--config={faulty}", f"--workdir={workdir}")
+    assert status == 1, err
+    assert "failed: INTERNAL: a fault of [this] cohort" in out
+    assert "4 runs trained, 4 failed" in out
+    errors = [(row["status"], row["expansion"], row["error"]) for row in rows_of(workdir)]
+    assert (
+        errors
+        == [("done", "1", "")] * 4 + [("failed", "2", "INTERNAL: a fault of [this] cohort")] * 4
+    )
+    status, out, _ = commands.run("status", f"--workdir={workdir}")
+    assert status == 0
+    assert "4 failed: INTERNAL: a fault of [this] cohort" in out
+    # Without the fault they are trained the next time.
+    status, out, err = commands.run("ablate", f"--config={config_file}", f"--workdir={workdir}")
+    assert status == 0, err
+    assert "4 finished before, 4 to train" in out
+    assert {row["status"] for row in rows_of(workdir)} == {"done"}
+    assert curves(workdir) == curves(whole)
+
+
 def test_a_part_and_the_whole_are_not_trained_at_once(config_file, whole):
     holder = (
         "import sys\nfrom pathlib import Path\nfrom mnv2_jax.ablation import workdir\n"
