@@ -1,12 +1,13 @@
 """Which axes a set of runs varies, and which place each takes in the report's charts."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
+from mnv2_jax.analysis.figures.axes import default_view
 from mnv2_jax.analysis.figures.style import PROJECTIONS, SHORTCUTS, in_order
 from mnv2_jax.analysis.records import design_axes
 
@@ -63,8 +64,7 @@ class Design:
 def of(frame: pd.DataFrame) -> Design:
     """Finds the axes in which the runs of `frame` differ, and gives each its place.
 
-    Along x goes the expansion, else the first axis of numbers, else what colours show. Colours are
-    projections, else blocks, else the next axis of few values; panels are shortcuts, else blocks.
+    The places are those of the static figures, as far as there is room: one axis of panels.
 
     Args:
       frame: one row per run, as `records.read_results` returns it.
@@ -74,17 +74,18 @@ def of(frame: pd.DataFrame) -> Design:
     ]
     axes = tuple(_axis(frame, name, f"axis{number}") for number, name in enumerate(names))
     by_name = {axis.name: axis for axis in axes if axis.name != "seed"}
-    numbers = [axis for axis in by_name.values() if axis.numeric]
-    x = by_name.get("expansion") or next(iter(numbers), None)
-    left = [axis for axis in by_name.values() if axis is not x]
-    hue = _first(left, ("projection", "block"), _MOST_HUES, but="shortcut")
-    left = [axis for axis in left if axis is not hue]
-    panel = _first(left, ("shortcut", "block"), _MOST_PANELS, only=True)
-    if x is None:
-        # Without numbers the colours' axis is the one to read along; other charts need its colours.
-        hue, panel = (hue, panel) if hue else (panel, None)
-        x = hue or next(iter(by_name.values()), None)
-    return Design(axes, x, hue, panel)
+    view = default_view(frame)
+    x = by_name.get(view.x)
+    hue = by_name.get(view.hue or "")
+    if hue is None and x is not None and not x.numeric:
+        hue = x  # Of charts that have something else along x, such as epochs.
+    panels = (by_name[name] for name in view.panels if name in by_name)
+    return Design(
+        axes,
+        x=x,
+        hue=hue if hue and len(hue.values) <= _MOST_HUES else None,
+        panel=next((axis for axis in panels if len(axis.values) <= _MOST_PANELS), None),
+    )
 
 
 def value_text(value: Any) -> str:
@@ -121,18 +122,3 @@ def _axis(frame: pd.DataFrame, name: str, key: str) -> Axis:
         labels=labels,
         codes=tuple(position.get(value, missing) for value in column.tolist()),
     )
-
-
-def _first(
-    axes: Sequence[Axis],
-    names: Sequence[str],
-    most: int,
-    *,
-    but: str | None = None,
-    only: bool = False,
-) -> Axis | None:
-    """The first axis of `names`, else any other but `but`, that has at most so many values."""
-    few = [axis for axis in axes if len(axis.values) <= most]
-    preferred = [axis for name in names for axis in few if axis.name == name]
-    others = [] if only else [axis for axis in few if axis.name != but]
-    return next(iter([*preferred, *others]), None)
