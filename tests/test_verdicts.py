@@ -10,12 +10,13 @@ RESULTS = commands.ROOT / "experiments/results"
 FOLDERS = sorted(path.parent.name for path in RESULTS.glob("*/claims.json"))
 
 
-def test_the_readme_has_the_claims_of_the_default_experiment_as_the_command_prints_them():
+@pytest.mark.parametrize("folder", ["digits", "digits_factorial"])
+def test_the_readme_has_the_claims_as_the_command_prints_them(folder):
     status, out, err = commands.run(
-        "verdicts", f"--workdir={RESULTS / 'digits'}", "--format=markdown"
+        "verdicts", f"--workdir={RESULTS / folder}", "--format=markdown"
     )
     assert status == 0, err
-    assert out.count("\n") == 5
+    assert out.count("\n") > 4
     assert out in (commands.ROOT / "README.md").read_text()
 
 
