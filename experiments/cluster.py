@@ -1,9 +1,10 @@
 """Trains a grid on a Ray cluster, a task per pack of a cohort. The only module that knows Ray.
 
 Every machine of the cluster has this checkout at the same path, the same environment, and sees the
-workdir. A task is the same command in another process: it plans its runs anew, trains them with
-checkpoints and writes their records; where its worker dies, Ray starts it again elsewhere, and it
-goes on from the checkpoint.
+workdir, as a folder or in a bucket. A task is the same command in another process: it plans its
+runs anew, trains them with checkpoints and writes their records; where its worker dies, Ray starts
+it again elsewhere, and it goes on from the checkpoint, if it sees it: those of a bucket's
+experiment stay on their machine.
 """
 
 import contextlib
@@ -74,7 +75,7 @@ def train(job: session.Job, address: str | None) -> Outcome:
         )(_task())
         waiting = {task.remote(*_arguments(job, pack)): pack for pack in packs}
         _await(ray, job, waiting)
-    unfinished = finished.remaining(job.workdir, job.todo)
+    unfinished = finished.remaining(job.workdir.path, job.todo)
     failed = sum(len(cohort.runs) for cohort in unfinished)
     return Outcome(sum(len(cohort.runs) for cohort in job.todo) - failed, failed)
 
@@ -92,7 +93,7 @@ def train_pack(arguments: Sequence[str], workdir: str, runs: Sequence[str], pack
 
     command_line.enter(arguments)
     session.begin()
-    session.train_pack(ablate.configs(), Path(workdir), runs, pack)
+    session.train_pack(ablate.configs(), workdir, runs, pack)
 
 
 def _task() -> Any:
@@ -111,7 +112,7 @@ def _task() -> Any:
 
 def _arguments(job: session.Job, pack: Cohort) -> tuple[Any, ...]:
     runs = [run.id for run in pack.runs]
-    return sys.argv, str(job.workdir.resolve()), runs, pack.id
+    return sys.argv, job.workdir.location, runs, pack.id
 
 
 @contextlib.contextmanager
@@ -170,7 +171,7 @@ def _await(ray: Any, job: session.Job, waiting: dict[Any, Cohort]) -> None:
             pack = waiting.pop(reference)
             error = _error(ray, reference)
             if error:
-                _note_failure(job.workdir, pack, error)
+                _note_failure(job.workdir.path, pack, error)
             job.recorded()
             how = f"failed: {error}" if error else "done"
             job.console.print(
@@ -180,7 +181,8 @@ def _await(ray: Any, job: session.Job, waiting: dict[Any, Cohort]) -> None:
             )
         if time.perf_counter() - told > _SECONDS_BETWEEN_LINES:
             told = time.perf_counter()
-            _tell(job.console, job.workdir, len(waiting))
+            job.workdir.sync()
+            _tell(job.console, job.workdir.path, len(waiting))
 
 
 def _error(ray: Any, reference: Any) -> str:

@@ -18,10 +18,13 @@ from matplotlib.figure import Figure
 
 from experiments import command_line
 from mnv2_jax import atomic
+from mnv2_jax.ablation import workdir
 from mnv2_jax.analysis import records
 from mnv2_jax.analysis.figures import axes, plots
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "The folder that results.csv is in.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "The folder that results.csv is in, which may be gs:// or s3://."
+)
 _X = flags.DEFINE_string("x", None, "The axis to draw over, or params or madds.")
 _HUE = flags.DEFINE_string("hue", None, "The axis that lines differ in. Default: one line.")
 _PANEL = flags.DEFINE_list(
@@ -43,7 +46,19 @@ def main() -> int:
     Raises:
       ValueError: a flag is wrong, there is nothing to draw, or nowhere to write it.
     """
-    folder = _folder()
+    if not _WORKDIR.value:
+        raise ValueError("--workdir: it is missing; expected a folder that a sweep wrote")
+    with workdir.seen(_WORKDIR.value, files=()) as here:
+        written = _draw(here.path)
+        here.sync()
+    for path in written:
+        print(here.shown(path))
+    return 0
+
+
+def _draw(folder: Path) -> list[Path]:
+    """Draws the figure of what lies in a folder; the files that were written."""
+    _check(folder)
     paths = [Path(_OUTPUT.value)] if _OUTPUT.value else []
     if any(path.suffix not in _SUFFIXES or path.is_dir() for path in paths):
         raise ValueError(f"--output={_OUTPUT.value}: expected a file that ends in .svg or .png")
@@ -57,10 +72,10 @@ def main() -> int:
     figure = plots.draw_accuracy(frame, view, metric)
     name = "_".join([*view.shown, *([] if metric == "test_accuracy" else [metric])])
     # The name of a field may hold a dot, so that a suffix cannot be set by `with_suffix`.
-    for path in paths or [folder / "figures" / f"{name}{suffix}" for suffix in _SUFFIXES]:
+    paths = paths or [folder / "figures" / f"{name}{suffix}" for suffix in _SUFFIXES]
+    for path in paths:
         _write(figure, name, path)
-        print(path)
-    return 0
+    return paths
 
 
 def _write(figure: Figure, name: str, path: Path) -> None:
@@ -75,14 +90,10 @@ def _write(figure: Figure, name: str, path: Path) -> None:
         ) from None
 
 
-def _folder() -> Path:
-    if not _WORKDIR.value:
-        raise ValueError("--workdir: it is missing; expected a folder that a sweep wrote")
-    folder = Path(_WORKDIR.value)
+def _check(folder: Path) -> None:
     if not (folder / "results.csv").is_file():
         what = "holds no results.csv" if folder.is_dir() else "is no folder"
         raise ValueError(f"--workdir={folder}: it {what}; expected a folder that a sweep wrote")
-    return folder
 
 
 def _view(frame: pd.DataFrame) -> axes.View:

@@ -1,6 +1,5 @@
 """What experiments that train have in common: flags, the folder, a sweep and its report."""
 
-import contextlib
 import dataclasses
 import functools
 import sys
@@ -22,6 +21,7 @@ from mnv2_jax import atomic, cache, cores
 from mnv2_jax.ablation import cohort, finished, grid, records, shards, sweep, workdir
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.shards import Shard
+from mnv2_jax.ablation.workdir import Workdir
 from mnv2_jax.analysis import stated
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.report import analyse
@@ -34,7 +34,10 @@ CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The config file; --config.KEY=VALUE sets a field of it.", lock_config=True
 )
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "The folder for results. Default: runs/<name of the experiment>."
+    "workdir",
+    None,
+    "The folder for results, which may be gs://BUCKET/PATH or s3://BUCKET/PATH. "
+    "Default: runs/<name of the experiment>.",
 )
 _CHECKPOINT_SECONDS = flags.DEFINE_float(
     "checkpoint_seconds",
@@ -123,7 +126,7 @@ class Job:
     """
 
     console: Console
-    workdir: Path
+    workdir: Workdir
     todo: Sequence[Cohort]
     keep_checkpoints: bool
     recorded: Callable[[], object]
@@ -142,19 +145,19 @@ def train_here(job: Job) -> sweep.Outcome:
     command = command_line.command()
     with stop.listening(), show_progress(job.console, job.todo) as progress:
         outcome = sweep.sweep(
-            *(job.workdir, job.todo, command, progress, stop, saving, _workers()), job.recorded
+            *(job.workdir.path, job.todo, command, progress, stop, saving, _workers()), job.recorded
         )
     if processes.is_primary():
-        speeds.note(job.workdir, job.todo)
+        speeds.note(job.workdir.path, job.todo)
     return outcome
 
 
-def train_pack(configs: Sequence[ConfigDict], folder: Path, runs: Sequence[str], pack: str) -> None:
+def train_pack(configs: Sequence[ConfigDict], where: str, runs: Sequence[str], pack: str) -> None:
     """Trains some runs of a grid that another process leads, which writes results and report.
 
     Args:
       configs: of the grid.
-      folder: the experiment's.
+      where: the experiment's folder.
       runs: ids of runs of one cohort.
       pack: what the checkpoints of these runs go by.
 
@@ -165,9 +168,9 @@ def train_pack(configs: Sequence[ConfigDict], folder: Path, runs: Sequence[str],
     mine = [config for config in configs if grid.run_id(config) in set(runs)]
     (planned,) = cohort.plan(mine, open_dataset)
     cohorts = [dataclasses.replace(planned, id=pack)]
-    with workdir.claimed(folder, f"pack-{pack}"):
-        todo = finished.remaining(folder, cohorts)
-        train_here(Job(Console(quiet=True), folder, todo, False, recorded=lambda: None))
+    with workdir.claimed(where, f"pack-{pack}", runs) as here:
+        todo = finished.remaining(here.path, cohorts)
+        train_here(Job(Console(quiet=True), here, todo, False, recorded=lambda: None))
 
 
 def train(
@@ -206,22 +209,23 @@ def train(
     if _DRY_RUN.value:
         dry_run.show(console, mine)
         return sweep.Outcome(trained=0, failed=0)
-    folder = Path(_WORKDIR.value or Path("runs") / name)
+    where = _WORKDIR.value or Path("runs") / name
     part = f"shard-{shard}" if shard else "" if launch is train_here else "launcher"
-    with workdir.claimed(folder, part) if primary else contextlib.nullcontext():
+    with workdir.claimed(where, part) if primary else workdir.seen(where) as here:
+        folder = here.path
         finished.check(folder, cohorts)
         todo = finished.remaining(folder, mine)
         if primary:
             _note_begin(folder, name, cohorts, claims)
+            here.sync()
         count, left = (sum(len(one.runs) for one in parts) for parts in (mine, todo))
         console.print(
             f"Runs: {count}, cohorts: {len(mine)}; {count - left} finished before, {left} to train"
         )
-        table = functools.partial(sweep.write_table, folder, cohorts)
-        outcome = launch(Job(console, folder, todo, keep_checkpoints, table))
+        table = functools.partial(_write_table, here, cohorts)
+        outcome = launch(Job(console, here, todo, keep_checkpoints, table))
         if primary:
-            table()
-            _report(console, folder, name, cohorts, claims)
+            _report(console, here, name, cohorts, claims)
     console.print(
         f"{_runs(outcome.trained)} trained, {outcome.failed} failed, "
         f"{time.perf_counter() - start:.0f} s in all"
@@ -254,12 +258,23 @@ def _version() -> dict[str, Any]:
     return {"config": ":".join([str(path), *argument]), **runlog.checkout()}
 
 
+def _write_table(here: Workdir, cohorts: Sequence[Cohort]) -> None:
+    """Brings results.csv up to date with what was recorded here and elsewhere."""
+    here.sync()
+    sweep.write_table(here.path, cohorts)
+
+
 def _report(
-    console: Console, folder: Path, name: str, cohorts: Sequence[Cohort], claims: Sequence[Claim]
+    console: Console, here: Workdir, name: str, cohorts: Sequence[Cohort], claims: Sequence[Claim]
 ) -> None:
-    with atomic.in_turns(folder / ".report.lock"):
-        decided = analyse(folder, claims, title=name, command=command_line.command())
-    rows = records.rows(folder, cohorts)
+    while True:
+        _write_table(here, cohorts)
+        with atomic.in_turns(here.path / ".report.lock"):
+            decided = analyse(here.path, claims, title=name, command=command_line.command())
+        # Whoever publishes last, if records of others came meanwhile, has to have seen them.
+        if not here.sync():
+            break
+    rows = records.rows(here.path, cohorts)
     if claims:
         console.print(claims_table(decided))
     else:
@@ -267,7 +282,7 @@ def _report(
             console.print(_accuracies(row), highlight=False)
     count = sum(len(part.runs) for part in cohorts)
     missing = f", of {len(rows)} of {_runs(count)}" if len(rows) < count else ""
-    console.print(f"Report: {folder / 'report.html'}{missing}")
+    console.print(f"Report: {here.shown(here.path / 'report.html')}{missing}")
 
 
 def _runs(count: int) -> str:

@@ -2,14 +2,13 @@
 
   python -m experiments.status --workdir=runs/digits
   python -m experiments.status --workdir=runs/digits --format=json
-  python -m experiments.status --workdir=runs/train_digits_0123456789ab
+  python -m experiments.status --workdir=s3://bucket/digits
 
 It reads what training leaves in the folder, and may be run at any time, on any machine that sees
 it.
 """
 
 import json
-from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -17,9 +16,11 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import command_line
-from mnv2_jax.ablation import state
+from mnv2_jax.ablation import state, workdir
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "The folder of an experiment.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "The folder of an experiment, which may be gs:// or s3://."
+)
 _FORMAT = flags.DEFINE_enum("format", "table", ["table", "json"], "How to print.")
 
 
@@ -31,7 +32,8 @@ def main() -> int:
     """
     if _WORKDIR.value is None:
         raise ValueError("--workdir: expected the folder of an experiment, such as runs/digits")
-    found = state.read(Path(_WORKDIR.value))
+    with workdir.seen(_WORKDIR.value, files=workdir.RECORD[-1:]) as here:
+        found = state.read(here.path)
     if _FORMAT.value == "json":
         print(json.dumps(found, indent=1))
     else:

@@ -8,15 +8,17 @@ It reads claims.json, which `experiments.ablate` writes and which lies beside th
 """
 
 import json
-from pathlib import Path
 
 from absl import flags
 from rich.console import Console
 
 from experiments import command_line
+from mnv2_jax.ablation import workdir
 from mnv2_jax.analysis import verdicts
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "The folder that claims.json is in.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "The folder that claims.json is in, which may be gs:// or s3://."
+)
 _FORMAT = flags.DEFINE_enum("format", "table", ["table", "markdown", "json"], "How to print.")
 
 
@@ -28,13 +30,14 @@ def main() -> int:
     """
     if _WORKDIR.value is None:
         raise ValueError("--workdir: expected the folder of an experiment, such as runs/digits")
-    path = Path(_WORKDIR.value) / "claims.json"
-    if not path.is_file():
-        raise ValueError(
-            f"--workdir={_WORKDIR.value}: there is no claims.json; expected a folder that "
-            f"experiments.ablate has worked in"
-        )
-    rows = json.loads(path.read_text(encoding="utf-8"))
+    with workdir.seen(_WORKDIR.value, files=()) as here:
+        path = here.path / "claims.json"
+        if not path.is_file():
+            raise ValueError(
+                f"--workdir={_WORKDIR.value}: there is no claims.json; expected a folder that "
+                f"experiments.ablate has worked in"
+            )
+        rows = json.loads(path.read_text(encoding="utf-8"))
     if _FORMAT.value == "json":
         print(json.dumps(rows, indent=1))
     elif _FORMAT.value == "markdown":

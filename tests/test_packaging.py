@@ -47,7 +47,7 @@ def pins(python: str, *extras: str) -> dict[str, str]:
     """
     first, *rest = read("constraints.txt").split("# Added by the extra ")
     sections = {re.findall("`(.*?)`", section)[0]: section for section in rest}
-    assert list(sections) == ["parity", "prepare"]
+    assert list(sections) == ["parity", "prepare", "cloud"]
     # The line itself has come after a comment's sign, which is gone.
     added = ["# " + sections[extra] for extra in extras]
     text = "\n".join([first, *added])
@@ -88,8 +88,8 @@ def test_one_version_in_project_package_and_changelog():
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_every_declared_dependency_is_pinned_within_its_bounds(python: str):
-    pinned = pins(python, "parity", "prepare")
-    for requirement in declared("parity", "prepare"):
+    pinned = pins(python, "parity", "prepare", "cloud")
+    for requirement in declared("parity", "prepare", "cloud"):
         if requirement.marker and not requirement.marker.evaluate(environment_of(python)):
             continue
         version = pinned[canonicalize_name(requirement.name)]
@@ -133,6 +133,14 @@ def test_pins_of_prepare_are_exactly_what_it_adds():
     assert set(pins(python, "parity", "prepare")) - before == needed - before
 
 
+@on_tested_platform
+def test_pins_of_cloud_are_exactly_what_it_adds():
+    needed = needed_by("cloud")
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    before = set(pins(python, "parity", "prepare"))
+    assert set(pins(python, "parity", "prepare", "cloud")) - before == needed - before
+
+
 def test_pins_name_no_place_to_download_from():
     files = [
         path
@@ -174,8 +182,10 @@ def test_hooks_are_local():
 
 def test_every_command_of_the_readme_is_run_by_ci() -> None:
     text = (ROOT / "README.md").read_text()
-    blocks = re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    commands = [line for block in blocks for line in block.splitlines()]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    # What takes a cluster or a bucket is marked as `sh`: there tests run it, which README names.
+    plain = [block for language, block in blocks if not language]
+    commands = [line for block in plain for line in block.splitlines()]
     commands = [line for line in commands if line.startswith(("make ", "python "))]
     ci = (ROOT / ".ci" / "run").read_text()
     assert commands

@@ -1,17 +1,102 @@
-"""The folder of an experiment: a run is trained by one process at a time."""
+"""The folder of an experiment: a run is trained by one process at a time.
+
+It is a local folder or lies in a bucket, where a local one stands for it: what trains, and what
+looks at results, reads and writes files, and asks now and then for them to be brought in line.
+"""
 
 import contextlib
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from mnv2_jax import atomic
 
+RECORD = ("config.json", "metrics.jsonl", "environment.json", "result.json")
+"""The files of a run's record. One without the last is not whole."""
 
-def claimed(workdir: Path, part: str = "") -> contextlib.AbstractContextManager[None]:
+
+class Workdir:
+    """An experiment's folder, as this process sees it."""
+
+    def __init__(self, path: Path) -> None:
+        """Begins.
+
+        Args:
+          path: where its files are read and written.
+        """
+        self.path = path
+
+    @property
+    def location(self) -> str:
+        """What processes elsewhere find it by."""
+        return str(self.path.resolve())
+
+    def shown(self, text: object) -> str:
+        """A text that may name files of the folder, as the user knows them."""
+        return str(text)
+
+    def sync(self) -> bool:
+        """Shares what was written here, then brings what others wrote.
+
+        Returns:
+          Whether that holds records of runs. Where all write to one folder there is nothing to do.
+
+        Raises:
+          OSError: the bucket cannot be reached.
+        """
+        return False
+
+
+@contextlib.contextmanager
+def claimed(
+    where: str | Path, part: str = "", runs: Collection[str] | None = None
+) -> Iterator[Workdir]:
     """Makes the folder if need be, and keeps other processes out while the block runs.
 
-    Where a part is claimed, such as a shard, those that claim other parts are let in.
+    Where a part is claimed, such as a shard, those that claim other parts are let in. Nothing keeps
+    processes of other machines out of a bucket.
+
+    Args:
+      where: a local folder, or one in a bucket: gs://BUCKET/PATH or s3://BUCKET/PATH.
+      part: of what is done there; empty for the whole.
+      runs: ids of the runs whose records matter; by default all.
 
     Raises:
-      ValueError: see `mnv2_jax.atomic.claimed`.
+      ValueError: see `mnv2_jax.atomic.claimed`; it is in no bucket that can be written to.
+      OSError: the bucket cannot be reached at the end of the block.
     """
-    return atomic.claimed(workdir, f"--workdir={workdir}", part)
+    if _in_a_bucket(where):
+        from mnv2_jax.ablation import remote  # Takes a client of buckets to import.
+
+        with remote.claimed(str(where), part, runs) as here:
+            yield here
+    else:
+        path = Path(where)
+        with atomic.claimed(path, f"--workdir={path}", part):
+            yield Workdir(path)
+
+
+@contextlib.contextmanager
+def seen(
+    where: str | Path, flag: str = "--workdir=", files: Collection[str] = RECORD
+) -> Iterator[Workdir]:
+    """Lets a process look at an experiment while others may train it.
+
+    Args:
+      where: see `claimed`.
+      flag: what messages begin with, before the folder.
+      files: of each record those that matter.
+
+    Raises:
+      ValueError: there is no such bucket, or it cannot be read.
+    """
+    if _in_a_bucket(where):
+        from mnv2_jax.ablation import remote
+
+        with remote.seen(str(where), flag, files) as here:
+            yield here
+    else:
+        yield Workdir(Path(where))
+
+
+def _in_a_bucket(where: str | Path) -> bool:
+    return "://" in str(where)

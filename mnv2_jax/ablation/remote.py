@@ -1,0 +1,347 @@
+"""Experiments in buckets, gs:// and s3://: a local folder, the mirror, stands for each.
+
+The only module that knows epath. What trains works in the mirror as in any folder: checkpoints,
+locks and TensorBoard's files stay there. Copied to the bucket is what others are to see: records,
+each with result.json last, so that it is whole or not yet there; failures; signs of life; the plan,
+the claims, the table and the report.
+"""
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from mnv2_jax import atomic, cache
+from mnv2_jax.ablation import records
+from mnv2_jax.ablation.workdir import RECORD, Workdir
+
+_CLIENTS = {"gs": "gcsfs", "s3": "s3fs"}
+_SECONDS_BETWEEN = 15.0
+_CONNECTIONS = 16
+
+_FOLDERS = ("failures", "training")
+_NOTES = ("plan.json", "stated.json", "results.csv", "claims.json")
+"""What is brought from the bucket beside records, and the files of `_FOLDERS`."""
+
+_SHARED = (
+    *_NOTES,
+    *(f"{folder}/*.json" for folder in _FOLDERS),
+    *("figures/*", "report.html"),
+)
+"""What is copied to the bucket beside records."""
+
+
+class _Bucket:
+    """A folder in a bucket: files by name, whole or absent."""
+
+    def __init__(self, uri: str, field: str) -> None:
+        """Begins.
+
+        Args:
+          uri: the folder.
+          field: what messages begin with.
+
+        Raises:
+          ValueError: it is in no bucket, or what speaks to such buckets is not installed.
+        """
+        scheme, _, rest = uri.partition("://")
+        if scheme not in _CLIENTS or not rest.partition("/")[0]:
+            raise ValueError(f"{field}: expected a folder, gs://BUCKET/PATH or s3://BUCKET/PATH")
+        client = _CLIENTS[scheme]
+        if importlib.util.find_spec(client) is None:
+            raise ValueError(
+                f"{field}: {client} is not installed; expected pip install -e '.[cloud]'"
+            )
+        # Where TensorFlow is installed, epath would take its client, which knows no s3://.
+        os.environ["EPATH_USE_TF"] = "0"
+        import fsspec
+        from etils import epath
+
+        # Others write to the folder too, and are to be seen.
+        fsspec.config.conf.setdefault(scheme, {})["use_listings_cache"] = False
+        self.field = field
+        self._folder = epath.Path(uri)
+        self._bucket = epath.Path(f"{scheme}://{rest.partition('/')[0]}")
+
+    def check_readable(self) -> None:
+        """Checks that there is such a bucket.
+
+        Raises:
+          ValueError: there is none, or it cannot be read.
+        """
+        try:
+            if self.names("") or self._bucket.exists():
+                return
+        except OSError as error:
+            raise ValueError(str(error)) from None
+        raise ValueError(f"{self.field}: there is no such bucket")
+
+    def check_writable(self) -> None:
+        """Checks that files can be written and removed.
+
+        Raises:
+          ValueError: they cannot.
+        """
+        try:
+            self.write(".writable", b"")
+            self.remove(".writable")
+        except OSError as error:
+            raise ValueError(str(error)) from None
+
+    def names(self, folder: str) -> list[str]:
+        """What lies in a folder; nothing where there is none."""
+        with self._told("be read"), contextlib.suppress(FileNotFoundError):
+            return [path.name for path in (self._folder / folder).iterdir()]
+        return []
+
+    def read(self, name: str) -> bytes | None:
+        """What a file holds; None where there is none."""
+        with self._told("be read"), contextlib.suppress(FileNotFoundError):
+            return bytes((self._folder / name).read_bytes())
+        return None
+
+    def write(self, name: str, data: bytes) -> None:
+        """Writes a file."""
+        with self._told("be written to"):
+            (self._folder / name).write_bytes(data)
+
+    def remove(self, name: str) -> None:
+        """Removes a file, if there is one."""
+        with self._told("be written to"):
+            (self._folder / name).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """Makes one kind of error of those that clients raise, of which some are no OSError."""
+        try:
+            yield
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise OSError(f"{self.field}: it cannot {what} ({reason})") from error
+
+
+class Mirror(Workdir):
+    """The local folder that stands for one in a bucket."""
+
+    def __init__(
+        self,
+        uri: str,
+        bucket: _Bucket,
+        path: Path,
+        files: Collection[str] = RECORD,
+        runs: Collection[str] | None = None,
+    ) -> None:
+        """Begins.
+
+        Args:
+          uri: the folder in the bucket.
+          bucket: the same.
+          path: the local folder.
+          files: of each record those that are brought.
+          runs: ids of the runs whose records are brought; by default all.
+        """
+        super().__init__(path)
+        self._uri = uri.rstrip("/")
+        self._bucket = bucket
+        self._files = files
+        self._runs = runs
+        self._same: set[str] = set()  # Runs whose records are whole, here and there.
+        self._known: dict[str, tuple[int, int]] = {}  # Other files that are the same, when so.
+        self._turns = threading.Lock()
+
+    @property
+    def location(self) -> str:
+        """See `Workdir`."""
+        return self._uri
+
+    def shown(self, text: object) -> str:
+        """See `Workdir`."""
+        return str(text).replace(str(self.path), self._uri)
+
+    def sync(self) -> bool:
+        """See `Workdir`."""
+        self.publish()
+        return self.fetch()
+
+    def publish(self) -> None:
+        """Copies to the bucket what was written here since.
+
+        Raises:
+          OSError: the bucket cannot be written to.
+        """
+        with self._turns:
+            local = [path.name for path in self.path.glob("runs/[!.]*")]
+            _each(self._publish_record, (run for run in local if run not in self._same))
+            for pattern in _SHARED:  # In their order: a report comes after what it shows.
+                paths = (path for path in self.path.glob(pattern) if path.name[0] != ".")
+                _each(self._publish_file, (str(path.relative_to(self.path)) for path in paths))
+            gone = [name for name in self._known if _stamp(self.path / name) is None]
+            _each(self._bucket.remove, gone)
+            for name in gone:
+                del self._known[name]
+
+    def fetch(self) -> bool:
+        """Brings what others wrote to the bucket; whether that holds records of runs.
+
+        Raises:
+          OSError: the bucket cannot be read, or the mirror cannot be written to.
+        """
+        with self._turns:
+            runs = self._bucket.names("runs") if self._files else []
+            wanted = (run for run in runs if self._runs is None or run in self._runs)
+            found = _each(self._fetch_record, (run for run in wanted if run not in self._same))
+            there = [f"{name}/{one}" for name in _FOLDERS for one in self._bucket.names(name)]
+            _each(self._fetch_file, {*_NOTES, *there, *self._known})
+            return any(found)
+
+    def forget(self) -> None:
+        """Removes what the bucket may have had otherwise since, so that it is brought anew."""
+        for name in (*_FOLDERS, "figures"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        for name in (*_NOTES, "report.html"):
+            (self.path / name).unlink(missing_ok=True)
+
+    def _publish_record(self, run: str) -> None:
+        if records.read(self.path, run) is None:
+            return
+        for file in RECORD:
+            name = f"runs/{run}/{file}"
+            self._bucket.write(name, (self.path / name).read_bytes())
+        self._same.add(run)
+
+    def _publish_file(self, name: str) -> None:
+        stamp = _stamp(self.path / name)
+        if stamp is not None and stamp != self._known.get(name):
+            with contextlib.suppress(FileNotFoundError):  # A sign of life that ended meanwhile.
+                data = (self.path / name).read_bytes()
+                self._bucket.write(name, data)
+                self._known[name] = stamp
+
+    def _fetch_record(self, run: str) -> bool:
+        """Brings a record, if it is whole; whether it was not here."""
+        if records.read(self.path, run) is not None:
+            if self._bucket.read(f"runs/{run}/{RECORD[-1]}") is not None:
+                self._same.add(run)
+            return False
+        # The last is looked for first: what has it has the others.
+        found = {}
+        for file in sorted(self._files, key=RECORD.index, reverse=True):
+            data = self._bucket.read(f"runs/{run}/{file}")
+            if data is None:
+                return False
+            found[file] = data
+        folder = self.path / "runs" / run
+        shutil.rmtree(folder, ignore_errors=True)  # What is left of one that cannot be read.
+        with atomic.folder(folder) as staging:
+            for file, data in found.items():
+                (staging / file).write_bytes(data)
+        if records.read(self.path, run) is None:
+            return False
+        self._same.add(run)
+        return True
+
+    def _fetch_file(self, name: str) -> None:
+        path = self.path / name
+        if _stamp(path) != self._known.get(name):
+            return  # It was changed here, and is to be published.
+        data = self._bucket.read(name)
+        if data is None:
+            path.unlink(missing_ok=True)
+            self._known.pop(name, None)
+        else:
+            atomic.write_bytes(path, data)
+            self._known[name] = _stamp(path) or (0, 0)
+
+
+@contextlib.contextmanager
+def claimed(uri: str, part: str, runs: Collection[str] | None) -> Iterator[Mirror]:
+    """See `mnv2_jax.ablation.workdir.claimed`; what is written is published while it goes on."""
+    field = f"--workdir={uri}"
+    bucket = _Bucket(uri, field)
+    bucket.check_writable()
+    path = mirror_folder(uri, part)
+    here = Mirror(uri, bucket, path, runs=runs)
+    with atomic.claimed(path, f"{field}: {path}, which stands for it here"):
+        here.forget()
+        here.fetch()
+        with _shown(here), _published(here):
+            yield here
+
+
+@contextlib.contextmanager
+def seen(uri: str, flag: str, files: Collection[str]) -> Iterator[Mirror]:
+    """See `mnv2_jax.ablation.workdir.seen`."""
+    bucket = _Bucket(uri, f"{flag}{uri}")
+    bucket.check_readable()
+    with tempfile.TemporaryDirectory() as folder:
+        here = Mirror(uri, bucket, Path(folder), files)
+        here.fetch()
+        with _shown(here):
+            yield here
+
+
+def mirror_folder(uri: str, part: str) -> Path:
+    """The local folder that stands for one in a bucket, or for a part of what is done there."""
+    text = f"{uri.rstrip('/')} {part}"
+    name = re.sub(r"\W+", "_", text).strip("_")[-80:]
+    digits = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return cache.folder() / "mirrors" / f"{name}-{digits}"
+
+
+@contextlib.contextmanager
+def _published(here: Mirror) -> Iterator[None]:
+    """Publishes now and then, so that others see how far training is, and at the end."""
+    ended = threading.Event()
+
+    def publish() -> None:
+        while not ended.wait(_SECONDS_BETWEEN):
+            with contextlib.suppress(OSError):  # It is tried again.
+                here.publish()
+
+    thread = threading.Thread(target=publish, daemon=True)
+    thread.start()
+    try:
+        yield
+    except BaseException:
+        ended.set()
+        with contextlib.suppress(OSError):  # What ended the block is told.
+            here.publish()
+        raise
+    finally:
+        ended.set()
+        thread.join()
+    here.publish()
+
+
+@contextlib.contextmanager
+def _shown(here: Mirror) -> Iterator[None]:
+    """Lets errors name the bucket where they name the mirror."""
+    try:
+        yield
+    except ValueError as error:
+        if str(here.path) not in str(error):
+            raise
+        raise ValueError(here.shown(error)) from error
+
+
+def _each(function: Callable[[str], Any], names: Iterable[str]) -> list[Any]:
+    """Calls a function on names, several at a time."""
+    with ThreadPoolExecutor(_CONNECTIONS) as pool:
+        return list(pool.map(function, names))
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is replaced; None where there is none."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_mtime_ns, found.st_size

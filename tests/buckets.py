@@ -1,0 +1,68 @@
+"""A server on this machine that speaks S3, for as long as its stdin is open.
+
+It has one bucket, `bucket`, and forgets everything when it ends. Started as `python -m
+tests.buckets`, it prints its address.
+"""
+
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "someone",
+    "AWS_SECRET_ACCESS_KEY": "something",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    # Nothing is to be looked for elsewhere.
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[dict[str, str]]:
+    """Runs the server; gives the environment in which clients find it."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.buckets"],
+        cwd=ROOT,
+        env={**os.environ, **ENVIRONMENT},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        yield {**ENVIRONMENT, "AWS_ENDPOINT_URL": process.stdout.readline().strip()}
+        process.communicate("")
+
+
+def read(uri: str) -> bytes:
+    """What a file in a bucket holds, by another client than ours."""
+    import boto3
+
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return boto3.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+
+
+def main() -> None:
+    """Serves until stdin is closed."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # It would log every request.
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    address = "http://{}:{}".format(*server.get_host_and_port())
+    boto3.client("s3", endpoint_url=address).create_bucket(Bucket="bucket")
+    print(address, flush=True)
+    sys.stdin.read()
+    server.stop()
+
+
+if __name__ == "__main__":
+    main()
