@@ -1,0 +1,222 @@
+"""Experiments whose workdir is in a bucket, end to end, against a server on this machine."""
+
+import contextlib
+import importlib.util
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests import buckets, commands
+from tests.test_ablate import SMALL
+from tests.test_cluster import curves
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        any(importlib.util.find_spec(name) is None for name in ("s3fs", "moto", "flask")),
+        reason="s3fs or moto is not installed: '.[dev]'",
+    ),
+]
+
+RUNS = 4  # Of two cohorts, which are two shards: the same lanes, and so the same bits.
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server():
+    with buckets.serving() as environment, pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(scope="module")
+def arguments(tmp_path_factory):
+    """Those of every command that trains: what is compiled once is taken by all machines."""
+    folder = tmp_path_factory.mktemp("configs")
+    config = folder / "small.py"
+    config.write_text(SMALL.replace("epochs = 3", "epochs = 12").replace("range(2)", "range(1)"))
+    return f"--config={config}", f"--compilation_cache={folder / 'programs'}"
+
+
+@pytest.fixture(scope="module")
+def here(arguments, tmp_path_factory):
+    """The same grid in a local folder."""
+    workdir = tmp_path_factory.mktemp("local") / "work"
+    status, _, err = commands.run("ablate", *arguments, f"--workdir={workdir}")
+    assert status == 0, err
+    return workdir
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """Turns this machine into another one, whose cache folder is empty."""
+
+    def turn(name):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+        return tmp_path / name / "mnv2_jax" / "mirrors"
+
+    return turn
+
+
+def started(*arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "experiments.ablate", *arguments],
+        cwd=commands.ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def copied(where, folder, count=RUNS):
+    """The records that are in a bucket, merged into a local folder."""
+    status, out, err = commands.run("merge", f"--workdir={folder}", where)
+    assert status == 0, err
+    assert f"{folder}: {count} runs copied" in out
+    return folder
+
+
+def state(where):
+    status, out, err = commands.run("status", f"--workdir={where}", "--format=json")
+    assert status == 0, err
+    return json.loads(out)
+
+
+def second_cohort_has_begun(mirror):
+    """Whether there are checkpoints of runs that have no record, beside records of others."""
+    finished = {path.parent.name for path in mirror.glob("*/runs/*/result.json")}
+    for checkpoints in mirror.glob("*/checkpoints/*"):
+        with contextlib.suppress(FileNotFoundError):  # They go when their cohort has ended.
+            runs = json.loads((checkpoints / "pack.json").read_text())["runs"]
+            if finished and finished.isdisjoint(runs) and any(checkpoints.glob("steps/[1-9]*")):
+                return True
+    return False
+
+
+@pytest.fixture(scope="module")
+def killed(arguments, tmp_path_factory):
+    """A machine on which a process was killed that had one cohort finished and one in training."""
+    where = "s3://bucket/killed"
+    cache = tmp_path_factory.mktemp("killed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(cache))
+        with started(*arguments, f"--workdir={where}", "--checkpoint_seconds=0") as process:
+            mirror = cache / "mnv2_jax" / "mirrors"
+            while process.poll() is None and not second_cohort_has_begun(mirror):
+                time.sleep(0.02)
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    return where, cache
+
+
+def test_killed_it_goes_on_and_comes_to_the_bits_of_a_local_folder(
+    killed, here, arguments, machine, monkeypatch, tmp_path
+):
+    where, cache = killed
+    assert state(where)["all"]["done"] == RUNS // 2
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    status, out, err = commands.run("ablate", *arguments, f"--workdir={where}")
+    assert status == 0, err
+    assert f"{RUNS // 2} finished before, {RUNS // 2} to train" in out
+    assert f"Report: {where}/report.html" in out
+    assert curves(copied(where, tmp_path / "copy")) == curves(here)
+    assert state(where)["training"] == []
+    status, out, err = commands.run("verdicts", f"--workdir={where}", "--format=json")
+    assert status == 0, err
+    assert json.loads(out)[0]["pairs"] == RUNS // 2
+    # On a machine that knows nothing of it there is nothing to train.
+    machine("other")
+    status, out, err = commands.run("ablate", *arguments, f"--workdir={where}")
+    assert status == 0, err
+    assert f"{RUNS} finished before, 0 to train" in out
+
+
+def test_shards_of_two_machines_come_to_the_whole(here, arguments, machine, tmp_path):
+    where = "s3://bucket/shards"
+    processes = []
+    for number in (1, 2):
+        machine(f"machine_{number}")
+        processes.append(started(*arguments, f"--workdir={where}", f"--shard={number}/2"))
+    ended = [process.communicate(timeout=commands.SECONDS) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], ended
+    trained = [re.findall(r"(\d) runs trained, 0 failed", out) for out, _ in ended]
+    assert sum(int(count) for (count,) in trained) == RUNS
+    assert curves(copied(where, tmp_path / "copy")) == curves(here)
+    # Whichever published last had seen all.
+    machine("third")
+    status, out, err = commands.run("plot", f"--workdir={where}", "--x=expansion")
+    assert status == 0, err
+    assert out.splitlines() == [f"{where}/figures/expansion.{suffix}" for suffix in ("svg", "png")]
+    rows = buckets.read(f"{where}/results.csv").decode().splitlines()
+    assert len(rows) == 1 + RUNS
+    assert b"<svg" in buckets.read(f"{where}/figures/expansion.svg")
+    assert f"{RUNS} runs" in buckets.read(f"{where}/report.html").decode()
+    # And a bucket may be what is merged into.
+    status, out, err = commands.run("merge", "--workdir=s3://bucket/all", where, here)
+    assert (status, out) == (
+        0,
+        f"s3://bucket/all: {RUNS} runs copied, {RUNS} there before or in several folders\n",
+    ), err
+    assert curves(copied("s3://bucket/all", tmp_path / "again")) == curves(here)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="Ray is not installed: '.[sweep]'"
+)
+def test_workers_of_a_cluster_come_to_the_same_bits(here, arguments, machine, tmp_path):
+    where = "s3://bucket/ray"
+    machine("cluster")
+    one_cohort = "--config.model.expansion=1"
+    status, out, err = commands.run(
+        "ablate", *arguments, one_cohort, f"--workdir={where}", "--launcher=ray"
+    )
+    assert status == 0, err
+    assert f"{RUNS // 2} runs trained, 0 failed" in out
+    there = curves(copied(where, tmp_path / "copy", RUNS // 2))
+    assert there.items() <= curves(here).items()
+
+
+@pytest.mark.parametrize(
+    ("where", "environment", "message"),
+    [
+        ("s3://nobody/work", {}, "The specified bucket does not exist"),
+        ("s3://bucket/work", {"AWS_ACCESS_KEY_ID": ""}, "Unable to locate credentials"),
+        ("s3://bucket/work", {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "Could not connect to"),
+        ("ftp://host/work", {}, "expected a folder, gs://BUCKET/PATH or s3://BUCKET/PATH"),
+    ],
+)
+def test_a_bucket_that_cannot_be_had_is_told_before_anything_trains(
+    arguments, where, environment, message, monkeypatch, machine
+):
+    mirrors = machine("nothing")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    status, out, err = commands.run("ablate", *arguments, f"--workdir={where}")
+    assert (status, out) == (2, "")
+    assert err.startswith(f"python -m experiments.ablate: --workdir={where}: ")
+    assert message in err
+    assert len(err.splitlines()) == 1, err
+    assert not mirrors.exists()
+
+
+@pytest.mark.parametrize(
+    ("experiment", "arguments", "message"),
+    [
+        ("status", ["--workdir=s3://nobody/x"], "--workdir=s3://nobody/x: there is no such bucket"),
+        ("status", ["--workdir=s3://bucket/x"], "--workdir=s3://bucket/x: there is no plan.json"),
+        ("plot", ["--workdir=s3://bucket/x"], "--workdir=s3://bucket/x: it holds no results.csv"),
+        ("merge", ["--workdir=/tmp/x", "s3://bucket/x"], "s3://bucket/x: it has no folder runs/"),
+        ("merge", ["--workdir=/tmp/x", "s3://nobody/x"], "s3://nobody/x: there is no such bucket"),
+    ],
+)
+def test_where_nothing_is_to_be_seen_it_is_told(experiment, arguments, message):
+    status, out, err = commands.run(experiment, *arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"python -m experiments.{experiment}: {message}"), err
+    assert len(err.splitlines()) == 1, err
