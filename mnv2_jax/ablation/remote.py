@@ -9,6 +9,7 @@ the claims, the table and the report.
 import contextlib
 import hashlib
 import importlib.util
+import logging
 import os
 import re
 import shutil
@@ -65,6 +66,8 @@ class _Bucket:
         import fsspec
         from etils import epath
 
+        # They log, tracebacks included, what is told here.
+        logging.getLogger(client).setLevel(logging.CRITICAL)
         # Others write to the folder too, and are to be seen.
         fsspec.config.conf.setdefault(scheme, {})["use_listings_cache"] = False
         self.field = field
