@@ -74,16 +74,18 @@ def work(
     if workers is not None:
         for run in runs:
             run.data.update({"mode": "streaming", "order": "shared"})
+    cohorts = cohort.plan(runs, lambda _: data)
     try:
         with stop.listening():
             sweep.sweep(
                 workdir,
-                cohort.plan(runs, lambda _: data),
+                cohorts,
                 "victim",
                 Marking(workdir.parent / "mark"),
                 stop,
                 sweep.Saving(seconds=0.0, keep=True),
                 workers or 0,
+                recorded=lambda: sweep.write_table(workdir, cohorts),
             )
     except Interrupted as stopped:
         os._exit(128 + stopped.signal)
