@@ -125,9 +125,11 @@ def _connected(address: str | None) -> Iterator[Any]:
         ) from None
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     _check_answers(address)
-    local = {"include_dashboard": False} if address is None else {}
     try:
-        ray.init(address, log_to_driver=False, logging_level="ERROR", **local)
+        if address is None:  # By itself Ray would take a cluster that it finds running here.
+            ray.init("local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        else:
+            ray.init(address, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"--ray_address={address}: no cluster answers there: {reason}") from None
