@@ -15,6 +15,7 @@ import os
 import socket
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -126,10 +127,16 @@ def _connected(address: str | None) -> Iterator[Any]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     _check_answers(address)
     try:
-        if address is None:  # By itself Ray would take a cluster that it finds running here.
-            ray.init("local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-        else:
-            ray.init(address, log_to_driver=False, logging_level="ERROR")
+        with warnings.catch_warnings():
+            # Of jax, since Ray's processes are forked; they become other programs at once.
+            warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+            # Without an address Ray would take a cluster that it finds running here.
+            ray.init(
+                address or "local",
+                log_to_driver=False,
+                logging_level="ERROR",
+                **({} if address else {"include_dashboard": False}),
+            )
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"--ray_address={address}: no cluster answers there: {reason}") from None

@@ -169,7 +169,11 @@ def test_shards_of_two_machines_come_to_the_whole(here, arguments, machine, tmp_
 @pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is not installed: '.[sweep]'"
 )
-def test_workers_of_a_cluster_come_to_the_same_bits(here, arguments, machine, tmp_path):
+def test_workers_of_a_cluster_come_to_the_same_bits(
+    here, arguments, machine, tmp_path, monkeypatch
+):
+    # Else they wait for all others on the machine.
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     where = "s3://bucket/ray"
     machine("cluster")
     one_cohort = "--config.model.expansion=1"
