@@ -23,7 +23,7 @@ needs_ray = pytest.mark.skipif(
 )
 
 # Long enough to be killed in the middle.
-CONFIG = SMALL.replace("epochs = 3", "epochs = 100")
+CONFIG = SMALL.replace("epochs = 3", "epochs = 30")
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_a_cluster_comes_to_the_same_bits_though_a_worker_is_killed(config_file,
         text=True,
     ) as process:
         killed = kill_one(workdir, process)
-        out, err = process.communicate(timeout=commands.SECONDS)
+        out, err = process.communicate(timeout=2 * commands.SECONDS)
     assert process.returncode == 0, err
     assert "Ray: 2 packs on 2 machines" in out
     assert len(curves(workdir)) == 8
