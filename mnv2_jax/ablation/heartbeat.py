@@ -1,6 +1,5 @@
 """Which runs are in training now, for others to see: a file per pack, renewed while it trains."""
 
-import contextlib
 import json
 import os
 import socket
@@ -86,10 +85,8 @@ class Heartbeat:
             atomic.write_text(self._path, json.dumps(asdict(beat)) + "\n")
 
     def end(self) -> None:
-        """Takes the sign away."""
+        """Takes the sign away; the folder stays, since others may be about to write to it."""
         self._path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # Of other packs there may be more.
-            self._path.parent.rmdir()
 
 
 def beats(workdir: Path) -> Iterator[Beat]:

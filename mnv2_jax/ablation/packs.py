@@ -1,6 +1,5 @@
 """Lanes of a cohort that train together: all of them, or as many as memory holds."""
 
-import contextlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -136,7 +135,5 @@ class Unfinished:
             atomic.write_text(note, json.dumps(wanted) + "\n")
 
     def remove(self) -> None:
-        """Removes what was kept of the cohort."""
+        """Removes what was kept of the cohort; other shards may be about to write beside it."""
         shutil.rmtree(self._folder, ignore_errors=True)
-        with contextlib.suppress(OSError):  # Of other cohorts there may be more.
-            self._folder.parent.rmdir()
