@@ -24,7 +24,6 @@ from mnv2_jax.ablation.shards import Shard
 from mnv2_jax.ablation.workdir import Workdir
 from mnv2_jax.analysis import stated
 from mnv2_jax.analysis.claims import Claim
-from mnv2_jax.analysis.report import analyse
 from mnv2_jax.analysis.verdicts import check, claims_table
 from mnv2_jax.data import sources
 from mnv2_jax.train import compilation, parallel, processes, runlog
@@ -214,11 +213,13 @@ def train(
     with workdir.claimed(where, part) if primary else workdir.seen(where) as here:
         folder = here.path
         finished.check(folder, cohorts)
-        todo = finished.remaining(folder, mine)
+        unfinished = finished.remaining(folder, cohorts)
+        todo = finished.remaining(folder, mine) if shard else unfinished
         if primary:
-            _note_begin(folder, name, cohorts, claims)
+            records.write_plan(folder, name, command_line.command(), cohorts)
+            stated.note(folder, claims, _version(), _count(cohorts) - _count(unfinished))
             here.sync()
-        count, left = (sum(len(one.runs) for one in parts) for parts in (mine, todo))
+        count, left = _count(mine), _count(todo)
         console.print(
             f"Runs: {count}, cohorts: {len(mine)}; {count - left} finished before, {left} to train"
         )
@@ -242,47 +243,42 @@ def _preview(console: Console, config: ConfigDict) -> None:
     console.print(f"What the network sees: {path}; nothing is trained")
 
 
-def _note_begin(
-    folder: Path, name: str, cohorts: Sequence[Cohort], claims: Sequence[Claim]
-) -> None:
-    """Writes down what there is to do, and what is claimed, before anything trains."""
-    records.write_plan(folder, name, command_line.command(), cohorts)
-    runs = [run for part in cohorts for run in part.runs]
-    ended = sum(records.read(folder, run.id) is not None for run in runs)
-    stated.note(folder, claims, _version(), ended)
-
-
 def _version() -> dict[str, Any]:
     """Which config file it is, and its state."""
     path, argument = command_line.config_path()
     return {"config": ":".join([str(path), *argument]), **runlog.checkout()}
 
 
-def _write_table(here: Workdir, cohorts: Sequence[Cohort]) -> None:
-    """Brings results.csv up to date with what was recorded here and elsewhere."""
+def _write_table(here: Workdir, cohorts: Sequence[Cohort]) -> list[dict[str, Any]]:
+    """Brings results.csv up to date with what was recorded here and elsewhere; gives its rows."""
     here.sync()
-    sweep.write_table(here.path, cohorts)
+    return sweep.write_table(here.path, cohorts)
 
 
 def _report(
     console: Console, here: Workdir, name: str, cohorts: Sequence[Cohort], claims: Sequence[Claim]
 ) -> None:
+    from mnv2_jax.analysis.report import analyse  # Altair, which takes most of a second to import.
+
     while True:
-        _write_table(here, cohorts)
+        rows = _write_table(here, cohorts)
         with atomic.in_turns(here.path / ".report.lock"):
             decided = analyse(here.path, claims, title=name, command=command_line.command())
         # Whoever publishes last, if records of others came meanwhile, has to have seen them.
         if not here.sync():
             break
-    rows = records.rows(here.path, cohorts)
     if claims:
         console.print(claims_table(decided))
     else:
         for row in rows:
             console.print(_accuracies(row), highlight=False)
-    count = sum(len(part.runs) for part in cohorts)
+    count = _count(cohorts)
     missing = f", of {len(rows)} of {_runs(count)}" if len(rows) < count else ""
     console.print(f"Report: {here.shown(here.path / 'report.html')}{missing}")
+
+
+def _count(cohorts: Sequence[Cohort]) -> int:
+    return sum(len(part.runs) for part in cohorts)
 
 
 def _runs(count: int) -> str:

@@ -11,7 +11,6 @@ from string import Template
 from typing import Any
 
 import pandas as pd
-import vl_convert
 
 from mnv2_jax import atomic, cache
 from mnv2_jax.analysis import records
@@ -88,6 +87,8 @@ def _vega() -> str:
     kept = cache.folder() / f"vega-{charts.VEGA_LITE}-{metadata.version('vl-convert-python')}.js"
     with contextlib.suppress(OSError):
         return kept.read_text(encoding="utf-8")
+    import vl_convert  # Holds a JavaScript engine; needed once per version.
+
     # Its stub asks for a snippet, without which it exports all three to the page. Takes seconds.
     bundle = vl_convert.javascript_bundle(vl_version=charts.VEGA_LITE)  # type: ignore[call-arg]
     # Either would end the script element, or make its end be missed.
