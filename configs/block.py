@@ -2,7 +2,7 @@
 
 Command:  python -m experiments.ablate --config=configs/block.py:NAME
 Hardware: two CPU cores
-Time:     half a minute, compilation included
+Time:     59 s for fused, compilation included (commit cea554d, Intel Xeon, 2.50 GHz)
 Expect:   by the block; for those of this project, see configs/digits.py:blocks
 
 NAME is a block of `mnv2_jax.nn.blocks.BLOCKS`, or `FILE.py:CLASS` for one of your own. Both get the
