@@ -36,7 +36,7 @@ WITHOUT_JAX = {"arch", "presets", "atomic", "cache", "cores", "analysis", PACKAG
 
 # What is likely to be replaced has one home.
 ONLY_HOME = {
-    "epath": "mnv2_jax/ablation/remote.py",
+    "epath": "mnv2_jax/ablation/bucket.py",
     "pmap": "mnv2_jax/train/parallel.py",
     "orbax": "mnv2_jax/train/checkpoint.py",
 }

@@ -65,9 +65,9 @@ def claimed(
       OSError: the bucket cannot be reached at the end of the block.
     """
     if _in_a_bucket(where):
-        from mnv2_jax.ablation import remote  # Takes a client of buckets to import.
+        from mnv2_jax.ablation import mirror  # Takes a client of buckets to import.
 
-        with remote.claimed(str(where), part, runs) as here:
+        with mirror.claimed(str(where), part, runs) as here:
             yield here
     else:
         path = Path(where)
@@ -90,9 +90,9 @@ def seen(
       ValueError: there is no such bucket, or it cannot be read.
     """
     if _in_a_bucket(where):
-        from mnv2_jax.ablation import remote
+        from mnv2_jax.ablation import mirror
 
-        with remote.seen(str(where), flag, files) as here:
+        with mirror.seen(str(where), flag, files) as here:
             yield here
     else:
         yield Workdir(Path(where))

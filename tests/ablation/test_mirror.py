@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from mnv2_jax.ablation import remote, workdir
+from mnv2_jax.ablation import mirror, workdir
+from mnv2_jax.ablation.bucket import Bucket
 from tests import buckets
 
 needs_a_server = pytest.mark.skipif(
@@ -40,7 +41,7 @@ def uri(server, tmp_path, monkeypatch):
 @pytest.fixture
 def bucket(uri):
     """The folder as others see it."""
-    return remote._Bucket(uri, "test")
+    return Bucket(uri, "test")
 
 
 def write_record(folder, run="a", files=RECORD):
@@ -97,13 +98,13 @@ def test_records_of_others_are_told_once(uri, bucket):
 @needs_a_server
 def test_a_record_comes_last_by_its_result(uri, bucket, monkeypatch):
     written = []
-    write = remote._Bucket.write
+    write = Bucket.write
 
     def noted(self, name, data):
         written.append(name)
         write(self, name, data)
 
-    monkeypatch.setattr(remote._Bucket, "write", noted)
+    monkeypatch.setattr(Bucket, "write", noted)
     with workdir.claimed(uri) as here:
         write_record(here.path)
     assert [name for name in written if name.startswith("runs/")][-1] == "runs/a/result.json"
@@ -126,7 +127,7 @@ def test_a_record_that_is_not_whole_is_not_there(uri, bucket):
 
 @needs_a_server
 def test_what_a_killed_process_left_unpublished_is_published(uri, bucket):
-    path = remote.mirror_folder(uri, "")
+    path = mirror.mirror_folder(uri, "")
     write_record(path)
     (path / "training").mkdir()
     (path / "training" / "old.json").write_text("{}")
@@ -138,7 +139,7 @@ def test_what_a_killed_process_left_unpublished_is_published(uri, bucket):
 
 @needs_a_server
 def test_signs_of_life_and_failures_come_and_go(uri, bucket, monkeypatch):
-    monkeypatch.setattr(remote, "_SECONDS_BETWEEN", 0.05)
+    monkeypatch.setattr(mirror, "_SECONDS_BETWEEN", 0.05)
     bucket.write("failures/a.json", b"{}")
     with workdir.claimed(uri) as here:
         assert (here.path / "failures" / "a.json").exists()
@@ -160,6 +161,39 @@ def test_signs_of_life_and_failures_come_and_go(uri, bucket, monkeypatch):
         beat.unlink()
         await_(lambda: not bucket.names("training"))
     assert bucket.names("failures") == []
+
+
+@needs_a_server
+def test_a_file_that_is_replaced_while_it_is_read_is_read_again(bucket, monkeypatch):
+    core = pytest.importorskip("s3fs.core")
+    fetch = core.S3File._fetch_range
+
+    def replaced_first(self, start, end):
+        monkeypatch.setattr(core.S3File, "_fetch_range", fetch)
+        bucket.write("training/pack.json", b"22")
+        return fetch(self, start, end)
+
+    bucket.write("training/pack.json", b"1")
+    monkeypatch.setattr(core.S3File, "_fetch_range", replaced_first)
+    assert bucket.read("training/pack.json") == b"22"
+
+
+@needs_a_server
+def test_a_file_that_is_replaced_at_each_reading_is_told(bucket, monkeypatch):
+    core = pytest.importorskip("s3fs.core")
+    fetch = core.S3File._fetch_range
+    readings = []
+
+    def replaced(self, start, end):
+        readings.append(start)
+        bucket.write("training/pack.json", b"1" * (1 + len(readings)))
+        return fetch(self, start, end)
+
+    bucket.write("training/pack.json", b"1")
+    monkeypatch.setattr(core.S3File, "_fetch_range", replaced)
+    with pytest.raises(OSError, match="test: it cannot be read"):
+        bucket.read("training/pack.json")
+    assert len(readings) == 5
 
 
 def await_(condition):
@@ -203,7 +237,7 @@ def test_two_processes_of_one_machine_are_kept_apart(uri):
 
 @needs_a_server
 def test_a_bucket_that_is_lost_does_not_stop_training_but_is_told_at_the_end(uri, monkeypatch):
-    monkeypatch.setattr(remote, "_SECONDS_BETWEEN", 0.01)
+    monkeypatch.setattr(mirror, "_SECONDS_BETWEEN", 0.01)
 
     def fail(self, name, data):
         tried.set()
@@ -211,7 +245,7 @@ def test_a_bucket_that_is_lost_does_not_stop_training_but_is_told_at_the_end(uri
 
     def train():
         with workdir.claimed(uri) as here:
-            monkeypatch.setattr(remote._Bucket, "write", fail)
+            monkeypatch.setattr(Bucket, "write", fail)
             (here.path / "plan.json").write_text("{}")
             assert tried.wait(10)
             trained.set()
@@ -241,7 +275,7 @@ def test_without_its_client_a_bucket_is_refused(where, client, monkeypatch):
 
 @needs_a_server
 def test_the_mirror_of_each_part_has_a_name_that_tells_what_it_is(uri):
-    whole, shard = (remote.mirror_folder(uri, part) for part in ("", "shard-1-of-2"))
+    whole, shard = (mirror.mirror_folder(uri, part) for part in ("", "shard-1-of-2"))
     assert whole != shard
     assert "bucket" in whole.name
     assert "shard_1_of_2" in shard.name

@@ -1,16 +1,13 @@
 """Experiments in buckets, gs:// and s3://: a local folder, the mirror, stands for each.
 
-The only module that knows epath. What trains works in the mirror as in any folder: checkpoints,
-locks and TensorBoard's files stay there. Copied to the bucket is what others are to see: records,
-each with result.json last, so that it is whole or not yet there; failures; signs of life; the plan,
-the claims, the table and the report.
+What trains works in the mirror as in any folder: checkpoints, locks and TensorBoard's files stay
+there. Copied to the bucket is what others are to see: records, each with result.json last, so that
+it is whole or not yet there; failures; signs of life; the plan, the claims, the table and the
+report.
 """
 
 import contextlib
 import hashlib
-import importlib.util
-import logging
-import os
 import re
 import shutil
 import tempfile
@@ -22,9 +19,9 @@ from typing import Any
 
 from mnv2_jax import atomic, cache
 from mnv2_jax.ablation import records
+from mnv2_jax.ablation.bucket import Bucket
 from mnv2_jax.ablation.workdir import RECORD, Workdir
 
-_CLIENTS = {"gs": "gcsfs", "s3": "s3fs"}
 _SECONDS_BETWEEN = 15.0
 _CONNECTIONS = 16
 
@@ -40,104 +37,13 @@ _SHARED = (
 """What is copied to the bucket beside records."""
 
 
-class _Bucket:
-    """A folder in a bucket: files by name, whole or absent."""
-
-    def __init__(self, uri: str, field: str) -> None:
-        """Begins.
-
-        Args:
-          uri: the folder.
-          field: what messages begin with.
-
-        Raises:
-          ValueError: it is in no bucket, or what speaks to such buckets is not installed.
-        """
-        scheme, _, rest = uri.partition("://")
-        if scheme not in _CLIENTS or not rest.partition("/")[0]:
-            raise ValueError(f"{field}: expected a folder, gs://BUCKET/PATH or s3://BUCKET/PATH")
-        client = _CLIENTS[scheme]
-        if importlib.util.find_spec(client) is None:
-            raise ValueError(
-                f"{field}: {client} is not installed; expected pip install -e '.[cloud]'"
-            )
-        # Where TensorFlow is installed, epath would take its client, which knows no s3://.
-        os.environ["EPATH_USE_TF"] = "0"
-        import fsspec
-        from etils import epath
-
-        # They log, tracebacks included, what is told here.
-        logging.getLogger(client).setLevel(logging.CRITICAL)
-        # Others write to the folder too, and are to be seen.
-        fsspec.config.conf.setdefault(scheme, {})["use_listings_cache"] = False
-        self.field = field
-        self._folder = epath.Path(uri)
-        self._bucket = epath.Path(f"{scheme}://{rest.partition('/')[0]}")
-
-    def check_readable(self) -> None:
-        """Checks that there is such a bucket.
-
-        Raises:
-          ValueError: there is none, or it cannot be read.
-        """
-        try:
-            if self.names("") or self._bucket.exists():
-                return
-        except OSError as error:
-            raise ValueError(str(error)) from None
-        raise ValueError(f"{self.field}: there is no such bucket")
-
-    def check_writable(self) -> None:
-        """Checks that files can be written and removed.
-
-        Raises:
-          ValueError: they cannot.
-        """
-        try:
-            self.write(".writable", b"")
-            self.remove(".writable")
-        except OSError as error:
-            raise ValueError(str(error)) from None
-
-    def names(self, folder: str) -> list[str]:
-        """What lies in a folder; nothing where there is none."""
-        with self._told("be read"), contextlib.suppress(FileNotFoundError):
-            return [path.name for path in (self._folder / folder).iterdir()]
-        return []
-
-    def read(self, name: str) -> bytes | None:
-        """What a file holds; None where there is none."""
-        with self._told("be read"), contextlib.suppress(FileNotFoundError):
-            return bytes((self._folder / name).read_bytes())
-        return None
-
-    def write(self, name: str, data: bytes) -> None:
-        """Writes a file."""
-        with self._told("be written to"):
-            (self._folder / name).write_bytes(data)
-
-    def remove(self, name: str) -> None:
-        """Removes a file, if there is one."""
-        with self._told("be written to"):
-            (self._folder / name).unlink(missing_ok=True)
-
-    @contextlib.contextmanager
-    def _told(self, what: str) -> Iterator[None]:
-        """Makes one kind of error of those that clients raise, of which some are no OSError."""
-        try:
-            yield
-        except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise OSError(f"{self.field}: it cannot {what} ({reason})") from error
-
-
 class Mirror(Workdir):
     """The local folder that stands for one in a bucket."""
 
     def __init__(
         self,
         uri: str,
-        bucket: _Bucket,
+        bucket: Bucket,
         path: Path,
         files: Collection[str] = RECORD,
         runs: Collection[str] | None = None,
@@ -268,7 +174,7 @@ class Mirror(Workdir):
 def claimed(uri: str, part: str, runs: Collection[str] | None) -> Iterator[Mirror]:
     """See `mnv2_jax.ablation.workdir.claimed`; what is written is published while it goes on."""
     field = f"--workdir={uri}"
-    bucket = _Bucket(uri, field)
+    bucket = Bucket(uri, field)
     bucket.check_writable()
     path = mirror_folder(uri, part)
     here = Mirror(uri, bucket, path, runs=runs)
@@ -282,7 +188,7 @@ def claimed(uri: str, part: str, runs: Collection[str] | None) -> Iterator[Mirro
 @contextlib.contextmanager
 def seen(uri: str, flag: str, files: Collection[str]) -> Iterator[Mirror]:
     """See `mnv2_jax.ablation.workdir.seen`."""
-    bucket = _Bucket(uri, f"{flag}{uri}")
+    bucket = Bucket(uri, f"{flag}{uri}")
     bucket.check_readable()
     with tempfile.TemporaryDirectory() as folder:
         here = Mirror(uri, bucket, Path(folder), files)
