@@ -66,10 +66,8 @@ def decide(claim: Claim, frame: pd.DataFrame) -> Decision:
     Raises:
       ValueError: the claim names a column that the results lack.
     """
-    if isinstance(claim, Interaction):
-        return decide_sign(_interaction(claim, frame))
-    if isinstance(claim, Greater):
-        return decide_sign(_compare(claim, frame, claim.better, claim.worse, claim.along))
+    if isinstance(claim, Greater | Interaction):
+        return decide_sign(_comparison(differences(claim, frame), ""))
     if isinstance(claim, Equivalent):
         every = [
             _compare(claim, frame, later, earlier)
@@ -82,6 +80,27 @@ def decide(claim: Claim, frame: pd.DataFrame) -> Decision:
     ]
     whole = _compare(claim, frame, claim.values[-1], claim.values[0])
     return decide_monotone(whole, steps, claim.margin)
+
+
+def differences(claim: Greater | Interaction, frame: pd.DataFrame) -> pd.DataFrame:
+    """The pairs that a claim rests on; see `stats.paired_differences`, `stats.paired_interactions`.
+
+    Raises:
+      ValueError: the claim names a column that the results lack.
+    """
+    found = _by_columns(claim, frame)
+    if isinstance(claim, Greater):
+        along = [records.column(frame, field) for field in claim.along]
+        return stats.paired_differences(
+            frame, found.axis, found.better, found.worse, found.where, found.metric, along
+        )
+    return stats.paired_interactions(
+        frame,
+        (found.axis, found.better, found.worse),
+        (found.by, found.more, found.less),
+        found.where,
+        found.metric,
+    )
 
 
 def decide_sign(one: Comparison) -> Decision:
@@ -139,35 +158,16 @@ def _distance(one: Comparison) -> float:
 
 
 def _compare(
-    claim: Greater | Equivalent | Monotone,
-    frame: pd.DataFrame,
-    better: stats.Scalar,
-    worse: stats.Scalar,
-    along: Sequence[str] = (),
+    claim: Equivalent | Monotone, frame: pd.DataFrame, better: stats.Scalar, worse: stats.Scalar
 ) -> Comparison:
     claim = _by_columns(claim, frame)
-    companions = [records.column(frame, field) for field in along]
-    differences = stats.paired_differences(
-        frame, claim.axis, better, worse, claim.where, claim.metric, companions
-    )
-    return _comparison(differences, f"{_text(worse)} to {_text(better)}")
+    pairs = stats.paired_differences(frame, claim.axis, better, worse, claim.where, claim.metric)
+    return _comparison(pairs, f"{_text(worse)} to {_text(better)}")
 
 
-def _interaction(claim: Interaction, frame: pd.DataFrame) -> Comparison:
-    claim = _by_columns(claim, frame)
-    differences = stats.paired_interactions(
-        frame,
-        (claim.axis, claim.better, claim.worse),
-        (claim.by, claim.more, claim.less),
-        claim.where,
-        claim.metric,
-    )
-    return _comparison(differences, "")
-
-
-def _comparison(differences: pd.DataFrame, name: str) -> Comparison:
-    pairs = int(differences["difference"].count())
-    return Comparison(stats.seed_means(differences), pairs, len(differences) - pairs, name)
+def _comparison(pairs: pd.DataFrame, name: str) -> Comparison:
+    whole = int(pairs["difference"].count())
+    return Comparison(stats.seed_means(pairs), whole, len(pairs) - whole, name)
 
 
 def _text(value: stats.Scalar) -> str:

@@ -41,7 +41,7 @@ def analyse(
         for claim, row in zip(claims, decide(claims, frame), strict=True)
     ]
     curves = records.read_curves(workdir, frame)
-    drawn = plots.make_figures(frame, curves, decided)
+    drawn = plots.make_figures(frame, curves, claims, decided)
     figures = {name: plots.svg_text(figure, name) for name, figure in drawn.items()}
     pictures = {name: plots.png_bytes(figure) for name, figure in drawn.items()}
     html = page.render(

@@ -11,12 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mnv2_jax.analysis import stats
-from mnv2_jax.analysis.figures.axes import averaged, averaging, finished
-from mnv2_jax.analysis.figures.panels import note
-from mnv2_jax.analysis.figures.style import INK, SHORTCUTS, in_order, nothing_to_draw
-
-_METRIC = "test_accuracy"
-_ROWS = ["block", "expansion"]
+from mnv2_jax.analysis.claims import Claim, Greater, Interaction
+from mnv2_jax.analysis.decisions import differences
+from mnv2_jax.analysis.figures.axes import main_number
+from mnv2_jax.analysis.figures.style import INK, full_name, nothing_to_draw
+from mnv2_jax.analysis.records import design_axes
 
 
 @dataclass(frozen=True)
@@ -31,42 +30,49 @@ class _Estimate:
     margin: float = 0
 
 
-def forest(frame: pd.DataFrame, claims: Sequence[Mapping[str, Any]]) -> Figure:
-    """Linear minus ReLU6 per expansion and shortcut (Fig. 6a), above what the claims came to."""
-    groups = {
-        f"Linear minus ReLU6 · {SHORTCUTS.get(shortcut, shortcut).lower()}": _differences(
-            frame, shortcut
-        )
-        for shortcut in in_order(frame["shortcut"], SHORTCUTS)
-    }
-    groups["Claims"] = [_claimed(row) for row in claims if row["estimate"] is not None]
-    groups = {title: estimates for title, estimates in groups.items() if estimates}
+def forest(
+    frame: pd.DataFrame, claims: Sequence[Claim], decided: Sequence[Mapping[str, Any]]
+) -> Figure:
+    """What the claims come to, and those that compare two values along the main axis too.
+
+    Args:
+      frame: one row per run, as `records.read_results` returns it.
+      claims: made by the functions of `mnv2_jax.analysis.claims`.
+      decided: the same, as `verdicts.decide` returns them.
+    """
+    measured = [_claimed(row) for row in decided if row["estimate"] is not None]
+    groups = [("Claims", measured)] + [
+        (textwrap.fill(claim.statement, 76), _along(claim, frame))
+        for claim in claims
+        if isinstance(claim, Greater | Interaction)
+    ]
+    groups = [(title, estimates) for title, estimates in groups if estimates]
     if not groups:
-        return nothing_to_draw("No pair of finished runs to compare.")
-    heights = [len(estimates) + 0.6 for estimates in groups.values()]
+        return nothing_to_draw("No claim that a pair of finished runs speaks of.")
+    heights = [len(estimates) + 0.6 for _, estimates in groups]
     size = (7.8, 0.9 + 0.27 * sum(heights) + 0.35 * len(groups))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(len(groups), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-    for axis, (title, estimates) in zip(axes, groups.items(), strict=True):
+    for axis, (title, estimates) in zip(axes, groups, strict=True):
         _forest_panel(axis, title, estimates)
     for axis in axes[:-1]:
         axis.tick_params(axis="x", length=0)
         axis.spines["bottom"].set_visible(False)
     axes[-1].set_xlabel("Difference in accuracy (percentage points)")
-    if set(groups) != {"Claims"}:
-        hidden = averaged(finished(frame, _METRIC), (*_ROWS, "shortcut", "projection"))
-        note(figure, averaging(hidden))
     return figure
 
 
-def _differences(frame: pd.DataFrame, shortcut: str) -> list[_Estimate]:
-    where = {"shortcut": shortcut}
-    pairs = stats.paired_differences(frame, "projection", "linear", "relu6", where, _METRIC)
+def _along(claim: Greater | Interaction, frame: pd.DataFrame) -> list[_Estimate]:
+    """The claim's difference at each value of the main axis, if its pairs differ in one."""
+    pairs = differences(claim, frame).dropna(subset="difference")
+    same = [axis for axis in design_axes(frame) if axis not in pairs or pairs[axis].nunique() < 2]
+    main = main_number(frame, but=same)
+    if main is None:
+        return []
     estimates = []
-    several = frame["block"].nunique() > 1
-    for (block, t), group in pairs.dropna(subset="difference").groupby(_ROWS):
-        interval = stats.t_interval(100 * stats.seed_means(group), 0.95)
-        label = f"{block}, t = {t:g}" if several else f"t = {t:g}"
+    for value, group in pairs.groupby(main):
+        interval = stats.t_interval(100 * stats.seed_means(group), claim.confidence)
+        label = full_name(main, value)
         estimates.append(_Estimate(label, interval.estimate, interval.low, interval.high))
     return estimates
 

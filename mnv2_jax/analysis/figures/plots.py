@@ -8,6 +8,7 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
+from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.figures.accuracy import accuracy
 from mnv2_jax.analysis.figures.axes import COSTS, View, cost_view, default_view, finished
 from mnv2_jax.analysis.figures.cost import accuracy_over_cost
@@ -20,14 +21,18 @@ _DOTS_PER_INCH = 150
 
 
 def make_figures(
-    frame: pd.DataFrame, curves: pd.DataFrame, claims: Sequence[Mapping[str, Any]]
+    frame: pd.DataFrame,
+    curves: pd.DataFrame,
+    claims: Sequence[Claim],
+    decided: Sequence[Mapping[str, Any]],
 ) -> dict[str, Figure]:
     """Draws every figure of the report; one that has nothing to show says so.
 
     Args:
       frame: one row per run, as `records.read_results` returns it.
       curves: one row per run and epoch, as `records.read_curves` returns it.
-      claims: decided claims, as `claims.decide` returns them.
+      claims: made by the functions of `mnv2_jax.analysis.claims`.
+      decided: the same, as `verdicts.decide` returns them.
 
     Returns:
       Figures by file name without suffix. The first is accuracy over expansion, or over another
@@ -39,7 +44,7 @@ def make_figures(
     with matplotlib.rc_context(STYLE):
         figures = {
             f"accuracy_over_{view.x}": accuracy(frame, view),
-            "paired_differences": forest(frame, claims),
+            "paired_differences": forest(frame, claims, decided),
             "accuracy_over_madds": accuracy_over_cost(frame, cost_view(done, "madds")),
             "accuracy_over_params": accuracy_over_cost(frame, cost_view(done, "params")),
             "learning_curves": learning_curves(frame, curves),

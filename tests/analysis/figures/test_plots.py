@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from mnv2_jax.analysis.claims import equivalent, greater
+from mnv2_jax.analysis.claims import equivalent, greater, interaction
 from mnv2_jax.analysis.figures.axes import View
 from mnv2_jax.analysis.figures.plots import draw_accuracy, make_figures, png_bytes, svg_text
 from mnv2_jax.analysis.verdicts import decide
@@ -28,7 +28,7 @@ def curves_of(frame: pd.DataFrame, epochs: int = 2) -> pd.DataFrame:
 
 
 def draw(frame: pd.DataFrame, epochs: int = 2) -> dict[str, Figure]:
-    return make_figures(frame, curves_of(frame, epochs), decide(CLAIMS, frame))
+    return make_figures(frame, curves_of(frame, epochs), CLAIMS, decide(CLAIMS, frame))
 
 
 def all_stopped() -> pd.DataFrame:
@@ -138,14 +138,34 @@ def test_projections_divide_the_panels_of_blocks():
     ]
 
 
-def test_learning_curves_and_differences_name_the_block():
-    figures = draw(two_blocks(("linear", "relu6")))
-    learning = figures["learning_curves"]
+def test_learning_curves_name_the_block():
+    learning = draw(two_blocks(("linear", "relu6")))["learning_curves"]
     assert [line.get_label() for line in learning.axes[0].lines] == ["fused", "inverted_residual"]
     assert len(learning.axes) == 4
-    differences = words(svg_text(figures["paired_differences"], "differences"))
-    assert "fused, t = 2" in differences
-    assert "inverted_residual, t = 6" in differences
+
+
+def test_differences_are_those_of_the_claims_along_the_main_axis():
+    frame = make_frame(expansions=(1, 6), seeds=3)
+    claims = (
+        greater("linear", "6a", "Linear wins", "model.projection", "linear", "relu6"),
+        interaction(
+            *("more", "6", "Linear wins more without", "model.projection", "linear", "relu6"),
+            *("model.shortcut", "none", "bottleneck"),
+        ),
+        greater("six", "4", "Six wins", "model.expansion", 6, 1),
+    )
+    figure = make_figures(frame, curves_of(frame), claims, decide(claims, frame))[
+        "paired_differences"
+    ]
+    titles = [axis.get_title(loc="left") for axis in figure.axes]
+    # The third claim compares the main axis itself: there is nothing for it to run along.
+    assert titles == ["Claims", "Linear wins", "Linear wins more without"]
+    rows = [[label.get_text() for label in axis.get_yticklabels()] for axis in figure.axes]
+    assert rows == [["linear", "more", "six"], *[["Expansion 1", "Expansion 6"]] * 2]
+    lines = (line for line in figure.axes[1].lines if line.get_marker() == "o")
+    shown = [np.ravel(line.get_xdata())[0] for line in lines]
+    means = frame.groupby(["expansion", "projection"])["test_accuracy"].mean().unstack()
+    np.testing.assert_allclose(shown, 100 * (means["linear"] - means["relu6"]))
 
 
 def test_what_is_averaged_over_is_said() -> None:
@@ -153,8 +173,8 @@ def test_what_is_averaged_over_is_said() -> None:
     widths = [frame.assign(width=width) for width in (0.35, 0.5, 0.75)]
     frame = pd.concat(widths, ignore_index=True)
     figures = draw(frame.assign(run_id=frame.index.astype(str)))
-    for name in ("accuracy_over_expansion", "paired_differences"):
-        assert "Averaged over width multiplier." in words(svg_text(figures[name], name))
+    main = words(svg_text(figures["accuracy_over_expansion"], "main"))
+    assert "Averaged over width multiplier." in main
     assert "Averaged" not in words(svg_text(figures["accuracy_over_madds"], "madds"))
 
 
@@ -171,7 +191,7 @@ def test_learning_curves_end_where_the_first_of_their_runs_ends() -> None:
     frame = make_frame(expansions=(6,), projections=("linear",), shortcuts=("none",), seeds=2)
     curves = curves_of(frame, epochs=4)
     cut = curves[~((curves["run_id"] == frame["run_id"][0]) & (curves["epoch"] > 3))]
-    axis = make_figures(frame, cut, [])["learning_curves"].axes[0]
+    axis = make_figures(frame, cut, [], [])["learning_curves"].axes[0]
     assert list(np.asarray(axis.lines[0].get_xdata())) == [1, 2, 3]
 
 
