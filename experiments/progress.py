@@ -88,7 +88,9 @@ class SweepProgress:
             rate = (step - first) * program.recipe.batch_size * lanes / (now - began)
             compiling = self._cohorts_left * sum(self._waited) / len(self._waited)
             left = self._seconds_trained * self._work_left / self._work_trained + compiling
-            message += f", {rate:,.0f} images/s in all, about {_minutes(left)} left"
+            is_last = self._work_left < 1e-9 * self._work_in_all  # Sums of parts are rounded.
+            still = "evaluating" if is_last else f"about {_minutes(left)} left"
+            message += f", {rate:,.0f} images/s in all, {still}"
         self._say(message, always=ended)
 
     def cohort_failed(self, cohort: Cohort, error: str) -> None:

@@ -78,6 +78,20 @@ def test_no_speed_is_told_by_short_calls(clock):
     assert lines[2].endswith("epoch 2 of 4, 150 images/s in all, about 13 s left")
 
 
+def test_after_the_last_step_it_evaluates(clock):
+    text = io.StringIO()
+    only = cohort(work=0.3)
+    with progress.show_progress(Console(file=text, width=200), [only]) as shown:
+        shown.cohort_started(1, 1, only)
+        begin(shown, only, clock)
+        for step in range(2, 9):
+            clock.seconds += 5
+            shown.trained(only, 10, step)
+    lines = text.getvalue().splitlines()
+    assert lines[-2].endswith("about 5 s left")
+    assert lines[-1].endswith("epoch 4 of 4, 100 images/s in all, evaluating")
+
+
 def test_a_training_of_one_call_has_no_speed(clock):
     text = io.StringIO()
     only = cohort(work=40)

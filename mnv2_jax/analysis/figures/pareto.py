@@ -138,3 +138,5 @@ def _mark(axis: Axes, points: Sequence[tuple[float, float, str]]) -> None:
         top = max(top, value + (top - bottom) * (0.1 + _LINE * (level + 1)) / _HIGH)
     axis.set_xlim(left=10**low)
     axis.set_ylim(top=top)
+    # Names stand where no accuracy can.
+    axis.set_yticks([tick for tick in axis.get_yticks() if bottom <= tick <= min(top, 100)])
