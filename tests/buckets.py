@@ -5,6 +5,7 @@ tests.buckets`, it prints its address.
 """
 
 import contextlib
+import importlib.util
 import logging
 import os
 import subprocess
@@ -12,7 +13,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
+
+needed = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("s3fs", "moto", "flask")),
+    reason="s3fs or moto is not installed: '.[dev]'",
+)
 
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "someone",

@@ -17,9 +17,10 @@ SECONDS = 240.0
 def forks() -> multiprocessing.context.ForkServerContext:
     """Makes processes that have imported the library already, but not yet used jax."""
     context = multiprocessing.get_context("forkserver")
-    # No experiment: it defines its flags as it is imported, and others define the same.
+    # No experiment: it defines its flags as it is imported, and others define the same. The
+    # library imports scipy.stats where it is first needed.
     context.set_forkserver_preload(
-        ["tests.victim", "mnv2_jax.analysis.report", "experiments.progress"]
+        ["tests.victim", "mnv2_jax.analysis.report", "experiments.progress", "scipy.stats"]
     )
     return context
 
@@ -40,6 +41,17 @@ def run(experiment: str, *arguments: object) -> tuple[int, str, str]:
             process.kill()
             raise TimeoutError(f"{experiment} {arguments}: {err.read_text()}")
         return process.exitcode, out.read_text(), err.read_text()
+
+
+def start(experiment: str, *arguments: object) -> "subprocess.Popen[str]":
+    """Starts `python -m experiments.EXPERIMENT`, to be signalled, or beside others."""
+    return subprocess.Popen(
+        [sys.executable, "-m", f"experiments.{experiment}", *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def run_in(folder: Path, experiment: str, *arguments: object) -> tuple[int, str, str]:

@@ -2,7 +2,10 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
+# What tests keep is theirs: a user's estimates of time are not to be made of tiny networks.
+os.environ["XDG_CACHE_HOME"] = str(Path(__file__).parents[1] / ".pytest_cache" / "xdg")
 # What tests compile they mostly run for milliseconds: LLVM's optimisation, and XLA's newer emitters
 # of fusions, which take three times as long, cost more than they give. The commands that CI runs
 # beside the tests compile as users do.
@@ -19,7 +22,7 @@ import pytest
 
 from mnv2_jax import presets
 from mnv2_jax.data.sources import Dataset
-from tests import samples
+from tests import buckets, samples, small
 
 # Compilation and a busy machine make single examples slow without anything being wrong.
 hypothesis.settings.register_profile(
@@ -40,6 +43,23 @@ def tiny() -> Iterator[str]:
 def dots() -> Dataset:
     """Images that can be learned; see `tests.samples.dots`."""
     return samples.dots()
+
+
+@pytest.fixture(scope="session")
+def small_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The config file of a small experiment; see `tests.small`."""
+    path = tmp_path_factory.mktemp("configs") / "small.py"
+    path.write_text(small.CONFIG)
+    return path
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[None]:
+    """A server of buckets on this machine, which what runs here finds by its environment."""
+    with buckets.serving() as environment, pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,7 +1,6 @@
 """The ablation from the command line: what it writes, what it skips, what it refuses."""
 
 import contextlib
-import csv
 import json
 import os
 import pty
@@ -12,6 +11,7 @@ import time
 import pytest
 
 from tests import commands
+from tests.small import CONFIG, rows_of
 
 pytestmark = pytest.mark.slow
 
@@ -25,42 +25,7 @@ COLUMNS = [
     *("test_accuracy", "test_loss", "seconds", "lanes", "device"),
 ]
 
-# The default experiment at a size that compiles in seconds: a network of one kind of block.
-SMALL = """
-from configs import digits
-from mnv2_jax import arch, presets
-from mnv2_jax.ablation.grid import axis, product
-from mnv2_jax.analysis.claims import greater
-
-presets.PRESETS["small"] = presets.Preset(
-    8, 1, 8, 2, lambda t: (presets.Stage(t, 8, 2, 1),), 32, 10, arch.BlockSpec(divisor=1)
-)
-
-def get_config():
-    config = digits.get_config()
-    config.model.preset = "small"
-    config.train.epochs = 3
-    return config
-
-def get_grid():
-    return product(
-        axis("model.expansion", (1, 2)),
-        axis("model.projection", ("linear", "relu6")),
-        axis("seed", range(2)),
-    )
-
-def get_claims():
-    return digits.get_claims()[:1]
-"""
-
 WRONG_CLAIM = "[greater('rate', '-', 'Not an axis here', 'train.learning_rate', 0.2, 0.1)]"
-
-
-@pytest.fixture(scope="module")
-def config_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("configs") / "small.py"
-    path.write_text(SMALL)
-    return path
 
 
 def ablate(*arguments):
@@ -68,16 +33,11 @@ def ablate(*arguments):
 
 
 @pytest.fixture(scope="module")
-def finished(config_file, tmp_path_factory):
+def finished(small_config, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("work") / "small"
-    status, out, err = ablate(f"--config={config_file}", f"--workdir={workdir}")
+    status, out, err = ablate(f"--config={small_config}", f"--workdir={workdir}")
     assert status == 0, err
     return workdir, out
-
-
-def rows_of(workdir):
-    with (workdir / "results.csv").open() as file:
-        return list(csv.DictReader(file))
 
 
 def test_results_are_a_table_of_all_runs(finished):
@@ -119,12 +79,12 @@ def test_claims_and_report_are_written_and_shown(finished):
     assert list((workdir / "figures").glob("*.svg"))
 
 
-def test_the_second_time_nothing_is_trained(finished, config_file):
+def test_the_second_time_nothing_is_trained(finished, small_config):
     workdir, _ = finished
     before = {path: path.read_bytes() for path in (workdir / "runs").rglob("*") if path.is_file()}
     table = (workdir / "results.csv").read_bytes()
     begin = time.monotonic()
-    status, out, _ = ablate(f"--config={config_file}", f"--workdir={workdir}")
+    status, out, _ = ablate(f"--config={small_config}", f"--workdir={workdir}")
     assert status == 0
     assert "8 finished before, 0 to train" in out
     assert time.monotonic() - begin < 60
@@ -132,11 +92,11 @@ def test_the_second_time_nothing_is_trained(finished, config_file):
     assert before == {path: path.read_bytes() for path in before}
 
 
-def test_on_a_terminal_finished_runs_are_the_same(finished, config_file):
+def test_on_a_terminal_finished_runs_are_the_same(finished, small_config):
     # Where jax colours what it prints, and a record must not depend on it.
     workdir, _ = finished
     terminal, inside = pty.openpty()
-    arguments = (f"--config={config_file}", f"--workdir={workdir}")
+    arguments = (f"--config={small_config}", f"--workdir={workdir}")
     with subprocess.Popen(
         [sys.executable, "-m", "experiments.ablate", *arguments],
         cwd=commands.ROOT,
@@ -153,14 +113,14 @@ def test_on_a_terminal_finished_runs_are_the_same(finished, config_file):
     assert b"trained by other code" not in shown
 
 
-def test_only_what_is_missing_is_trained(finished, config_file, tmp_path):
+def test_only_what_is_missing_is_trained(finished, small_config, tmp_path):
     workdir, _ = finished
     copy = tmp_path / "copy"
     subprocess.run(["cp", "-r", workdir, copy], check=True)
     lost = rows_of(copy)[0]["run_id"]
     for path in (copy / "runs" / lost).iterdir():
         path.unlink()
-    status, out, err = ablate(f"--config={config_file}", f"--workdir={copy}")
+    status, out, err = ablate(f"--config={small_config}", f"--workdir={copy}")
     assert status == 0, err
     assert "7 finished before, 1 to train" in out
     kept, again = rows_of(workdir), rows_of(copy)
@@ -211,7 +171,7 @@ def test_wrong_input_gives_one_line_and_status_2(arguments, message, tmp_path):
 
 def test_an_empty_grid_is_refused(tmp_path):
     path = tmp_path / "empty.py"
-    path.write_text(SMALL.replace("range(2)", "range(0)"))
+    path.write_text(CONFIG.replace("range(2)", "range(0)"))
     status, _, err = ablate(f"--config={path}", f"--workdir={tmp_path / 'work'}")
     assert status == 2
     assert err == (
@@ -222,7 +182,7 @@ def test_an_empty_grid_is_refused(tmp_path):
 
 def test_a_claim_about_no_column_is_refused_before_anything_trains(tmp_path):
     path = tmp_path / "wrong.py"
-    path.write_text(SMALL.replace("digits.get_claims()[:1]", WRONG_CLAIM))
+    path.write_text(CONFIG.replace("digits.get_claims()[:1]", WRONG_CLAIM))
     status, _, err = ablate(f"--config={path}", f"--workdir={tmp_path / 'work'}")
     assert status == 2
     assert "axis 'train.learning_rate' is not a column to compare" in err

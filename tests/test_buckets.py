@@ -1,37 +1,20 @@
 """Experiments whose workdir is in a bucket, end to end, against a server on this machine."""
 
 import contextlib
-import importlib.util
 import json
 import re
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
+from mnv2_jax import cache
 from tests import buckets, commands
-from tests.test_ablate import SMALL
-from tests.test_cluster import curves
+from tests.small import CONFIG, curves_of
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        any(importlib.util.find_spec(name) is None for name in ("s3fs", "moto", "flask")),
-        reason="s3fs or moto is not installed: '.[dev]'",
-    ),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("server"), buckets.needed]
 
 RUNS = 4  # Of two cohorts, which are two shards: the same lanes, and so the same bits.
-
-
-@pytest.fixture(scope="module", autouse=True)
-def server():
-    with buckets.serving() as environment, pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +22,7 @@ def arguments(tmp_path_factory):
     """Those of every command that trains: what is compiled once is taken by all machines."""
     folder = tmp_path_factory.mktemp("configs")
     config = folder / "small.py"
-    config.write_text(SMALL.replace("epochs = 3", "epochs = 12").replace("range(2)", "range(1)"))
+    config.write_text(CONFIG.replace("epochs = 3", "epochs = 12").replace("range(2)", "range(1)"))
     return f"--config={config}", f"--compilation_cache={folder / 'programs'}"
 
 
@@ -54,23 +37,22 @@ def here(arguments, tmp_path_factory):
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
-    """Turns this machine into another one, whose cache folder is empty."""
+    """Turns this machine into another one, that knows of no bucket."""
 
     def turn(name):
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+        monkeypatch.setenv("XDG_CACHE_HOME", str(other_cache(tmp_path / name)))
         return tmp_path / name / "mnv2_jax" / "mirrors"
 
     return turn
 
 
-def started(*arguments):
-    return subprocess.Popen(
-        [sys.executable, "-m", "experiments.ablate", *arguments],
-        cwd=commands.ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def other_cache(folder):
+    """Makes a cache folder that has what takes long to make, and is the same on all machines."""
+    (folder / "mnv2_jax").mkdir(parents=True)
+    for path in cache.folder().glob("*"):
+        if path.name == "datasets" or path.name.startswith("vega"):
+            (folder / "mnv2_jax" / path.name).symlink_to(path)
+    return folder
 
 
 def copied(where, folder, count=RUNS):
@@ -99,33 +81,34 @@ def second_cohort_has_begun(mirror):
 
 
 @pytest.fixture(scope="module")
-def killed(arguments, tmp_path_factory):
+def killed(here, arguments, tmp_path_factory):
     """A machine on which a process was killed that had one cohort finished and one in training."""
     where = "s3://bucket/killed"
-    cache = tmp_path_factory.mktemp("killed")
+    elsewhere = other_cache(tmp_path_factory.mktemp("killed") / "cache")
+    saving = (*arguments, "--checkpoint_seconds=0")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(cache))
-        with started(*arguments, f"--workdir={where}", "--checkpoint_seconds=0") as process:
-            mirror = cache / "mnv2_jax" / "mirrors"
+        patch.setenv("XDG_CACHE_HOME", str(elsewhere))
+        with commands.start("ablate", *saving, f"--workdir={where}") as process:
+            mirror = elsewhere / "mnv2_jax" / "mirrors"
             while process.poll() is None and not second_cohort_has_begun(mirror):
                 time.sleep(0.02)
             process.send_signal(signal.SIGKILL)
             process.communicate()
     assert process.returncode == -signal.SIGKILL
-    return where, cache
+    return where, elsewhere
 
 
 def test_killed_it_goes_on_and_comes_to_the_bits_of_a_local_folder(
     killed, here, arguments, machine, monkeypatch, tmp_path
 ):
-    where, cache = killed
+    where, elsewhere = killed
     assert state(where)["all"]["done"] == RUNS // 2
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(elsewhere))
     status, out, err = commands.run("ablate", *arguments, f"--workdir={where}")
     assert status == 0, err
     assert f"{RUNS // 2} finished before, {RUNS // 2} to train" in out
     assert f"Report: {where}/report.html" in out
-    assert curves(copied(where, tmp_path / "copy")) == curves(here)
+    assert curves_of(copied(where, tmp_path / "copy")) == curves_of(here)
     assert state(where)["training"] == []
     status, out, err = commands.run("verdicts", f"--workdir={where}", "--format=json")
     assert status == 0, err
@@ -142,12 +125,13 @@ def test_shards_of_two_machines_come_to_the_whole(here, arguments, machine, tmp_
     processes = []
     for number in (1, 2):
         machine(f"machine_{number}")
-        processes.append(started(*arguments, f"--workdir={where}", f"--shard={number}/2"))
+        one = (*arguments, f"--workdir={where}", f"--shard={number}/2")
+        processes.append(commands.start("ablate", *one))
     ended = [process.communicate(timeout=commands.SECONDS) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], ended
     trained = [re.findall(r"(\d) runs trained, 0 failed", out) for out, _ in ended]
     assert sum(int(count) for (count,) in trained) == RUNS
-    assert curves(copied(where, tmp_path / "copy")) == curves(here)
+    assert curves_of(copied(where, tmp_path / "copy")) == curves_of(here)
     # Whichever published last had seen all.
     machine("third")
     status, out, err = commands.run("plot", f"--workdir={where}", "--x=expansion")
@@ -163,27 +147,7 @@ def test_shards_of_two_machines_come_to_the_whole(here, arguments, machine, tmp_
         0,
         f"s3://bucket/all: {RUNS} runs copied, {RUNS} there before or in several folders\n",
     ), err
-    assert curves(copied("s3://bucket/all", tmp_path / "again")) == curves(here)
-
-
-@pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="Ray is not installed: '.[sweep]'"
-)
-def test_workers_of_a_cluster_come_to_the_same_bits(
-    here, arguments, machine, tmp_path, monkeypatch
-):
-    # Else they wait for all others on the machine.
-    monkeypatch.setenv("RAY_worker_niceness", "0")
-    where = "s3://bucket/ray"
-    machine("cluster")
-    one_cohort = "--config.model.expansion=1"
-    status, out, err = commands.run(
-        "ablate", *arguments, one_cohort, f"--workdir={where}", "--launcher=ray"
-    )
-    assert status == 0, err
-    assert f"{RUNS // 2} runs trained, 0 failed" in out
-    there = curves(copied(where, tmp_path / "copy", RUNS // 2))
-    assert there.items() <= curves(here).items()
+    assert curves_of(copied("s3://bucket/all", tmp_path / "again")) == curves_of(here)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import pytest
 
 from experiments import cluster
 from mnv2_jax.ablation import heartbeat
-from tests import commands
-from tests.test_ablate import SMALL
+from tests import buckets, commands
+from tests.small import CONFIG, curves_of
 
 pytestmark = pytest.mark.slow
 
@@ -22,20 +22,29 @@ needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is not installed: '.[sweep]'"
 )
 
-# Long enough to be killed in the middle.
-CONFIG = SMALL.replace("epochs = 3", "epochs = 30")
+RUNS = 4  # Of two cohorts, which are a pack each.
 
 
 @pytest.fixture(scope="module")
 def config_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("configs") / "small.py"
-    path.write_text(CONFIG)
+    # Long enough to be killed in the middle.
+    path.write_text(CONFIG.replace("epochs = 3", "epochs = 12").replace("range(2)", "range(1)"))
     return path
 
 
 @pytest.fixture(scope="module")
-def address():
-    """Of a cluster of two nodes."""
+def here(config_file, tmp_path_factory):
+    """The same grid, trained by one process."""
+    workdir = tmp_path_factory.mktemp("local") / "work"
+    status, _, err = commands.run("ablate", f"--config={config_file}", f"--workdir={workdir}")
+    assert status == 0, err
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def address(server):
+    """Of a cluster of two nodes, whose workers find the server of buckets."""
     # Ray's workers take the lowest priority where it is not told otherwise.
     with subprocess.Popen(
         [sys.executable, "-m", "tests.nodes"],
@@ -50,11 +59,6 @@ def address():
         nodes.communicate("")
 
 
-def curves(workdir):
-    paths = sorted(workdir.glob("runs/*/metrics.jsonl"))
-    return {path.parent.name: path.read_bytes() for path in paths}
-
-
 def kill_one(workdir, process):
     """Kills the first worker that is seen in training."""
     while process.poll() is None:
@@ -67,36 +71,45 @@ def kill_one(workdir, process):
 
 
 @needs_ray
-def test_a_cluster_comes_to_the_same_bits_though_a_worker_is_killed(config_file, address, tmp_path):
-    status, _, err = commands.run(
-        "ablate", f"--config={config_file}", f"--workdir={tmp_path / 'here'}"
-    )
-    assert status == 0, err
-    workdir = tmp_path / "there"
+@buckets.needed
+def test_a_cluster_comes_to_the_same_bits_though_a_worker_is_killed(
+    config_file, here, address, tmp_path
+):
+    workdir = tmp_path / "work"
     arguments = (
         *(f"--config={config_file}", f"--workdir={workdir}", "--checkpoint_seconds=0"),
         *("--launcher=ray", f"--ray_address={address}"),
     )
-    with subprocess.Popen(
-        [sys.executable, "-m", "experiments.ablate", *arguments],
-        cwd=commands.ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with commands.start("ablate", *arguments) as process:
         killed = kill_one(workdir, process)
         out, err = process.communicate(timeout=2 * commands.SECONDS)
     assert process.returncode == 0, err
     assert "Ray: 2 packs on 2 machines" in out
-    assert len(curves(workdir)) == 8
-    assert curves(workdir) == curves(tmp_path / "here")
+    assert len(curves_of(workdir)) == RUNS
+    assert curves_of(workdir) == curves_of(here)
     assert (workdir / "report.html").is_file()
     for run in killed.runs:  # Another process ended what it had begun.
         environment = json.loads((workdir / "runs" / run / "environment.json").read_text())
         assert "--launcher=ray" in environment["command"]
-    status, out, _ = commands.run("status", f"--workdir={workdir}", "--format=json")
-    assert json.loads(out)["all"]["done"] == 8
+    _, out, _ = commands.run("status", f"--workdir={workdir}", "--format=json")
+    assert json.loads(out)["all"]["done"] == RUNS
     assert not json.loads(out)["training"]
+
+
+@needs_ray
+@buckets.needed
+def test_its_workers_write_to_a_bucket(config_file, here, address, tmp_path):
+    where = "s3://bucket/ray"
+    status, out, err = commands.run(
+        *("ablate", f"--config={config_file}", "--config.model.expansion=1"),
+        *(f"--workdir={where}", "--launcher=ray", f"--ray_address={address}"),
+    )
+    assert status == 0, err
+    assert f"{RUNS // 2} runs trained, 0 failed" in out
+    status, _, err = commands.run("merge", f"--workdir={tmp_path / 'copy'}", where)
+    assert status == 0, err
+    assert len(curves_of(tmp_path / "copy")) == RUNS // 2
+    assert curves_of(tmp_path / "copy").items() <= curves_of(here).items()
 
 
 @needs_ray

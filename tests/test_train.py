@@ -3,15 +3,13 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
 from mnv2_jax.train.checkpoint import Checkpoints
 from tests import commands
-from tests.test_ablate import SMALL, rows_of
+from tests.small import rows_of
 
 pytestmark = pytest.mark.slow
 
@@ -24,33 +22,14 @@ def compiling_as_users_do():
         yield
 
 
-@pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    path = tmp_path_factory.mktemp("configs") / "small.py"
-    path.write_text(SMALL)
-    return path
-
-
 def train(*arguments):
     return commands.run("train", *arguments)
 
 
-def start(*arguments):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "experiments.train", *map(str, arguments)],
-        cwd=commands.ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    return process
-
-
 @pytest.fixture(scope="module")
-def finished(config, tmp_path_factory):
+def finished(small_config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("work")
-    arguments = (f"--config={config}", f"--compilation_cache={folder / 'programs'}")
+    arguments = (f"--config={small_config}", f"--compilation_cache={folder / 'programs'}")
     status, out, err = train(*arguments, f"--workdir={folder / 'work'}")
     assert status == 0, err
     return folder, out
@@ -81,13 +60,13 @@ def test_it_writes_what_an_ablation_writes_and_keeps_its_checkpoints(finished):
     assert len(snapshot.curves[0]) == 3
 
 
-def test_equal_programs_are_compiled_once(finished, config):
+def test_equal_programs_are_compiled_once(finished, small_config):
     folder, _ = finished
     programs = sorted(path.name for path in (folder / "programs").glob("*-cache"))
     assert programs
     # Another experiment, whose values differ and whose program does not.
     status, _, err = train(
-        f"--config={config}",
+        f"--config={small_config}",
         f"--compilation_cache={folder / 'programs'}",
         f"--workdir={folder / 'other'}",
         "--config.train.learning_rate=0.05",
@@ -99,9 +78,10 @@ def test_equal_programs_are_compiled_once(finished, config):
     assert not (folder / "off").exists()
 
 
-def test_asked_to_stop_it_says_where_it_was_and_goes_on_from_there(config, tmp_path):
-    arguments = (f"--config={config}", f"--workdir={tmp_path}", "--config.train.epochs=4000")
-    process = start(*arguments)
+def test_asked_to_stop_it_says_where_it_was_and_goes_on_from_there(small_config, tmp_path):
+    arguments = (f"--config={small_config}", f"--workdir={tmp_path}", "--config.train.epochs=4000")
+    process = commands.start("train", *arguments)
+    assert process.stdout is not None
     for line in process.stdout:
         if "epoch" in line:
             break
@@ -119,9 +99,10 @@ def test_asked_to_stop_it_says_where_it_was_and_goes_on_from_there(config, tmp_p
     step = int(line.split()[7])
     (note,) = tmp_path.glob("checkpoints/*/steps/*")
     assert int(note.name) == step > 0
-    process = start(*arguments)
+    process = commands.start("train", *arguments)
     # It goes on from there: the first epoch that it tells of is a later one.
     said = []
+    assert process.stdout is not None
     for line in process.stdout:
         said.append(line)
         if "epoch" in line:

@@ -10,25 +10,12 @@ from mnv2_jax.ablation import mirror, workdir
 from mnv2_jax.ablation.bucket import Bucket
 from tests import buckets
 
-needs_a_server = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("s3fs", "moto", "flask")),
-    reason="s3fs or moto is not installed: '.[dev]'",
-)
-
 RECORD = {
     "config.json": b"{}\n",
     "metrics.jsonl": b"",
     "environment.json": b"{}\n",
     "result.json": b'{"status": "done"}\n',
 }
-
-
-@pytest.fixture(scope="module")
-def server():
-    with buckets.serving() as environment, pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        yield
 
 
 @pytest.fixture
@@ -70,7 +57,7 @@ def test_a_local_folder_stands_for_itself(tmp_path):
         assert here.location == str(tmp_path / "work")
 
 
-@needs_a_server
+@buckets.needed
 def test_what_one_machine_wrote_the_other_finds(uri, monkeypatch, tmp_path):
     with workdir.claimed(uri) as here:
         write_record(here.path)
@@ -87,7 +74,7 @@ def test_what_one_machine_wrote_the_other_finds(uri, monkeypatch, tmp_path):
         assert here.sync() is False
 
 
-@needs_a_server
+@buckets.needed
 def test_records_of_others_are_told_once(uri, bucket):
     with workdir.claimed(uri) as here:
         publish_record(bucket)
@@ -95,7 +82,7 @@ def test_records_of_others_are_told_once(uri, bucket):
         assert here.sync() is False
 
 
-@needs_a_server
+@buckets.needed
 def test_a_record_comes_last_by_its_result(uri, bucket, monkeypatch):
     written = []
     write = Bucket.write
@@ -110,7 +97,7 @@ def test_a_record_comes_last_by_its_result(uri, bucket, monkeypatch):
     assert [name for name in written if name.startswith("runs/")][-1] == "runs/a/result.json"
 
 
-@needs_a_server
+@buckets.needed
 def test_a_record_that_is_not_whole_is_not_there(uri, bucket):
     publish_record(bucket, files={**RECORD, "result.json": b'{"status'})
     publish_record(bucket, "b", {"config.json": b"{}\n"})
@@ -125,7 +112,7 @@ def test_a_record_that_is_not_whole_is_not_there(uri, bucket):
     assert bucket.read("runs/b/result.json") == RECORD["result.json"]
 
 
-@needs_a_server
+@buckets.needed
 def test_what_a_killed_process_left_unpublished_is_published(uri, bucket):
     path = mirror.mirror_folder(uri, "")
     write_record(path)
@@ -137,7 +124,7 @@ def test_what_a_killed_process_left_unpublished_is_published(uri, bucket):
     assert bucket.names("training") == []
 
 
-@needs_a_server
+@buckets.needed
 def test_signs_of_life_and_failures_come_and_go(uri, bucket, monkeypatch):
     monkeypatch.setattr(mirror, "_SECONDS_BETWEEN", 0.05)
     bucket.write("failures/a.json", b"{}")
@@ -163,7 +150,7 @@ def test_signs_of_life_and_failures_come_and_go(uri, bucket, monkeypatch):
     assert bucket.names("failures") == []
 
 
-@needs_a_server
+@buckets.needed
 def test_a_file_that_is_replaced_while_it_is_read_is_read_again(bucket, monkeypatch):
     core = pytest.importorskip("s3fs.core")
     fetch = core.S3File._fetch_range
@@ -178,7 +165,7 @@ def test_a_file_that_is_replaced_while_it_is_read_is_read_again(bucket, monkeypa
     assert bucket.read("training/pack.json") == b"22"
 
 
-@needs_a_server
+@buckets.needed
 def test_a_file_that_is_replaced_at_each_reading_is_told(bucket, monkeypatch):
     core = pytest.importorskip("s3fs.core")
     fetch = core.S3File._fetch_range
@@ -205,7 +192,7 @@ def await_(condition):
     pytest.fail("it did not come to pass")
 
 
-@needs_a_server
+@buckets.needed
 def test_only_the_records_asked_for_are_brought(uri, bucket):
     publish_record(bucket, "a")
     publish_record(bucket, "b")
@@ -218,13 +205,13 @@ def test_only_the_records_asked_for_are_brought(uri, bucket):
         assert not (here.path / "runs").exists()
 
 
-@needs_a_server
+@buckets.needed
 def test_errors_name_the_bucket(uri):
     with pytest.raises(ValueError, match=f"^{uri}/x is wrong$"), workdir.seen(uri) as here:
         raise ValueError(f"{here.path}/x is wrong")
 
 
-@needs_a_server
+@buckets.needed
 def test_two_processes_of_one_machine_are_kept_apart(uri):
     with (
         workdir.claimed(uri),
@@ -235,7 +222,7 @@ def test_two_processes_of_one_machine_are_kept_apart(uri):
         pass
 
 
-@needs_a_server
+@buckets.needed
 def test_a_bucket_that_is_lost_does_not_stop_training_but_is_told_at_the_end(uri, monkeypatch):
     monkeypatch.setattr(mirror, "_SECONDS_BETWEEN", 0.01)
 
@@ -273,7 +260,7 @@ def test_without_its_client_a_bucket_is_refused(where, client, monkeypatch):
         pass
 
 
-@needs_a_server
+@buckets.needed
 def test_the_mirror_of_each_part_has_a_name_that_tells_what_it_is(uri):
     whole, shard = (mirror.mirror_folder(uri, part) for part in ("", "shard-1-of-2"))
     assert whole != shard

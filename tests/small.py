@@ -1,0 +1,44 @@
+"""A small experiment, eight runs of two cohorts, and what experiments leave."""
+
+import csv
+from pathlib import Path
+
+CONFIG = """
+from configs import digits
+from mnv2_jax import arch, presets
+from mnv2_jax.ablation.grid import axis, product
+from mnv2_jax.analysis.claims import greater
+
+presets.PRESETS["small"] = presets.Preset(
+    8, 1, 8, 2, lambda t: (presets.Stage(t, 8, 2, 1),), 32, 10, arch.BlockSpec(divisor=1)
+)
+
+def get_config():
+    config = digits.get_config()
+    config.model.preset = "small"
+    config.train.epochs = 3
+    return config
+
+def get_grid():
+    return product(
+        axis("model.expansion", (1, 2)),
+        axis("model.projection", ("linear", "relu6")),
+        axis("seed", range(2)),
+    )
+
+def get_claims():
+    return digits.get_claims()[:1]
+"""
+"""The default experiment at a size that compiles in seconds: a network of one kind of block."""
+
+
+def rows_of(workdir: Path) -> list[dict[str, str]]:
+    """The rows of results.csv."""
+    with (workdir / "results.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def curves_of(workdir: Path) -> dict[str, bytes]:
+    """What every run measured, epoch by epoch: all that training comes to, to the last bit."""
+    paths = sorted(workdir.glob("runs/*/metrics.jsonl"))
+    return {path.parent.name: path.read_bytes() for path in paths}
