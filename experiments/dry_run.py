@@ -1,11 +1,13 @@
 """What an experiment would train, and what that costs, without training it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from experiments import speeds
+from mnv2_jax.ablation import grid
 from mnv2_jax.ablation.cohort import Cohort
 
 _BLOCK = 4096
@@ -15,12 +17,16 @@ _STATES = 3  # Parameters, and as much again twice for the optimizer and average
 _CHECKPOINTS = 2
 
 
-def show(console: Console, cohorts: Sequence[Cohort]) -> None:
-    """Prints cohorts, lanes, parameters, multiply-adds, estimated time and disk.
+def show(
+    console: Console, cohorts: Sequence[Cohort], claims: Sequence[str], doubts: Sequence[str]
+) -> None:
+    """Prints cohorts, lanes, parameters, multiply-adds, axes, estimated time and disk.
 
     Args:
       console: where to.
       cohorts: what is to be trained.
+      claims: names of what is to be decided.
+      doubts: why some of them cannot be.
     """
     table = Table(box=None)
     table.add_column("cohort")
@@ -39,6 +45,10 @@ def show(console: Console, cohorts: Sequence[Cohort]) -> None:
     console.print(table)
     runs = sum(len(cohort.runs) for cohort in cohorts)
     console.print(f"Runs: {runs:,}, cohorts: {len(cohorts):,}; nothing is trained")
+    console.print(f"Axes: {_axes(cohorts)}", markup=False, highlight=False)
+    console.print(f"Claims: {', '.join(claims) or 'none'}", highlight=False)
+    for line in doubts:
+        console.print(line)
     known = [estimate for estimate in seconds if estimate is not None]
     if cohorts and len(known) == len(cohorts):
         console.print(
@@ -48,6 +58,21 @@ def show(console: Console, cohorts: Sequence[Cohort]) -> None:
     else:
         console.print(f"Time: not known, since none of them has been trained on {speeds.here()}")
     console.print(f"Disk: about {_size(disk(cohorts))}, checkpoints included")
+
+
+def _axes(cohorts: Sequence[Cohort]) -> str:
+    """The fields in which runs differ, each with its values."""
+    runs = [grid.fields(run.config) for cohort in cohorts for run in cohort.runs]
+    values = {path: list(dict.fromkeys(run[path] for run in runs)) for path in runs[0]}
+    varied = [f"{path} {_listed(own)}" for path, own in values.items() if len(own) > 1]
+    return "; ".join(varied) or "none, a single run"
+
+
+def _listed(values: Sequence[Any]) -> str:
+    whole = all(type(value) is int for value in values)
+    if whole and len(values) > 3 and values == list(range(values[0], values[-1] + 1)):
+        return f"{values[0]} to {values[-1]}"
+    return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
 
 
 def disk(cohorts: Sequence[Cohort]) -> int:

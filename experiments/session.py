@@ -24,7 +24,7 @@ from mnv2_jax.ablation.shards import Shard
 from mnv2_jax.ablation.workdir import Workdir
 from mnv2_jax.analysis import stated
 from mnv2_jax.analysis.claims import Claim
-from mnv2_jax.analysis.verdicts import check, claims_table
+from mnv2_jax.analysis.verdicts import check, claims_table, undecidable
 from mnv2_jax.data import sources
 from mnv2_jax.train import compilation, parallel, processes, runlog
 from mnv2_jax.train.stopping import Stop
@@ -204,9 +204,10 @@ def train(
         return sweep.Outcome(trained=0, failed=0)
     cohorts = cohort.plan(configs, open_dataset)
     check(claims, records.columns([run for part in cohorts for run in part.runs]))
+    doubts = undecidable(claims, records.planned(cohorts))
     mine = shards.of_shard(cohorts, shard) if shard else cohorts
     if _DRY_RUN.value:
-        dry_run.show(console, mine)
+        dry_run.show(console, mine, [claim.name for claim in claims], doubts)
         return sweep.Outcome(trained=0, failed=0)
     where = _WORKDIR.value or Path("runs") / name
     part = f"shard-{shard}" if shard else "" if launch is train_here else "launcher"
@@ -223,6 +224,8 @@ def train(
         console.print(
             f"Runs: {count}, cohorts: {len(mine)}; {count - left} finished before, {left} to train"
         )
+        for line in [*doubts, *_others(folder, cohorts)]:
+            console.print(line)
         table = functools.partial(_write_table, here, cohorts)
         outcome = launch(Job(console, here, todo, keep_checkpoints, table))
         if primary:
@@ -275,6 +278,15 @@ def _report(
     count = _count(cohorts)
     missing = f", of {len(rows)} of {_runs(count)}" if len(rows) < count else ""
     console.print(f"Report: {here.shown(here.path / 'report.html')}{missing}")
+
+
+def _others(folder: Path, cohorts: Sequence[Cohort]) -> list[str]:
+    """Says that there are runs in the folder which this grid does not have, if so."""
+    mine = {run.id for cohort in cohorts for run in cohort.runs}
+    others = [path for path in folder.glob("runs/[!.]*") if path.name not in mine]
+    if not others:
+        return []
+    return [f"{_runs(len(others))} of other configs in this folder: not in the table or the report"]
 
 
 def _count(cohorts: Sequence[Cohort]) -> int:

@@ -120,8 +120,10 @@ def test_only_what_is_missing_is_trained(finished, small_config, tmp_path):
     lost = rows_of(copy)[0]["run_id"]
     for path in (copy / "runs" / lost).iterdir():
         path.unlink()
+    (copy / "runs" / "of_another_grid").mkdir()
     status, out, err = ablate(f"--config={small_config}", f"--workdir={copy}")
     assert status == 0, err
+    assert "1 run of other configs in this folder: not in the table or the report" in out
     assert "7 finished before, 1 to train" in out
     kept, again = rows_of(workdir), rows_of(copy)
     # Alone or in company, a run comes to the same.

@@ -138,6 +138,8 @@ def test_a_dry_run_tells_what_there_is_and_leaves_nothing(small_config, whole, t
     status, out, err = commands.run("ablate", *arguments)
     assert status == 0, err
     assert "Runs: 8, cohorts: 2; nothing is trained" in out
+    assert "\nAxes: model.expansion 1, 2; model.projection linear, relu6; seed 0, 1\n" in out
+    assert "\nClaims: linear_bottleneck\n" in out
     line = next(line for line in out.splitlines() if "expansion 2" in line).split()
     rows = [row for row in rows_of(whole) if row["expansion"] == "2"]
     # The block, expansion 2, lanes, parameters, multiply-adds, steps, time.
@@ -145,6 +147,8 @@ def test_a_dry_run_tells_what_there_is_and_leaves_nothing(small_config, whole, t
     # It was trained before, here: by the fixture.
     assert "as fast as such networks trained here before" in out
     assert not workdir.exists()
+    _, out, _ = commands.run("ablate", *arguments, "--config.model.projection=relu6")
+    assert "claim 'linear_bottleneck' cannot be decided: no run has projection linear" in out
     status, out, _ = commands.run("ablate", *arguments, "--shard=1/2")
     assert status == 0
     # The second cohort costs more: its first runs make up for that.

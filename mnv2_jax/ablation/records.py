@@ -74,6 +74,16 @@ def other_axes(runs: Sequence[Run]) -> list[str]:
     ]
 
 
+def planned(cohorts: Sequence[Cohort]) -> list[dict[str, Any]]:
+    """The rows of results.csv as far as they are known before anything trains."""
+    others = other_axes([run for cohort in cohorts for run in cohort.runs])
+    return [
+        describe(run, cohort) | {path: grid.fields(run.config)[path] for path in others}
+        for cohort in cohorts
+        for run in cohort.runs
+    ]
+
+
 def columns(runs: Sequence[Run]) -> list[str]:
     """The columns that results.csv has for `runs`."""
     return [*COLUMNS, *other_axes(runs)]

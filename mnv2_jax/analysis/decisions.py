@@ -103,6 +103,28 @@ def differences(claim: Greater | Interaction, frame: pd.DataFrame) -> pd.DataFra
     )
 
 
+def absent(claim: Claim, frame: pd.DataFrame) -> list[str]:
+    """The values that a claim speaks of and no run has, such as `projection relu6`.
+
+    Args:
+      claim: made by the functions of `mnv2_jax.analysis.claims`.
+      frame: one row per run; only columns that the claim names are read.
+
+    Raises:
+      ValueError: the claim names a column that the results lack.
+    """
+    found = _by_columns(claim, frame)
+    spoken_of: list[tuple[str, stats.Scalar]] = list(found.where.items())
+    if isinstance(found, Equivalent | Monotone):
+        spoken_of += [(found.axis, value) for value in found.values]
+    else:
+        spoken_of += [(found.axis, found.better), (found.axis, found.worse)]
+    if isinstance(found, Interaction):
+        spoken_of += [(found.by, found.more), (found.by, found.less)]
+    missing = (pair for pair in spoken_of if pair[1] not in frame[pair[0]].tolist())
+    return [f"{column} {_text(value)}" for column, value in dict.fromkeys(missing)]
+
+
 def decide_sign(one: Comparison) -> Decision:
     """Whether the difference, or the interaction, is above 0."""
     interval = one.interval(Greater.confidence)

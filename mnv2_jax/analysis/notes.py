@@ -1,63 +1,74 @@
 """Sentences that go with a decided claim: what its numbers cannot say by themselves."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mnv2_jax.analysis.decisions import INCONCLUSIVE, REFUTED, SUPPORTED, Comparison, Decision
 from mnv2_jax.analysis.resampling import smallest_sign_flip_p
 
+_LEVEL = 0.05
 _ENOUGH_SEEDS = 6  # from which on the sign-flip test can give less than 0.05
 
 
-def write(row: dict[str, Any], decision: Decision, tested: int) -> list[str]:
+def write(
+    row: Mapping[str, Any], decision: Decision, family: int, absent: Sequence[str]
+) -> list[str]:
     """Writes what there is to say about a decided claim.
 
     Args:
       row: all of it but the notes, as `verdicts.decide` returns it.
       decision: what it was made from.
-      tested: how many claims of the family have a p.
+      family: how many claims there are.
+      absent: values that the claim speaks of and no run has; see `decisions.absent`.
     """
-    notes = [*_what_is_missing(row)]
+    notes = [*_what_is_missing(row, absent)]
     if row["seeds"] < 2:
         return notes
-    return [*notes, *_p_value(row, tested), *_several(row, decision), *_power(row)]
+    return [*notes, *_p_value(row, family), *_several(row, decision), *_power(row)]
 
 
-def _what_is_missing(row: dict[str, Any]) -> Iterator[str]:
+def is_doubted(row: Mapping[str, Any]) -> bool:
+    """Whether the interval decides a claim where p, after Holm's correction, does not."""
+    # Of claims that say several things p is about support only.
+    about_p = row["kind"] in ("greater", "interaction") or row["verdict"] == SUPPORTED
+    return bool(about_p and row["verdict"] != INCONCLUSIVE and row["p_holm"] >= _LEVEL)
+
+
+def _what_is_missing(row: Mapping[str, Any], absent: Sequence[str]) -> Iterator[str]:
     if row["dropped"]:
         every = row["pairs"] + row["dropped"]
         one = row["dropped"] == 1
         yield (
             f"{row['dropped']} of {every} pairs {'is' if one else 'are'} left out: "
-            f"a run of {'it' if one else 'each'} is missing or did not finish."
+            f"a run of {'it' if one else 'each'} is not among the results or did not finish."
         )
-    if row["seeds"] == 0:
+    if absent:
+        yield f"No run has {' or '.join(absent)}."
+    elif row["seeds"] == 0:
         yield f"No pair of runs finished{' for some of the values' if row['pairs'] else ''}."
-    elif row["seeds"] == 1:
+    if row["seeds"] == 1:
         yield "One seed gives no interval."
 
 
-def _p_value(row: dict[str, Any], tested: int) -> Iterator[str]:
+def _p_value(row: Mapping[str, Any], family: int) -> Iterator[str]:
     if row["kind"] != "equivalent" and row["seeds"] < _ENOUGH_SEEDS:
         least = smallest_sign_flip_p(row["seeds"])
         yield f"With {row['seeds']} seeds the sign-flip test cannot give less than {least:g}."
-    # Of claims that say several things p is about support only.
-    about_p = row["kind"] in ("greater", "interaction") or row["verdict"] == SUPPORTED
-    if about_p and row["verdict"] != INCONCLUSIVE and row["p_holm"] >= 0.05:
-        if tested > 1:
+    if is_doubted(row):
+        if family > 1:
             least = smallest_sign_flip_p(row["seeds"])
             floor = f"; {row['seeds']} seeds give {least:.3f} at best before it"
             reached = row["kind"] != "equivalent" and math.isclose(row["p_value"], least)
             yield (
-                f"By Holm's correction over {tested} claims p is {row['p_holm']:.3f}"
+                f"By Holm's correction over {family} claims p is {row['p_holm']:.3f}"
                 f"{floor if reached else ''}."
             )
         else:
             yield f"The interval decides, though p is {row['p_value']:.3f}."
 
 
-def _several(row: dict[str, Any], decision: Decision) -> Iterator[str]:
+def _several(row: Mapping[str, Any], decision: Decision) -> Iterator[str]:
     if decision.weakest is not None and row["verdict"] != SUPPORTED:
         yield f"Furthest from a rise: {_change(decision.weakest)}."
     margin = row["margin"] if row["kind"] == "equivalent" else 0
@@ -75,7 +86,7 @@ def _change(one: Comparison) -> str:
     return "{}, {:+.1f} [{:+.1f}, {:+.1f}] points (90 %)".format(one.name, *numbers)
 
 
-def _power(row: dict[str, Any]) -> Iterator[str]:
+def _power(row: Mapping[str, Any]) -> Iterator[str]:
     if row["verdict"] != INCONCLUSIVE or row["detectable"] is None:
         return
     if row["kind"] == "equivalent":

@@ -190,8 +190,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     5 % of repetitions, however the tests depend on one another.
 
     Args:
-      p_values: one per test. NaN is a test that could not be carried out: it rejects nothing, so
-          it stays NaN and does not count.
+      p_values: one per test. NaN is a test that could not be carried out: it stays NaN, and counts
+          as one that rejects nothing, since the family was written before the runs.
 
     Returns:
       The adjusted p values, in the same order.
@@ -199,7 +199,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     p = np.asarray(p_values, float)
     tested = np.flatnonzero(~np.isnan(p))
     order = tested[np.argsort(p[tested], kind="stable")]
-    factors = np.arange(len(order), 0, -1)
+    factors = np.arange(len(p), len(p) - len(order), -1)
     # None falls below that of a smaller p: where Holm's procedure stops, it stops for all behind.
     adjusted = np.full(len(p), np.nan)
     adjusted[order] = np.minimum(np.maximum.accumulate(factors * p[order]), 1)

@@ -1,7 +1,7 @@
 """Decides claims by the records of the runs, and words what came out."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,9 +22,33 @@ def check(claims: Iterable[Claim], columns: Iterable[str]) -> None:
     """Refuses claims about columns that the results will not have; to be called before they exist.
 
     Raises:
-      ValueError: a claim's axis, `where` or metric is no such column.
+      ValueError: a claim's axis, `where` or metric is no such column, or two have one name.
     """
-    decide(claims, pd.DataFrame(columns=list(columns), dtype=float))
+    names: set[str] = set()
+    for claim in claims:
+        if claim.name in names:
+            raise ValueError(f"claim {claim.name!r}: two have this name; expected one for each")
+        names.add(claim.name)
+        try:
+            decide([claim], pd.DataFrame(columns=list(columns), dtype=float))
+        except ValueError as error:
+            raise ValueError(f"claim {claim.name!r}: {error}") from None
+
+
+def undecidable(claims: Iterable[Claim], runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Says of every claim that no results of these runs can decide why that is so.
+
+    Args:
+      claims: made by the functions of `mnv2_jax.analysis.claims`.
+      runs: of the grid, one row per run, as `mnv2_jax.ablation.records.planned` gives them.
+    """
+    frame = pd.DataFrame(runs)
+    said = ((claim, decisions.absent(claim, frame)) for claim in claims)
+    return [
+        f"claim {claim.name!r} cannot be decided: no run has {' or '.join(missing)}"
+        for claim, missing in said
+        if missing
+    ]
 
 
 def decide(claims: Iterable[Claim], frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -62,11 +86,11 @@ def decide(claims: Iterable[Claim], frame: pd.DataFrame) -> list[dict[str, Any]]
     """
     decided = [(claim, decisions.decide(claim, frame)) for claim in claims]
     adjusted = stats.holm([decision.p_value for _, decision in decided])
-    tested = sum(not math.isnan(p) for p in adjusted)
     rows = []
     for (claim, decision), p_holm in zip(decided, adjusted, strict=True):
         row = _row(claim, decision) | {"p_holm": _number(p_holm)}
-        rows.append(row | {"notes": notes.write(row, decision, tested)})
+        absent = decisions.absent(claim, frame)
+        rows.append(row | {"notes": notes.write(row, decision, len(decided), absent)})
     return rows
 
 
@@ -95,7 +119,11 @@ def claims_table(rows: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def claims_markdown(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Lays decided claims out as a table of Markdown, differences in percentage points."""
+    """Lays decided claims out as a table of Markdown, differences in percentage points.
+
+    A dagger at a verdict says that p (Holm) is 0.05 or more, as a note of the claim does.
+    """
+    marked = False
     lines = [
         "| Claim | Source | Difference [interval] | Pairs | p (Holm) | Verdict |",
         "|---|---|---|---|---|---|",
@@ -104,12 +132,18 @@ def claims_markdown(rows: Iterable[Mapping[str, Any]]) -> str:
         difference = points(row).removesuffix(" pt")
         interval = "" if row["ci_low"] is None else f" ({100 * row['confidence']:.0f} %)"
         p_value = f"{p_text(row['p_value'])} ({p_text(row['p_holm'])})"
-        verdict = row["verdict"] if row["verdict"] == "inconclusive" else f"**{row['verdict']}**"
+        verdict = row["verdict"]
+        if verdict != decisions.INCONCLUSIVE:
+            doubted = notes.is_doubted(row)
+            marked |= doubted
+            verdict = f"**{verdict}**{' †' if doubted else ''}"
         statement, source = (row[key].replace("|", "\\|") for key in ("statement", "source"))
         lines.append(
             f"| {statement} | {source} | {difference}{interval} | {pair_count(row)} | {p_value} "
             f"| {verdict} |"
         )
+    if marked:
+        lines += ["", "† p (Holm) is 0.05 or more; the interval decides."]
     return "\n".join(lines)
 
 

@@ -61,19 +61,28 @@ def test_p_of_a_refuted_equivalence_is_about_something_else() -> None:
 def test_pairs_left_out_are_counted() -> None:
     frame = frame_with(SCATTER)
     stop(frame, 0)
-    left_out = "1 of 12 pairs is left out: a run of it is missing or did not finish."
+    left_out = "1 of 12 pairs is left out: a run of it is not among the results or did not finish."
     assert notes_of(LINEAR, frame) == [left_out]
-    left_out = "2 of 12 pairs are left out: a run of each is missing or did not finish."
+    left_out = (
+        "2 of 12 pairs are left out: a run of each is not among the results or did not finish."
+    )
     assert notes_of(LINEAR, frame.drop(index=1)) == [left_out]
 
 
 def test_what_was_not_measured() -> None:
     frame = frame_with(SCATTER)
     assert notes_of(LINEAR, frame[frame["seed"] == 0]) == ["One seed gives no interval."]
-    assert notes_of(LINEAR, frame[frame["projection"] == "linear"]) == ["No pair of runs finished."]
+    assert notes_of(LINEAR, frame[frame["projection"] == "linear"]) == [
+        "No run has projection relu6."
+    ]
+    frame.loc[frame["projection"] == "linear", "status"] = "diverged"
+    left_out = (
+        "12 of 12 pairs are left out: a run of each is not among the results or did not finish."
+    )
+    assert notes_of(LINEAR, frame) == [left_out, "No pair of runs finished."]
     rise = monotone("m", "", "", "expansion", (4, 6, 8))
     two = make_frame(expansions=(4, 6))
-    assert notes_of(rise, two) == ["No pair of runs finished for some of the values."]
+    assert notes_of(rise, two) == ["No run has expansion 8."]
 
 
 def test_inconclusive_says_what_the_design_could_have_seen() -> None:

@@ -8,9 +8,9 @@ from rich.console import Console
 
 from mnv2_jax.analysis import power, stats
 from mnv2_jax.analysis.claims import Claim, greater
-from mnv2_jax.analysis.verdicts import claims_table, decide
+from mnv2_jax.analysis.verdicts import check, claims_markdown, claims_table, decide, undecidable
 from tests.analysis.examples import LINEAR, expansions_at, more_without_shortcuts, plateau, rising
-from tests.analysis.synthetic import stop
+from tests.analysis.synthetic import make_frame, stop
 
 KEYS = {
     *("name", "source", "statement", "metric", "estimate", "ci_low", "ci_high", "confidence"),
@@ -56,12 +56,33 @@ def test_the_bootstrap_stands_beside_the_t_interval(frame: pd.DataFrame) -> None
     assert decide([LINEAR], frame) == decide([LINEAR], frame.sample(frac=1, random_state=0))
 
 
-def test_holm_is_over_all_claims_that_were_tested(frame: pd.DataFrame) -> None:
+def test_holm_is_over_all_claims_also_those_without_results(frame: pd.DataFrame) -> None:
     never_run = greater("x", "", "", "shortcut", "none", "expansion")
     (alone,) = decide([LINEAR], frame)
     assert alone["p_holm"] == alone["p_value"] == 2 / 64
     rows = decide([LINEAR, never_run, more_without_shortcuts(), rising((2, 6))], frame)
-    assert [row["p_holm"] for row in rows] == [6 / 64, None, 6 / 64, 6 / 64]
+    assert [row["p_holm"] for row in rows] == [8 / 64, None, 8 / 64, 8 / 64]
+
+
+def test_claims_that_results_cannot_decide_are_refused_or_told_before_there_are_any() -> None:
+    columns = make_frame().columns
+    with pytest.raises(ValueError, match=r"^claim .linear.: two have this name; expected one"):
+        check([LINEAR, LINEAR], columns)
+    with pytest.raises(ValueError, match=r"^claim .x.: axis .train\.wd. is not a column"):
+        check([greater("x", "", "", "train.wd", 1, 0)], columns)
+    runs = make_frame(expansions=(4, 6)).to_dict("records")
+    inverse = greater("y", "", "", "model.expansion", 8, 4, {"model.shortcut": "expansion"})
+    assert undecidable([LINEAR, inverse, more_without_shortcuts(), rising((4, 6))], runs) == [
+        "claim 'y' cannot be decided: no run has shortcut expansion or expansion 8"
+    ]
+
+
+def test_the_table_of_markdown_marks_what_p_does_not_support() -> None:
+    frame = make_frame(seeds=5)
+    table = claims_markdown(decide([LINEAR], frame))
+    assert table.splitlines()[2].endswith("| 0.062 (0.062) | **supported** † |")
+    assert table.endswith("\n\n† p (Holm) is 0.05 or more; the interval decides.")
+    assert "†" not in claims_markdown(decide([LINEAR], make_frame()))
 
 
 def test_sizes_and_seeds_are_those_of_the_comparison_that_is_reported() -> None:
