@@ -180,8 +180,9 @@ def test_hooks_are_local():
     assert set(repositories) == {"local"}
 
 
-def test_every_command_of_the_readme_is_run_by_ci() -> None:
-    text = (ROOT / "README.md").read_text()
+@pytest.mark.parametrize("document", ["README.md", "experiments/results/README.md"])
+def test_every_command_of_the_readme_is_run_by_ci(document: str) -> None:
+    text = read(document)
     blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     # What takes a cluster or a bucket is marked as `sh`: there tests run it, which README names.
     plain = [block for language, block in blocks if not language]

@@ -60,6 +60,18 @@ def test_it_is_to_be_compared(copy):
     assert "Runs: 16, cohorts: 2; nothing is trained" in out
 
 
+def test_the_grid_of_ones_own_is_what_its_text_says(tmp_path):
+    section = README.read_text().partition("\n## Questions")[2].partition("\n## ")[0]
+    (code,) = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    config = tmp_path / "my_grid.py"
+    config.write_text(code)
+    status, out, err = commands.run("ablate", f"--config={config}", "--dry_run")
+    assert status == 0, err
+    assert "Runs: 24, cohorts: 1; nothing is trained" in out
+    assert "Claims: decay, decay_without" in out
+    assert "cannot be decided" not in out
+
+
 def test_the_session_with_weights_gives_what_is_shown(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     failed, tried = doctest.testfile(str(README), module_relative=False)

@@ -41,3 +41,10 @@ def test_wrong_input_gives_one_line_and_status_2(arguments, message):
     assert (status, out) == (2, "")
     assert err.startswith(f"python -m experiments.verdicts: {message}")
     assert len(err.splitlines()) == 1
+
+
+def test_every_folder_of_results_is_told_of():
+    told = (RESULTS / "README.md").read_text()
+    folders = sorted(path.name for path in RESULTS.iterdir() if path.is_dir())
+    assert folders
+    assert [name for name in folders if f"| `{name}` |" not in told] == []
