@@ -17,11 +17,10 @@ SECONDS = 240.0
 def forks() -> multiprocessing.context.ForkServerContext:
     """Makes processes that have imported the library already, but not yet used jax."""
     context = multiprocessing.get_context("forkserver")
-    # No experiment: it defines its flags as it is imported, and others define the same. The
-    # library imports scipy.stats where it is first needed.
-    context.set_forkserver_preload(
-        ["tests.victim", "mnv2_jax.analysis.report", "experiments.progress", "scipy.stats"]
-    )
+    # No experiment: it defines its flags as it is imported, and others define the same.
+    own = ["tests.victim", "mnv2_jax.analysis.report", "experiments.progress"]
+    late = ["scipy.stats", "tensorboardX"]  # Imported where they are first needed.
+    context.set_forkserver_preload([*own, *late])
     return context
 
 
