@@ -25,7 +25,7 @@ def analyse(
       workdir: folder with `results.csv` and `runs/`, as a sweep leaves it.
       claims: made by the functions of `mnv2_jax.analysis.claims`.
       title: heading of the report.
-      command: what to type to get these results again.
+      command: what was typed; the report says what to type for all of its runs.
 
     Returns:
       The decided claims, as `verdicts.decide` returns them.

@@ -14,7 +14,7 @@ import pandas as pd
 
 from mnv2_jax import atomic, cache
 from mnv2_jax.analysis import records
-from mnv2_jax.analysis.html import charts, claim_table, design, embedded, means
+from mnv2_jax.analysis.html import charts, claim_table, design, embedded, means, reproduce
 from mnv2_jax.analysis.html.design import Design
 from mnv2_jax.analysis.html.markup import count, region
 
@@ -35,7 +35,7 @@ def render(
 
     Args:
       title: heading, as plain text.
-      command: what to type to get these results again.
+      command: what was typed, possibly for a part of the runs.
       frame: one row per run, as `records.read_results` returns it.
       claims: decided claims, as `verdicts.decide` returns them.
       curves: one row per run and epoch, as `records.read_curves` returns it.
@@ -57,7 +57,8 @@ def render(
     style, script, vega = _web("report.css"), "\n".join(map(_web, _SCRIPTS)), _vega()
     return Template(_web("report.html")).substitute(
         title=escape(title),
-        command=escape(command),
+        command=escape(reproduce.whole(command)),
+        checkout=reproduce.checkout(environments),
         verdict_summary=claim_table.summary(claims),
         run_summary=_run_summary(frame),
         unfinished=_unfinished(frame),

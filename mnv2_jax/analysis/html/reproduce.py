@@ -1,0 +1,64 @@
+"""What the report says of getting its results again: the command, and the commit to check out."""
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from html import escape
+from typing import Any
+
+from mnv2_jax.analysis.html.markup import count
+
+_ONLY_WHERE = ("shard", "launcher", "ray_address")
+_MOST = 3
+
+
+def whole(command: str) -> str:
+    """The command of the whole: without the flags that say which part to train, or where.
+
+    Args:
+      command: as typed, possibly for one of several parts.
+    """
+    words = iter(shlex.split(command))
+    kept = []
+    for word in words:
+        flag, equals, _ = word.lstrip("-").partition("=")
+        if not (word.startswith("-") and flag in _ONLY_WHERE):
+            kept.append(word)
+        elif not equals:
+            next(words, None)  # its value is a word of its own
+    return shlex.join(kept)
+
+
+def checkout(environments: Mapping[str, Mapping[str, Any]]) -> str:
+    """Which commit to check out, as HTML, with a warning where that does not give all of the code.
+
+    Args:
+      environments: by run id, as `records.read_files` returns them.
+    """
+    return "\n".join(_paragraphs(environments))
+
+
+def _paragraphs(environments: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    commits = Counter(entry["commit"] for entry in environments.values() if entry.get("commit"))
+    versions = '<a href="#environment">Environment</a> has the versions of all libraries.'
+    if not commits:
+        yield f"<p>No commit was recorded. {versions}</p>"
+        return
+    known = [f"<code>{escape(commit)}</code>" for commit, _ in commits.most_common(_MOST)]
+    if len(commits) == 1:
+        yield f"<p>Check out commit {known[0]} first. {versions}</p>"
+    else:
+        runs = [count(number, "run") for _, number in commits.most_common(_MOST)]
+        listed = ", ".join(f"{number} of {name}" for number, name in zip(runs, known, strict=True))
+        rest = f" and {len(commits) - _MOST} more" if len(commits) > _MOST else ""
+        yield (
+            f'<p class="note">Runs are of {len(commits)} commits: {listed}{rest}. No checkout '
+            f"gives all of them. {versions}</p>"
+        )
+    dirty = sum(entry.get("dirty") is True for entry in environments.values())
+    if dirty:
+        of = f"{dirty:,} of {count(len(environments), 'run')}"
+        yield (
+            f'<p class="note">In {of} the checkout had uncommitted changes: the commit is not '
+            "all of the code that ran.</p>"
+        )

@@ -1,0 +1,52 @@
+import pytest
+
+from mnv2_jax.analysis.html import page, reproduce
+from tests.analysis.html.test_embedded import curves_of
+from tests.analysis.synthetic import make_frame
+
+ONE, OTHER = "a" * 40, "b" * 40
+ABLATE = "python -m experiments.ablate --config=configs/digits.py"
+
+
+@pytest.mark.parametrize(
+    "flags",
+    ["--shard=2/2", "--shard 2/2", "-shard=1/2", "--launcher=ray --ray_address=ray://head:10001"],
+)
+def test_the_command_is_that_of_all_runs(flags: str) -> None:
+    asked = f"{ABLATE} {flags} '--config.model.block=my blocks.py:Mixed'"
+    assert reproduce.whole(asked) == f"{ABLATE} '--config.model.block=my blocks.py:Mixed'"
+
+
+def test_other_flags_stay() -> None:
+    command = f"{ABLATE} --config.shard=1 --workdir runs/shard"
+    assert reproduce.whole(command) == command
+
+
+def test_the_commit_is_named_beside_the_command() -> None:
+    frame = make_frame(expansions=(6,), seeds=1)
+    html = page.render(
+        title="t",
+        command=f"{ABLATE} --shard=2/2",
+        frame=frame,
+        claims=[],
+        curves=curves_of(frame, 1),
+        configs={},
+        environments={run_id: {"commit": ONE, "dirty": False} for run_id in frame["run_id"]},
+    )
+    section = html[html.index('id="reproduce"') : html.index('id="reading"')]
+    assert f"Check out commit <code>{ONE}</code> first." in section
+    assert f"<code>{ABLATE}</code>" in section
+    assert "note" not in section
+
+
+def test_what_no_checkout_gives_is_warned_of() -> None:
+    clean, changed = {"commit": ONE, "dirty": False}, {"commit": ONE, "dirty": True}
+    assert "In 1 of 1 run the checkout had uncommitted changes" in reproduce.checkout(
+        {"a": changed}
+    )
+    several = reproduce.checkout({"a": clean, "b": changed, "c": {"commit": OTHER, "dirty": None}})
+    assert "Check out" not in several
+    assert f"2 commits: 2 runs of <code>{ONE}</code>, 1 run of <code>{OTHER}</code>." in several
+    assert "In 1 of 3 runs the checkout had uncommitted changes" in several
+    for nothing in ({}, {"a": {"commit": None, "dirty": None}}):
+        assert "No commit was recorded." in reproduce.checkout(nothing)
