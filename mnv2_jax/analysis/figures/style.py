@@ -98,12 +98,19 @@ def value_name(column: str, value: Any) -> str:
     return f"{name[: _LONGEST // 3]}…{name[-(2 * _LONGEST // 3) :]}"
 
 
+def short_name(column: str) -> str:
+    """What a column is called beside its values."""
+    return _SHORT.get(column) or axis_name(column)
+
+
+def name_before(column: str) -> str:
+    """What goes before a value of `column` where nothing beside it names the column."""
+    return "" if column in (*KNOWN, "block", "dataset") else f"{short_name(column)} "
+
+
 def full_name(column: str, value: Any) -> str:
     """What a value of `column` is called where nothing beside it names the column."""
-    name = value_name(column, value)
-    if column in (*KNOWN, "block", "dataset"):
-        return name
-    return f"{_SHORT.get(column) or axis_name(column)} {name}"
+    return name_before(column) + value_name(column, value)
 
 
 def looks(column: str, values: Sequence[Any]) -> dict[Any, dict[str, Any]]:

@@ -9,6 +9,7 @@ Colours are the names of the page's own (CSS variables), so that charts follow l
 without being drawn again.
 """
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from mnv2_jax.analysis.figures.style import axis_name
 from mnv2_jax.analysis.html.design import Axis, Design
 
 VEGA_LITE = ".".join(alt.VEGALITE_VERSION.lstrip("v").split(".")[:2])
@@ -240,7 +242,7 @@ def _x(axis: Axis | None) -> alt.X:
     """The axis that the page's script writes into the field `x`."""
     if axis is None:
         return alt.X("x:N", title=None, axis=alt.Axis(labels=False, ticks=False))
-    title = "Expansion t" if axis.name == "expansion" else axis.label
+    title = axis.label if axis.label == axis.name else axis_name(axis.name)
     if not axis.numeric:
         return alt.X("x:N", title=title, sort=list(axis.labels), axis=alt.Axis(labelAngle=0))
     numbers = [value for value in axis.values if value == value]
@@ -286,12 +288,18 @@ def _looks(design: Design, *, lines: bool = False) -> dict[str, Any]:
     # The first layer of a chart is a pale one, which its legend would otherwise follow.
     marks: Any = {"symbolOpacity": 1, "symbolStrokeWidth": 0}
     strokes: Any = {"symbolType": "stroke", "symbolSize": 600, "symbolStrokeWidth": 2}
-    kind: Any = {"type": "nominal", "legend": alt.Legend(**(marks | (strokes if lines else {})))}
+    legend = marks | (strokes if lines else {}) | _named(axis)
+    kind: Any = {"type": "nominal", "legend": alt.Legend(**legend)}
     return {
         "color": alt.Color(axis.key, scale=scale(_COLOURS), **kind),
         "shape": alt.Shape(axis.key, scale=scale(_SHAPES), **kind),
         "strokeDash": alt.StrokeDash(axis.key, scale=scale(_DASHES), **kind),
     }
+
+
+def _named(axis: Axis) -> dict[str, Any]:
+    """Labels of a legend or of panels that say which axis the values are of."""
+    return {"labelExpr": f"{json.dumps(axis.before)} + datum.label"} if axis.before else {}
 
 
 def _tooltips(axes: Iterable[Axis]) -> list[alt.Tooltip]:
@@ -304,7 +312,8 @@ def _panels(layers: Sequence[alt.Chart], rows: str, design: Design) -> alt.TopLe
     # The rows belong to the whole: layers that named them too would show all of them in each panel.
     whole: Any = chart.properties(data=alt.NamedData(rows))
     if axis is not None:
-        panels = alt.Facet(axis.key, type="nominal", sort=list(axis.labels))
+        header = alt.Header(**_named(axis))
+        panels = alt.Facet(axis.key, type="nominal", sort=list(axis.labels), header=header)
         columns = 3 if len(axis.values) == 3 else 2
         whole = chart.facet(panels, data=alt.NamedData(rows), columns=columns)
     return whole.add_params(alt.param(name="t95", value=_T95))

@@ -1,5 +1,6 @@
 """Which axes a set of runs varies, and which place each takes in the report's charts."""
 
+from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
@@ -8,10 +9,9 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from mnv2_jax.analysis.figures.axes import default_view
-from mnv2_jax.analysis.figures.style import PROJECTIONS, SHORTCUTS, in_order
+from mnv2_jax.analysis.figures.style import KNOWN, in_order, name_before, short_name
 from mnv2_jax.analysis.records import design_axes
 
-_NAMES = {"projection": PROJECTIONS, "shortcut": SHORTCUTS}
 _MOST_HUES, _MOST_PANELS = 7, 6
 
 
@@ -22,7 +22,8 @@ class Axis:
     Attributes:
       name: the column, such as `train.learning_rate`.
       key: what charts call it. Vega takes a dot in a field's name for a step into an object.
-      label: what the reader sees.
+      label: what the reader sees; the column itself where another axis would be called the same.
+      before: what goes before a value where nothing beside it names the axis; may be empty.
       numeric: whether `values` are numbers, and so have distances.
       values: all different ones, in the order in which they are shown.
       labels: how `values` are written.
@@ -32,10 +33,16 @@ class Axis:
     name: str
     key: str
     label: str
+    before: str
     numeric: bool
     values: tuple[Any, ...]
     labels: tuple[str, ...]
     codes: tuple[int, ...]
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """How `values` are written where nothing beside them names the axis."""
+        return tuple(self.before + label for label in self.labels)
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,11 @@ def of(frame: pd.DataFrame) -> Design:
     names = [
         name for name in [*design_axes(frame), "seed"] if frame[name].nunique(dropna=False) > 1
     ]
-    axes = tuple(_axis(frame, name, f"axis{number}") for number, name in enumerate(names))
+    called = Counter(map(short_name, names))
+    axes = tuple(
+        _axis(frame, name, f"axis{number}", alone=called[short_name(name)] == 1)
+        for number, name in enumerate(names)
+    )
     by_name = {axis.name: axis for axis in axes if axis.name != "seed"}
     view = default_view(frame)
     x = by_name.get(view.x)
@@ -97,7 +108,7 @@ def value_text(value: Any) -> str:
     return str(value) or "none"
 
 
-def _axis(frame: pd.DataFrame, name: str, key: str) -> Axis:
+def _axis(frame: pd.DataFrame, name: str, key: str, *, alone: bool) -> Axis:
     column = frame[name]
     numeric = is_numeric_dtype(column) and not is_bool_dtype(column)
     values: list[Any]
@@ -106,8 +117,8 @@ def _axis(frame: pd.DataFrame, name: str, key: str) -> Axis:
         values += [float("nan")] if column.isna().any() else []
     else:
         column = column.map(value_text)
-        values = in_order(column, _NAMES.get(name, {}))
-    names = _NAMES.get(name, {})
+        values = in_order(column, KNOWN.get(name, {}))
+    names = KNOWN.get(name, {})
     labels = tuple(names.get(value, value_text(value)) for value in values)
     if len(set(labels)) < len(labels):  # numbers that differ in later digits
         labels = tuple(str(value) for value in values)
@@ -116,7 +127,8 @@ def _axis(frame: pd.DataFrame, name: str, key: str) -> Axis:
     return Axis(
         name=name,
         key=key,
-        label=name if "." in name else name.capitalize(),
+        label=short_name(name) if alone else name,
+        before=name_before(name) if alone else f"{name} ",
         numeric=numeric,
         values=tuple(values),
         labels=labels,

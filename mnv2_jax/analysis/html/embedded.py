@@ -90,6 +90,7 @@ def _axis(axis: Axis) -> dict[str, Any]:
         "key": axis.key,
         "name": axis.name,
         "label": axis.label,
+        "before": axis.before,
         "labels": axis.labels,
         "texts": [value_text(value) for value in axis.values],
         "numbers": numbers,

@@ -86,7 +86,7 @@ def _head(down: Sequence[Axis], across: Sequence[Axis], columns: Sequence[tuple[
     if not across:
         return f'<tr>{names}<th scope="col" class="number">Test accuracy</th></tr>'
     last = "".join(
-        f'<th scope="col" class="number">{escape(across[-1].labels[column[-1]])}</th>'
+        f'<th scope="col" class="number">{escape(across[-1].titles[column[-1]])}</th>'
         for column in columns
     )
     if depth == 1:
@@ -96,7 +96,7 @@ def _head(down: Sequence[Axis], across: Sequence[Axis], columns: Sequence[tuple[
         spans[first] = spans.get(first, 0) + 1
     groups = "".join(
         f'<th scope="colgroup" class="group" colspan="{span}">'
-        f"{escape(across[0].labels[first])}</th>"
+        f"{escape(across[0].titles[first])}</th>"
         for first, span in spans.items()
     )
     return f"<tr>{names}{groups}</tr>\n<tr>{last}</tr>"

@@ -14,6 +14,7 @@ import pandas as pd
 
 from mnv2_jax import atomic, cache
 from mnv2_jax.analysis import records
+from mnv2_jax.analysis.figures.style import short_name
 from mnv2_jax.analysis.html import charts, claim_table, design, embedded, means, reproduce
 from mnv2_jax.analysis.html.design import Design
 from mnv2_jax.analysis.html.markup import count, region
@@ -109,7 +110,7 @@ def _run_summary(frame: pd.DataFrame) -> str:
     statuses = frame["status"].value_counts()
     words = ", ".join(f"{statuses[name]:,} {name}" for name in records.STATUSES if name in statuses)
     constant = ", ".join(
-        f"{axis} {design.value_text(frame[axis].iloc[0])}"
+        f"{short_name(axis).lower()} {design.value_text(frame[axis].iloc[0])}"
         for axis in records.design_axes(frame)
         if frame[axis].nunique(dropna=False) == 1
     )
@@ -134,9 +135,8 @@ def _charts(axes: Design, specs: Mapping[str, Any], many: bool) -> str:
 
 
 def _captions(axes: Design, many: bool) -> dict[str, tuple[str, str]]:
-    along = "runs" if axes.x is None else axes.x.label
-    along = along if "." in along else along.lower()
-    averaged = ", ".join(axis.label for axis in axes.hidden)
+    along = "runs" if axes.x is None else axes.x.label.lower()
+    averaged = ", ".join(axis.label.lower() for axis in axes.hidden)
     averaging = f" A mean averages over {averaged}: filter to tell them apart." if averaged else ""
     shallow = ""
     if axes.x and axes.x.name == "expansion" and 1 in axes.x.values:

@@ -32,8 +32,26 @@ def test_names_with_dots_are_no_fields() -> None:
     ]
     specs = specs_of(pd.concat(parts, ignore_index=True))
     x = specs["accuracy"]["layer"][0]["encoding"]["x"]
-    assert (x["field"], x["title"], x["scale"]["type"]) == ("x", "train.rate", "log")
-    assert "train.rate" not in json.dumps(specs["cost"]).replace('"title": "train.rate"', "")
+    assert (x["field"], x["title"], x["scale"]["type"]) == ("x", "Rate", "log")
+    assert "train.rate" not in json.dumps(specs)
+
+
+def test_panels_and_colours_name_their_axis() -> None:
+    parts = [
+        make_frame(expansions=(1, 6), projections=projections, shortcuts=("none",), seeds=2).assign(
+            **{"train.weight_decay": decay}
+        )
+        for projections in (("linear",), ("linear", "relu6"))
+        for decay in (0, 0.02)
+    ]
+    one, two = (pd.concat(parts[at : at + 2], ignore_index=True) for at in (0, 2))
+    named = '"Weight decay " + datum.label'
+    colour = specs_of(one)["accuracy"]["layer"][0]["encoding"]["color"]
+    assert colour["legend"]["labelExpr"] == named
+    accuracy = specs_of(two)["accuracy"]
+    assert accuracy["facet"]["header"]["labelExpr"] == named
+    # Linear and ReLU6 are names by themselves.
+    assert "labelExpr" not in accuracy["spec"]["layer"][0]["encoding"]["color"]["legend"]
 
 
 def test_vega_lite_takes_every_kind(frame: pd.DataFrame) -> None:

@@ -71,3 +71,16 @@ def test_a_missing_number_is_a_value_of_its_own() -> None:
     clip = next(axis for axis in design.of(frame).axes if axis.name == "train.clip")
     assert clip.labels == ("1", "none")
     assert clip.codes == (1, 0)
+
+
+def test_axes_are_called_what_figures_call_them_unless_two_were_alike() -> None:
+    frame = make_frame(expansions=(1, 2), projections=("linear",), shortcuts=("none",), seeds=1)
+    frame["train.dropout"], frame["train.ema"] = [0.1, 0.2], [0.9, 0.99]
+    frame["dataset"] = ["digits", "easy"]
+    called = {axis.name: (axis.label, axis.titles[1]) for axis in design.of(frame).axes}
+    assert called["train.dropout"] == ("Dropout", "Dropout 0.2")
+    assert called["expansion"] == ("Expansion", "Expansion 2")
+    assert called["dataset"] == ("Data set", "easy")
+    alike = design.of(frame.rename(columns={"train.ema": "model.dropout"})).axes
+    labels = {axis.label for axis in alike}
+    assert labels == {"Data set", "Expansion", "train.dropout", "model.dropout"}

@@ -38,7 +38,7 @@ def test_every_axis_that_varies_is_told_apart() -> None:
         )
     ]
     head, names, *rows = rows_of(pd.concat(parts, ignore_index=True))
-    assert head == ["Expansion", "train.learning_rate", "Linear", "ReLU6"]
+    assert head == ["Expansion", "Learning rate", "Linear", "ReLU6"]
     assert names == ["&lt;fused&gt;", "inverted_residual"] * 2
     assert [row[:3] for row in rows] == [
         ["1", "0.1", "50.0  ± 0.0"],
@@ -47,3 +47,15 @@ def test_every_axis_that_varies_is_told_apart() -> None:
         ["6", "0.2", "60.0  ± 0.0"],
     ]
     assert rows[1][3:] == ["", "60.0  ± 0.0", ""]
+
+
+def test_columns_name_their_axis() -> None:
+    parts = [
+        make_frame(expansions=(1, 6), shortcuts=("none",), seeds=2).assign(
+            **{"train.weight_decay": decay}
+        )
+        for decay in (0, 0.02)
+    ]
+    head, names, *_ = rows_of(pd.concat(parts, ignore_index=True))
+    assert head == ["Expansion", "Weight decay 0", "Weight decay 0.02"]
+    assert names == ["Linear", "ReLU6"] * 2

@@ -58,7 +58,7 @@ function addCurve(lines, axes, run, [epochs, accuracy]) {
 function curveLines(lines, axes, level) {
   const rows = [];
   for (const [key, { run, epochs, sums, counts }] of lines) {
-    const shared = { level, line: `${level} ${key}`, name: axes.map((axis) => label(axis, run)).join(", ") || "all runs" };
+    const shared = { level, line: `${level} ${key}`, name: axes.map((axis) => axis.before + label(axis, run)).join(", ") || "all runs" };
     for (const axis of axes) shared[axis.key] = label(axis, run);
     report.curves.epochs[epochs].forEach((epoch, index) => {
       if (!counts[index]) return;
