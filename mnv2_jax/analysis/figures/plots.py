@@ -36,8 +36,9 @@ def make_figures(
 
     Returns:
       Figures by file name without suffix. The first is accuracy over expansion, or over another
-      axis if runs do not differ in expansion. `paper_figure_6` is there only if the runs make a
-      comparison of it. Only runs that are done are drawn.
+      axis if runs do not differ in expansion. Accuracy over a cost is left out if it is the same
+      for all, `paper_figure_6` if the runs make no comparison of it. Only runs that are done are
+      drawn.
     """
     done = finished(frame, "test_accuracy")
     view = default_view(done)
@@ -45,8 +46,11 @@ def make_figures(
         figures = {
             f"accuracy_over_{view.x}": accuracy(frame, view),
             "paired_differences": forest(frame, claims, decided),
-            "accuracy_over_madds": accuracy_over_cost(frame, cost_view(done, "madds")),
-            "accuracy_over_params": accuracy_over_cost(frame, cost_view(done, "params")),
+            **{
+                f"accuracy_over_{cost}": accuracy_over_cost(frame, cost_view(done, cost))
+                for cost in reversed(COSTS)
+                if done[cost].nunique() != 1
+            },
             "learning_curves": learning_curves(frame, curves),
         }
         if beside_the_paper := paper_figure_6(frame, curves):

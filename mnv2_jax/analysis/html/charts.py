@@ -86,6 +86,8 @@ def make_specs(
 ) -> dict[str, dict[str, Any]]:
     """Makes every chart of the report; one that has nothing to show is left out.
 
+    Over cost there is nothing to show where all finished runs cost the same.
+
     Args:
       design: the axes that the runs differ in.
       frame: one row per run, as `records.read_results` returns it.
@@ -104,7 +106,8 @@ def make_specs(
     if len(done):
         runs = len(done)
         charts["accuracy"] = _accuracy(design, _x(design.x), runs)
-        charts["cost"] = _accuracy(design, _cost(done["madds"]), runs)
+        if done["madds"].nunique() > 1:
+            charts["cost"] = _accuracy(design, _cost(done["madds"]), runs)
     if len(done) and len(curves):
         charts["curves"] = _curves(design, int(curves["epoch"].max()))
     specs = {name: chart.to_dict() for name, chart in charts.items()}

@@ -203,3 +203,13 @@ def test_a_figure_gives_the_same_bytes_whatever_was_written_before() -> None:
     assert picture.startswith(b"\x89PNG")
     assert png_bytes(one) == picture
     assert svg_text(other, "name") == svg
+
+
+def test_accuracy_over_a_cost_that_all_share_is_left_out() -> None:
+    frame = make_frame(expansions=(6,), projections=("linear",), shortcuts=("none",), seeds=2)
+    rates = [frame.assign(**{"train.rate": rate}) for rate in (0.1, 0.2)]
+    frame = pd.concat(rates, ignore_index=True).assign(run_id=["a", "b", "c", "d"])
+    names = {"accuracy_over_train.rate", "paired_differences", "learning_curves"}
+    assert set(draw(frame)) == names
+    frame.loc[0, "params"] += 1
+    assert set(draw(frame)) == {*names, "accuracy_over_params"}

@@ -54,6 +54,14 @@ def test_panels_and_colours_name_their_axis() -> None:
     assert "labelExpr" not in accuracy["spec"]["layer"][0]["encoding"]["color"]["legend"]
 
 
+def test_accuracy_over_a_cost_that_all_share_is_left_out(frame: pd.DataFrame) -> None:
+    frame["madds"] = 40_000
+    frame.loc[0, "madds"] = 50_000
+    assert "cost" in specs_of(frame)
+    stop(frame, 0)
+    assert list(specs_of(frame)) == ["accuracy", "curves"]
+
+
 def test_vega_lite_takes_every_kind(frame: pd.DataFrame) -> None:
     one = frame[frame["seed"] == 0].head(1)
     blocks = pd.concat([frame.head(2), frame.head(2).assign(block="fused")], ignore_index=True)
