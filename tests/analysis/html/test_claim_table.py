@@ -1,5 +1,7 @@
 from typing import Any
 
+import pytest
+
 from mnv2_jax.analysis.html import claim_table
 
 ROW: dict[str, Any] = {
@@ -56,7 +58,7 @@ def test_what_more_is_known_stands_below() -> None:
         "Stated in configs/digits.py at 24f9e47c8d1e before any run.",
     ):
         assert text in html
-    for term in ("BCa interval", "p (Holm)", "Effect size", "Detectable"):
+    for term in ("BCa interval", "p (Holm)", "Effect size", "Detectable", "Seeds needed"):
         assert f"<dt>{term}</dt>" in claim_table.reading([row])
 
 
@@ -74,3 +76,14 @@ def test_numbers_that_are_not_there_are_left_out() -> None:
     row = ROW | {"p_holm": None, "bootstrap_low": None, "bootstrap_high": None, "notes": []}
     assert 'class="more"' not in claim_table.table([row])
     assert claim_table.reading([row]) == ""
+
+
+def test_an_equivalence_needs_its_seeds_for_the_margin():
+    row = ROW | {"kind": "equivalent", "margin": 0.01, "seeds_needed": 9}
+    assert "seeds needed for the margin: 9" in claim_table.table([row])
+
+
+@pytest.mark.parametrize("words", ["86 %", "correction of Hedges", "below 0.05", "(Bonferroni)"])
+def test_the_glossary_says_what_the_manual_says(words):
+    names = ("bootstrap_low", "effect_size", "seeds_needed")
+    assert words in claim_table.reading([ROW | dict.fromkeys(names, 1.0) | {"kind": "monotone"}])
