@@ -36,6 +36,9 @@ _T95 = [round(float(special.stdtrit(seeds - 1, 0.975)), 4) for seeds in range(2,
 MANY = 1_500
 """Runs, from which on their points are drawn smaller, and over cost not at all."""
 
+LINES = "x_lines"
+"""The parameter that holds names along x, each as the lines that it takes."""
+
 _FONT = 'system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 CONFIG: dict[str, Any] = {
     "background": None,
@@ -247,7 +250,9 @@ def _x(axis: Axis | None) -> alt.X:
         return alt.X("x:N", title=None, axis=alt.Axis(labels=False, ticks=False))
     title = axis.label if axis.label == axis.name else axis_name(axis.name)
     if not axis.numeric:
-        return alt.X("x:N", title=title, sort=list(axis.labels), axis=alt.Axis(labelAngle=0))
+        # The page's script knows how wide a panel is, and so where a name has to be wrapped.
+        wrapped: Any = alt.Axis(labelAngle=0, labelExpr=f"{LINES}[datum.label] || datum.label")
+        return alt.X("x:N", title=title, sort=list(axis.labels), axis=wrapped)
     numbers = [value for value in axis.values if value == value]
     wide = min(numbers) > 0 and max(numbers) / min(numbers) >= 20
     ticks: Any = numbers if len(numbers) <= 12 else alt.Undefined
@@ -302,7 +307,8 @@ def _looks(design: Design, *, lines: bool = False) -> dict[str, Any]:
 
 def _named(axis: Axis) -> dict[str, Any]:
     """Labels of a legend or of panels that say which axis the values are of."""
-    return {"labelExpr": f"{json.dumps(axis.before)} + datum.label"} if axis.before else {}
+    # Of panels Vega-Lite puts a condition in place of the label.
+    return {"labelExpr": f"{json.dumps(axis.before)} + (datum.label)"} if axis.before else {}
 
 
 def _tooltips(axes: Iterable[Axis]) -> list[alt.Tooltip]:
@@ -319,4 +325,7 @@ def _panels(layers: Sequence[alt.Chart], rows: str, design: Design) -> alt.TopLe
         panels = alt.Facet(axis.key, type="nominal", sort=list(axis.labels), header=header)
         columns = 3 if len(axis.values) == 3 else 2
         whole = chart.facet(panels, data=alt.NamedData(rows), columns=columns)
-    return whole.add_params(alt.param(name="t95", value=_T95))
+    return whole.add_params(
+        alt.param(name="t95", value=_T95),
+        alt.param(name=LINES, value={}),
+    )

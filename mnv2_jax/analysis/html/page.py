@@ -174,6 +174,7 @@ def _figure(name: str, heading: str, caption: str) -> str:
     label = f"figure-{name}-title"
     return (
         f'<figure aria-labelledby="{label}"><h3 id="{label}">{escape(heading)}</h3>\n'
+        '<p class="quiet" hidden></p>\n'
         f'<div class="chart" id="chart-{name}" role="img" aria-label="{escape(heading)}"></div>\n'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )

@@ -45,7 +45,7 @@ def test_panels_and_colours_name_their_axis() -> None:
         for decay in (0, 0.02)
     ]
     one, two = (pd.concat(parts[at : at + 2], ignore_index=True) for at in (0, 2))
-    named = '"Weight decay " + datum.label'
+    named = '"Weight decay " + (datum.label)'
     colour = specs_of(one)["accuracy"]["layer"][0]["encoding"]["color"]
     assert colour["legend"]["labelExpr"] == named
     accuracy = specs_of(two)["accuracy"]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.keys import Keys
@@ -38,6 +39,18 @@ return found.map(([kind, { run, x, axis0, axis1, mean, low, high, level }]) =>
   ({ kind, run, x, axis0, axis1, mean, low, high, level }));
 """
 
+
+# What stands in the place of charts that are empty.
+TOLD = """
+return [...document.querySelectorAll("figure > p")].filter((words) => !words.hidden).map((words) =>
+  words.nextElementSibling.clientHeight === 0 && words.textContent);
+"""
+
+# The texts of a chart that are drawn, each line of its own.
+TEXTS = """
+return [...document.querySelectorAll(`#chart-${arguments[0]} svg text`)].flatMap((text) =>
+  text.children.length ? [...text.children].map((line) => line.textContent) : [text.textContent]);
+"""
 
 # A run whose point nothing covers, and where it lies.
 POINT = """
@@ -159,9 +172,11 @@ def test_a_filter_changes_charts_and_table(page: Browser) -> None:
     assert shown(page) == "0 of 144 runs"
     assert rows(page, 0) == []
     eventually(lambda: points(page, "accuracy") == [])
+    assert page.run(TOLD) == ["No run is chosen."] * 3
     page.run("document.querySelector('#filters .status button').focus()")
     page.press(Keys.ENTER)
     assert shown(page) == "All 144 runs"
+    assert page.run(TOLD) == []
     assert page.messages() == []
 
 
@@ -218,6 +233,33 @@ def test_the_page_never_scrolls_sideways(page: Browser, width: int) -> None:
     page.wait(f"return document.querySelector('#chart-accuracy svg').clientWidth <= {width}")
     overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert page.run(overflow) == 0
+
+
+def test_a_wide_screen_shows_the_table_whole_and_text_at_a_measure(page: Browser) -> None:
+    hidden = "const table = document.querySelector('#run-table .scroll');"
+    assert page.run(f"{hidden} return table.scrollWidth - table.clientWidth") == 0
+    widest = "Math.max(...[...document.querySelectorAll('p, dd')].map((text) => text.clientWidth))"
+    assert page.run(f"return {widest}") < 720
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_names_of_axes_and_values_are_whole(browser: Browser, tmp_path: Path, width: int) -> None:
+    shortcuts = ("bottleneck", "none", "expansion")
+    parts = [
+        make_frame((6,), ("linear",), shortcuts, seeds=2).assign(**{"model.frozen": frozen})
+        for frozen in (False, True)
+    ]
+    frame = pd.concat(parts, ignore_index=True)
+    frame["run_id"] = [f"run{number}" for number in range(len(frame))]
+    workdir = write_workdir(tmp_path / "sweep", frame)
+    analyse(workdir, [], title="t", command="c")
+    browser.prefer()
+    browser.size(width)
+    browser.open(workdir / "report.html")
+    words = browser.run(TEXTS, "accuracy")
+    assert not [text for text in words if "…" in text]
+    assert {"Frozen False", "Frozen True"} <= set(words)
+    assert "Shortcut between bottlenecks" in " ".join(words)
 
 
 def test_charts_follow_the_colour_scheme(page: Browser) -> None:

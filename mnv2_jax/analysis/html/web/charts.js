@@ -79,29 +79,50 @@ function fitted(name, width) {
   }
   const columns = spec.columns ?? 1;
   const beside = name === "claims" ? 16 : 64; // what an axis takes
-  (spec.spec ?? spec).width = Math.floor((width - beside - 28 * (columns - 1)) / columns);
-  if (name !== "claims") return { ...spec, config, datasets: chartRows(name) };
+  const panel = spec.spec ?? spec;
+  panel.width = Math.floor((width - beside - 28 * (columns - 1)) / columns);
+  if (name !== "claims") {
+    panel.height = Math.min(Math.max(panel.height, 0.4 * panel.width), 400);
+    if (name === "accuracy") wrapNames(spec, config, panel.width);
+    return { ...spec, config, datasets: chartRows(name) };
+  }
   const claims = claimRows(spec.width);
   const most = Math.max(...claims.map(({ lines }) => lines.length));
   return { ...spec, config, height: { step: 38 + 17 * most }, datasets: { claims } };
 }
 
+/** Gives each name along x as many lines as it takes in its share of the width. */
+function wrapNames(spec, config, width) {
+  const axis = report.axes.find(({ key }) => key === report.x);
+  if (!axis || axis.numbers) return;
+  const share = Math.floor(width / axis.labels.length) - 8;
+  config.axisX.labelLimit = share;
+  spec.params.find((param) => param.name === "x_lines").value =
+    Object.fromEntries(axis.labels.map((text) => [text, wrapped(text, share)]));
+}
+
 /** The claims, each with its statement in as many lines as it takes. */
 function claimRows(width) {
+  return report.claims.map((claim, position) =>
+    ({ ...claim, position, lines: wrapped(claim.statement, width) }));
+}
+
+/** The lines of a text that is to be at most `width` pixels wide; words stay whole. */
+function wrapped(text, width) {
   const letters = Math.floor(width / 7);
-  return report.claims.map((claim, position) => {
-    const lines = [""];
-    for (const word of claim.statement.split(" ")) {
-      const line = `${lines.at(-1)} ${word}`.trim();
-      if (line.length > letters && lines.at(-1)) lines.push(word); else lines[lines.length - 1] = line;
-    }
-    return { ...claim, position, lines };
-  });
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const line = `${lines.at(-1)} ${word}`.trim();
+    if (line.length > letters && lines.at(-1)) lines.push(word); else lines[lines.length - 1] = line;
+  }
+  return lines;
 }
 
 async function drawChart(name) {
   const place = document.getElementById(`chart-${name}`);
-  const { view } = await vegaEmbed(place, fitted(name, place.clientWidth), {
+  const spec = fitted(name, place.clientWidth);
+  sayIfEmpty(name, spec.datasets);
+  const { view } = await vegaEmbed(place, spec, {
     mode: "vega-lite", renderer: "svg", actions: false, ast: true, defaultStyle: false, tooltip: showTooltip,
     logLevel: 1, // errors: it warns of charts that filters have emptied
   });
@@ -119,9 +140,21 @@ function chartRows(name) {
 function updateCharts() {
   for (const [name, view] of drawn) {
     if (name === "claims") continue; // decided on all runs
-    const [[data, rows]] = Object.entries(chartRows(name));
+    const datasets = chartRows(name);
+    const [[data, rows]] = Object.entries(datasets);
+    sayIfEmpty(name, datasets);
     view.data(data, rows).runAsync();
   }
+}
+
+/** Puts words in the place of a chart that filters have left without rows. */
+function sayIfEmpty(name, datasets) {
+  const place = document.getElementById(`chart-${name}`);
+  const empty = Object.values(datasets).every((rows) => !rows.length);
+  const words = place.previousElementSibling;
+  words.textContent = selected.length ? "The chosen runs have nothing to show here." : "No run is chosen.";
+  words.hidden = !empty;
+  place.classList.toggle("empty", empty); // not hidden: it would have no width to draw for
 }
 
 async function drawCharts() {
