@@ -53,7 +53,8 @@ def test_one_file_of_another_metric_with_a_note(digits):
     assert (status, out, err) == (0, f"{path}\n", "")
     svg = path.with_suffix(".svg")
     plot(f"--workdir={digits}", *arguments[:2], f"--output={svg}")
-    assert "Averaged over shortcut and expansion." in words(svg)
+    note = "Bars are 95 % t intervals over seeds. Averaged over shortcut and expansion."
+    assert note in " ".join(words(svg))
     assert "Validation accuracy (%)" in words(svg)
 
 

@@ -55,8 +55,22 @@ def accuracy(frame: pd.DataFrame, view: View, metric: str = "test_accuracy") -> 
     fit(axes[0], drawn)
     name_axes(axes, axis_name(view.x), f"{axis_name(metric)} (%)")
     legend(figure, axes, axis_name(view.hue) if view.hue else "")
-    note(figure, [*remarks(done, view.shown), *unfinished(frame, done)])
+    said = [*intervals(drawn, scale), *remarks(done, view.shown), *unfinished(frame, done)]
+    note(figure, said)
     return figure
+
+
+def intervals(drawn: Sequence[pd.Series], scale: Scale) -> list[str]:
+    """What a figure has to say of the bands and bars that `draw` made of these.
+
+    Args:
+      drawn: values by (x, seed), as `seed_values` gives them.
+      scale: of x.
+    """
+    several = [one for one in drawn if one.groupby(level=0).size().max() > 1]
+    bands = {_joined(one.index.get_level_values(0), scale) for one in several}
+    kinds = {(True,): "Bands", (False,): "Bars", (False, True): "Bands and bars"}
+    return [f"{kinds[tuple(sorted(bands))]} are 95 % t intervals over seeds."] if bands else []
 
 
 def seed_values(runs: pd.DataFrame, x: str, metric: str) -> pd.Series:
@@ -94,7 +108,7 @@ def draw(
     points = np.array([scale.at(value) for value in per_seed.index.get_level_values(0).tolist()])
     if not scale.joined:
         x, points = x + offset[0], points + offset[1]
-    joined = scale.joined and len(x) > 1
+    joined = _joined(means.index, scale)
     axis.scatter(points, per_seed, s=14, color=color, marker=marker, alpha=0.45, linewidths=0)
     if joined:
         axis.fill_between(x, low, high, color=color, alpha=0.14, linewidth=0)
@@ -111,6 +125,10 @@ def draw(
         label=label or "_",
         zorder=3,
     )
+
+
+def _joined(places: pd.Index, scale: Scale) -> bool:
+    return scale.joined and places.nunique() > 1
 
 
 def draw_means(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mnv2_jax.analysis.figures.accuracy import PLAIN, draw, draw_means, fit, seed_values
+from mnv2_jax.analysis.figures.accuracy import PLAIN, draw, draw_means, fit, intervals, seed_values
 from mnv2_jax.analysis.figures.axes import (
     View,
     differ,
@@ -56,7 +56,7 @@ def accuracy_over_cost(frame: pd.DataFrame, view: View, metric: str = "test_accu
         (draw_means if crowded else draw)(axis, drawn[-1], scale, look, label)
     axes = [axis for axis, _ in panels]
     fit(axes[0], drawn)
-    said = []
+    said = [] if crowded else intervals(drawn, scale)
     for dataset, runs in done.groupby("dataset"):
         own = [(axis, part) for axis, part in panels if dataset in set(part["dataset"])]
         said += draw_front(runs, view.x, metric, own)

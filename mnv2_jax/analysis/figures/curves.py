@@ -43,7 +43,9 @@ def learning_curves(frame: pd.DataFrame, curves: pd.DataFrame) -> Figure:
     axes = [axis for axis, _ in panels]
     name_axes(axes, "Epoch", f"{axis_name(METRIC)} (%)")
     legend(figure, axes, axis_name(view.hue) if view.hue else "")
-    note(figure, [*remarks(drawn, view.shown[1:]), *unfinished(frame, drawn)])
+    bands = "Bands are 95 % t intervals over seeds."
+    said = [*remarks(drawn, view.shown[1:]), *unfinished(frame, drawn)]
+    note(figure, [bands, *said] if drawn["seed"].nunique() > 1 else said)
     return figure
 
 

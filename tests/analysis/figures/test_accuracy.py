@@ -63,9 +63,18 @@ def test_the_note_says_what_is_averaged_over_and_what_is_missing():
     frame = two_widths()
     stop(frame, 0)
     note = drawn(frame, View("expansion")).get_supxlabel()
-    assert note == "Averaged over width multiplier. 1 of 16 runs did not finish and are left out."
+    assert " ".join(note.split()) == (
+        "Bands are 95 % t intervals over seeds. Averaged over width multiplier. "
+        "1 of 16 runs did not finish and are left out."
+    )
     assert "Averaged" not in drawn(frame, View("expansion", "width")).get_supxlabel()
-    assert drawn(two_widths(), View("expansion", None, ("width",))).get_supxlabel() == ""
+    one_seed = two_widths().query("seed == 0")
+    assert drawn(one_seed, View("expansion", None, ("width",))).get_supxlabel() == ""
+    assert drawn(two_widths(), View("width", None, ("expansion",))).get_supxlabel() == (
+        "Bands are 95 % t intervals over seeds."
+    )
+    bars = drawn(make_frame((6,), seeds=2), View("projection", "shortcut")).get_supxlabel()
+    assert bars == "Bars are 95 % t intervals over seeds."
 
 
 @pytest.mark.parametrize("metric", ["validation_accuracy", "train_accuracy"])

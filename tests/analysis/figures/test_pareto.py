@@ -81,6 +81,7 @@ def test_what_all_members_share_is_said_once():
     assert [text.get_text() for text in figure.axes[0].texts] == ["t = 1", "t = 6"]
     assert "Pareto front of mean accuracies (linear)." in note_of(figure)
     assert "Lines join expansion 1, 2, 6." in note_of(figure)
+    assert "Bands are 95 % t intervals over seeds." in note_of(figure)
 
 
 def test_many_members_are_numbered_and_named_below():
@@ -129,4 +130,5 @@ def test_too_many_networks_to_join_are_points():
     )
     figure = drawn(many)
     assert "too many to join" in note_of(figure)
+    assert "intervals over seeds" not in note_of(figure)
     assert not figure.axes[0].collections

@@ -191,8 +191,9 @@ def test_learning_curves_end_where_the_first_of_their_runs_ends() -> None:
     frame = make_frame(expansions=(6,), projections=("linear",), shortcuts=("none",), seeds=2)
     curves = curves_of(frame, epochs=4)
     cut = curves[~((curves["run_id"] == frame["run_id"][0]) & (curves["epoch"] > 3))]
-    axis = make_figures(frame, cut, [], [])["learning_curves"].axes[0]
-    assert list(np.asarray(axis.lines[0].get_xdata())) == [1, 2, 3]
+    figure = make_figures(frame, cut, [], [])["learning_curves"]
+    assert list(np.asarray(figure.axes[0].lines[0].get_xdata())) == [1, 2, 3]
+    assert figure.get_supxlabel() == "Bands are 95 % t intervals over seeds."
 
 
 def test_a_figure_gives_the_same_bytes_whatever_was_written_before() -> None:
