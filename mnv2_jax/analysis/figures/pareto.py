@@ -7,14 +7,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from mnv2_jax.analysis.figures.axes import varying
-from mnv2_jax.analysis.figures.style import INK, RULE, full_name
+from mnv2_jax.analysis.figures.style import INK, full_name
 from mnv2_jax.analysis.records import design_axes
 
 _LETTERS, _LONGEST = 64, 24
 """Members of a front whose names are longer, all or one, are numbered, and named in the note."""
 
-_MOST, _LEVELS = 20, 5
-"""Names in the note, and labels above each other, at most."""
+_MOST = 20
+"""Names in the note, at most."""
 
 _WIDE, _HIGH = 3.2, 2.5
 """Inches of a panel, by which labels are placed: nearly, since the layout comes later."""
@@ -69,19 +69,23 @@ def draw_front(
     names = _names(members, told or varying(runs))
     numbered = sum(map(len, names)) > _LETTERS or max(map(len, names)) > _LONGEST
     labels = [str(number) for number in range(1, len(names) + 1)] if numbered else names
+    unnamed = False
     steps = [*members[cost], runs[cost].max()], [*members[metric], members[metric].iloc[-1]]
     for axis, in_panel in panels:
         axis.step(*steps, where="post", color=INK, linewidth=1, zorder=2, label="Pareto front")
         here = set(in_panel[design].itertuples(index=False, name=None))
         own = [key in here for key in members[design].itertuples(index=False, name=None)]
         points = zip(members[cost], members[metric], labels, own, strict=True)
-        _mark(axis, [(x, y, label) for x, y, label, mine in points if mine])
+        own_points = [(x, y, label) for x, y, label, mine in points if mine]
+        unnamed |= _mark(axis, own_points) < len(own_points)
     said = f" ({', '.join(common)})" if common else ""
     listed = "; ".join(
-        f"{label}: {name}" for label, name in zip(labels, names[:_MOST], strict=False)
+        f"{label}: {name}" if numbered else name
+        for label, name in zip(labels, names[:_MOST], strict=False)
     )
+    listed = listed.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
     listed += f"; and {len(names) - _MOST} more" if len(names) > _MOST else ""
-    return [f"Pareto front of mean accuracies{said}{f': {listed}' if numbered else ''}."]
+    return [f"Pareto front of mean accuracies{said}{f': {listed}' if numbered or unnamed else ''}."]
 
 
 def _names(members: pd.DataFrame, axes: Sequence[str]) -> list[str]:
@@ -104,39 +108,39 @@ def _in_a_row(name: str) -> str:
     return name if any(map(str.isupper, name[1:])) else name[:1].lower() + name[1:]
 
 
-def _mark(axis: Axes, points: Sequence[tuple[float, float, str]]) -> None:
-    """Rings and names members, by rising x: to the upper left of each, where a front leaves room.
+def _mark(axis: Axes, points: Sequence[tuple[float, float, str]]) -> int:
+    """Rings members, by rising x, and names them to their upper left, where a front leaves room.
 
-    A name that would run into the one before stands higher, joined to its point by a line.
+    Returns:
+      How many have a name: one that would run into that of a better member is left out.
     """
     if not points:
-        return
+        return 0
     x, y, _ = zip(*points, strict=True)
     axis.plot(x, y, "o", markersize=9, markerfacecolor="none", markeredgecolor=INK, label="_")
     low, high = np.log10(axis.get_xlim())
     bottom, top = axis.get_ylim()
-    inch = (high - low) / _WIDE
-    ends: list[float] = []
-    for at, value, label in points:
-        right = np.log10(at)
-        left = right - inch * (_LETTER * len(label) + 0.15)
-        level = next((n for n, end in enumerate(ends) if end <= left), len(ends))
-        if level == _LEVELS:
-            continue
-        ends[level : level + 1] = [right]
+    inch, line = (high - low) / _WIDE, _LINE * (top - bottom) / _HIGH
+    named: list[tuple[float, float, float, str]] = []
+    for at, value, label in reversed(points):
+        left = np.log10(at) - inch * (_LETTER * len(label) + 0.15)
+        # Of the names so far, the one nearest in both directions is the last.
+        if not named or np.log10(at) <= named[-1][0] or value <= named[-1][2] - line:
+            named.append((left, at, value, label))
+    for left, at, value, label in reversed(named):
         axis.annotate(
             label,
             (at, value),
-            xytext=(-5, 5 + 72 * _LINE * level),
+            xytext=(-5, 5),
             textcoords="offset points",
             ha="right",
             va="bottom",
             fontsize=8,
-            arrowprops={"arrowstyle": "-", "color": RULE, "linewidth": 0.6} if level else None,
         )
         low = min(low, left)
-        top = max(top, value + (top - bottom) * (0.1 + _LINE * (level + 1)) / _HIGH)
+        top = max(top, value + (top - bottom) * 0.1 + line)
     axis.set_xlim(left=10**low)
     axis.set_ylim(top=top)
     # Names stand where no accuracy can.
     axis.set_yticks([tick for tick in axis.get_yticks() if bottom <= tick <= min(top, 100)])
+    return len(named)

@@ -1,3 +1,5 @@
+import itertools
+
 import matplotlib
 import pandas as pd
 from hypothesis import given
@@ -95,9 +97,10 @@ def test_many_members_are_numbered_and_named_below():
         for w in (0.35, 0.5, 1.0, 1.4)
     ]
     figure = drawn(pd.concat(widths, ignore_index=True))
-    labels = [text.get_text() for axis in figure.axes for text in axis.texts]
-    assert labels == [str(number) for number in range(1, len(labels) + 1)]
-    assert len(labels) > 6
+    numbers = [int(text.get_text()) for axis in figure.axes for text in axis.texts]
+    assert numbers == sorted(numbers)
+    assert numbers[0] == 1
+    assert len(numbers) > 6
     assert "1: t = 1, width 0.35; 2: t = 2, width 0.35;" in note_of(figure)
 
 
@@ -132,3 +135,19 @@ def test_too_many_networks_to_join_are_points():
     assert "too many to join" in note_of(figure)
     assert "intervals over seeds" not in note_of(figure)
     assert not figure.axes[0].collections
+
+
+def test_names_that_would_overlap_are_left_out_and_listed_in_the_note():
+    frame = make_frame(tuple(range(1, 11)), ("linear",), ("none",), seeds=2)
+    frame["test_accuracy"] = 0.95 - 0.05 / frame["expansion"]
+    figure = drawn(frame, View("madds"))
+    (axis,) = figure.axes
+    names = [text.get_text() for text in axis.texts]
+    assert names[0] == "t = 1"
+    assert names[-1] == "t = 10"
+    assert 4 <= len(names) < 10
+    boxes = [text.get_window_extent() for text in axis.texts]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    rings = [line for line in axis.lines if line.get_markerfacecolor() == "none"]
+    assert [len(ring.get_xdata()) for ring in rings] == [10]
+    assert "Pareto front of mean accuracies: t = 1; t = 2; t = 3;" in note_of(figure)
