@@ -1,6 +1,7 @@
 // ---- Charts: Vega-Lite specifications, drawn as SVG, with rows from the runs that the filters keep.
 
 const mostCells = 150; // thin learning curves, beyond which they are a smear
+const paperWidth = 700; // pixels: what is drawn for a wide screen has too small a print on paper
 const drawn = new Map(); // name of a chart: its Vega view
 
 /** The finished runs among `runs`, as Vega's rows. */
@@ -118,9 +119,9 @@ function wrapped(text, width) {
   return lines;
 }
 
-async function drawChart(name) {
+async function drawChart(name, width) {
   const place = document.getElementById(`chart-${name}`);
-  const spec = fitted(name, place.clientWidth);
+  const spec = fitted(name, width ?? place.clientWidth);
   sayIfEmpty(name, spec.datasets);
   const { view } = await vegaEmbed(place, spec, {
     mode: "vega-lite", renderer: "svg", actions: false, ast: true, defaultStyle: false, tooltip: showTooltip,
@@ -157,12 +158,12 @@ function sayIfEmpty(name, datasets) {
   place.classList.toggle("empty", empty); // not hidden: it would have no width to draw for
 }
 
-async function drawCharts() {
-  for (const name of Object.keys(report.charts)) await drawChart(name);
+async function drawCharts(width) {
+  for (const name of Object.keys(report.charts)) await drawChart(name, width);
   performance.mark("charts drawn");
 }
 
-/** Draws again when the page changes its width; paper scales what is there. */
+/** Draws again when the page changes its width, or goes to paper. */
 function followWidth() {
   let width = document.documentElement.clientWidth;
   let timer;
@@ -174,6 +175,9 @@ function followWidth() {
       drawCharts();
     }, 150);
   });
+  // Nothing that Vega waits for here takes another turn of the event loop: paper gets all of it.
+  window.addEventListener("beforeprint", () => drawCharts(paperWidth));
+  window.addEventListener("afterprint", () => drawCharts());
 }
 
 // ---- What the pointer is on.
