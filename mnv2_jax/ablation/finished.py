@@ -1,7 +1,6 @@
 """Which runs of a grid are finished, and whether they are what would be trained now."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import jax
 import numpy as np
 
 from mnv2_jax.ablation import records
-from mnv2_jax.ablation.cohort import Cohort, Run
+from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.train import processes
 
 
@@ -36,7 +35,7 @@ def check(workdir: Path, cohorts: Sequence[Cohort]) -> None:
         set holds something else.
     """
     for cohort in cohorts:
-        environments = [_environment(workdir, run) for run in cohort.runs]
+        environments = [records.read_environment(workdir, run.id) for run in cohort.runs]
         changed = sum(_by_other_code(cohort, environment) for environment in environments)
         if changed:
             block = cohort.runs[0].config.model.block
@@ -66,12 +65,3 @@ def _of_other_data(cohort: Cohort, environment: dict[str, Any]) -> bool:
     """Whether a finished run trained on other images than its data set's name stands for now."""
     now = cohort.dataset.fingerprint
     return environment.get("data", now) != now
-
-
-def _environment(workdir: Path, run: Run) -> dict[str, Any]:
-    """What the record of a run says of where and with what it ran; nothing if there is none."""
-    try:
-        found = json.loads((workdir / "runs" / run.id / "environment.json").read_text())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -5,12 +5,18 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mnv2_jax import atomic
 from mnv2_jax.ablation import records
 
 _SAME = ("config.json", "metrics.jsonl")
-"""What has to be alike in two records of one run: all that does not depend on where it ran."""
+"""The files that have to be alike in two records of one run."""
+
+_OF_THE_MACHINE = ("seconds", "lanes", "device")
+"""The fields of result.json that depend on where a run was trained, and in what company."""
+
+_IMAGES = "fingerprint of the images"
 
 
 def merge(workdir: Path, sources: Sequence[Path]) -> dict[str, int]:
@@ -55,12 +61,32 @@ def merge(workdir: Path, sources: Sequence[Path]) -> dict[str, int]:
 
 
 def _check_same(one: Path, other: Path) -> None:
+    """Compares two records of one run in all that does not depend on where it was trained."""
+    folders = one.parents[1], other.parents[1]
+    mine, theirs = (_measured(folder, one.name) for folder in folders)
+    for field in dict.fromkeys([*mine, *theirs]):
+        values = mine.get(field), theirs.get(field)
+        # Records of older versions do not tell which images they are of.
+        if values[0] != values[1] and not (field == _IMAGES and None in values):
+            raise ValueError(
+                f"{folders[1]}: run {one.name}: its {field} is {values[1]}, but {values[0]} in "
+                f"{folders[0]}; expected one result per run: remove one of the two folders"
+            )
     _, different, unreadable = filecmp.cmpfiles(one, other, _SAME, shallow=False)
     if different or unreadable:
         raise ValueError(
             f"{other}: its {', '.join([*different, *unreadable])} differs from that in {one}; "
             f"expected one result per run: remove one of the two folders"
         )
+
+
+def _measured(workdir: Path, run: str) -> dict[str, Any]:
+    row = records.read(workdir, run) or {}
+    images = records.read_environment(workdir, run).get("data")
+    return {
+        **{field: value for field, value in row.items() if field not in _OF_THE_MACHINE},
+        _IMAGES: images,
+    }
 
 
 def _copy_stated(workdir: Path, sources: Sequence[Path]) -> None:

@@ -130,6 +130,15 @@ def read(workdir: Path, run_id: str) -> dict[str, Any] | None:
     return row if row.get("status") in FINISHED else None
 
 
+def read_environment(workdir: Path, run_id: str) -> dict[str, Any]:
+    """Where and with what a run was trained, as its record says; nothing if it does not."""
+    try:
+        found = json.loads((workdir / "runs" / run_id / "environment.json").read_text())
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def write_failure(workdir: Path, run: Run, cohort: Cohort, error: str) -> None:
     """Notes that a run failed, and why; it is tried again the next time."""
     row = {**describe(run, cohort), "status": "failed", "error": error}

@@ -53,6 +53,37 @@ def test_results_that_contradict_one_another_are_refused_and_nothing_is_copied(f
     assert not (tmp_path / "all").exists()
 
 
+def change(path, **fields):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+@pytest.mark.parametrize(
+    ("file", "fields", "message"),
+    [
+        ("result.json", {"status": "diverged"}, "its status is diverged, but done in"),
+        ("result.json", {"test_accuracy": 0.8}, r"its test_accuracy is 0\.8, but 0\.9 in"),
+        ("result.json", {"test_loss": 2}, r"its test_loss is 2, but None in"),
+        ("environment.json", {"data": "f0"}, "its fingerprint of the images is f0, but ee in"),
+    ],
+)
+def test_what_was_measured_and_the_images_are_compared_too(
+    folders, tmp_path, file, fields, message
+):
+    a, b = folders
+    for folder in folders:
+        change(folder / "runs/two/environment.json", data="ee")
+    change(b / "runs/two" / file, **fields)
+    with pytest.raises(ValueError, match=f"^{b}: run two: {message} {a}; expected one result"):
+        merging.merge(tmp_path / "all", folders)
+    assert not (tmp_path / "all").exists()
+
+
+def test_where_and_in_what_company_a_run_was_trained_does_not_matter(folders, tmp_path):
+    change(folders[1] / "runs/two/result.json", seconds=9.5, lanes=4, device="gpu x 1")
+    change(folders[1] / "runs/two/environment.json", data="ee")  # Older records have none.
+    assert merging.merge(tmp_path / "all", folders) == {"copied": 3, "known": 1}
+
+
 def test_a_record_that_is_not_whole_is_not_taken_and_is_replaced(folders, tmp_path):
     (folders[0] / "runs/one/result.json").unlink()
     target = tmp_path / "all"
