@@ -53,6 +53,10 @@ def main() -> int:
     shard = shards.parse(_SHARD.value) if _SHARD.value is not None else None
     if shard and _LAUNCHER.value != "local":
         raise ValueError("--shard: it goes with --launcher=local alone")
+    if _RAY_ADDRESS.value is not None and _LAUNCHER.value != "ray":
+        raise ValueError(
+            f"--ray_address={_RAY_ADDRESS.value}: nothing reads it; expected --launcher=ray too"
+        )
     session.begin()
     claims = command_line.experiment().get_claims(*command_line.config_path()[1])
     launch: Callable[[session.Job], Outcome] = session.train_here

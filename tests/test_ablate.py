@@ -150,6 +150,7 @@ def test_only_what_is_missing_is_trained(finished, small_config, tmp_path):
         (["--config.train.epsilon=1"], "config.train.epsilon=1.0: expected 0, since SGD does not"),
         (["--checkpoint_seconds=-1"], "flag --checkpoint_seconds=-1: -1.0 is not a non-negative"),
         (["--compilation_cache=/proc/x"], "--compilation_cache=/proc/x: cannot be made"),
+        (["--ray_address=auto"], "--ray_address=auto: nothing reads it; expected --launcher=ray"),
         (["--distributed"], "--distributed: coordinator_address should be defined"),
         (
             ["--config=configs/folder.py"],
