@@ -15,14 +15,16 @@ an array, may share a workdir, or have one each, which `experiments.merge` joins
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from absl import flags
 from ml_collections import ConfigDict
 
 from experiments import cluster, command_line, session
 from mnv2_jax.ablation import grid, shards
+from mnv2_jax.ablation.grid import Grid
 from mnv2_jax.ablation.sweep import Outcome
+from mnv2_jax.analysis.claims import Claim
 
 flags.adopt_module_key_flags(session)
 _SHARD = flags.DEFINE_string(
@@ -58,7 +60,7 @@ def main() -> int:
             f"--ray_address={_RAY_ADDRESS.value}: nothing reads it; expected --launcher=ray too"
         )
     session.begin()
-    claims = command_line.experiment().get_claims(*command_line.config_path()[1])
+    claims = command_line.of_config("get_claims", "a list of claims", _are_claims)
     launch: Callable[[session.Job], Outcome] = session.train_here
     if _LAUNCHER.value == "ray":
         launch = functools.partial(cluster.train, address=_RAY_ADDRESS.value)
@@ -72,8 +74,12 @@ def configs() -> list[ConfigDict]:
     Raises:
       ValueError: the config or the grid is wrong.
     """
-    points = command_line.experiment().get_grid(*command_line.config_path()[1])
+    points = command_line.of_config("get_grid", "a Grid", lambda found: isinstance(found, Grid))
     return grid.expand(session.CONFIG.value, points, command_line.overrides())
+
+
+def _are_claims(found: object) -> bool:
+    return isinstance(found, Sequence) and all(isinstance(one, Claim) for one in found)
 
 
 def _name() -> str:

@@ -1,8 +1,6 @@
 """What every experiment's command line has in common: one line per error, and exit status 2."""
 
 import difflib
-import importlib.util
-import inspect
 import logging
 import os
 import re
@@ -11,13 +9,13 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NoReturn
 
 from absl import flags
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
+from experiments import config_file
 from mnv2_jax.ablation.grid import fields
 from mnv2_jax.train.stopping import Interrupted
 
@@ -101,13 +99,19 @@ def config_path() -> tuple[Path, tuple[str, ...]]:
     return Path(path), (argument,) if colon else ()
 
 
-def experiment() -> ModuleType:
-    """The config's file as a module, for what it holds beside `get_config`.
+def of_config(function: str, expected: str, is_right: Callable[[Any], bool]) -> Any:
+    """What a function that the config's file holds beside `get_config` gives.
+
+    Args:
+      function: its name.
+      expected: see `experiments.config_file.call`.
+      is_right: see there.
 
     Raises:
-      ValueError: there is no such file.
+      ValueError: see there.
     """
-    return load_module(config_path()[0])
+    path, argument = config_path()
+    return config_file.call(path, function, argument, expected, is_right)
 
 
 def overrides() -> set[str]:
@@ -115,42 +119,17 @@ def overrides() -> set[str]:
     return set(config_flags.get_override_values(FLAGS["config"]))
 
 
-def load_module(path: Path) -> ModuleType:
-    """Imports a config file, for what it holds beside `get_config`.
-
-    Raises:
-      ValueError: there is no such file, or it has no `get_config`.
-    """
-    if not path.is_file():
-        raise ValueError(f"--config={path}: no such file; expected one like configs/digits.py")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"--config={path}: expected a Python file")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not hasattr(module, "get_config"):
-        raise ValueError(f"--config={path}: it has no function get_config")
-    return module
-
-
 def _check_overrides(arguments: Sequence[str]) -> None:
     """Finds unknown config fields before ml-collections does, which it tells by a traceback.
 
     Raises:
-      ValueError: there is no such config file, or it has no such field.
+      ValueError: the config's file is wrong, or it has no such field.
     """
     config: ConfigDict | None = None
     for argument in arguments:
         name, _, value = argument.lstrip("-").partition("=")
         if name == "config" and value:
-            path, colon, parameter = value.partition(":")
-            get_config = load_module(Path(path)).get_config
-            takes = list(inspect.signature(get_config).parameters.values())
-            if colon and not takes:
-                raise ValueError(f"--config={value}: {path} takes no argument after the colon")
-            if not colon and takes and takes[0].default is inspect.Parameter.empty:
-                raise ValueError(f"--config={value}: expected {path}:{takes[0].name.upper()}")
-            config = get_config(parameter) if colon else get_config()
+            config = config_file.config(value)
     for argument in arguments:
         name = argument.lstrip("-").partition("=")[0]
         if config is not None and name.startswith("config."):
@@ -175,11 +154,9 @@ def _help_on_config() -> list[str]:
         return []
     named = [word.partition("=")[2] for word in sys.argv if word.startswith("--config=")]
     name = named[-1] if named else "configs/digits.py"
-    path, colon, argument = name.partition(":")
     try:
-        get_config = load_module(Path(path)).get_config
-        config = get_config(argument) if colon else get_config()
-    except (ValueError, TypeError) as error:
+        config = config_file.config(name)
+    except ValueError as error:
         return [f"{error}"]
     lines = [f"Fields of the config, as {name} sets them:", *_settings(config)]
     return ["\n  ".join(lines)]

@@ -14,7 +14,7 @@ import pytest
 from flax import traverse_util
 from rich.console import Console
 
-from experiments import bench, command_line
+from experiments import bench, config_file
 from experiments.benchmarks import (
     depthwise,
     figure,
@@ -54,7 +54,7 @@ def figures(row):
 
 @pytest.fixture
 def config():
-    module = command_line.load_module(grid.CONFIG)
+    module = config_file.load(grid.CONFIG)
     config = module.get_config()
     config.train.epochs = 2
     config.train.batch_size = 32

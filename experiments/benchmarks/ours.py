@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import command_line
+from experiments import config_file
 from experiments.benchmarks.settings import Sgd
 from mnv2_jax import arch, presets
 from mnv2_jax.ablation import cohort, grid, resolve
@@ -102,7 +102,7 @@ class Experiment(NamedTuple):
 
 def experiment(path: Path) -> Experiment:
     """Reads a config file as `experiments.ablate` does."""
-    module = command_line.load_module(path)
+    module = config_file.load(path)
     config = module.get_config()
     configs = grid.expand(config, module.get_grid())
     return Experiment(configs, cohort.plan(configs))
