@@ -12,6 +12,7 @@ import dataclasses
 import importlib
 import math
 import os
+import secrets
 import socket
 import sys
 import time
@@ -125,9 +126,13 @@ def _connected(address: str | None) -> Iterator[Any]:
             "--launcher=ray: Ray is not installed; expected pip install -e '.[sweep]'"
         ) from None
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    _check_answers(address)
+    if address:
+        _check_answers(address)
+    else:
+        # Ray would write one into the home folder, and every later `ray start --head` ask for it.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
-        with warnings.catch_warnings():
+        with _silent_stderr(), warnings.catch_warnings():
             # Of jax, since Ray's processes are forked; they become other programs at once.
             warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
             # Without an address Ray would take a cluster that it finds running here.
@@ -137,18 +142,38 @@ def _connected(address: str | None) -> Iterator[Any]:
                 logging_level="ERROR",
                 **({} if address else {"include_dashboard": False}),
             )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"--ray_address={address}: no cluster answers there: {reason}") from None
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.AuthenticationError) as error:
+        reason = " ".join(str(error).split()).partition(". ")[0]
+        if not address:
+            raise ValueError(f"--launcher=ray: no cluster can be started here: {reason}") from None
+        raise ValueError(
+            f"--ray_address={address}: no cluster there lets this process in; expected a running "
+            f"one and, if it asks for a token, RAY_AUTH_MODE=token and the same ~/.ray/auth_token "
+            f"on every machine ({reason})"
+        ) from None
     try:
         yield ray
     finally:
         ray.shutdown()
 
 
-def _check_answers(address: str | None) -> None:
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Drops what Ray's C++ repeats there, second by second, before an error becomes one line."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with Path(os.devnull).open("w", encoding="utf-8") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _check_answers(address: str) -> None:
     """Finds a wrong address in seconds; Ray tries for minutes."""
-    host, colon, port = (address or "").rpartition(":")
+    host, colon, port = address.rpartition(":")
     if colon and port.isdecimal():
         try:
             socket.create_connection((host, int(port)), timeout=5).close()

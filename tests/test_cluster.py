@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 
@@ -122,6 +123,50 @@ def test_an_address_where_no_cluster_is_is_refused(config_file, tmp_path):
     assert status == 2
     assert "--ray_address=127.0.0.1:1: no cluster answers there" in err
     assert len(err.splitlines()) == 1, err
+
+
+class AuthenticationError(Exception):
+    pass
+
+
+@pytest.fixture
+def ray(monkeypatch):
+    """In place of Ray: what it does is in `init`."""
+    module = types.SimpleNamespace()
+    module.exceptions = types.SimpleNamespace(AuthenticationError=AuthenticationError)
+    module.shutdown = lambda: None
+    monkeypatch.setitem(sys.modules, "ray", module)
+    # What the code under test sets is taken back after the test.
+    for name in ("RAY_AUTH_TOKEN", "RAY_USAGE_STATS_ENABLED"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    return module
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionError("Failed to connect\nthere"), AuthenticationError("no token")]
+)
+def test_a_cluster_that_asks_for_a_token_is_told_of_in_one_line(ray, error, capfd):
+    def init(*_, **__):
+        os.write(2, b"what Ray's C++ says\n")
+        raise error
+
+    ray.init = init
+    with (
+        pytest.raises(ValueError, match=r"^--ray_address=auto: no cluster .* RAY_AUTH_MODE=token"),
+        cluster._connected("auto"),
+    ):
+        pass
+    os.write(2, b"after")
+    assert capfd.readouterr().err == "after"
+
+
+def test_a_cluster_of_ones_own_has_a_token_that_is_nowhere_written(ray):
+    tokens = []
+    ray.init = lambda *_, **__: tokens.append(os.environ["RAY_AUTH_TOKEN"])
+    with cluster._connected(None):
+        pass
+    assert [len(token) for token in tokens] == [64]
 
 
 def test_a_task_takes_a_gpu_or_else_a_machine():
