@@ -26,7 +26,7 @@ def main() -> int:
     """Prints the decided claims. Returns 0, whatever they came to.
 
     Raises:
-      ValueError: there are none in the folder.
+      ValueError: there are none in the folder, or the file is damaged.
     """
     if _WORKDIR.value is None:
         raise ValueError("--workdir: expected the folder of an experiment, such as runs/digits")
@@ -37,13 +37,21 @@ def main() -> int:
                 f"--workdir={_WORKDIR.value}: there is no claims.json; expected a folder that "
                 f"experiments.ablate has worked in"
             )
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            rows = json.loads(path.read_text(encoding="utf-8"))
+            table = verdicts.claims_table(rows)
+            markdown = verdicts.claims_markdown(rows)
+        except (ValueError, LookupError, TypeError, AttributeError):
+            raise ValueError(
+                f"{here.shown(path)}: it is damaged; run the experiment's command again, which "
+                f"writes it anew"
+            ) from None
     if _FORMAT.value == "json":
         print(json.dumps(rows, indent=1))
     elif _FORMAT.value == "markdown":
-        print(verdicts.claims_markdown(rows))
+        print(markdown)
     else:
-        Console().print(verdicts.claims_table(rows))
+        Console().print(table)
     return 0
 
 

@@ -48,3 +48,14 @@ def test_every_folder_of_results_is_told_of():
     folders = sorted(path.name for path in RESULTS.iterdir() if path.is_dir())
     assert folders
     assert [name for name in folders if f"| `{name}` |" not in told] == []
+
+
+@pytest.mark.parametrize("text", ["{", '[{"a": 1}]', "[1]", "7"])
+@pytest.mark.parametrize("format", ["table", "json"])
+def test_damaged_claims_are_named_with_what_to_do(text, format, tmp_path):
+    path = tmp_path / "claims.json"
+    path.write_text(text)
+    status, out, err = commands.run("verdicts", f"--workdir={tmp_path}", f"--format={format}")
+    assert (status, out) == (2, "")
+    message = "it is damaged; run the experiment's command again, which writes it anew"
+    assert err == f"python -m experiments.verdicts: {path}: {message}\n"

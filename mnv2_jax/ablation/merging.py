@@ -94,7 +94,12 @@ def _copy_stated(workdir: Path, sources: Sequence[Path]) -> None:
     entries: dict[str, dict[str, object]] = {}
     for folder in (workdir, *sources):
         path = folder / "stated.json"
-        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        try:
+            found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        except ValueError:
+            raise ValueError(
+                f"{path}: it is damaged; expected when claims were stated: remove it to do without"
+            ) from None
         for claim, entry in found.items():
             earlier = entries.setdefault(claim, entry)
             if str(entry["when"]) < str(earlier["when"]):

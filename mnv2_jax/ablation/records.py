@@ -169,6 +169,25 @@ def write_plan(workdir: Path, name: str, command: str, cohorts: Sequence[Cohort]
     atomic.write_text(workdir / "plan.json", _json(plan))
 
 
+def read_plan(workdir: Path) -> dict[str, Any] | None:
+    """What `write_plan` wrote, or None where there is none.
+
+    Raises:
+      ValueError: it is damaged.
+    """
+    path = workdir / "plan.json"
+    try:
+        plan = json.loads(path.read_text(encoding="utf-8"))
+        cohorts = [{"label": one["label"], "runs": list(one["runs"])} for one in plan["cohorts"]]
+        return {"name": plan["name"], "command": plan["command"], "cohorts": cohorts}
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, LookupError, TypeError):
+        raise ValueError(
+            f"{path}: it is damaged; run the experiment's command again, which writes it anew"
+        ) from None
+
+
 def rows(workdir: Path, cohorts: Sequence[Cohort]) -> list[dict[str, Any]]:
     """The rows of finished and failed runs, in the order of the grid."""
     axes = other_axes([run for cohort in cohorts for run in cohort.runs])

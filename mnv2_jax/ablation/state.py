@@ -1,7 +1,6 @@
 """How far an experiment is, by what lies in its folder."""
 
 import collections
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -22,15 +21,14 @@ def read(workdir: Path) -> dict[str, Any]:
       `errors`, each with how many runs failed by it.
 
     Raises:
-      ValueError: there is no experiment in the folder.
+      ValueError: there is no experiment in the folder, or its plan is damaged.
     """
-    try:
-        plan = json.loads((workdir / "plan.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+    plan = records.read_plan(workdir)
+    if plan is None:
         raise ValueError(
             f"--workdir={workdir}: there is no plan.json; expected a folder that "
             f"experiments.ablate or experiments.train has worked in"
-        ) from None
+        )
     beats = list(heartbeat.beats(workdir))
     running = {run for beat in beats if beat.alive() for run in beat.runs}
     errors: collections.Counter[str] = collections.Counter()

@@ -92,3 +92,10 @@ def beat(workdir, cohort, *, pid, host, age):
 def test_a_folder_without_an_experiment_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"there is no plan\.json"):
         state.read(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "7", '{"name": "x", "command": "y", "cohorts": [1]}'])
+def test_a_damaged_plan_is_named_with_what_to_do(text, tmp_path):
+    (tmp_path / "plan.json").write_text(text)
+    with pytest.raises(ValueError, match=r"/plan\.json: it is damaged; run the experiment's comm"):
+        state.read(tmp_path)
