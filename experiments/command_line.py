@@ -1,6 +1,7 @@
 """What every experiment's command line has in common: one line per error, and exit status 2."""
 
 import difflib
+import errno
 import logging
 import os
 import re
@@ -66,9 +67,34 @@ def run(
         print(f"{program}: interrupted; run it again to go on", file=sys.stderr)
         sys.exit(130)
     except (ValueError, OSError) as error:
-        print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
+        message = _full_disk(error) or str(error)
+        print(f"{program}: {' '.join(message.split())}", file=sys.stderr)
         sys.exit(2)
     sys.exit(status)
+
+
+def _full_disk(error: BaseException | None) -> str:
+    """What to tell of an error that comes of a full disk; nothing of another one."""
+    while error is not None:
+        numbered = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        # What writes checkpoints raises errors of its own.
+        if numbered or os.strerror(errno.ENOSPC) in str(error):
+            advice = "the disk is full; free some space and run the same command, which goes on"
+            where = _folder_of(error)
+            return f"{where}: {advice}" if where else advice
+        error = error.__cause__ or error.__context__
+    return ""
+
+
+def _folder_of(error: BaseException) -> str:
+    """The folder that could not be written to, as the user knows it; empty if that is not known."""
+    workdir = FLAGS.workdir if "workdir" in FLAGS else None
+    if not isinstance(error, OSError) or error.filename is None:
+        return f"--workdir={workdir}" if workdir else ""
+    parents = Path(error.filename).absolute().parents
+    if workdir and Path(workdir).absolute() in parents:
+        return f"--workdir={workdir}"
+    return str(next(folder for folder in parents if folder.suffix != ".tmp"))
 
 
 def enter(arguments: Sequence[str]) -> None:

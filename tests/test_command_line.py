@@ -1,0 +1,59 @@
+"""What is said of errors, in a line on stderr."""
+
+import errno
+import os
+
+import pytest
+
+from experiments import command_line
+
+
+@pytest.fixture
+def said(monkeypatch, capsys, tmp_path):
+    """What an experiment says of an error, with or without a workdir."""
+
+    def said(error, workdir=None):
+        values = command_line.flags.FlagValues()
+        command_line.flags.DEFINE_string("workdir", workdir, "", flag_values=values)
+        monkeypatch.setattr(command_line, "FLAGS", values)
+        monkeypatch.setattr("sys.argv", ["ablate.py"])
+
+        def main():
+            raise error
+
+        with pytest.raises(SystemExit) as ended:
+            command_line.run(main, "")
+        assert ended.value.code == 2
+        return capsys.readouterr().err
+
+    return said
+
+
+ADVICE = "the disk is full; free some space and run the same command, which goes on\n"
+
+
+def full(path=None):
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *([path] if path else []))
+
+
+def test_a_full_disk_is_told_with_the_workdir_and_what_to_do(said):
+    error = full("runs/one/runs/.0123.x.tmp/.config.json.y.tmp")
+    assert said(error, "runs/one") == f"python -m experiments.ablate: --workdir=runs/one: {ADVICE}"
+
+
+def test_a_full_disk_elsewhere_is_told_with_its_folder(said):
+    line = said(full("/cache/digits/.split.x.tmp/.images.y.tmp"), "runs/one")
+    assert line == f"python -m experiments.ablate: /cache/digits: {ADVICE}"
+
+
+def test_a_full_disk_is_found_behind_other_errors(said):
+    checkpoint = OSError("runs/one/checkpoints: cannot save: INTERNAL")
+    checkpoint.__cause__ = ValueError("write: No space left on device [OS error 28]")
+    assert said(checkpoint, "runs/one").endswith(f" --workdir=runs/one: {ADVICE}")
+    assert said(checkpoint) == f"python -m experiments.ablate: {ADVICE}"
+
+
+def test_other_errors_stay_as_they_are(said):
+    assert said(OSError(errno.EACCES, "Permission denied", "a"), "b") == (
+        "python -m experiments.ablate: [Errno 13] Permission denied: 'a'\n"
+    )
