@@ -5,20 +5,26 @@
   python -m experiments.merge --workdir=runs/all runs/first_seeds s3://bucket/more_seeds
 
 Records of finished runs are copied. Then `experiments.ablate` with that workdir finds them
-finished, trains what is missing and writes the report. Two folders that hold other results of one
-run are refused, and nothing is copied.
+finished, trains what is missing and writes the report; the last line printed is that command. Two
+folders that hold other results of one run are refused, and nothing is copied.
 """
 
 import contextlib
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from absl import flags
 
 from experiments import command_line
-from mnv2_jax.ablation import merging, workdir
+from mnv2_jax.ablation import merging, records, workdir
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "The folder to copy records into, which may be gs:// or s3://."
 )
+
+_OF_ONE_FOLDER = ("workdir", "shard", "launcher", "ray_address")
+"""Flags of a command that say which part of an experiment it trains, and where."""
 
 
 def main(*sources: str) -> int:
@@ -36,12 +42,53 @@ def main(*sources: str) -> int:
             if not folder.is_dir():
                 raise ValueError(f"{folder}: no such folder; expected that of an experiment")
         target = stack.enter_context(workdir.claimed(_WORKDIR.value))
+        known = records.read_plan(target.path)
+        plans = {_WORKDIR.value: known} if known else {}
+        for source, folder in zip(sources, folders, strict=True):
+            plan = records.read_plan(folder)
+            if plan:
+                plans.setdefault(source, plan)
         counts = merging.merge(target.path, folders)
+        grids = [plan["cohorts"] for plan in plans.values()]
+        if grids and not known and all(one == grids[0] for one in grids):
+            plan = next(iter(plans.values()))
+            records.keep_plan(target.path, {**plan, "command": _command(plan)})
     print(
         f"{target.shown(target.path)}: {counts['copied']} runs copied, {counts['known']} there "
         f"before or in several folders"
     )
+    for line in _what_next(plans):
+        print(line)
     return 0
+
+
+def _what_next(plans: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Whether the folders are of several experiments, and the command that goes on with them."""
+    experiments: dict[tuple[str, ...], list[str]] = {}
+    for folder, plan in plans.items():
+        fields = [word for word in shlex.split(plan["command"]) if word.startswith("--config")]
+        experiments.setdefault((plan["name"], *fields), []).append(folder)
+    if len(experiments) > 1:
+        told = (f"{' '.join(key)} in {', '.join(where)}" for key, where in experiments.items())
+        yield f"The folders are of different experiments: {'; '.join(told)}"
+    if len(experiments) == 1:
+        yield f"Next: {_command(next(iter(plans.values())))}"
+    else:
+        yield f"Next: the experiment's command with --workdir={_WORKDIR.value}"
+
+
+def _command(plan: Mapping[str, Any]) -> str:
+    """An experiment's command, for all of it, in the merged folder."""
+    kept = []
+    words = iter(shlex.split(plan["command"]))
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if name.startswith("-") and name.lstrip("-") in _OF_ONE_FOLDER:
+            if not equals:
+                next(words, None)
+        else:
+            kept.append(word)
+    return shlex.join([*kept, f"--workdir={_WORKDIR.value}"])
 
 
 if __name__ == "__main__":

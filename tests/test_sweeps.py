@@ -58,11 +58,12 @@ def test_shards_of_two_machines_are_merged(small_config, whole, tmp_path):
     assert (found["all"]["done"], found["all"]["waiting"]) == (5, 3)
     together = tmp_path / "together"
     status, out, err = commands.run("merge", f"--workdir={together}", *machines)
-    assert (status, out) == (
-        0,
-        f"{together}: 8 runs copied, 0 there before or in several folders\n",
-    ), err
-    status, out, err = commands.run("ablate", f"--config={small_config}", f"--workdir={together}")
+    assert status == 0, err
+    told, following = out.splitlines()
+    assert told == f"{together}: 8 runs copied, 0 there before or in several folders"
+    command = ("ablate", f"--config={small_config}", f"--workdir={together}")
+    assert following == f"Next: python -m experiments.{' '.join(command)}"
+    status, out, err = commands.run(*command)
     assert status == 0, err
     assert "8 finished before, 0 to train" in out
     (claim,) = json.loads((together / "claims.json").read_text())

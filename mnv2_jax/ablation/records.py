@@ -166,6 +166,11 @@ def write_plan(workdir: Path, name: str, command: str, cohorts: Sequence[Cohort]
             {"label": str(cohort), "runs": [run.id for run in cohort.runs]} for cohort in cohorts
         ],
     }
+    keep_plan(workdir, plan)
+
+
+def keep_plan(workdir: Path, plan: Mapping[str, Any]) -> None:
+    """Writes a plan as `read_plan` gives it."""
     atomic.write_text(workdir / "plan.json", _json(plan))
 
 
