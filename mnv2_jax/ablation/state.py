@@ -31,6 +31,8 @@ def read(workdir: Path) -> dict[str, Any]:
         )
     beats = list(heartbeat.beats(workdir))
     running = {run for beat in beats if beat.alive() for run in beat.runs}
+    # A task that was handed a pack sees that cohort alone, and has a shorter label for it.
+    labels = {run: cohort["label"] for cohort in plan["cohorts"] for run in cohort["runs"]}
     errors: collections.Counter[str] = collections.Counter()
     cohorts = []
     for cohort in plan["cohorts"]:
@@ -47,7 +49,7 @@ def read(workdir: Path) -> dict[str, Any]:
         "cohorts": cohorts,
         "training": [
             {
-                "cohort": beat.cohort,
+                "cohort": next((labels[run] for run in beat.runs if run in labels), beat.cohort),
                 "runs": len(beat.runs),
                 **{"step": beat.step, "steps": beat.steps, "pid": beat.pid, "host": beat.host},
                 "alive": beat.alive(),

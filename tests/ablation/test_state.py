@@ -51,6 +51,16 @@ def test_runs_are_waiting_running_failed_or_done(workdir, cohorts):
     assert not list((workdir / "training").iterdir())
 
 
+def test_a_cohort_has_one_name(workdir, cohorts):
+    second = cohorts[1]
+    for label, runs in (("inverted_residual", [run.id for run in second.runs]), ("old", ["gone"])):
+        heartbeat.Heartbeat(workdir, label, label, runs).beat(1, 8)
+    found = state.read(workdir)
+    names = {one["cohort"] for one in found["training"]}
+    assert names == {found["cohorts"][1]["label"], "old"}
+    assert str(second) != "inverted_residual"
+
+
 def test_a_failure_is_forgotten_when_the_run_is_finished(workdir, cohorts):
     run = cohorts[0].runs[0]
     records.write_failure(workdir, run, cohorts[0], "a passing fault")
