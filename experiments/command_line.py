@@ -1,6 +1,5 @@
 """What every experiment's command line has in common: one line per error, and exit status 2."""
 
-import difflib
 import errno
 import logging
 import os
@@ -17,7 +16,7 @@ from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
 from experiments import config_file
-from mnv2_jax.ablation.grid import fields
+from mnv2_jax.ablation import grid
 from mnv2_jax.train.stopping import Interrupted
 
 FLAGS = flags.FLAGS
@@ -159,19 +158,7 @@ def _check_overrides(arguments: Sequence[str]) -> None:
     for argument in arguments:
         name = argument.lstrip("-").partition("=")[0]
         if config is not None and name.startswith("config."):
-            _check_field(config, name.removeprefix("config."))
-
-
-def _check_field(config: ConfigDict, path: str) -> None:
-    section: Any = config
-    for depth, field in enumerate(path.split(".")):
-        fields = list(section) if isinstance(section, ConfigDict) else []
-        if field not in fields:
-            holder = ".".join(["config", *path.split(".")[:depth]])
-            close = difflib.get_close_matches(field, fields, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"{holder} has {', '.join(fields)}"
-            raise ValueError(f"{holder}.{field}: no such field; {hint}")
-        section = section[field]
+            grid.check_field(config, name.removeprefix("config."))
 
 
 def _help_on_config() -> list[str]:
@@ -190,7 +177,7 @@ def _help_on_config() -> list[str]:
 
 def _settings(config: ConfigDict) -> list[str]:
     """Every field as the flag that would set it."""
-    return [f"--config.{path}={value}" for path, value in fields(config).items()]
+    return [f"--config.{path}={value}" for path, value in grid.fields(config).items()]
 
 
 def _parse(arguments: Sequence[str], argument: str | None, several: bool) -> list[str]:
@@ -202,11 +189,8 @@ def _parse(arguments: Sequence[str], argument: str | None, several: bool) -> lis
         if not found:
             raise ValueError(str(error)) from None
         name, value = found.groups()
-        section: Any = FLAGS["config"].value
-        for field in name.split(".")[1:]:
-            section = section[field]
-        expected = type(section).__name__
-        raise ValueError(f"{name}={value}: expected a value of type {expected}") from None
+        expected = grid.expected(FLAGS["config"].value, name.removeprefix("config."))
+        raise ValueError(f"{name}={value}: expected {expected}") from None
     except flags.Error as error:
         raise ValueError(str(error)) from None
     wanted = 0 if argument is None else 1

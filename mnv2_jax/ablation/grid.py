@@ -5,6 +5,7 @@ A grid is a tuple of points; a point maps config paths to values, such as
 """
 
 import dataclasses
+import difflib
 import hashlib
 import itertools
 import json
@@ -133,15 +134,45 @@ def canonical_json(config: ConfigDict) -> str:
     return json.dumps(config.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+def check_field(config: ConfigDict, path: str) -> None:
+    """Checks that a config has a field.
+
+    Raises:
+      ValueError: it has none at `path`; the message says what it has there.
+    """
+    section: Any = config
+    for depth, field in enumerate(path.split(".")):
+        holder = ".".join(["config", *path.split(".")[:depth]])
+        if not isinstance(section, ConfigDict):
+            raise ValueError(f"{holder}.{field}: no such field; {holder} is one, not a section")
+        if field not in section:
+            close = difflib.get_close_matches(field, list(section), n=1)
+            hint = f"did you mean {close[0]}?" if close else f"{holder} has {', '.join(section)}"
+            raise ValueError(f"{holder}.{field}: no such field; {hint}")
+        section = section[field]
+
+
+def expected(config: ConfigDict, path: str) -> str:
+    """What a field takes, in words."""
+    found: Any = config
+    for name in path.split("."):
+        found = found[name]
+    if isinstance(found, ConfigDict):
+        return f"a field below it, such as config.{path}.{next(iter(found), 'FIELD')}"
+    return "True or False" if isinstance(found, bool) else f"a value of type {type(found).__name__}"
+
+
 def _assign(config: ConfigDict, path: str, value: Any) -> None:
+    try:
+        check_field(config, path)
+    except ValueError as error:
+        raise ValueError(f"grid: {error}") from None
     *sections, field = path.split(".")
     section: Any = config
-    for name in [*sections, field]:
-        if not isinstance(section, ConfigDict) or name not in section:
-            raise ValueError(f"grid: config.{path}: there is no such field in the config")
-        parent, section = section, section[name]
+    for name in sections:
+        section = section[name]
+    right = expected(config, path)
     try:
-        parent[field] = value
+        section[field] = value
     except (TypeError, ValueError):
-        expected = type(section).__name__
-        raise ValueError(f"config.{path}={value!r}: expected a value of type {expected}") from None
+        raise ValueError(f"config.{path}={value!r}: expected {right}") from None

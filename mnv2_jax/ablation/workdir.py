@@ -46,6 +46,18 @@ class Workdir:
         return False
 
 
+def check(where: str | Path) -> None:
+    """Checks what can be known of a folder's name, without touching the folder.
+
+    Raises:
+      ValueError: it is a URI of no bucket, or what speaks to such buckets is not installed.
+    """
+    if _in_a_bucket(where):
+        from mnv2_jax.ablation.bucket import Bucket  # See `claimed`.
+
+        Bucket(str(where), f"--workdir={where}")
+
+
 @contextlib.contextmanager
 def claimed(
     where: str | Path, part: str = "", runs: Collection[str] | None = None
