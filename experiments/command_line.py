@@ -162,17 +162,21 @@ def _check_overrides(arguments: Sequence[str]) -> None:
 
 
 def _help_on_config() -> list[str]:
-    """The fields that may be set, of the config that is named or else the default experiment's."""
+    """What the named config says of itself, and its fields or else the default experiment's."""
     if "config" not in FLAGS:
         return []
     named = [word.partition("=")[2] for word in sys.argv if word.startswith("--config=")]
     name = named[-1] if named else "configs/digits.py"
+    parts = []
     try:
+        if named:
+            path = name.partition(":")[0]
+            parts.append(f"{path}: {config_file.load(Path(path)).__doc__ or ''}".strip())
         config = config_file.config(name)
     except ValueError as error:
-        return [f"{error}"]
+        return [*parts, f"{error}"]
     lines = [f"Fields of the config, as {name} sets them:", *_settings(config)]
-    return ["\n  ".join(lines)]
+    return [*parts, "\n  ".join(lines)]
 
 
 def _settings(config: ConfigDict) -> list[str]:

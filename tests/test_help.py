@@ -38,3 +38,14 @@ def test_help_shows_the_fields_of_the_config_that_is_named():
     assert status == 0
     assert "Fields of the config, as configs/cifar10.py:smoke sets them:" in out
     assert "--config.train.epochs=8\n" in out
+
+
+def test_help_shows_what_the_config_that_is_named_says_of_itself():
+    _, out, _ = commands.run("ablate", "--help", "--config=configs/digits.py")
+    assert "\nconfigs/digits.py: Linear against ReLU6 projections, shortcuts on and off" in out
+    said, fields = out.index("QUESTION is one of"), out.index("Fields of the config, as configs/")
+    assert said < fields
+    # One that takes an argument says so without it.
+    _, out, _ = commands.run("ablate", "--help", "--config=configs/folder.py")
+    assert "NAME" in out
+    assert out.endswith("--config=configs/folder.py: expected configs/folder.py:NAME\n")
