@@ -1,6 +1,7 @@
 """What every experiment's command line has in common: one line per error, and exit status 2."""
 
 import errno
+import itertools
 import logging
 import os
 import re
@@ -150,23 +151,30 @@ def _check_overrides(arguments: Sequence[str]) -> None:
     Raises:
       ValueError: the config's file is wrong, or it has no such field.
     """
-    config: ConfigDict | None = None
-    for argument in arguments:
-        name, _, value = argument.lstrip("-").partition("=")
-        if name == "config" and value:
-            config = config_file.config(value)
+    named = _config_named(arguments)
+    config = config_file.config(named) if named else None
     for argument in arguments:
         name = argument.lstrip("-").partition("=")[0]
         if config is not None and name.startswith("config."):
             grid.check_field(config, name.removeprefix("config."))
 
 
+def _config_named(arguments: Sequence[str]) -> str:
+    """The value of `--config` before flags are parsed; empty where it is not given."""
+    value = ""
+    for argument, following in itertools.pairwise([*arguments, ""]):
+        name, equals, given = argument.partition("=")
+        if name in ("--config", "-config"):
+            value = given if equals else following
+    return value
+
+
 def _help_on_config() -> list[str]:
     """What the named config says of itself, and its fields or else the default experiment's."""
     if "config" not in FLAGS:
         return []
-    named = [word.partition("=")[2] for word in sys.argv if word.startswith("--config=")]
-    name = named[-1] if named else "configs/digits.py"
+    named = _config_named(sys.argv)
+    name = named or "configs/digits.py"
     parts = []
     try:
         if named:

@@ -84,7 +84,17 @@ def test_a_file_without_a_config_is_refused(write, text, message):
         assert f" (line {5 if 'def get_config()' in text else 4})" in str(error.value)
 
 
-def test_the_command_ends_in_one_line_and_status_2(write, tmp_path):
+@pytest.mark.parametrize("written", ["--config={}", "--config {}", "-config={}"])
+def test_the_command_ends_in_one_line_and_status_2(write, tmp_path, written):
+    path = write("def get_config():\n    return 1 / 0\n")
+    flag = written.format(path).split(" ")
+    status, out, err = commands.run("ablate", *flag, f"--workdir={tmp_path / 'w'}")
+    assert (status, out) == (2, "")
+    expected = f"--config={path}: get_config() raises ZeroDivisionError: division by zero (line 5)"
+    assert err == f"python -m experiments.ablate: {expected}\n"
+
+
+def test_claims_are_asked_for_too(write, tmp_path):
     path = write("def get_config():\n    return ConfigDict()\n")
     status, out, err = commands.run("ablate", f"--config={path}", f"--workdir={tmp_path / 'w'}")
     assert (status, out) == (2, "")
