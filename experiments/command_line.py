@@ -67,8 +67,13 @@ def run(
         print(f"{program}: interrupted; run it again to go on", file=sys.stderr)
         sys.exit(130)
     except (ValueError, OSError) as error:
-        message = _full_disk(error) or str(error)
-        print(f"{program}: {' '.join(message.split())}", file=sys.stderr)
+        full = _full_disk(error)
+        print(f"{program}: {' '.join((full or str(error)).split())}", file=sys.stderr)
+        if full:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            # Not by sys.exit: what is still to be written would be told of by tracebacks.
+            os._exit(2)
         sys.exit(2)
     sys.exit(status)
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 
 import pytest
 
@@ -9,7 +10,7 @@ from experiments import command_line
 
 
 @pytest.fixture
-def said(monkeypatch, capsys, tmp_path):
+def said(monkeypatch, capsys):
     """What an experiment says of an error, with or without a workdir."""
 
     def said(error, workdir=None):
@@ -17,6 +18,7 @@ def said(monkeypatch, capsys, tmp_path):
         command_line.flags.DEFINE_string("workdir", workdir, "", flag_values=values)
         monkeypatch.setattr(command_line, "FLAGS", values)
         monkeypatch.setattr("sys.argv", ["ablate.py"])
+        monkeypatch.setattr(os, "_exit", sys.exit)
 
         def main():
             raise error
