@@ -50,13 +50,15 @@ def merge(workdir: Path, sources: Sequence[Path]) -> dict[str, int]:
             else:
                 _check_same(other, record)
                 known += 1
+    stated = _first_stated([workdir, *sources])
     for run, record in chosen.items():
         target = workdir / "runs" / run
         if target.exists():  # What is left of a record that cannot be read.
             shutil.rmtree(target)
         with atomic.folder(target) as staging:
             shutil.copytree(record, staging, dirs_exist_ok=True)
-    _copy_stated(workdir, sources)
+    if stated:
+        atomic.write_text(workdir / "stated.json", json.dumps(stated, indent=2) + "\n")
     return {"copied": len(chosen), "known": known}
 
 
@@ -89,10 +91,10 @@ def _measured(workdir: Path, run: str) -> dict[str, Any]:
     }
 
 
-def _copy_stated(workdir: Path, sources: Sequence[Path]) -> None:
-    """Keeps of every claim when it was stated first."""
+def _first_stated(folders: Sequence[Path]) -> dict[str, dict[str, object]]:
+    """Of every claim when it was stated first, as in `mnv2_jax.analysis.stated`."""
     entries: dict[str, dict[str, object]] = {}
-    for folder in (workdir, *sources):
+    for folder in folders:
         path = folder / "stated.json"
         try:
             found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -104,5 +106,4 @@ def _copy_stated(workdir: Path, sources: Sequence[Path]) -> None:
             earlier = entries.setdefault(claim, entry)
             if str(entry["when"]) < str(earlier["when"]):
                 entries[claim] = entry
-    if entries:
-        atomic.write_text(workdir / "stated.json", json.dumps(entries, indent=2) + "\n")
+    return entries

@@ -96,3 +96,10 @@ def test_a_record_that_is_not_whole_is_not_taken_and_is_replaced(folders, tmp_pa
 def test_a_folder_of_something_else_is_refused(tmp_path):
     with pytest.raises(ValueError, match="it has no folder runs/"):
         merging.merge(tmp_path / "all", [tmp_path])
+
+
+def test_damaged_notes_of_claims_are_named_with_what_to_do(folders, tmp_path):
+    (folders[1] / "stated.json").write_text("{")
+    with pytest.raises(ValueError, match=r"^.*/b/stated\.json: it is damaged; .* remove it to"):
+        merging.merge(tmp_path / "all", folders)
+    assert not (tmp_path / "all").exists()
