@@ -22,6 +22,8 @@ from mnv2_jax.train.stopping import Interrupted
 
 FLAGS = flags.FLAGS
 
+_OF_A_PART = ("shard", "launcher", "ray_address")
+
 
 def run(
     main: Callable[..., int],
@@ -119,6 +121,24 @@ def enter(arguments: Sequence[str]) -> None:
 def command() -> str:
     """The command line, as one would type it again."""
     return shlex.join(["python", "-m", f"experiments.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
+
+
+def of_the_whole(command: str, *others: str) -> str:
+    """A command without the flags that say which part of an experiment to train, or where.
+
+    Args:
+      command: as typed.
+      *others: names of flags to leave out too.
+    """
+    kept = []
+    words = iter(shlex.split(command))
+    for word in words:
+        flag, equals, _ = word.lstrip("-").partition("=")
+        if not (word.startswith("-") and flag in (*_OF_A_PART, *others)):
+            kept.append(word)
+        elif not equals:
+            next(words, None)  # Its value is a word of its own.
+    return shlex.join(kept)
 
 
 def config_path() -> tuple[Path, tuple[str, ...]]:

@@ -62,10 +62,13 @@ def show(
 
 def _axes(cohorts: Sequence[Cohort]) -> str:
     """The fields in which runs differ, each with its values."""
-    runs = [grid.fields(run.config) for cohort in cohorts for run in cohort.runs]
-    values = {path: list(dict.fromkeys(run[path] for run in runs)) for path in runs[0]}
-    varied = [f"{path} {_listed(own)}" for path, own in values.items() if len(own) > 1]
-    return "; ".join(varied) or "none, a single run"
+    values: dict[str, dict[Any, None]] = {}
+    for cohort in cohorts:
+        for run in cohort.runs:
+            for path, value in grid.fields(run.config).items():
+                values.setdefault(path, {})[value] = None
+    varied = [f"{path} {_listed([*own])}" for path, own in values.items() if len(own) > 1]
+    return "; ".join(varied) or "none"
 
 
 def _listed(values: Sequence[Any]) -> str:

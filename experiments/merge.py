@@ -23,9 +23,6 @@ _WORKDIR = flags.DEFINE_string(
     "workdir", None, "The folder to copy records into, which may be gs:// or s3://."
 )
 
-_OF_ONE_FOLDER = ("workdir", "shard", "launcher", "ray_address")
-"""Flags of a command that say which part of an experiment it trains, and where."""
-
 
 def main(*sources: str) -> int:
     """Copies the records of finished runs.
@@ -79,16 +76,8 @@ def _what_next(plans: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 def _command(plan: Mapping[str, Any]) -> str:
     """An experiment's command, for all of it, in the merged folder."""
-    kept = []
-    words = iter(shlex.split(plan["command"]))
-    for word in words:
-        name, equals, _ = word.partition("=")
-        if name.startswith("-") and name.lstrip("-") in _OF_ONE_FOLDER:
-            if not equals:
-                next(words, None)
-        else:
-            kept.append(word)
-    return shlex.join([*kept, f"--workdir={_WORKDIR.value}"])
+    command = command_line.of_the_whole(plan["command"], "workdir")
+    return f"{command} {shlex.quote(f'--workdir={_WORKDIR.value}')}"
 
 
 if __name__ == "__main__":

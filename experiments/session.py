@@ -206,10 +206,14 @@ def train(
     check(claims, records.columns([run for part in cohorts for run in part.runs]))
     doubts = undecidable(claims, records.planned(cohorts))
     mine = shards.of_shard(cohorts, shard) if shard else cohorts
+    if shard and not mine:
+        text = f"{shard.number}/{shard.of}: it has no run; others have all {_count(cohorts)}"
+        console.print(f"--shard={text}")
     if _DRY_RUN.value:
         dry_run.show(console, mine, [claim.name for claim in claims], doubts)
         return sweep.Outcome(trained=0, failed=0)
     where = _WORKDIR.value or Path("runs") / name
+    command = command_line.of_the_whole(command_line.command())
     part = f"shard-{shard}" if shard else "" if launch is train_here else "launcher"
     with workdir.claimed(where, part) if primary else workdir.seen(where) as here:
         folder = here.path
@@ -217,7 +221,7 @@ def train(
         unfinished = finished.remaining(folder, cohorts)
         todo = finished.remaining(folder, mine) if shard else unfinished
         if primary:
-            records.write_plan(folder, name, command_line.command(), cohorts)
+            records.write_plan(folder, name, command, cohorts)
             stated.note(folder, claims, _version(), _count(cohorts) - _count(unfinished))
             here.sync()
         count, left = _count(mine), _count(todo)
@@ -229,7 +233,7 @@ def train(
         table = functools.partial(_write_table, here, cohorts)
         outcome = launch(Job(console, here, todo, keep_checkpoints, table))
         if primary:
-            _report(console, here, name, cohorts, claims)
+            _report(console, here, name, command, cohorts, claims)
     console.print(
         f"{_runs(outcome.trained)} trained, {outcome.failed} failed, "
         f"{time.perf_counter() - start:.0f} s in all"
@@ -259,14 +263,19 @@ def _write_table(here: Workdir, cohorts: Sequence[Cohort]) -> list[dict[str, Any
 
 
 def _report(
-    console: Console, here: Workdir, name: str, cohorts: Sequence[Cohort], claims: Sequence[Claim]
+    console: Console,
+    here: Workdir,
+    name: str,
+    command: str,
+    cohorts: Sequence[Cohort],
+    claims: Sequence[Claim],
 ) -> None:
     from mnv2_jax.analysis.report import analyse  # Altair, which takes most of a second to import.
 
     while True:
         rows = _write_table(here, cohorts)
         with atomic.in_turns(here.path / ".report.lock"):
-            decided = analyse(here.path, claims, title=name, command=command_line.command())
+            decided = analyse(here.path, claims, title=name, command=command)
         # Whoever publishes last, if records of others came meanwhile, has to have seen them.
         if not here.sync():
             break

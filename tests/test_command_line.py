@@ -1,4 +1,4 @@
-"""What is said of errors, in a line on stderr."""
+"""What is said of errors, in a line on stderr, and what commands are written down as."""
 
 import errno
 import os
@@ -59,3 +59,25 @@ def test_other_errors_stay_as_they_are(said):
     assert said(OSError(errno.EACCES, "Permission denied", "a"), "b") == (
         "python -m experiments.ablate: [Errno 13] Permission denied: 'a'\n"
     )
+
+
+ABLATE = "python -m experiments.ablate --config=configs/digits.py"
+
+
+@pytest.mark.parametrize(
+    "flags",
+    ["--shard=2/2", "--shard 2/2", "-shard=1/2", "--launcher=ray --ray_address=ray://head:10001"],
+)
+def test_the_command_is_that_of_all_runs(flags):
+    asked = f"{ABLATE} {flags} '--config.model.block=my blocks.py:Mixed'"
+    assert command_line.of_the_whole(asked) == f"{ABLATE} '--config.model.block=my blocks.py:Mixed'"
+
+
+def test_other_flags_stay():
+    command = f"{ABLATE} --config.shard=1 --workdir runs/shard"
+    assert command_line.of_the_whole(command) == command
+
+
+def test_more_flags_can_be_left_out():
+    command = f"{ABLATE} --workdir runs/a --shard=1/2 --config.seed=1"
+    assert command_line.of_the_whole(command, "workdir") == f"{ABLATE} --config.seed=1"

@@ -148,6 +148,8 @@ def test_a_dry_run_tells_what_there_is_and_leaves_nothing(small_config, whole, t
     # It was trained before, here: by the fixture.
     assert "as fast as such networks trained here before" in out
     assert not workdir.exists()
+    status, out, _ = commands.run("ablate", *arguments, "--shard=40/40")
+    assert (status, "--shard=40/40: it has no run; others have all 8" in out) == (0, True)
     _, out, _ = commands.run("ablate", *arguments, "--config.model.projection=relu6")
     assert "claim 'linear_bottleneck' cannot be decided: no run has projection linear" in out
     status, out, _ = commands.run("ablate", *arguments, "--shard=1/2")

@@ -58,7 +58,7 @@ def render(
     style, script, vega = _web("report.css"), "\n".join(map(_web, _SCRIPTS)), _vega()
     return Template(_web("report.html")).substitute(
         title=escape(title),
-        command=escape(reproduce.whole(command)),
+        command=escape(command),
         checkout=reproduce.checkout(environments),
         verdict_summary=claim_table.summary(claims),
         run_summary=_run_summary(frame),

@@ -1,6 +1,5 @@
-"""What the report says of getting its results again: the command, and the commit to check out."""
+"""What the report says of getting its results again, beside the command: what to check out."""
 
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from html import escape
@@ -8,25 +7,7 @@ from typing import Any
 
 from mnv2_jax.analysis.html.markup import count
 
-_ONLY_WHERE = ("shard", "launcher", "ray_address")
 _MOST = 3
-
-
-def whole(command: str) -> str:
-    """The command of the whole: without the flags that say which part to train, or where.
-
-    Args:
-      command: as typed, possibly for one of several parts.
-    """
-    words = iter(shlex.split(command))
-    kept = []
-    for word in words:
-        flag, equals, _ = word.lstrip("-").partition("=")
-        if not (word.startswith("-") and flag in _ONLY_WHERE):
-            kept.append(word)
-        elif not equals:
-            next(words, None)  # its value is a word of its own
-    return shlex.join(kept)
 
 
 def checkout(environments: Mapping[str, Mapping[str, Any]]) -> str:
