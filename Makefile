@@ -13,6 +13,9 @@ PARITY_INSTALLED := $(VENV)/.parity-installed
 unexport PYTHONPATH PYTHONHOME
 export PIP_USER := 0
 
+# Slow files come first, see tests/conftest.py: processes then end at about the same time.
+SIDE_BY_SIDE := --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))
 
 .DEFAULT_GOAL := help
@@ -25,10 +28,10 @@ ablation: $(INSTALLED)  ## train the default ablation (configs/digits.py); the r
 	$(VENV_PYTHON) -m experiments.ablate --config=configs/digits.py
 
 test: $(INSTALLED)  ## run the tests, on up to four cores
-	$(VENV_PYTHON) -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+	$(VENV_PYTHON) -m pytest $(SIDE_BY_SIDE)
 
 parity: $(PARITY_INSTALLED)  ## compare with Keras and PyTorch
-	$(VENV_PYTHON) -m pytest tests/parity
+	$(VENV_PYTHON) -m pytest $(SIDE_BY_SIDE) tests/parity
 
 lint: $(INSTALLED)  ## check style, formatting and types
 	$(VENV_PYTHON) -m ruff check

@@ -6,28 +6,27 @@ import warnings
 
 import pytest
 
-FIGURES = pytest.StashKey[list[str]]()
 
-
-def pytest_configure(config):
-    config.stash[FIGURES] = []
-
-
-def pytest_terminal_summary(terminalreporter, config):
-    if figures := config.stash[FIGURES]:
+def pytest_terminal_summary(terminalreporter):
+    outcomes = (terminalreporter.stats.get(outcome, []) for outcome in ("passed", "failed"))
+    figures = [
+        f"{report.nodeid.rpartition('::')[2]}: {what} {value:.3g}"
+        for reports in outcomes
+        for report in reports
+        for what, value in report.user_properties
+    ]
+    if figures:
         terminalreporter.section("parity")
         for line in figures:
             terminalreporter.write_line(line)
 
 
 @pytest.fixture
-def report(request, record_property):
+def report(record_property):
     """Records a figure with the test and for the end of the session's output."""
 
     def report(what, value):
-        record_property(what, value)
-        line = f"{request.node.name}: {what} {value:.3g}"
-        request.config.stash[FIGURES].append(line)
+        record_property(what, float(value))  # Which comes whole from another process.
         return value
 
     return report
