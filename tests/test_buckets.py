@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-from mnv2_jax import cache
 from tests import buckets, commands
 from tests.small import CONFIG, curves_of
 
@@ -40,19 +39,10 @@ def machine(tmp_path, monkeypatch):
     """Turns this machine into another one, that knows of no bucket."""
 
     def turn(name):
-        monkeypatch.setenv("XDG_CACHE_HOME", str(other_cache(tmp_path / name)))
+        monkeypatch.setenv("XDG_CACHE_HOME", str(buckets.cache_without_mirrors(tmp_path / name)))
         return tmp_path / name / "mnv2_jax" / "mirrors"
 
     return turn
-
-
-def other_cache(folder):
-    """Makes a cache folder that has what takes long to make, and is the same on all machines."""
-    (folder / "mnv2_jax").mkdir(parents=True)
-    for path in cache.folder().glob("*"):
-        if path.name == "datasets" or path.name.startswith("vega"):
-            (folder / "mnv2_jax" / path.name).symlink_to(path)
-    return folder
 
 
 def copied(where, folder, count=RUNS):
@@ -84,7 +74,7 @@ def second_cohort_has_begun(mirror):
 def killed(here, arguments, tmp_path_factory):
     """A machine on which a process was killed that had one cohort finished and one in training."""
     where = "s3://bucket/killed"
-    elsewhere = other_cache(tmp_path_factory.mktemp("killed") / "cache")
+    elsewhere = buckets.cache_without_mirrors(tmp_path_factory.mktemp("killed") / "cache")
     saving = (*arguments, "--checkpoint_seconds=0")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(elsewhere))

@@ -44,13 +44,19 @@ def here(config_file, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def address(server):
+def mirrors(tmp_path_factory):
+    """A cache folder that knows of no bucket yet."""
+    return buckets.cache_without_mirrors(tmp_path_factory.mktemp("cache") / "nodes")
+
+
+@pytest.fixture(scope="module")
+def address(server, mirrors):
     """Of a cluster of two nodes, whose workers find the server of buckets."""
     # Ray's workers take the lowest priority where it is not told otherwise.
     with subprocess.Popen(
         [sys.executable, "-m", "tests.nodes"],
         cwd=commands.ROOT,
-        env={**os.environ, "RAY_worker_niceness": "0"},
+        env={**os.environ, "RAY_worker_niceness": "0", "XDG_CACHE_HOME": str(mirrors)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -99,8 +105,9 @@ def test_a_cluster_comes_to_the_same_bits_though_a_worker_is_killed(
 
 @needs_ray
 @buckets.needed
-def test_its_workers_write_to_a_bucket(config_file, here, address, tmp_path):
+def test_its_workers_write_to_a_bucket(config_file, here, address, mirrors, tmp_path, monkeypatch):
     where = "s3://bucket/ray"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(mirrors))
     status, out, err = commands.run(
         *("ablate", f"--config={config_file}", "--config.model.expansion=1"),
         *(f"--workdir={where}", "--launcher=ray", f"--ray_address={address}"),
