@@ -36,13 +36,6 @@ def test_it_is_under_twenty_five_lines():
     assert len(MODULE.splitlines()) + 2 < 25
 
 
-def test_it_keeps_to_what_every_block_must(copy):
-    status, out, err = commands.run_in(copy, "check_block", "mixed_kernels")
-    assert status == 0, out + err
-    assert "FAILED" not in out
-    assert "Knobs it reads: expansion, projection" in out
-
-
 def test_it_is_in_the_cost_table(copy):
     status, out, err = commands.run_in(copy, "cost", "--preset=digits", "--block=mixed_kernels")
     assert status == 0, err
@@ -51,7 +44,7 @@ def test_it_is_in_the_cost_table(copy):
 
 
 def test_it_is_to_be_compared(copy):
-    # CI trains it, out of its file.
+    # CI checks it and trains it, out of its file.
     status, out, err = commands.run_in(
         copy, "ablate", "--config=configs/block.py:mixed_kernels", "--dry_run"
     )
