@@ -21,7 +21,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from experiments import cluster, command_line, session
-from mnv2_jax.ablation import grid, shards, workdir
+from mnv2_jax.ablation import grid, shards
 from mnv2_jax.ablation.grid import Grid
 from mnv2_jax.ablation.sweep import Outcome
 from mnv2_jax.analysis.claims import Claim
@@ -60,7 +60,6 @@ def main() -> int:
             f"--ray_address={_RAY_ADDRESS.value}: nothing reads it; expected --launcher=ray too"
         )
     session.begin()
-    workdir.check(flags.FLAGS.workdir or "")  # A dry run does not come to claim it.
     claims = command_line.of_config("get_claims", "a list of claims", _are_claims)
     launch: Callable[[session.Job], Outcome] = session.train_here
     if _LAUNCHER.value == "ray":

@@ -87,11 +87,12 @@ def begin() -> None:
     """Sets jax up, before it is first used, as the flags say.
 
     Raises:
-      ValueError: there is no config, the folder for compiled programs cannot be made, or the
-        processes do not find one another.
+      ValueError: there is no config, the workdir's URI is wrong, the folder for compiled programs
+        cannot be made, or the processes do not find one another.
     """
     if CONFIG.value is None:
         raise ValueError("--config: expected the path of a config file, such as configs/digits.py")
+    workdir.check(_WORKDIR.value or "")  # A dry run does not come to claim it.
     _keep_programs(_COMPILATION_CACHE.value)
     parallel.use_all_cores()
     if _DISTRIBUTED.value:

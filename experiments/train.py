@@ -11,7 +11,7 @@ best one. Trained before, it is not trained again; killed, it goes on from its l
 from absl import flags
 
 from experiments import command_line, session
-from mnv2_jax.ablation import grid, workdir
+from mnv2_jax.ablation import grid
 
 flags.adopt_module_key_flags(session)
 
@@ -25,7 +25,6 @@ def main() -> int:
       Interrupted: a signal came.
     """
     session.begin()
-    workdir.check(flags.FLAGS.workdir or "")  # A dry run does not come to claim it.
     config = session.CONFIG.value
     name = f"train_{command_line.config_path()[0].stem}_{grid.run_id(config)}"
     outcome = session.train(name, [config], [], keep_checkpoints=True)

@@ -78,10 +78,15 @@ def planned(cohorts: Sequence[Cohort]) -> list[dict[str, Any]]:
     """The rows of results.csv as far as they are known before anything trains."""
     others = other_axes([run for cohort in cohorts for run in cohort.runs])
     return [
-        describe(run, cohort) | {path: grid.fields(run.config)[path] for path in others}
+        {**describe(run, cohort), **_fields(run, others)}
         for cohort in cohorts
         for run in cohort.runs
     ]
+
+
+def _fields(run: Run, paths: Sequence[str]) -> dict[str, Any]:
+    fields = grid.fields(run.config)
+    return {path: fields[path] for path in paths}
 
 
 def columns(runs: Sequence[Run]) -> list[str]:
@@ -201,8 +206,7 @@ def rows(workdir: Path, cohorts: Sequence[Cohort]) -> list[dict[str, Any]]:
         for run in cohort.runs:
             row = read(workdir, run.id) or read_failure(workdir, run.id)
             if row is not None:
-                fields = grid.fields(run.config)
-                found.append({**row, **{path: fields[path] for path in axes}})
+                found.append({**row, **_fields(run, axes)})
     return found
 
 

@@ -36,7 +36,7 @@ def render(
 
     Args:
       title: heading, as plain text.
-      command: what was typed, possibly for a part of the runs.
+      command: what to type to get these results again.
       frame: one row per run, as `records.read_results` returns it.
       claims: decided claims, as `verdicts.decide` returns them.
       curves: one row per run and epoch, as `records.read_curves` returns it.
