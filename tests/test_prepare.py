@@ -101,6 +101,11 @@ EITHER = "expected either --images=DIR --name=NAME, for a folder, or --dataset=N
         ("--images=in --name=x --data_dir=in/out", "--data_dir=in/out: it lies in --images=in"),
         ("--images=in --name=x --manual_dir=in", "--manual_dir=in: it goes with --dataset alone"),
         ("--images=none --name=x", "--images=none: no such folder"),
+        (
+            "--images=lone --name=x",
+            "lone/ant: images of class 'ant': 1; expected 3 or more, which a hash of their paths "
+            "splits into train, validation and test, or folders of these names",
+        ),
         ("--images=in --name=x --on_corrupt=no", "flag --on_corrupt=no: value should be one of"),
         (
             "--images=in --name=x --data_dir=file",
@@ -116,6 +121,7 @@ EITHER = "expected either --images=DIR --name=NAME, for a folder, or --dataset=N
 def test_wrong_flags_get_one_line_and_write_nothing(tmp_path, monkeypatch, flags, message):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     fill(tmp_path / "in", "train/ant/1.png")
+    fill(tmp_path / "lone", "ant/1.png")
     fill(tmp_path / "huge", "train/ant/1.png")
     os.truncate(tmp_path / "huge/train/ant/1.png", 2**43)  # Sparse: it takes no room.
     (tmp_path / "file").touch()

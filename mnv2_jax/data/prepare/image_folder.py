@@ -1,5 +1,6 @@
 """What is in a folder of images: splits, classes and files, before any file is read."""
 
+import collections
 import dataclasses
 import hashlib
 import os
@@ -62,8 +63,8 @@ def scan(root: Path) -> ImageFolder:
     followed, hidden files and folders passed over, and folders in those of classes too.
 
     Raises:
-      ValueError: the folder is missing or of another kind, a class has no images, or a name cannot
-        be used; it names the folder.
+      ValueError: the folder is missing or of another kind, a class has no images or too few to
+        be split, or a name cannot be used; it names the folder.
       OSError: a folder cannot be read.
     """
     if not root.is_dir():
@@ -175,6 +176,14 @@ def _files(
 def _split_by_hash(
     root: Path, classes: tuple[str, ...], files: list[File]
 ) -> dict[str, list[File]]:
+    counts = collections.Counter((file.label, file.path.rpartition("/")[0]) for file in files)
+    (label, folder), fewest = min(counts.items(), key=lambda item: item[1])
+    if fewest < len(SPLITS):
+        raise ValueError(
+            f"{root / folder}: images of class {classes[label]!r}: {fewest}; expected "
+            f"{len(SPLITS)} or more, which a hash of their paths splits into {_TRAIN}, "
+            f"{_VALIDATION} and {_TEST}, or folders of these names, with class folders in them"
+        )
     splits: dict[str, list[File]] = {}
     for file in files:
         # Not the bytes that the order goes by first: within a split, ranks stay evenly spread.

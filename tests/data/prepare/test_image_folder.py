@@ -9,6 +9,9 @@ import pytest
 from mnv2_jax.data.prepare import image_folder
 from tests.data.images import fill
 
+OUT_OF_TRAIN = (0, 13, 18)
+"""Three numbers of files in the folder `a` whose hash puts them into validation or test."""
+
 
 def test_classes_alone_are_split_by_a_hash_of_the_path(tmp_path):
     # The last eight bytes of SHA-256 say which part of ten: worked out here, with no help.
@@ -73,7 +76,19 @@ def test_what_is_no_image_is_counted_and_what_is_hidden_is_not(tmp_path):
         (["train/a/1.png", "val/a/1.png"], r"in/val: beside train/ only validation/ and test/"),
         (["test/a/1.png"], r"in: it has test/ and no train/ beside it"),
         (["train/a /1.png"], r"in/train/a ': the name of a class must not begin or end"),
-        (["a/13.png"], r"in: split by hash, no image of class 'a' comes into the 80 % to train on"),
+        (
+            [f"a/{number}.png" for number in OUT_OF_TRAIN]
+            + [f"b/{number}.png" for number in "123"],
+            r"in: split by hash, no image of class 'a' comes into the 80 % to train on",
+        ),
+        (
+            ["a/1.png", *(f"b/{number}.png" for number in "123")],
+            r"in/a: images of class 'a': 1; expected 3 or more, .* train, validation and test, or",
+        ),
+        (
+            [*(f"a/{number}.png" for number in "123"), "cafe\u0301/1.png", "cafe\u0301/2.png"],
+            "in/cafe\u0301: images of class 'caf\u00e9': 2; expected 3 or more",
+        ),
     ],
 )
 def test_a_folder_of_another_kind_is_refused(tmp_path, paths, message):
@@ -84,6 +99,14 @@ def test_a_folder_of_another_kind_is_refused(tmp_path, paths, message):
             fill(tmp_path / "in", path)
     with pytest.raises(ValueError, match=message):
         image_folder.scan(tmp_path / "in")
+
+
+def test_three_images_of_a_class_are_enough(tmp_path):
+    fill(tmp_path / "in", *(f"{kind}/{number}.png" for kind in "ab" for number in "123"))
+    splits = image_folder.scan(tmp_path / "in").splits
+    assert sorted(file.path for files in splits.values() for file in files) == [
+        f"{kind}/{number}.png" for kind in "ab" for number in "123"
+    ]
 
 
 def test_a_file_is_no_folder(tmp_path):
