@@ -59,7 +59,8 @@ class Batches(Protocol):
 class TrainBatches:
     """The batches of all steps of a run, or some of their rows.
 
-    In the place of an image that cannot be decoded, and may be skipped, stands the next one.
+    In the place of an image that cannot be decoded, and may be skipped, stands the next one of the
+    split, be it among those to train on or not.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class TrainBatches:
         epochs: int,
         rows: Iterable[int],
         augmentation: Augmentation,
+        places: np.ndarray | None = None,
     ) -> None:
         """Describes batches; nothing is read yet.
 
@@ -80,11 +82,14 @@ class TrainBatches:
           epochs: of the run; what is left of an epoch after whole batches is dropped.
           rows: those of a batch to be decoded, such as the share of a host.
           augmentation: its part that is done on the host.
+          places: in `split`, of the images to train on, `[count]`; by default all.
         """
         self._split = split
         self._seed = seed
         self._batch_size = batch_size
-        self._steps_per_epoch = len(split) // batch_size
+        self._places = places
+        self._count = len(split) if places is None else len(places)
+        self._steps_per_epoch = self._count // batch_size
         self._steps = epochs * self._steps_per_epoch
         self._rows = [int(row) for row in rows]
         self._augmentation = augmentation
@@ -104,7 +109,9 @@ class TrainBatches:
         # One assignment: threads may overlap, and then sort twice.
         known, order = self._order
         if known != epoch:
-            order = draws.epoch_order(self._seed, epoch, len(self._split))
+            order = draws.epoch_order(self._seed, epoch, self._count)
+            if self._places is not None:
+                order = self._places[order]
             self._order = epoch, order
         return order
 

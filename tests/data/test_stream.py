@@ -35,8 +35,8 @@ def numbered(count, bad=(), skip=False):
     return Images(Records(), (1, 1, 1), skip_corrupt=skip)
 
 
-def train_batches(images, rows=range(4), seed=0):
-    return stream.TrainBatches(images, seed, 4, 3, rows, Augmentation())
+def train_batches(images, rows=range(4), seed=0, places=None):
+    return stream.TrainBatches(images, seed, 4, 3, rows, Augmentation(), places)
 
 
 def test_an_epoch_holds_every_image_once_but_for_the_remainder():
@@ -48,6 +48,20 @@ def test_an_epoch_holds_every_image_once_but_for_the_remainder():
     batch = batches[5]
     np.testing.assert_array_equal(batch.images[:, 0, 0, 0], batch.labels)
     assert batch.images.dtype == np.uint8
+
+
+def test_an_epoch_holds_the_chosen_images_once():
+    places = np.array([2, 3, 5, 7, 9, 10], np.int32)
+    whole = train_batches(numbered(11), seed=3)
+    batches = train_batches(numbered(11), seed=3, places=places)
+    assert (len(whole), len(batches)) == (6, 3)
+    for epoch in range(3):
+        order = draws.epoch_order(3, epoch, 6)[:4]
+        np.testing.assert_array_equal(batches[epoch].labels, places[order])
+        np.testing.assert_array_equal(batches[epoch].images[:, 0, 0, 0], places[order])
+    every = train_batches(numbered(11), seed=3, places=np.arange(11))
+    for step in range(6):
+        np.testing.assert_array_equal(every[step].labels, whole[step].labels)
 
 
 def test_hosts_get_disjoint_rows_that_make_up_the_batch():
@@ -113,6 +127,11 @@ def test_skipped_images_give_way_in_training_and_do_not_count_in_evaluation():
         chosen = draws.epoch_order(0, epoch, 8)[4 * position : 4 * position + 4]
         np.testing.assert_array_equal(batches[step].labels, arrays.labels[chosen])
         np.testing.assert_array_equal(batches[step].images, arrays.images[chosen])
+    places = np.array([1, 3, 4, 6, 7])
+    few = train_batches(images, places=places)
+    for epoch in range(3):
+        chosen = places[draws.epoch_order(0, epoch, 5)[:4]]
+        np.testing.assert_array_equal(few[epoch].labels, arrays.labels[chosen])
     evaluated = stream.EvaluationBatches(images, 8, range(8))[0]
     np.testing.assert_array_equal(evaluated.weights, arrays.weights)
     assert evaluated.problems == problems
