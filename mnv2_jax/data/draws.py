@@ -35,5 +35,25 @@ def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
     return np.argsort(bits, kind="stable").astype(np.int32)
 
 
+def few_of_each(seed: int, labels: np.ndarray, count: int) -> np.ndarray:
+    """Draws `count` images of each class.
+
+    A draw of more images holds those of a draw of fewer.
+
+    Args:
+      seed: see `generator`.
+      labels: of all images, whole numbers.
+      count: of each class; it has so many or more.
+
+    Returns:
+      The places of the images that are drawn, ascending, int32 `[classes * count]`.
+    """
+    bits = _bits(seed, "few", 0, 0).random_raw(len(labels))
+    ranked = np.lexsort((bits, labels))  # By class, then at random; see `epoch_order`.
+    classes = labels[ranked]
+    rank_in_class = np.arange(len(labels)) - np.searchsorted(classes, classes)
+    return np.sort(ranked[rank_in_class < count]).astype(np.int32)
+
+
 def _bits(seed: int, name: str, step: int, row: int) -> np.random.Philox:
     return np.random.Philox(key=[seed, zlib.crc32(name.encode())], counter=[0, 0, row, step])

@@ -2,16 +2,19 @@
 
 import contextlib
 import dataclasses
+import functools
 import io
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mnv2_jax import atomic
-from mnv2_jax.data import folders
-from mnv2_jax.data.images import Arrays, Images
+from mnv2_jax.data import draws, folders, subsets
+from mnv2_jax.data.images import Arrays, Images, Records
 from mnv2_jax.data.stored import records
 
 SPLITS = ("train", "validation", "test")
@@ -21,6 +24,8 @@ SPLITS = ("train", "validation", "test")
 class Selection:
     """Which images of which data set, and at which size: fields of `config.data`.
 
+    The last two are fields of `config.transfer`.
+
     Attributes:
       name: of a data set prepared in the folder, or one of `EMBEDDED`.
       train: the images to train on: a split as TFDS writes it, such as "train[:90%]".
@@ -28,6 +33,9 @@ class Selection:
       test: likewise; read once, at the end of a run.
       resolution: the height and width of what enters the network, in pixels.
       crop_fraction: see `mnv2_jax.data.images.Images`.
+      classes: those to keep, by label: numbers and ranges such as "0-4" or "0,2,5-7"; "" for all.
+        They are labelled anew, from 0, in the same order.
+      images_per_class: how many of each class to train on, drawn for each run; 0 for all.
 
     Raises:
       ValueError: a value is out of range; the message names it and what would be right.
@@ -39,12 +47,23 @@ class Selection:
     test: str
     resolution: int
     crop_fraction: float
+    classes: str = ""
+    images_per_class: int = 0
 
     def __post_init__(self) -> None:
         if self.resolution < 1:
             raise ValueError(f"resolution={self.resolution}: expected 1 or more pixels")
         if not 0 < self.crop_fraction <= 1:
             raise ValueError(f"crop_fraction={self.crop_fraction}: expected above 0, at most 1")
+        if self.classes:
+            try:
+                subsets.label_ranges(self.classes)
+            except ValueError as error:
+                raise ValueError(f"classes={self.classes!r}: {error}") from None
+        if self.images_per_class < 0:
+            raise ValueError(
+                f"images_per_class={self.images_per_class}: expected 1 or more, or 0 for all"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +76,9 @@ class Dataset:
       train: see `Selection`.
       validation: likewise.
       test: likewise.
-      fingerprint: see `mnv2_jax.data.stored.records.Prepared`; "" where nothing is known.
+      fingerprint: see `mnv2_jax.data.stored.records.Prepared`; "" where nothing is known. That of
+        all classes, where some are kept.
+      images_per_class: see `Selection`; each class has so many or more in `train`.
       decoded: whole splits by their names, once they are decoded, and what could not be.
     """
 
@@ -67,6 +88,7 @@ class Dataset:
     validation: Images
     test: Images
     fingerprint: str = ""
+    images_per_class: int = 0
     decoded: dict[str, tuple[Arrays, tuple[str, ...]]] = dataclasses.field(
         default_factory=dict, compare=False, repr=False
     )
@@ -75,6 +97,30 @@ class Dataset:
     def classes(self) -> int:
         """How many there are."""
         return len(self.class_names)
+
+    @property
+    def training_images(self) -> int:
+        """How many images a run trains on."""
+        return self.images_per_class * self.classes or len(self.train)
+
+    def chosen(self, seed: int) -> np.ndarray:
+        """The places in `train` of the images that a run trains on, ascending, int32 `[count]`.
+
+        Args:
+          seed: of the run's data. Of more images of each class, it chooses these and others.
+
+        Raises:
+          ValueError: a label is out of range.
+          OSError: a file cannot be read.
+        """
+        if not self.images_per_class:
+            return np.arange(len(self.train), dtype=np.int32)
+        return draws.few_of_each(seed, self.train_labels, self.images_per_class)
+
+    @functools.cached_property
+    def train_labels(self) -> np.ndarray:
+        """The labels of `train`, int32 `[count]`, which are read once; see `chosen` for errors."""
+        return subsets.labels(self.train.records)
 
 
 def load(
@@ -88,8 +134,8 @@ def load(
       skip_corrupt: leave out images that cannot be decoded.
 
     Raises:
-      ValueError: there is no such data set or split, splits share images, or there is one class
-        alone; the message says what would be right.
+      ValueError: there is no such data set, split or class, splits share images, there is one class
+        alone, or too few images of one; the message says what would be right.
       OSError: the folder cannot be written to, or a prepared file cannot be read.
     """
     where = folder or folders.data_folder()
@@ -101,16 +147,74 @@ def load(
             f"config.data.name={selection.name!r}: it has one class, {found.class_names[0]!r}; "
             f"expected two or more to tell apart"
         )
+    kept = _kept(selection, found.class_names)
     shape = (selection.resolution, selection.resolution, found.channels)
     wanted = {f"data.{split}": getattr(selection, split) for split in SPLITS}
     found.check_disjoint(wanted)
 
     def images(split: str) -> Images:
-        records_of = found.records(wanted[f"data.{split}"], f"data.{split}")
+        records_of: Records = found.records(wanted[f"data.{split}"], f"data.{split}")
+        if selection.classes:
+            records_of = subsets.Subset(records_of, kept)
         return Images(records_of, shape, selection.crop_fraction, skip_corrupt)
 
     parts = images("train"), images("validation"), images("test")
-    return Dataset(selection.name, found.class_names, *parts, found.fingerprint)
+    names = tuple(found.class_names[label] for label in kept)
+    few = selection.images_per_class
+    dataset = Dataset(selection.name, names, *parts, found.fingerprint, few)
+    if selection.classes or few:
+        _check_enough(selection, dataset, kept)
+    return dataset
+
+
+def _kept(selection: Selection, class_names: tuple[str, ...]) -> Sequence[int]:
+    """The labels to keep, ascending."""
+    count = len(class_names)
+    if not selection.classes:
+        return range(count)
+    field = f"config.transfer.classes={selection.classes!r}"
+    parts = subsets.label_ranges(selection.classes)
+    if parts[-1].stop > count:
+        beyond = next(max(part.start, count) for part in parts if part.stop > count)
+        raise ValueError(
+            f"{field}: {selection.name!r} has no class {beyond}; expected labels from 0 "
+            f"({class_names[0]!r}) to {count - 1} ({class_names[-1]!r})"
+        )
+    kept = [label for part in parts for label in part]
+    if len(kept) < 2:
+        raise ValueError(
+            f"{field}: it leaves one class, {class_names[kept[0]]!r}; expected two or more to tell "
+            f"apart"
+        )
+    return kept
+
+
+def _check_enough(selection: Selection, dataset: Dataset, kept: Sequence[int]) -> None:
+    """Sees to it that there are images of the classes that are kept, and as many as are asked for.
+
+    Validation and test may lack some of them.
+    """
+    field = f"config.transfer.classes={selection.classes!r}"
+    counts = np.bincount(dataset.train_labels, minlength=dataset.classes)
+    rarest = int(counts.argmin())
+    name = f"class {kept[rarest]} ({dataset.class_names[rarest]!r})"
+    if not counts[rarest]:
+        raise ValueError(
+            f"{field}: config.data.train={selection.train!r} has no image of {name}; expected "
+            f"classes that it has images of"
+        )
+    for split in ("validation", "test"):
+        if not len(getattr(dataset, split)):
+            raise ValueError(
+                f"{field}: config.data.{split}={getattr(selection, split)!r} has no image of "
+                f"{name} nor of the others left; expected classes that it has images of"
+            )
+    if counts[rarest] < selection.images_per_class:
+        raise ValueError(
+            f"config.transfer.images_per_class={selection.images_per_class}: images of {name} in "
+            f"config.data.train={selection.train!r}: {counts[rarest]}; expected at most as many as "
+            f"these, or 0 for all"
+        )
 
 
 def _prepare(name: str, folder: Path) -> None:
@@ -137,3 +241,6 @@ def _digits(folder: Path) -> Any:
 EMBEDDED: dict[str, Callable[[Path], Any]] = {"digits": _digits}
 """Data sets that come with a package, prepared when first asked for. A new one is a builder here
 and one line: it takes a folder and gives a TFDS builder. All others: `experiments.prepare`."""
+
+MIRROR_CHANGES_CLASS = frozenset({"digits"})
+"""Data sets whose images must not be mirrored: a mirrored digit is another sign, or none."""

@@ -30,6 +30,39 @@ def test_every_place_comes_first_equally_often():
     assert np.abs(firsts - 500).max() < 106
 
 
+LABELS = st.lists(st.integers(0, 4), min_size=1, max_size=60).map(np.array)
+
+
+@given(seed=st.integers(0, 2**32 - 1), labels=LABELS, data=st.data())
+def test_few_of_each_are_balanced_and_more_hold_fewer(seed, labels, data):
+    classes, there = np.unique(labels, return_counts=True)
+    before: set[int] = set()
+    for count in range(1, there.min() + 1):
+        places = draws.few_of_each(seed, labels, count)
+        assert places.dtype == np.int32
+        assert (np.diff(places) > 0).all()
+        found, counts = np.unique(labels[places], return_counts=True)
+        np.testing.assert_array_equal(found, classes)
+        assert set(counts) == {count}
+        np.testing.assert_array_equal(draws.few_of_each(seed, labels, count), places)
+        assert before < set(places.tolist())
+        before = set(places.tolist())
+
+
+def test_which_few_are_drawn_is_fixed_and_depends_on_the_seed():
+    labels = np.arange(12) % 3
+    assert draws.few_of_each(3, labels, 2).tolist() == [0, 1, 5, 6, 7, 8]
+    drawn = {tuple(draws.few_of_each(seed, np.zeros(1000), 10)) for seed in range(20)}
+    assert len(drawn) == 20
+
+
+def test_every_image_is_among_the_few_equally_often():
+    labels = np.arange(20) % 2
+    drawn = [draws.few_of_each(seed, labels, 3) for seed in range(5000)]
+    # 1500 expected each; five standard deviations are 162.
+    assert np.abs(np.bincount(np.concatenate(drawn), minlength=20) - 1500).max() < 162
+
+
 def test_streams_steps_and_rows_do_not_disturb_one_another():
     places = [(0, "a", 0, 0), (1, "a", 0, 0), (0, "b", 0, 0), (0, "a", 1, 0), (0, "a", 0, 1)]
     found = {draws.generator(*place).random() for place in places}

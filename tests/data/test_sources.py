@@ -1,5 +1,7 @@
 import dataclasses
 import os
+import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +12,8 @@ import pytest
 from sklearn import datasets
 
 from mnv2_jax.data import sources, stream
+from mnv2_jax.data.augmentation import Augmentation
+from mnv2_jax.data.stored import records
 from tests.data import made
 
 DIGITS = sources.Selection("digits", "train", "validation", "test", 8, 1.0)
@@ -124,3 +128,168 @@ def test_a_killed_preparation_is_done_again(tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert len(sources.load(DIGITS, tmp_path).test) == 500
+
+
+def some(**change):
+    return dataclasses.replace(DIGITS, **change)
+
+
+def stored(dataset):
+    """Every record of a data set by what it is called, with its split."""
+    return {
+        record.where: (split, *record[:2])
+        for split in sources.SPLITS
+        for records in [getattr(dataset, split).records]
+        for record in (records[index] for index in range(len(records)))
+    }
+
+
+def test_two_halves_of_the_classes_make_up_the_whole(cache):
+    whole = sources.load(DIGITS, cache)
+    low, high = (sources.load(some(classes=classes), cache) for classes in ("0-4", "5-9"))
+    assert (low.class_names, high.class_names) == (tuple("01234"), tuple("56789"))
+    assert (low.classes, high.classes) == (5, 5)
+    found = [stored(dataset) for dataset in (low, high)]
+    assert not found[0].keys() & found[1].keys()
+    shifted = {where: (*of[:2], of[2] + 5) for where, of in found[1].items()}
+    assert found[0] | shifted == stored(whole)
+    assert len(low.train) == low.training_images == np.isin(whole.train_labels, range(5)).sum()
+
+
+def test_classes_are_relabelled_in_the_order_of_their_labels(cache):
+    whole = sources.load(DIGITS, cache)
+    dataset = sources.load(some(classes="7,2-3"), cache)
+    assert dataset.class_names == ("2", "3", "7")
+    for split in sources.SPLITS:
+        labels = decoded(whole, split).labels
+        part = decoded(dataset, split)
+        np.testing.assert_array_equal(
+            np.array([2, 3, 7])[part.labels], labels[np.isin(labels, [2, 3, 7])]
+        )
+        np.testing.assert_array_equal(
+            part.images, decoded(whole, split).images[np.isin(labels, [2, 3, 7])]
+        )
+
+
+def count_reads(monkeypatch):
+    read = []
+    original = records.Records.__getitem__
+
+    def counted(self, index):
+        read.append(index)
+        return original(self, index)
+
+    monkeypatch.setattr(records.Records, "__getitem__", counted)
+    return read
+
+
+def test_all_classes_are_opened_unread(cache, monkeypatch):
+    read = count_reads(monkeypatch)
+    dataset = sources.load(DIGITS, cache)
+    assert isinstance(dataset.train.records, records.Records)
+    assert dataset.training_images == 1047
+    places = dataset.chosen(3)
+    assert places.dtype == np.int32
+    np.testing.assert_array_equal(places, np.arange(1047))
+    assert read == []
+
+
+@pytest.mark.parametrize(("classes", "reads"), [("", 1047), ("5-9", 1797)])
+def test_labels_are_read_once(cache, monkeypatch, classes, reads):
+    read = count_reads(monkeypatch)
+    dataset = sources.load(some(classes=classes, images_per_class=5), cache)
+    for seed in range(3):
+        dataset.chosen(seed)
+    assert len(read) == reads
+
+
+def test_a_run_trains_on_few_images_of_each_class(cache):
+    dataset = sources.load(some(classes="5-9", images_per_class=4), cache)
+    assert dataset.training_images == 20
+    places = dataset.chosen(1)
+    labels = decoded(dataset, "train").labels
+    np.testing.assert_array_equal(labels, dataset.train_labels)
+    np.testing.assert_array_equal(np.bincount(labels[places]), [4] * 5)
+    np.testing.assert_array_equal(
+        places, sources.load(some(classes="5-9", images_per_class=4), cache).chosen(1)
+    )
+    assert set(places) != set(dataset.chosen(2))
+    more = dataclasses.replace(dataset, images_per_class=10)
+    assert set(places) < set(more.chosen(1))
+    # As many as there are of the rarest class are not too many.
+    most = int(np.bincount(labels).min())
+    all_of_it = sources.load(some(classes="5-9", images_per_class=most), cache)
+    assert all_of_it.training_images == 5 * most == len(all_of_it.chosen(0))
+
+
+def test_chosen_images_of_some_classes_go_to_workers(cache):
+    dataset = sources.load(some(classes="5-9", images_per_class=4), cache)
+    batches = stream.TrainBatches(
+        dataset.train, 1, 10, 1, range(10), Augmentation(), dataset.chosen(1)
+    )
+    copy = pickle.loads(pickle.dumps(batches))
+    assert len(copy) == 2
+    labels = np.concatenate([copy[step].labels for step in range(2)])
+    np.testing.assert_array_equal(np.bincount(labels), [4] * 5)
+    for step in range(2):
+        np.testing.assert_array_equal(copy[step].images, batches[step].images)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": "4-x"}, "classes='4-x': expected label numbers such as '0-4' or '0,2,5', or"),
+        ({"classes": "0-4,3"}, "classes='0-4,3': class 3 is given twice; expected each once"),
+        ({"classes": "4-0"}, "classes='4-0': the range 4-0 falls; expected 0-4"),
+        ({"images_per_class": -1}, "images_per_class=-1: expected 1 or more, or 0 for all"),
+    ],
+)
+def test_what_stands_for_no_subset_is_refused(change, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        some(**change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"classes": "5-999999999"},
+            "config.transfer.classes='5-999999999': 'digits' has no class 10; expected labels from "
+            "0 ('0') to 9 ('9')",
+        ),
+        (
+            {"classes": "0,1,12"},
+            "config.transfer.classes='0,1,12': 'digits' has no class 12; expected labels from 0 "
+            "('0') to 9 ('9')",
+        ),
+        (
+            {"classes": "3"},
+            "config.transfer.classes='3': it leaves one class, '3'; expected two or more to tell "
+            "apart",
+        ),
+        # The first images are of 7, 6, 6.
+        (
+            {"classes": "6,9", "train": "train[:3]"},
+            "config.transfer.classes='6,9': config.data.train='train[:3]' has no image of class 9 "
+            "('9'); expected classes that it has images of",
+        ),
+        (
+            {"images_per_class": 1, "train": "train[:3]"},
+            "config.transfer.classes='': config.data.train='train[:3]' has no image of class 0 "
+            "('0'); expected classes that it has images of",
+        ),
+        (
+            {"classes": "6-7", "images_per_class": 2, "train": "train[:3]"},
+            "config.transfer.images_per_class=2: images of class 7 ('7') in config.data.train="
+            "'train[:3]': 1; expected at most as many as these, or 0 for all",
+        ),
+        (
+            {"classes": "0-1", "test": "test[:3]"},
+            "config.transfer.classes='0-1': config.data.test='test[:3]' has no image of class",
+        ),
+    ],
+)
+def test_a_subset_that_is_not_there_is_refused(cache, change, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}") as caught:
+        sources.load(some(**change), cache)
+    assert "\n" not in str(caught.value)

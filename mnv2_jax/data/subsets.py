@@ -1,0 +1,82 @@
+"""Some classes of a data set: which they are, and the records that are left."""
+
+import itertools
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from mnv2_jax.data.images import Records
+from mnv2_jax.data.stored.records import Record
+
+_LABELS = re.compile("([0-9]{1,9})(?:-([0-9]{1,9}))?")
+
+
+class Subset:
+    """The records of some classes, with labels that count these classes alone.
+
+    Attributes:
+      labels: of all its records, int32 `[count]`, 0 to the number of its classes - 1.
+    """
+
+    def __init__(self, records: Records, kept: Sequence[int]) -> None:
+        """Reads every label, and so every record, once.
+
+        Args:
+          records: of all classes.
+          kept: the labels to keep, ascending; they become 0, 1, 2 and so on.
+
+        Raises:
+          ValueError: a label is out of range.
+          OSError: a record cannot be read.
+        """
+        before = labels(records)
+        self._records = records
+        self._places = np.flatnonzero(np.isin(before, kept))
+        self.labels = np.searchsorted(kept, before[self._places]).astype(np.int32)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> Record:
+        """Record number `index`, counted from 0; see `mnv2_jax.data.stored.records.Records`."""
+        record = self._records[int(self._places[index])]
+        return record._replace(label=int(self.labels[index]))
+
+
+def labels(records: Records) -> np.ndarray:
+    """The labels of records, int32 `[count]`. They are stored with the images: all is read.
+
+    Raises:
+      ValueError: a label is out of range.
+      OSError: a record cannot be read.
+    """
+    if isinstance(records, Subset):
+        return records.labels
+    return np.array([records[index].label for index in range(len(records))], np.int32)
+
+
+def label_ranges(text: str) -> tuple[range, ...]:
+    """The labels that `text` stands for, ascending, in ranges that share none.
+
+    Args:
+      text: numbers, and ranges with both their ends, such as "0-4" or "0,2,5-7".
+
+    Raises:
+      ValueError: it is something else, a range falls, or a label is given twice; the message says
+        why, and does not repeat all of `text`.
+    """
+    found = []
+    for part in text.split(","):
+        match = _LABELS.fullmatch(part)
+        if not match:
+            raise ValueError("expected label numbers such as '0-4' or '0,2,5', or '' for all")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise ValueError(f"the range {part} falls; expected {last}-{first}")
+        found.append(range(first, last + 1))
+    found.sort(key=lambda part: part.start)
+    for one, other in itertools.pairwise(found):
+        if other.start < one.stop:
+            raise ValueError(f"class {other.start} is given twice; expected each once")
+    return tuple(found)
