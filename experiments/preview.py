@@ -24,11 +24,13 @@ def draw_preview(path: Path, cohort: Cohort) -> None:
       ValueError: an image cannot be decoded.
       OSError: the file cannot be written, or a data set not read.
     """
-    program, train = cohort.program, cohort.dataset.train
+    program, dataset = cohort.program, cohort.dataset
     size = program.recipe.batch_size
     rows = range(min(size, _IMAGES))
     seed = int(cohort.runs[0].values.data_seed)
-    batch = stream.TrainBatches(train, seed, size, 1, rows, program.augmentation)[0]
+    batch = stream.TrainBatches(
+        dataset.train, seed, size, 1, rows, program.augmentation, dataset.chosen(seed)
+    )[0]
     places = jnp.arange(len(rows))
     images, labels, _ = pipeline.train_batch(
         jax.random.key(seed),
@@ -40,7 +42,7 @@ def draw_preview(path: Path, cohort: Cohort) -> None:
         program.scaling,
         program.spec.classes,
     )
-    names = cohort.dataset.class_names
+    names = dataset.class_names
     captions = [names[label] for label in labels.tolist()]
     file = io.BytesIO()
     preview.contact_sheet(jax.device_get(images), captions, program.scaling).save(file, "png")
