@@ -46,8 +46,9 @@ def read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]
       ValueError: the file is none or is cut off.
     """
     with path.open("rb") as file:
-        start = file.read(4)
-    if start.startswith(PICKLES):
+        start = file.read(9)
+    # Safetensors begins with the length of its header, which may be any bytes, and then the header.
+    if start.startswith(PICKLES) and start[8:] not in (b"{", b""):
         raise ValueError(
             f"{path}: pickled checkpoints are not read, since they can run code; expected "
             "safetensors, as safetensors.torch.save_file writes it"

@@ -261,6 +261,16 @@ def test_pickles_are_refused_unread(tmp_path, start, protocol):
     assert not trap.exists()
 
 
+def test_a_file_that_begins_as_pickles_do_is_read(tmp_path):
+    path = tmp_path / "model.safetensors"
+    starts = set()
+    for length in range(0, 256, 8):  # A header's length is a multiple of 8.
+        save_file(state_dict("torchvision"), path, {"note": length * " "})
+        starts.add(path.read_bytes()[:1])
+        assert load(path).source == "torchvision"
+    assert b"\x80" in starts
+
+
 def test_other_files_are_refused(tmp_path):
     assert refusal(tmp_path / "absent.h5") == "no such file"
     wrong = tmp_path / "model.pth"
