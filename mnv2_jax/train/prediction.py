@@ -1,0 +1,71 @@
+"""What a trained network makes of images: logits, probabilities, and a program for elsewhere."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mnv2_jax import arch
+from mnv2_jax.data import augment
+from mnv2_jax.nn.network import Network
+from mnv2_jax.nn.trained import Trained
+
+Array = jax.Array
+Logits = Callable[[Array | np.ndarray], Array]
+"""Maps images, uint8 `[batch, resolution, resolution, channels]`, 0 to 255, to logits, float32
+`[batch, classes]`."""
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+"""What `export` makes a program for, by jax's names."""
+
+
+def logits(trained: Trained) -> Logits:
+    """The network in inference mode, as it is evaluated in float32: a compiled function of images.
+
+    Raises:
+      ValueError: the network's scaling is unknown.
+    """
+    arch.check_choice("scaling", trained.scaling, tuple(augment.SCALINGS))
+    network = Network(trained.spec)
+
+    def of_images(variables: Any, images: Array) -> Any:
+        return network.apply(variables, augment.scale(images, trained.scaling))
+
+    # As an argument the weights are no constants, which XLA would compute with while it compiles.
+    return functools.partial(jax.jit(of_images), jax.device_put(trained.variables))
+
+
+def probabilities(logits: Array | np.ndarray) -> Array:
+    """Of each class, float32 `[batch, classes]`, in the order of `Trained.class_names`.
+
+    Args:
+      logits: `[batch, classes]`, or `[batch, 1]` of two classes, where it is the second's.
+    """
+    if logits.shape[-1] == 1:
+        return jnp.concatenate([jax.nn.sigmoid(-logits), jax.nn.sigmoid(logits)], axis=-1)
+    return jax.nn.softmax(logits)
+
+
+def export(trained: Trained) -> bytes:
+    """What `logits` does as StableHLO, weights included, for `PLATFORMS` and any size of batch.
+
+    `jax.export.deserialize` reads it, without this package, and its `call` takes images.
+
+    Raises:
+      ValueError: the scaling is unknown, or a block of one's own does not lower for all platforms
+        and sizes of batch.
+    """
+    (batch,) = jax.export.symbolic_shape("batch")
+    images = jax.ShapeDtypeStruct((batch, *trained.spec.input_shape), jnp.uint8)
+    program = jax.jit(logits(trained))
+    try:
+        exported = jax.export.export(program, platforms=PLATFORMS)(images)
+    except Exception as error:  # A block of one's own raises what it likes.
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"the network cannot be exported for any batch size on {', '.join(PLATFORMS)}: {reason}"
+        ) from error
+    return bytes(exported.serialize())
