@@ -31,6 +31,7 @@ def run(
     argument: str | None = None,
     *,
     several: bool = False,
+    optional: bool = False,
 ) -> NoReturn:
     """Parses `sys.argv`, calls `main` and exits with the status that it gives.
 
@@ -43,6 +44,7 @@ def run(
       argument: what the one argument that is no flag is called, which `main` is then called with;
         None where there is none.
       several: whether there may be more of it.
+      optional: whether it may be left out.
     """
     # Orbax logs, tracebacks included, what a line of ours tells: checkpoints that are passed over,
     # or that cannot be written.
@@ -53,7 +55,7 @@ def run(
         sys.exit(0)
     try:
         _check_overrides(sys.argv[1:])
-        arguments = _parse(sys.argv, argument, several)
+        arguments = _parse(sys.argv, argument, several=several, optional=optional)
         if "print_config" in FLAGS and FLAGS.print_config and FLAGS["config"].value is not None:
             print("\n".join(_settings(FLAGS["config"].value)))
             sys.exit(0)
@@ -115,7 +117,7 @@ def enter(arguments: Sequence[str]) -> None:
     """
     sys.argv = [*arguments]
     _check_overrides(sys.argv[1:])
-    _parse(sys.argv, None, several=False)
+    _parse(sys.argv, None)
 
 
 def command() -> str:
@@ -217,8 +219,14 @@ def _settings(config: ConfigDict) -> list[str]:
     return [f"--config.{path}={value}" for path, value in grid.fields(config).items()]
 
 
-def _parse(arguments: Sequence[str], argument: str | None, several: bool) -> list[str]:
-    """Sets the flags, and gives the arguments that are none: one or more if `argument` names it."""
+def _parse(
+    arguments: Sequence[str],
+    argument: str | None,
+    *,
+    several: bool = False,
+    optional: bool = False,
+) -> list[str]:
+    """Sets the flags, and gives the arguments that are none; see `run` for which there may be."""
     try:
         extra = FLAGS(arguments)[1:]
     except flags.IllegalFlagValueError as error:
@@ -233,6 +241,6 @@ def _parse(arguments: Sequence[str], argument: str | None, several: bool) -> lis
     wanted = 0 if argument is None else 1
     if len(extra) > wanted and not several:
         raise ValueError(f"{extra[wanted]}: unknown argument; flags begin with --")
-    if len(extra) < wanted:
+    if len(extra) < wanted and not optional:
         raise ValueError(f"{argument}: it is missing; expected one, see --help")
     return extra

@@ -81,3 +81,35 @@ def test_other_flags_stay():
 def test_more_flags_can_be_left_out():
     command = f"{ABLATE} --workdir runs/a --shard=1/2 --config.seed=1"
     assert command_line.of_the_whole(command, "workdir") == f"{ABLATE} --config.seed=1"
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "outcome"),
+    [
+        ({}, [], "NAME: it is missing; expected one, see --help"),
+        ({}, ["a"], ("a",)),
+        ({}, ["a", "b"], "b: unknown argument; flags begin with --"),
+        ({"several": True}, [], "NAME: it is missing; expected one, see --help"),
+        ({"several": True}, ["a", "b"], ("a", "b")),
+        ({"optional": True}, [], ()),
+        ({"optional": True}, ["a", "b"], "b: unknown argument; flags begin with --"),
+        ({"several": True, "optional": True}, [], ()),
+        ({"several": True, "optional": True}, ["a", "b"], ("a", "b")),
+    ],
+)
+def test_arguments_that_are_no_flags(monkeypatch, capsys, options, given, outcome):
+    monkeypatch.setattr(command_line, "FLAGS", command_line.flags.FlagValues())
+    monkeypatch.setattr("sys.argv", ["name.py", *given])
+    received = []
+
+    def main(*names):
+        received.append(names)
+        return 0
+
+    with pytest.raises(SystemExit) as ended:
+        command_line.run(main, "", "NAME", **options)
+    if isinstance(outcome, tuple):
+        assert (ended.value.code, received) == (0, [outcome])
+    else:
+        assert (ended.value.code, received) == (2, [])
+        assert capsys.readouterr().err == f"python -m experiments.name: {outcome}\n"

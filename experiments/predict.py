@@ -1,0 +1,123 @@
+"""Tells what a trained network sees in images, and writes the network as a program for elsewhere.
+
+  python -m experiments.predict --checkpoint=runs/digits/runs/RUN photos/a.jpg photos/b.png
+  python -m experiments.predict --checkpoint=network.safetensors --batch_size=256 photos/*.jpg
+  python -m experiments.predict --checkpoint=network.safetensors --export=network.stablehlo
+
+Of each IMAGE the most probable class is printed. It is decoded and cropped as in evaluation: JPEG,
+PNG, GIF, WebP, BMP or TIFF, of any size. The exported file holds StableHLO with the weights;
+jax.export.deserialize reads it where this package is not installed.
+"""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+from absl import flags
+
+from experiments import command_line
+from mnv2_jax import arch, atomic
+from mnv2_jax.data import crops
+from mnv2_jax.data.decode import BadImage, decode
+from mnv2_jax.nn import trained
+from mnv2_jax.nn.trained import Trained
+from mnv2_jax.train import prediction
+
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint",
+    None,
+    f"The network: a {trained.FILE}, the folder of its run, or an experiment's folder in which one "
+    "run alone has it.",
+)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "How many images are held at a time.")
+_EXPORT = flags.DEFINE_string("export", None, "Write the network as StableHLO to this file.")
+
+
+def main(*images: str) -> int:
+    """Prints a line per image, and one on the exported file.
+
+    Raises:
+      ValueError: a flag, the network or an image is wrong; images before it have been printed.
+      OSError: a file cannot be read or written.
+    """
+    if _CHECKPOINT.value is None:
+        raise ValueError(
+            f"--checkpoint: it is missing; expected a {trained.FILE}, or the folder of a run"
+        )
+    arch.check_whole("--batch_size", _BATCH_SIZE.value)
+    if not images and _EXPORT.value is None:
+        raise ValueError("IMAGE: it is missing; expected one or more, or --export=FILE")
+    if _EXPORT.value is not None:
+        _check_target(Path(_EXPORT.value))
+    network = _network(Path(_CHECKPOINT.value))
+    if _EXPORT.value is not None:
+        _export(Path(_EXPORT.value), network)
+    _predict([Path(image) for image in images], network, _BATCH_SIZE.value)
+    return 0
+
+
+def _check_target(path: Path) -> None:
+    if path.is_dir():
+        raise ValueError(f"--export={path}: it is a folder; expected a file to write")
+    if not path.parent.is_dir():
+        raise ValueError(f"--export={path}: there is no folder {path.parent}; expected one")
+
+
+def _network(path: Path) -> Trained:
+    try:
+        return trained.load(trained.find(path))
+    except ValueError as error:
+        raise ValueError(f"--checkpoint={error}") from None
+
+
+def _export(path: Path, network: Trained) -> None:
+    atomic.write_bytes(path, prediction.export(network))
+    shape = ", ".join(map(str, network.spec.input_shape))
+    print(
+        f"{path}: written, StableHLO for {', '.join(prediction.PLATFORMS)}; "
+        f"jax.export.deserialize(FILE'S BYTES).call takes uint8 [batch, {shape}], 0 to 255, and "
+        f"gives float32 logits [batch, {network.spec.classes}]",
+        flush=True,
+    )
+
+
+def _predict(paths: list[Path], network: Trained, batch_size: int) -> None:
+    """Prints a line per image, a batch at a time; of one with a bad image, those before that."""
+    of_images = prediction.logits(network)
+    size = min(batch_size, len(paths))
+
+    def tell(shown: list[Path], views: list[np.ndarray]) -> None:
+        # The last batch is filled up, since every size of batch takes a compilation.
+        batch = np.zeros((size, *network.spec.input_shape), np.uint8)
+        batch[: len(views)] = views
+        shares = jax.device_get(prediction.probabilities(of_images(batch)))
+        for path, share in zip(shown, shares[: len(views)], strict=False):
+            best = int(share.argmax())
+            print(f"{path}: {network.class_names[best]} {100 * share[best]:.1f} %", flush=True)
+
+    for start in range(0, len(paths), batch_size):
+        chosen = paths[start : start + batch_size]
+        views: list[np.ndarray] = []
+        try:
+            for path in chosen:
+                views.append(_view(path, network))
+        except (ValueError, OSError):
+            if views:
+                tell(chosen, views)
+            raise
+        tell(chosen, views)
+
+
+def _view(path: Path, network: Trained) -> np.ndarray:
+    """An image as it is evaluated, uint8 `[resolution, resolution, channels]`."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; expected an image")
+    try:
+        image = decode(path.read_bytes(), network.spec.in_channels)
+    except BadImage as error:
+        raise ValueError(f"{path}: {error}") from None
+    return crops.evaluation_crop(image, network.spec.resolution, network.crop_fraction)
+
+
+if __name__ == "__main__":
+    command_line.run(main, __doc__ or "", argument="IMAGE", several=True, optional=True)

@@ -1,0 +1,162 @@
+"""Predictions and exports from the command line."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import PIL.Image
+import pytest
+from flax import traverse_util
+
+from mnv2_jax import presets
+from mnv2_jax.nn import trained
+from mnv2_jax.nn.network import Network
+from mnv2_jax.nn.trained import Trained
+from mnv2_jax.train import prediction
+from tests import commands
+
+pytestmark = pytest.mark.slow
+
+COMMAND = "python -m experiments.predict"
+
+
+DARK, BRIGHT = 110, 230
+"""Brightness of grey images, between which the network's logit rises steadily from -4 to 4."""
+
+
+@pytest.fixture(scope="module")
+def network(tiny):
+    """Tells dark images from bright ones, whichever way its random weights point."""
+    spec = presets.build(tiny, classes=1)
+    images = jnp.zeros((1, *spec.input_shape))
+    variables = jax.device_get(jax.jit(Network(spec).init)(jax.random.key(0), images))
+    flat = traverse_util.flatten_dict(variables, sep="/")
+    # Such that few units are at a bound.
+    flat |= {name: leaf - 1 for name, leaf in flat.items() if name.endswith("/mean")}
+
+    def made():
+        variables = traverse_util.unflatten_dict(flat, sep="/")
+        return Trained(spec, variables, ("dark", "bright"), "symmetric", 0.5)
+
+    dark, bright = (prediction.logits(made())(grey(spec, value)) for value in (DARK, BRIGHT))
+    factor = np.float32(8 / (bright - dark).item())
+    flat["params/classifier/kernel"] = flat["params/classifier/kernel"] * factor
+    flat["params/classifier/bias"] = np.asarray(4 - factor * bright[0])
+    return made()
+
+
+def grey(spec, value):
+    return np.full((1, *spec.input_shape), value, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(network, tmp_path_factory):
+    path = tmp_path_factory.mktemp("experiment") / "runs" / "one" / trained.FILE
+    trained.save(path, network)
+    return path
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """Writes an image whose centre has one brightness and whose border the other."""
+
+    def picture(name, value, size=(16, 16), mode="L"):
+        pixels = np.full(size, DARK + BRIGHT - value, np.uint8)
+        height, width = size
+        pixels[height // 4 : -(height // 4), width // 4 : -(width // 4)] = value
+        PIL.Image.fromarray(pixels).convert(mode).save(tmp_path / name)
+        return tmp_path / name
+
+    return picture
+
+
+def predict(*arguments):
+    return commands.run("predict", *arguments)
+
+
+def line_of(network, path, value):
+    logit = prediction.logits(network)(grey(network.spec, value)).item()
+    share = 1 / (1 + np.exp(-abs(logit)))
+    return f"{path}: {'bright' if logit > 0 else 'dark'} {100 * share:.1f} %"
+
+
+def test_every_image_has_a_line_in_order(network, checkpoint, picture):
+    values = {"a.png": DARK, "b.png": BRIGHT, "c.png": 130, "d.png": 210, "e.png": 200}
+    paths = [picture(name, value) for name, value in values.items()]
+    expected = [
+        line_of(network, path, value) for path, value in zip(paths, values.values(), strict=True)
+    ]
+    assert [line.split()[1] for line in expected] == ["dark", "bright", "dark", "bright", "bright"]
+    status, out, err = predict(f"--checkpoint={checkpoint}", *paths)
+    assert (status, err) == (0, "")
+    assert out.splitlines() == expected
+    # In batches, the last one not full, by the folder of the run, or of all runs.
+    for folder in (checkpoint.parent, checkpoint.parents[2]):
+        assert predict("--checkpoint", folder, *paths, "--batch_size=2") == (0, out, "")
+
+
+def test_images_are_decoded_and_cropped_as_in_evaluation(network, checkpoint, picture):
+    path = picture("wide.webp", BRIGHT, size=(32, 64), mode="RGB")
+    _, out, _ = predict(f"--checkpoint={checkpoint}", path)
+    assert out.split()[1] == "bright"
+
+
+def test_a_bad_image_is_named_after_those_before_it(network, checkpoint, picture, tmp_path):
+    good = [picture(f"{number}.png", BRIGHT) for number in range(4)]
+    damaged = tmp_path / "damaged.png"
+    damaged.write_bytes(good[0].read_bytes()[:50])
+    lines = [line_of(network, path, BRIGHT) for path in good]
+    flags = (f"--checkpoint={checkpoint}", "--batch_size=3")
+    # Alone in its batch, within one, and first of all.
+    for before in (3, 2, 4, 0):
+        status, out, err = predict(*flags, *good[:before], damaged, good[-1])
+        assert (status, out.splitlines()) == (2, lines[:before])
+        assert err.startswith(f"{COMMAND}: {damaged}: it is damaged or cut off (")
+        assert len(err.splitlines()) == 1
+    none = tmp_path / "none.png"
+    status, out, err = predict(*flags, good[0], none)
+    assert (status, out.splitlines()) == (2, lines[:1])
+    assert err == f"{COMMAND}: {none}: no such file; expected an image\n"
+
+
+def test_an_export_computes_the_same(network, checkpoint, picture, tmp_path):
+    target = tmp_path / "network.stablehlo"
+    status, out, err = predict(f"--checkpoint={checkpoint}", f"--export={target}")
+    assert (status, err) == (0, "")
+    assert out == (
+        f"{target}: written, StableHLO for cpu, cuda, tpu; jax.export.deserialize(FILE'S BYTES)"
+        ".call takes uint8 [batch, 8, 8, 1], 0 to 255, and gives float32 logits [batch, 1]\n"
+    )
+    exported = jax.export.deserialize(bytearray(target.read_bytes()))
+    images = np.concatenate([grey(network.spec, value) for value in (DARK, 150, BRIGHT)])
+    expected = prediction.logits(network)(images)
+    np.testing.assert_allclose(exported.call(images), expected, rtol=1e-4, atol=1e-4)
+    # Beside images, and over a file that is there.
+    path = picture("a.png", BRIGHT)
+    target.write_bytes(b"old")
+    status, again, err = predict(f"--checkpoint={checkpoint}", f"--export={target}", path)
+    assert (status, err) == (0, "")
+    assert again == f"{out}{line_of(network, path, BRIGHT)}\n"
+    assert len(target.read_bytes()) > 1000
+
+
+def test_wrong_input_gives_one_line_and_status_2(checkpoint, picture, tmp_path):
+    image = picture("a.png", BRIGHT)
+    given = f"--checkpoint={checkpoint}"
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(checkpoint.read_bytes()[:-1])
+    for arguments, message in (
+        ([image], "--checkpoint: it is missing; expected a network.safetensors, or the folder"),
+        ([given], "IMAGE: it is missing; expected one or more, or --export=FILE"),
+        (["--checkpoint=none", image], "--checkpoint=none: no such file or folder; expected a n"),
+        ([f"--checkpoint={tmp_path}", image], f"--checkpoint={tmp_path}: no network.safetensors "),
+        ([f"--checkpoint={other}", image], f"--checkpoint={other}: not a whole safetensors file"),
+        ([given, "--batch_size=0", image], "--batch_size=0: expected a whole number, 1 or more"),
+        ([given, "--batch_size=many", image], "flag --batch_size=many: "),
+        ([given, "--export=no/a", image], "--export=no/a: there is no folder no; expected one"),
+        ([given, f"--export={tmp_path}"], f"--export={tmp_path}: it is a folder; expected a file"),
+        ([given, tmp_path], f"{tmp_path}: no such file; expected an image"),
+    ):
+        status, out, err = predict(*arguments)
+        assert (status, out) == (2, "")
+        assert err.startswith(f"{COMMAND}: {message}"), err
+        assert len(err.splitlines()) == 1
