@@ -14,17 +14,13 @@ an array, may share a workdir, or have one each, which `experiments.merge` joins
 """
 
 import functools
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from absl import flags
-from ml_collections import ConfigDict
 
-from experiments import cluster, command_line, session
-from mnv2_jax.ablation import grid, shards
-from mnv2_jax.ablation.grid import Grid
+from experiments import cluster, command_line, session, training
+from mnv2_jax.ablation import shards
 from mnv2_jax.ablation.sweep import Outcome
-from mnv2_jax.analysis.claims import Claim
 
 flags.adopt_module_key_flags(session)
 _SHARD = flags.DEFINE_string(
@@ -60,31 +56,13 @@ def main() -> int:
             f"--ray_address={_RAY_ADDRESS.value}: nothing reads it; expected --launcher=ray too"
         )
     session.begin()
-    claims = command_line.of_config("get_claims", "a list of claims", _are_claims)
-    launch: Callable[[session.Job], Outcome] = session.train_here
+    claims = session.claims()
+    launch: Callable[[training.Job], Outcome] = training.train_here
     if _LAUNCHER.value == "ray":
         launch = functools.partial(cluster.train, address=_RAY_ADDRESS.value)
-    outcome = session.train(_name(), configs(), claims, shard=shard, launch=launch)
+    runs = session.configs()
+    outcome = training.train(session.name(), runs, claims, shard=shard, launch=launch)
     return 1 if outcome.failed else 0
-
-
-def configs() -> list[ConfigDict]:
-    """The runs of the grid, as the flags say.
-
-    Raises:
-      ValueError: the config or the grid is wrong.
-    """
-    points = command_line.of_config("get_grid", "a Grid", lambda found: isinstance(found, Grid))
-    return grid.expand(session.CONFIG.value, points, command_line.overrides())
-
-
-def _are_claims(found: object) -> bool:
-    return isinstance(found, Sequence) and all(isinstance(one, Claim) for one in found)
-
-
-def _name() -> str:
-    path, argument = command_line.config_path()
-    return "_".join([path.stem, *(re.sub(r"\W+", "_", part) for part in argument)])
 
 
 if __name__ == "__main__":

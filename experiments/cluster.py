@@ -23,7 +23,7 @@ from typing import Any
 
 from rich.console import Console
 
-from experiments import command_line, session
+from experiments import command_line, session, training
 from mnv2_jax.ablation import finished, records, shards, state
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.sweep import Outcome
@@ -52,7 +52,7 @@ class Slots:
         return f"{self.count} {what}{'' if self.count == 1 else 's'}"
 
 
-def train(job: session.Job, address: str | None) -> Outcome:
+def train(job: training.Job, address: str | None) -> Outcome:
     """Does a job on a cluster.
 
     Args:
@@ -91,11 +91,9 @@ def train_pack(arguments: Sequence[str], workdir: str, runs: Sequence[str], pack
       runs: ids of runs of one cohort.
       pack: what the checkpoints of these runs go by.
     """
-    from experiments import ablate
-
     command_line.enter(arguments)
     session.begin()
-    session.train_pack(ablate.configs(), workdir, runs, pack)
+    training.train_pack(session.configs(), workdir, runs, pack)
 
 
 def _task() -> Any:
@@ -112,7 +110,7 @@ def _task() -> Any:
     return task
 
 
-def _arguments(job: session.Job, pack: Cohort) -> tuple[Any, ...]:
+def _arguments(job: training.Job, pack: Cohort) -> tuple[Any, ...]:
     runs = [run.id for run in pack.runs]
     return sys.argv, job.workdir.location, runs, pack.id
 
@@ -195,7 +193,7 @@ def slots(nodes: Sequence[dict[str, Any]]) -> Slots:
     return Slots(count, cpus=cpus, gpus=0)
 
 
-def _await(ray: Any, job: session.Job, waiting: dict[Any, Cohort]) -> None:
+def _await(ray: Any, job: training.Job, waiting: dict[Any, Cohort]) -> None:
     """Waits for all tasks; an error of one is noted with its runs and does not stop the others."""
     count = len(waiting)
     told = time.perf_counter()

@@ -40,7 +40,7 @@ def draw_preview(path: Path, cohort: Cohort) -> None:
         (jnp.asarray(batch.images), jnp.asarray(batch.labels)),
         program.augmentation,
         program.scaling,
-        program.spec.classes,
+        program.classes,
     )
     names = dataset.class_names
     captions = [names[label] for label in labels.tolist()]

@@ -10,7 +10,7 @@ best one. Trained before, it is not trained again; killed, it goes on from its l
 
 from absl import flags
 
-from experiments import command_line, session
+from experiments import command_line, session, training
 from mnv2_jax.ablation import grid
 
 flags.adopt_module_key_flags(session)
@@ -27,7 +27,8 @@ def main() -> int:
     session.begin()
     config = session.CONFIG.value
     name = f"train_{command_line.config_path()[0].stem}_{grid.run_id(config)}"
-    outcome = session.train(name, [config], [], keep_checkpoints=True)
+    saved = training.saving(keep=True, networks=True)
+    outcome = training.train(name, [config], [], saved=saved)
     return 1 if outcome.failed else 0
 
 

@@ -206,6 +206,17 @@ class NetworkSpec:
             raise ValueError("blocks=(): expected at least one block")
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of what follows one another: stem, blocks, last convolution, classifier."""
+        blocks = [f"block_{number:02}" for number in range(1, len(self.blocks) + 1)]
+        return ("stem", *blocks, *(["head"] if self.head_channels else []), "classifier")
+
+    @property
+    def features(self) -> int:
+        """How many numbers the classifier is given of an image."""
+        return self.head_channels or self.blocks[-1].out_channels
+
+    @property
     def input_shape(self) -> tuple[int, int, int]:
         """Height, width and channels of the input image."""
         return (self.resolution, self.resolution, self.in_channels)

@@ -20,9 +20,10 @@ from mnv2_jax.data.images import Images
 from mnv2_jax.data.stored.records import Record
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import parallel, runlog
+from mnv2_jax.train.lane import LaneValues
 from mnv2_jax.train.loop import Trainer
 from mnv2_jax.train.recipe import Recipe
-from mnv2_jax.train.step import LaneProgram, LaneValues
+from mnv2_jax.train.step import LaneProgram
 from mnv2_jax.train.streaming import Streaming
 
 use_all_cores = parallel.use_all_cores
@@ -184,13 +185,10 @@ def waiting(
     state = layout.spread(parallel.stack([program.initialise(0)]))
     lanes = layout.spread(parallel.stack(values))
     step, began, before = 0, 0.0, 0.0
-    with contextlib.closing(trainer.feed(values, 0, print)) as feed:
+    with contextlib.closing(trainer.feed(values, (state, lanes), 0, print)) as feed:
         while step < steps:
             call = feed.take(step, 1)
-            bounds = layout.share((np.int32(step), np.int32(call.stop)))
-            state = trainer.train.run(
-                state, lanes, call.order, call.first, *bounds, call.images, call.labels
-            )
+            state = trainer.advance(state, lanes, step, call)
             jax.block_until_ready(state)
             step = call.stop
             if int(call.first[0]) == 0:

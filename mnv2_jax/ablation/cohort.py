@@ -19,8 +19,9 @@ from mnv2_jax.nn.cost import Cost, network_cost
 from mnv2_jax.nn.network import program
 from mnv2_jax.train import layouts, modes
 from mnv2_jax.train.feed import Feed
+from mnv2_jax.train.lane import LaneValues
 from mnv2_jax.train.parallel import Layout
-from mnv2_jax.train.step import LaneProgram, LaneValues
+from mnv2_jax.train.step import LaneProgram
 
 LANE_FIELDS = {
     "seed": None,
@@ -31,9 +32,13 @@ LANE_FIELDS = {
     "train.learning_rate": None,
     "train.weight_decay": None,
     "train.label_smoothing": None,
+    "transfer.start": None,
 }
 """The config fields in which the lanes of a cohort may differ, each with the values that it may
 take inside one (None: any)."""
+
+
+_PHASE = "transfer.phase"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +160,9 @@ def _labels(cohorts: Sequence[ConfigDict]) -> list[str]:
     differing = [
         path
         for path in fields[0]
-        if path != "model.block" and any(own[path] != fields[0][path] for own in fields)
+        if path != "model.block"
+        and any(own[path] != fields[0][path] for own in fields)
+        and (path == _PHASE or not _follows_phase(path, fields))
     ]
     return [
         ", ".join(
@@ -166,6 +173,16 @@ def _labels(cohorts: Sequence[ConfigDict]) -> list[str]:
         )
         for own in fields
     ]
+
+
+def _follows_phase(path: str, fields: Sequence[dict[str, Any]]) -> bool:
+    """Whether a field is the same in all cohorts of a phase of transfer learning."""
+    if _PHASE not in fields[0]:
+        return False
+    by_phase: dict[Any, set[Any]] = {}
+    for own in fields:
+        by_phase.setdefault(own[_PHASE], set()).add(own[path])
+    return all(len(values) == 1 for values in by_phase.values())
 
 
 def _told(path: str, value: Any) -> str:
@@ -180,9 +197,8 @@ def _of_lanes(path: str, value: Any) -> bool:
 
 def _cohort_key(config: ConfigDict) -> str:
     shared = ConfigDict(config.to_dict())
-    for path in LANE_FIELDS:
+    for path, value in grid.fields(config).items():
         section, _, field = path.rpartition(".")
-        holder = shared[section] if section else shared
-        if _of_lanes(path, holder[field]):
-            del holder[field]
+        if _of_lanes(path, value):
+            del (shared[section] if section else shared)[field]
     return grid.canonical_json(shared)

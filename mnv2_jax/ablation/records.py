@@ -16,6 +16,8 @@ from typing import Any
 from mnv2_jax import atomic
 from mnv2_jax.ablation import grid
 from mnv2_jax.ablation.cohort import Cohort, Run
+from mnv2_jax.nn import trained
+from mnv2_jax.nn.trained import Trained
 
 _FIELDS = {
     "dataset": "data.name",
@@ -69,7 +71,8 @@ def other_axes(runs: Sequence[Run]) -> list[str]:
     return [
         path
         for path in configs[0]
-        if path not in _FIELDS.values()
+        # What a run starts from follows from its other fields, and from those of others.
+        if path not in (*_FIELDS.values(), "transfer.start")
         and any(fields[path] != configs[0][path] for fields in configs)
     ]
 
@@ -100,6 +103,7 @@ def write(
     row: Mapping[str, Any],
     epochs: Sequence[Mapping[str, Any]],
     environment: Mapping[str, Any],
+    network: Trained | None = None,
 ) -> None:
     """Writes the record of a run: config.json, metrics.jsonl, environment.json, result.json.
 
@@ -111,6 +115,7 @@ def write(
       row: the run's row of results.csv.
       epochs: metrics per epoch.
       environment: where and with what it ran.
+      network: what was trained, to be kept in `mnv2_jax.nn.trained.FILE`.
     """
     folder = workdir / "runs" / run.id
     if folder.exists() and read(workdir, run.id) is None:
@@ -122,6 +127,8 @@ def write(
         lines = "".join(_json(epoch) for epoch in epochs)
         atomic.write_text(staging / "metrics.jsonl", lines)
         atomic.write_text(staging / "environment.json", _json(environment, indent=2))
+        if network:
+            trained.save(staging / trained.FILE, network)
         atomic.write_text(staging / "result.json", _json(row, indent=2))
     failure.unlink(missing_ok=True)
 

@@ -9,8 +9,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mnv2_jax import arch, presets
-from mnv2_jax.ablation import grid
-from mnv2_jax.data import augment
+from mnv2_jax.ablation import grid, phases
+from mnv2_jax.data import augment, sources
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.sources import Dataset, Selection
 from mnv2_jax.nn.blocks import block_class
@@ -18,14 +18,20 @@ from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import layouts, modes
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.step import LaneProgram, LaneValues
+from mnv2_jax.train.tuning import Tuning, first_part
 
 ORDERS = ("own", "shared")
 """What `config.data.order` may be: images come and are augmented as the run's own seed says, or in
 the same way in all runs, so that images that are streamed are decoded once for all seeds."""
 
+_SUBSETS = ("classes", "images_per_class")
+"""The fields of a selection that are in `config.transfer`, where there is such a section."""
+
+_SELECTION = [field.name for field in dataclasses.fields(Selection) if field.name not in _SUBSETS]
+
 _FIELDS = (
     *("seed", "model.preset", "model.block", "model.width", "model.depth"),
-    *(f"data.{field.name}" for field in dataclasses.fields(Selection)),
+    *(f"data.{name}" for name in _SELECTION),
     *("data.scaling", "data.mode", "data.order"),
     *(f"augment.{field.name}" for field in dataclasses.fields(Augmentation)),
     *("model.conventions", *(f"model.{knob}" for knob in arch.KNOBS if knob != "kind")),
@@ -42,11 +48,15 @@ def check_fields(config: ConfigDict) -> None:
       ValueError: it lacks one.
     """
     found = grid.fields(config)
-    for path in _FIELDS:
-        if path not in found:
-            raise ValueError(
-                f"config.{path}: the config lacks it; expected every field of configs/digits.py"
-            )
+    needed = {"configs/digits.py": _FIELDS}
+    if "transfer" in config:
+        needed["configs/transfer.py"] = tuple(f"transfer.{name}" for name in phases.FIELDS)
+    for whole, paths in needed.items():
+        for path in paths:
+            if path not in found:
+                raise ValueError(
+                    f"config.{path}: the config lacks it; expected every field of {whole}"
+                )
 
 
 def lane_values(config: ConfigDict) -> LaneValues:
@@ -86,12 +96,15 @@ def data_selection(config: ConfigDict) -> Selection:
       ValueError: a value is out of range.
     """
     with _naming("config.data"):
-        fields = dataclasses.fields(Selection)
-        return Selection(**{field.name: config.data[field.name] for field in fields})
+        selection = Selection(**{name: config.data[name] for name in _SELECTION})
+    if "transfer" not in config:
+        return selection
+    with _naming("config.transfer"):
+        return dataclasses.replace(selection, **{name: config.transfer[name] for name in _SUBSETS})
 
 
-def lane_program(config: ConfigDict, dataset: Dataset) -> LaneProgram:
-    """The program of a run's cohort: the network fitted to the data set, and the recipe.
+def network(config: ConfigDict, dataset: Dataset) -> arch.NetworkSpec:
+    """The network of a run, fitted to the data set.
 
     Raises:
       ValueError: a value is out of range.
@@ -111,6 +124,39 @@ def lane_program(config: ConfigDict, dataset: Dataset) -> LaneProgram:
             kind=model.block,
             **{knob: model[knob] for knob in arch.KNOBS if knob != "kind"},
         )
+    if "transfer" not in config:
+        return spec
+    with _naming("config.transfer"):
+        ways = dataclasses.replace(spec.conventions, dropout=config.transfer.dropout)
+    # One logit tells two classes apart.
+    classes = 1 if dataset.classes == 2 else dataset.classes
+    return dataclasses.replace(spec, classes=classes, conventions=ways)
+
+
+def _tuning(config: ConfigDict, spec: arch.NetworkSpec) -> Tuning | None:
+    """How a run trains on what it starts from; None where it starts from nothing."""
+    if "transfer" not in config:
+        return None
+    phase, start = config.transfer.phase, config.transfer.start
+    if not start and phase in ("extraction", "finetuning"):
+        raise ValueError(
+            f"config.transfer.phase={phase!r}: there is nothing that the run starts from; expected "
+            f"python -m experiments.finetune, which trains phase by phase"
+        )
+    if not start:
+        return None
+    with _naming("config.transfer"):
+        return Tuning(first_part(spec, config.transfer.first), config.transfer.norm)
+
+
+def lane_program(config: ConfigDict, dataset: Dataset) -> LaneProgram:
+    """The program of a run's cohort: the network fitted to the data set, and the recipe.
+
+    Raises:
+      ValueError: a value is out of range.
+    """
+    spec = network(config, dataset)
+    in_channels = spec.in_channels
     with _naming("config"):
         arch.check_choice("parallel", config.parallel, layouts.LAYOUTS)
     train = config.train
@@ -120,13 +166,18 @@ def lane_program(config: ConfigDict, dataset: Dataset) -> LaneProgram:
         fields = dataclasses.fields(Augmentation)
         augmentation = Augmentation(**{field.name: config.augment[field.name] for field in fields})
         augmentation.check(in_channels, recipe.batch_size // recipe.accumulation)
+    name = dataset.name.partition(":")[0]
+    mirrored = augmentation.flip and name in sources.MIRROR_CHANGES_CLASS
+    _check("augment.flip", True, not mirrored, f"False: mirrored {name} are other ones")
     with _naming("config.data"):
         arch.check_choice("scaling", config.data.scaling, tuple(augment.SCALINGS))
         arch.check_choice("mode", config.data.mode, modes.MODES)
-    images = len(dataset.train)
+    images = dataset.training_images
     fits = train.batch_size <= images
     _check("train.batch_size", train.batch_size, fits, f"at most {images}, the training images")
-    return LaneProgram(spec, recipe, images // recipe.batch_size, augmentation, config.data.scaling)
+    steps = images // recipe.batch_size
+    tuning = _tuning(config, spec)
+    return LaneProgram(spec, recipe, steps, augmentation, config.data.scaling, tuning)
 
 
 def _check(path: str, value: object, holds: bool, expected: str) -> None:

@@ -11,9 +11,11 @@ from typing import Any, Protocol
 import jax
 
 from mnv2_jax import atomic
-from mnv2_jax.ablation import finished, packs, records
+from mnv2_jax.ablation import finished, packs, records, resolve
 from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.ablation.heartbeat import Heartbeat
+from mnv2_jax.ablation.starts import Given, NotTrained, Starts
+from mnv2_jax.nn.trained import Trained
 from mnv2_jax.train import processes, runlog
 from mnv2_jax.train.checkpoint import Checkpoints
 from mnv2_jax.train.loop import Trainer
@@ -21,9 +23,9 @@ from mnv2_jax.train.results import LaneResult, Metrics
 from mnv2_jax.train.stopping import Interrupted, Stop
 from mnv2_jax.train.supervision import Supervision
 
-# What XLA and NumPy raise when a program does not compile or does not fit. Anything else is a
-# fault of this code, and ends the sweep.
-_COHORT_ERRORS = (jax.errors.JaxRuntimeError, MemoryError)
+# What XLA and NumPy raise when a program does not compile or does not fit, and where a run starts
+# from one that failed so. Anything else is a fault of this code, and ends the sweep.
+_COHORT_ERRORS = (jax.errors.JaxRuntimeError, MemoryError, NotTrained)
 
 
 class Progress(Protocol):
@@ -65,10 +67,12 @@ class Saving:
     Attributes:
       seconds: see `mnv2_jax.train.supervision.Supervision`.
       keep: save the last step as well, and leave the checkpoints of finished runs.
+      networks: put the trained network into the record of each run.
     """
 
     seconds: float = 60.0
     keep: bool = False
+    networks: bool = False
 
 
 def sweep(
@@ -80,6 +84,7 @@ def sweep(
     saving: Saving | None = None,
     workers: int = 0,
     recorded: Callable[[], object] = lambda: None,
+    given: Given | None = None,
 ) -> Outcome:
     """Trains every run that is not finished.
 
@@ -97,6 +102,7 @@ def sweep(
       workers: processes that decode images which are streamed.
       recorded: called after each cohort, when its records are written; of processes that train
         together, by the primary one.
+      given: a base that runs start from.
 
     Raises:
       ValueError: an image cannot be decoded, or its label is out of range.
@@ -106,6 +112,7 @@ def sweep(
     return _Sweep(
         *(workdir, cohorts, command, progress, stop or Stop(), saving or Saving(), workers),
         recorded,
+        given,
     ).run()
 
 
@@ -132,7 +139,11 @@ class _Sweep:
     saving: Saving
     workers: int
     recorded: Callable[[], object]
+    given: Given | None
     failed: int = 0
+
+    def __post_init__(self) -> None:
+        self._starts = Starts(self.workdir, self.given)
 
     def run(self) -> Outcome:
         """See `sweep`."""
@@ -208,6 +219,7 @@ class _Sweep:
     def _train_pack(
         self, cohort: Cohort, pack: packs.Pack, trainer: Trainer, unfinished: packs.Unfinished
     ) -> list[LaneResult]:
+        starts = [self._starts.of(run, cohort) for run in pack]
         self.progress.pack_started(cohort, len(pack))
         values = [run.values for run in pack]
         life = Heartbeat(self.workdir, cohort.id, str(cohort), [run.id for run in pack])
@@ -226,7 +238,7 @@ class _Sweep:
             save_last=self.saving.keep,
         )
         if not primary:
-            return trainer.run(values, watch)
+            return trainer.run(values, watch, starts)
         unfinished.begin(pack, trainer.layout.count)
         identity = {
             "runs": [run.id for run in pack],
@@ -243,7 +255,7 @@ class _Sweep:
         watch.on_epoch = on_epoch
         with contextlib.closing(board), contextlib.closing(watch.checkpoints):
             try:
-                return trainer.run(values, watch)
+                return trainer.run(values, watch, starts)
             finally:
                 life.end()
 
@@ -269,17 +281,30 @@ class _Sweep:
         }
         for run, result in zip(pack, results, strict=True):
             row = _row(cohort, run, result, trainer, len(pack))
-            records.write(self.workdir, run, row, result.curve, environment)
+            network = _network(cohort, run, result) if self.saving.networks else None
+            records.write(self.workdir, run, row, result.curve, environment, network)
 
 
 def _row(
     cohort: Cohort, run: Run, result: LaneResult, trainer: Trainer, lanes: int
 ) -> dict[str, Any]:
-    measured = dataclasses.asdict(result)
+    measured = [field.name for field in dataclasses.fields(result)]
     return {
         **records.describe(run, cohort),
         "lanes": lanes,
-        "status": "diverged" if measured.pop("diverged") else "done",
+        "status": "diverged" if result.diverged else "done",
         "device": runlog.device_name(trainer.layout.devices),
-        **{name: value for name, value in measured.items() if name in records.COLUMNS},
+        **{name: getattr(result, name) for name in measured if name in records.COLUMNS},
     }
+
+
+def _network(cohort: Cohort, run: Run, result: LaneResult) -> Trained:
+    """A run's network, with what it takes to use it."""
+    return Trained(
+        spec=resolve.network(run.config, cohort.dataset),
+        variables=dict(result.variables),
+        class_names=cohort.dataset.class_names,
+        scaling=cohort.program.scaling,
+        crop_fraction=run.config.data.crop_fraction,
+        optimizer=result.optimizer,
+    )

@@ -117,6 +117,14 @@ class Dataset:
             return np.arange(len(self.train), dtype=np.int32)
         return draws.few_of_each(seed, self.train_labels, self.images_per_class)
 
+    def training(self, seed: int) -> Images:
+        """The images that a run trains on, those of `chosen`; see there."""
+        if not self.images_per_class:
+            return self.train
+        places = self.chosen(seed)
+        few = subsets.Subset(self.train.records, places, self.train_labels[places])
+        return dataclasses.replace(self.train, records=few)
+
     @functools.cached_property
     def train_labels(self) -> np.ndarray:
         """The labels of `train`, int32 `[count]`, which are read once; see `chosen` for errors."""
@@ -155,7 +163,7 @@ def load(
     def images(split: str) -> Images:
         records_of: Records = found.records(wanted[f"data.{split}"], f"data.{split}")
         if selection.classes:
-            records_of = subsets.Subset(records_of, kept)
+            records_of = subsets.Subset.of_classes(records_of, kept)
         return Images(records_of, shape, selection.crop_fraction, skip_corrupt)
 
     parts = images("train"), images("validation"), images("test")

@@ -1,4 +1,4 @@
-"""Some classes of a data set: which they are, and the records that are left."""
+"""Some of a data set's records: those of some classes, or of some places."""
 
 import itertools
 import re
@@ -13,14 +13,27 @@ _LABELS = re.compile("([0-9]{1,9})(?:-([0-9]{1,9}))?")
 
 
 class Subset:
-    """The records of some classes, with labels that count these classes alone.
+    """Some records, with labels of their own.
 
     Attributes:
-      labels: of all its records, int32 `[count]`, 0 to the number of its classes - 1.
+      labels: int32 `[count]`.
     """
 
-    def __init__(self, records: Records, kept: Sequence[int]) -> None:
-        """Reads every label, and so every record, once.
+    def __init__(self, records: Records, places: np.ndarray, labels: np.ndarray) -> None:
+        """Chooses records; nothing is read.
+
+        Args:
+          records: all of them.
+          places: of those that are chosen, whole numbers `[count]`.
+          labels: theirs, int32 `[count]`.
+        """
+        self._records = records
+        self._places = places
+        self.labels = labels
+
+    @classmethod
+    def of_classes(cls, records: Records, kept: Sequence[int]) -> "Subset":
+        """The records of some classes, for which every label, and so every record, is read once.
 
         Args:
           records: of all classes.
@@ -31,9 +44,8 @@ class Subset:
           OSError: a record cannot be read.
         """
         before = labels(records)
-        self._records = records
-        self._places = np.flatnonzero(np.isin(before, kept))
-        self.labels = np.searchsorted(kept, before[self._places]).astype(np.int32)
+        places = np.flatnonzero(np.isin(before, kept))
+        return cls(records, places, np.searchsorted(kept, before[places]).astype(np.int32))
 
     def __len__(self) -> int:
         return len(self._places)

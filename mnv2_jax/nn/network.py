@@ -2,7 +2,7 @@
 
 import functools
 import re
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -26,6 +26,8 @@ class Network(nn.Module):
       spec: what the network is.
       axis_name: the mapped axis along which devices hold parts of one batch, if they do; see
         `mnv2_jax.nn.layers.BatchNorm`.
+      norms_from: in training, BatchNorm normalises with the batch's moments from this one of
+        `spec.parts` on; before it, and everywhere if None, it stays in inference mode.
 
     Raises:
       ValueError: a block's kind is not in `mnv2_jax.nn.blocks.BLOCKS`.
@@ -33,26 +35,48 @@ class Network(nn.Module):
 
     spec: arch.NetworkSpec
     axis_name: str | None = None
+    norms_from: str | None = "stem"
 
     @nn.compact
-    def __call__(self, images: Array, *, train: bool = False, knobs: Knobs | None = None) -> Array:
+    def __call__(
+        self,
+        inputs: Array,
+        *,
+        train: bool = False,
+        knobs: Knobs | None = None,
+        only: Literal["features", "classifier"] | None = None,
+    ) -> Array:
         """Maps images `[batch, height, width, channels]` to logits `[batch, classes]`.
 
         Args:
-          images: scaled to [-1, 1].
+          inputs: images, scaled; for the classifier only, features.
           train: normalise with the batch's moments and update the running ones; drop features as
             the conventions say, by the random stream "dropout".
           knobs: overrides projection and shortcut of every block's spec.
+          only: end with the features that the classifier is given, `[batch, features]`; or begin
+            with them.
         """
+        features = inputs if only == "classifier" else self._features(inputs, train, knobs)
+        if only == "features":
+            return features
+        ways = self.spec.conventions
+        kept = nn.Dropout(ways.dropout, deterministic=not train, name="dropout")(features)
+        init = initializers.CLASSIFIERS[ways.initializer]
+        return layers.Dense(self.spec.classes, init, name="classifier")(kept)
+
+    def _features(self, images: Array, train: bool, knobs: Knobs | None) -> Array:
         spec = self.spec
         ways = spec.conventions
+        parts = spec.parts
+        moving = () if self.norms_from is None else parts[parts.index(self.norms_from) :]
 
         def normalised(x: Array, layer: nn.Module) -> Array:
             norm = layers.BatchNorm(
                 *(ways.norm_momentum, ways.norm_epsilon, self.axis_name),
                 name=f"{layer.name}_norm",
             )
-            return layers.activate("relu6", norm(layer(x), train=train))
+            y = norm(layer(x), train=train and layer.name in moving)
+            return layers.activate("relu6", y)
 
         x = normalised(
             jnp.asarray(images),
@@ -62,17 +86,13 @@ class Network(nn.Module):
             ),
         )
         carry = Carry(knobs=knobs)
-        for number, block_spec in enumerate(spec.blocks, start=1):
-            block = block_class(block_spec.kind)(
-                block_spec, ways, self.axis_name, name=f"block_{number:02}"
-            )
-            x, carry = _run(block, x, carry, train)
+        for name, block_spec in zip(parts[1:], spec.blocks, strict=False):
+            block = block_class(block_spec.kind)(block_spec, ways, self.axis_name, name=name)
+            x, carry = _run(block, x, carry, train and name in moving)
             carry = carry._replace(knobs=knobs)  # Whatever a block made of its carry.
         if spec.head_channels:
             x = normalised(x, layers.Pointwise(spec.head_channels, ways.initializer, name="head"))
-        x = nn.Dropout(ways.dropout, deterministic=not train, name="dropout")(x.mean((1, 2)))
-        init = initializers.CLASSIFIERS[ways.initializer]
-        return layers.Dense(spec.classes, init, name="classifier")(x)
+        return x.mean((1, 2))
 
 
 def _run(block: Block, x: Array, carry: Carry, train: bool) -> tuple[Array, Carry]:

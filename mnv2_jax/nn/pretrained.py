@@ -78,10 +78,7 @@ def load(path: Path, spec: arch.NetworkSpec, fresh: Variables) -> Loaded:
         with the path and what differs.
     """
     layers = weight_names.layers(spec)
-    if path.suffix not in weight_files.SUFFIXES:
-        raise ValueError(f"{path}: expected a file ending in {', '.join(weight_files.SUFFIXES)}")
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
+    _check_file(path)
     variables = traverse_util.flatten_dict(fresh)
     if path.suffix == ".safetensors":
         contents = _pytorch(path, spec, layers, variables)
@@ -99,6 +96,18 @@ def load(path: Path, spec: arch.NetworkSpec, fresh: Variables) -> Loaded:
         values = in_keras_order.reshape(variables[slot.path].shape)
         variables[slot.path] = jnp.asarray(values, jnp.float32)
     return Loaded(traverse_util.unflatten_dict(variables), source, classifier, conventions)
+
+
+def origin(path: Path) -> tuple[str, str]:
+    """Whose weights a file holds, and their conventions, as `Loaded` has them, before all is read.
+
+    Raises:
+      ValueError: see `load`.
+    """
+    _check_file(path)
+    if path.suffix == ".safetensors":
+        return _pytorch_origin(path, *weight_files.read_safetensors(path))
+    return f"Keras ({weight_files.read_keras(path).layout})", "keras"
 
 
 def save(path: Path, spec: arch.NetworkSpec, variables: Variables) -> None:
@@ -130,24 +139,38 @@ def save(path: Path, spec: arch.NetworkSpec, variables: Variables) -> None:
     atomic.write_bytes(path, safetensors_numpy.save(tensors, metadata))
 
 
-def _pytorch(
-    path: Path, spec: arch.NetworkSpec, layers: list[Layer], variables: Mapping[Any, Any]
-) -> _Contents:
-    """Reads a state dict of torchvision or timm, told apart by the names of their first layers."""
-    tensors, metadata = weight_files.read_safetensors(path)
-    source = conventions = "torchvision"
-    if "features.0.0.weight" in tensors:
-        names = weight_names.torchvision_names(spec)
-    elif "conv_stem.weight" in tensors:
-        source, names = "timm", weight_names.timm_names(spec, tensors)
-    else:
+def _check_file(path: Path) -> None:
+    if path.suffix not in weight_files.SUFFIXES:
+        raise ValueError(f"{path}: expected a file ending in {', '.join(weight_files.SUFFIXES)}")
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+
+
+def _pytorch_origin(
+    path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+) -> tuple[str, str]:
+    if "features.0.0.weight" not in tensors and "conv_stem.weight" not in tensors:
         raise ValueError(
             f"{path}: neither torchvision's MobileNetV2 (features.0.0.weight) nor timm's "
             f"(conv_stem.weight); begins with {', '.join(sorted(tensors)[:2]) or 'nothing'}"
         )
     if CONVENTIONS_KEY in metadata:
-        source, conventions = "mnv2_jax", metadata[CONVENTIONS_KEY]
+        conventions = metadata[CONVENTIONS_KEY]
         arch.check_choice(f"{path}: {CONVENTIONS_KEY}", conventions, tuple(arch.CONVENTIONS))
+        return "mnv2_jax", conventions
+    return "timm" if "conv_stem.weight" in tensors else "torchvision", "torchvision"
+
+
+def _pytorch(
+    path: Path, spec: arch.NetworkSpec, layers: list[Layer], variables: Mapping[Any, Any]
+) -> _Contents:
+    """Reads a state dict of torchvision or timm, told apart by the names of their first layers."""
+    tensors, metadata = weight_files.read_safetensors(path)
+    source, conventions = _pytorch_origin(path, tensors, metadata)
+    if source == "timm":
+        names = weight_names.timm_names(spec, tensors)
+    else:
+        names = weight_names.torchvision_names(spec)
     for name in _step_counters(names, layers):
         tensors.pop(name, None)
     slots = list(weight_names.pytorch_slots(layers, names, variables))

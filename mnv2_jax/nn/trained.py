@@ -7,6 +7,7 @@ would load silently otherwise.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Collection, Mapping
@@ -264,11 +265,17 @@ def _fields(
     return dict(described)
 
 
-def _check(spec: arch.NetworkSpec, tensors: Mapping[str, np.ndarray]) -> None:
-    """Raises, naming the first tensor that differs, unless tensors are those of the network."""
+@functools.lru_cache(maxsize=8)
+def _shapes(spec: arch.NetworkSpec) -> dict[str, jax.ShapeDtypeStruct]:
+    """The shapes of a network's variables by their names; to trace a large one takes a second."""
     images = jax.ShapeDtypeStruct((1, *spec.input_shape), jnp.float32)
     shapes = jax.eval_shape(Network(spec).init, jax.random.key(0), images)
-    needed = traverse_util.flatten_dict(shapes, sep="/")
+    return traverse_util.flatten_dict(shapes, sep="/")
+
+
+def _check(spec: arch.NetworkSpec, tensors: Mapping[str, np.ndarray]) -> None:
+    """Raises, naming the first tensor that differs, unless tensors are those of the network."""
+    needed = _shapes(spec)
 
     def kind(name: str, among: Mapping[str, Any]) -> str:
         return (

@@ -8,9 +8,26 @@ import abc
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+import jax
+import numpy as np
+
+from mnv2_jax.data import stream
+from mnv2_jax.data.images import Arrays, Images
 from mnv2_jax.data.sources import Dataset
 from mnv2_jax.train.parallel import Layout
 from mnv2_jax.train.step import LaneProgram
+
+
+class Inputs(NamedTuple):
+    """What a program is given beside the lanes' states and values.
+
+    Attributes:
+      of_lanes: what each lane has of its own.
+      shared: what all lanes see.
+    """
+
+    of_lanes: tuple[Any, ...]
+    shared: tuple[Any, ...]
 
 
 class Call(NamedTuple):
@@ -18,17 +35,13 @@ class Call(NamedTuple):
 
     Attributes:
       stop: the step before which it ends.
-      order: of lanes; see `mnv2_jax.train.step.LaneProgram.train`.
-      first: likewise, shared.
-      images: likewise.
-      labels: likewise.
+      first: shared; see `mnv2_jax.train.step.LaneProgram.train`.
+      inputs: order, images and labels; see there.
     """
 
     stop: int
-    order: Any
     first: Any
-    images: Any
-    labels: Any
+    inputs: Inputs
 
 
 class Feed(abc.ABC):
@@ -54,9 +67,19 @@ class Feed(abc.ABC):
         self.left_out: set[str] = set()
 
     @classmethod
+    def program(cls, program: LaneProgram) -> LaneProgram:
+        """What lanes do with what this feed gives them."""
+        return program
+
+    @classmethod
     @abc.abstractmethod
-    def places(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> tuple[int, int]:
-        """How many images a device is given at a time, and how many places their order has."""
+    def shapes(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> Inputs:
+        """The shapes of what a call of the training program is given."""
+
+    @classmethod
+    @abc.abstractmethod
+    def evaluation_shapes(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> Inputs:
+        """The shapes of what the evaluation program is given."""
 
     @abc.abstractmethod
     def take(self, step: int, steps: int) -> Call:
@@ -70,8 +93,10 @@ class Feed(abc.ABC):
         """
 
     @abc.abstractmethod
-    def evaluation(self, split: str) -> Iterator[Any]:
-        """Batches of a split by its name, as the evaluation program takes them.
+    def evaluation(self, split: str) -> Iterator[Inputs]:
+        """Batches of a split by its name: weights, images and labels.
+
+        Of the training split, every lane's are the images that it trains on.
 
         Raises:
           ValueError: an image cannot be decoded, or its label is out of range.
@@ -82,6 +107,16 @@ class Feed(abc.ABC):
     def close(self) -> None:
         """Gives up memory, and stops what works in the background."""
 
+    def _arrays(self, split: str) -> Arrays:
+        """A whole split, which is decoded the first time."""
+        decoded = self._dataset.decoded
+        if split not in decoded:
+            images: Images = getattr(self._dataset, split)
+            decoded[split] = stream.read(images, lambda line: self._tell(f"{split}: {line}"))
+        arrays, problems = decoded[split]
+        self._leave_out(problems)
+        return arrays
+
     def _leave_out(self, problems: Iterable[str]) -> None:
         for problem in problems:
             if problem not in self.left_out:
@@ -91,6 +126,37 @@ class Feed(abc.ABC):
     def _end_of_epoch(self, step: int) -> int:
         per_epoch = self._program.steps_per_epoch
         return (step // per_epoch + 1) * per_epoch
+
+
+class Shared(Feed):
+    """Brings the same images to all lanes, each in an order of its own."""
+
+    @classmethod
+    @abc.abstractmethod
+    def places(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> tuple[int, int]:
+        """How many images a device is given at a time, and how many places their order has."""
+
+    @classmethod
+    def shapes(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> Inputs:
+        """See `Feed`."""
+        count, places = cls.places(program, dataset, layout)
+        order = jax.ShapeDtypeStruct((places,), np.int32)
+        return Inputs((layout.shapes(order),), layout.share_shapes(_images(dataset, count)))
+
+    @classmethod
+    def evaluation_shapes(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> Inputs:
+        """See `Feed`."""
+        size = evaluation_batch(program, layout) // layout.parts
+        weights = jax.ShapeDtypeStruct((size,), np.float32)
+        return Inputs((layout.shapes(weights),), layout.share_shapes(_images(dataset, size)))
+
+
+def _images(dataset: Dataset, count: int) -> tuple[Any, Any]:
+    """The shapes of so many images and their labels."""
+    return (
+        jax.ShapeDtypeStruct((count, *dataset.train.shape), np.uint8),
+        jax.ShapeDtypeStruct((count,), np.int32),
+    )
 
 
 def evaluation_batch(program: LaneProgram, layout: Layout) -> int:

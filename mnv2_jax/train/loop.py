@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,13 +15,16 @@ from mnv2_jax.data.sources import Dataset
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import parallel, processes
 from mnv2_jax.train.checkpoint import Snapshot
-from mnv2_jax.train.feed import Feed, evaluation_batch
+from mnv2_jax.train.features import ClassifierProgram, Features, image_batch
+from mnv2_jax.train.feed import Call, Feed, Inputs
+from mnv2_jax.train.lane import EvaluationSums, LaneValues
 from mnv2_jax.train.resident import Resident
 from mnv2_jax.train.results import LaneResult, Metrics
-from mnv2_jax.train.step import EvaluationSums, LaneProgram, LaneValues
+from mnv2_jax.train.step import LaneProgram
 from mnv2_jax.train.stopping import Interrupted
 from mnv2_jax.train.streaming import Streaming
 from mnv2_jax.train.supervision import Supervision
+from mnv2_jax.train.tuning import Start
 
 _CALL_SECONDS = 1.0
 """How long a call of the training program is to take: signals, progress and checkpoints wait for
@@ -56,6 +60,7 @@ class Trainer:
           workers: processes that decode images which are streamed.
         """
         self.layout = layout
+        program = source.program(program)
         if program.parts != layout.parts:  # Else what the program has traced is used again.
             program = dataclasses.replace(program, parts=layout.parts)
         self.program = program
@@ -68,28 +73,40 @@ class Trainer:
             np.uint32(0), np.uint32(0), Knobs.of("linear", "none"), zero, zero, zero
         )
         lanes = (layout.shapes(self.like), layout.shapes(values))
-        count, places = source.places(program, dataset, layout)
-        order = layout.shapes(jax.ShapeDtypeStruct((places,), np.int32))
+        given = source.shapes(program, dataset, layout)
         bounds = layout.share((np.int32(0), np.int32(0), np.int32(0)))
         self.train = layout.compile(
-            self.program.train,
-            (*lanes, order),
-            (*bounds, *layout.share_shapes(_images(dataset, count)[:2])),
-            donate=True,
+            self.program.train, (*lanes, *given.of_lanes), (*given.shared, *bounds), donate=True
         )
-        batch = evaluation_batch(program, layout) // layout.parts
+        given = source.evaluation_shapes(program, dataset, layout)
         self.evaluate = layout.compile(
-            self.program.evaluate, lanes, layout.share_shapes(_images(dataset, batch))
+            self.program.evaluate, (*lanes, *given.of_lanes), given.shared
         )
         self.bytes = max(self.train.bytes, self.evaluate.bytes)
+        if isinstance(self.program, ClassifierProgram):
+            images = layout.shapes(image_batch(self.program, dataset, layout))
+            self.features = layout.compile(self.program.features, (*lanes, images))
+            self.bytes = max(self.bytes, self.features.bytes)
         if layout.devices[0].platform == "cpu":
             # The devices are one memory, which also holds what lies on the host: the states that
             # lanes start from, these laid out, and a copy of them while it is saved.
             of_states = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(self.like))
             self.bytes = self.bytes * len(layout.devices) + 3 * of_states * layout.count
 
-    def feed(self, values: Sequence[LaneValues], step: int, tell: Callable[[str], None]) -> Feed:
+    def feed(
+        self,
+        values: Sequence[LaneValues],
+        lanes: tuple[Any, Any],
+        step: int,
+        tell: Callable[[str], None],
+    ) -> Feed:
         """What lanes are given from a step on.
+
+        Args:
+          values: of each lane.
+          lanes: states and values as the layout spreads them.
+          step: what training begins with, or goes on from.
+          tell: called with a line for people.
 
         Raises:
           ValueError: an image cannot be decoded, or its label is out of range.
@@ -99,17 +116,50 @@ class Trainer:
         parts = self.program, self.dataset, self.layout
         if self.source is Resident:
             return Resident(*parts, seeds, tell)
+        if self.source is Features:
+
+            def of_lanes(images: np.ndarray) -> np.ndarray:
+                dealt = self.layout.deal_to_lanes(images)
+                return self.layout.collect(self.features.run(*lanes, dealt))[: len(values)]
+
+            return Features(*parts, seeds, self._bases(values, lanes[0]), of_lanes, tell)
         (seed,) = set(seeds)
         return Streaming(*parts, seed, step, self.workers, tell)
 
+    def _bases(self, values: Sequence[LaneValues], state: Any) -> list[str]:
+        """What features follow from, beside images: equal texts for lanes of the same base."""
+        size = self.program.partition.frozen.size
+        frozen = np.asarray(state.frozen).reshape(-1, size)  # By lanes; what fills up comes last.
+        return [
+            f"{hashlib.sha256(of_lane.tobytes()).hexdigest()} {lane.knobs}"
+            for of_lane, lane in zip(frozen, values, strict=False)
+        ]
+
+    def advance(self, state: Any, values: Any, step: int, call: Call) -> Any:
+        """Trains lanes from a step to that before which the call ends; gives their states.
+
+        States and values lie as the layout spreads them; the former's memory is used again.
+        """
+        given = call.inputs
+        bounds = self.layout.share((np.int32(step), np.int32(call.stop)))
+        return self.train.run(state, values, *given.of_lanes, *given.shared, call.first, *bounds)
+
+    def sums(self, state: Any, values: Any, batch: Inputs) -> Any:
+        """Evaluates lanes on a batch; see `mnv2_jax.train.step.LaneProgram.evaluate`."""
+        return self.evaluate.run(state, values, *batch.of_lanes, *batch.shared)
+
     def run(
-        self, values: Sequence[LaneValues], supervision: Supervision | None = None
+        self,
+        values: Sequence[LaneValues],
+        supervision: Supervision | None = None,
+        starts: Sequence[Start | None] = (),
     ) -> list[LaneResult]:
         """Trains and evaluates lanes, going on from the latest sound checkpoint.
 
         Args:
           values: of each lane; at most as many as the layout has.
           supervision: how it is watched, saved and stopped.
+          starts: what each lane starts from, where the program tunes trained networks.
 
         Raises:
           Interrupted: a signal came; what was trained is saved, if there are checkpoints.
@@ -117,24 +167,31 @@ class Trainer:
         """
         watch = supervision or Supervision()
         with watch.stop.postponed():
-            return _Training(self, values, watch).run()
+            return _Training(self, values, watch, starts or [None] * len(values)).run()
 
 
 class _Training:
     """One run of a trainer."""
 
-    def __init__(self, trainer: Trainer, values: Sequence[LaneValues], watch: Supervision) -> None:
+    def __init__(
+        self,
+        trainer: Trainer,
+        values: Sequence[LaneValues],
+        watch: Supervision,
+        starts: Sequence[Start | None],
+    ) -> None:
         self._trainer = trainer
         self._program = trainer.program
         self._layout = trainer.layout
         self._watch = watch
         self._count = len(values)
         self._values = self._layout.place(self._layout.spread(parallel.stack(values)))
-        snapshot = self._restored() or self._fresh(values)
+        snapshot = self._restored() or self._fresh(values, starts)
         self._step = snapshot.step
         self._curves = snapshot.curves
         self._state = self._layout.spread(snapshot.state)
-        self._feed = trainer.feed(values, self._step, watch.tell)
+        lanes = self._state, self._values
+        self._feed = trainer.feed(values, lanes, self._step, watch.tell)
         self._saved = time.perf_counter()
         self._began = self._saved - snapshot.seconds
 
@@ -154,10 +211,7 @@ class _Training:
         while self._step < self._program.steps:
             call = self._feed.take(self._step, int(processes.from_primary(np.int32(steps))))
             start = time.perf_counter()
-            bounds = self._layout.share((np.int32(self._step), np.int32(call.stop)))
-            self._state = self._trainer.train.run(
-                self._state, self._values, call.order, call.first, *bounds, call.images, call.labels
-            )
+            self._state = self._trainer.advance(self._state, self._values, self._step, call)
             jax.block_until_ready(self._state)
             seconds = time.perf_counter() - start
             # The first calls are short, since how long a step takes is not known.
@@ -171,12 +225,14 @@ class _Training:
             self._save(at_end_of_epoch=ended)
         return self._results()
 
-    def _fresh(self, values: Sequence[LaneValues]) -> Snapshot:
+    def _fresh(self, values: Sequence[LaneValues], starts: Sequence[Start | None]) -> Snapshot:
         """Before the first step. Lanes of equal seed share one draw, and so start alike."""
-        seeds = [int(lane.seed) for lane in values]
-        by_seed = {seed: self._program.initialise(seed) for seed in set(seeds)}
-        state = parallel.stack([by_seed[seed] for seed in seeds])
-        return Snapshot(0, state, [[] for _ in seeds], 0.0)
+        initialise = functools.cache(self._program.initialise)
+        drawn = [initialise(int(lane.seed)) for lane in values]
+        begun = [
+            self._program.begin(state, start) for state, start in zip(drawn, starts, strict=True)
+        ]
+        return Snapshot(0, parallel.stack(begun), [[] for _ in values], 0.0)
 
     def _restored(self) -> Snapshot | None:
         """What the primary process finds, in all processes; curves are for it alone to write."""
@@ -215,7 +271,7 @@ class _Training:
         """Mean loss and accuracy of every lane over every image of a split."""
         pending: list[Any] = []
         for batch in self._feed.evaluation(split):
-            pending.append(self._trainer.evaluate.run(self._state, self._values, *batch))
+            pending.append(self._trainer.sums(self._state, self._values, batch))
             # Enough to keep devices busy; more would hold on to their images.
             jax.block_until_ready(pending[-_BATCHES_AHEAD:][0])
         of_lanes = zip(*(self._layout.gather(batch) for batch in pending), strict=True)
@@ -256,19 +312,20 @@ class _Training:
         on_train, on_test = (self._evaluate(split) for split in ("train", "test"))
         seconds = (time.perf_counter() - self._began) / self._count
         left_out = tuple(sorted(self._feed.left_out))
+        states = self._layout.gather(self._state)[: self._count]
         return [
-            LaneResult.of(*of_lane, seconds=seconds, waited=self._feed.waited, left_out=left_out)
-            for of_lane in zip(self._curves, on_train, on_test, strict=True)
+            LaneResult.of(
+                *(curve, train, test),
+                seconds=seconds,
+                waited=self._feed.waited,
+                left_out=left_out,
+                variables=self._program.evaluated_variables(state),
+                optimizer=tuple(jax.tree.leaves(state.optimizer)),
+            )
+            for state, curve, train, test in zip(
+                states, self._curves, on_train, on_test, strict=True
+            )
         ]
-
-
-def _images(dataset: Dataset, count: int) -> tuple[Any, Any, Any]:
-    """The shapes of so many images, their labels and weights."""
-    return (
-        jax.ShapeDtypeStruct((count, *dataset.train.shape), np.uint8),
-        jax.ShapeDtypeStruct((count,), np.int32),
-        jax.ShapeDtypeStruct((count,), np.float32),
-    )
 
 
 def _add(a: EvaluationSums, b: EvaluationSums) -> EvaluationSums:

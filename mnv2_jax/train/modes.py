@@ -1,18 +1,25 @@
-"""Whether images lie on the devices or are streamed to them."""
+"""Whether images lie on the devices, their features do, or they are streamed there."""
 
 import math
 
 import jax
 
 from mnv2_jax.data.sources import Dataset
-from mnv2_jax.train import memory
+from mnv2_jax.train import features, memory
+from mnv2_jax.train.features import Features
 from mnv2_jax.train.feed import Feed
 from mnv2_jax.train.resident import Resident
 from mnv2_jax.train.step import LaneProgram
 from mnv2_jax.train.streaming import Streaming
 
-MODES = ("auto", "resident", "streaming")
+MODES = ("auto", "resident", "streaming", "features")
 """What `config.data.mode` may be."""
+
+_ASKED_FOR: dict[str, type[Feed]] = {
+    "resident": Resident,
+    "streaming": Streaming,
+    "features": Features,
+}
 
 _RESIDENT_SHARE = 0.5
 """Of the usable memory, what the images may take: the rest is for training."""
@@ -32,6 +39,12 @@ def choose(wish: str, program: LaneProgram, dataset: Dataset) -> tuple[type[Feed
     Raises:
       ValueError: the wish cannot be had; the message says why.
     """
+    suffices = features.suffices(program)
+    if wish == "features" and not suffices:
+        raise ValueError(
+            "config.data.mode='features': expected 'auto', since features do not stay the same: "
+            "images are augmented, or more than the classifier trains"
+        )
     if program.augmentation.on_host:
         if wish == "resident":
             raise ValueError(
@@ -41,8 +54,7 @@ def choose(wish: str, program: LaneProgram, dataset: Dataset) -> tuple[type[Feed
             )
         return Streaming, "streaming: augmentation begins from the images as they are stored"
     if wish != "auto":
-        chosen: type[Feed] = Resident if wish == "resident" else Streaming
-        return chosen, f"{wish}: as asked for"
+        return _ASKED_FOR[wish], f"{wish}: as asked for"
     count = len(dataset.train) + len(dataset.validation)
     device = jax.local_devices()[0]
     # On CPU the devices are one memory, which holds the images for each and for the host.
@@ -50,6 +62,8 @@ def choose(wish: str, program: LaneProgram, dataset: Dataset) -> tuple[type[Feed
     needed = count * math.prod(dataset.train.shape) * copies
     usable = memory.usable(device)
     told = f"{count:,} images take {needed / 2**20:,.1f} MiB"
+    if needed <= _RESIDENT_SHARE * usable and suffices:
+        return Features, "features: computed once, since the base is frozen"
     if needed <= _RESIDENT_SHARE * usable:
         return Resident, f"resident: {told} of memory"
     return Streaming, f"streaming: {told}, of {usable / 2**20:,.0f} usable"

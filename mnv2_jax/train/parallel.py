@@ -93,6 +93,17 @@ class Layout(abc.ABC):
           Host arrays `[devices, batches * size, ...]`.
         """
 
+    @abc.abstractmethod
+    def deal_to_lanes(self, tree: Any) -> Any:
+        """Gives every lane its own batch, or each device its rows of it.
+
+        Args:
+          tree: of host arrays `[lanes, rows, ...]`, see `spread`, with the rows of `host_rows`.
+
+        Returns:
+          Host arrays `[devices, lanes on a device, size, ...]`.
+        """
+
     def host_rows(self, batch: int) -> np.ndarray:
         """Which rows of a batch this process needs, for all of its devices."""
         return np.unique(self.rows(batch))
@@ -201,6 +212,10 @@ class Lanes(Layout):
         """See `Layout`."""
         return self.share(jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), tree))
 
+    def deal_to_lanes(self, tree: Any) -> Any:
+        """See `Layout`."""
+        return self.spread(tree)
+
     def spread(self, lanes: Any) -> Any:
         """See `Layout`."""
         places = (len(self.devices), self.per_device)
@@ -254,6 +269,16 @@ class Batch(Layout):
             count, rows, *rest = leaf.shape
             dealt = leaf.reshape(count, self._here, rows // self._here, *rest)
             return dealt.swapaxes(0, 1).reshape(self._here, -1, *rest)
+
+        return jax.tree.map(parts, tree)
+
+    def deal_to_lanes(self, tree: Any) -> Any:
+        """See `Layout`."""
+
+        def parts(leaf: np.ndarray) -> np.ndarray:
+            lanes = _filled(leaf, self.count)
+            count, rows, *rest = lanes.shape
+            return lanes.reshape(count, self._here, rows // self._here, *rest).swapaxes(0, 1)
 
         return jax.tree.map(parts, tree)
 

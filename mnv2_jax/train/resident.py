@@ -5,15 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from mnv2_jax.data import draws, stream
-from mnv2_jax.data.images import Arrays, Images
+from mnv2_jax.data import draws
 from mnv2_jax.data.sources import Dataset
-from mnv2_jax.train.feed import Call, Feed, evaluation_batch
+from mnv2_jax.train.feed import Call, Inputs, Shared, evaluation_batch
 from mnv2_jax.train.parallel import Layout
 from mnv2_jax.train.step import LaneProgram
 
 
-class Resident(Feed):
+class Resident(Shared):
     """Splits lie on the device, decoded, and the program takes from them what it needs."""
 
     def __init__(
@@ -40,29 +39,34 @@ class Resident(Feed):
         super().__init__(program, dataset, layout, tell)
         train = self._arrays("train")
         self._train = layout.place(layout.share((train.images, train.labels)))
-        self._validation = [layout.place(batch) for batch in self._batches("validation")]
         self._seeds = seeds
+        self._chosen = {seed: dataset.chosen(seed) for seed in set(seeds)}
+        self._validation = [layout.place(batch) for batch in self._batches("validation")]
         self._order: tuple[int, Any, Any] = (-1, None, None)
 
     @classmethod
     def places(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> tuple[int, int]:
         """See `Feed`."""
-        return len(dataset.train), len(dataset.train)
+        return len(dataset.train), dataset.training_images
 
     def take(self, step: int, steps: int) -> Call:
         """See `Feed`."""
         epoch = step // self._program.steps_per_epoch
         if self._order[0] != epoch:
-            count = len(self._dataset.train)
-            orders = {seed: draws.epoch_order(seed, epoch, count) for seed in set(self._seeds)}
+            count = self._dataset.training_images
+            orders = {
+                seed: self._chosen[seed][draws.epoch_order(seed, epoch, count)]
+                for seed in self._chosen
+            }
             of_lanes = np.stack([orders[seed] for seed in self._seeds])
             first = np.int32(epoch * self._program.steps_per_epoch)
             place, layout = self._layout.place, self._layout
             self._order = epoch, place(layout.spread(of_lanes)), place(layout.share(first))
         stop = min(self._end_of_epoch(step), step + steps)
-        return Call(stop, *self._order[1:], *self._train)
+        _, order, first = self._order
+        return Call(stop, first, Inputs((order,), self._train))
 
-    def evaluation(self, split: str) -> Iterator[Any]:
+    def evaluation(self, split: str) -> Iterator[Inputs]:
         """See `Feed`."""
         return iter(self._validation if split == "validation" else self._batches(split))
 
@@ -70,22 +74,22 @@ class Resident(Feed):
         """See `Feed`."""
         del self._train, self._validation
 
-    def _arrays(self, split: str) -> Arrays:
-        decoded = self._dataset.decoded
-        if split not in decoded:
-            images: Images = getattr(self._dataset, split)
-            decoded[split] = stream.read(images, lambda line: self._tell(f"{split}: {line}"))
-        arrays, problems = decoded[split]
-        self._leave_out(problems)
-        return arrays
-
-    def _batches(self, split: str) -> Iterator[Any]:
+    def _batches(self, split: str) -> Iterator[Inputs]:
         arrays = self._arrays(split)
         size = evaluation_batch(self._program, self._layout)
         rows = self._layout.host_rows(size)
-        count = len(arrays.labels)
-        for start in range(0, count, size):
+        wanted = self._wanted(split, len(arrays.labels))
+        (evaluated,) = np.nonzero(wanted.any(0))
+        for start in range(0, len(evaluated), size):
             places = start + rows
             # What fills up the last batch is real images, as finite as the rest.
-            images, labels, weights = (leaf[None, places % count] for leaf in arrays)
-            yield self._layout.deal((images, labels, weights * (places < count)))
+            chosen = evaluated[places % len(evaluated)]
+            weights = arrays.weights[chosen] * wanted[:, chosen] * (places < len(evaluated))
+            images = arrays.images[None, chosen], arrays.labels[None, chosen]
+            yield Inputs((self._layout.deal_to_lanes(weights),), self._layout.deal(images))
+
+    def _wanted(self, split: str, count: int) -> np.ndarray:
+        """Which images of a split each lane is evaluated on, bool `[lanes, count]`."""
+        if split != "train":
+            return np.ones((len(self._seeds), count), bool)
+        return np.stack([np.isin(np.arange(count), self._chosen[seed]) for seed in self._seeds])

@@ -2,7 +2,10 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 Metrics = dict[str, Any]
 """What metrics.jsonl holds of an epoch."""
@@ -22,6 +25,8 @@ class LaneResult:
       seconds: the lane's share of the training time of its pack, compilation apart.
       waited: seconds that its pack waited for images, since it last went on.
       left_out: a line for each image that could not be decoded.
+      variables: of the network as it is evaluated, on the host.
+      optimizer: leaves of the optimizer's state.
     """
 
     curve: list[Metrics]
@@ -33,6 +38,8 @@ class LaneResult:
     seconds: float
     waited: float
     left_out: tuple[str, ...]
+    variables: Mapping[str, Any] = dataclasses.field(compare=False, repr=False)
+    optimizer: tuple[np.ndarray, ...] = dataclasses.field(compare=False, repr=False)
 
     @classmethod
     def of(
@@ -48,7 +55,7 @@ class LaneResult:
           curve: see above.
           train: loss and accuracy on the training split.
           test: likewise, on the test split.
-          **common: what the lanes of a pack have in common: seconds, waited, left_out.
+          **common: the other fields.
         """
         if not all(math.isfinite(epoch["train_loss"]) for epoch in curve):
             return cls(curve, True, None, None, None, None, **common)

@@ -6,7 +6,8 @@ devices share a lane's batches.
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,82 +19,16 @@ from jax.flatten_util import ravel_pytree
 from mnv2_jax import arch
 from mnv2_jax.data import augment, pipeline
 from mnv2_jax.data.augmentation import Augmentation
-from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.nn.network import Network
-from mnv2_jax.train import initial, vectors
+from mnv2_jax.train import initial
+from mnv2_jax.train.lane import Epoch, EvaluationSums, LaneValues, State
 from mnv2_jax.train.recipe import PRECISIONS, Recipe, decay_mask, optimizer, schedule
+from mnv2_jax.train.tuning import Partition, Start, Tuning, by_parameter, carried
 
 Array = jax.Array
 
 BATCH_AXIS = "batch"
 """The mapped axis along which devices hold parts of one batch."""
-
-
-_COLLECTIONS = ("params", "batch_stats")
-
-
-class LaneValues(NamedTuple):
-    """What may differ between the lanes of one compiled program: scalars, one set per run.
-
-    Attributes:
-      seed: of initial weights and dropout.
-      data_seed: of the order of images and their augmentation.
-      knobs: see there.
-      learning_rate: the schedule's highest.
-      weight_decay: see `mnv2_jax.train.recipe.optimizer`.
-      label_smoothing: Szegedy et al. 2016.
-    """
-
-    seed: Any
-    data_seed: Any
-    knobs: Knobs
-    learning_rate: Any
-    weight_decay: Any
-    label_smoothing: Any
-
-
-class Epoch(NamedTuple):
-    """Training since the epoch began: float32 scalars.
-
-    Attributes:
-      loss: mean over the steps so far, of augmented images in training mode.
-      accuracy: likewise, a fraction of 1.
-      learning_rate: of the last step.
-    """
-
-    loss: Any
-    accuracy: Any
-    learning_rate: Any
-
-
-class State(NamedTuple):
-    """A lane's training state, each part laid end to end in one vector.
-
-    A network this small has some 170 parameters and moments. Updating, slicing out and writing
-    back every one of them by itself would cost more to compile than the network does, and more
-    memory traffic than it has; see `LaneProgram.variables` for the tree.
-
-    Attributes:
-      params: float32 `[parameters]`.
-      batch_stats: float32 `[running moments]`.
-      optimizer: optax's state over `params`.
-      ema: averages of the first two, or () where the recipe keeps none.
-      epoch: the epoch's metrics so far.
-    """
-
-    params: Array | np.ndarray
-    batch_stats: Array | np.ndarray
-    optimizer: Any
-    ema: Any
-    epoch: Epoch
-
-
-class EvaluationSums(NamedTuple):
-    """Sums over the images of a batch, so that batches add up exactly: float32 scalars."""
-
-    loss: Array
-    correct: Array
-    images: Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +41,7 @@ class LaneProgram:
       steps_per_epoch: whole batches in the training split.
       augmentation: of training images.
       scaling: of all images, one of `mnv2_jax.data.augment.SCALINGS`.
+      tuning: how a trained network trains on; None trains all of a new one.
       parts: the devices that share each batch, along `BATCH_AXIS`; with 1 there is no such axis.
     """
 
@@ -114,12 +50,19 @@ class LaneProgram:
     steps_per_epoch: int
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     scaling: str = "symmetric"
+    tuning: Tuning | None = None
     parts: int = 1
 
     @property
     def network(self) -> Network:
         """The module whose parameters a lane trains."""
-        return Network(self.spec, None if self.parts == 1 else BATCH_AXIS)
+        norms_from = self.tuning.norms_from if self.tuning else "stem"
+        return Network(self.spec, None if self.parts == 1 else BATCH_AXIS, norms_from)
+
+    @property
+    def classes(self) -> int:
+        """How many there are. One logit tells two apart: that of the second, the first's is 0."""
+        return max(2, self.spec.classes)
 
     @property
     def steps(self) -> int:
@@ -128,31 +71,39 @@ class LaneProgram:
 
     def initialise(self, seed: int) -> State:
         """A lane's initial state on the host, from its seed alone."""
-        variables = self._initialiser(seed)
-        params, batch_stats = (vectors.ravel(variables[name]) for name in _COLLECTIONS)
-        momenta = self._optimizer(learning_rate=0.0, weight_decay=0.0).init(params)
-        ema = (params, batch_stats) if self.recipe.ema else ()
-        zero = np.float32(0.0)
-        return State(params, batch_stats, jax.device_get(momenta), ema, Epoch(zero, zero, zero))
+        return self._state(self._initialiser(seed))
+
+    def begin(self, state: State, start: Start | None) -> State:
+        """What an initial state becomes by what the lane starts from; parts that has not stay."""
+        if start is None:
+            return state
+        drawn = self.variables(state)
+        begun = self._state({name: {**drawn[name], **start.variables[name]} for name in drawn})
+        if len(start.optimizer) != len(jax.tree.leaves(begun.optimizer)):
+            return begun  # Of none, or of another kind of optimizer.
+        size = begun.params.size
+        momenta = carried(begun.optimizer, start.optimizer, size, self.partition.classifier)
+        return begun._replace(optimizer=momenta)
 
     def variables(self, state: State) -> dict[str, Any]:
         """The tree of parameters and running moments that `Network.apply` takes in training."""
-        return self._tree(state.params, state.batch_stats)
+        return self._tree(state.params, state.batch_stats, state.frozen)
 
     def evaluated_variables(self, state: State) -> dict[str, Any]:
         """Those that are evaluated: the averages, where the recipe keeps them."""
-        return self._tree(*(state.ema or (state.params, state.batch_stats)))
+        params, batch_stats = state.ema or (state.params, state.batch_stats)
+        return self._tree(params, batch_stats, state.frozen)
 
     def train(
         self,
         state: State,
         values: LaneValues,
         order: Array,
+        images: Array,
+        labels: Array,
         first: Array,
         start: Array,
         stop: Array,
-        images: Array,
-        labels: Array,
     ) -> State:
         """Trains a lane from step `start` to before step `stop`, within one epoch.
 
@@ -164,11 +115,11 @@ class LaneProgram:
           values: the lane's values.
           order: where the images of the steps from `first` on are among `images`, step by step and
             row by row, int32 `[places]`. Rows of other devices are not looked up.
+          images: a split, or what steps take of it, uint8 `[count, height, width, channels]`.
+          labels: int32 `[count]`.
           first: int32 scalar, counted from 0 through all epochs.
           start: likewise; `first` or later.
           stop: likewise; at most the end of the epoch that `start` lies in.
-          images: a split, or what steps take of it, uint8 `[count, height, width, channels]`.
-          labels: int32 `[count]`.
         """
         key = jax.random.key(values.seed)
         data_key = jax.random.key(values.data_seed)
@@ -178,16 +129,7 @@ class LaneProgram:
 
         def step(number: Array, state: State) -> State:
             chosen = order[(number - first) * self.recipe.batch_size + rows]
-            batch = pipeline.train_batch(
-                data_key,
-                number,
-                rows,
-                chosen,
-                (images, labels),
-                self.augmentation,
-                self.scaling,
-                self.spec.classes,
-            )
+            batch = self._batch(data_key, number, rows, chosen, (images, labels))
             dropout = jax.random.fold_in(pipeline.stream(key, "dropout"), number)
             dropout = jax.random.fold_in(dropout, part)
             return self._train_step(state, values, number, batch, dropout)
@@ -195,7 +137,7 @@ class LaneProgram:
         return lax.fori_loop(start, stop, step, state)
 
     def evaluate(
-        self, state: State, values: LaneValues, images: Array, labels: Array, weights: Array
+        self, state: State, values: LaneValues, weights: Array, images: Array, labels: Array
     ) -> EvaluationSums:
         """Sums loss and hits over a batch, or a device's part of it.
 
@@ -204,15 +146,12 @@ class LaneProgram:
         Args:
           state: the lane's state.
           values: the lane's values.
+          weights: float32 `[batch]`: 1 for an image, 0 for what is not to be counted.
           images: uint8 `[batch, height, width, channels]`.
           labels: int32 `[batch]`.
-          weights: float32 `[batch]`: 1 for an image, 0 for what is not to be counted.
         """
-        logits = self._logits(
-            self.evaluated_variables(state),
-            augment.scale(images, self.scaling),
-            knobs=values.knobs,
-        )
+        inputs = self._evaluated(images)
+        logits = self._logits(self.evaluated_variables(state), inputs, knobs=values.knobs)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         hits = logits.argmax(-1) == labels
         sums = EvaluationSums(jnp.sum(losses * weights), jnp.sum(hits * weights), jnp.sum(weights))
@@ -227,24 +166,48 @@ class LaneProgram:
         return initial.Initialiser(variables)
 
     @functools.cached_property
-    def _packings(self) -> dict[str, vectors.Packing]:
-        shapes = self._initialiser.shapes
-        return {name: vectors.Packing.of(shapes[name]) for name in _COLLECTIONS}
+    def partition(self) -> Partition:
+        """Where the network's variables lie in a state's vectors."""
+        return Partition(self._initialiser.shapes, self.spec, self.tuning)
 
-    def _tree(self, params: Any, batch_stats: Any) -> dict[str, Any]:
-        laid = zip(self._packings.items(), (params, batch_stats), strict=True)
-        return {name: packing.tree(vector) for (name, packing), vector in laid}
+    def _state(self, variables: Mapping[str, Any]) -> State:
+        params, batch_stats, frozen = self.partition.split(variables)
+        momenta = jax.device_get(self._optimizer(learning_rate=0.0, weight_decay=0.0).init(params))
+        if self.tuning:
+            momenta = by_parameter(momenta, params.size)
+        ema = (params, batch_stats) if self.recipe.ema else ()
+        zero = np.float32(0.0)
+        return State(params, batch_stats, momenta, ema, Epoch(zero, zero, zero), frozen)
+
+    def _tree(self, params: Any, batch_stats: Any, frozen: Any) -> dict[str, Any]:
+        return self.partition.join(self.partition.params.tree(params), batch_stats, frozen)
+
+    def _batch(
+        self, key: Array, number: Array, rows: Array, chosen: Array, data: tuple[Array, Array]
+    ) -> tuple[Array, Array, Array]:
+        """Inputs, labels and targets of a step; see `mnv2_jax.data.pipeline.train_batch`."""
+        return pipeline.train_batch(
+            *(key, number, rows, chosen, data, self.augmentation, self.scaling, self.classes)
+        )
+
+    def _evaluated(self, images: Array) -> Array:
+        """What the network is given of images that are evaluated."""
+        return augment.scale(images, self.scaling)
 
     def _optimizer(self, learning_rate: Any, weight_decay: Any) -> optax.GradientTransformation:
         mask = decay_mask(self._initialiser.shapes["params"], self.recipe.decayed)
-        decayed = vectors.ravel(mask)
+        decayed = self.partition.split({"params": mask, "batch_stats": {}})[0]
         return optimizer(self.recipe, learning_rate, weight_decay, decayed, self.steps_per_epoch)
 
     def _logits(self, variables: Any, images: Array, **options: Any) -> Any:
-        """What the network gives for float32 images, in the recipe's precision, then float32."""
+        """Logits for float32 images, computed in the recipe's precision, then float32."""
         precision = PRECISIONS[self.recipe.precision]
-        result = self.network.apply(variables, images.astype(precision), **options)
-        return jax.tree.map(lambda leaf: leaf.astype(jnp.float32), result)
+        result: Any = self.network.apply(variables, images.astype(precision), **options)
+        logits, *updated = result if "mutable" in options else (result,)
+        logits = logits.astype(jnp.float32)
+        if self.spec.classes == 1:
+            logits = jnp.concatenate([jnp.zeros_like(logits), logits], axis=-1)
+        return (logits, *updated) if updated else logits
 
     def _train_step(
         self,
@@ -274,11 +237,17 @@ class LaneProgram:
             for mean, new in zip(state.epoch[:2], measured, strict=True)
         )
         rate = schedule(self.recipe, values.learning_rate, self.steps_per_epoch)(number)
-        return State(params, batch_stats, momenta, ema, Epoch(loss, accuracy, rate))
+        return state._replace(
+            params=params,
+            batch_stats=batch_stats,
+            optimizer=momenta,
+            ema=ema,
+            epoch=Epoch(loss, accuracy, rate),
+        )
 
     def _accumulated(
         self, state: State, values: LaneValues, batch: tuple[Array, Array, Array], dropout: Array
-    ) -> tuple[Array, Array | np.ndarray, tuple[Array, Array]]:
+    ) -> tuple[Array, Any, tuple[Array, Array]]:
         """Gradient, new running moments and metrics of a batch, computed as the recipe splits it.
 
         The running moments move part by part, as BatchNorm sees one part at a time.
@@ -309,13 +278,13 @@ class LaneProgram:
 
     def _gradient(
         self, state: State, values: LaneValues, batch: tuple[Array, Array, Array], dropout: Array
-    ) -> tuple[Array, Array | np.ndarray, tuple[Array, Array]]:
+    ) -> tuple[Array, Any, tuple[Array, Array]]:
         images, labels, targets = batch
-        variables = self.variables(state)
+        partition = self.partition
 
         def loss_of(params: Any) -> tuple[Array, tuple[Array, Any]]:
             logits, updated = self._logits(
-                {**variables, "params": params},
+                partition.join(params, state.batch_stats, state.frozen),
                 images,
                 train=True,
                 knobs=values.knobs,
@@ -325,8 +294,9 @@ class LaneProgram:
             smoothed = optax.smooth_labels(targets, values.label_smoothing)
             loss = optax.softmax_cross_entropy(logits, smoothed).mean()
             accuracy = jnp.mean(logits.argmax(-1) == labels)
-            return loss, (accuracy, updated["batch_stats"])
+            return loss, (accuracy, partition.moving(updated["batch_stats"]))
 
         gradient = jax.value_and_grad(loss_of, has_aux=True)
-        (loss, (accuracy, batch_stats)), gradients = gradient(variables["params"])
-        return ravel_pytree(gradients)[0], ravel_pytree(batch_stats)[0], (loss, accuracy)
+        (loss, (accuracy, moving)), gradients = gradient(partition.params.tree(state.params))
+        batch_stats = ravel_pytree(moving)[0] if moving else ()
+        return ravel_pytree(gradients)[0], batch_stats, (loss, accuracy)

@@ -6,13 +6,12 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 
 from mnv2_jax.data import stream
 from mnv2_jax.data.sources import Dataset
-from mnv2_jax.train.feed import Call, Feed, evaluation_batch
+from mnv2_jax.train.feed import Call, Inputs, Shared, evaluation_batch
 from mnv2_jax.train.parallel import Layout
 from mnv2_jax.train.step import LaneProgram
 
@@ -21,7 +20,7 @@ _CHUNK_BYTES = 2**25
 program costs a millisecond."""
 
 
-class Streaming(Feed):
+class Streaming(Shared):
     """Images are decoded while training runs, and brought to the devices a few steps ahead.
 
     All lanes are given the same images.
@@ -52,6 +51,7 @@ class Streaming(Feed):
         self._steps = self._chunk(program, dataset, layout)
         order = self._places_of_rows()
         self._order = layout.place(np.repeat(order[:, None], layout.per_device, axis=1))
+        self._seed = seed
         batches = stream.TrainBatches(
             dataset.train,
             seed,
@@ -59,6 +59,7 @@ class Streaming(Feed):
             program.recipe.epochs,
             layout.host_rows(program.recipe.batch_size),
             program.augmentation,
+            dataset.chosen(seed),
         )
         # One chunk is trained on, one waits on the device, one is being filled.
         self._chunks: queue.Queue[Call | BaseException] = queue.Queue(maxsize=1)
@@ -85,17 +86,20 @@ class Streaming(Feed):
             self._taken = found
         return self._taken._replace(stop=min(self._taken.stop, step + steps))
 
-    def evaluation(self, split: str) -> Iterator[Any]:
+    def evaluation(self, split: str) -> Iterator[Inputs]:
         """See `Feed`."""
         size = evaluation_batch(self._program, self._layout)
         rows = self._layout.host_rows(size)
-        batches = stream.EvaluationBatches(getattr(self._dataset, split), size, rows)
+        dataset = self._dataset
+        images = dataset.training(self._seed) if split == "train" else getattr(dataset, split)
+        batches = stream.EvaluationBatches(images, size, rows)
         # In threads: it takes longer to start processes than to decode a small split.
         with contextlib.closing(stream.iterate(batches)) as decoded:
             for batch in decoded:
                 self._leave_out(batch.problems)
-                whole = (batch.images, batch.labels, batch.weights)
-                yield self._layout.deal(tuple(leaf[None] for leaf in whole))
+                weights = np.broadcast_to(batch.weights, (self._layout.count, len(rows)))
+                shared = self._layout.deal((batch.images[None], batch.labels[None]))
+                yield Inputs((self._layout.deal_to_lanes(weights),), shared)
 
     def close(self) -> None:
         """See `Feed`."""
@@ -139,8 +143,8 @@ class Streaming(Feed):
         images = np.stack([batch.images for batch in chunk])
         labels = np.stack([batch.labels for batch in chunk])
         layout = self._layout
-        dealt = layout.place((layout.share(np.int32(step)), *layout.deal((images, labels))))
-        return Call(stop, self._order, *dealt)
+        first, *dealt = layout.place((layout.share(np.int32(step)), *layout.deal((images, labels))))
+        return Call(stop, first, Inputs((self._order,), tuple(dealt)))
 
     def _put(self, what: Call | BaseException) -> None:
         while not self._closed.is_set():

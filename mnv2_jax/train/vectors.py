@@ -20,6 +20,11 @@ class Packing:
     places: tuple[tuple[int, tuple[int, ...]], ...]
     structure: Any
 
+    @property
+    def size(self) -> int:
+        """Of the vector."""
+        return sum(math.prod(shape) for _, shape in self.places)
+
     @classmethod
     def of(cls, tree: Any) -> "Packing":
         """That of `ravel` and `jax.flatten_util.ravel_pytree`, for a tree of arrays or shapes."""

@@ -79,7 +79,7 @@ def test_a_label_given_twice_is_refused(case, data):
 @given(st.lists(st.integers(0, 8), max_size=50), st.sets(st.integers(0, 8), min_size=1).map(sorted))
 def test_a_subset_holds_its_classes_relabelled_in_order(labels, kept):
     records = Listed(labels)
-    subset = subsets.Subset(records, kept)
+    subset = subsets.Subset.of_classes(records, kept)
     expected = [(place, kept.index(label)) for place, label in enumerate(labels) if label in kept]
     assert records.reads == len(labels)
     found = [subset[index] for index in range(len(subset))]
@@ -101,7 +101,9 @@ def test_the_labels_of_all_records():
 
 def test_a_subset_can_be_pickled():
     labels = np.array([0, 1, 2, 1])
-    subset = subsets.Subset(samples.Pngs(np.zeros((4, 2, 2, 1), np.uint8), labels), [1, 2])
+    subset = subsets.Subset.of_classes(
+        samples.Pngs(np.zeros((4, 2, 2, 1), np.uint8), labels), [1, 2]
+    )
     copy = pickle.loads(pickle.dumps(subset))
     assert [copy[index] for index in range(3)] == [subset[index] for index in range(3)]
     assert copy.labels.tolist() == [0, 1, 0]

@@ -18,9 +18,10 @@ from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import parallel
 from mnv2_jax.train.feed import Feed
+from mnv2_jax.train.lane import LaneValues
 from mnv2_jax.train.loop import Trainer
 from mnv2_jax.train.recipe import Recipe
-from mnv2_jax.train.step import LaneProgram, LaneValues
+from mnv2_jax.train.step import LaneProgram
 from mnv2_jax.train.streaming import Streaming
 from tests import samples
 
@@ -42,15 +43,12 @@ def train(layout: parallel.Layout, source: type[Feed] = Streaming) -> dict[str, 
     trainer = Trainer(program, data, layout, source)
     state = layout.spread(parallel.stack([program.initialise(seed) for seed in (1, 2)]))
     lanes = layout.place(layout.spread(parallel.stack(values)))
-    feed = trainer.feed(values, 0, lambda line: None)
+    feed = trainer.feed(values, (state, lanes), 0, lambda line: None)
     for start in range(0, STEPS, 2):
         call = feed.take(start, 2)
-        bounds = layout.share((np.int32(start), np.int32(call.stop)))
-        images = (call.images, call.labels)
-        state = trainer.train.run(state, lanes, call.order, call.first, *bounds, *images)
+        state = trainer.advance(state, lanes, start, call)
     sums = [
-        layout.gather(trainer.evaluate.run(state, lanes, *batch))[0]
-        for batch in feed.evaluation("test")
+        layout.gather(trainer.sums(state, lanes, batch))[0] for batch in feed.evaluation("test")
     ]
     feed.close()
     first = layout.gather(state)[0]

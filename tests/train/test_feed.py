@@ -12,9 +12,10 @@ from mnv2_jax.data import stream
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import loop, memory, modes, parallel, streaming
+from mnv2_jax.train.lane import LaneValues
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.resident import Resident
-from mnv2_jax.train.step import LaneProgram, LaneValues
+from mnv2_jax.train.step import LaneProgram
 from mnv2_jax.train.streaming import Streaming
 
 RECIPE = Recipe(epochs=3, batch_size=16, evaluation_batch_size=20)
@@ -101,8 +102,8 @@ def test_training_goes_on_at_any_step(program, dots, few_steps_at_a_time):
         with contextlib.closing(Streaming(*parts, begin, 0, print)) as source:
             while begin < 12:
                 call = source.take(begin, 1)
-                order = np.asarray(call.order)[0, 0]
-                images = np.asarray(call.images)[0]
+                order = np.asarray(call.inputs.of_lanes[0])[0, 0]
+                images = np.asarray(call.inputs.shared[0])[0]
                 first = int(np.asarray(call.first)[0])
                 for step in range(begin, call.stop):
                     chosen = order[(step - first) * 16 : (step - first + 1) * 16]

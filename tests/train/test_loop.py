@@ -10,8 +10,9 @@ from mnv2_jax.data import draws, pipeline, stream
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import loop, parallel
+from mnv2_jax.train.lane import LaneValues
 from mnv2_jax.train.recipe import Recipe
-from mnv2_jax.train.step import LaneProgram, LaneValues
+from mnv2_jax.train.step import LaneProgram
 
 RECIPE = Recipe(epochs=10, batch_size=64, evaluation_batch_size=40)
 SHIFT = Augmentation(shift=1)
@@ -119,8 +120,8 @@ def test_evaluation_is_exact_whatever_the_batch(program, dots, trainer):
     lay = trainer.layout
     of_lanes = [lay.spread(parallel.stack(lanes)) for lanes in ([program.initialise(0)] * 5, FIVE)]
     sums = [
-        lay.gather(trainer.evaluate.run(*of_lanes, *batch))[0]
-        for batch in trainer.feed(FIVE, 0, print).evaluation("test")
+        lay.gather(trainer.sums(*of_lanes, batch))[0]
+        for batch in trainer.feed(FIVE, of_lanes, 0, print).evaluation("test")
     ]
     assert len(sums) == 2
     images = sum(part.images for part in sums)
@@ -149,7 +150,7 @@ def test_dropout_follows_the_seed(tiny, dots):
 
         def loss(seed):
             order = draws.epoch_order(seed, 0, 64)
-            data = (order, *bounds, train.images, train.labels)
+            data = (order, train.images, train.labels, *bounds)
             return float(quickly(program.initialise(0), lane(seed), *data).epoch.loss)
 
         return loss

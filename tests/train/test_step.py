@@ -9,8 +9,9 @@ import pytest
 from mnv2_jax import presets
 from mnv2_jax.data import augment, draws, stream
 from mnv2_jax.nn.blocks.base import Knobs
+from mnv2_jax.train.lane import Epoch, LaneValues
 from mnv2_jax.train.recipe import Recipe
-from mnv2_jax.train.step import Epoch, LaneProgram, LaneValues
+from mnv2_jax.train.step import LaneProgram
 
 ONE = LaneValues(
     np.uint32(0),
@@ -40,7 +41,7 @@ def run(tiny, dots):
         first = start - start % 4
         order = draws.epoch_order(0, start // 4, 64)
         bounds = np.int32(first), np.int32(start), np.int32(stop)
-        return jax.device_get(train(state, ONE, order, *bounds, images.images, images.labels))
+        return jax.device_get(train(state, ONE, order, images.images, images.labels, *bounds))
 
     return steps
 

@@ -1,0 +1,188 @@
+"""Transfer of a trained network to other classes, of which there are few images.
+
+Command:  python -m experiments.finetune --config=configs/transfer.py
+          python -m experiments.finetune --config=configs/transfer.py:cifar10
+          python -m experiments.finetune --config=configs/transfer.py:folder,NAME \
+              --pretrained=WEIGHTS
+Hardware: two CPU cores; for cifar10 and large images, an accelerator
+Time:     TODO
+Expect:   TODO
+
+Data:     digits come with a package; cifar10 as in configs/cifar10.py. Images of your own:
+          python -m experiments.prepare --images=DIR --name=NAME
+
+A base is trained on five classes. The other five are learned from ten images each (of cifar10
+twenty), by a network that begins with random weights, by a new classifier on the frozen base
+(feature extraction), and by training the base's last blocks after that (fine-tuning): with
+BatchNorm in inference mode, and with its statistics moving. For a folder the base is given, all its
+images are trained on, and there is nothing from random weights.
+
+The config is one of fine-tuning; its sections say what the other phases set otherwise.
+"""
+
+import dataclasses
+
+from ml_collections import ConfigDict
+
+from configs import cifar10, digits
+from mnv2_jax.ablation.grid import Grid, axis, chain, product
+from mnv2_jax.analysis.claims import Claim, greater
+
+_LINEAR = {"model.projection": "linear"}
+_INFERENCE = {"transfer.norm": "inference"}
+
+# What tells the runs of two phases apart, beside their phase.
+_OF_PHASES = (
+    *("transfer.first", "transfer.norm", "augment.flip", "augment.shift", "augment.rotation"),
+    *("train.epochs", "train.batch_size", "train.learning_rate", "train.weight_decay"),
+)
+
+FINETUNING = greater(
+    name="finetuning",
+    source="Yosinski et al. 2014, arXiv 1411.1792, section 4",
+    statement="Fine-tuning beats feature extraction",
+    axis="transfer.phase",
+    better="finetuning",
+    worse="extraction",
+    where={**_LINEAR, **_INFERENCE},
+    along=_OF_PHASES,
+)
+EXTRACTION = greater(
+    name="extraction",
+    source="Donahue et al. 2014, arXiv 1310.1531, section 4",
+    statement="On few images, feature extraction beats training from scratch",
+    axis="transfer.phase",
+    better="extraction",
+    worse="scratch",
+    where=_LINEAR,
+    along=_OF_PHASES,
+)
+NORM = greater(
+    name="norm_in_inference",
+    source="this workbench",
+    statement="On few images, BatchNorm in inference mode beats statistics that move",
+    axis="transfer.norm",
+    better="inference",
+    worse="trained",
+    where={**_LINEAR, "transfer.phase": "finetuning"},
+)
+LINEAR_BASE = greater(
+    name="linear_base",
+    source="this workbench, after section 3.2",
+    statement="A base with linear bottlenecks transfers better than one with ReLU6",
+    axis="model.projection",
+    better="linear",
+    worse="relu6",
+    where={**_INFERENCE, "transfer.phase": "finetuning"},
+)
+
+
+def get_config(argument: str = "digits") -> ConfigDict:
+    """One run of fine-tuning.
+
+    Args:
+      argument: "digits", "cifar10", or "folder," and the name of a prepared folder.
+    """
+    dataset, name = _parse(argument)
+    if dataset == "folder":
+        return _folder(name)
+    return _digits() if dataset == "digits" else _cifar10()
+
+
+def get_grid(argument: str = "digits") -> Grid:
+    """Phases x projection x 8 seeds, of cifar10 6; of a folder two phases x 6 seeds."""
+    dataset, _ = _parse(argument)
+    if dataset == "folder":
+        return product(axis("transfer.phase", ("extraction", "finetuning")), axis("seed", range(6)))
+    finetuning = product(
+        axis("transfer.phase", ("finetuning",)), axis("transfer.norm", ("inference", "trained"))
+    )
+    return product(
+        chain(axis("transfer.phase", ("scratch", "extraction")), finetuning),
+        axis("model.projection", ("linear", "relu6")),
+        axis("seed", range(8 if dataset == "digits" else 6)),
+    )
+
+
+def get_claims(argument: str = "digits") -> list[Claim]:
+    """What is told of transfer learning, and the comparison that decides it."""
+    if _parse(argument)[0] == "folder":
+        return [dataclasses.replace(FINETUNING, where=_INFERENCE)]
+    return [EXTRACTION, FINETUNING, NORM, LINEAR_BASE]
+
+
+def _digits() -> ConfigDict:
+    # Recipes were chosen by validation accuracy: configs/transfer_recipe.py.
+    config = digits.get_config()
+    config.transfer = _transfer(classes="5-9", images_per_class=10)
+    config.train.update({"epochs": 30, "batch_size": 10, "learning_rate": 0.01})
+    recipe = {"epochs": 30, "batch_size": 10, "learning_rate": 0.1, "weight_decay": 0.02}
+    config.extraction = ConfigDict({"train": recipe})
+    config.scratch = ConfigDict({"train": {**recipe, "epochs": 60}})
+    config.pretraining = ConfigDict(
+        {
+            "transfer": {"classes": "0-4"},
+            "train": {**recipe, "epochs": 60, "batch_size": 64, "weight_decay": 0.002},
+        }
+    )
+    return config
+
+
+def _cifar10() -> ConfigDict:
+    config = cifar10.get_config()
+    config.transfer = _transfer(classes="5-9", images_per_class=20)
+    config.train.update({"epochs": 60, "batch_size": 20, "learning_rate": 0.01})
+    recipe = {"epochs": 60, "batch_size": 20, "learning_rate": 0.1, "weight_decay": 5e-4}
+    config.extraction = ConfigDict({"augment": {"flip": False, "shift": 0}, "train": recipe})
+    config.scratch = ConfigDict({"train": {**recipe, "epochs": 120}})
+    config.pretraining = ConfigDict(
+        {
+            "transfer": {"classes": "0-4"},
+            "train": {**recipe, "batch_size": 128},
+        }
+    )
+    return config
+
+
+def _folder(name: str) -> ConfigDict:
+    config = cifar10.get_config()
+    config.data.name = name
+    config.data.update({"train": "train", "validation": "validation", "test": "test"})
+    # What others have trained, they have trained for this size, and scaled images in their way.
+    config.data.resolution = 224
+    config.data.scaling = "weights"
+    config.model.preset = "mobilenet_v2"
+    config.model.conventions = "weights"
+    config.augment.update({"shift": 0, "flip": True, "rotation": 10.0})
+    config.transfer = _transfer(classes="", images_per_class=0)
+    config.transfer.dropout = 0.2
+    config.train.update({"epochs": 20, "batch_size": 16, "evaluation_batch_size": 32})
+    config.train.update({"learning_rate": 0.005, "weight_decay": 1e-4})
+    recipe = {"epochs": 20, "batch_size": 16, "learning_rate": 0.05, "weight_decay": 1e-4}
+    # Images as they are, so that their features are computed once.
+    config.extraction = ConfigDict({"augment": {"flip": False, "rotation": 0.0}, "train": recipe})
+    return config
+
+
+def _transfer(classes: str, images_per_class: int) -> ConfigDict:
+    return ConfigDict(
+        {
+            "phase": "finetuning",
+            "first": "last_3",
+            "norm": "inference",
+            "dropout": 0.0,
+            "classes": classes,
+            "images_per_class": images_per_class,
+            "start": "",
+        }
+    )
+
+
+def _parse(argument: str) -> tuple[str, str]:
+    """Which data set, and the name of a folder."""
+    dataset, _, name = argument.partition(",")
+    if (dataset not in ("digits", "cifar10") or name) and not (dataset == "folder" and name):
+        raise ValueError(
+            f"--config: {argument!r} after the colon: expected digits, cifar10 or folder,NAME"
+        )
+    return dataset, name

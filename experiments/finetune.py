@@ -1,0 +1,54 @@
+"""Transfers trained networks to other images: feature extraction, then fine-tuning.
+
+  python -m experiments.finetune --config=configs/transfer.py
+  python -m experiments.finetune --config=configs/transfer.py --config.train.learning_rate=0.003
+  python -m experiments.finetune --config=configs/transfer.py:folder,NAME --pretrained=WEIGHTS
+
+A new classifier is trained on a frozen base; then parts of the base are trained as well, with
+BatchNorm in inference mode. Each phase is a run with a record of its own: what is finished is not
+trained again, what was in training goes on. Beside its results, each run leaves its network, for
+`experiments.predict` or as the base of another transfer.
+
+WEIGHTS are a run of `experiments.train` or of this experiment (its folder), or a file of
+torchvision's, timm's (.safetensors) or Keras's (.h5) MobileNetV2. Without them, the config says how
+a base is trained.
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from experiments import command_line, session, training
+from mnv2_jax.ablation import phases
+from mnv2_jax.ablation.starts import Given
+
+flags.adopt_module_key_flags(session)
+_PRETRAINED = flags.DEFINE_string(
+    "pretrained", None, "A trained network: the folder of a run, or a file of weights."
+)
+
+
+def main() -> int:
+    """Runs the experiment. Returns 1 if a cohort failed, else 0, whatever the verdicts are.
+
+    Raises:
+      ValueError: the config, the grid, a claim or the weights are wrong.
+      OSError: the workdir or the data cache cannot be written to.
+      Interrupted: a signal came.
+    """
+    session.begin()
+    claims = session.claims()
+    configs = session.configs()
+    given = None
+    if _PRETRAINED.value is not None:
+        given = Given.open(Path(_PRETRAINED.value))
+        for config in configs:
+            given.settle(config)
+    runs = phases.runs(configs, given.identity if given else "")
+    saved = training.saving(networks=True)
+    outcome = training.train(session.name(), runs, claims, saved=saved, given=given)
+    return 1 if outcome.failed else 0
+
+
+if __name__ == "__main__":
+    command_line.run(main, __doc__ or "")

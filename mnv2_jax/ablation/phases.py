@@ -1,0 +1,101 @@
+"""The phases of transfer learning: what a run is trained after, as runs of their own.
+
+Fine-tuning goes on from feature extraction, and that from a base: a network that was trained on
+other images, by a run of the experiment or by somebody else. Each phase is a run like any other,
+whose config has a section `transfer`: there `start` is the identity of what it starts from, so that
+a run is its config, and the configs of all runs before it.
+
+A config as it is written is one of fine-tuning. Its sections `pretraining`, `extraction` and
+`scratch` hold what these phases set otherwise; resolving one of them drops the sections.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mnv2_jax.ablation import grid
+from mnv2_jax.arch import check_choice
+
+PHASES = ("scratch", "extraction", "finetuning")
+"""What `config.transfer.phase` may be: all parts are trained, beginning with random weights; a new
+classifier is trained on a frozen base; parts of the base are trained after that. A base that an
+experiment trains itself has the phase "pretraining"."""
+
+FIELDS = ("phase", "first", "norm", "dropout", "classes", "images_per_class", "start")
+"""The fields of `config.transfer`."""
+
+# What makes a phase what it is, whatever the config says.
+_EVERYTHING = {"first": "stem", "norm": "all"}
+_FIXED: dict[str, dict[str, Any]] = {
+    "pretraining": {**_EVERYTHING, "images_per_class": 0},
+    "scratch": _EVERYTHING,
+    "extraction": {"first": "classifier", "norm": "inference"},
+    "finetuning": {},
+}
+_BEFORE = {
+    "scratch": (),
+    "extraction": ("pretraining",),
+    "finetuning": ("pretraining", "extraction"),
+}
+
+
+def runs(configs: Sequence[ConfigDict], base: str = "") -> list[ConfigDict]:
+    """The runs of all phases that configs come to, each once, those that others start from first.
+
+    Args:
+      configs: as they are written, or as a grid of such makes them.
+      base: the identity of a base that is given; by default the experiment trains its own.
+
+    Raises:
+      ValueError: a config has no such phase, or lacks a section.
+    """
+    found: dict[str, ConfigDict] = {}
+    chains = [_chain(config, base) for config in configs]
+    # A base, a classifier and what is fine-tuned: no chain is longer.
+    for depth in range(3):
+        for chain in chains:
+            for run in chain[depth : depth + 1]:
+                found[grid.run_id(run)] = run
+    return list(found.values())
+
+
+def _chain(config: ConfigDict, base: str) -> list[ConfigDict]:
+    """A run and those before it, the first one first."""
+    if "transfer" not in config:
+        raise ValueError(
+            "config.transfer: the config lacks this section; expected one such as that of "
+            "configs/transfer.py"
+        )
+    phase = config.transfer.phase
+    check_choice("config.transfer.phase", phase, PHASES)
+    start = ""
+    chain = []
+    for step in (*_BEFORE[phase], phase):
+        if step == "pretraining" and base:
+            start = base
+            continue
+        run = _resolved(config, step)
+        run.transfer.start = start
+        start = grid.run_id(run)
+        chain.append(run)
+    return chain
+
+
+def _resolved(config: ConfigDict, phase: str) -> ConfigDict:
+    """The config of one phase."""
+    whole = config.to_dict()
+    own = {name: whole.pop(name, None) for name in _FIXED}[phase]
+    if own is None and phase == "pretraining":
+        raise ValueError(
+            "--pretrained: it is missing, and the config has no section `pretraining` to train a "
+            "base by; expected the path of a trained network"
+        )
+    run = ConfigDict(whole)
+    if own is not None:
+        for path in grid.fields(ConfigDict(own)):
+            grid.check_field(run, path)
+        run.update(own)
+    run.transfer.phase = phase
+    run.transfer.update(_FIXED[phase])
+    return run

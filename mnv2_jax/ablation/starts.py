@@ -1,0 +1,214 @@
+"""What runs start from: networks that earlier runs of the experiment trained, or a given one."""
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from mnv2_jax import arch
+from mnv2_jax.ablation.cohort import Cohort, Run
+from mnv2_jax.nn import pretrained, trained
+from mnv2_jax.nn.network import Network
+from mnv2_jax.train.tuning import Start
+
+OF_WEIGHTS = "weights"
+"""What `config.data.scaling` and `config.model.conventions` are where weights that are given decide
+what they are."""
+
+_SCALINGS = {"keras": "symmetric", "torchvision": "imagenet"}
+"""How images were scaled for the weights that others have trained, by their conventions."""
+
+
+class NotTrained(Exception):
+    """What a run starts from has not been trained."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """A base that is given: a file of weights.
+
+    Attributes:
+      path: of the file.
+      identity: of its content.
+      source: whose it is.
+      conventions: those it was trained under, a name; "" of a network of ours.
+      scaling: of images; "" where the file does not tell.
+      network: it, if it is one of ours.
+    """
+
+    path: Path
+    identity: str
+    source: str
+    conventions: str
+    scaling: str
+    network: trained.Trained | None
+
+    @classmethod
+    def open(cls, where: Path) -> "Given":
+        """Finds out what lies in a file, or in the folder of a run of ours.
+
+        Raises:
+          ValueError: there are no weights; one line, with the path.
+        """
+        path = where if where.suffix in pretrained.weight_files.SUFFIXES else trained.find(where)
+        ours = path.is_file() and path.suffix == ".safetensors" and trained.is_trained(path)
+        if ours:
+            network = trained.load(path)
+            source, conventions, scaling = "mnv2_jax", "", network.scaling
+        else:
+            network = None
+            source, conventions = pretrained.origin(path)
+            scaling = "" if source == "mnv2_jax" else _SCALINGS[conventions]
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        return cls(path, f"file-{digest[:12]}", source, conventions, scaling, network)
+
+    def settle(self, config: ConfigDict) -> None:
+        """Makes a config one for these weights.
+
+        Raises:
+          ValueError: it says of scaling, conventions or resolution what does not go with them.
+        """
+        self._follow(config.data, "config.data.scaling", "scaling", self.scaling)
+        if self.network is None:
+            self._follow(config.model, "config.model.conventions", "conventions", self.conventions)
+        elif config.model.conventions == OF_WEIGHTS:
+            config.model.conventions = _named(self.network.spec.conventions)
+        if self.network and self.network.spec.resolution != config.data.resolution:
+            raise ValueError(
+                f"config.data.resolution={config.data.resolution}: {self.path} was trained on "
+                f"images of {self.network.spec.resolution} pixels; expected that"
+            )
+
+    def start(self, spec: arch.NetworkSpec) -> Start:
+        """The base for a network.
+
+        Raises:
+          ValueError: the weights are those of another network.
+        """
+        if self.network:
+            _check_same(self.path, self.network.spec, spec)
+            variables = self.network.variables
+        else:
+            variables = pretrained.load(self.path, spec, _fresh(spec)).variables
+        return Start(_base(variables))
+
+    def _follow(self, section: ConfigDict, path: str, field: str, right: str) -> None:
+        wish = section[field]
+        if wish == OF_WEIGHTS and right:
+            section[field] = right
+        elif right and wish != right:
+            raise ValueError(
+                f"{path}={wish!r}: {self.path} ({self.source}) goes with {right!r}; expected that, "
+                f"or {OF_WEIGHTS!r}"
+            )
+        elif wish == OF_WEIGHTS:
+            raise ValueError(
+                f"{path}={wish!r}: {self.path} ({self.source}) does not say how its images were "
+                f"scaled; expected the name of it"
+            )
+
+
+class Starts:
+    """Finds what runs start from."""
+
+    def __init__(self, workdir: Path, given: Given | None = None) -> None:
+        """Begins.
+
+        Args:
+          workdir: the experiment's folder.
+          given: a base that the experiment does not train itself.
+        """
+        self._workdir = workdir
+        self._given = given
+        self._start = functools.lru_cache(maxsize=4)(given.start) if given else None
+        self._load = functools.lru_cache(maxsize=64)(trained.load)
+
+    def of(self, run: Run, cohort: Cohort) -> Start | None:
+        """What a run starts from, or None.
+
+        Raises:
+          NotTrained: another run that has not been trained, or whose network cannot be read.
+          ValueError: a given base of another network.
+        """
+        transfer = run.config.get("transfer")
+        if transfer is None or not transfer.start:
+            return None
+        if self._given and self._start and transfer.start == self._given.identity:
+            return self._start(cohort.program.spec)
+        path = self._workdir / "runs" / transfer.start / trained.FILE
+        try:
+            found = self._load(path)
+        except ValueError as error:
+            raise NotTrained(f"run {run.id} starts from run {transfer.start}: {error}") from None
+        if transfer.phase == "finetuning":
+            return Start(found.variables, found.optimizer)
+        return Start(_base(found.variables))
+
+
+def check(given: Given, cohorts: Sequence[Cohort]) -> None:
+    """Checks that a base that is given is one for all runs that start from it.
+
+    Raises:
+      ValueError: it is of another network.
+    """
+    for cohort in cohorts:
+        if any(run.config.transfer.start == given.identity for run in cohort.runs):
+            given.start(cohort.program.spec)
+
+
+def _base(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """All but the classifier, which is of other classes."""
+    return {
+        name: {part: tree for part, tree in parts.items() if part != "classifier"}
+        for name, parts in variables.items()
+    }
+
+
+def _fresh(spec: arch.NetworkSpec) -> Any:
+    """Variables of a network's shapes, to be replaced."""
+    shapes = jax.eval_shape(
+        Network(spec).init, jax.random.key(0), jnp.zeros((1, *spec.input_shape))
+    )
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+
+
+def _named(conventions: arch.Conventions) -> str:
+    """The conventions of a network, which may differ in its dropout, by their name."""
+    for name, ways in arch.CONVENTIONS.items():
+        if dataclasses.replace(ways, dropout=conventions.dropout) == conventions:
+            return name
+    raise ValueError(
+        f"config.model.conventions={OF_WEIGHTS!r}: those of the weights have no name; expected one "
+        f"of {', '.join(arch.CONVENTIONS)}"
+    )
+
+
+def _check_same(path: Path, given: arch.NetworkSpec, wanted: arch.NetworkSpec) -> None:
+    """Raises, naming the first difference, unless two networks compute the same features."""
+    if len(given.blocks) != len(wanted.blocks):
+        raise ValueError(
+            f"{path}: a network of {len(given.blocks)} blocks; the config's has "
+            f"{len(wanted.blocks)}: expected the model that was trained there"
+        )
+    pairs: list[tuple[str, Any, Any]] = [("the network", given, wanted)]
+    pairs += [
+        (f"block_{number:02}", *both)
+        for number, both in enumerate(zip(given.blocks, wanted.blocks, strict=True), start=1)
+    ]
+    pairs.append(("the conventions", given.conventions, wanted.conventions))
+    apart = ("blocks", "classes", "conventions", "dropout", "initializer", "norm_momentum")
+    for what, one, other in pairs:
+        for field in dataclasses.fields(one):
+            there, here = getattr(one, field.name), getattr(other, field.name)
+            if field.name not in apart and there != here:
+                raise ValueError(
+                    f"{path}: {field.name}={there!r} in {what} that was trained there, {here!r} in "
+                    f"the config's: expected the same, as --config.model sets it"
+                )

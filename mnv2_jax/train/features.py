@@ -1,0 +1,206 @@
+"""Features of images, computed once by a base that does not change, to train a classifier on."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from mnv2_jax.data import draws
+from mnv2_jax.data.augmentation import Augmentation
+from mnv2_jax.data.sources import Dataset
+from mnv2_jax.train.feed import Call, Feed, Inputs, evaluation_batch
+from mnv2_jax.train.lane import LaneValues, State
+from mnv2_jax.train.parallel import Layout
+from mnv2_jax.train.recipe import PRECISIONS
+from mnv2_jax.train.step import BATCH_AXIS, LaneProgram
+
+Array = jax.Array
+
+
+def suffices(program: LaneProgram) -> bool:
+    """Whether features are the same in every epoch: the classifier alone trains, nothing moves."""
+    tuning = program.tuning
+    frozen = tuning is not None and tuning.first == "classifier" and tuning.norm != "all"
+    return frozen and program.augmentation == Augmentation()
+
+
+class ClassifierProgram(LaneProgram):
+    """Trains the classifier of a frozen network: what stands for images are their features."""
+
+    def features(self, state: State, values: LaneValues, images: Array) -> Array:
+        """The features of a batch, or of a device's part of it, whole on each device.
+
+        Args:
+          state: the lane's state.
+          values: the lane's values.
+          images: uint8 `[batch, height, width, channels]`.
+
+        Returns:
+          float32 `[batch, features]`.
+        """
+        inputs = super()._evaluated(images).astype(PRECISIONS[self.recipe.precision])
+        variables = self.variables(state)
+        result: Any = self.network.apply(variables, inputs, knobs=values.knobs, only="features")
+        found = result.astype(jnp.float32)
+        return lax.all_gather(found, BATCH_AXIS, tiled=True) if self.parts > 1 else found
+
+    def _batch(
+        self, key: Array, number: Array, rows: Array, chosen: Array, data: tuple[Array, Array]
+    ) -> tuple[Array, Array, Array]:
+        features, labels = (whole[chosen] for whole in data)
+        return features, labels, jax.nn.one_hot(labels, self.classes)
+
+    def _evaluated(self, images: Array) -> Array:
+        return images
+
+    def _logits(self, variables: Any, images: Array, **options: Any) -> Any:
+        return super()._logits(variables, images, only="classifier", **options)
+
+
+class _Split(NamedTuple):
+    """A split's features for each lane: host arrays `[lanes, count, ...]`."""
+
+    features: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray
+
+
+class Features(Feed):
+    """Every lane has the features of its own images by its own base, whole on the devices."""
+
+    def __init__(
+        self,
+        program: LaneProgram,
+        dataset: Dataset,
+        layout: Layout,
+        seeds: Sequence[int],
+        bases: Sequence[str],
+        of_lanes: Callable[[np.ndarray], np.ndarray],
+        tell: Callable[[str], None],
+    ) -> None:
+        """Computes the features of the images that are trained on.
+
+        Args:
+          program: what is fed.
+          dataset: its splits; they are decoded the first time.
+          layout: of the lanes.
+          seeds: of each lane's data.
+          bases: what tells each lane's base from others; equal ones share their work.
+          of_lanes: maps a batch of images of each lane, with the rows of `layout.host_rows`, to
+            features: host arrays `[lanes, rows, height, width, channels]` to
+            `[lanes, batch, features]`.
+          tell: called with a line for people.
+
+        Raises:
+          ValueError: an image cannot be decoded, or its label is out of range.
+          OSError: a file cannot be read.
+        """
+        super().__init__(program, dataset, layout, tell)
+        self._seeds = seeds
+        self._bases = bases
+        self._of_lanes = of_lanes
+        self._splits: dict[str, _Split] = {}
+        train = self._split("train")
+        self._train = layout.place(layout.spread((train.features, train.labels)))
+
+    @classmethod
+    def program(cls, program: LaneProgram) -> LaneProgram:
+        """See `Feed`."""
+        fields = dataclasses.fields(program)
+        return ClassifierProgram(**{field.name: getattr(program, field.name) for field in fields})
+
+    @classmethod
+    def shapes(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> Inputs:
+        """See `Feed`."""
+        count = dataset.training_images
+        order = jax.ShapeDtypeStruct((count,), np.int32)
+        return Inputs(layout.shapes((order, *_features(program, count))), ())
+
+    @classmethod
+    def evaluation_shapes(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> Inputs:
+        """See `Feed`."""
+        size = evaluation_batch(program, layout) // layout.parts
+        weights = jax.ShapeDtypeStruct((size,), np.float32)
+        return Inputs(layout.shapes((weights, *_features(program, size))), ())
+
+    def take(self, step: int, steps: int) -> Call:
+        """See `Feed`."""
+        epoch, count = step // self._program.steps_per_epoch, self._dataset.training_images
+        order = np.stack([draws.epoch_order(seed, epoch, count) for seed in self._seeds])
+        first = self._layout.share(np.int32(epoch * self._program.steps_per_epoch))
+        stop = min(self._end_of_epoch(step), step + steps)
+        return Call(stop, first, Inputs((self._layout.spread(order), *self._train), ()))
+
+    def evaluation(self, split: str) -> Iterator[Inputs]:
+        """See `Feed`."""
+        found = self._split(split)
+        count = found.labels.shape[1]
+        for places in self._batches(count):
+            chosen = places % count
+            weights = found.weights[:, chosen] * (places < count)
+            batch = (weights, found.features[:, chosen], found.labels[:, chosen])
+            yield Inputs(self._layout.deal_to_lanes(batch), ())
+
+    def close(self) -> None:
+        """See `Feed`."""
+        del self._train
+
+    def _batches(self, count: int) -> Iterator[np.ndarray]:
+        """The places of batches' rows of this process; what fills up the last lies beyond them."""
+        size = evaluation_batch(self._program, self._layout)
+        for start in range(0, count, size):
+            yield start + self._layout.host_rows(size)
+
+    def _split(self, name: str) -> _Split:
+        if name not in self._splits:
+            arrays = self._arrays(name)
+            everything = np.arange(len(arrays.labels))
+            of_lanes = [
+                self._dataset.chosen(seed) if name == "train" else everything
+                for seed in self._seeds
+            ]
+            chosen = np.stack(of_lanes)
+            features = self._features(arrays.images, chosen)
+            self._splits[name] = _Split(features, arrays.labels[chosen], arrays.weights[chosen])
+        return self._splits[name]
+
+    def _features(self, images: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """Features `[lanes, count, features]` of the images that lanes chose, `[lanes, count]`.
+
+        Lanes that have a base and all images in common each compute some of them.
+        """
+        groups: dict[tuple[str, bytes], list[int]] = {}
+        for lane, base in enumerate(self._bases):
+            groups.setdefault((base, chosen[lane].tobytes()), []).append(lane)
+        lanes, count = chosen.shape
+        most = max(-(-count // len(members)) for members in groups.values())
+        places = np.empty((lanes, most), int)
+        for members in groups.values():
+            for rank, lane in enumerate(members):
+                places[lane] = (rank + len(members) * np.arange(most)) % count
+        wanted = np.take_along_axis(chosen, places, axis=1)
+        parts = [self._of_lanes(images[wanted[:, rows % most]]) for rows in self._batches(most)]
+        found = np.concatenate(parts, axis=1)[:, :most]
+        features = np.empty((lanes, count, found.shape[-1]), found.dtype)
+        for members in groups.values():
+            for lane in members:
+                features[np.ix_(members, places[lane])] = found[lane]
+        return features
+
+
+def image_batch(program: LaneProgram, dataset: Dataset, layout: Layout) -> jax.ShapeDtypeStruct:
+    """The shape of the images that a device is given of a lane to compute features of."""
+    size = evaluation_batch(program, layout) // layout.parts
+    return jax.ShapeDtypeStruct((size, *dataset.train.shape), np.uint8)
+
+
+def _features(program: LaneProgram, count: int) -> tuple[Any, Any]:
+    """The shapes of so many images' features and labels."""
+    return (
+        jax.ShapeDtypeStruct((count, program.spec.features), np.float32),
+        jax.ShapeDtypeStruct((count,), np.int32),
+    )

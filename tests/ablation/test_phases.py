@@ -1,0 +1,160 @@
+"""Phases of transfer learning as runs: what comes before what, and who a run is."""
+
+import pytest
+from ml_collections import ConfigDict
+
+from configs import digits, transfer
+from mnv2_jax.ablation import cohort, grid, phases
+from mnv2_jax.data import sources
+from mnv2_jax.train.tuning import Tuning
+
+
+def config(**changes):
+    found = transfer.get_config()
+    for path, value in changes.items():
+        section, _, field = path.replace("__", ".").rpartition(".")
+        holder = found
+        for name in filter(None, section.split(".")):
+            holder = holder[name]
+        holder[field] = value
+    return found
+
+
+def chain(**changes):
+    return phases.runs([config(**changes)])
+
+
+def told(runs):
+    return [run.transfer.phase for run in runs]
+
+
+def test_a_run_comes_after_those_it_starts_from():
+    assert told(chain()) == ["pretraining", "extraction", "finetuning"]
+    assert told(chain(transfer__phase="extraction")) == ["pretraining", "extraction"]
+    assert told(chain(transfer__phase="scratch")) == ["scratch"]
+    base, extraction, finetuning = chain()
+    assert base.transfer.start == ""
+    assert extraction.transfer.start == grid.run_id(base)
+    assert finetuning.transfer.start == grid.run_id(extraction)
+
+
+def test_a_phase_takes_its_section_and_what_makes_it_what_it_is():
+    base, extraction, finetuning = chain(
+        extraction__train__epochs=7,
+        train__learning_rate=0.25,
+        transfer__first="block_08",
+        transfer__norm="all",
+    )
+    assert (base.transfer.classes, base.transfer.images_per_class) == ("0-4", 0)
+    assert base.train.batch_size == 64
+    assert (base.transfer.first, base.transfer.norm) == ("stem", "all")
+    assert extraction.train.epochs == 7
+    assert (extraction.transfer.first, extraction.transfer.norm) == ("classifier", "inference")
+    assert (extraction.transfer.classes, extraction.transfer.images_per_class) == ("5-9", 10)
+    assert finetuning.train.learning_rate == 0.25
+    assert (finetuning.transfer.first, finetuning.transfer.norm) == ("block_08", "all")
+    for run in (base, extraction, finetuning):
+        assert not {"pretraining", "extraction", "scratch"} & set(run)
+        assert set(run.transfer) == set(phases.FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"transfer__norm": "trained"}, 2),
+        ({"train__learning_rate": 0.5}, 2),
+        ({"extraction__train__learning_rate": 0.5}, 1),
+        ({"transfer__images_per_class": 5}, 1),
+        ({"pretraining__train__epochs": 1}, 0),
+        ({"model__projection": "relu6"}, 0),
+        ({"seed": 1}, 0),
+    ],
+)
+def test_what_comes_before_is_shared_where_it_is_the_same(change, same):
+    assert len(phases.runs([config(), config(**change)])) == 6 - same
+
+
+def test_runs_come_in_the_order_in_which_they_can_be_trained():
+    settings = grid.expand(transfer.get_config(), transfer.get_grid())
+    runs = phases.runs(settings)
+    place = {grid.run_id(run): number for number, run in enumerate(runs)}
+    assert len(place) == len(runs) == 8 * 2 * 5
+    for run in runs:
+        if run.transfer.start:
+            assert place[run.transfer.start] < place[grid.run_id(run)]
+
+
+def test_a_base_that_is_given_takes_the_place_of_pretraining():
+    extraction, finetuning = phases.runs([config()], "file-0123456789ab")
+    assert extraction.transfer.start == "file-0123456789ab"
+    assert finetuning.transfer.start == grid.run_id(extraction)
+    assert told(phases.runs([config(transfer__phase="scratch")], "file-0123456789ab")) == [
+        "scratch"
+    ]
+    other = phases.runs([config()], "file-ba9876543210")
+    assert {grid.run_id(run) for run in other}.isdisjoint(
+        map(grid.run_id, (extraction, finetuning))
+    )
+
+
+def test_what_cannot_be_is_told():
+    with pytest.raises(ValueError, match=r"config\.transfer\.phase='tuning': expected one of scra"):
+        phases.runs([config(transfer__phase="tuning")])
+    with pytest.raises(ValueError, match=r"config\.transfer: the config lacks this section"):
+        phases.runs([digits.get_config()])
+    folder = transfer.get_config("folder,photos")
+    with pytest.raises(ValueError, match=r"--pretrained: it is missing, .* no section"):
+        phases.runs([folder])
+    assert told(phases.runs([folder], "file-0123456789ab")) == ["extraction", "finetuning"]
+    wrong = config()
+    wrong.extraction.update(ConfigDict({"train": {"rate": 1.0}}))
+    with pytest.raises(ValueError, match=r"config\.train\.rate: no such field"):
+        phases.runs([wrong])
+
+
+def test_phases_are_cohorts_whose_lanes_start_from_one_another():
+    """Of both projections and all seeds; the label says what tells the cohorts apart."""
+    runs = phases.runs(grid.expand(transfer.get_config(), transfer.get_grid()))
+    cohorts = cohort.plan(runs, sources.load)
+    assert sorted(part.label.partition(", ")[2] for part in cohorts) == [
+        "norm all, phase pretraining",
+        "norm all, phase scratch",
+        "norm inference, phase extraction",
+        "norm inference, phase finetuning",
+        "norm trained, phase finetuning",
+    ]
+    assert [len(part.runs) for part in cohorts] == [16] * 5
+    tunings = {part.label.rpartition(" ")[2]: part.program.tuning for part in cohorts}
+    assert tunings["pretraining"] is tunings["scratch"] is None
+    assert tunings["extraction"] == Tuning("classifier", "inference")
+    first = cohorts[0].program.spec.parts[-5]
+    assert {part.program.tuning for part in cohorts if "finetuning" in part.label} == {
+        Tuning(first, "inference"),
+        Tuning(first, "trained"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"transfer__first": "block_99"}, r"config\.transfer\.first='block_99': no such part"),
+        ({"transfer__norm": "batch"}, r"config\.transfer\.norm='batch': expected one of"),
+        ({"transfer__dropout": 1.0}, r"config\.transfer\.dropout=1\.0: expected 0 or more"),
+        ({"transfer__classes": "5-5"}, r"config\.transfer\.classes='5-5': it leaves one class"),
+        ({"transfer__images_per_class": 999}, r"config\.transfer\.images_per_class=999: images of"),
+        ({"train__batch_size": 64}, r"config\.train\.batch_size=64: expected at most 50"),
+        ({"augment__flip": True}, r"config\.augment\.flip=True: expected False"),
+    ],
+)
+def test_wrong_values_are_told_before_anything_trains(change, message):
+    with pytest.raises(ValueError, match=message):
+        cohort.plan(chain(**change), sources.load)
+
+
+def test_a_run_that_starts_from_nothing_is_not_trained_as_if_it_did():
+    alone = chain()[-1]
+    alone.transfer.start = ""
+    with pytest.raises(ValueError, match=r"config\.transfer\.phase='finetuning': .*finetune"):
+        cohort.plan([alone], sources.load)
+    with pytest.raises(ValueError, match=r"config\.transfer\.phase='finetuning': .*finetune"):
+        cohort.plan([config()], sources.load)
