@@ -30,7 +30,7 @@ def get_grid() -> Grid:
     )
     extraction = product(
         axis("transfer.phase", ("extraction",)),
-        axis("extraction.train.learning_rate", (0.03, 0.1, 1.0)),
+        axis("extraction.train.learning_rate", (0.03, 0.3, 1.0)),
     )
     finetuning = product(
         axis("transfer.phase", ("finetuning",)),

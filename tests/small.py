@@ -32,6 +32,35 @@ def get_claims():
 """The default experiment at a size that compiles in seconds: a network of one kind of block."""
 
 
+TRANSFER = """
+from configs import transfer
+from mnv2_jax import arch, presets
+from mnv2_jax.ablation.grid import axis, product
+
+presets.PRESETS["small"] = presets.Preset(
+    8, 1, 8, 2, lambda t: (presets.Stage(t, 8, 2, 1),), 32, 10, arch.BlockSpec(divisor=1)
+)
+
+def get_config():
+    config = transfer.get_config()
+    config.model.preset = "small"
+    config.model.expansion = 2.0
+    config.transfer.first = "block_02"
+    for recipe in (config, config.extraction, config.scratch, config.pretraining):
+        recipe.train.epochs = 3
+    return config
+
+def get_grid():
+    return product(
+        axis("transfer.phase", ("scratch", "extraction", "finetuning")), axis("seed", range(2))
+    )
+
+def get_claims():
+    return transfer.get_claims()[:2]
+"""
+"""The default transfer at such a size: eight runs of four cohorts."""
+
+
 def rows_of(workdir: Path) -> list[dict[str, str]]:
     """The rows of results.csv."""
     with (workdir / "results.csv").open() as file:

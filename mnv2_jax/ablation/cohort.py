@@ -4,10 +4,11 @@ Runs that differ only in values that a program takes as arguments are lanes of o
 that differ in shapes or topology belong to different cohorts.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -144,7 +145,8 @@ def plan(
         if selection not in datasets:
             datasets[selection] = load(selection)
         dataset = datasets[selection]
-        lanes = resolve.lane_program(members[0], dataset)
+        with _of_phase(members[0]):
+            lanes = resolve.lane_program(members[0], dataset)
         identity = hashlib.sha256(key.encode()).hexdigest()[:12]
         cost = network_cost(lanes.spec)
         cohorts.append(Cohort(runs, identity, dataset, lanes, cost, label))
@@ -152,6 +154,17 @@ def plan(
         cohorts[-1].feed()
     distinct.check(configs)
     return cohorts
+
+
+@contextlib.contextmanager
+def _of_phase(config: ConfigDict) -> Iterator[None]:
+    """Says of an error which phase of transfer learning it is of: each may have its own values."""
+    try:
+        yield
+    except ValueError as error:
+        phase = config.transfer.phase if "transfer" in config else ""
+        section = f": in config.{phase}, where it is there" if phase != "finetuning" else ""
+        raise ValueError(f"{error} (phase {phase}{section})" if phase else str(error)) from None
 
 
 def _labels(cohorts: Sequence[ConfigDict]) -> list[str]:

@@ -50,6 +50,9 @@ COLUMNS = (
 of its cohort's training time, what was not measured left empty. After them comes a column for each
 other field in which the runs differ, named by its path, such as `train.learning_rate`."""
 
+_OF_TRANSFERS = ("transfer.phase", "transfer.first", "transfer.norm", "transfer.images_per_class")
+"""The fields that say what a run of a transfer is."""
+
 FINISHED = ("done", "diverged")
 """The statuses of runs that are not run again."""
 
@@ -66,14 +69,17 @@ def describe(run: Run, cohort: Cohort) -> dict[str, Any]:
 
 
 def other_axes(runs: Sequence[Run]) -> list[str]:
-    """The paths of the fields in which `runs` differ and that have no column in `COLUMNS`."""
+    """The paths of the fields in which `runs` differ and that have no column in `COLUMNS`.
+
+    Of transfers all of `_OF_TRANSFERS`, whether runs differ in them or not.
+    """
     configs = [grid.fields(run.config) for run in runs]
     return [
         path
         for path in configs[0]
         # What a run starts from follows from its other fields, and from those of others.
         if path not in (*_FIELDS.values(), "transfer.start")
-        and any(fields[path] != configs[0][path] for fields in configs)
+        and (path in _OF_TRANSFERS or any(fields[path] != configs[0][path] for fields in configs))
     ]
 
 

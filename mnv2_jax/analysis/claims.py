@@ -115,7 +115,7 @@ def greater(
       where: values of fields that restrict the comparison.
       metric: accuracy column, a fraction of 1.
       along: fields that the grid varies along with `axis`, such as a width that makes up for what a
-        block costs: the runs of a pair may differ in them.
+        block costs: the runs of a pair may differ in them, and need not.
 
     Raises:
       ValueError: `better` equals `worse`, or `where` restricts `axis` itself.

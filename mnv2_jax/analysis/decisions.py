@@ -91,6 +91,8 @@ def differences(claim: Greater | Interaction, frame: pd.DataFrame) -> pd.DataFra
     found = _by_columns(claim, frame)
     if isinstance(claim, Greater):
         along = [records.column(frame, field) for field in claim.along]
+        # A field of the config that no runs differ in has no column.
+        along = [column for column in along if column in frame or "." not in column]
         return stats.paired_differences(
             frame, found.axis, found.better, found.worse, found.where, found.metric, along
         )

@@ -173,5 +173,8 @@ def test_what_varies_along_with_the_axis_may_differ_in_a_pair() -> None:
     assert (apart["pairs"], apart["dropped"]) == (0, 12)
     (along,) = decide([greater(*claim, along=["model.width"])], frame)
     assert (along["pairs"], along["dropped"], along["verdict"]) == (6, 0, "supported")
+    # Where runs do not differ in a field, there is nothing to say of it.
+    (same,) = decide([greater(*claim, along=["model.width", "train.momentum"])], frame)
+    assert same == along
     with pytest.raises(ValueError, match="axis 'stride' is not a column to compare"):
         decide([greater(*claim, along=["stride"])], frame)

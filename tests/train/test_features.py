@@ -68,8 +68,8 @@ def assert_close(found, expected):
         for name in ("train_accuracy", "validation_accuracy", "test_accuracy", "test_loss"):
             assert getattr(one, name) == pytest.approx(getattr(other, name), abs=1e-5)
         for name in ("kernel", "bias"):
-            heads = [result.variables["params"]["classifier"][name] for result in (one, other)]
-            np.testing.assert_allclose(*heads, atol=1e-5)
+            a, b = (result.variables["params"]["classifier"][name] for result in (one, other))
+            np.testing.assert_allclose(a, b, atol=1e-5)
 
 
 def test_the_classifier_is_trained_as_through_the_frozen_base(program, data, starts):
@@ -96,29 +96,25 @@ def test_devices_that_share_batches_hold_all_features(program, dots, starts):
 
 def test_features_are_computed_once_for_lanes_of_one_base(program, dots, starts, monkeypatch):
     of_lanes = []
-    feed = loop.Trainer.feed
+    begin = Features.__init__
 
-    def counting(self, values, lanes, step, tell):
-        found = feed(self, values, lanes, step, tell)
-        inner = found._of_lanes
-
+    def counting(self, program, dataset, layout, seeds, bases, compute, tell):
         def counted(images):
             of_lanes.append(images.shape[:2])
-            return inner(images)
+            return compute(images)
 
-        found._of_lanes = counted
-        return found
+        begin(self, program, dataset, layout, seeds, bases, counted, tell)
 
-    monkeypatch.setattr(loop.Trainer, "feed", counting)
+    monkeypatch.setattr(Features, "__init__", counting)
     trainer = loop.Trainer(program, dots, parallel.Lanes(4), Features)
     alike = [lane(seed) for seed in range(4)]
     trainer.run(alike, starts=[starts[0]] * 4)
-    # 30 validation and 50 test images are shared out to four lanes, 8 and 13 each: a batch of 16.
-    assert of_lanes == [(4, 16), (4, 16)]
+    # 64, 30 and 50 images are shared out to four lanes, 16, 8 and 13 each: a batch of 16.
+    assert of_lanes == [(4, 16)] * 3
     of_lanes.clear()
     trainer.run(LANES, starts=starts)
     # One lane has a base of its own, and computes all of its images.
-    assert of_lanes == [(4, 16)] * (2 + 4)
+    assert of_lanes == [(4, 16)] * (4 + 2 + 4)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Training on what is trained already: what stays, what moves, what it costs."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -58,6 +59,11 @@ def steps(program, state, dots, count=4):
     return jax.device_get(train(state, ONE, order, images.images, images.labels, *bounds))
 
 
+def flops(compiled):
+    analysis: Any = compiled.cost_analysis()
+    return analysis["flops"]
+
+
 def changed(before, after):
     """The names of the modules in which some leaf is another."""
     return {
@@ -97,7 +103,7 @@ def test_an_unknown_part_is_refused_with_those_there_are(spec, wish):
         Tuning("stem", "batch")
 
 
-@pytest.mark.parametrize("first", PARTS)
+@pytest.mark.parametrize("first", ["stem", "block_02", "head", "classifier"])
 @pytest.mark.parametrize("norm", NORMS)
 def test_what_is_named_changes_and_nothing_else(spec, base, dots, first, norm):
     program = LaneProgram(spec, RECIPE, 4, tuning=Tuning(first, norm))
@@ -162,7 +168,7 @@ def test_what_is_frozen_costs_no_optimizer_memory_and_no_backward_pass(spec, bas
             jax.nn.one_hot(images.labels[:16], 10),
         )
         compiled = jax.jit(program._gradient).lower(state, ONE, batch, jax.random.key(0)).compile()
-        return state, compiled.cost_analysis()["flops"]
+        return state, flops(compiled)
 
     def forward():
         program = LaneProgram(spec, RECIPE, 4)
@@ -170,7 +176,7 @@ def test_what_is_frozen_costs_no_optimizer_memory_and_no_backward_pass(spec, bas
         compiled = jax.jit(lambda variables, x: program.network.apply(variables, x)).lower(
             base, shape
         )
-        return compiled.compile().cost_analysis()["flops"]
+        return flops(compiled.compile())
 
     costs = {}
     for first in PARTS:
@@ -197,9 +203,8 @@ def test_two_classes_are_told_apart_by_one_logit(spec, dots):
     labels = np.arange(16, dtype=np.int32) % 2
     weights = np.ones(16, np.float32)
     sums = jax.jit(program.evaluate)(state, ONE, weights, pixels, labels)
-    logits = program.network.apply(
-        program.variables(state), augment.scale(jnp.asarray(pixels), "symmetric"), knobs=ONE.knobs
-    )
+    inputs = augment.scale(jnp.asarray(pixels), "symmetric")
+    logits: Any = program.network.apply(program.variables(state), inputs, knobs=ONE.knobs)
     assert logits.shape == (16, 1)
     expected = optax.sigmoid_binary_cross_entropy(logits[:, 0], labels).sum()
     assert float(sums.loss) == pytest.approx(float(expected), rel=1e-5)

@@ -1,0 +1,297 @@
+"""Transfer as a user does it: phase by phase, from a base of one's own or another's."""
+
+import io
+import itertools
+import json
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+from flax import traverse_util
+from PIL import Image
+
+from mnv2_jax import presets
+from mnv2_jax.nn import trained
+from mnv2_jax.nn.network import Network
+from tests import commands, small
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    path = tmp_path_factory.mktemp("config") / "small_transfer.py"
+    path.write_text(small.TRANSFER)
+    return path
+
+
+def finetune(config, workdir, *arguments):
+    status, out, err = commands.run(
+        "finetune", f"--config={config}", f"--workdir={workdir}", *arguments
+    )
+    assert status == 0, err
+    return out
+
+
+@pytest.fixture(scope="module")
+def done(config, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("done") / "work"
+    return workdir, finetune(config, workdir)
+
+
+def runs_of(workdir):
+    """Configs of runs by their phase and seed, each with its network."""
+    found = {}
+    for folder in workdir.glob("runs/*"):
+        settings = json.loads((folder / "config.json").read_text())
+        phase, seed = settings["transfer"]["phase"], settings["seed"]
+        found[phase, seed] = folder.name, settings, trained.load(folder / trained.FILE)
+    return found
+
+
+def leaves(network):
+    return traverse_util.flatten_dict(network.variables)
+
+
+def same(one, other):
+    return {path for path in one if path in other and np.array_equal(one[path], other[path])}
+
+
+def test_every_phase_is_a_run_with_a_record_and_claims_are_decided(done):
+    workdir, out = done
+    found = runs_of(workdir)
+    phases = ("pretraining", "scratch", "extraction", "finetuning")
+    assert set(found) == set(itertools.product(phases, (0, 1)))
+    for seed in (0, 1):
+        assert found["extraction", seed][1]["transfer"]["start"] == found["pretraining", seed][0]
+        assert found["finetuning", seed][1]["transfer"]["start"] == found["extraction", seed][0]
+    rows = small.rows_of(workdir)
+    assert [row["transfer.phase"] for row in rows] == [
+        *["scratch"] * 2,
+        *["pretraining"] * 2,
+        *["extraction"] * 2,
+        *["finetuning"] * 2,
+    ]
+    assert all(row["status"] == "done" for row in rows)
+    assert "transfer.start" not in rows[0]
+    claims = json.loads((workdir / "claims.json").read_text())
+    assert [claim["name"] for claim in claims] == ["extraction", "finetuning"]
+    assert "8 runs trained, 0 failed" in out
+    assert (workdir / "report.html").is_file()
+
+
+def test_frozen_means_frozen(done):
+    found = runs_of(done[0])
+    for seed in (0, 1):
+        base, extraction, finetuning = (
+            leaves(found[phase, seed][2]) for phase in ("pretraining", "extraction", "finetuning")
+        )
+        features = {path for path in base if path[1] != "classifier"}
+        # Bit for bit; the classifier is of other classes, and so another.
+        assert (
+            same(base, extraction)
+            == features
+            == {path for path in extraction if path[1] != "classifier"}
+        )
+        tuned = ("block_02", "head", "head_norm", "classifier")
+        frozen = {path for path in base if path[0] == "batch_stats" or path[1] not in tuned}
+        assert same(extraction, finetuning) == frozen
+        assert {path[0] for path in frozen} == {"params", "batch_stats"}
+
+
+def test_what_is_done_is_not_done_again(config, done):
+    out = finetune(config, done[0])
+    assert "Runs: 8, cohorts: 4; 8 finished before, 0 to train" in out
+
+
+def test_killed_between_and_within_phases_it_comes_to_the_same_bits(config, tmp_path):
+    longer = [
+        f"--config.{section}train.epochs={epochs}"
+        for section, epochs in (
+            ("pretraining.", 60),
+            ("scratch.", 60),
+            ("extraction.", 300),
+            ("", 120),
+        )
+    ]
+    undisturbed, workdir = tmp_path / "whole", tmp_path / "killed"
+    finetune(config, undisturbed, *longer)
+
+    def records():
+        return len(list(workdir.glob("runs/[!.]*")))
+
+    def saved():
+        return sum(1 for path in workdir.glob("checkpoints/*/steps/*") if path.name.isdecimal())
+
+    killed_with = []
+    # Within the base's training; between base and extraction; within what follows, twice.
+    for enough in (
+        lambda: records() >= 2 and saved(),
+        lambda: records() >= 4,
+        lambda: records() >= 4 and saved(),
+        lambda: records() >= 6 and saved(),
+    ):
+        arguments = (f"--config={config}", f"--workdir={workdir}", "--checkpoint_seconds=0")
+        process = commands.start("finetune", *arguments, *longer)
+        while process.poll() is None and not enough():
+            time.sleep(0.002)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        killed_with.append(records())
+    assert killed_with == sorted(killed_with)
+    assert killed_with[0] < 8
+    assert "0 failed" in finetune(config, workdir, *longer)
+    assert small.curves_of(workdir) == small.curves_of(undisturbed)
+    for path in undisturbed.glob(f"runs/*/{trained.FILE}"):
+        other = workdir / path.relative_to(undisturbed)
+        assert other.read_bytes() == path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory, small_config):
+    """The folder of a network that experiments.train has trained on all digits."""
+    workdir = tmp_path_factory.mktemp("base") / "work"
+    changes = ("--config.model.expansion=2", "--config.train.epochs=1")
+    status, _, err = commands.run(
+        "train", f"--config={small_config}", f"--workdir={workdir}", *changes
+    )
+    assert status == 0, err
+    return workdir
+
+
+def test_a_network_of_experiments_train_is_a_base(config, base, tmp_path):
+    out = finetune(config, tmp_path / "work", f"--pretrained={base}", "--config.seed=1")
+    assert "Runs: 3, cohorts: 3" in out
+    found = runs_of(tmp_path / "work")
+    assert {phase for phase, _ in found} == {"scratch", "extraction", "finetuning"}
+    given = leaves(trained.load(trained.find(base)))
+    extraction = leaves(found["extraction", 1][2])
+    assert same(given, extraction) == {path for path in given if path[1] != "classifier"}
+    assert found["extraction", 1][1]["transfer"]["start"].startswith("file-")
+
+
+def refusal(*arguments, experiment="finetune"):
+    status, _, err = commands.run(experiment, *arguments)
+    assert status == 2, err
+    (line,) = err.strip().splitlines()
+    return line
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A MobileNetV2 of width 0.35 as weights, in torchvision's form."""
+    import jax
+
+    from mnv2_jax.nn import pretrained
+
+    spec = presets.build("mobilenet_v2", width=0.35, resolution=32, classes=3)
+    variables = jax.eval_shape(Network(spec).init, jax.random.key(0), np.zeros((1, 32, 32, 3)))
+    path = tmp_path_factory.mktemp("weights") / "narrow.safetensors"
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), variables)
+    pretrained.save(path, spec, zeros)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--pretrained=missing"], "missing: no such file or folder; expected a network.safet"),
+        (["--pretrained=missing.h5"], "missing.h5: no such file"),
+        (["--pretrained=README.md"], "README.md: "),
+        (["--pretrained=tests"], "tests: no network.safetensors there, but "),
+        (
+            ["--pretrained={base}", "--config.model.width=2"],
+            "network.safetensors: stem_channels=8 in the network that was trained there, 16 in",
+        ),
+        (
+            ["--pretrained={base}", "--config.model.projection=relu6"],
+            "network.safetensors: projection='linear' in block_01 that was trained there, 'relu6'",
+        ),
+        (
+            ["--pretrained={base}", "--config.data.resolution=16"],
+            "config.data.resolution=16: ",
+        ),
+        (
+            ["--pretrained={base}", "--config.data.scaling=imagenet"],
+            "config.data.scaling='imagenet': ",
+        ),
+        (
+            ["--pretrained={base}", "--config.transfer.first=block_9"],
+            "config.transfer.first='block_9': no such part; expected one of stem, block_01, ",
+        ),
+        (["--config.transfer.first=last_9"], "config.transfer.first='last_9': no such part; "),
+        (["--config.transfer.phase=tuning"], "config.transfer.phase='tuning': expected one of"),
+        (["--config.transfer.classes=3"], "config.transfer.classes='3': it leaves one class, '3'"),
+        (["--config.augment.flip=True"], "config.augment.flip=True: expected False"),
+    ],
+)
+def test_wrong_input_is_one_line(config, base, tmp_path, arguments, message):
+    given = [argument.format(base=base) for argument in arguments]
+    workdir = tmp_path / "work"
+    line = refusal(f"--config={config}", f"--workdir={workdir}", *given)
+    assert line.startswith("python -m experiments.finetune: ")
+    assert message in line
+    assert not workdir.exists()
+
+
+def test_weights_of_another_width_or_scaling_are_refused(weights, tmp_path, photos):
+    folder = ["--config=configs/transfer.py:folder,photos", f"--data_dir={photos}"]
+    folder += ["--config.data.resolution=32", f"--workdir={tmp_path / 'work'}"]
+    folder += ["--config.train.batch_size=4"]
+    folder += [f"--pretrained={weights}"]
+    line = refusal(*folder)
+    assert "config.data.scaling='weights': " in line
+    assert "does not say how its images were scaled" in line
+    line = refusal(*folder, "--config.data.scaling=symmetric")
+    assert "features.0.0.weight has shape (16, 3, 3, 3), the network needs (32, 3, 3, 3)" in line
+    line = refusal(*folder[:-1])
+    assert "--pretrained: it is missing" in line
+
+
+def prepare(images, data_dir):
+    arguments = (f"--images={images}", "--name=photos", f"--data_dir={data_dir}")
+    return commands.run("prepare", *arguments)
+
+
+def picture(path, colour):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = io.BytesIO()
+    noise = np.random.default_rng(len(str(path))).integers(0, 40, (12, 12, 3), np.uint8)
+    Image.fromarray(noise + np.uint8(colour)).save(file, "png")
+    path.write_bytes(file.getvalue())
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A prepared folder of two classes."""
+    folder, data_dir = tmp_path_factory.mktemp("images"), tmp_path_factory.mktemp("data")
+    for split, count in (("train", 6), ("validation", 2), ("test", 2)):
+        for name, colour in (("dark", 20), ("light", 200)):
+            for number in range(count):
+                picture(folder / split / name / f"{number}.png", colour)
+    status, _, err = prepare(folder, data_dir)
+    assert status == 0, err
+    return data_dir
+
+
+def test_one_class_or_a_class_with_one_image_is_refused(weights, tmp_path):
+    picture(tmp_path / "one" / "dark" / "0.png", 20)
+    for number in range(9):
+        picture(tmp_path / "one" / "light" / f"{number}.png", 200)
+        picture(tmp_path / "alone" / "light" / f"{number}.png", 200)
+    status, _, err = prepare(tmp_path / "one", tmp_path / "data")
+    assert status == 2
+    assert "class 'dark'" in err
+    assert len(err.strip().splitlines()) == 1
+    status, _, err = prepare(tmp_path / "alone", tmp_path / "data")
+    assert status == 0, err
+    line = refusal(
+        "--config=configs/transfer.py:folder,photos",
+        f"--data_dir={tmp_path / 'data'}",
+        f"--pretrained={weights}",
+        "--config.data.scaling=symmetric",
+    )
+    assert "config.data.name='photos': it has one class, 'light'; expected two or more" in line
