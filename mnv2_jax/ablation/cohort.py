@@ -162,9 +162,11 @@ def _of_phase(config: ConfigDict) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        phase = config.transfer.phase if "transfer" in config else ""
-        section = f": in config.{phase}, where it is there" if phase != "finetuning" else ""
-        raise ValueError(f"{error} (phase {phase}{section})" if phase else str(error)) from None
+        if "transfer" not in config:
+            raise
+        phase = config.transfer.phase
+        own = "" if phase == "finetuning" else f", whose own values are those of config.{phase}"
+        raise ValueError(f"{error} (in the phase {phase}{own})") from None
 
 
 def _labels(cohorts: Sequence[ConfigDict]) -> list[str]:
