@@ -19,13 +19,16 @@ SIDE_BY_SIDE := --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loa
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))
 
 .DEFAULT_GOAL := help
-.PHONY: help ablation test parity lint bench clean
+.PHONY: help ablation transfer test parity lint bench clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F '|' '{ printf "%-16s %s\n", $$1, $$2 }'
 
 ablation: $(INSTALLED)  ## train the default ablation (configs/digits.py); the report is runs/digits/report.html
 	$(VENV_PYTHON) -m experiments.ablate --config=configs/digits.py
+
+transfer: $(INSTALLED)  ## train the default transfer (configs/transfer.py); the report is runs/transfer/report.html
+	$(VENV_PYTHON) -m experiments.finetune --config=configs/transfer.py
 
 test: $(INSTALLED)  ## run the tests, on up to four cores
 	$(VENV_PYTHON) -m pytest $(SIDE_BY_SIDE)

@@ -15,9 +15,11 @@ from mnv2_jax.analysis.records import design_axes
 
 COSTS = ("params", "madds")
 
+PHASE = "transfer.phase"
+
 _MAIN = ("expansion", "width")
-_HUES = ("block", "projection", "shortcut", "width")
-_PANELS = ("dataset", "shortcut", "projection", "width")
+_HUES = ("transfer.norm", "block", "projection", "shortcut", "width")
+_PANELS = ("dataset", PHASE, "shortcut", "projection", "width")
 _MOST_PANELS = 4
 
 
@@ -87,8 +89,18 @@ def values(frame: pd.DataFrame, axis: str) -> list[Any]:
 
 
 def varying(frame: pd.DataFrame) -> list[str]:
-    """The axes that runs differ in, seed aside."""
-    return [axis for axis in design_axes(frame) if frame[axis].nunique() > 1]
+    """The axes that runs differ in, seed aside, and without those of `told_by_phase`."""
+    told = told_by_phase(frame)
+    return [axis for axis in design_axes(frame) if frame[axis].nunique() > 1 and axis not in told]
+
+
+def told_by_phase(frame: pd.DataFrame) -> set[str]:
+    """The axes that have one value in each phase of a transfer, such as its epochs."""
+    others = [axis for axis in design_axes(frame) if axis != PHASE]
+    if PHASE not in frame or frame[PHASE].nunique() < 2:
+        return set()
+    within = frame.groupby(PHASE)[others].nunique(dropna=False).max()
+    return {axis for axis in others if within[axis] == 1}
 
 
 def averaged(frame: pd.DataFrame, shown: Iterable[str]) -> list[str]:
@@ -127,7 +139,11 @@ def unfinished(frame: pd.DataFrame, done: pd.DataFrame) -> list[str]:
 def default_view(done: pd.DataFrame) -> View:
     """The axes to show where nobody chose: those that vary, the paper's own ones first."""
     rest = varying(done)
-    x = main_number(done) or next((axis for axis in rest if axis != "dataset"), "expansion")
+    x = (
+        PHASE
+        if PHASE in rest
+        else main_number(done) or next((axis for axis in rest if axis != "dataset"), "expansion")
+    )
     return _view(done, x, [axis for axis in rest if axis != x])
 
 
@@ -153,10 +169,10 @@ def _view(done: pd.DataFrame, x: str, rest: Sequence[str]) -> View:
     hue = next((axis for axis in (*_HUES, *rest) if axis in rest and axis != "dataset"), None)
     panels: list[str] = []
     count = 1
-    for axis in dict.fromkeys([*_PANELS, *rest]):
+    for axis in dict.fromkeys([*(axis for axis in _PANELS if axis in rest), *rest]):
         # Different data sets are never averaged, however many panels that takes.
         fits = count * done[axis].nunique() <= _MOST_PANELS or axis == "dataset"
-        if axis in rest and axis != hue and fits:
+        if axis != hue and fits:
             panels.append(axis)
             count *= done[axis].nunique()
     return View(x, hue, tuple(panels))

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mnv2_jax.analysis.figures.axes import finished, remarks
+from mnv2_jax.analysis.figures.axes import PHASE, finished, remarks
 from mnv2_jax.analysis.figures.curves import METRIC, draw_curve, with_axes
 from mnv2_jax.analysis.figures.panels import note
 from mnv2_jax.analysis.figures.style import axis_name, looks, value_name
@@ -40,6 +40,8 @@ def paper_figure_6(frame: pd.DataFrame, curves: pd.DataFrame) -> Figure | None:
     Returns:
       None if the runs compare nothing that Figure 6 does.
     """
+    if PHASE in frame:
+        return None  # The paper's networks began with random weights, and saw all images.
     ours = _comparable(finished(frame, METRIC))
     rows = with_axes(curves, ours)
     groups = {name: _compared(rows, name) for name in _COMPARISONS}

@@ -17,7 +17,23 @@ SHORTCUTS = {
     "none": "No shortcut",
     "expansion": "Shortcut between expansions",
 }
-KNOWN: Mapping[str, Mapping[str, str]] = {"projection": PROJECTIONS, "shortcut": SHORTCUTS}
+PHASES = {
+    "pretraining": "Pretraining",
+    "scratch": "From scratch",
+    "extraction": "Feature extraction",
+    "finetuning": "Fine-tuning",
+}
+NORMS = {
+    "inference": "BatchNorm in inference mode",
+    "trained": "BatchNorm moves where trained",
+    "all": "BatchNorm moves everywhere",
+}
+KNOWN: Mapping[str, Mapping[str, str]] = {
+    "projection": PROJECTIONS,
+    "shortcut": SHORTCUTS,
+    "transfer.phase": PHASES,
+    "transfer.norm": NORMS,
+}
 """Columns whose values have an order and names of their own."""
 
 _AXES = {

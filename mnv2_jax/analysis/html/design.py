@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from mnv2_jax.analysis.figures.axes import default_view
+from mnv2_jax.analysis.figures.axes import default_view, told_by_phase
 from mnv2_jax.analysis.figures.style import KNOWN, in_order, name_before, short_name
 from mnv2_jax.analysis.records import design_axes
 
@@ -76,8 +76,11 @@ def of(frame: pd.DataFrame) -> Design:
     Args:
       frame: one row per run, as `records.read_results` returns it.
     """
+    told = told_by_phase(frame)
     names = [
-        name for name in [*design_axes(frame), "seed"] if frame[name].nunique(dropna=False) > 1
+        name
+        for name in [*design_axes(frame), "seed"]
+        if frame[name].nunique(dropna=False) > 1 and name not in told
     ]
     called = Counter(map(short_name, names))
     axes = tuple(

@@ -100,3 +100,28 @@ def test_truth_values_are_names_and_unfinished_runs_are_counted():
     assert not axes.is_number(done, "model.squeeze_excite")
     assert axes.values(done, "model.squeeze_excite") == ["False", "True"]
     assert axes.unfinished(frame, done) == ["1 of 32 runs did not finish and are left out."]
+
+
+def transfers():
+    """Four phases, of which the last is run in two modes of BatchNorm."""
+    phases = [("pretraining", "all", 15), ("scratch", "all", 60), ("extraction", "inference", 30)]
+    phases += [("finetuning", "inference", 30), ("finetuning", "trained", 30)]
+    frame = make_frame(expansions=(6,), shortcuts=("bottleneck",), seeds=2)
+    rows = [
+        frame.assign(**{"transfer.phase": phase, "transfer.norm": norm, "epochs": epochs})
+        for phase, norm, epochs in phases
+    ]
+    return pd.concat(rows, ignore_index=True)
+
+
+def test_phases_of_a_transfer_are_shown_and_tell_what_they_have_of_their_own():
+    frame = transfers()
+    assert axes.told_by_phase(frame) >= {"epochs", "dataset"}
+    assert varying(frame) == ["projection", "transfer.phase", "transfer.norm"]
+    view = default_view(frame)
+    assert view == View("transfer.phase", "transfer.norm", ("projection",))
+    assert axes.curve_view(frame) == View("epoch", "transfer.norm", ("transfer.phase",))
+    assert axes.told_by_phase(make_frame()) == set()
+    # Where runs of one phase differ, so that it does not tell them apart, it is an axis again.
+    frame.loc[0, "epochs"] = 7
+    assert "epochs" in varying(frame)

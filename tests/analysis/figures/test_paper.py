@@ -100,3 +100,10 @@ def test_what_a_variant_looks_like_is_the_same_on_both_sides():
     for theirs, ours in zip(left.lines, right.lines, strict=True):
         assert theirs.get_color() == ours.get_color()
         assert theirs.get_marker() == ours.get_marker()
+
+
+def test_transfers_are_nothing_beside_the_papers():
+    frame = make_frame()
+    assert paper_figure_6(frame, curves_of(frame)) is not None
+    frame["transfer.phase"] = "finetuning"
+    assert paper_figure_6(frame, curves_of(frame)) is None
