@@ -59,7 +59,7 @@ EXTRACTION = greater(
 )
 NORM = greater(
     name="norm_in_inference",
-    source="this workbench",
+    source="Keras, guide to transfer learning and fine-tuning",
     statement="On few images, BatchNorm in inference mode beats statistics that move",
     axis="transfer.norm",
     better="inference",
@@ -69,7 +69,16 @@ NORM = greater(
 LINEAR_BASE = greater(
     name="linear_base",
     source="this workbench, after section 3.2",
-    statement="A base with linear bottlenecks transfers better than one with ReLU6",
+    statement="A frozen base with linear bottlenecks transfers better than one with ReLU6",
+    axis="model.projection",
+    better="linear",
+    worse="relu6",
+    where={"transfer.phase": "extraction"},
+)
+LINEAR_BASE_TUNED = greater(
+    name="linear_base_tuned",
+    source="this workbench, after section 3.2",
+    statement="A base with linear bottlenecks is better than one with ReLU6 after fine-tuning",
     axis="model.projection",
     better="linear",
     worse="relu6",
@@ -90,7 +99,7 @@ def get_config(argument: str = "digits") -> ConfigDict:
 
 
 def get_grid(argument: str = "digits") -> Grid:
-    """Phases x projection x 8 seeds, of cifar10 6; of a folder two phases x 6 seeds."""
+    """Phases x projection x 16 seeds, of cifar10 6; of a folder two phases x 6 seeds."""
     dataset, _ = _parse(argument)
     if dataset == "folder":
         return product(axis("transfer.phase", ("extraction", "finetuning")), axis("seed", range(6)))
@@ -100,7 +109,8 @@ def get_grid(argument: str = "digits") -> Grid:
     return product(
         chain(axis("transfer.phase", ("scratch", "extraction")), finetuning),
         axis("model.projection", ("linear", "relu6")),
-        axis("seed", range(8 if dataset == "digits" else 6)),
+        # Of digits others than those by which recipes were chosen and claims were written.
+        axis("seed", range(200, 216) if dataset == "digits" else range(6)),
     )
 
 
@@ -108,7 +118,7 @@ def get_claims(argument: str = "digits") -> list[Claim]:
     """What is told of transfer learning, and the comparison that decides it."""
     if _parse(argument)[0] == "folder":
         return [dataclasses.replace(FINETUNING, where=_INFERENCE)]
-    return [EXTRACTION, FINETUNING, NORM, LINEAR_BASE]
+    return [EXTRACTION, FINETUNING, NORM, LINEAR_BASE, LINEAR_BASE_TUNED]
 
 
 def _digits() -> ConfigDict:

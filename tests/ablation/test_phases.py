@@ -78,7 +78,7 @@ def test_runs_come_in_the_order_in_which_they_can_be_trained():
     settings = grid.expand(transfer.get_config(), transfer.get_grid())
     runs = phases.runs(settings)
     place = {grid.run_id(run): number for number, run in enumerate(runs)}
-    assert len(place) == len(runs) == 8 * 2 * 5
+    assert len(place) == len(runs) == 16 * 2 * 5
     for run in runs:
         if run.transfer.start:
             assert place[run.transfer.start] < place[grid.run_id(run)]
@@ -123,7 +123,7 @@ def test_phases_are_cohorts_whose_lanes_start_from_one_another():
         "norm inference, phase finetuning",
         "norm trained, phase finetuning",
     ]
-    assert [len(part.runs) for part in cohorts] == [16] * 5
+    assert [len(part.runs) for part in cohorts] == [32] * 5
     tunings = {part.label.rpartition(" ")[2]: part.program.tuning for part in cohorts}
     assert tunings["pretraining"] is tunings["scratch"] is None
     assert tunings["extraction"] == Tuning("classifier", "inference")
