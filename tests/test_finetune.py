@@ -79,6 +79,9 @@ def test_every_phase_is_a_run_with_a_record_and_claims_are_decided(done):
     claims = json.loads((workdir / "claims.json").read_text())
     assert [claim["name"] for claim in claims] == ["extraction", "finetuning"]
     assert "8 runs trained, 0 failed" in out
+    of_five = [row for row in rows if row["transfer.phase"] != "pretraining"]
+    best = max(of_five, key=lambda row: float(row["validation_accuracy"]))["run_id"]
+    assert f"--checkpoint={workdir / 'runs' / best} IMAGE" in out
     assert (workdir / "report.html").is_file()
 
 

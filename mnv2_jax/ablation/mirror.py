@@ -21,6 +21,7 @@ from mnv2_jax import atomic, cache
 from mnv2_jax.ablation import records
 from mnv2_jax.ablation.bucket import Bucket
 from mnv2_jax.ablation.workdir import RECORD, Workdir
+from mnv2_jax.nn import trained
 
 _SECONDS_BETWEEN = 15.0
 _CONNECTIONS = 16
@@ -121,7 +122,8 @@ class Mirror(Workdir):
     def _publish_record(self, run: str) -> None:
         if records.read(self.path, run) is None:
             return
-        for file in RECORD:
+        network = self.path / "runs" / run / trained.FILE
+        for file in (*([trained.FILE] if network.exists() else []), *RECORD):
             name = f"runs/{run}/{file}"
             self._bucket.write(name, (self.path / name).read_bytes())
         self._same.add(run)
@@ -147,6 +149,9 @@ class Mirror(Workdir):
             if data is None:
                 return False
             found[file] = data
+        if self._files == RECORD:  # Not every run keeps its network.
+            network = self._bucket.read(f"runs/{run}/{trained.FILE}")
+            found |= {} if network is None else {trained.FILE: network}
         folder = self.path / "runs" / run
         shutil.rmtree(folder, ignore_errors=True)  # What is left of one that cannot be read.
         with atomic.folder(folder) as staging:

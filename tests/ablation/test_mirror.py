@@ -8,6 +8,7 @@ import pytest
 
 from mnv2_jax.ablation import mirror, workdir
 from mnv2_jax.ablation.bucket import Bucket
+from mnv2_jax.nn import trained
 from tests import buckets
 
 RECORD = {
@@ -72,6 +73,19 @@ def test_what_one_machine_wrote_the_other_finds(uri, monkeypatch, tmp_path):
         assert (here.path / "stated.json").read_text() == "{}"
         assert not (here.path / "tensorboard").exists()
         assert here.sync() is False
+
+
+@buckets.needed
+def test_the_network_of_a_run_that_keeps_it_goes_with_its_record(uri, monkeypatch, tmp_path):
+    with workdir.claimed(uri) as here:
+        write_record(here.path, "with", {trained.FILE: b"weights", **RECORD})
+        write_record(here.path, "without")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
+    with workdir.claimed(uri) as here:
+        assert (here.path / "runs" / "with" / trained.FILE).read_bytes() == b"weights"
+        assert {path.name for path in (here.path / "runs" / "without").iterdir()} == set(RECORD)
+    with workdir.seen(uri, files=workdir.RECORD[-1:]) as here:
+        assert [path.name for path in here.path.glob("runs/with/*")] == ["result.json"]
 
 
 @buckets.needed
