@@ -1,6 +1,6 @@
 """Tells what a trained network sees in images, and writes the network as a program for elsewhere.
 
-  python -m experiments.predict --checkpoint=runs/digits/runs/RUN photos/a.jpg photos/b.png
+  python -m experiments.predict --checkpoint=runs/transfer photos/a.jpg photos/b.png
   python -m experiments.predict --checkpoint=network.safetensors --batch_size=256 photos/*.jpg
   python -m experiments.predict --checkpoint=network.safetensors --export=network.stablehlo
 
@@ -17,6 +17,7 @@ from absl import flags
 
 from experiments import command_line
 from mnv2_jax import arch, atomic
+from mnv2_jax.ablation import networks
 from mnv2_jax.data import crops
 from mnv2_jax.data.decode import BadImage, decode
 from mnv2_jax.nn import trained
@@ -26,8 +27,8 @@ from mnv2_jax.train import prediction
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
     None,
-    f"The network: a {trained.FILE}, the folder of its run, or an experiment's folder in which one "
-    "run alone has it.",
+    f"The network: a {trained.FILE}, the folder of its run, or that of an experiment, of which the "
+    "network with the best validation accuracy is taken.",
 )
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "How many images are held at a time.")
 _EXPORT = flags.DEFINE_string("export", None, "Write the network as StableHLO to this file.")
@@ -65,9 +66,13 @@ def _check_target(path: Path) -> None:
 
 def _network(path: Path) -> Trained:
     try:
-        return trained.load(trained.find(path))
+        file = networks.find(path)
+        network = trained.load(file)
     except ValueError as error:
         raise ValueError(f"--checkpoint={error}") from None
+    if file.parent.parent.parent == path:
+        print(f"The best network of {path}: {file}", flush=True)
+    return network
 
 
 def _export(path: Path, network: Trained) -> None:

@@ -16,7 +16,17 @@ from experiments import command_line, dry_run, session, speeds
 from experiments.preview import draw_preview
 from experiments.progress import show_progress
 from mnv2_jax import atomic
-from mnv2_jax.ablation import cohort, finished, grid, records, shards, starts, sweep, workdir
+from mnv2_jax.ablation import (
+    cohort,
+    finished,
+    grid,
+    networks,
+    records,
+    shards,
+    starts,
+    sweep,
+    workdir,
+)
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.shards import Shard
 from mnv2_jax.ablation.starts import Given
@@ -24,7 +34,6 @@ from mnv2_jax.ablation.workdir import Workdir
 from mnv2_jax.analysis import stated
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.verdicts import check, claims_table, undecidable
-from mnv2_jax.nn import trained
 from mnv2_jax.train import processes, runlog
 from mnv2_jax.train.stopping import Stop
 
@@ -216,22 +225,10 @@ def _report(
     count = _count(cohorts)
     missing = f", of {len(rows)} of {_runs(count)}" if len(rows) < count else ""
     console.print(f"Report: {here.shown(here.path / 'report.html')}{missing}")
-    best = _best_network(here.path, rows)
+    best = networks.best(here.path)
     if best and here.shown(best) == str(best):  # Not in a bucket, where it cannot be read from.
         command = f"python -m experiments.predict --checkpoint={shlex.quote(str(best))} IMAGE"
         console.print(f"Its best network, by validation accuracy: {command}")
-
-
-def _best_network(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Path | None:
-    """The folder of the run with the best network that is kept; bases of a transfer apart."""
-    kept = [
-        (row["validation_accuracy"], folder / "runs" / row["run_id"])
-        for row in rows
-        if row.get("validation_accuracy") is not None
-        and row.get("transfer.phase") != "pretraining"
-        and (folder / "runs" / row["run_id"] / trained.FILE).is_file()
-    ]
-    return max(kept, key=lambda pair: pair[0])[1] if kept else None
 
 
 def _others(folder: Path, cohorts: Sequence[Cohort]) -> list[str]:

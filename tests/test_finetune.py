@@ -13,6 +13,7 @@ from flax import traverse_util
 from PIL import Image
 
 from mnv2_jax import presets
+from mnv2_jax.ablation import networks
 from mnv2_jax.nn import trained
 from mnv2_jax.nn.network import Network
 from tests import commands, small
@@ -170,7 +171,7 @@ def test_a_network_of_experiments_train_is_a_base(config, base, tmp_path):
     assert "Runs: 3, cohorts: 3" in out
     found = runs_of(tmp_path / "work")
     assert {phase for phase, _ in found} == {"scratch", "extraction", "finetuning"}
-    given = leaves(trained.load(trained.find(base)))
+    given = leaves(trained.load(networks.find(base)))
     extraction = leaves(found["extraction", 1][2])
     assert same(given, extraction) == {path for path in given if path[1] != "classifier"}
     assert found["extraction", 1][1]["transfer"]["start"].startswith("file-")
@@ -204,7 +205,7 @@ def weights(tmp_path_factory):
         (["--pretrained=missing"], "missing: no such file or folder; expected a network.safet"),
         (["--pretrained=missing.h5"], "missing.h5: no such file"),
         (["--pretrained=README.md"], "README.md: "),
-        (["--pretrained=tests"], "tests: no network.safetensors there, but "),
+        (["--pretrained=tests"], "tests: no runs are there; expected the folder of an experiment"),
         (
             ["--pretrained={base}", "--config.model.width=2"],
             "network.safetensors: stem_channels=8 in the network that was trained there, 16 in",

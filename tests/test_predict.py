@@ -52,6 +52,8 @@ def grey(spec, value):
 def checkpoint(network, tmp_path_factory):
     path = tmp_path_factory.mktemp("experiment") / "runs" / "one" / trained.FILE
     trained.save(path, network)
+    (path.parent / "result.json").write_text('{"status": "done", "validation_accuracy": 1.0}')
+    (path.parent / "config.json").write_text("{}")
     return path
 
 
@@ -90,8 +92,11 @@ def test_every_image_has_a_line_in_order(network, checkpoint, picture):
     assert (status, err) == (0, "")
     assert out.splitlines() == expected
     # In batches, the last one not full, by the folder of the run, or of all runs.
-    for folder in (checkpoint.parent, checkpoint.parents[2]):
-        assert predict("--checkpoint", folder, *paths, "--batch_size=2") == (0, out, "")
+    batches = (*paths, "--batch_size=2")
+    assert predict("--checkpoint", checkpoint.parent, *batches) == (0, out, "")
+    workdir = checkpoint.parents[2]
+    told = f"The best network of {workdir}: {checkpoint}\n"
+    assert predict("--checkpoint", workdir, *batches) == (0, told + out, "")
 
 
 def test_images_are_decoded_and_cropped_as_in_evaluation(network, checkpoint, picture):
@@ -148,7 +153,7 @@ def test_wrong_input_gives_one_line_and_status_2(checkpoint, picture, tmp_path):
         ([image], "--checkpoint: it is missing; expected a network.safetensors, or the folder"),
         ([given], "IMAGE: it is missing; expected one or more, or --export=FILE"),
         (["--checkpoint=none", image], "--checkpoint=none: no such file or folder; expected a n"),
-        ([f"--checkpoint={tmp_path}", image], f"--checkpoint={tmp_path}: no network.safetensors "),
+        ([f"--checkpoint={tmp_path}", image], f"--checkpoint={tmp_path}: no runs are there; "),
         ([f"--checkpoint={other}", image], f"--checkpoint={other}: not a whole safetensors file"),
         ([given, "--batch_size=0", image], "--batch_size=0: expected a whole number, 1 or more"),
         ([given, "--batch_size=many", image], "flag --batch_size=many: "),

@@ -13,6 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mnv2_jax import arch
+from mnv2_jax.ablation import networks
 from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.nn import pretrained, trained
 from mnv2_jax.nn.network import Network
@@ -57,7 +58,7 @@ class Given:
         Raises:
           ValueError: there are no weights; one line, with the path.
         """
-        path = where if where.suffix in pretrained.weight_files.SUFFIXES else trained.find(where)
+        path = where if where.suffix in pretrained.weight_files.SUFFIXES else networks.find(where)
         ours = path.is_file() and path.suffix == ".safetensors" and trained.is_trained(path)
         if ours:
             network = trained.load(path)

@@ -36,8 +36,6 @@ FORMAT = 1
 
 _OPTIMIZER = "optimizer/"
 
-_LISTED = 3
-
 _Spec = TypeVar("_Spec", arch.NetworkSpec, arch.BlockSpec, arch.Conventions)
 
 
@@ -135,50 +133,6 @@ def is_trained(path: Path) -> bool:
             return KEY in (opened.metadata() or {})
     except (OSError, safetensors.SafetensorError):
         return False
-
-
-def find(path: Path) -> Path:
-    """The file of a trained network.
-
-    Args:
-      path: the file itself, the folder of its run, or that of an experiment in which one run alone
-        has such a file.
-
-    Raises:
-      ValueError: there is none, or there are several; one line that says what there is.
-    """
-    if path.is_file():
-        return path
-    if not path.is_dir():
-        raise ValueError(
-            f"{path}: no such file or folder; expected a {FILE}, or the folder of a run that has it"
-        )
-    if (path / FILE).is_file():
-        return path / FILE
-    runs = sorted(run for run in path.glob("runs/*") if run.is_dir() and run.name[0] != ".")
-    kept = [run for run in runs if (run / FILE).is_file()]
-    if len(kept) == 1:
-        return kept[0] / FILE
-    if kept:
-        raise ValueError(
-            f"{path}: {len(kept)} of {len(runs)} runs have a {FILE} ({_some(kept)}); expected one, "
-            f"such as {kept[0]}"
-        )
-    if runs:
-        raise ValueError(
-            f"{path}: none of {len(runs)} runs has a {FILE} ({_some(runs)}); expected the folder "
-            f"of an experiment that kept its networks"
-        )
-    raise ValueError(
-        f"{path}: no {FILE} there, but {_some(sorted(path.iterdir())) or 'nothing'}; expected the "
-        f"folder of a run that has it"
-    )
-
-
-def _some(paths: list[Path]) -> str:
-    names = [path.name for path in paths[:_LISTED]]
-    more = [f"{len(paths) - _LISTED} more"] if len(paths) > _LISTED else []
-    return ", ".join([*names, *more])
 
 
 def _seems(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
