@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mnv2_jax.ablation import distinct, grid, resolve
+from mnv2_jax.ablation import distinct, grid, phases, resolve
 from mnv2_jax.data import sources
 from mnv2_jax.data.sources import Dataset, Selection
 from mnv2_jax.nn.cost import Cost, network_cost
@@ -171,7 +171,7 @@ def _of_phase(config: ConfigDict) -> Iterator[None]:
 
 def _labels(cohorts: Sequence[ConfigDict]) -> list[str]:
     """For cohorts given by a config each: the block, and the other fields that tell them apart."""
-    fields = [grid.fields(config) for config in cohorts]
+    fields = [grid.fields(_own(config)) for config in cohorts]
     differing = [
         path
         for path in fields[0]
@@ -210,9 +210,15 @@ def _of_lanes(path: str, value: Any) -> bool:
     return path in LANE_FIELDS and value in (LANE_FIELDS[path] or (value,))
 
 
+def _own(config: ConfigDict) -> ConfigDict:
+    """What a run's program follows from: all but how what it starts from was trained."""
+    whole = config.to_dict()
+    return ConfigDict({name: whole[name] for name in whole if name not in phases.SECTIONS})
+
+
 def _cohort_key(config: ConfigDict) -> str:
-    shared = ConfigDict(config.to_dict())
-    for path, value in grid.fields(config).items():
+    shared = _own(config)
+    for path, value in grid.fields(shared).items():
         section, _, field = path.rpartition(".")
         if _of_lanes(path, value):
             del (shared[section] if section else shared)[field]

@@ -6,7 +6,8 @@ whose config has a section `transfer`: there `start` is the identity of what it 
 a run is its config, and the configs of all runs before it.
 
 A config as it is written is one of fine-tuning. Its sections `pretraining`, `extraction` and
-`scratch` hold what these phases set otherwise; resolving one of them drops the sections.
+`scratch` hold what these phases set otherwise. A run keeps those of the phases before its own: what
+its start was trained by.
 """
 
 from collections.abc import Sequence
@@ -21,6 +22,9 @@ PHASES = ("scratch", "extraction", "finetuning")
 """What `config.transfer.phase` may be: all parts are trained, beginning with random weights; a new
 classifier is trained on a frozen base; parts of the base are trained after that. A base that an
 experiment trains itself has the phase "pretraining"."""
+
+SECTIONS = ("pretraining", "scratch", "extraction")
+"""The sections of a config that hold what phases set otherwise."""
 
 FIELDS = ("phase", "first", "norm", "dropout", "classes", "images_per_class", "start")
 """The fields of `config.transfer`."""
@@ -71,21 +75,22 @@ def _chain(config: ConfigDict, base: str) -> list[ConfigDict]:
     check_choice("config.transfer.phase", phase, PHASES)
     start = ""
     chain = []
-    for step in (*_BEFORE[phase], phase):
-        if step == "pretraining" and base:
-            start = base
-            continue
-        run = _resolved(config, step)
+    steps = [step for step in (*_BEFORE[phase], phase) if not (base and step == "pretraining")]
+    if base and _BEFORE[phase]:
+        start = base
+    for number, step in enumerate(steps):
+        run = _resolved(config, step, steps[:number])
         run.transfer.start = start
         start = grid.run_id(run)
         chain.append(run)
     return chain
 
 
-def _resolved(config: ConfigDict, phase: str) -> ConfigDict:
-    """The config of one phase."""
+def _resolved(config: ConfigDict, phase: str, before: Sequence[str]) -> ConfigDict:
+    """The config of one phase, with the sections of those before."""
     whole = config.to_dict()
-    own = {name: whole.pop(name, None) for name in _FIXED}[phase]
+    sections = {name: whole.pop(name, None) for name in SECTIONS}
+    own = sections.get(phase)
     if own is None and phase == "pretraining":
         raise ValueError(
             "--pretrained: it is missing, and the config has no section `pretraining` to train a "
@@ -98,4 +103,5 @@ def _resolved(config: ConfigDict, phase: str) -> ConfigDict:
         run.update(own)
     run.transfer.phase = phase
     run.transfer.update(_FIXED[phase])
+    run.update({name: sections[name] for name in before})
     return run

@@ -71,15 +71,19 @@ def describe(run: Run, cohort: Cohort) -> dict[str, Any]:
 def other_axes(runs: Sequence[Run]) -> list[str]:
     """The paths of the fields in which `runs` differ and that have no column in `COLUMNS`.
 
-    Of transfers all of `_OF_TRANSFERS`, whether runs differ in them or not.
+    Of transfers all of `_OF_TRANSFERS`, whether runs differ in them or not. A run may lack fields
+    that others have, of phases that it does not come after.
     """
-    configs = [grid.fields(run.config) for run in runs]
+    values: dict[str, set[Any]] = {}
+    for run in runs:
+        for path, value in grid.fields(run.config).items():
+            values.setdefault(path, set()).add(value)
     return [
         path
-        for path in configs[0]
-        # What a run starts from follows from its other fields, and from those of others.
+        for path in values
+        # What a run starts from follows from its other fields.
         if path not in (*_FIELDS.values(), "transfer.start")
-        and (path in _OF_TRANSFERS or any(fields[path] != configs[0][path] for fields in configs))
+        and (path in _OF_TRANSFERS or len(values[path]) > 1)
     ]
 
 
@@ -95,7 +99,7 @@ def planned(cohorts: Sequence[Cohort]) -> list[dict[str, Any]]:
 
 def _fields(run: Run, paths: Sequence[str]) -> dict[str, Any]:
     fields = grid.fields(run.config)
-    return {path: fields[path] for path in paths}
+    return {path: fields.get(path) for path in paths}
 
 
 def columns(runs: Sequence[Run]) -> list[str]:

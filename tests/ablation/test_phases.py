@@ -4,7 +4,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import digits, transfer
-from mnv2_jax.ablation import cohort, grid, phases
+from mnv2_jax.ablation import cohort, grid, phases, records
 from mnv2_jax.data import sources
 from mnv2_jax.train.tuning import Tuning
 
@@ -53,9 +53,14 @@ def test_a_phase_takes_its_section_and_what_makes_it_what_it_is():
     assert (extraction.transfer.classes, extraction.transfer.images_per_class) == ("5-9", 10)
     assert finetuning.train.learning_rate == 0.25
     assert (finetuning.transfer.first, finetuning.transfer.norm) == ("block_08", "all")
-    for run in (base, extraction, finetuning):
-        assert not {"pretraining", "extraction", "scratch"} & set(run)
+    for run, before in (
+        (base, set()),
+        (extraction, {"pretraining"}),
+        (finetuning, {"pretraining", "extraction"}),
+    ):
+        assert set(phases.SECTIONS) & set(run) == before
         assert set(run.transfer) == set(phases.FIELDS)
+    assert finetuning.extraction.train.epochs == 7
 
 
 @pytest.mark.parametrize(
@@ -158,3 +163,28 @@ def test_a_run_that_starts_from_nothing_is_not_trained_as_if_it_did():
         cohort.plan([alone], sources.load)
     with pytest.raises(ValueError, match=r"config\.transfer\.phase='finetuning': .*finetune"):
         cohort.plan([config()], sources.load)
+
+
+def test_how_a_start_was_trained_is_a_column_and_no_cohort():
+    """An axis of a phase before goes by the path that the grid has for it."""
+    settings = [
+        config(pretraining__train__weight_decay=decay, extraction__train__learning_rate=rate)
+        for decay, rate in ((0.0, 0.1), (1e-3, 0.1), (1e-3, 0.2))
+    ]
+    cohorts = cohort.plan(phases.runs(settings), sources.load)
+    assert [len(part.runs) for part in cohorts] == [2, 3, 3]
+    rows = records.planned(cohorts)
+    decay, rate = "pretraining.train.weight_decay", "extraction.train.learning_rate"
+    told = [(row["transfer.phase"], row[decay], row[rate]) for row in rows]
+    assert told == [
+        ("pretraining", None, None),
+        ("pretraining", None, None),
+        ("extraction", 0.0, None),
+        ("extraction", 1e-3, None),
+        ("extraction", 1e-3, None),
+        ("finetuning", 0.0, 0.1),
+        ("finetuning", 1e-3, 0.1),
+        ("finetuning", 1e-3, 0.2),
+    ]
+    # Where nothing varies, there is no such column.
+    assert decay not in records.planned(cohort.plan(chain(), sources.load))[0]
