@@ -5,7 +5,7 @@ Command:  python -m experiments.finetune --config=configs/transfer.py
           python -m experiments.finetune --config=configs/transfer.py:folder,NAME \
               --pretrained=WEIGHTS
 Hardware: two CPU cores; for cifar10 and large images, an accelerator
-Time:     TODO
+TODO-TIME
 Expect:   TODO
 
 Data:     digits come with a package; cifar10 as in configs/cifar10.py. Images of your own:

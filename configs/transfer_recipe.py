@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from configs import transfer
 from mnv2_jax.ablation.grid import Grid, axis, chain, product
-from mnv2_jax.analysis.claims import Claim
+from mnv2_jax.analysis.claims import Claim, greater
 
 
 def get_config() -> ConfigDict:
@@ -50,5 +50,16 @@ def get_grid() -> Grid:
 
 
 def get_claims() -> list[Claim]:
-    """None: it is a choice."""
-    return []
+    """What smaller trials on the validation split had shown, written down after them."""
+    return [
+        greater(
+            name="small_steps",
+            source="choice of recipe",
+            statement="With BatchNorm in inference mode a learning rate of 0.01 beats one of 0.1",
+            axis="train.learning_rate",
+            better=0.01,
+            worse=0.1,
+            where={"transfer.phase": "finetuning"},
+            metric="validation_accuracy",
+        ),
+    ]

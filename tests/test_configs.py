@@ -10,7 +10,7 @@ from rich.console import Console
 
 from configs.questions import QUESTIONS
 from experiments import dry_run
-from mnv2_jax.ablation import cohort, grid, records
+from mnv2_jax.ablation import cohort, grid, phases, records
 from mnv2_jax.analysis.verdicts import check, undecidable
 from mnv2_jax.data import sources
 from mnv2_jax.data.images import Images
@@ -27,6 +27,7 @@ ASKED = {
     "imagenet": ["slim", "torchvision_v2", *QUESTIONS, "slim,shortcut"],
     "folder": ["photos", *(f"photos,{question}" for question in QUESTIONS)],
     "block": ["fused"],
+    "transfer": ["digits", "cifar10", "folder,photos"],
 }
 """What may follow the colon."""
 
@@ -53,16 +54,28 @@ def as_if_prepared(selection):
     shape = (selection.resolution, selection.resolution, 1 if selection.name == "digits" else 3)
     count = {"digits": 1047, "imagenet2012": 1_268_355}.get(selection.name, 45_000)
     images = Images(range(count), shape)  # type: ignore[arg-type]
-    classes = 1000 if selection.name == "imagenet2012" else 10
+    classes = 1000 if selection.name == "imagenet2012" else 5 if selection.classes else 10
     names = tuple(map(str, range(classes)))
-    return sources.Dataset(selection.name, names, images, images, images)
+    few = selection.images_per_class
+    return sources.Dataset(selection.name, names, images, images, images, images_per_class=few)
+
+
+def runs_of(module, argument):
+    """The runs of the grid, or of the phases of a transfer."""
+    configs = grid.expand(module.get_config(*argument), module.get_grid(*argument))
+    if "transfer" not in configs[0]:
+        return configs
+    if "pretraining" in configs[0]:
+        return phases.runs(configs)
+    for config in configs:  # As weights of Keras's are.
+        config.data.scaling, config.model.conventions = "symmetric", "keras"
+    return phases.runs(configs, "file-0123456789ab")
 
 
 @pytest.mark.slow
 def test_every_config_plans_with_every_question_and_claims_name_columns(module):
     for argument in arguments(module):
-        config = module.get_config(*argument)
-        configs = grid.expand(config, module.get_grid(*argument))
+        configs = runs_of(module, argument)
         cohorts = cohort.plan(configs, as_if_prepared)
         runs = [run for part in cohorts for run in part.runs]
         assert len(runs) == len(configs)
@@ -81,9 +94,8 @@ def test_every_config_plans_with_every_question_and_claims_name_columns(module):
 
 def test_every_head_says_command_cost_and_expectation(module):
     head = module.__doc__
-    command = (
-        f"Command:  python -m experiments.ablate --config=configs/{Path(module.__file__).name}"
-    )
-    assert command in head
+    name = Path(module.__file__).name
+    experiment = "finetune" if name.startswith("transfer") else "ablate"
+    assert f"Command:  python -m experiments.{experiment} --config=configs/{name}" in head
     for field in ("Hardware:", "Time:", "Expect:"):
         assert f"\n{field}" in head
