@@ -5,8 +5,9 @@ Command:  python -m experiments.finetune --config=configs/transfer.py
           python -m experiments.finetune --config=configs/transfer.py:folder,NAME \
               --pretrained=WEIGHTS
 Hardware: two CPU cores; for cifar10 and large images, an accelerator
-TODO-TIME
-Expect:   TODO
+Time:     digits 141 to 198 s on two busy cores, compilation included; cifar10 not measured yet
+Expect:   on digits, fine-tuning ahead of feature extraction by 22 points of top-1, training from
+          scratch ahead of both; see README.md
 
 Data:     digits come with a package; cifar10 as in configs/cifar10.py. Images of your own:
           python -m experiments.prepare --images=DIR --name=NAME
