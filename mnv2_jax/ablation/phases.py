@@ -10,6 +10,8 @@ A config as it is written is one of fine-tuning. Its sections `pretraining`, `ex
 its start was trained by.
 """
 
+import functools
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,7 +54,7 @@ def runs(configs: Sequence[ConfigDict], base: str = "") -> list[ConfigDict]:
       base: the identity of a base that is given; by default the experiment trains its own.
 
     Raises:
-      ValueError: a config has no such phase, or lacks a section.
+      ValueError: a config has no such phase, lacks a section, or sets in one what it does not have.
     """
     found: dict[str, ConfigDict] = {}
     chains = [_chain(config, base) for config in configs]
@@ -97,11 +99,23 @@ def _resolved(config: ConfigDict, phase: str, before: Sequence[str]) -> ConfigDi
             "base by; expected the path of a trained network"
         )
     run = ConfigDict(whole)
-    if own is not None:
-        for path in grid.fields(ConfigDict(own)):
-            grid.check_field(run, path)
-        run.update(own)
+    for path, value in grid.fields(ConfigDict(own or {})).items():
+        _set(run, phase, path, value)
     run.transfer.phase = phase
     run.transfer.update(_FIXED[phase])
     run.update({name: sections[name] for name in before})
     return run
+
+
+def _set(run: ConfigDict, phase: str, path: str, value: Any) -> None:
+    """Sets a field as the section of a phase says."""
+    try:
+        grid.check_field(run, path)
+    except ValueError as error:
+        raise ValueError(f"config.{phase}: {error}") from None
+    *sections, field = path.split(".")
+    try:
+        functools.reduce(operator.getitem, sections, run)[field] = value
+    except TypeError:
+        right = grid.expected(run, path)
+        raise ValueError(f"config.{phase}.{path}={value!r}: expected {right}") from None

@@ -111,9 +111,23 @@ def test_what_cannot_be_is_told():
     with pytest.raises(ValueError, match=r"--pretrained: it is missing, .* no section"):
         phases.runs([folder])
     assert told(phases.runs([folder], "file-0123456789ab")) == ["extraction", "finetuning"]
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"train": {"rate": 1.0}}, r"config\.extraction: config\.train\.rate: no such field; "),
+        (
+            {"train": {"epochs": "7"}},
+            r"config\.extraction\.train\.epochs='7': expected a value of t",
+        ),
+        ({"train": 3}, r"config\.extraction\.train=3: expected a field below it, such as config"),
+    ],
+)
+def test_what_a_section_of_a_phase_cannot_set_is_told(own, message):
     wrong = config()
-    wrong.extraction.update(ConfigDict({"train": {"rate": 1.0}}))
-    with pytest.raises(ValueError, match=r"config\.train\.rate: no such field"):
+    wrong.extraction = ConfigDict(own)
+    with pytest.raises(ValueError, match=message):
         phases.runs([wrong])
 
 
