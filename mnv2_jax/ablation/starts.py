@@ -13,7 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mnv2_jax import arch
-from mnv2_jax.ablation import networks
+from mnv2_jax.ablation import networks, resolve
 from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.nn import pretrained, trained
 from mnv2_jax.nn.network import Network
@@ -142,7 +142,7 @@ class Starts:
         if transfer is None or not transfer.start:
             return None
         if self._given and self._start and transfer.start == self._given.identity:
-            return self._start(cohort.program.spec)
+            return self._start(resolve.network(run.config, cohort.dataset))
         path = self._workdir / "runs" / transfer.start / trained.FILE
         try:
             found = self._load(path)
@@ -159,9 +159,15 @@ def check(given: Given, cohorts: Sequence[Cohort]) -> None:
     Raises:
       ValueError: it is of another network.
     """
-    for cohort in cohorts:
-        if any(run.config.transfer.start == given.identity for run in cohort.runs):
-            given.start(cohort.program.spec)
+    # Of each run, since lanes of a cohort may differ in what its program takes as an argument.
+    specs = [
+        resolve.network(run.config, cohort.dataset)
+        for cohort in cohorts
+        for run in cohort.runs
+        if run.config.transfer.start == given.identity
+    ]
+    for spec in dict.fromkeys(specs):
+        given.start(spec)
 
 
 def _base(variables: Mapping[str, Any]) -> dict[str, Any]:
