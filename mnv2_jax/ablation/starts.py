@@ -13,7 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mnv2_jax import arch
-from mnv2_jax.ablation import networks, resolve
+from mnv2_jax.ablation import networks, records, resolve
 from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.nn import pretrained, trained
 from mnv2_jax.nn.network import Network
@@ -143,11 +143,14 @@ class Starts:
             return None
         if self._given and self._start and transfer.start == self._given.identity:
             return self._start(resolve.network(run.config, cohort.dataset))
-        path = self._workdir / "runs" / transfer.start / trained.FILE
+        folder = self._workdir / "runs" / transfer.start
         try:
-            found = self._load(path)
+            found = self._load(folder / trained.FILE)
         except ValueError as error:
-            raise NotTrained(f"run {run.id} starts from run {transfer.start}: {error}") from None
+            reason = f": {error}; to have that run trained again, remove its folder"
+            if records.read(self._workdir, transfer.start) is None:
+                reason = ", which has not been trained; the same command tries both again"
+            raise NotTrained(f"run {run.id} starts from run {transfer.start}{reason}") from None
         if transfer.phase == "finetuning":
             return Start(found.variables, found.optimizer)
         return Start(_base(found.variables))
