@@ -207,18 +207,23 @@ def _check_same(path: Path, given: arch.NetworkSpec, wanted: arch.NetworkSpec) -
             f"{path}: a network of {len(given.blocks)} blocks; the config's has "
             f"{len(wanted.blocks)}: expected the model that was trained there"
         )
-    pairs: list[tuple[str, Any, Any]] = [("the network", given, wanted)]
+    if given.in_channels != wanted.in_channels:
+        raise ValueError(
+            f"{path}: a network for images of {given.in_channels} channels; those of the config's "
+            f"data set have {wanted.in_channels}: expected a data set of such images"
+        )
+    pairs: list[tuple[str, Any, Any]] = [("the network that was", given, wanted)]
     pairs += [
-        (f"block_{number:02}", *both)
+        (f"block_{number:02} that was", *both)
         for number, both in enumerate(zip(given.blocks, wanted.blocks, strict=True), start=1)
     ]
-    pairs.append(("the conventions", given.conventions, wanted.conventions))
+    pairs.append(("the conventions of what was", given.conventions, wanted.conventions))
     apart = ("blocks", "classes", "conventions", "dropout", "initializer", "norm_momentum")
     for what, one, other in pairs:
         for field in dataclasses.fields(one):
             there, here = getattr(one, field.name), getattr(other, field.name)
             if field.name not in apart and there != here:
                 raise ValueError(
-                    f"{path}: {field.name}={there!r} in {what} that was trained there, {here!r} in "
-                    f"the config's: expected the same, as --config.model sets it"
+                    f"{path}: {field.name}={there!r} in {what} trained there, {here!r} in the "
+                    f"config's: expected the same, as --config.model sets it"
                 )
