@@ -19,7 +19,7 @@ from pathlib import Path
 from absl import flags
 
 from experiments import command_line, session, training
-from mnv2_jax.ablation import phases
+from mnv2_jax.ablation import phases, resolve
 from mnv2_jax.ablation.starts import Given
 
 flags.adopt_module_key_flags(session)
@@ -39,6 +39,8 @@ def main() -> int:
     session.begin()
     claims = session.claims()
     configs = session.configs()
+    for config in configs:
+        resolve.check_fields(config)
     given = None
     if _PRETRAINED.value is not None:
         given = Given.open(Path(_PRETRAINED.value))

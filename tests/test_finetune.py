@@ -241,6 +241,25 @@ def test_wrong_input_is_one_line(config, base, tmp_path, arguments, message):
     assert not workdir.exists()
 
 
+@pytest.mark.parametrize("field", ["data.scaling", "model.conventions", "transfer.start"])
+def test_a_config_that_lacks_a_field_is_refused(base, tmp_path, field):
+    path = tmp_path / "lacking.py"
+    lacking = f"    del config.{field}\n    return config\n"
+    path.write_text(small.TRANSFER.replace("    return config\n", lacking, 1))
+    line = refusal(f"--config={path}", f"--pretrained={base}", "--config.seed=1")
+    assert f"config.{field}: the config lacks it; expected every field of configs/" in line
+
+
+def test_a_base_is_one_for_every_projection_of_the_grid(base, tmp_path):
+    path = tmp_path / "both.py"
+    seeds = 'axis("seed", range(2))'
+    assert seeds in small.TRANSFER
+    both = f'{seeds}, axis("model.projection", ("linear", "relu6"))'
+    path.write_text(small.TRANSFER.replace(seeds, both))
+    line = refusal(f"--config={path}", f"--pretrained={base}", f"--workdir={tmp_path / 'work'}")
+    assert "projection='linear' in block_01 that was trained there, 'relu6' in the" in line
+
+
 def test_weights_of_another_width_or_scaling_are_refused(weights, tmp_path, photos):
     folder = ["--config=configs/transfer.py:folder,photos", f"--data_dir={photos}"]
     folder += ["--config.data.resolution=32", f"--workdir={tmp_path / 'work'}"]
