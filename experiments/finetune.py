@@ -43,13 +43,20 @@ def main() -> int:
         resolve.check_fields(config)
     given = None
     if _PRETRAINED.value is not None:
-        given = Given.open(Path(_PRETRAINED.value))
+        given = _given(Path(_PRETRAINED.value))
         for config in configs:
             given.settle(config)
     runs = phases.runs(configs, given.identity if given else "")
     saved = training.saving(networks=True)
     outcome = training.train(session.name(), runs, claims, saved=saved, given=given)
     return 1 if outcome.failed else 0
+
+
+def _given(path: Path) -> Given:
+    try:
+        return Given.open(path)
+    except ValueError as error:
+        raise ValueError(f"--pretrained={error}") from None
 
 
 if __name__ == "__main__":

@@ -202,10 +202,13 @@ def weights(tmp_path_factory):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--pretrained=missing"], "missing: no such file or folder; expected a network.safet"),
-        (["--pretrained=missing.h5"], "missing.h5: no such file"),
-        (["--pretrained=README.md"], "README.md: "),
-        (["--pretrained=tests"], "tests: no runs are there; expected the folder of an experiment"),
+        (
+            ["--pretrained=missing"],
+            ": --pretrained=missing: no such file or folder; expected a network.safet",
+        ),
+        (["--pretrained=missing.h5"], ": --pretrained=missing.h5: no such file"),
+        (["--pretrained=README.md"], ": --pretrained=README.md: "),
+        (["--pretrained=tests"], ": --pretrained=tests: no runs are there; "),
         (
             ["--pretrained={base}", "--config.model.width=2"],
             "network.safetensors: stem_channels=8 in the network that was trained there, 16 in",
