@@ -10,7 +10,9 @@ RESULTS = commands.ROOT / "experiments/results"
 FOLDERS = sorted(path.parent.name for path in RESULTS.glob("*/claims.json"))
 
 
-@pytest.mark.parametrize("folder", ["digits", "digits_factorial", "cifar10_smoke_factorial", "transfer"])
+@pytest.mark.parametrize(
+    "folder", ["digits", "digits_factorial", "cifar10_smoke_factorial", "transfer"]
+)
 def test_the_readme_has_the_claims_as_the_command_prints_them(folder):
     status, out, err = commands.run(
         "verdicts", f"--workdir={RESULTS / folder}", "--format=markdown"
