@@ -2,8 +2,10 @@
 
 Command:  python -m experiments.finetune --config=configs/transfer_recipe.py
 Hardware: two CPU cores
-Time:     TODO
-Expect:   TODO
+Time:     183 s for 288 of its 306 runs on two busy cores, compilation included
+Expect:   84.2 % mean validation accuracy after fine-tuning the last six blocks at learning rate
+          0.01 and weight decay 0.02, 92.0 % from scratch at 0.1 and 0.02; at a learning rate of
+          0.1, networks in inference mode are left at chance
 
 A recipe is judged by the mean validation accuracy over both projections; seeds are others than
 those of transfer.py.
