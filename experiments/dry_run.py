@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import speeds
-from mnv2_jax.ablation import grid
+from mnv2_jax.ablation import grid, phases
 from mnv2_jax.ablation.cohort import Cohort
 
 _BLOCK = 4096
@@ -61,13 +61,18 @@ def show(
 
 
 def _axes(cohorts: Sequence[Cohort]) -> str:
-    """The fields in which runs differ, each with its values."""
+    """The fields in which runs differ, each with its values; what a phase tells is left out."""
+    fields = [grid.fields(run.config) for cohort in cohorts for run in cohort.runs]
+    told = {*phases.told_by_phase(fields), "transfer.start"}
     values: dict[str, dict[Any, None]] = {}
-    for cohort in cohorts:
-        for run in cohort.runs:
-            for path, value in grid.fields(run.config).items():
-                values.setdefault(path, {})[value] = None
-    varied = [f"{path} {_listed([*own])}" for path, own in values.items() if len(own) > 1]
+    for own in fields:
+        for path, value in own.items():
+            values.setdefault(path, {})[value] = None
+    varied = [
+        f"{path} {_listed([*found])}"
+        for path, found in values.items()
+        if len(found) > 1 and path not in told
+    ]
     return "; ".join(varied) or "none"
 
 

@@ -17,13 +17,16 @@ from mnv2_jax.train import runlog
 def note(workdir: Path, cohorts: Sequence[Cohort]) -> None:
     """Keeps what finished runs took on these devices, in the user's cache folder."""
     known = _read()
+    took: dict[str, list[tuple[float, float]]] = {}
     for cohort in cohorts:
         rows = [row for run in cohort.runs if (row := records.read(workdir, run.id))]
         seconds = sum(row["seconds"] for row in rows if row["device"] == here())
         if seconds > 0:
-            known.setdefault(here(), {})[_kind(cohort)] = (
-                cohort.work / len(cohort.runs) * len(rows) / seconds
-            )
+            work = cohort.work / len(cohort.runs) * len(rows)
+            took.setdefault(_kind(cohort), []).append((work, seconds))
+    for kind, cohorts_of_kind in took.items():
+        work, seconds = map(sum, zip(*cohorts_of_kind, strict=True))
+        known.setdefault(here(), {})[kind] = work / seconds
     with contextlib.suppress(OSError):  # An estimate the less.
         atomic.write_text(_path(), json.dumps(known, indent=1) + "\n")
 

@@ -76,10 +76,10 @@ FAULT = """
 import jax
 from mnv2_jax.train.loop import Trainer
 
-def fail(self, values, supervision=None, run=Trainer.run):
+def fail(self, *arguments, run=Trainer.run):
     if self.program.spec.blocks[-1].expansion == 2:
         raise jax.errors.JaxRuntimeError("INTERNAL: a fault of [this] cohort")
-    return run(self, values, supervision)
+    return run(self, *arguments)
 
 Trainer.run = fail
 """

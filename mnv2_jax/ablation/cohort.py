@@ -19,6 +19,7 @@ from mnv2_jax.data.sources import Dataset, Selection
 from mnv2_jax.nn.cost import Cost, network_cost
 from mnv2_jax.nn.network import program
 from mnv2_jax.train import layouts, modes
+from mnv2_jax.train.features import Features
 from mnv2_jax.train.feed import Feed
 from mnv2_jax.train.lane import LaneValues
 from mnv2_jax.train.parallel import Layout
@@ -37,9 +38,6 @@ LANE_FIELDS = {
 }
 """The config fields in which the lanes of a cohort may differ, each with the values that it may
 take inside one (None: any)."""
-
-
-_PHASE = "transfer.phase"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,11 +75,25 @@ class Cohort:
     cost: Cost
     label: str
 
-    @property
+    @functools.cached_property
     def work(self) -> float:
-        """Multiply-adds of all training passes: what the estimate of the time left goes by."""
-        images = self.program.steps * self.program.recipe.batch_size
-        return len(self.runs) * images * self.cost.madds
+        """Multiply-adds of all training passes: what the estimate of the time left goes by.
+
+        A pass back is counted as two forward, through what trains. What is computed once, by a
+        frozen base, is counted once.
+        """
+        program, data = self.program, self.dataset
+        whole, forward = self.cost.madds, self.cost.madds / 3
+        if self.feed()[0] is Features:
+            images = data.training_images + len(data.validation) + len(data.test)
+            return len(self.runs) * images * forward
+        first = program.tuning.first if program.tuning else "stem"
+        trained = set(program.spec.parts[program.spec.parts.index(first) :])
+        back = sum(
+            layer.madds for layer in self.cost.layers if layer.path.partition("/")[0] in trained
+        )
+        images = program.steps * program.recipe.batch_size
+        return len(self.runs) * images * (forward + back * (whole - forward) / whole)
 
     @functools.cached_property
     def network(self) -> str:
@@ -172,12 +184,13 @@ def _of_phase(config: ConfigDict) -> Iterator[None]:
 def _labels(cohorts: Sequence[ConfigDict]) -> list[str]:
     """For cohorts given by a config each: the block, and the other fields that tell them apart."""
     fields = [grid.fields(_own(config)) for config in cohorts]
+    told = phases.told_by_phase(fields)
     differing = [
         path
         for path in fields[0]
         if path != "model.block"
         and any(own[path] != fields[0][path] for own in fields)
-        and (path == _PHASE or not _follows_phase(path, fields))
+        and path not in told
     ]
     return [
         ", ".join(
@@ -188,16 +201,6 @@ def _labels(cohorts: Sequence[ConfigDict]) -> list[str]:
         )
         for own in fields
     ]
-
-
-def _follows_phase(path: str, fields: Sequence[dict[str, Any]]) -> bool:
-    """Whether a field is the same in all cohorts of a phase of transfer learning."""
-    if _PHASE not in fields[0]:
-        return False
-    by_phase: dict[Any, set[Any]] = {}
-    for own in fields:
-        by_phase.setdefault(own[_PHASE], set()).add(own[path])
-    return all(len(values) == 1 for values in by_phase.values())
 
 
 def _told(path: str, value: Any) -> str:

@@ -12,7 +12,7 @@ its start was trained by.
 
 import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -30,6 +30,8 @@ SECTIONS = ("pretraining", "scratch", "extraction")
 
 FIELDS = ("phase", "first", "norm", "dropout", "classes", "images_per_class", "start")
 """The fields of `config.transfer`."""
+
+_PHASE = "transfer.phase"
 
 # What makes a phase what it is, whatever the config says.
 _EVERYTHING = {"first": "stem", "norm": "all"}
@@ -64,6 +66,22 @@ def runs(configs: Sequence[ConfigDict], base: str = "") -> list[ConfigDict]:
             for run in chain[depth : depth + 1]:
                 found[grid.run_id(run)] = run
     return list(found.values())
+
+
+def told_by_phase(fields: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The paths of fields that are the same in all runs of a phase, and so tell nothing beside it.
+
+    Args:
+      fields: of runs, by their paths; none where there are no phases.
+    """
+    values: dict[str, dict[Any, set[Any]]] = {}
+    for own in fields:
+        for path, value in own.items():
+            values.setdefault(path, {}).setdefault(own.get(_PHASE), set()).add(value)
+    if len(values.get(_PHASE, {})) < 2:
+        return set()
+    single = {path for path, by in values.items() if all(len(own) == 1 for own in by.values())}
+    return single - {_PHASE}
 
 
 def _chain(config: ConfigDict, base: str) -> list[ConfigDict]:
