@@ -219,11 +219,11 @@ class _Sweep:
     def _train_pack(
         self, cohort: Cohort, pack: packs.Pack, trainer: Trainer, unfinished: packs.Unfinished
     ) -> list[LaneResult]:
-        starts = [self._starts.of(run, cohort) for run in pack]
+        primary = processes.is_primary()
+        starts = [self._starts.of(run, cohort) if primary else None for run in pack]
         self.progress.pack_started(cohort, len(pack))
         values = [run.values for run in pack]
         life = Heartbeat(self.workdir, cohort.id, str(cohort), [run.id for run in pack])
-        primary = processes.is_primary()
 
         def on_step(step: int) -> None:
             if primary:

@@ -89,7 +89,9 @@ class Training:
         begun = [
             self._program.begin(state, start) for state, start in zip(drawn, starts, strict=True)
         ]
-        return Snapshot(0, parallel.stack(begun), [[] for _ in values], 0.0)
+        # What lanes start from is known where records are written.
+        state = processes.from_primary(parallel.stack(begun))
+        return Snapshot(0, state, [[] for _ in values], 0.0)
 
     def _restored(self) -> Snapshot | None:
         """What the primary process finds, in all processes; curves are for it alone to write."""
