@@ -91,6 +91,7 @@ def train_pack(arguments: Sequence[str], workdir: str, runs: Sequence[str], pack
       runs: ids of runs of one cohort.
       pack: what the checkpoints of these runs go by.
     """
+    importlib.import_module("experiments.ablate")  # Which defines the flags of its command line.
     command_line.enter(arguments)
     session.begin()
     training.train_pack(session.configs(), workdir, runs, pack)
