@@ -69,7 +69,7 @@ def training_step(
     orders = np.stack([draws.epoch_order(seed, 0, len(labels)) for seed in range(lanes)])
     of_lanes = [layout.spread(tree) for tree in (states, parallel.stack(values), orders)]
     bounds = (np.int32(0), np.int32(0), np.int32(steps))
-    data = layout.share((*bounds, images, labels))
+    data = layout.share((images, labels, *bounds))
     compiled = layout.compile(program.train, of_lanes, data).run
     # On the devices, so that no call waits for them to travel there.
     inputs = layout.place((*of_lanes, *data))
