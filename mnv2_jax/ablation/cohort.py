@@ -150,9 +150,7 @@ def plan(
     datasets: dict[Selection, Dataset] = {}
     labels = _labels([members[0] for members in groups.values()])
     for (key, members), label in zip(groups.items(), labels, strict=True):
-        runs = tuple(
-            Run(grid.run_id(config), config, resolve.lane_values(config)) for config in members
-        )
+        runs = tuple(map(_run, members))
         selection = resolve.data_selection(members[0])
         if selection not in datasets:
             datasets[selection] = load(selection)
@@ -166,6 +164,11 @@ def plan(
         cohorts[-1].feed()
     distinct.check(configs)
     return cohorts
+
+
+def _run(config: ConfigDict) -> Run:
+    with _of_phase(config):
+        return Run(grid.run_id(config), config, resolve.lane_values(config))
 
 
 @contextlib.contextmanager

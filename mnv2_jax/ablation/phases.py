@@ -6,8 +6,8 @@ whose config has a section `transfer`: there `start` is the identity of what it 
 a run is its config, and the configs of all runs before it.
 
 A config as it is written is one of fine-tuning. Its sections `pretraining`, `extraction` and
-`scratch` hold what these phases set otherwise. A run keeps those of the phases before its own: what
-its start was trained by.
+`scratch` hold what these phases set otherwise. A run keeps those of its own phase and of the phases
+before it: what its start was trained by.
 """
 
 import functools
@@ -93,21 +93,26 @@ def _chain(config: ConfigDict, base: str) -> list[ConfigDict]:
         )
     phase = config.transfer.phase
     check_choice("config.transfer.phase", phase, PHASES)
-    start = ""
+    start = config.transfer.start
+    if start:
+        raise ValueError(
+            f"config.transfer.start={start!r}: expected '', since the phases before decide it; a "
+            f"base of one's own is --pretrained"
+        )
     chain = []
     steps = [step for step in (*_BEFORE[phase], phase) if not (base and step == "pretraining")]
     if base and _BEFORE[phase]:
         start = base
     for number, step in enumerate(steps):
-        run = _resolved(config, step, steps[:number])
+        run = _resolved(config, step, steps[: number + 1])
         run.transfer.start = start
         start = grid.run_id(run)
         chain.append(run)
     return chain
 
 
-def _resolved(config: ConfigDict, phase: str, before: Sequence[str]) -> ConfigDict:
-    """The config of one phase, with the sections of those before."""
+def _resolved(config: ConfigDict, phase: str, until: Sequence[str]) -> ConfigDict:
+    """The config of one phase, with the sections of those until it."""
     whole = config.to_dict()
     sections = {name: whole.pop(name, None) for name in SECTIONS}
     own = sections.get(phase)
@@ -121,7 +126,7 @@ def _resolved(config: ConfigDict, phase: str, before: Sequence[str]) -> ConfigDi
         _set(run, phase, path, value)
     run.transfer.phase = phase
     run.transfer.update(_FIXED[phase])
-    run.update({name: sections[name] for name in before})
+    run.update({name: sections[name] for name in until if sections.get(name)})
     return run
 
 

@@ -53,12 +53,12 @@ def test_a_phase_takes_its_section_and_what_makes_it_what_it_is():
     assert (extraction.transfer.classes, extraction.transfer.images_per_class) == ("5-9", 10)
     assert finetuning.train.learning_rate == 0.25
     assert (finetuning.transfer.first, finetuning.transfer.norm) == ("block_08", "all")
-    for run, before in (
-        (base, set()),
-        (extraction, {"pretraining"}),
+    for run, until in (
+        (base, {"pretraining"}),
+        (extraction, {"pretraining", "extraction"}),
         (finetuning, {"pretraining", "extraction"}),
     ):
-        assert set(phases.SECTIONS) & set(run) == before
+        assert set(phases.SECTIONS) & set(run) == until
         assert set(run.transfer) == set(phases.FIELDS)
     assert finetuning.extraction.train.epochs == 7
 
@@ -162,6 +162,11 @@ def test_phases_are_cohorts_whose_lanes_start_from_one_another():
         ({"transfer__classes": "5-5"}, r"config\.transfer\.classes='5-5': it leaves one class"),
         ({"transfer__images_per_class": 999}, r"config\.transfer\.images_per_class=999: images of"),
         ({"train__batch_size": 64}, r"config\.train\.batch_size=64: expected at most 50"),
+        ({"transfer__start": "x"}, r"config\.transfer\.start='x': expected '', since"),
+        (
+            {"extraction__train__learning_rate": -1.0},
+            r"config\.train\.learning_rate=-1\.0: .* phase extraction, whose own values are those",
+        ),
         ({"augment__flip": True}, r"config\.augment\.flip=True: expected False"),
     ],
 )
@@ -191,11 +196,11 @@ def test_how_a_start_was_trained_is_a_column_and_no_cohort():
     decay, rate = "pretraining.train.weight_decay", "extraction.train.learning_rate"
     told = [(row["transfer.phase"], row[decay], row[rate]) for row in rows]
     assert told == [
-        ("pretraining", None, None),
-        ("pretraining", None, None),
-        ("extraction", 0.0, None),
-        ("extraction", 1e-3, None),
-        ("extraction", 1e-3, None),
+        ("pretraining", 0.0, None),
+        ("pretraining", 1e-3, None),
+        ("extraction", 0.0, 0.1),
+        ("extraction", 1e-3, 0.1),
+        ("extraction", 1e-3, 0.2),
         ("finetuning", 0.0, 0.1),
         ("finetuning", 1e-3, 0.1),
         ("finetuning", 1e-3, 0.2),
