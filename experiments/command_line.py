@@ -32,6 +32,7 @@ def run(
     *,
     several: bool = False,
     optional: bool = False,
+    example: str = "configs/digits.py",
 ) -> NoReturn:
     """Parses `sys.argv`, calls `main` and exits with the status that it gives.
 
@@ -45,13 +46,14 @@ def run(
         None where there is none.
       several: whether there may be more of it.
       optional: whether it may be left out.
+      example: the config whose fields `--help` shows where none is named.
     """
     # Orbax logs, tracebacks included, what a line of ours tells: checkpoints that are passed over,
     # or that cannot be written.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     program = f"python -m experiments.{Path(sys.argv[0]).stem}"
     if {"--help", "-h", "--helpfull"} & set(sys.argv[1:]):
-        print("\n\n".join([description, FLAGS.main_module_help(), *_help_on_config()]))
+        print("\n\n".join([description, FLAGS.main_module_help(), *_help_on_config(example)]))
         sys.exit(0)
     try:
         _check_overrides(sys.argv[1:])
@@ -196,12 +198,12 @@ def _config_named(arguments: Sequence[str]) -> str:
     return value
 
 
-def _help_on_config() -> list[str]:
-    """What the named config says of itself, and its fields or else the default experiment's."""
+def _help_on_config(example: str) -> list[str]:
+    """What the named config says of itself, and its fields or else the example's."""
     if "config" not in FLAGS:
         return []
     named = _config_named(sys.argv)
-    name = named or "configs/digits.py"
+    name = named or example
     parts = []
     try:
         if named:

@@ -43,21 +43,26 @@ def main() -> int:
         resolve.check_fields(config)
     given = None
     if _PRETRAINED.value is not None:
-        given = _given(Path(_PRETRAINED.value))
+        given = _given(_PRETRAINED.value)
         for config in configs:
             given.settle(config)
     runs = phases.runs(configs, given.identity if given else "")
     saved = training.saving(networks=True)
-    outcome = training.train(session.name(), runs, claims, saved=saved, given=given)
+    # Of all runs the last one is of the last phase, whose images are the most augmented.
+    outcome = training.train(
+        session.name(), runs, claims, saved=saved, given=given, previewed=runs[-1]
+    )
     return 1 if outcome.failed else 0
 
 
-def _given(path: Path) -> Given:
+def _given(where: str) -> Given:
+    if not where:
+        raise ValueError("--pretrained: it is empty; expected the folder of a run, or a file")
     try:
-        return Given.open(path)
+        return Given.open(Path(where))
     except ValueError as error:
         raise ValueError(f"--pretrained={error}") from None
 
 
 if __name__ == "__main__":
-    command_line.run(main, __doc__ or "")
+    command_line.run(main, __doc__ or "", example="configs/transfer.py")

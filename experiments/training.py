@@ -115,6 +115,7 @@ def train(
     launch: Callable[[Job], sweep.Outcome] = train_here,
     saved: sweep.Saving | None = None,
     given: Given | None = None,
+    previewed: ConfigDict | None = None,
 ) -> sweep.Outcome:
     """Trains runs that are not finished, decides the claims and writes a report.
 
@@ -126,6 +127,7 @@ def train(
       launch: does the job.
       saved: what is kept beside the results; by default nothing.
       given: a base that runs start from.
+      previewed: the run whose images `--preview` draws; by default the first.
 
     Raises:
       ValueError: a config, a claim or the workdir is wrong.
@@ -136,7 +138,7 @@ def train(
     primary = processes.is_primary()
     console = Console(soft_wrap=not sys.stdout.isatty(), quiet=not primary)
     if session.PREVIEW.value:
-        _preview(console, configs[0])
+        _preview(console, previewed or configs[0])
         return sweep.Outcome(trained=0, failed=0)
     cohorts = cohort.plan(configs, session.open_dataset)
     if given:

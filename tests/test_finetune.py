@@ -211,7 +211,7 @@ def weights(tmp_path_factory):
         (["--pretrained=tests"], ": --pretrained=tests: no runs are there; "),
         (
             ["--pretrained={base}", "--config.model.width=2"],
-            "network.safetensors: stem_channels=8 in the network that was trained there, 16 in",
+            ": stem_channels=8 in the network that was trained there, 16 in",
         ),
         (
             ["--pretrained={base}", "--config.model.projection=relu6"],
@@ -229,6 +229,11 @@ def weights(tmp_path_factory):
             ["--pretrained={base}", "--config.transfer.first=block_9"],
             "config.transfer.first='block_9': no such part; expected one of stem, block_01, ",
         ),
+        (
+            ["--pretrained={base}", "--config.model.preset=digits"],
+            "; it was trained with --config.model.preset=small",
+        ),
+        (["--pretrained="], "--pretrained: it is empty; expected the folder of a run, or a file"),
         (["--config.transfer.first=last_9"], "config.transfer.first='last_9': no such part; "),
         (["--config.transfer.phase=tuning"], "config.transfer.phase='tuning': expected one of"),
         (["--config.transfer.classes=3"], "config.transfer.classes='3': it leaves one class, '3'"),

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -97,8 +98,22 @@ class Given:
             _check_same(self.path, self.network.spec, spec)
             variables = self.network.variables
         else:
+            if self.source != "mnv2_jax":
+                self._check_knobs(spec)
             variables = pretrained.load(self.path, spec, _fresh(spec)).variables
         return Start(_base(variables))
+
+    def _check_knobs(self, spec: arch.NetworkSpec) -> None:
+        """Knobs have no weights: those of others were trained with the paper's."""
+        paper = arch.BlockSpec()
+        for block in spec.blocks:
+            for knob in ("projection", "shortcut", "activation"):
+                if getattr(block, knob) != getattr(paper, knob):
+                    raise ValueError(
+                        f"{self.path}: {self.source} trained it with "
+                        f"{knob}={getattr(paper, knob)!r}; expected that of config.model.{knob}, "
+                        f"not {getattr(block, knob)!r}"
+                    )
 
     def _follow(self, section: ConfigDict, path: str, field: str, right: str) -> None:
         wish = section[field]
@@ -170,7 +185,23 @@ def check(given: Given, cohorts: Sequence[Cohort]) -> None:
         if run.config.transfer.start == given.identity
     ]
     for spec in dict.fromkeys(specs):
-        given.start(spec)
+        try:
+            given.start(spec)
+        except ValueError as error:
+            raise ValueError(f"--pretrained={error}{_trained_with(given, cohorts)}") from None
+
+
+def _trained_with(given: Given, cohorts: Sequence[Cohort]) -> str:
+    """What to add to an error: how the network of a run was asked for, where the config differs."""
+    try:
+        model = json.loads((given.path.parent / "config.json").read_text())["model"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+    ours = cohorts[0].runs[0].config.model
+    differing = [
+        f"--config.model.{name}={value}" for name, value in model.items() if ours.get(name) != value
+    ]
+    return f"; it was trained with {' '.join(differing)}" if differing else ""
 
 
 def _base(variables: Mapping[str, Any]) -> dict[str, Any]:

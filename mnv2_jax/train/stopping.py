@@ -8,8 +8,10 @@ from types import FrameType
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Interrupted(Exception):
+class Interrupted(BaseException):
     """The process was asked to stop; what was to be saved is saved.
+
+    Like KeyboardInterrupt it is no Exception: it may come anywhere, and is nobody's fault.
 
     Attributes:
       signal: the signal's number; by convention the exit status is 128 more.

@@ -251,3 +251,15 @@ def test_conventions_of_ours_are_named_whatever_their_dropout_is(spec, tmp_path)
     trained.save(path, random_network(dataclasses.replace(spec, conventions=ways)))
     with pytest.raises(ValueError, match=r"^config\.model\.conventions='weights': .* have no name"):
         settled(Given.open(path), **WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    ("knob", "value"), [("projection", "relu6"), ("shortcut", "none"), ("activation", "silu")]
+)
+def test_weights_of_others_are_for_the_knobs_they_were_trained_with(tmp_path, knob, value):
+    given = Given.open(layouts.write("torchvision", tmp_path / "weights"))
+    blocks = tuple(dataclasses.replace(block, **{knob: value}) for block in narrow().blocks)
+    other = dataclasses.replace(narrow(), blocks=blocks)
+    message = refusal(given.start, other)
+    assert f"torchvision trained it with {knob}=" in message
+    assert message.endswith(f"expected that of config.model.{knob}, not {value!r}")

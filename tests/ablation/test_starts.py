@@ -146,7 +146,8 @@ def test_every_lane_has_the_network_of_a_base_that_is_given(
     assert [run.config.model[field] for run in extraction.runs] == [*values]
     right, wrong = values
     expected = f"{ours}: {field}={right!r} in block_01 that was trained there, {wrong!r} in the co"
-    assert refusal(starts.check, given, list(cohorts.values())).startswith(expected)
+    told = refusal(starts.check, given, list(cohorts.values()))
+    assert told.startswith(f"--pretrained={expected}")
     found = Starts(tmp_path, given)
     assert found.of(extraction.runs[0], extraction) is not None
     assert refusal(found.of, extraction.runs[1], extraction).startswith(expected)
