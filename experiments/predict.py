@@ -33,12 +33,16 @@ _CHECKPOINT = flags.DEFINE_string(
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "How many images are held at a time.")
 _EXPORT = flags.DEFINE_string("export", None, "Write the network as StableHLO to this file.")
 
+_NAMED = 3
+"""How many wrong images an error names at most."""
+
 
 def main(*images: str) -> int:
     """Prints a line per image, and one on the exported file.
 
     Raises:
-      ValueError: a flag, the network or an image is wrong; images before it have been printed.
+      ValueError: a flag or the network is wrong, or an IMAGE is no file, all before anything is
+        printed; or an image cannot be decoded, when those before it have been printed.
       OSError: a file cannot be read or written.
     """
     if _CHECKPOINT.value is None:
@@ -50,10 +54,12 @@ def main(*images: str) -> int:
         raise ValueError("IMAGE: it is missing; expected one or more, or --export=FILE")
     if _EXPORT.value is not None:
         _check_target(Path(_EXPORT.value))
+    paths = [Path(image) for image in images]
+    _check_images(paths)
     network = _network(Path(_CHECKPOINT.value))
     if _EXPORT.value is not None:
         _export(Path(_EXPORT.value), network)
-    _predict([Path(image) for image in images], network, _BATCH_SIZE.value)
+    _predict(paths, network, _BATCH_SIZE.value)
     return 0
 
 
@@ -62,6 +68,25 @@ def _check_target(path: Path) -> None:
         raise ValueError(f"--export={path}: it is a folder; expected a file to write")
     if not path.parent.is_dir():
         raise ValueError(f"--export={path}: there is no folder {path.parent}; expected one")
+
+
+def _check_images(paths: list[Path]) -> None:
+    folders = [path for path in paths if path.is_dir()]
+    missing = [path for path in paths if not path.is_dir() and not path.is_file()]
+    wrong = []
+    if missing:
+        wrong.append(f"{_some(missing)}: no such file{'s' if len(missing) > 1 else ''}")
+    if folders:
+        are = "they are folders" if len(folders) > 1 else "it is a folder"
+        wrong.append(f"{_some(folders)}: {are}")
+    if wrong:
+        example = f", such as {folders[0] / '*'}" if folders else ""
+        raise ValueError(f"{'; '.join(wrong)}; expected images{example}")
+
+
+def _some(paths: list[Path]) -> str:
+    more = f" and {len(paths) - _NAMED:,} more" if len(paths) > _NAMED else ""
+    return f"{', '.join(map(str, paths[:_NAMED]))}{more}"
 
 
 def _network(path: Path) -> Trained:
@@ -115,8 +140,6 @@ def _predict(paths: list[Path], network: Trained, batch_size: int) -> None:
 
 def _view(path: Path, network: Trained) -> np.ndarray:
     """An image as it is evaluated, uint8 `[resolution, resolution, channels]`."""
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; expected an image")
     try:
         image = decode(path.read_bytes(), network.spec.in_channels)
     except BadImage as error:

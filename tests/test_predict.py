@@ -117,10 +117,34 @@ def test_a_bad_image_is_named_after_those_before_it(network, checkpoint, picture
         assert (status, out.splitlines()) == (2, lines[:before])
         assert err.startswith(f"{COMMAND}: {damaged}: it is damaged or cut off (")
         assert len(err.splitlines()) == 1
-    none = tmp_path / "none.png"
-    status, out, err = predict(*flags, good[0], none)
-    assert (status, out.splitlines()) == (2, lines[:1])
-    assert err == f"{COMMAND}: {none}: no such file; expected an image\n"
+
+
+def test_images_that_are_no_files_are_named_before_anything_is_done(checkpoint, picture, tmp_path):
+    good = picture("good.png", BRIGHT)
+    none = [tmp_path / f"none_{number}.png" for number in range(5)]
+    folders = [tmp_path / "photos", tmp_path / "scans"]
+    for folder in folders:
+        folder.mkdir()
+    target = tmp_path / "network.stablehlo"
+    photos, scans = folders
+    for wrong, message in (
+        (none[:1], f"{none[0]}: no such file; expected images"),
+        (none[:3], f"{none[0]}, {none[1]}, {none[2]}: no such files; expected images"),
+        (none, f"{none[0]}, {none[1]}, {none[2]} and 2 more: no such files; expected images"),
+        ([photos], f"{photos}: it is a folder; expected images, such as {photos}/*"),
+        (folders, f"{photos}, {scans}: they are folders; expected images, such as {photos}/*"),
+        (
+            [photos, none[4]],
+            f"{none[4]}: no such file; {photos}: it is a folder; "
+            f"expected images, such as {photos}/*",
+        ),
+    ):
+        for given in (checkpoint, tmp_path / "not_looked_for"):
+            status, out, err = predict(
+                f"--checkpoint={given}", f"--export={target}", good, *wrong, good
+            )
+            assert (status, out, err) == (2, "", f"{COMMAND}: {message}\n")
+    assert not target.exists()
 
 
 def test_an_export_computes_the_same(network, checkpoint, picture, tmp_path):
@@ -159,7 +183,6 @@ def test_wrong_input_gives_one_line_and_status_2(checkpoint, picture, tmp_path):
         ([given, "--batch_size=many", image], "flag --batch_size=many: "),
         ([given, "--export=no/a", image], "--export=no/a: there is no folder no; expected one"),
         ([given, f"--export={tmp_path}"], f"--export={tmp_path}: it is a folder; expected a file"),
-        ([given, tmp_path], f"{tmp_path}: no such file; expected an image"),
     ):
         status, out, err = predict(*arguments)
         assert (status, out) == (2, "")
