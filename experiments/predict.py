@@ -9,6 +9,7 @@ PNG, GIF, WebP, BMP or TIFF, of any size. The exported file holds StableHLO with
 jax.export.deserialize reads it where this package is not installed.
 """
 
+import sys
 from pathlib import Path
 
 import jax
@@ -96,7 +97,8 @@ def _network(path: Path) -> Trained:
     except ValueError as error:
         raise ValueError(f"--checkpoint={error}") from None
     if file.parent.parent.parent == path:
-        print(f"The best network of {path}: {file}", flush=True)
+        # Not among the predictions, which may be read by a program.
+        print(f"The best network of {path}: {file}", file=sys.stderr, flush=True)
     return network
 
 

@@ -96,7 +96,7 @@ def test_every_image_has_a_line_in_order(network, checkpoint, picture):
     assert predict("--checkpoint", checkpoint.parent, *batches) == (0, out, "")
     workdir = checkpoint.parents[2]
     told = f"The best network of {workdir}: {checkpoint}\n"
-    assert predict("--checkpoint", workdir, *batches) == (0, told + out, "")
+    assert predict("--checkpoint", workdir, *batches) == (0, out, told)
 
 
 def test_images_are_decoded_and_cropped_as_in_evaluation(network, checkpoint, picture):
