@@ -9,6 +9,7 @@ PNG, GIF, WebP, BMP or TIFF, of any size. The exported file holds StableHLO with
 jax.export.deserialize reads it where this package is not installed.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -34,12 +35,15 @@ _CHECKPOINT = flags.DEFINE_string(
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "How many images are held at a time.")
 _EXPORT = flags.DEFINE_string("export", None, "Write the network as StableHLO to this file.")
 
+_COLOURS = {1: "grey", 3: "RGB"}
+"""What an image is, by its number of channels."""
+
 _NAMED = 3
 """How many wrong images an error names at most."""
 
 
 def main(*images: str) -> int:
-    """Prints a line per image, and one on the exported file.
+    """Prints a line per image, and before them how the exported file is to be used.
 
     Raises:
       ValueError: a flag or the network is wrong, or an IMAGE is no file, all before anything is
@@ -104,11 +108,18 @@ def _network(path: Path) -> Trained:
 
 def _export(path: Path, network: Trained) -> None:
     atomic.write_bytes(path, prediction.export(network))
-    shape = ", ".join(map(str, network.spec.input_shape))
+    spec, names = network.spec, network.class_names
+    shape = ", ".join(map(str, spec.input_shape))
+    pixels = f"{spec.resolution} x {spec.resolution} pixels"
+    side = f"{network.crop_fraction:g} of the shorter side"
+    most = f"above 0: {names[1]}, else {names[0]}" if spec.classes == 1 else "the largest is chosen"
     print(
         f"{path}: written, StableHLO for {', '.join(prediction.PLATFORMS)}; "
         f"jax.export.deserialize(FILE'S BYTES).call takes uint8 [batch, {shape}], 0 to 255, and "
-        f"gives float32 logits [batch, {network.spec.classes}]",
+        f"gives float32 logits [batch, {spec.classes}]\n"
+        f"images: {_COLOURS[spec.in_channels]}, the central square, {side}, resized to {pixels}; "
+        f"the program scales their values\n"
+        f"logits: {most}; classes in their order: {json.dumps(names, ensure_ascii=False)}",
         flush=True,
     )
 

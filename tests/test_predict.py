@@ -57,6 +57,22 @@ def checkpoint(network, tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def several(tiny, tmp_path_factory):
+    """The file of a network of three classes and three channels."""
+    spec = presets.build(tiny, classes=3, in_channels=3)
+    images = jnp.zeros((1, *spec.input_shape))
+    variables = jax.device_get(jax.jit(Network(spec).init)(jax.random.key(0), images))
+    # Whatever it sees, to be told by hand: shares of 2/16, 3/16 and 11/16.
+    classifier = variables["params"]["classifier"]
+    classifier["kernel"] = np.zeros_like(classifier["kernel"])
+    classifier["bias"] = np.log(np.array([2, 3, 11], np.float32))
+    path = tmp_path_factory.mktemp("several") / trained.FILE
+    names = ("Bär", "cat, tabby", "dog")
+    trained.save(path, Trained(spec, variables, names, "imagenet", 0.875))
+    return path
+
+
 @pytest.fixture
 def picture(tmp_path):
     """Writes an image whose centre has one brightness and whose border the other."""
@@ -154,11 +170,16 @@ def test_an_export_computes_the_same(network, checkpoint, picture, tmp_path):
     assert out == (
         f"{target}: written, StableHLO for cpu, cuda, tpu; jax.export.deserialize(FILE'S BYTES)"
         ".call takes uint8 [batch, 8, 8, 1], 0 to 255, and gives float32 logits [batch, 1]\n"
+        "images: grey, the central square, 0.5 of the shorter side, resized to 8 x 8 pixels; "
+        "the program scales their values\n"
+        'logits: above 0: bright, else dark; classes in their order: ["dark", "bright"]\n'
     )
     exported = jax.export.deserialize(bytearray(target.read_bytes()))
     images = np.concatenate([grey(network.spec, value) for value in (DARK, 150, BRIGHT)])
     expected = prediction.logits(network)(images)
-    np.testing.assert_allclose(exported.call(images), expected, rtol=1e-4, atol=1e-4)
+    found = exported.call(images)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    assert [logit > 0 for logit in (found[0], found[-1])] == [False, True]
     # Beside images, and over a file that is there.
     path = picture("a.png", BRIGHT)
     target.write_bytes(b"old")
@@ -166,6 +187,22 @@ def test_an_export_computes_the_same(network, checkpoint, picture, tmp_path):
     assert (status, err) == (0, "")
     assert again == f"{out}{line_of(network, path, BRIGHT)}\n"
     assert len(target.read_bytes()) > 1000
+
+
+def test_an_export_of_several_classes_tells_their_order(several, tmp_path):
+    target = tmp_path / "network.stablehlo"
+    status, out, err = predict(f"--checkpoint={several}", f"--export={target}")
+    assert (status, err) == (0, "")
+    written, images, logits = out.splitlines()
+    assert "takes uint8 [batch, 8, 8, 3], 0 to 255" in written
+    assert written.endswith("float32 logits [batch, 3]")
+    assert images == (
+        "images: RGB, the central square, 0.875 of the shorter side, resized to 8 x 8 pixels; "
+        "the program scales their values"
+    )
+    assert logits == (
+        'logits: the largest is chosen; classes in their order: ["Bär", "cat, tabby", "dog"]'
+    )
 
 
 def test_wrong_input_gives_one_line_and_status_2(checkpoint, picture, tmp_path):
