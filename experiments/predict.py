@@ -1,12 +1,16 @@
 """Tells what a trained network sees in images, and writes the network as a program for elsewhere.
 
+Usage: python -m experiments.predict --checkpoint=PATH [--FLAG=VALUE ...] [IMAGE ...]
+
   python -m experiments.predict --checkpoint=runs/transfer photos/a.jpg photos/b.png
   python -m experiments.predict --checkpoint=network.safetensors --batch_size=256 photos/*.jpg
   python -m experiments.predict --checkpoint=network.safetensors --export=network.stablehlo
 
 Of each IMAGE the most probable class is printed. It is decoded and cropped as in evaluation: JPEG,
 PNG, GIF, WebP, BMP or TIFF, of any size. The exported file holds StableHLO with the weights;
-jax.export.deserialize reads it where this package is not installed.
+jax.export.deserialize reads it where this package is not installed. With --export and IMAGEs both
+are done, the file first. An IMAGE that is no file is found before anything is done; one that cannot
+be decoded ends the command after the lines of those before it.
 """
 
 import json

@@ -97,6 +97,13 @@ def line_of(network, path, value):
     return f"{path}: {'bright' if logit > 0 else 'dark'} {100 * share:.1f} %"
 
 
+def test_help_says_how_it_is_called():
+    _, out, _ = predict("--help")
+    call = f"{COMMAND} --checkpoint=PATH [--FLAG=VALUE ...] [IMAGE ...]"
+    assert f"\nUsage: {call}\n" in out
+    assert "With --export and IMAGEs both\nare done, the file first." in out
+
+
 def test_every_image_has_a_line_in_order(network, checkpoint, picture):
     values = {"a.png": DARK, "b.png": BRIGHT, "c.png": 130, "d.png": 210, "e.png": 200}
     paths = [picture(name, value) for name, value in values.items()]
