@@ -4,13 +4,14 @@ Usage: python -m experiments.predict --checkpoint=PATH [--FLAG=VALUE ...] [IMAGE
 
   python -m experiments.predict --checkpoint=runs/transfer photos/a.jpg photos/b.png
   python -m experiments.predict --checkpoint=network.safetensors --batch_size=256 photos/*.jpg
+  python -m experiments.predict --checkpoint=network.safetensors --top=5 photos/*.jpg
   python -m experiments.predict --checkpoint=network.safetensors --export=network.stablehlo
 
-Of each IMAGE the most probable class is printed. It is decoded and cropped as in evaluation: JPEG,
-PNG, GIF, WebP, BMP or TIFF, of any size. The exported file holds StableHLO with the weights;
-jax.export.deserialize reads it where this package is not installed. With --export and IMAGEs both
-are done, the file first. An IMAGE that is no file is found before anything is done; one that cannot
-be decoded ends the command after the lines of those before it.
+Of each IMAGE the most probable class is printed, or with --top=N the N most probable. It is decoded
+and cropped as in evaluation: JPEG, PNG, GIF, WebP, BMP or TIFF, of any size. The exported file
+holds StableHLO with the weights; jax.export.deserialize reads it where this package is not
+installed. With --export and IMAGEs both are done, the file first. An IMAGE that is no file is found
+before anything is done; at one that cannot be decoded the command ends after those before it.
 """
 
 import json
@@ -37,6 +38,7 @@ _CHECKPOINT = flags.DEFINE_string(
     "network with the best validation accuracy is taken.",
 )
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "How many images are held at a time.")
+_TOP = flags.DEFINE_integer("top", 1, "How many of an image's most probable classes are printed.")
 _EXPORT = flags.DEFINE_string("export", None, "Write the network as StableHLO to this file.")
 
 _COLOURS = {1: "grey", 3: "RGB"}
@@ -59,6 +61,7 @@ def main(*images: str) -> int:
             f"--checkpoint: it is missing; expected a {trained.FILE}, or the folder of a run"
         )
     arch.check_whole("--batch_size", _BATCH_SIZE.value)
+    arch.check_whole("--top", _TOP.value)
     if not images and _EXPORT.value is None:
         raise ValueError("IMAGE: it is missing; expected one or more, or --export=FILE")
     if _EXPORT.value is not None:
@@ -68,7 +71,7 @@ def main(*images: str) -> int:
     network = _network(Path(_CHECKPOINT.value))
     if _EXPORT.value is not None:
         _export(Path(_EXPORT.value), network)
-    _predict(paths, network, _BATCH_SIZE.value)
+    _predict(paths, network, _BATCH_SIZE.value, _TOP.value)
     return 0
 
 
@@ -128,7 +131,7 @@ def _export(path: Path, network: Trained) -> None:
     )
 
 
-def _predict(paths: list[Path], network: Trained, batch_size: int) -> None:
+def _predict(paths: list[Path], network: Trained, batch_size: int, top: int) -> None:
     """Prints a line per image, a batch at a time; of one with a bad image, those before that."""
     of_images = prediction.logits(network)
     size = min(batch_size, len(paths))
@@ -139,8 +142,7 @@ def _predict(paths: list[Path], network: Trained, batch_size: int) -> None:
         batch[: len(views)] = views
         shares = jax.device_get(prediction.probabilities(of_images(batch)))
         for path, share in zip(shown, shares[: len(views)], strict=False):
-            best = int(share.argmax())
-            print(f"{path}: {network.class_names[best]} {100 * share[best]:.1f} %", flush=True)
+            print(f"{path}: {_most_probable(share, network.class_names, top)}", flush=True)
 
     for start in range(0, len(paths), batch_size):
         chosen = paths[start : start + batch_size]
@@ -153,6 +155,12 @@ def _predict(paths: list[Path], network: Trained, batch_size: int) -> None:
                 tell(chosen, views)
             raise
         tell(chosen, views)
+
+
+def _most_probable(shares: np.ndarray, names: tuple[str, ...], top: int) -> str:
+    """The first `top` classes by probability, or all if there are fewer; equal ones by label."""
+    chosen = np.argsort(-shares, kind="stable")[:top]
+    return ", ".join(f"{names[label]} {100 * shares[label]:.1f} %" for label in chosen)
 
 
 def _view(path: Path, network: Trained) -> np.ndarray:

@@ -63,10 +63,10 @@ def several(tiny, tmp_path_factory):
     spec = presets.build(tiny, classes=3, in_channels=3)
     images = jnp.zeros((1, *spec.input_shape))
     variables = jax.device_get(jax.jit(Network(spec).init)(jax.random.key(0), images))
-    # Whatever it sees, to be told by hand: shares of 2/16, 3/16 and 11/16.
+    # Whatever it sees, to be told by hand: shares of 3/15, 10/15 and 2/15.
     classifier = variables["params"]["classifier"]
     classifier["kernel"] = np.zeros_like(classifier["kernel"])
-    classifier["bias"] = np.log(np.array([2, 3, 11], np.float32))
+    classifier["bias"] = np.log(np.array([3, 10, 2], np.float32))
     path = tmp_path_factory.mktemp("several") / trained.FILE
     names = ("Bär", "cat, tabby", "dog")
     trained.save(path, Trained(spec, variables, names, "imagenet", 0.875))
@@ -101,7 +101,7 @@ def test_help_says_how_it_is_called():
     _, out, _ = predict("--help")
     call = f"{COMMAND} --checkpoint=PATH [--FLAG=VALUE ...] [IMAGE ...]"
     assert f"\nUsage: {call}\n" in out
-    assert "With --export and IMAGEs both\nare done, the file first." in out
+    assert "With --export and IMAGEs both are done, the file first." in " ".join(out.split())
 
 
 def test_every_image_has_a_line_in_order(network, checkpoint, picture):
@@ -120,6 +120,25 @@ def test_every_image_has_a_line_in_order(network, checkpoint, picture):
     workdir = checkpoint.parents[2]
     told = f"The best network of {workdir}: {checkpoint}\n"
     assert predict("--checkpoint", workdir, *batches) == (0, out, told)
+
+
+def test_the_most_probable_classes_are_in_order(network, checkpoint, several, picture):
+    path = picture("a.png", BRIGHT, mode="RGB")
+    whole = ["cat, tabby 66.7 %", "Bär 20.0 %", "dog 13.3 %"]
+    for top, count in ((None, 1), (1, 1), (2, 2), (3, 3), (9, 3)):
+        flags = [f"--top={top}"] if top else []
+        status, out, err = predict(f"--checkpoint={several}", *flags, path)
+        assert (status, out, err) == (0, f"{path}: {', '.join(whole[:count])}\n", "")
+    # Of one logit.
+    paths = [picture("bright.png", BRIGHT), picture("dark.png", DARK)]
+    _, out, _ = predict(f"--checkpoint={checkpoint}", "--top=2", *paths)
+    expected = zip(paths, (BRIGHT, DARK), ("dark", "bright"), strict=True)
+    for line, (image, value, other) in zip(out.splitlines(), expected, strict=True):
+        best, second = line.split(", ")
+        assert best == line_of(network, image, value)
+        name, share, _ = second.split()
+        assert name == other
+        assert float(share) == pytest.approx(100 - float(best.split()[-2]), abs=0.11)
 
 
 def test_images_are_decoded_and_cropped_as_in_evaluation(network, checkpoint, picture):
@@ -225,6 +244,9 @@ def test_wrong_input_gives_one_line_and_status_2(checkpoint, picture, tmp_path):
         ([f"--checkpoint={other}", image], f"--checkpoint={other}: not a whole safetensors file"),
         ([given, "--batch_size=0", image], "--batch_size=0: expected a whole number, 1 or more"),
         ([given, "--batch_size=many", image], "flag --batch_size=many: "),
+        ([given, "--top=0", image], "--top=0: expected a whole number, 1 or more"),
+        ([given, "--top=-1", image], "--top=-1: expected a whole number, 1 or more"),
+        ([given, "--top=all", image], "flag --top=all: "),
         ([given, "--export=no/a", image], "--export=no/a: there is no folder no; expected one"),
         ([given, f"--export={tmp_path}"], f"--export={tmp_path}: it is a folder; expected a file"),
     ):
