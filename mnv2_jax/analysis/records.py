@@ -10,6 +10,14 @@ import pandas as pd
 ACCURACIES = ("train_accuracy", "validation_accuracy", "test_accuracy")
 STATUSES = ("done", "diverged", "failed")
 
+PHASE = "transfer.phase"
+"""The column of results.csv that says which phase of a transfer a run is."""
+
+PRETRAINING = "pretraining"
+"""The phase whose runs learn, and are tested on, other classes than those of the others."""
+
+_SECTIONS = (PRETRAINING, "scratch", "extraction")
+
 _TEXT = ("run_id", "status", "dataset", "block", "projection", "shortcut", "device")
 _NUMBERS = (
     *("expansion", "width", "seed", "epochs", "params", "madds"),
@@ -29,7 +37,9 @@ def read_results(workdir: Path) -> pd.DataFrame:
     """Reads `workdir/results.csv`, one row per run.
 
     Text columns stay text: a run id such as `12e45678` is not a number, and the shortcut
-    `none` is a value. Measurements of a run that did not finish are NaN.
+    `none` is a value. Measurements of a run that did not finish are NaN, and so are the empty
+    cells of other columns of numbers and of truth values, such as those of a section that a run
+    of a transfer does not have.
 
     Raises:
       ValueError: the file is missing or empty, lacks a column, holds text where a number
@@ -60,7 +70,8 @@ def read_results(workdir: Path) -> pd.DataFrame:
     unknown = sorted(set(frame["status"]) - set(STATUSES))
     if unknown:
         raise ValueError(f"{path}, column status: {unknown}; must be one of {STATUSES}")
-    return frame
+    others = [name for name in design_axes(frame) if name not in (*_TEXT, *_NUMBERS)]
+    return frame.assign(**{name: _without_empty(frame[name]) for name in others})
 
 
 def design_axes(frame: pd.DataFrame) -> list[str]:
@@ -76,8 +87,16 @@ def column(frame: pd.DataFrame, field: str) -> str:
 
     Columns go by their own names as well; what is neither is given back as it is.
     """
+    if section(field):
+        return field  # What a phase sets: `extraction.train.epochs` are not the epochs of a run.
     short = "dataset" if field == "data.name" else field.rpartition(".")[2]
     return short if field not in frame and short in frame else field
+
+
+def section(field: str) -> str:
+    """The phase whose section a field is in, such as `extraction.train.epochs`; else nothing."""
+    first, dot, _ = field.partition(".")
+    return first if dot and first in _SECTIONS else ""
 
 
 def read_curves(workdir: Path, frame: pd.DataFrame) -> pd.DataFrame:
@@ -134,6 +153,20 @@ def distinct_values(files: Mapping[str, Mapping[str, Any]]) -> dict[str, list[st
             if text not in seen:
                 seen.append(text)
     return values
+
+
+def _without_empty(cells: pd.Series) -> pd.Series:
+    """A column with NaN for its empty cells, if the others are all numbers or truth values."""
+    filled = cells[cells != ""]
+    if len(filled) in (0, len(cells)):
+        return cells
+    truths = {"True": True, "False": False}
+    if filled.isin(list(truths)).all():
+        return cells.astype(object).map(truths)
+    try:
+        return pd.to_numeric(filled).reindex(cells.index)
+    except ValueError:
+        return cells
 
 
 def _json_lines(path: Path) -> Iterator[dict[str, Any]]:

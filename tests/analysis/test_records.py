@@ -5,7 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mnv2_jax.ablation import phases
+from mnv2_jax.analysis import records
+from mnv2_jax.analysis.claims import greater
 from mnv2_jax.analysis.records import distinct_values, read_curves, read_files, read_results
+from mnv2_jax.analysis.verdicts import decide
 from tests.analysis.synthetic import EPOCHS, make_frame, stop, write_workdir
 
 
@@ -23,6 +27,56 @@ def test_words_that_pandas_takes_for_missing_stay_words(tmp_path: Path) -> None:
     frame = read_results(tmp_path)
     assert set(frame["block"]) == {"null"}
     assert set(frame["device"]) == {""}
+
+
+def test_empty_cells_leave_numbers_and_truth_values_what_they_are(tmp_path: Path) -> None:
+    cells = {
+        "extraction.train.learning_rate": ["0.05", "", "0.1"],
+        "extraction.augment.flip": ["True", "False", ""],
+        "extraction.model.kind": ["fused", "", "2"],
+        "train.note": ["", "", ""],
+    }
+    frame = make_frame().head(3).assign(**cells)
+    frame.to_csv(tmp_path / "results.csv", index=False)
+    found = read_results(tmp_path)
+    rates = found["extraction.train.learning_rate"]
+    assert rates.dtype == float
+    assert rates.tolist() == pytest.approx([0.05, np.nan, 0.1], nan_ok=True)
+    flips = found["extraction.augment.flip"]
+    assert flips.tolist()[:2] == [True, False]
+    assert np.isnan(flips[2])
+    assert found["extraction.model.kind"].tolist() == ["fused", "", "2"]
+    assert found["train.note"].tolist() == ["", "", ""]
+
+
+def test_claims_on_columns_with_empty_cells_are_decided(tmp_path: Path) -> None:
+    rate, flip = "extraction.train.learning_rate", "extraction.augment.flip"
+    frame = make_frame(expansions=(6,), shortcuts=("none",))
+    parts = [frame.assign(**{rate: "", flip: ""})]
+    for number in (0.05, 0.1):
+        better = frame["test_accuracy"] - 0.1 * (number > 0.07)
+        parts.append(frame.assign(**{rate: number, flip: number < 0.07, "test_accuracy": better}))
+    pd.concat(parts, ignore_index=True).to_csv(tmp_path / "results.csv", index=False)
+    claims = [
+        greater("axis", "", "", rate, 0.05, 0.1, along=[flip]),
+        greater("where", "", "", "model.projection", "linear", "relu6", {rate: 0.05}),
+        greater("truth", "", "", flip, True, False, along=[rate]),
+        greater("truths", "", "", "model.projection", "linear", "relu6", {flip: True}),
+    ]
+    decided = decide(claims, read_results(tmp_path))
+    assert [row["verdict"] for row in decided] == ["supported"] * 4
+    assert [row["pairs"] for row in decided] == [12, 6, 12, 6]
+    assert decided[0]["estimate"] == pytest.approx(0.1)
+
+
+def test_a_field_of_a_phases_section_is_no_column_of_the_run_itself() -> None:
+    frame = make_frame().head(1)
+    assert records.column(frame, "train.epochs") == "epochs"
+    assert records.column(frame, "extraction.train.epochs") == "extraction.train.epochs"
+    assert tuple(map(records.section, phases.SECTIONS)) == ("",) * len(phases.SECTIONS)
+    for name in phases.SECTIONS:
+        assert records.section(f"{name}.train.epochs") == name
+    assert records.section("train.epochs") == ""
 
 
 def test_a_sweep_without_rows_reads_as_an_empty_table(tmp_path: Path) -> None:
