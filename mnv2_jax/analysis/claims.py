@@ -1,7 +1,8 @@
 """Statements of the paper, each with the comparison that decides it.
 
 A claim is written in a config, one call each, before the runs; `mnv2_jax.analysis.verdicts` holds
-it against them.
+it against them. Of a transfer's runs those of pretraining, which are tested on other classes, are
+left out of every claim that does not name `transfer.phase` as a field it compares or in `where`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -112,7 +113,8 @@ def greater(
       axis: the field that is compared, such as `"model.projection"`.
       better: value of `axis` that is claimed to win.
       worse: value of `axis` that is claimed to lose.
-      where: values of fields that restrict the comparison.
+      where: values of fields that restrict the comparison; without `transfer.phase` here or as a
+          compared field, runs of pretraining are left out.
       metric: accuracy column, a fraction of 1.
       along: fields that the grid varies along with `axis`, such as a width that makes up for what a
         block costs: the runs of a pair may differ in them, and need not.
@@ -151,7 +153,8 @@ def equivalent(
       axis: the field that is compared, such as `"model.expansion"`.
       values: two or more values of `axis`.
       margin: largest difference that counts as none, a fraction of 1 (0.01 is one point).
-      where: values of fields that restrict the comparison.
+      where: values of fields that restrict the comparison; without `transfer.phase` here or as a
+          compared field, runs of pretraining are left out.
       metric: accuracy column, a fraction of 1.
 
     Raises:
@@ -193,7 +196,8 @@ def interaction(
       by: the field that the gain is claimed to depend on, such as `"model.shortcut"`.
       more: value of `by` with the larger gain.
       less: value of `by` with the smaller gain.
-      where: values of fields that restrict the comparison.
+      where: values of fields that restrict the comparison; without `transfer.phase` here or as a
+          compared field, runs of pretraining are left out.
       metric: accuracy column, a fraction of 1.
 
     Raises:
@@ -234,7 +238,8 @@ def monotone(
       axis: the field that is compared, such as `"model.expansion"`.
       values: two or more values of `axis`, in the order in which the metric is claimed to rise.
       margin: largest fall that counts as none, a fraction of 1 (0.01 is one point).
-      where: values of fields that restrict the comparison.
+      where: values of fields that restrict the comparison; without `transfer.phase` here or as a
+          compared field, runs of pretraining are left out.
       metric: accuracy column, a fraction of 1.
 
     Raises:

@@ -18,6 +18,7 @@ import pandas as pd
 
 from mnv2_jax.analysis import records, resampling, stats
 from mnv2_jax.analysis.claims import Claim, Equivalent, Greater, Interaction, Monotone
+from mnv2_jax.analysis.records import PHASE, PRETRAINING
 from mnv2_jax.analysis.stats import Interval
 
 SUPPORTED, REFUTED, INCONCLUSIVE = "supported", "refuted", "inconclusive"
@@ -88,7 +89,7 @@ def differences(claim: Greater | Interaction, frame: pd.DataFrame) -> pd.DataFra
     Raises:
       ValueError: the claim names a column that the results lack.
     """
-    found = _by_columns(claim, frame)
+    found, frame = _held_against(claim, frame)
     if isinstance(claim, Greater):
         along = [records.column(frame, field) for field in claim.along]
         # A field of the config that no runs differ in has no column.
@@ -106,25 +107,39 @@ def differences(claim: Greater | Interaction, frame: pd.DataFrame) -> pd.DataFra
 
 
 def absent(claim: Claim, frame: pd.DataFrame) -> list[str]:
-    """The values that a claim speaks of and no run has, such as `projection relu6`.
+    """What a claim speaks of and no run has, such as `projection relu6`.
+
+    Values that some runs have, but none of those that the claim's `where` leaves, are given with
+    it: `transfer.norm inference where transfer.phase finetuning`.
 
     Args:
       claim: made by the functions of `mnv2_jax.analysis.claims`.
-      frame: one row per run; only columns that the claim names are read.
+      frame: one row per run; only columns that the claim names, and the phase, are read.
 
     Raises:
       ValueError: the claim names a column that the results lack.
     """
-    found = _by_columns(claim, frame)
-    spoken_of: list[tuple[str, stats.Scalar]] = list(found.where.items())
-    if isinstance(found, Equivalent | Monotone):
-        spoken_of += [(found.axis, value) for value in found.values]
-    else:
-        spoken_of += [(found.axis, found.better), (found.axis, found.worse)]
+    found, runs = _held_against(claim, frame)
+    # Named where it is what takes the values away.
+    aside = f"{PHASE} is not {PRETRAINING}" if len(runs) < len(frame) else ""
+    where = list(found.where.items())
+    sides: list[list[_Pair]] = [[pair] for pair in _compared(found)]
+    anywhere = [[pair] for pair in where] + sides
+    missing = [_named(pairs) for pairs in anywhere if not _any_run(frame, pairs)]
+    if missing:
+        return list(dict.fromkeys(missing))
     if isinstance(found, Interaction):
-        spoken_of += [(found.by, found.more), (found.by, found.less)]
-    missing = (pair for pair in spoken_of if pair[1] not in frame[pair[0]].tolist())
-    return [f"{column} {_text(value)}" for column, value in dict.fromkeys(missing)]
+        cells = itertools.product((found.better, found.worse), (found.more, found.less))
+        sides += [[(found.axis, one), (found.by, other)] for one, other in cells]
+    if not _any_run(runs, where):
+        return [_named(where, aside)]
+    # What is missing by itself is not said again of the pairs that it is in.
+    gone: list[list[_Pair]] = []
+    for pairs in sides:
+        if not _any_run(runs, [*where, *pairs]) and not any(one[0] in pairs for one in gone):
+            gone.append(pairs)
+    also = aside if any(_any_run(frame, [*where, *pairs]) for pairs in gone) else ""
+    return [_named(pairs, *([_named(where)] if where else []), also) for pairs in gone]
 
 
 def decide_sign(one: Comparison) -> Decision:
@@ -184,7 +199,7 @@ def _distance(one: Comparison) -> float:
 def _compare(
     claim: Equivalent | Monotone, frame: pd.DataFrame, better: stats.Scalar, worse: stats.Scalar
 ) -> Comparison:
-    claim = _by_columns(claim, frame)
+    claim, frame = _held_against(claim, frame)
     pairs = stats.paired_differences(frame, claim.axis, better, worse, claim.where, claim.metric)
     return _comparison(pairs, f"{_text(worse)} to {_text(better)}")
 
@@ -194,16 +209,50 @@ def _comparison(pairs: pd.DataFrame, name: str) -> Comparison:
     return Comparison(stats.seed_means(pairs), whole, len(pairs) - whole, name)
 
 
+_Pair = tuple[str, stats.Scalar]
+"""A column and a value of it."""
+
+
+def _compared(claim: Claim) -> list[_Pair]:
+    """The values that a claim compares."""
+    if isinstance(claim, Equivalent | Monotone):
+        return [(claim.axis, value) for value in claim.values]
+    sides = [(claim.axis, claim.better), (claim.axis, claim.worse)]
+    if isinstance(claim, Interaction):
+        sides += [(claim.by, claim.more), (claim.by, claim.less)]
+    return sides
+
+
+def _any_run(frame: pd.DataFrame, pairs: Sequence[_Pair]) -> bool:
+    """Whether a run has all of these values."""
+    has = np.ones(len(frame), bool)
+    for column, value in pairs:
+        has &= (frame[column] == value).to_numpy(bool)
+    return bool(has.any())
+
+
+def _named(pairs: Sequence[_Pair], *conditions: str) -> str:
+    words = " and ".join(f"{column} {_text(value)}" for column, value in pairs)
+    held = " and ".join(filter(None, conditions))
+    return f"{words} where {held}" if held else words
+
+
 def _text(value: stats.Scalar) -> str:
     return f"{value:g}" if isinstance(value, int | float) else value
 
 
-def _by_columns(claim: Any, frame: pd.DataFrame) -> Any:
-    """The claim, with columns of the results in the place of config fields."""
+def _held_against(claim: Any, frame: pd.DataFrame) -> tuple[Any, pd.DataFrame]:
+    """The claim by the results' own columns, and the runs that it speaks of.
+
+    Those of pretraining are tested on other classes: they are left out unless the claim names the
+    phase.
+    """
     axes: dict[str, Any] = {
         name: records.column(frame, getattr(claim, name))
         for name in ("axis", "by")
         if hasattr(claim, name)
     }
     where = {records.column(frame, field): value for field, value in claim.where.items()}
-    return dataclasses.replace(claim, where=where, **axes)
+    if PHASE in frame and PHASE not in (*where, *axes.values()):
+        frame = frame[frame[PHASE] != PRETRAINING]
+    return dataclasses.replace(claim, where=where, **axes), frame

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mnv2_jax.analysis.claims import equivalent, greater
-from mnv2_jax.analysis.verdicts import decide
+from mnv2_jax.analysis.claims import Claim, equivalent, greater, interaction, monotone
+from mnv2_jax.analysis.verdicts import decide, undecidable
 from tests.analysis.examples import LINEAR, expansions_at, more_without_shortcuts, plateau, rising
 from tests.analysis.synthetic import make_frame, stop
 
@@ -178,3 +178,70 @@ def test_what_varies_along_with_the_axis_may_differ_in_a_pair() -> None:
     assert same == along
     with pytest.raises(ValueError, match="axis 'stride' is not a column to compare"):
         decide([greater(*claim, along=["stride"])], frame)
+
+
+def transfers() -> pd.DataFrame:
+    """Three phases, of which the first alone moves its statistics, and is far better with ReLU6."""
+    frame = make_frame(shortcuts=("bottleneck",))
+    parts = []
+    for phase, norm in (("pretraining", "all"), ("extraction", "inference"), ("tuned", "trained")):
+        parts.append(frame.assign(**{"transfer.phase": phase, "transfer.norm": norm}))
+    whole = pd.concat(parts, ignore_index=True)
+    better = (whole["transfer.phase"] == "pretraining") & (whole["projection"] == "relu6")
+    return whole.assign(test_accuracy=whole["test_accuracy"] + 0.5 * better)
+
+
+def test_runs_of_pretraining_are_left_out_unless_a_claim_names_the_phase() -> None:
+    frame = transfers()
+    others = frame[frame["transfer.phase"] != "pretraining"]
+    linear = {"model.projection": "linear"}
+    claims: list[Claim] = [
+        LINEAR,
+        greater("where", "", "", "expansion", 6, 1, linear),
+        equivalent("equivalent", "", "", "model.projection", ("relu6", "linear"), 0.01),
+        monotone("monotone", "", "", "model.projection", ("relu6", "linear")),
+        interaction("both", "", "", "projection", "linear", "relu6", "expansion", 6, 1),
+    ]
+    rows = decide(claims, frame)
+    assert rows == decide(claims, others)
+    assert rows[0]["verdict"] == "supported"
+    named: list[Claim] = [
+        greater("w", "", "", "projection", "linear", "relu6", {"transfer.phase": "pretraining"}),
+        greater("a", "", "", "transfer.phase", "pretraining", "tuned", along=["transfer.norm"]),
+        interaction(
+            *("i", "", "", "projection", "linear", "relu6"),
+            *("transfer.phase", "pretraining", "tuned"),
+        ),
+    ]
+    assert [row["seeds"] for row in decide(named[:2], frame)] == [6, 6]
+    assert decide(named[:1], frame)[0]["verdict"] == "refuted"
+    assert undecidable(named, frame.to_dict("records")) == []
+
+
+def test_values_are_looked_for_among_the_runs_that_a_claim_speaks_of() -> None:
+    where = {"transfer.phase": "extraction"}
+    claims: list[Claim] = [
+        greater("there", "", "", "model.projection", "linear", "relu6", where),
+        greater("one", "", "", "transfer.norm", "inference", "trained", where),
+        greater("aside", "", "", "transfer.norm", "all", "inference"),
+        greater("where", "", "", "expansion", 6, 1, {"transfer.norm": "all"}),
+        greater("never", "", "", "expansion", 6, 1, {**where, "transfer.norm": "trained"}),
+        greater("nowhere", "", "", "expansion", 7, 1, {**where, "transfer.norm": "trained"}),
+        interaction(
+            *("cells", "", "", "transfer.norm", "inference", "trained", "transfer.phase"),
+            *("extraction", "tuned"),
+        ),
+    ]
+    assert undecidable(claims, transfers().to_dict("records")) == [
+        "claim 'one' cannot be decided: no run has transfer.norm trained where "
+        "transfer.phase extraction",
+        "claim 'aside' cannot be decided: no run has transfer.norm all where transfer.phase is "
+        "not pretraining",
+        "claim 'where' cannot be decided: no run has transfer.norm all where transfer.phase is "
+        "not pretraining",
+        "claim 'never' cannot be decided: no run has transfer.phase extraction and "
+        "transfer.norm trained",
+        "claim 'nowhere' cannot be decided: no run has expansion 7",
+        "claim 'cells' cannot be decided: no run has transfer.norm inference and transfer.phase "
+        "tuned or transfer.norm trained and transfer.phase extraction",
+    ]
