@@ -77,7 +77,7 @@ def put_on(axis: Axes, scale: Scale) -> None:
     if scale.column in COSTS:
         _costs(axis, float(scale.values[0]), float(scale.values[-1]))
     elif ticks := _uncrowded(scale):
-        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.set_xticks(ticks, [value_name(scale.column, tick) for tick in ticks])
     elif scale.kind == "linear":
         axis.xaxis.set_major_locator(MaxNLocator(6))
 

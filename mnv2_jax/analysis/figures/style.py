@@ -11,6 +11,8 @@ import matplotlib
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from mnv2_jax.analysis import records
+
 PROJECTIONS = {"linear": "Linear", "relu6": "ReLU6", "relu": "ReLU"}
 SHORTCUTS = {
     "bottleneck": "Shortcut between bottlenecks",
@@ -18,7 +20,7 @@ SHORTCUTS = {
     "expansion": "Shortcut between expansions",
 }
 PHASES = {
-    "pretraining": "Pretraining",
+    "pretraining": "Pretraining (other classes)",
     "scratch": "From scratch",
     "extraction": "Feature extraction",
     "finetuning": "Fine-tuning",
@@ -35,6 +37,9 @@ KNOWN: Mapping[str, Mapping[str, str]] = {
     "transfer.norm": NORMS,
 }
 """Columns whose values have an order and names of their own."""
+
+_NUMBERS: Mapping[str, Mapping[float, str]] = {"transfer.images_per_class": {0: "all"}}
+"""Columns some of whose numbers have names."""
 
 _AXES = {
     "dataset": "Data set",
@@ -100,18 +105,25 @@ def in_order(present: Iterable[str], known: Mapping[str, str]) -> list[str]:
 def axis_name(column: str) -> str:
     """What a column of results.csv is called in a figure."""
     plain = column.rpartition(".")[2].replace("_", " ")
+    if section := records.section(column):
+        return f"{section.capitalize()}: {plain}"
     return _AXES.get(column, plain[:1].upper() + plain[1:])
 
 
 def value_name(column: str, value: Any) -> str:
     """What a value of `column` is called by itself."""
     if isinstance(value, float | int) and not isinstance(value, bool):
-        return f"{value:g}"
+        return number_name(column, value) or f"{value:g}"
     name = KNOWN.get(column, {}).get(str(value), str(value)) or "not set"
     if len(name) <= _LONGEST:
         return name
     # Both ends tell: a block's file, and its class.
     return f"{name[: _LONGEST // 3]}…{name[-(2 * _LONGEST // 3) :]}"
+
+
+def number_name(column: str, value: Any) -> str:
+    """What a number of `column` is called that has a name; nothing for any other value."""
+    return _NUMBERS.get(column, {}).get(value, "")
 
 
 def short_name(column: str) -> str:

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from mnv2_jax.analysis.figures.style import PROJECTIONS, full_name, looks, value_name
+from mnv2_jax.analysis.figures.style import (
+    PROJECTIONS,
+    axis_name,
+    full_name,
+    looks,
+    short_name,
+    value_name,
+)
 
 # Okabe and Ito 2008, jfly.uni-koeln.de/color: the palette that colour-blind readers tell apart.
 OKABE_ITO = {"#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222"}
@@ -47,6 +54,17 @@ def test_names():
     assert full_name("expansion", 6.0) == "Expansion 6"
     assert full_name("train.learning_rate", 0.1) == "Learning rate 0.1"
     assert full_name("block", "fused") == "fused"
+
+
+def test_names_of_a_transfer():
+    path = "extraction.train.learning_rate"
+    assert axis_name(path) == short_name(path) == "Extraction: learning rate"
+    assert axis_name("train.learning_rate") == "Learning rate"
+    assert full_name(path, 0.1) == "Extraction: learning rate 0.1"
+    assert value_name("transfer.phase", "pretraining") == "Pretraining (other classes)"
+    assert value_name("transfer.images_per_class", 0) == "all"
+    assert value_name("transfer.images_per_class", 10.0) == "10"
+    assert value_name("width", 0) == "0"
 
 
 def test_a_long_name_keeps_both_ends():
