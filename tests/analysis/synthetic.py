@@ -9,6 +9,8 @@ import pandas as pd
 
 EPOCHS = 5
 
+RATE, DECAY = "extraction.train.learning_rate", "pretraining.train.weight_decay"
+
 
 def make_frame(
     expansions: tuple[float, ...] = (1, 2, 4, 6, 8, 10),
@@ -48,6 +50,34 @@ def make_frame(
             }
         )
     return pd.DataFrame(rows)
+
+
+def make_transfers() -> pd.DataFrame:
+    """Four phases, of which the last is run in two modes of BatchNorm."""
+    phases = [("pretraining", "all", 15), ("scratch", "all", 60), ("extraction", "inference", 30)]
+    phases += [("finetuning", "inference", 30), ("finetuning", "trained", 30)]
+    frame = make_frame(expansions=(6,), shortcuts=("bottleneck",), seeds=2)
+    rows = [
+        frame.assign(**{"transfer.phase": phase, "transfer.norm": norm, "epochs": epochs})
+        for phase, norm, epochs in phases
+    ]
+    return pd.concat(rows, ignore_index=True)
+
+
+def make_sections() -> pd.DataFrame:
+    """The same with what sections set: two bases, and two recipes of a new classifier."""
+    frame = make_transfers()
+    parts = []
+    for decay, rate in ((0.0, 0.05), (0.0, 0.1), (0.002, 0.05), (0.002, 0.1)):
+        part = frame.assign(**{DECAY: decay, RATE: rate, "train.learning_rate": 0.01})
+        bases = part["transfer.phase"] == "pretraining"
+        first = bases | (part["transfer.phase"] == "scratch")
+        part.loc[first, RATE] = float("nan")
+        part.loc[part["transfer.phase"] == "scratch", DECAY] = float("nan")
+        part.loc[part["transfer.phase"] == "extraction", "train.learning_rate"] = rate
+        parts.append(part.assign(**{"train.weight_decay": part[DECAY].where(bases, 0.02)}))
+    whole = pd.concat(parts, ignore_index=True).drop(columns="run_id").drop_duplicates()
+    return whole.assign(run_id=[f"run{number}" for number in range(len(whole))])
 
 
 def stop(frame: pd.DataFrame, index: int, status: str = "diverged") -> None:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mnv2_jax.analysis import stats
-from mnv2_jax.analysis.figures.axes import View, finished, remarks, unfinished, values
+from mnv2_jax.analysis.figures.axes import View, finished, remarks, to_draw, unfinished, values
 from mnv2_jax.analysis.figures.panels import legend, make_panels, name_axes, note
 from mnv2_jax.analysis.figures.scales import Scale, put_on, scale_of
 from mnv2_jax.analysis.figures.style import (
@@ -32,7 +32,8 @@ def accuracy(frame: pd.DataFrame, view: View, metric: str = "test_accuracy") -> 
       view: what to show; `axes.column` finds its columns.
       metric: one of `records.ACCURACIES`.
     """
-    done = finished(frame, metric)
+    every = finished(frame, metric)
+    done, left_out = to_draw(every, view.shown)
     if done.empty:
         return nothing_to_draw("No finished run to draw.")
     scale = scale_of(done, view.x)
@@ -55,8 +56,8 @@ def accuracy(frame: pd.DataFrame, view: View, metric: str = "test_accuracy") -> 
     fit(axes[0], drawn)
     name_axes(axes, axis_name(view.x), f"{axis_name(metric)} (%)")
     legend(figure, axes, axis_name(view.hue) if view.hue else "")
-    said = [*intervals(drawn, scale), *remarks(done, view.shown), *unfinished(frame, done)]
-    note(figure, said)
+    said = [*intervals(drawn, scale), *remarks(done, view.shown), *left_out]
+    note(figure, [*said, *unfinished(frame, every)])
     return figure
 
 

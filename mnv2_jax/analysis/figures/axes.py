@@ -11,11 +11,9 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from mnv2_jax.analysis import records
 from mnv2_jax.analysis.figures.style import KNOWN, axis_name, in_order
-from mnv2_jax.analysis.records import design_axes
+from mnv2_jax.analysis.records import PHASE, PRETRAINING, design_axes, section
 
 COSTS = ("params", "madds")
-
-PHASE = "transfer.phase"
 
 _MAIN = ("expansion", "width")
 _HUES = ("transfer.norm", "block", "projection", "shortcut", "width")
@@ -38,10 +36,51 @@ class View:
 
 
 def finished(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The runs that are done and have the metric; truth values have become text."""
+    """The runs that are done and have the metric; truth values have become text.
+
+    Empty cells of a phase's section are NaN: a run without the section has no value. Others are an
+    empty text, a value like any.
+    """
     done = frame[(frame["status"] == "done") & np.isfinite(frame[metric])]
-    truths = [name for name in design_axes(done) if is_bool_dtype(done[name])]
-    return done.astype(dict.fromkeys(truths, str))
+    return done.assign(**{name: _cells(done[name]) for name in design_axes(done)})
+
+
+def _cells(cells: pd.Series) -> pd.Series:
+    if is_bool_dtype(cells):
+        return cells.astype(str)
+    if section(str(cells.name)):
+        if is_numeric_dtype(cells):
+            return cells
+        text = cells.where(cells.notna(), "").astype(str)
+        return text.where(text != "")
+    if not cells.isna().any():
+        return cells
+    written = "{:g}" if is_numeric_dtype(cells) else "{}"
+    return cells.map(lambda cell: "" if pd.isna(cell) else written.format(cell)).astype(str)
+
+
+def to_draw(done: pd.DataFrame, shown: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+    """The runs for a figure that shows these columns, and what it has to say of the others.
+
+    Without the phase, runs of pretraining would be taken for such as the rest, though they are
+    tested on other classes. Runs that lack the section of a column have no place in it.
+    """
+    said = []
+    if PHASE not in shown and (done_without := without_pretraining(done)) is not done:
+        done, said = done_without, ["Pretraining, on other classes, is left out."]
+    lacked = [axis for axis in shown if axis in done and section(axis) and done[axis].isna().any()]
+    if lacked:
+        done = done.dropna(subset=lacked)
+        said.append(f"Runs without {_listed(lacked)} are left out.")
+    return done, said
+
+
+def without_pretraining(done: pd.DataFrame) -> pd.DataFrame:
+    """The runs of other phases than pretraining; all where there are none, or no phases."""
+    if PHASE not in done or done[PHASE].nunique() < 2:
+        return done
+    others = done[done[PHASE] != PRETRAINING]
+    return others if len(others) < len(done) else done
 
 
 def column(frame: pd.DataFrame, name: str, *, costs: bool = False) -> str:
@@ -84,7 +123,7 @@ def is_number(frame: pd.DataFrame, axis: str) -> bool:
 
 def values(frame: pd.DataFrame, axis: str) -> list[Any]:
     """The distinct values of an axis, in the order to draw them."""
-    present = frame[axis].unique().tolist()
+    present = frame[axis].dropna().unique().tolist()
     return sorted(present) if is_number(frame, axis) else in_order(present, KNOWN.get(axis, {}))
 
 
@@ -95,12 +134,21 @@ def varying(frame: pd.DataFrame) -> list[str]:
 
 
 def told_by_phase(frame: pd.DataFrame) -> set[str]:
-    """The axes that have one value in each phase of a transfer, such as its epochs."""
+    """The axes of a transfer that have one value in each phase, such as its epochs.
+
+    Those too that follow from the phase and what its section sets, such as `train.learning_rate`
+    from `extraction.train.learning_rate`.
+    """
     others = [axis for axis in design_axes(frame) if axis != PHASE]
     if PHASE not in frame or frame[PHASE].nunique() < 2:
         return set()
-    within = frame.groupby(PHASE)[others].nunique(dropna=False).max()
-    return {axis for axis in others if within[axis] == 1}
+    told = set()
+    for axis in others:
+        sections = [name for name in others if section(name) and name.endswith(f".{axis}")]
+        within = frame.groupby([PHASE, *sections], dropna=False)[axis]
+        if within.nunique(dropna=False).max() == 1:
+            told.add(axis)
+    return told
 
 
 def averaged(frame: pd.DataFrame, shown: Iterable[str]) -> list[str]:

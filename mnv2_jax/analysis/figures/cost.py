@@ -11,9 +11,11 @@ from mnv2_jax.analysis.figures.axes import (
     differ,
     finished,
     main_number,
+    to_draw,
     unfinished,
     values,
     varying,
+    without_pretraining,
 )
 from mnv2_jax.analysis.figures.panels import legend, make_panels, name_axes, note
 from mnv2_jax.analysis.figures.pareto import draw_front
@@ -29,14 +31,15 @@ def accuracy_over_cost(frame: pd.DataFrame, view: View, metric: str = "test_accu
     """Draws every network at its cost: its seeds, mean and interval, and the front of all means.
 
     Nothing is averaged but seeds. Networks that differ in one axis of numbers alone are joined.
-    Where there are several data sets, each has a front.
+    Where there are several data sets, each has a front. Pretraining, on other classes, has none.
 
     Args:
       frame: one row per run, as `records.read_results` returns it.
       view: what to show, with one of `axes.COSTS` on x.
       metric: one of `records.ACCURACIES`.
     """
-    done = finished(frame, metric)
+    every = finished(frame, metric)
+    done, left_out = to_draw(every, view.shown)
     if done.empty:
         return nothing_to_draw("No finished run to draw.")
     scale = scale_of(done, view.x)
@@ -57,8 +60,9 @@ def accuracy_over_cost(frame: pd.DataFrame, view: View, metric: str = "test_accu
     axes = [axis for axis, _ in panels]
     fit(axes[0], drawn)
     said = [] if crowded else intervals(drawn, scale)
-    for dataset, runs in done.groupby("dataset"):
-        own = [(axis, part) for axis, part in panels if dataset in set(part["dataset"])]
+    rivals = without_pretraining(done)  # None of pretraining: its classes are others.
+    for _, runs in rivals.groupby("dataset"):
+        own = [(axis, part) for axis, part in panels if part.index.isin(runs.index).any()]
         said += draw_front(runs, view.x, metric, own)
     if crowded:
         said.append("Points are means over seeds; there are too many to join or to give intervals.")
@@ -72,7 +76,7 @@ def accuracy_over_cost(frame: pd.DataFrame, view: View, metric: str = "test_accu
         for axis in varying(done)
         if axis not in (*view.shown, main if joined and not crowded else "")
     ]
-    note(figure, [*said, *differ(hidden), *unfinished(frame, done)])
+    note(figure, [*said, *differ(hidden), *left_out, *unfinished(frame, every)])
     return figure
 
 

@@ -1,6 +1,6 @@
 """Learning curves: validation accuracy over epochs, mean and 95 % t band over seeds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,7 +10,14 @@ from matplotlib.ticker import MaxNLocator
 
 from mnv2_jax.analysis import stats
 from mnv2_jax.analysis.figures.accuracy import PLAIN
-from mnv2_jax.analysis.figures.axes import curve_view, finished, remarks, unfinished, values
+from mnv2_jax.analysis.figures.axes import (
+    curve_view,
+    finished,
+    remarks,
+    to_draw,
+    unfinished,
+    values,
+)
 from mnv2_jax.analysis.figures.panels import legend, make_panels, name_axes, note
 from mnv2_jax.analysis.figures.style import axis_name, looks, nothing_to_draw, value_name
 from mnv2_jax.analysis.records import design_axes
@@ -25,12 +32,13 @@ def learning_curves(frame: pd.DataFrame, curves: pd.DataFrame) -> Figure:
       frame: one row per run, as `records.read_results` returns it.
       curves: one row per run and epoch, as `records.read_curves` returns it.
     """
-    done = finished(frame, METRIC)
-    rows = with_axes(curves, done)
+    every = finished(frame, METRIC)
+    measured = every[every["run_id"].isin(with_axes(curves, every)["run_id"])]
+    view = curve_view(measured)
+    drawn, left_out = to_draw(measured, view.shown)
+    rows = with_axes(curves, drawn)
     if rows.empty:
         return nothing_to_draw("No learning curve of a finished run to draw.")
-    drawn = done[done["run_id"].isin(rows["run_id"])]
-    view = curve_view(drawn)
     hues = values(drawn, view.hue) if view.hue else []
     look_of = looks(view.hue or "", hues)
     figure, panels = make_panels(rows, view.panels)
@@ -41,12 +49,21 @@ def learning_curves(frame: pd.DataFrame, curves: pd.DataFrame) -> Figure:
         if not hues:
             draw_curve(axis, in_panel, PLAIN)
     axes = [axis for axis, _ in panels]
+    _fit(axes)
     name_axes(axes, "Epoch", f"{axis_name(METRIC)} (%)")
     legend(figure, axes, axis_name(view.hue) if view.hue else "")
     bands = "Bands are 95 % t intervals over seeds."
-    said = [*remarks(drawn, view.shown[1:]), *unfinished(frame, drawn)]
+    said = [*remarks(drawn, view.shown[1:]), *left_out, *unfinished(frame, measured)]
     note(figure, [bands, *said] if drawn["seed"].nunique() > 1 else said)
     return figure
+
+
+def _fit(axes: Sequence[Axes]) -> None:
+    """Keeps the height to what an accuracy can be, where bands of few seeds reach beyond."""
+    low = min(axis.dataLim.y0 for axis in axes)
+    high = max(axis.dataLim.y1 for axis in axes)
+    bottom, top = axes[0].get_ylim()
+    axes[0].set_ylim(max(bottom, -2) if low < 0 else bottom, min(top, 102) if high > 100 else top)
 
 
 def with_axes(curves: pd.DataFrame, done: pd.DataFrame) -> pd.DataFrame:

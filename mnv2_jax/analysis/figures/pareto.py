@@ -1,6 +1,7 @@
 """The Pareto front: the networks that no other beats in both cost and accuracy."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,7 +64,8 @@ def draw_front(
     members = networks.iloc[pareto_front(networks[cost].tolist(), networks[metric].tolist())]
     told = [axis for axis in varying(runs) if members[axis].nunique() > 1]
     shared = [axis for axis in varying(runs) if told and axis not in told]
-    common = [_in_a_row(full_name(axis, members[axis].iloc[0])) for axis in shared]
+    firsts = [(axis, members[axis].iloc[0]) for axis in shared]
+    common = [_in_a_row(full_name(axis, first)) for axis, first in firsts if pd.notna(first)]
     equal = members.groupby([cost, metric])[metric].transform("size") - 1
     members = members.assign(equal=equal).drop_duplicates([cost, metric])
     names = _names(members, told or varying(runs))
@@ -73,8 +75,8 @@ def draw_front(
     steps = [*members[cost], runs[cost].max()], [*members[metric], members[metric].iloc[-1]]
     for axis, in_panel in panels:
         axis.step(*steps, where="post", color=INK, linewidth=1, zorder=2, label="Pareto front")
-        here = set(in_panel[design].itertuples(index=False, name=None))
-        own = [key in here for key in members[design].itertuples(index=False, name=None)]
+        here = set(_keys(in_panel[design]))
+        own = [key in here for key in _keys(members[design])]
         points = zip(members[cost], members[metric], labels, own, strict=True)
         own_points = [(x, y, label) for x, y, label, mine in points if mine]
         unnamed |= _mark(axis, own_points) < len(own_points)
@@ -88,12 +90,18 @@ def draw_front(
     return [f"Pareto front of mean accuracies{said}{f': {listed}' if numbered or unnamed else ''}."]
 
 
+def _keys(runs: pd.DataFrame) -> list[tuple[Any, ...]]:
+    """The values of each run; NaN, which is not equal to itself, as None."""
+    return list(runs.astype(object).where(runs.notna(), None).itertuples(index=False, name=None))
+
+
 def _names(members: pd.DataFrame, axes: Sequence[str]) -> list[str]:
     """What tells members apart, and how many equal ones each stands for."""
     names = [
         ", ".join(
             f"t = {value:g}" if axis == "expansion" else _in_a_row(full_name(axis, value))
             for axis, value in zip(axes, row, strict=True)
+            if pd.notna(value)
         )
         for row in members[list(axes)].itertuples(index=False, name=None)
     ]

@@ -4,7 +4,7 @@ import pytest
 from mnv2_jax.ablation import records
 from mnv2_jax.analysis.figures import axes
 from mnv2_jax.analysis.figures.axes import View, averaged, default_view, finished, remarks, varying
-from tests.analysis.synthetic import make_frame, stop
+from tests.analysis.synthetic import DECAY, RATE, make_frame, make_sections, make_transfers, stop
 
 
 def with_rates(**values):
@@ -102,20 +102,8 @@ def test_truth_values_are_names_and_unfinished_runs_are_counted():
     assert axes.unfinished(frame, done) == ["1 of 32 runs did not finish and are left out."]
 
 
-def transfers():
-    """Four phases, of which the last is run in two modes of BatchNorm."""
-    phases = [("pretraining", "all", 15), ("scratch", "all", 60), ("extraction", "inference", 30)]
-    phases += [("finetuning", "inference", 30), ("finetuning", "trained", 30)]
-    frame = make_frame(expansions=(6,), shortcuts=("bottleneck",), seeds=2)
-    rows = [
-        frame.assign(**{"transfer.phase": phase, "transfer.norm": norm, "epochs": epochs})
-        for phase, norm, epochs in phases
-    ]
-    return pd.concat(rows, ignore_index=True)
-
-
 def test_phases_of_a_transfer_are_shown_and_tell_what_they_have_of_their_own():
-    frame = transfers()
+    frame = make_transfers()
     assert axes.told_by_phase(frame) >= {"epochs", "dataset"}
     assert varying(frame) == ["projection", "transfer.phase", "transfer.norm"]
     view = default_view(frame)
@@ -125,3 +113,47 @@ def test_phases_of_a_transfer_are_shown_and_tell_what_they_have_of_their_own():
     # Where runs of one phase differ, so that it does not tell them apart, it is an axis again.
     frame.loc[0, "epochs"] = 7
     assert "epochs" in varying(frame)
+
+
+def test_what_follows_from_the_phase_and_its_section_is_no_axis():
+    frame = make_sections()
+    assert frame.loc[frame["transfer.phase"] == "extraction", "train.learning_rate"].nunique() == 2
+    assert axes.told_by_phase(frame) >= {"train.learning_rate", "train.weight_decay"}
+    assert varying(frame) == ["projection", "transfer.phase", "transfer.norm", DECAY, RATE]
+    # A fine-tuning that varies it by itself makes it an axis again.
+    frame.loc[frame.index[-1], "train.learning_rate"] = 0.02
+    assert "train.learning_rate" in varying(frame)
+
+
+def test_pretraining_is_drawn_only_where_the_phase_is_shown():
+    frame = make_sections()
+    assert len(axes.to_draw(frame, ["transfer.phase"])[0]) == len(frame)
+    others, said = axes.to_draw(frame, ["projection"])
+    assert set(others["transfer.phase"]) == {"scratch", "extraction", "finetuning"}
+    assert said == ["Pretraining, on other classes, is left out."]
+    bases = frame[frame["transfer.phase"] == "pretraining"]
+    assert axes.to_draw(bases, ["projection"])[0] is bases
+    plain = make_frame()
+    assert axes.to_draw(plain, ["projection"]) == (plain, [])
+
+
+def test_runs_without_a_section_are_not_drawn_over_it():
+    frame = finished(make_sections(), "test_accuracy")
+    assert axes.values(frame, RATE) == [0.05, 0.1]
+    runs, said = axes.to_draw(frame, [RATE, "transfer.phase"])
+    assert set(runs["transfer.phase"]) == {"extraction", "finetuning"}
+    assert said == ["Runs without extraction: learning rate are left out."]
+
+
+def test_empty_cells_are_a_value_of_other_columns_only():
+    frame = make_frame(expansions=(6,), shortcuts=("none",), seeds=2)
+    empty = float("nan")
+    frame["train.clip"] = [1.5, empty, 2.0, empty]
+    frame["train.nesterov"] = [True, empty, False, empty]
+    frame["scratch.augment.flip"] = [True, empty, False, empty]
+    frame["scratch.train.schedule"] = ["cosine", "", "linear", ""]
+    done = finished(frame, "test_accuracy")
+    assert done["train.clip"].tolist() == ["1.5", "", "2", ""]
+    assert done["train.nesterov"].tolist() == ["True", "", "False", ""]
+    assert axes.values(done, "scratch.augment.flip") == ["False", "True"]
+    assert axes.values(done, "scratch.train.schedule") == ["cosine", "linear"]

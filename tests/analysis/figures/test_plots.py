@@ -10,7 +10,7 @@ from mnv2_jax.analysis.claims import equivalent, greater, interaction
 from mnv2_jax.analysis.figures.axes import View
 from mnv2_jax.analysis.figures.plots import draw_accuracy, make_figures, png_bytes, svg_text
 from mnv2_jax.analysis.verdicts import decide
-from tests.analysis.synthetic import make_frame, stop
+from tests.analysis.synthetic import RATE, make_frame, make_sections, make_transfers, stop
 
 CLAIMS = (
     greater("linear", "Fig. 6a", "", "projection", "linear", "relu6"),
@@ -214,3 +214,85 @@ def test_accuracy_over_a_cost_that_all_share_is_left_out() -> None:
     assert set(draw(frame)) == names
     frame.loc[0, "params"] += 1
     assert set(draw(frame)) == {*names, "accuracy_over_params"}
+
+
+def percents_of(figure: Figure) -> list[float]:
+    """All points of seeds."""
+    offsets = [artist.get_offsets() for axis in figure.axes for artist in axis.collections]
+    return [float(y) for points in offsets for _, y in np.asarray(points).reshape(-1, 2)]
+
+
+def easy_bases() -> pd.DataFrame:
+    """A transfer whose pretraining alone reaches 100 %."""
+    frame = make_transfers()
+    bases = frame["transfer.phase"] == "pretraining"
+    return frame.assign(test_accuracy=frame["test_accuracy"].where(~bases, 1.0))
+
+
+@pytest.mark.parametrize("x", ["projection", "madds"])
+def test_pretraining_is_left_out_where_the_phase_is_not_shown(x: str) -> None:
+    without = draw_accuracy(easy_bases(), View(x), "test_accuracy")
+    assert max(percents_of(without)) < 100
+    assert "Pretraining, on other classes, is left out." in words(svg_text(without, "x"))
+    with_phase = draw_accuracy(easy_bases(), View(x, "transfer.phase"), "test_accuracy")
+    assert max(percents_of(with_phase)) == 100
+    told = words(svg_text(with_phase, "x"))
+    assert "is left out" not in told
+    assert "Pretraining (other classes)" in told
+
+
+def test_a_front_is_of_runs_that_can_be_compared() -> None:
+    view = View("madds", "projection", ("transfer.phase",))
+    figure = draw_accuracy(easy_bases(), view, "test_accuracy")
+    fronts = {
+        axis.get_title(loc="left"): [
+            np.asarray(line.get_ydata(), float).max()
+            for line in axis.lines
+            if line.get_label() == "Pareto front"
+        ]
+        for axis in figure.axes
+    }
+    assert fronts.pop("Pretraining (other classes)") == []
+    assert all(len(heights) == 1 and heights[0] < 100 for heights in fronts.values())
+
+
+def test_a_front_names_networks_without_the_cells_of_others() -> None:
+    frame = make_sections()
+    frame.loc[frame["transfer.phase"] == "scratch", ["madds", "test_accuracy"]] = [10, 0.99]
+    figure = draw_accuracy(frame, View("madds", "transfer.phase"), "test_accuracy")
+    texts = words(svg_text(figure, "x"))
+    assert "from scratch" in texts
+    assert "nan" not in texts
+
+
+def test_runs_without_a_section_are_not_drawn_over_it() -> None:
+    frame = make_sections()
+    figure = draw_accuracy(frame, View("transfer.phase", RATE), "test_accuracy")
+    told = words(svg_text(figure, "x"))
+    assert "Runs without extraction: learning rate are left out." in told
+    assert "not set" not in told
+    assert "From scratch" not in told
+    figures = make_figures(frame, curves_of(frame), [], [])
+    assert "Extraction: learning rate" in words(
+        svg_text(draw_accuracy(frame, View(RATE, "transfer.phase"), "test_accuracy"), "x")
+    )
+    assert "Pretraining (other classes)" in words(svg_text(figures["learning_curves"], "x"))
+
+
+def test_all_images_of_a_class_are_called_all() -> None:
+    frame = make_transfers()
+    bases = frame["transfer.phase"] == "pretraining"
+    frame["transfer.images_per_class"] = np.where(bases, 0, 10)
+    view = View("transfer.images_per_class", "transfer.phase")
+    (axis,) = draw_accuracy(frame, view, "test_accuracy").axes
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["all", "10"]
+
+
+def test_curves_keep_to_what_an_accuracy_can_be() -> None:
+    frame = make_frame(expansions=(6,), projections=("linear",), shortcuts=("none",), seeds=2)
+    ordinary = make_figures(frame, curves_of(frame), [], [])["learning_curves"]
+    assert ordinary.axes[0].get_ylim()[0] > 0
+    curves = curves_of(frame.assign(test_accuracy=[0.1, 0.9]))
+    (axis,) = make_figures(frame, curves, [], [])["learning_curves"].axes
+    assert axis.get_ylim() == (-2, 102)
+    assert axis.dataLim.y1 > 400
