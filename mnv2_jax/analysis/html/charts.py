@@ -121,7 +121,7 @@ def make_specs(
 
 def _accuracy(design: Design, x: alt.X, count: int) -> alt.TopLevelMixin:
     """Test accuracy of every run along x; means as lines, intervals as bands."""
-    looks = _looks(design)
+    looks = _looks(design.hue)
     colour, shape, dash = ({name: looks[name]} for name in ("color", "shape", "strokeDash"))
     runs = alt.Chart().encode(x=x, **colour)
     field, kind = str(x.shorthand).split(":")
@@ -174,7 +174,7 @@ def _means(runs: alt.Chart, by: list[Any]) -> alt.Chart:
 
 def _curves(design: Design, epochs: int) -> alt.TopLevelMixin:
     """Validation accuracy over epochs: a thin line for each cell, thick ones for their means."""
-    looks = _looks(design, lines=True)
+    looks = _looks(design.curve_hue, lines=True)
     base = alt.Chart().encode(
         x=alt.X("epoch:Q", title="Epoch", axis=alt.Axis(values=_epoch_ticks(epochs), format="d")),
         y=alt.Y("accuracy:Q", title="Validation accuracy (%)", scale=alt.Scale(zero=False)),
@@ -279,9 +279,8 @@ def _epoch_ticks(epochs: int) -> list[int]:
     return [1, *range(step if step > 1 else 2, epochs + 1, step)]
 
 
-def _looks(design: Design, *, lines: bool = False) -> dict[str, Any]:
+def _looks(axis: Axis | None, *, lines: bool = False) -> dict[str, Any]:
     """Colour, marker and dash; the same for a value whatever the filters leave."""
-    axis = design.hue
     if axis is None:
         return {
             "color": alt.value(_COLOURS[0]),

@@ -9,8 +9,14 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from mnv2_jax.analysis.figures.axes import default_view, told_by_phase
-from mnv2_jax.analysis.figures.style import KNOWN, in_order, name_before, short_name
-from mnv2_jax.analysis.records import design_axes
+from mnv2_jax.analysis.figures.style import (
+    KNOWN,
+    in_order,
+    name_before,
+    number_name,
+    short_name,
+)
+from mnv2_jax.analysis.records import PHASE, design_axes
 
 _MOST_HUES, _MOST_PANELS = 7, 6
 
@@ -60,6 +66,11 @@ class Design:
     x: Axis | None
     hue: Axis | None
     panel: Axis | None
+
+    @property
+    def curve_hue(self) -> Axis | None:
+        """What colours tell apart over epochs: phases of a transfer are never averaged."""
+        return self.x if self.x and self.x.name == PHASE else self.hue
 
     @property
     def hidden(self) -> tuple[Axis, ...]:
@@ -122,7 +133,9 @@ def _axis(frame: pd.DataFrame, name: str, key: str, *, alone: bool) -> Axis:
         column = column.map(value_text)
         values = in_order(column, KNOWN.get(name, {}))
     names = KNOWN.get(name, {})
-    labels = tuple(names.get(value, value_text(value)) for value in values)
+    labels = tuple(
+        names.get(value) or number_name(name, value) or value_text(value) for value in values
+    )
     if len(set(labels)) < len(labels):  # numbers that differ in later digits
         labels = tuple(str(value) for value in values)
     position: dict[Hashable, int] = {value: index for index, value in enumerate(values)}

@@ -54,7 +54,7 @@ def page_data(
     return {
         "axes": [_axis(axis) for axis in design.axes],
         "x": design.x.key if design.x else None,
-        "hue": design.hue.key if design.hue else None,
+        "curve_hue": design.curve_hue.key if design.curve_hue else None,
         "panel": design.panel.key if design.panel else None,
         "measured": [
             {"key": name, "label": label, "digits": digits}

@@ -14,7 +14,7 @@ import pandas as pd
 
 from mnv2_jax import atomic, cache
 from mnv2_jax.analysis import records
-from mnv2_jax.analysis.figures.style import short_name
+from mnv2_jax.analysis.figures.style import number_name, short_name
 from mnv2_jax.analysis.html import charts, claim_table, design, embedded, means, reproduce
 from mnv2_jax.analysis.html.design import Design
 from mnv2_jax.analysis.html.markup import count, region
@@ -109,10 +109,14 @@ def _hash(text: str) -> str:
 def _run_summary(frame: pd.DataFrame) -> str:
     statuses = frame["status"].value_counts()
     words = ", ".join(f"{statuses[name]:,} {name}" for name in records.STATUSES if name in statuses)
-    constant = ", ".join(
-        f"{short_name(axis).lower()} {design.value_text(frame[axis].iloc[0])}"
+    same = {
+        axis: frame[axis].iloc[0]
         for axis in records.design_axes(frame)
         if frame[axis].nunique(dropna=False) == 1
+    }
+    constant = ", ".join(
+        f"{short_name(axis).lower()} {number_name(axis, value) or design.value_text(value)}"
+        for axis, value in same.items()
     )
     runs = f"{count(len(frame), 'run')}{': ' + words if words else ''}."
     return escape(runs + (f" The same in all of them: {constant}." if constant else ""))

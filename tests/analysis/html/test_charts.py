@@ -5,7 +5,7 @@ import pandas as pd
 import vl_convert
 
 from mnv2_jax.analysis.html import charts, design
-from tests.analysis.synthetic import make_frame, stop
+from tests.analysis.synthetic import make_frame, make_transfers, stop
 
 
 def specs_of(frame: pd.DataFrame) -> dict[str, Any]:
@@ -52,6 +52,21 @@ def test_panels_and_colours_name_their_axis() -> None:
     assert accuracy["facet"]["header"]["labelExpr"] == named
     # Linear and ReLU6 are names by themselves.
     assert "labelExpr" not in accuracy["spec"]["layer"][0]["encoding"]["color"]["legend"]
+
+
+def test_learning_curves_of_a_transfer_are_coloured_by_phase() -> None:
+    specs = specs_of(make_transfers())
+    colours = {
+        name: specs[name]["spec"]["layer"][0]["encoding"]["color"]["scale"]["domain"]
+        for name in ("accuracy", "curves")
+    }
+    assert colours["accuracy"][0] == "BatchNorm in inference mode"
+    assert colours["curves"] == [
+        "Pretraining (other classes)",
+        "From scratch",
+        "Feature extraction",
+        "Fine-tuning",
+    ]
 
 
 def test_accuracy_over_a_cost_that_all_share_is_left_out(frame: pd.DataFrame) -> None:

@@ -3,7 +3,7 @@ from typing import Any
 import pandas as pd
 
 from mnv2_jax.analysis.html import design
-from tests.analysis.synthetic import make_frame
+from tests.analysis.synthetic import RATE, make_frame, make_sections
 
 
 def places(frame: pd.DataFrame) -> tuple[str | None, ...]:
@@ -84,3 +84,24 @@ def test_axes_are_called_what_figures_call_them_unless_two_were_alike() -> None:
     alike = design.of(frame.rename(columns={"train.ema": "model.dropout"})).axes
     labels = {axis.label for axis in alike}
     assert labels == {"Data set", "Expansion", "train.dropout", "model.dropout"}
+
+
+def test_of_a_transfer_curves_tell_phases_apart() -> None:
+    frame = make_sections()
+    images = (frame["transfer.phase"] != "pretraining") * 10
+    found = design.of(frame.assign(**{"transfer.images_per_class": images}))
+    assert [axis and axis.name for axis in (found.x, found.hue)] == [
+        "transfer.phase",
+        "transfer.norm",
+    ]
+    assert found.curve_hue is found.x
+    by_name = {axis.name: axis for axis in found.axes}
+    # What sections set stays, what follows from it and the phase goes.
+    assert "train.learning_rate" not in by_name
+    assert by_name[RATE].label == "Extraction: learning rate"
+    assert by_name[RATE].labels == ("0.05", "0.1", "none")
+    grid = design.of(make_frame())
+    assert grid.curve_hue is grid.hue
+    more = pd.concat([frame.assign(**{"transfer.images_per_class": n}) for n in (0, 20)])
+    images_axis = {axis.name: axis for axis in design.of(more).axes}["transfer.images_per_class"]
+    assert images_axis.labels == ("all", "20")

@@ -13,9 +13,10 @@ from selenium.webdriver.common.keys import Keys
 
 from mnv2_jax.analysis import stats
 from mnv2_jax.analysis.claims import equivalent, greater
+from mnv2_jax.analysis.figures.style import PHASES
 from mnv2_jax.analysis.report import analyse
 from tests.analysis.html.browser import Browser, started
-from tests.analysis.synthetic import make_frame, stop, write_workdir
+from tests.analysis.synthetic import EPOCHS, make_frame, make_sections, stop, write_workdir
 
 pytestmark = pytest.mark.slow
 
@@ -260,6 +261,30 @@ def test_names_of_axes_and_values_are_whole(browser: Browser, tmp_path: Path, wi
     assert not [text for text in words if "…" in text]
     assert {"Frozen False", "Frozen True"} <= set(words)
     assert "Shortcut between bottlenecks" in " ".join(words)
+
+
+def test_learning_curves_of_a_transfer_are_means_of_a_phase(
+    browser: Browser, tmp_path: Path
+) -> None:
+    frame = make_sections()
+    reached = {"pretraining": 0.99, "scratch": 0.9, "extraction": 0.5, "finetuning": 0.7}
+    frame["test_accuracy"] = frame["transfer.phase"].map(reached)
+    workdir = write_workdir(tmp_path / "sweep", frame)
+    analyse(workdir, [], title="t", command="c")
+    browser.prefer()
+    browser.size(1280)
+    browser.open(workdir / "report.html")
+    ends = browser.run(
+        "return chartRows('curves').curves"
+        ".filter(({ level, epoch }) => level === 'mean' && epoch === arguments[0])"
+        ".map(({ name, accuracy }) => [name, accuracy])",
+        EPOCHS,
+    )
+    assert len(ends) == 8
+    for name, accuracy in ends:
+        _, _, phase = name.rpartition(", ")
+        (expected,) = (100 * reached[key] for key, called in PHASES.items() if called == phase)
+        assert accuracy == pytest.approx(expected), name
 
 
 def test_charts_follow_the_colour_scheme(page: Browser) -> None:

@@ -25,7 +25,7 @@ function runRows(runs) {
 
 /** Mean curves of `runs`: one for each cell of the design, and one for each colour and panel. */
 function curveRows(runs) {
-  const shown = report.axes.filter(({ key }) => key === report.hue || key === report.panel);
+  const shown = report.axes.filter(({ key }) => key === report.curve_hue || key === report.panel);
   const cells = report.axes.filter(({ name }) => name !== "seed");
   const means = new Map();
   const single = new Map();
