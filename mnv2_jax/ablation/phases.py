@@ -69,7 +69,7 @@ def runs(configs: Sequence[ConfigDict], base: str = "") -> list[ConfigDict]:
 
 
 def told_by_phase(fields: Sequence[Mapping[str, Any]]) -> set[str]:
-    """The paths of fields that are the same in all runs of a phase, and so tell nothing beside it.
+    """The paths of fields that follow from a run's phase, and from what the phase's section says.
 
     Args:
       fields: of runs, by their paths; none where there are no phases.
@@ -77,7 +77,8 @@ def told_by_phase(fields: Sequence[Mapping[str, Any]]) -> set[str]:
     values: dict[str, dict[Any, set[Any]]] = {}
     for own in fields:
         for path, value in own.items():
-            values.setdefault(path, {}).setdefault(own.get(_PHASE), set()).add(value)
+            said = (own.get(_PHASE), *(own.get(f"{section}.{path}") for section in SECTIONS))
+            values.setdefault(path, {}).setdefault(said, set()).add(value)
     if len(values.get(_PHASE, {})) < 2:
         return set()
     single = {path for path, by in values.items() if all(len(own) == 1 for own in by.values())}
