@@ -9,10 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mnv2_jax.data import draws
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.sources import Dataset
-from mnv2_jax.train.feed import Call, Feed, Inputs, evaluation_batch
+from mnv2_jax.train.feed import Call, Feed, Inputs, Orders, evaluation_batch
 from mnv2_jax.train.lane import LaneValues, State
 from mnv2_jax.train.parallel import Layout
 from mnv2_jax.train.recipe import PRECISIONS
@@ -82,7 +81,7 @@ class Features(Feed):
         of_lanes: Callable[[np.ndarray], np.ndarray],
         tell: Callable[[str], None],
     ) -> None:
-        """Computes the features of the images that are trained on.
+        """Brings features of the training and the validation split to the devices.
 
         Args:
           program: what is fed.
@@ -106,6 +105,10 @@ class Features(Feed):
         self._splits: dict[str, _Split] = {}
         train = self._split("train")
         self._train = layout.place(layout.spread((train.features, train.labels)))
+        # Each lane's features lie in the order of its images.
+        everything = np.arange(dataset.training_images, dtype=np.int32)
+        self._orders = Orders(program, layout, seeds, dict.fromkeys(seeds, everything))
+        self._validation = [layout.place(batch) for batch in self._evaluation("validation")]
 
     @classmethod
     def program(cls, program: LaneProgram) -> LaneProgram:
@@ -129,14 +132,19 @@ class Features(Feed):
 
     def take(self, step: int, steps: int) -> Call:
         """See `Feed`."""
-        epoch, count = step // self._program.steps_per_epoch, self._dataset.training_images
-        order = np.stack([draws.epoch_order(seed, epoch, count) for seed in self._seeds])
-        first = self._layout.share(np.int32(epoch * self._program.steps_per_epoch))
         stop = min(self._end_of_epoch(step), step + steps)
-        return Call(stop, first, Inputs((self._layout.spread(order), *self._train), ()))
+        order, first = self._orders.of(step)
+        return Call(stop, first, Inputs((order, *self._train), ()))
 
     def evaluation(self, split: str) -> Iterator[Inputs]:
         """See `Feed`."""
+        return iter(self._validation if split == "validation" else self._evaluation(split))
+
+    def close(self) -> None:
+        """See `Feed`."""
+        del self._train, self._validation
+
+    def _evaluation(self, split: str) -> Iterator[Inputs]:
         found = self._split(split)
         count = found.labels.shape[1]
         for places in self._batches(count):
@@ -144,10 +152,6 @@ class Features(Feed):
             weights = found.weights[:, chosen] * (places < count)
             batch = (weights, found.features[:, chosen], found.labels[:, chosen])
             yield Inputs(self._layout.deal_to_lanes(batch), ())
-
-    def close(self) -> None:
-        """See `Feed`."""
-        del self._train
 
     def _batches(self, count: int) -> Iterator[np.ndarray]:
         """The places of batches' rows of this process; what fills up the last lies beyond them."""

@@ -5,13 +5,13 @@ whichever is taken; see `mnv2_jax.train.modes`.
 """
 
 import abc
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from mnv2_jax.data import stream
+from mnv2_jax.data import draws, stream
 from mnv2_jax.data.images import Arrays, Images
 from mnv2_jax.data.sources import Dataset
 from mnv2_jax.train.parallel import Layout
@@ -126,6 +126,41 @@ class Feed(abc.ABC):
     def _end_of_epoch(self, step: int) -> int:
         per_epoch = self._program.steps_per_epoch
         return (step // per_epoch + 1) * per_epoch
+
+
+class Orders:
+    """The order in which each lane takes its images, on the devices; drawn once an epoch."""
+
+    def __init__(
+        self, program: LaneProgram, layout: Layout, seeds: Sequence[int], places: Mapping[int, Any]
+    ) -> None:
+        """Begins.
+
+        Args:
+          program: what is fed.
+          layout: of the lanes.
+          seeds: of each lane's data.
+          places: by seed, where the images lie that it trains on, int32 `[count]`.
+        """
+        self._program = program
+        self._layout = layout
+        self._seeds = seeds
+        self._places = places
+        self._known: tuple[int, Any, Any] = (-1, None, None)
+
+    def of(self, step: int) -> tuple[Any, Any]:
+        """The order of the epoch that a step is in, of lanes; and its first step, shared."""
+        epoch = step // self._program.steps_per_epoch
+        if self._known[0] != epoch:
+            orders = {
+                seed: places[draws.epoch_order(seed, epoch, len(places))]
+                for seed, places in self._places.items()
+            }
+            of_lanes = np.stack([orders[seed] for seed in self._seeds])
+            first = np.int32(epoch * self._program.steps_per_epoch)
+            place, layout = self._layout.place, self._layout
+            self._known = epoch, place(layout.spread(of_lanes)), place(layout.share(first))
+        return self._known[1:]
 
 
 class Shared(Feed):

@@ -1,13 +1,11 @@
 """Images that lie on the devices, decoded."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
-from mnv2_jax.data import draws
 from mnv2_jax.data.sources import Dataset
-from mnv2_jax.train.feed import Call, Inputs, Shared, evaluation_batch
+from mnv2_jax.train.feed import Call, Inputs, Orders, Shared, evaluation_batch
 from mnv2_jax.train.parallel import Layout
 from mnv2_jax.train.step import LaneProgram
 
@@ -42,7 +40,7 @@ class Resident(Shared):
         self._seeds = seeds
         self._chosen = {seed: dataset.chosen(seed) for seed in set(seeds)}
         self._validation = [layout.place(batch) for batch in self._batches("validation")]
-        self._order: tuple[int, Any, Any] = (-1, None, None)
+        self._orders = Orders(program, layout, seeds, self._chosen)
 
     @classmethod
     def places(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> tuple[int, int]:
@@ -51,19 +49,8 @@ class Resident(Shared):
 
     def take(self, step: int, steps: int) -> Call:
         """See `Feed`."""
-        epoch = step // self._program.steps_per_epoch
-        if self._order[0] != epoch:
-            count = self._dataset.training_images
-            orders = {
-                seed: self._chosen[seed][draws.epoch_order(seed, epoch, count)]
-                for seed in self._chosen
-            }
-            of_lanes = np.stack([orders[seed] for seed in self._seeds])
-            first = np.int32(epoch * self._program.steps_per_epoch)
-            place, layout = self._layout.place, self._layout
-            self._order = epoch, place(layout.spread(of_lanes)), place(layout.share(first))
         stop = min(self._end_of_epoch(step), step + steps)
-        _, order, first = self._order
+        order, first = self._orders.of(step)
         return Call(stop, first, Inputs((order,), self._train))
 
     def evaluation(self, split: str) -> Iterator[Inputs]:
