@@ -148,12 +148,18 @@ def plan(
         groups.setdefault(_cohort_key(config), []).append(config)
     cohorts = []
     datasets: dict[Selection, Dataset] = {}
+    decoded: dict[Selection, Any] = {}
     labels = _labels([members[0] for members in groups.values()])
     for (key, members), label in zip(groups.items(), labels, strict=True):
         runs = tuple(map(_run, members))
         selection = resolve.data_selection(members[0])
         if selection not in datasets:
-            datasets[selection] = load(selection)
+            found = load(selection)
+            # With few images of each class or more of them, it is the same splits that are decoded.
+            splits = decoded.setdefault(
+                dataclasses.replace(selection, images_per_class=0), found.decoded
+            )
+            datasets[selection] = dataclasses.replace(found, decoded=splits)
         dataset = datasets[selection]
         with _of_phase(members[0]):
             lanes = resolve.lane_program(members[0], dataset)

@@ -211,3 +211,13 @@ def test_how_a_start_was_trained_is_a_column_and_no_cohort():
     assert not {decay, rate, "transfer.phase"} & told_by_phase
     # Where nothing varies, there is no such column.
     assert decay not in records.planned(cohort.plan(chain(), sources.load))[0]
+
+
+def test_few_images_and_more_are_decoded_once():
+    settings = [config(transfer__images_per_class=count) for count in (5, 10)]
+    cohorts = cohort.plan(phases.runs(settings), sources.load)
+    tuned = [part.dataset for part in cohorts if "finetuning" in part.label]
+    assert [data.images_per_class for data in tuned] == [5, 10]
+    assert tuned[0].decoded is tuned[1].decoded
+    (base,) = (part.dataset for part in cohorts if "pretraining" in part.label)
+    assert base.decoded is not tuned[0].decoded
