@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -17,7 +16,7 @@ from mnv2_jax import arch
 from mnv2_jax.ablation import networks, records, resolve
 from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.nn import pretrained, trained
-from mnv2_jax.nn.network import Network
+from mnv2_jax.nn.network import variable_shapes
 from mnv2_jax.train.tuning import Start
 
 OF_WEIGHTS = "weights"
@@ -32,7 +31,7 @@ class NotTrained(Exception):
     """What a run starts from has not been trained."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Given:
     """A base that is given: a file of weights.
 
@@ -100,7 +99,9 @@ class Given:
         else:
             if self.source != "mnv2_jax":
                 self._check_knobs(spec)
-            variables = pretrained.load(self.path, spec, _fresh(spec)).variables
+            # All but the classifier is read from the file, and that is not taken.
+            unread = jax.tree.map(lambda leaf: np.zeros(leaf.shape), variable_shapes(spec))
+            variables = pretrained.load(self.path, spec, unread).variables
         return Start(_base(variables))
 
     def _check_knobs(self, spec: arch.NetworkSpec) -> None:
@@ -143,7 +144,7 @@ class Starts:
         """
         self._workdir = workdir
         self._given = given
-        self._start = functools.lru_cache(maxsize=4)(given.start) if given else None
+        self._start = functools.lru_cache(maxsize=4)(Given.start)
         self._load = functools.lru_cache(maxsize=64)(trained.load)
 
     def of(self, run: Run, cohort: Cohort) -> Start | None:
@@ -156,8 +157,8 @@ class Starts:
         transfer = run.config.get("transfer")
         if transfer is None or not transfer.start:
             return None
-        if self._given and self._start and transfer.start == self._given.identity:
-            return self._start(resolve.network(run.config, cohort.dataset))
+        if self._given and transfer.start == self._given.identity:
+            return self._start(self._given, resolve.network(run.config, cohort.dataset))
         folder = self._workdir / "runs" / transfer.start
         try:
             found = self._load(folder / trained.FILE)
@@ -210,14 +211,6 @@ def _base(variables: Mapping[str, Any]) -> dict[str, Any]:
         name: {part: tree for part, tree in parts.items() if part != "classifier"}
         for name, parts in variables.items()
     }
-
-
-def _fresh(spec: arch.NetworkSpec) -> Any:
-    """Variables of a network's shapes, to be replaced."""
-    shapes = jax.eval_shape(
-        Network(spec).init, jax.random.key(0), jnp.zeros((1, *spec.input_shape))
-    )
-    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
 
 
 def _named(conventions: arch.Conventions) -> str:

@@ -108,6 +108,16 @@ def _run(block: Block, x: Array, carry: Carry, train: bool) -> tuple[Array, Carr
     return result
 
 
+@functools.lru_cache(maxsize=8)
+def variable_shapes(spec: arch.NetworkSpec) -> Any:
+    """The tree of `jax.ShapeDtypeStruct` that `Network(spec).init` gives arrays of.
+
+    To trace a large network takes a second; nothing is computed.
+    """
+    images = jax.ShapeDtypeStruct((1, *spec.input_shape), jnp.float32)
+    return jax.eval_shape(Network(spec).init, jax.random.key(0), images)
+
+
 @functools.cache
 def program(spec: arch.NetworkSpec) -> str:
     """What a network computes, as text: equal for networks that start and compute the same.

@@ -7,15 +7,12 @@ would load silently otherwise.
 """
 
 import dataclasses
-import functools
 import hashlib
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import safetensors
 from flax import traverse_util
@@ -23,7 +20,7 @@ from safetensors import numpy as safetensors_numpy
 
 from mnv2_jax import arch, atomic
 from mnv2_jax.nn import pretrained, weight_files
-from mnv2_jax.nn.network import Network
+from mnv2_jax.nn.network import variable_shapes
 
 FILE = "network.safetensors"
 """The file's name in a run's folder."""
@@ -219,17 +216,9 @@ def _fields(
     return dict(described)
 
 
-@functools.lru_cache(maxsize=8)
-def _shapes(spec: arch.NetworkSpec) -> dict[str, jax.ShapeDtypeStruct]:
-    """The shapes of a network's variables by their names; to trace a large one takes a second."""
-    images = jax.ShapeDtypeStruct((1, *spec.input_shape), jnp.float32)
-    shapes = jax.eval_shape(Network(spec).init, jax.random.key(0), images)
-    return traverse_util.flatten_dict(shapes, sep="/")
-
-
 def _check(spec: arch.NetworkSpec, tensors: Mapping[str, np.ndarray]) -> None:
     """Raises, naming the first tensor that differs, unless tensors are those of the network."""
-    needed = _shapes(spec)
+    needed = traverse_util.flatten_dict(variable_shapes(spec), sep="/")
 
     def kind(name: str, among: Mapping[str, Any]) -> str:
         return (
