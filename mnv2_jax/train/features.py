@@ -1,6 +1,7 @@
 """Features of images, computed once by a base that does not change, to train a classifier on."""
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -11,9 +12,9 @@ from jax import lax
 
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.sources import Dataset
-from mnv2_jax.train.feed import Call, Feed, Inputs, Orders, evaluation_batch
+from mnv2_jax.train.feed import Beginning, Call, Feed, Inputs, Orders, evaluation_batch
 from mnv2_jax.train.lane import LaneValues, State
-from mnv2_jax.train.parallel import Layout
+from mnv2_jax.train.parallel import Layout, Program
 from mnv2_jax.train.recipe import PRECISIONS
 from mnv2_jax.train.step import BATCH_AXIS, LaneProgram
 
@@ -111,6 +112,29 @@ class Features(Feed):
         self._validation = [layout.place(batch) for batch in self._evaluation("validation")]
 
     @classmethod
+    def begin(cls, beginning: Beginning) -> "Features":
+        """See `Feed`."""
+        layout, prepared, lanes = beginning.layout, beginning.prepared, beginning.lanes
+        assert prepared is not None  # By `prepare`.
+
+        def of_lanes(images: np.ndarray) -> np.ndarray:
+            found = prepared.run(*lanes, layout.deal_to_lanes(images))
+            return np.asarray(layout.collect(found)[: len(beginning.values)])
+
+        bases = _bases(beginning)
+        return cls(*beginning[:3], beginning.seeds, bases, of_lanes, beginning.tell)
+
+    @classmethod
+    def prepare(
+        cls, program: LaneProgram, dataset: Dataset, layout: Layout, lanes: tuple[Any, Any]
+    ) -> Program:
+        """See `Feed`: what computes features."""
+        assert isinstance(program, ClassifierProgram)  # By `program`.
+        size = evaluation_batch(program, layout) // layout.parts
+        images = jax.ShapeDtypeStruct((size, *dataset.train.shape), np.uint8)
+        return layout.compile(program.features, (*lanes, layout.shapes(images)))
+
+    @classmethod
     def program(cls, program: LaneProgram) -> LaneProgram:
         """See `Feed`."""
         fields = dataclasses.fields(program)
@@ -196,10 +220,15 @@ class Features(Feed):
         return features
 
 
-def image_batch(program: LaneProgram, dataset: Dataset, layout: Layout) -> jax.ShapeDtypeStruct:
-    """The shape of the images that a device is given of a lane to compute features of."""
-    size = evaluation_batch(program, layout) // layout.parts
-    return jax.ShapeDtypeStruct((size, *dataset.train.shape), np.uint8)
+def _bases(beginning: Beginning) -> list[str]:
+    """What features follow from, beside images: equal texts for lanes of the same base."""
+    state, _ = beginning.lanes
+    size = beginning.program.partition.frozen.size
+    frozen = np.asarray(state.frozen).reshape(-1, size)  # By lanes; what fills up comes last.
+    return [
+        f"{hashlib.sha256(of_lane.tobytes()).hexdigest()} {lane.knobs}"
+        for of_lane, lane in zip(frozen, beginning.values, strict=False)
+    ]
 
 
 def _features(program: LaneProgram, count: int) -> tuple[Any, Any]:

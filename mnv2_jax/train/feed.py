@@ -14,7 +14,8 @@ import numpy as np
 from mnv2_jax.data import draws, stream
 from mnv2_jax.data.images import Arrays, Images
 from mnv2_jax.data.sources import Dataset
-from mnv2_jax.train.parallel import Layout
+from mnv2_jax.train.lane import LaneValues
+from mnv2_jax.train.parallel import Layout, Program
 from mnv2_jax.train.step import LaneProgram
 
 
@@ -44,6 +45,37 @@ class Call(NamedTuple):
     inputs: Inputs
 
 
+class Beginning(NamedTuple):
+    """What a feed is begun with.
+
+    Attributes:
+      program: what is fed.
+      dataset: its splits.
+      layout: of the lanes.
+      values: of each lane.
+      lanes: states and values as the layout spreads them.
+      step: what training begins with, or goes on from.
+      workers: processes that decode images which are streamed.
+      prepared: see `Feed.prepare`.
+      tell: called with a line for people.
+    """
+
+    program: LaneProgram
+    dataset: Dataset
+    layout: Layout
+    values: Sequence[LaneValues]
+    lanes: tuple[Any, Any]
+    step: int
+    workers: int
+    prepared: Program | None
+    tell: Callable[[str], None]
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of each lane's data."""
+        return [int(lane.data_seed) for lane in self.values]
+
+
 class Feed(abc.ABC):
     """The images of a run, of one trainer.
 
@@ -70,6 +102,23 @@ class Feed(abc.ABC):
     def program(cls, program: LaneProgram) -> LaneProgram:
         """What lanes do with what this feed gives them."""
         return program
+
+    @classmethod
+    @abc.abstractmethod
+    def begin(cls, beginning: Beginning) -> "Feed":
+        """What lanes are given from a step on.
+
+        Raises:
+          ValueError: an image cannot be decoded, or its label is out of range.
+          OSError: a file cannot be read.
+        """
+
+    @classmethod
+    def prepare(
+        cls, program: LaneProgram, dataset: Dataset, layout: Layout, lanes: tuple[Any, Any]
+    ) -> Program | None:
+        """Compiles what the feed needs beside training and evaluation, for lanes of such shapes."""
+        return None
 
     @classmethod
     @abc.abstractmethod

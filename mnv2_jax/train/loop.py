@@ -1,7 +1,6 @@
 """Trains lanes of one program: compiles it, brings it what it needs, runs it."""
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,13 +10,11 @@ import numpy as np
 from mnv2_jax.data.sources import Dataset
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import parallel
-from mnv2_jax.train.features import ClassifierProgram, Features, image_batch
-from mnv2_jax.train.feed import Call, Feed, Inputs
+from mnv2_jax.train.feed import Beginning, Call, Feed, Inputs
 from mnv2_jax.train.lane import LaneValues
 from mnv2_jax.train.resident import Resident
 from mnv2_jax.train.results import LaneResult
 from mnv2_jax.train.step import LaneProgram
-from mnv2_jax.train.streaming import Streaming
 from mnv2_jax.train.supervision import Supervision
 from mnv2_jax.train.training import Training
 from mnv2_jax.train.tuning import Start
@@ -40,7 +37,7 @@ class Trainer:
         source: type[Feed] = Resident,
         workers: int = 0,
     ) -> None:
-        """Compiles the two programs: some steps of training, a batch of evaluation.
+        """Compiles the programs: steps of training, a batch of evaluation, what the feed needs.
 
         Args:
           program: of one lane; how many devices share a batch is the layout's to say.
@@ -73,10 +70,9 @@ class Trainer:
             self.program.evaluate, (*lanes, *given.of_lanes), given.shared
         )
         self.bytes = max(self.train.bytes, self.evaluate.bytes)
-        if isinstance(self.program, ClassifierProgram):
-            images = layout.shapes(image_batch(self.program, dataset, layout))
-            self.features = layout.compile(self.program.features, (*lanes, images))
-            self.bytes = max(self.bytes, self.features.bytes)
+        self._prepared = source.prepare(self.program, dataset, layout, lanes)
+        if self._prepared:
+            self.bytes = max(self.bytes, self._prepared.bytes)
         if layout.devices[0].platform == "cpu":
             # The devices are one memory, which also holds what lies on the host: the states that
             # lanes start from, these laid out, and a copy of them while it is saved.
@@ -102,28 +98,10 @@ class Trainer:
           ValueError: an image cannot be decoded, or its label is out of range.
           OSError: a file cannot be read.
         """
-        seeds = [int(lane.data_seed) for lane in values]
         parts = self.program, self.dataset, self.layout
-        if self.source is Resident:
-            return Resident(*parts, seeds, tell)
-        if self.source is Features:
-
-            def of_lanes(images: np.ndarray) -> np.ndarray:
-                dealt = self.layout.deal_to_lanes(images)
-                return self.layout.collect(self.features.run(*lanes, dealt))[: len(values)]
-
-            return Features(*parts, seeds, self._bases(values, lanes[0]), of_lanes, tell)
-        (seed,) = set(seeds)
-        return Streaming(*parts, seed, step, self.workers, tell)
-
-    def _bases(self, values: Sequence[LaneValues], state: Any) -> list[str]:
-        """What features follow from, beside images: equal texts for lanes of the same base."""
-        size = self.program.partition.frozen.size
-        frozen = np.asarray(state.frozen).reshape(-1, size)  # By lanes; what fills up comes last.
-        return [
-            f"{hashlib.sha256(of_lane.tobytes()).hexdigest()} {lane.knobs}"
-            for of_lane, lane in zip(frozen, values, strict=False)
-        ]
+        return self.source.begin(
+            Beginning(*parts, values, lanes, step, self.workers, self._prepared, tell)
+        )
 
     def advance(self, state: Any, values: Any, step: int, call: Call) -> Any:
         """Trains lanes from a step to that before which the call ends; gives their states.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from mnv2_jax.data.sources import Dataset
-from mnv2_jax.train.feed import Call, Inputs, Orders, Shared, evaluation_batch
+from mnv2_jax.train.feed import Beginning, Call, Inputs, Orders, Shared, evaluation_batch
 from mnv2_jax.train.parallel import Layout
 from mnv2_jax.train.step import LaneProgram
 
@@ -41,6 +41,11 @@ class Resident(Shared):
         self._chosen = {seed: dataset.chosen(seed) for seed in set(seeds)}
         self._validation = [layout.place(batch) for batch in self._batches("validation")]
         self._orders = Orders(program, layout, seeds, self._chosen)
+
+    @classmethod
+    def begin(cls, beginning: Beginning) -> "Resident":
+        """See `Feed`."""
+        return cls(*beginning[:3], beginning.seeds, beginning.tell)
 
     @classmethod
     def places(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from mnv2_jax.data import stream
 from mnv2_jax.data.sources import Dataset
-from mnv2_jax.train.feed import Call, Inputs, Shared, evaluation_batch
+from mnv2_jax.train.feed import Beginning, Call, Inputs, Shared, evaluation_batch
 from mnv2_jax.train.parallel import Layout
 from mnv2_jax.train.step import LaneProgram
 
@@ -67,6 +67,12 @@ class Streaming(Shared):
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._fill, args=(batches, step, workers))
         self._thread.start()
+
+    @classmethod
+    def begin(cls, beginning: Beginning) -> "Streaming":
+        """See `Feed`; the lanes' data have one seed."""
+        (seed,) = set(beginning.seeds)
+        return cls(*beginning[:3], seed, beginning.step, beginning.workers, beginning.tell)
 
     @classmethod
     def places(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> tuple[int, int]:
