@@ -24,7 +24,7 @@ from absl import flags
 
 from experiments import command_line
 from mnv2_jax import arch, atomic
-from mnv2_jax.ablation import networks
+from mnv2_jax.ablation import networks, workdir
 from mnv2_jax.data import crops
 from mnv2_jax.data.decode import BadImage, decode
 from mnv2_jax.nn import trained
@@ -35,7 +35,7 @@ _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
     None,
     f"The network: a {trained.FILE}, the folder of its run, or that of an experiment, of which the "
-    "network with the best validation accuracy is taken.",
+    "network with the best validation accuracy is taken; it may be in a bucket, gs:// or s3://.",
 )
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "How many images are held at a time.")
 _TOP = flags.DEFINE_integer("top", 1, "How many of an image's most probable classes are printed.")
@@ -68,7 +68,7 @@ def main(*images: str) -> int:
         _check_target(Path(_EXPORT.value))
     paths = [Path(image) for image in images]
     _check_images(paths)
-    network = _network(Path(_CHECKPOINT.value))
+    network = _network(_CHECKPOINT.value)
     if _EXPORT.value is not None:
         _export(Path(_EXPORT.value), network)
     _predict(paths, network, _BATCH_SIZE.value, _TOP.value)
@@ -101,15 +101,17 @@ def _some(paths: list[Path]) -> str:
     return f"{', '.join(map(str, paths[:_NAMED]))}{more}"
 
 
-def _network(path: Path) -> Trained:
-    try:
-        file = networks.find(path)
-        network = trained.load(file)
-    except ValueError as error:
-        raise ValueError(f"--checkpoint={error}") from None
-    if file.parent.parent.parent == path:
-        # Not among the predictions, which may be read by a program.
-        print(f"The best network of {path}: {file}", file=sys.stderr, flush=True)
+def _network(where: str) -> Trained:
+    with workdir.seen(where.removesuffix(f"/{trained.FILE}"), "--checkpoint=") as here:
+        try:
+            file = networks.find(here.path)
+            network = trained.load(file)
+        except ValueError as error:
+            raise ValueError(f"--checkpoint={here.shown(error)}") from None
+        if file.parent.parent.parent == here.path:
+            # Not among the predictions, which may be read by a program.
+            told = f"The best network of {here.shown(here.path)}: {here.shown(file)}"
+            print(told, file=sys.stderr, flush=True)
     return network
 
 

@@ -228,8 +228,9 @@ def _report(
     missing = f", of {len(rows)} of {_runs(count)}" if len(rows) < count else ""
     console.print(f"Report: {here.shown(here.path / 'report.html')}{missing}")
     best = networks.best(here.path)
-    if best and here.shown(best) == str(best):  # Not in a bucket, where it cannot be read from.
-        command = f"python -m experiments.predict --checkpoint={shlex.quote(str(best))} IMAGE"
+    if best:
+        place = shlex.quote(here.shown(best))
+        command = f"python -m experiments.predict --checkpoint={place} IMAGE"
         console.print(f"Its best network, by validation accuracy: {command}")
 
 

@@ -53,11 +53,18 @@ def small_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def serving() -> Iterator[dict[str, str]]:
+    """A server of buckets on this machine, one for all tests: clients keep its address."""
+    with buckets.serving() as environment:
+        yield environment
+
+
 @pytest.fixture(scope="module")
-def server() -> Iterator[None]:
-    """A server of buckets on this machine, which what runs here finds by its environment."""
-    with buckets.serving() as environment, pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
+def server(serving: dict[str, str]) -> Iterator[None]:
+    """What runs here finds the server of buckets by its environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in serving.items():
             patch.setenv(name, value)
         yield
 

@@ -16,7 +16,7 @@ from mnv2_jax import presets
 from mnv2_jax.ablation import networks
 from mnv2_jax.nn import trained
 from mnv2_jax.nn.network import Network
-from tests import commands, small
+from tests import buckets, commands, small
 
 pytestmark = pytest.mark.slow
 
@@ -108,6 +108,31 @@ def test_frozen_means_frozen(done):
 def test_what_is_done_is_not_done_again(config, done):
     out = finetune(config, done[0])
     assert "Runs: 8, cohorts: 4; 8 finished before, 0 to train" in out
+
+
+@buckets.needed
+@pytest.mark.usefixtures("server")
+def test_another_machine_goes_on_from_networks_in_a_bucket(config, done, monkeypatch, tmp_path):
+    where = "s3://bucket/transfer"
+    early = tmp_path / "early.py"
+    text = small.TRANSFER.replace('"scratch", "extraction", "finetuning"', '"extraction",')
+    early.write_text(text.replace("[:2]", "[:0]"))
+    for machine, of, told in (
+        ("first", early, "Runs: 4, cohorts: 2; 0 finished before, 4 to train"),
+        ("second", config, "Runs: 8, cohorts: 4; 4 finished before, 4 to train"),
+    ):
+        elsewhere = buckets.cache_without_mirrors(tmp_path / machine)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(elsewhere))
+        out = finetune(of, where)
+        assert told in out
+    assert f"experiments.predict --checkpoint={where}/runs/" in out
+    copy = tmp_path / "copy"
+    status, _, err = commands.run("merge", f"--workdir={copy}", where)
+    assert status == 0, err
+    assert small.curves_of(copy) == small.curves_of(done[0])
+    for folder in done[0].glob("runs/*"):
+        there = buckets.read(f"{where}/runs/{folder.name}/{trained.FILE}")
+        assert there == (folder / trained.FILE).read_bytes()
 
 
 def test_killed_between_and_within_phases_it_comes_to_the_same_bits(config, tmp_path):

@@ -1,5 +1,7 @@
 """Predictions and exports from the command line."""
 
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,11 +10,12 @@ import pytest
 from flax import traverse_util
 
 from mnv2_jax import presets
+from mnv2_jax.ablation import workdir
 from mnv2_jax.nn import trained
 from mnv2_jax.nn.network import Network
 from mnv2_jax.nn.trained import Trained
 from mnv2_jax.train import prediction
-from tests import commands
+from tests import buckets, commands
 
 pytestmark = pytest.mark.slow
 
@@ -117,9 +120,32 @@ def test_every_image_has_a_line_in_order(network, checkpoint, picture):
     # In batches, the last one not full, by the folder of the run, or of all runs.
     batches = (*paths, "--batch_size=2")
     assert predict("--checkpoint", checkpoint.parent, *batches) == (0, out, "")
-    workdir = checkpoint.parents[2]
-    told = f"The best network of {workdir}: {checkpoint}\n"
-    assert predict("--checkpoint", workdir, *batches) == (0, out, told)
+    experiment = checkpoint.parents[2]
+    told = f"The best network of {experiment}: {checkpoint}\n"
+    assert predict("--checkpoint", experiment, *batches) == (0, out, told)
+
+
+@buckets.needed
+@pytest.mark.usefixtures("server")
+def test_a_network_in_a_bucket_is_one_like_others(checkpoint, picture, monkeypatch, tmp_path):
+    elsewhere = buckets.cache_without_mirrors(tmp_path / "cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(elsewhere))
+    image = picture("a.png", BRIGHT)
+    expected = predict(f"--checkpoint={checkpoint}", image)
+    assert expected[0] == 0
+    uri = "s3://bucket/networks"
+    with workdir.claimed(uri) as there:
+        shutil.copytree(checkpoint.parent, there.path / "runs" / "one")
+        for file in ("metrics.jsonl", "environment.json"):
+            (there.path / "runs" / "one" / file).touch()
+    for place in (f"{uri}/runs/one", f"{uri}/runs/one/{trained.FILE}"):
+        assert predict(f"--checkpoint={place}", image) == expected
+    told = f"The best network of {uri}: {uri}/runs/one/{trained.FILE}\n"
+    assert predict(f"--checkpoint={uri}", image) == (0, expected[1], told)
+    status, out, err = predict("--checkpoint=s3://bucket/nothing", image)
+    assert (status, out) == (2, "")
+    refused = f"{COMMAND}: --checkpoint=s3://bucket/nothing: no runs are there; expected "
+    assert err.startswith(refused)
 
 
 def test_the_most_probable_classes_are_in_order(network, checkpoint, several, picture):

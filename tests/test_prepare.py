@@ -59,7 +59,7 @@ def test_a_folder_becomes_a_data_set_once(tmp_path):
     before = tree(target)
     status, _, err = prepare(*flags)
     assert status == 2
-    assert err.startswith(f"--name=two: {target} is there already, prepared from other files; ")
+    assert err.startswith(f"--name=two: {target} is there already, prepared from other files, or ")
     assert tree(target) == before
 
 

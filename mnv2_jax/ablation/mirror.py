@@ -27,8 +27,11 @@ _SECONDS_BETWEEN = 15.0
 _CONNECTIONS = 16
 
 _FOLDERS = ("failures", "training")
-_NOTES = ("plan.json", "stated.json", "results.csv", "claims.json")
-"""What is brought from the bucket beside records, and the files of `_FOLDERS`."""
+_NOTES = ("plan.json", "stated.json", "results.csv", "claims.json", trained.FILE)
+"""What is brought from the bucket beside records, and the files of `_FOLDERS`.
+
+The network lies beside them where the folder is that of one run.
+"""
 
 _SHARED = (
     *_NOTES,

@@ -145,8 +145,9 @@ class Plan:
         if folders.source(self.target).get("key") == self.key:
             return True
         raise ValueError(
-            f"--name={self.name}: {self.target} is there already, prepared from other files; "
-            f"expected another --name, or that folder removed"
+            f"--name={self.name}: {self.target} is there already, prepared from other files, or "
+            f"from these before they were written anew (names, sizes and times of change are "
+            f"compared); expected another --name, or that folder removed"
         )
 
 
