@@ -205,7 +205,8 @@ def iterate(batches: Batches, start: int = 0, workers: int = 0) -> Generator[Bat
         if close:
             close()
         del stream, iterator
-        gc.collect()
+        if workers:  # Cycles of Grain's hold on to memory that is shared with them.
+            gc.collect()
 
 
 def read(images: Images, tell: Callable[[str], None]) -> tuple[Arrays, tuple[str, ...]]:
