@@ -27,7 +27,6 @@ from experiments import command_line, session, training
 from mnv2_jax.ablation import finished, records, shards, state
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.sweep import Outcome
-from mnv2_jax.train.stopping import Stop
 
 _RETRIES = 3
 _SECONDS_BETWEEN_LINES = 15.0
@@ -65,8 +64,7 @@ def train(job: training.Job, address: str | None) -> Outcome:
     """
     if not job.todo:
         return Outcome(trained=0, failed=0)
-    stop = Stop()
-    with _connected(address) as ray, stop.listening():
+    with _connected(address) as ray, job.stop.listening():  # Ray takes over signals as it starts.
         room = slots(ray.nodes())
         each = math.ceil(room.count / len(job.todo))
         packs = [pack for cohort in job.todo for pack in shards.pieces(cohort, each)]

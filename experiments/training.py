@@ -46,6 +46,7 @@ class Job:
       console: where to tell how it goes.
       workdir: the experiment's folder.
       todo: what is to be trained, finished runs left out.
+      stop: signals that are to end it; they are listened to.
       saving: what is kept beside the results.
       given: a base that runs start from.
       recorded: to be called now and then: brings results.csv up to date.
@@ -54,6 +55,7 @@ class Job:
     console: Console
     workdir: Workdir
     todo: Sequence[Cohort]
+    stop: Stop
     saving: sweep.Saving
     given: Given | None
     recorded: Callable[[], object]
@@ -67,12 +69,11 @@ def train_here(job: Job) -> sweep.Outcome:
       OSError: a result cannot be written.
       Interrupted: a signal came.
     """
-    stop = Stop()
     command = command_line.command()
-    with stop.listening(), show_progress(job.console, job.todo) as progress:
+    with show_progress(job.console, job.todo) as progress:
         outcome = sweep.sweep(
-            *(job.workdir.path, job.todo, command, progress, stop, job.saving, session.workers()),
-            *(job.recorded, job.given),
+            *(job.workdir.path, job.todo, command, progress, job.stop, job.saving),
+            *(session.workers(), job.recorded, job.given),
         )
     if processes.is_primary():
         speeds.note(job.workdir.path, job.todo)
@@ -95,10 +96,11 @@ def train_pack(configs: Sequence[ConfigDict], where: str, runs: Sequence[str], p
     mine = [config for config in configs if grid.run_id(config) in set(runs)]
     (planned,) = cohort.plan(mine, session.open_dataset)
     cohorts = [dataclasses.replace(planned, id=pack)]
-    with workdir.claimed(where, f"pack-{pack}", runs) as here:
+    stop = Stop()
+    with workdir.claimed(where, f"pack-{pack}", runs) as here, stop.listening():
         todo = finished.remaining(here.path, cohorts)
         quiet = Console(quiet=True)
-        train_here(Job(quiet, here, todo, saving(), None, recorded=lambda: None))
+        train_here(Job(quiet, here, todo, stop, saving(), None, recorded=lambda: None))
 
 
 def saving(*, keep: bool = False, networks: bool = False) -> sweep.Saving:
@@ -155,7 +157,9 @@ def train(
     where = session.WORKDIR.value or Path("runs") / name
     command = command_line.of_the_whole(command_line.command())
     part = f"shard-{shard}" if shard else "" if launch is train_here else "launcher"
-    with workdir.claimed(where, part) if primary else workdir.seen(where) as here:
+    stop = Stop()
+    claim = workdir.claimed(where, part) if primary else workdir.seen(where)
+    with claim as here, stop.listening():
         folder = here.path
         finished.check(folder, cohorts)
         unfinished = finished.remaining(folder, cohorts)
@@ -171,7 +175,7 @@ def train(
         for line in [*doubts, *_others(folder, cohorts)]:
             console.print(line)
         table = functools.partial(_write_table, here, cohorts)
-        outcome = launch(Job(console, here, todo, saved or saving(), given, table))
+        outcome = launch(Job(console, here, todo, stop, saved or saving(), given, table))
         if primary:
             _report(console, here, name, command, cohorts, claims)
     console.print(

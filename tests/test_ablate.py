@@ -4,12 +4,14 @@ import contextlib
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 import time
 
 import pytest
 
+from mnv2_jax import atomic
 from tests import commands
 from tests.small import CONFIG, rows_of
 
@@ -129,6 +131,24 @@ def test_only_what_is_missing_is_trained(finished, small_config, tmp_path):
     # Alone or in company, a run comes to the same.
     for name in ("run_id", "test_accuracy", "validation_accuracy"):
         assert [row[name] for row in kept] == [row[name] for row in again]
+
+
+def test_asked_to_stop_before_its_report_is_drawn_it_says_so(finished, small_config):
+    workdir, _ = finished
+    report = (workdir / "report.html").read_bytes()
+    arguments = (f"--config={small_config}", f"--workdir={workdir}")
+    with (
+        atomic.in_turns(workdir / ".report.lock"),  # So that it has to wait.
+        commands.start("ablate", *arguments) as process,
+    ):
+        assert process.stdout is not None
+        assert next(line for line in process.stdout if line.startswith("Runs: "))
+        process.terminate()
+        _, err = process.communicate(timeout=commands.SECONDS)
+    assert process.returncode == 128 + signal.SIGTERM
+    told = "stopped by SIGTERM: nothing was in training; run it again to go on"
+    assert err == f"python -m experiments.ablate: {told}\n"
+    assert (workdir / "report.html").read_bytes() == report
 
 
 @pytest.mark.parametrize(

@@ -140,12 +140,15 @@ def test_shards_of_two_machines_come_to_the_whole(here, arguments, machine, tmp_
     assert curves_of(copied("s3://bucket/all", tmp_path / "again")) == curves_of(here)
 
 
+NOWHERE = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_MAX_ATTEMPTS": "1"}
+
+
 @pytest.mark.parametrize(
     ("where", "environment", "message"),
     [
         ("s3://nobody/work", {}, "The specified bucket does not exist"),
         ("s3://bucket/work", {"AWS_ACCESS_KEY_ID": ""}, "Unable to locate credentials"),
-        ("s3://bucket/work", {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "Could not connect to"),
+        ("s3://bucket/work", NOWHERE, "Could not connect to"),
         ("ftp://host/work", {}, "expected a folder, gs://BUCKET/PATH or s3://BUCKET/PATH"),
     ],
 )
