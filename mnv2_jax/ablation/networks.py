@@ -29,27 +29,52 @@ def find(path: Path) -> Path:
         return path / trained.FILE
     found = best(path)
     if found is None:
-        runs = len(list(path.glob("runs/[!.]*")))
-        have = f"none of {runs} runs there has a {trained.FILE}" if runs else "no runs are there"
-        raise ValueError(
-            f"{path}: {have}; expected the folder of an experiment that keeps its networks, such "
-            f"as experiments.train and experiments.finetune"
-        )
+        raise ValueError(f"{path}: {_why_none(_runs(path))}")
     return found / trained.FILE
 
 
 def best(workdir: Path) -> Path | None:
     """The folder of the run with the highest validation accuracy among those with a network.
 
-    Bases of a transfer do not count, since they tell other classes apart.
+    Runs of other configs in the folder, which may be of other images, do not count, nor do bases of
+    a transfer, since they tell other classes apart.
+
+    Raises:
+      ValueError: plan.json, which says what the experiment's runs are, is damaged.
     """
     accuracies = {
         folder: _validation_accuracy(workdir, folder)
-        for folder in sorted(workdir.glob("runs/[!.]*"))
+        for folder in _runs(workdir)
         if (folder / trained.FILE).is_file()
     }
     kept = {folder: share for folder, share in accuracies.items() if share is not None}
     return max(kept, key=kept.__getitem__) if kept else None
+
+
+def _runs(workdir: Path) -> list[Path]:
+    """The folders of an experiment's runs: of those that are planned, or of all without a plan."""
+    there = sorted(workdir.glob("runs/[!.]*"))
+    plan = records.read_plan(workdir)
+    if plan is None:
+        return there
+    planned = {run for cohort in plan["cohorts"] for run in cohort["runs"]}
+    return [folder for folder in there if folder.name in planned]
+
+
+def _why_none(runs: list[Path]) -> str:
+    if not runs:
+        have = "no runs are there"
+    elif any((folder / trained.FILE).is_file() for folder in runs):
+        return (
+            f"none of {len(runs)} runs there has both a {trained.FILE} and a validation accuracy, "
+            f"as of runs that diverged, or were to be a base; expected the folder of a run"
+        )
+    else:
+        have = f"none of {len(runs)} runs there has a {trained.FILE}"
+    return (
+        f"{have}; expected the folder of an experiment that keeps its networks, such as "
+        f"experiments.train and experiments.finetune"
+    )
 
 
 def _validation_accuracy(workdir: Path, folder: Path) -> Any:

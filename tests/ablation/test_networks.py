@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mnv2_jax.ablation import networks
+from mnv2_jax.ablation import networks, records
 from mnv2_jax.nn import trained
 
 
@@ -40,6 +40,24 @@ def test_of_an_experiment_the_best_is_found_by_validation_accuracy_bases_apart(t
     (damaged / "result.json").write_text("{")
     assert networks.best(tmp_path) == best
     assert networks.find(tmp_path) == best / trained.FILE
+
+
+def test_runs_of_other_configs_in_the_folder_do_not_count(tmp_path):
+    record(tmp_path, "of_before", 0.99)
+    best = record(tmp_path, "a", 0.5)
+    record(tmp_path, "b", 0.25)
+    cohorts = [{"label": "one", "runs": ["a", "missing"]}, {"label": "two", "runs": ["b"]}]
+    records.keep_plan(tmp_path, {"name": "x", "command": "x", "cohorts": cohorts})
+    assert networks.find(tmp_path) == best / trained.FILE
+    records.keep_plan(tmp_path, {"name": "x", "command": "x", "cohorts": []})
+    assert networks.best(tmp_path) is None
+
+
+def test_networks_of_runs_that_diverged_are_said_to_be_there(tmp_path):
+    record(tmp_path, "a", None)
+    record(tmp_path, "b", None)
+    with pytest.raises(ValueError, match="none of 2 runs there has both a network"):
+        networks.find(tmp_path)
 
 
 @pytest.mark.parametrize(
