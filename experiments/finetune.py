@@ -47,6 +47,11 @@ def main() -> int:
         for config in configs:
             given.settle(config)
     runs = phases.runs(configs, given.identity if given else "")
+    if given and not any(run.transfer.start == given.identity for run in runs):
+        raise ValueError(
+            f"--pretrained={_PRETRAINED.value}: no run starts from it; expected runs of the phases "
+            f"'extraction' or 'finetuning' in config.transfer.phase"
+        )
     saved = training.saving(networks=True)
     # Of all runs the last one is of the last phase, whose images are the most augmented.
     outcome = training.train(

@@ -293,6 +293,15 @@ def test_a_base_is_one_for_every_projection_of_the_grid(base, tmp_path):
     assert "projection='linear' in block_01 that was trained there, 'relu6' in the" in line
 
 
+def test_weights_that_no_run_starts_from_are_refused(config, base, tmp_path):
+    arguments = (f"--config={config}", f"--pretrained={base}", f"--workdir={tmp_path / 'work'}")
+    one = tmp_path / "one.py"
+    one.write_text(small.TRANSFER.replace('"scratch", "extraction", "finetuning"', '"scratch",'))
+    line = refusal(*arguments, f"--config={one}")
+    assert f"--pretrained={base}: no run starts from it; expected runs of the phases " in line
+    assert not (tmp_path / "work").exists()
+
+
 def test_weights_of_another_width_or_scaling_are_refused(weights, tmp_path, photos):
     folder = ["--config=configs/transfer.py:folder,photos", f"--data_dir={photos}"]
     folder += ["--config.data.resolution=32", f"--workdir={tmp_path / 'work'}"]

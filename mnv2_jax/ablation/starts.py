@@ -10,11 +10,13 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax import traverse_util
 from ml_collections import ConfigDict
 
 from mnv2_jax import arch
 from mnv2_jax.ablation import networks, records, resolve
 from mnv2_jax.ablation.cohort import Cohort, Run
+from mnv2_jax.data import augment
 from mnv2_jax.nn import pretrained, trained
 from mnv2_jax.nn.network import variable_shapes
 from mnv2_jax.train.tuning import Start
@@ -102,7 +104,14 @@ class Given:
             # All but the classifier is read from the file, and that is not taken.
             unread = jax.tree.map(lambda leaf: np.zeros(leaf.shape), variable_shapes(spec))
             variables = pretrained.load(self.path, spec, unread).variables
-        return Start(_base(variables))
+        base = _base(variables)
+        for name, leaf in traverse_util.flatten_dict(base, sep="/").items():
+            if not np.isfinite(leaf).all():
+                raise ValueError(
+                    f"{self.path}: {name} holds numbers that are not finite; expected weights of a "
+                    f"training that did not diverge"
+                )
+        return Start(base)
 
     def _check_knobs(self, spec: arch.NetworkSpec) -> None:
         """Knobs have no weights: those of others were trained with the paper's."""
@@ -128,7 +137,7 @@ class Given:
         elif wish == OF_WEIGHTS:
             raise ValueError(
                 f"{path}={wish!r}: {self.path} ({self.source}) does not say how its images were "
-                f"scaled; expected the name of it"
+                f"scaled; expected one of {', '.join(augment.SCALINGS)}"
             )
 
 

@@ -77,7 +77,10 @@ def load(path: Path, spec: arch.NetworkSpec, fresh: Variables) -> Loaded:
       ValueError: the network is no MobileNetV2, or the file is not one of its weights; one line,
         with the path and what differs.
     """
-    layers = weight_names.layers(spec)
+    try:
+        layers = weight_names.layers(spec)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     _check_file(path)
     variables = traverse_util.flatten_dict(fresh)
     if path.suffix == ".safetensors":
@@ -250,9 +253,10 @@ def _check(path: Path, tensors: Mapping[str, np.ndarray], slots: list[Slot]) -> 
         raise ValueError(f"{path}: {', and '.join(wrong)}")
     if differing := [slot for slot in slots if tensors[slot.name].shape != slot.shape]:
         name, shape = differing[0].name, differing[0].shape
+        more = f", and {len(differing) - 1} more tensors differ" if len(differing) > 1 else ""
         raise ValueError(
-            f"{path}: {name} has shape {tensors[name].shape}, the network needs {shape}; "
-            f"{len(differing) - 1} more tensors differ"
+            f"{path}: {name} has shape {tensors[name].shape}, the network needs {shape}{more}; "
+            f"expected weights of its width, expansions and input channels"
         )
     for name in names:
         dtype = tensors[name].dtype

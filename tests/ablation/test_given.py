@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from mnv2_jax import arch, presets
@@ -225,8 +226,19 @@ def test_a_config_names_the_scaling_of_an_export_which_does_not(tmp_path):
     for scaling in ("symmetric", "imagenet"):
         changes = {**WEIGHTS, "data__scaling": scaling}
         assert settled(given, **changes) == (scaling, "slim")
-    with pytest.raises(ValueError, match=r"^config\.data\.scaling='weights': .* does not say how"):
+    with pytest.raises(ValueError, match=r"^config\.data\.scaling='weights': .* imagenet$"):
         settled(given, **WEIGHTS)
+
+
+def test_weights_of_a_training_that_diverged_are_no_base(spec, tmp_path):
+    path = tmp_path / trained.FILE
+    network = random_network(spec)
+    kernel = network.variables["params"]["head"]["kernel"]
+    network.variables["params"]["head"]["kernel"] = np.full_like(kernel, np.nan)
+    trained.save(path, network)
+    with pytest.raises(ValueError, match=r"^.+$") as caught:
+        Given.open(path).start(spec)
+    assert str(caught.value).startswith(f"{path}: params/head/kernel holds numbers that are not ")
 
 
 def test_a_config_follows_a_network_of_ours_or_is_refused(ours):

@@ -163,24 +163,30 @@ def test_a_file_without_a_classifier_leaves_it_fresh(tmp_path, layout):
 
 WIDER = {
     "torchvision": (
-        "features.2.conv.2.weight has shape (8, 48, 1, 1), the network needs (16, 48, 1, 1); "
+        "features.2.conv.2.weight has shape (8, 48, 1, 1), the network needs (16, 48, 1, 1)"
     ),
     "timm": (
-        "blocks.1.0.conv_pwl.weight has shape (8, 48, 1, 1), the network needs (16, 48, 1, 1); "
+        "blocks.1.0.conv_pwl.weight has shape (8, 48, 1, 1), the network needs (16, 48, 1, 1)"
     ),
     "keras-legacy": (
-        "block_1_project/kernel:0 has shape (1, 1, 48, 8), the network needs (1, 1, 48, 16); "
+        "block_1_project/kernel:0 has shape (1, 1, 48, 8), the network needs (1, 1, 48, 16)"
     ),
-    "keras-3": (
-        "layers/conv2d_3/vars/0 has shape (1, 1, 48, 8), the network needs (1, 1, 48, 16); "
-    ),
+    "keras-3": ("layers/conv2d_3/vars/0 has shape (1, 1, 48, 8), the network needs (1, 1, 48, 16)"),
 }
 
 
 @pytest.mark.parametrize("layout", WIDER)
 def test_another_width_names_the_first_tensor_that_differs(tmp_path, layout):
     message = refusal(write(layout, tmp_path / "model"), width=0.5)
-    assert message == f"{WIDER[layout]}186 more tensors differ"
+    assert message == (
+        f"{WIDER[layout]}, and 186 more tensors differ; expected weights of its width, expansions "
+        f"and input channels"
+    )
+
+
+def test_another_block_is_told_with_the_file(tmp_path):
+    message = refusal(write("torchvision", tmp_path / "model"), kind="sandglass")
+    assert message.startswith("kind='sandglass' in block 1: only MobileNetV2's weights can be ")
 
 
 def test_another_depth_is_told_by_what_is_missing(tmp_path):
