@@ -229,6 +229,8 @@ def _report(
         for row in rows:
             console.print(_accuracies(row), highlight=False)
     count = _count(cohorts)
+    if diverged := sum(row["status"] == "diverged" for row in rows):
+        console.print(f"{_runs(diverged)} diverged: the loss became NaN or infinite")
     missing = f", of {len(rows)} of {_runs(count)}" if len(rows) < count else ""
     console.print(f"Report: {here.shown(here.path / 'report.html')}{missing}")
     best = networks.best(here.path)

@@ -35,6 +35,14 @@ def finished(small_config, tmp_path_factory):
     return folder, out
 
 
+def test_a_run_that_diverges_is_told(small_config, tmp_path):
+    arguments = (f"--config={small_config}", "--config.train.learning_rate=1e30")
+    status, out, err = train(*arguments, f"--workdir={tmp_path / 'work'}")
+    assert (status, err) == (0, "")
+    assert "\n1 run diverged: the loss became NaN or infinite\n" in out
+    assert "Its best network" not in out
+
+
 def test_it_writes_what_an_ablation_writes_and_keeps_its_checkpoints(finished):
     folder, out = finished
     workdir = folder / "work"

@@ -3,6 +3,7 @@
 import functools
 import importlib
 import importlib.metadata
+import logging
 import platform
 import shutil
 import subprocess
@@ -62,6 +63,8 @@ class Board:
         """
         from tensorboardX import SummaryWriter  # Not every machine that trains has it to import.
 
+        # It warns of every number that is none; that a run diverged is told once, at the end.
+        logging.getLogger("tensorboardX.x2num").setLevel(logging.ERROR)
         self._writers = []
         for run_id in run_ids:
             shutil.rmtree(folder / run_id, ignore_errors=True)
