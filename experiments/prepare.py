@@ -72,6 +72,9 @@ def _prepare_images(console: Console, root: Path, data_dir: Path) -> None:
     if folder.ignored:
         some = image_folder.some(folder.ignored)
         console.print(f"Other files passed over ({len(folder.ignored):,}): {some}")
+    if folder.singles:
+        some = image_folder.some(folder.singles)
+        console.print(f"Classes with a single image in train ({len(folder.singles):,}): {some}")
     if plan.prepared():
         console.print(f"{plan.target} is prepared from these files already")
     else:

@@ -63,6 +63,14 @@ def test_a_folder_becomes_a_data_set_once(tmp_path):
     assert tree(target) == before
 
 
+def test_classes_with_one_image_to_train_on_are_told(tmp_path):
+    fill(tmp_path / "in", "train/ant/1.png", "train/bee/1.png", "train/bee/2.png", "test/ant/2.png")
+    flags = (f"--images={tmp_path}/in", "--name=one", f"--data_dir={tmp_path}/out")
+    status, out, err = prepare(*flags)
+    assert (status, err) == (0, "")
+    assert out.splitlines()[1] == "Classes with a single image in train (1): ant"
+
+
 def test_bad_files_end_it_unless_they_are_to_be_skipped(tmp_path):
     fill(tmp_path / "in", "train/ant/1.png", "train/ant/2.png")
     (tmp_path / "in" / "train/ant/3.png").write_bytes(b"")
