@@ -2,10 +2,16 @@
 
 import contextlib
 import signal
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+_SECONDS_UNTIL_AGAIN = 0.02
+"""By when what discards exceptions is mostly over: a collection of garbage takes milliseconds."""
 
 
 class Interrupted(BaseException):
@@ -26,7 +32,8 @@ class Stop:
     """Whether the process was asked to stop.
 
     A signal raises `Interrupted` where it comes, but for `postponed` blocks, which look at `signal`
-    themselves. A second one is not waited with.
+    themselves. A second one is not waited with. Where Python discards exceptions, as in finalizers
+    and callbacks of the garbage collector, it is as if the signal came a moment later.
 
     Attributes:
       signal: the number of the signal that was received, else 0.
@@ -34,17 +41,21 @@ class Stop:
 
     def __init__(self) -> None:
         self.signal = 0
+        self._before = 0  # What `signal` was before the last one came.
         self._postponed = False
+        self._sending = threading.Lock()
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """Takes over the signals inside the block, which is to be in the main thread."""
-        before = {number: signal.signal(number, self._receive) for number in SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        with self._noticing_discarded():
+            before = {number: signal.signal(number, self._receive) for number in SIGNALS}
+            try:
+                yield
+            finally:
+                with self._sending:
+                    for number, handler in before.items():
+                        signal.signal(number, handler)
 
     @contextlib.contextmanager
     def postponed(self) -> Iterator[None]:
@@ -56,7 +67,32 @@ class Stop:
             self._postponed = False
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        again = self.signal != 0
-        self.signal = number
-        if again or not self._postponed:
+        self._before, self.signal = self.signal, number
+        if self._before or not self._postponed:
             raise Interrupted(number, "nothing was in training")
+
+    @contextlib.contextmanager
+    def _noticing_discarded(self) -> Iterator[None]:
+        before = sys.unraisablehook
+
+        def notice(discarded: "sys.UnraisableHookArgs") -> None:
+            if isinstance(discarded.exc_value, Interrupted):
+                self.signal = self._before
+                # Raised here, it would be discarded too. Signals are received by this thread.
+                again = (discarded.exc_value.signal, threading.get_ident())
+                threading.Thread(target=self._send_again, args=again, daemon=True).start()
+            else:
+                before(discarded)
+
+        sys.unraisablehook = notice
+        try:
+            yield
+        finally:
+            sys.unraisablehook = before
+
+    def _send_again(self, number: int, thread: int) -> None:
+        time.sleep(_SECONDS_UNTIL_AGAIN)
+        # While it is sent the handler stays: without one, the signal would kill the process.
+        with self._sending:
+            if signal.getsignal(number) == self._receive:
+                signal.pthread_kill(thread, number)  # Which wakes it up if it waits.
