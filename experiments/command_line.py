@@ -1,14 +1,16 @@
 """What every experiment's command line has in common: one line per error, and exit status 2."""
 
+import contextlib
 import errno
 import itertools
 import logging
 import os
 import re
+import select
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -37,7 +39,8 @@ def run(
     """Parses `sys.argv`, calls `main` and exits with the status that it gives.
 
     A ValueError or OSError out of `main` says that the input is wrong: it becomes one line on
-    stderr and exit status 2, as do errors of the command line itself.
+    stderr and exit status 2, as do errors of the command line itself. Where nobody reads stdout any
+    more, as behind `| head`, it ends without a word, with the status of one killed by SIGPIPE.
 
     Args:
       main: the experiment.
@@ -52,23 +55,25 @@ def run(
     # or that cannot be written.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     program = f"python -m experiments.{Path(sys.argv[0]).stem}"
-    if {"--help", "-h", "--helpfull"} & set(sys.argv[1:]):
-        print("\n\n".join([description, FLAGS.main_module_help(), *_help_on_config(example)]))
-        sys.exit(0)
-    try:
+
+    def outcome() -> int:
+        if {"--help", "-h", "--helpfull"} & set(sys.argv[1:]):
+            print("\n\n".join([description, FLAGS.main_module_help(), *_help_on_config(example)]))
+            return 0
         _check_overrides(sys.argv[1:])
         arguments = _parse(sys.argv, argument, several=several, optional=optional)
         if "print_config" in FLAGS and FLAGS.print_config and FLAGS["config"].value is not None:
             print("\n".join(_settings(FLAGS["config"].value)))
-            sys.exit(0)
-        status = main(*arguments)
+            return 0
+        return main(*arguments)
+
+    try:
+        with _while_stdout_is_read():
+            status = outcome()
     except Interrupted as stopped:
         name = signal.Signals(stopped.signal).name
         print(f"{program}: stopped by {name}: {stopped}; run it again to go on", file=sys.stderr)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        # Not by sys.exit, which would wait for a compilation in the background.
-        os._exit(128 + stopped.signal)
+        _exit_at_once(128 + stopped.signal)
     except KeyboardInterrupt:
         print(f"{program}: interrupted; run it again to go on", file=sys.stderr)
         sys.exit(130)
@@ -76,12 +81,45 @@ def run(
         full = _full_disk(error)
         print(f"{program}: {' '.join((full or str(error)).split())}", file=sys.stderr)
         if full:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            # Not by sys.exit: what is still to be written would be told of by tracebacks.
-            os._exit(2)
+            _exit_at_once(2)
         sys.exit(2)
     sys.exit(status)
+
+
+@contextlib.contextmanager
+def _while_stdout_is_read() -> Iterator[None]:
+    """Ends the process if stdout is a pipe that is no longer read, at the block's end at last.
+
+    It is not left to SIGPIPE, which would come of the sockets of clients of buckets too.
+    """
+    try:
+        yield
+        print(end="", flush=True)  # At exit, Python would tell of an error by a traceback.
+    except (BrokenPipeError, SystemExit) as error:
+        if isinstance(error, BrokenPipeError):
+            is_of_stdout = _is_stdout_broken()
+        else:  # Rich makes it of the error, and has replaced stdout then.
+            is_of_stdout = isinstance(error.__context__, BrokenPipeError)
+        if is_of_stdout:
+            _exit_at_once(128 + signal.SIGPIPE)
+        raise
+
+
+def _is_stdout_broken() -> bool:
+    stdout = select.poll()
+    stdout.register(1, 0)  # What is wrong with it is told in any case.
+    return bool(stdout.poll(0))
+
+
+def _exit_at_once(status: int) -> NoReturn:
+    """Not by sys.exit, which would wait for a compilation in the background.
+
+    And what still cannot be written would be told of by tracebacks.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            print(end="", file=stream, flush=True)
+    os._exit(status)
 
 
 def _full_disk(error: BaseException | None) -> str:

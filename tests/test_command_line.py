@@ -2,11 +2,14 @@
 
 import errno
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from experiments import command_line
+from tests import commands
 
 
 @pytest.fixture
@@ -59,6 +62,52 @@ def test_other_errors_stay_as_they_are(said):
     assert said(OSError(errno.EACCES, "Permission denied", "a"), "b") == (
         "python -m experiments.ablate: [Errno 13] Permission denied: 'a'\n"
     )
+
+
+def test_a_pipe_that_breaks_is_told_if_it_is_not_stdout(said):
+    error = BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+    assert said(error) == "python -m experiments.ablate: [Errno 32] Broken pipe\n"
+
+
+@pytest.fixture
+def unread():
+    """A pipe that nobody reads, to write to."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    yield writer
+    os.close(writer)
+
+
+def ended(stdout, experiment, *arguments):
+    """The status of an experiment that writes to a file, and what it says of errors."""
+    command = [sys.executable, "-m", f"experiments.{experiment}", *arguments]
+    done = subprocess.run(
+        command,
+        cwd=commands.ROOT,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=commands.SECONDS,
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("experiment", "argument"),
+    [
+        ("finetune", "--help"),
+        ("cost", "--format=json"),
+        ("cost", "--format=table"),  # Drawn by Rich, which has a way of its own.
+    ],
+)
+def test_it_ends_silently_when_nobody_reads_what_it_writes(unread, experiment, argument):
+    assert ended(unread, experiment, argument) == (141, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="it is Linux's")
+def test_a_full_disk_below_stdout_is_told():
+    with Path("/dev/full").open("w") as full:
+        assert ended(full, "cost", "--help") == (2, f"python -m experiments.cost: {ADVICE}")
 
 
 ABLATE = "python -m experiments.ablate --config=configs/digits.py"
