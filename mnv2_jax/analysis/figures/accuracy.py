@@ -101,6 +101,8 @@ def draw(
         return
     color, marker = look["color"], look["marker"]
     means = per_seed.groupby(level=0).agg(lambda v: stats.t_interval(v.to_numpy(), 0.95))
+    # A line runs from place to place, which for numbers with a name is not by size.
+    means = means.loc[sorted(means.index, key=scale.at)]
     x = np.array([scale.at(value) for value in means.index.tolist()])
     middle, low, high = (
         np.array([getattr(interval, key) for interval in means], float)

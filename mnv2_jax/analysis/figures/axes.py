@@ -10,7 +10,7 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from mnv2_jax.analysis import records
-from mnv2_jax.analysis.figures.style import KNOWN, axis_name, in_order
+from mnv2_jax.analysis.figures.style import axis_name, in_order
 from mnv2_jax.analysis.records import PHASE, PRETRAINING, design_axes, section
 
 COSTS = ("params", "madds")
@@ -123,8 +123,7 @@ def is_number(frame: pd.DataFrame, axis: str) -> bool:
 
 def values(frame: pd.DataFrame, axis: str) -> list[Any]:
     """The distinct values of an axis, in the order to draw them."""
-    present = frame[axis].dropna().unique().tolist()
-    return sorted(present) if is_number(frame, axis) else in_order(present, KNOWN.get(axis, {}))
+    return in_order(axis, frame[axis].dropna().unique().tolist())
 
 
 def varying(frame: pd.DataFrame) -> list[str]:

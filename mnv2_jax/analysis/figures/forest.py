@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from mnv2_jax.analysis import stats
 from mnv2_jax.analysis.claims import Claim, Greater, Interaction
 from mnv2_jax.analysis.decisions import differences
-from mnv2_jax.analysis.figures.axes import main_number
+from mnv2_jax.analysis.figures.axes import main_number, values
 from mnv2_jax.analysis.figures.style import INK, full_name, nothing_to_draw
 from mnv2_jax.analysis.records import design_axes
 
@@ -70,8 +70,9 @@ def _along(claim: Greater | Interaction, frame: pd.DataFrame) -> list[_Estimate]
     if main is None:
         return []
     estimates = []
-    for value, group in pairs.groupby(main):
-        interval = stats.t_interval(100 * stats.seed_means(group), claim.confidence)
+    for value in values(pairs, main):
+        means = stats.seed_means(pairs[pairs[main] == value])
+        interval = stats.t_interval(100 * means, claim.confidence)
         label = full_name(main, value)
         estimates.append(_Estimate(label, interval.estimate, interval.low, interval.high))
     return estimates

@@ -18,7 +18,7 @@ from matplotlib.ticker import (
 )
 
 from mnv2_jax.analysis.figures.axes import COSTS, is_number, values
-from mnv2_jax.analysis.figures.style import value_name
+from mnv2_jax.analysis.figures.style import number_name, value_name
 
 _ROOM = 36
 """Characters that a panel has room for side by side; where names need more they are slanted."""
@@ -51,13 +51,16 @@ class Scale:
 def scale_of(frame: pd.DataFrame, column: str) -> Scale:
     """Costs, and numbers that spread better so, are logarithmic.
 
-    Numbers that span decades from a 0 are evenly spaced, as is what is not a number.
+    Numbers that span decades from a 0 are evenly spaced, as are those of which one has a name, and
+    what is not a number.
     """
     present = values(frame, column)
     if not is_number(frame, column):
         return Scale(column, present, "places", joined=False)
     if column in COSTS:
         return Scale(column, present, "log", joined=True)
+    if any(number_name(column, value) for value in present):
+        return Scale(column, present, "places", joined=True)
     positive = [value for value in present if value > 0]
     if not _spans_decades(positive):
         return Scale(column, present, "linear", joined=True)

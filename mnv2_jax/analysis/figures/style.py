@@ -39,7 +39,7 @@ KNOWN: Mapping[str, Mapping[str, str]] = {
 """Columns whose values have an order and names of their own."""
 
 _NUMBERS: Mapping[str, Mapping[float, str]] = {"transfer.images_per_class": {0: "all"}}
-"""Columns some of whose numbers have names."""
+"""Columns some of whose numbers have names: these stand for more than any other number."""
 
 _AXES = {
     "dataset": "Data set",
@@ -96,10 +96,17 @@ STYLE: dict[Any, Any] = {
 _LONGEST = 36  # Letters of a value's name: longer ones would leave no room for what is drawn.
 
 
-def in_order(present: Iterable[str], known: Mapping[str, str]) -> list[str]:
-    """Sorts axis values as `known` lists them, unknown ones last and by name."""
-    rank = {value: index for index, value in enumerate(known)}
-    return sorted(set(present), key=lambda value: (rank.get(value, len(rank)), value))
+def in_order(column: str, present: Iterable[Any]) -> list[Any]:
+    """Sorts the values of a column, each once: the order in which all that shows them does.
+
+    Numbers go by size, those that have a name last; texts as `KNOWN` lists them, others last and
+    by name.
+    """
+    rank = {value: index for index, value in enumerate(KNOWN.get(column, {}))}
+    return sorted(
+        set(present),
+        key=lambda value: (bool(number_name(column, value)), rank.get(value, len(rank)), value),
+    )
 
 
 def axis_name(column: str) -> str:

@@ -30,7 +30,7 @@ class Axis:
       key: what charts call it. Vega takes a dot in a field's name for a step into an object.
       label: what the reader sees; the column itself where another axis would be called the same.
       before: what goes before a value where nothing beside it names the axis; may be empty.
-      numeric: whether `values` are numbers, and so have distances.
+      numeric: whether `values` are numbers without names, and so have distances.
       values: all different ones, in the order in which they are shown.
       labels: how `values` are written.
       codes: for each run the position of its value.
@@ -124,14 +124,11 @@ def value_text(value: Any) -> str:
 
 def _axis(frame: pd.DataFrame, name: str, key: str, *, alone: bool) -> Axis:
     column = frame[name]
-    numeric = is_numeric_dtype(column) and not is_bool_dtype(column)
-    values: list[Any]
-    if numeric:
-        values = sorted(column.dropna().unique().tolist())
-        values += [float("nan")] if column.isna().any() else []
-    else:
+    numbers = is_numeric_dtype(column) and not is_bool_dtype(column)
+    if not numbers:
         column = column.map(value_text)
-        values = in_order(column, KNOWN.get(name, {}))
+    values = in_order(name, column.dropna().unique().tolist())
+    values += [float("nan")] if column.isna().any() else []
     names = KNOWN.get(name, {})
     labels = tuple(
         names.get(value) or number_name(name, value) or value_text(value) for value in values
@@ -145,7 +142,7 @@ def _axis(frame: pd.DataFrame, name: str, key: str, *, alone: bool) -> Axis:
         key=key,
         label=short_name(name) if alone else name,
         before=name_before(name) if alone else f"{name} ",
-        numeric=numeric,
+        numeric=numbers and not any(number_name(name, value) for value in values),
         values=tuple(values),
         labels=labels,
         codes=tuple(position.get(value, missing) for value in column.tolist()),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mnv2_jax.analysis.figures.style import number_name
 from mnv2_jax.analysis.html.design import Axis, Design, value_text
 from mnv2_jax.analysis.html.markup import points
 
@@ -92,7 +93,7 @@ def _axis(axis: Axis) -> dict[str, Any]:
         "label": axis.label,
         "before": axis.before,
         "labels": axis.labels,
-        "texts": [value_text(value) for value in axis.values],
+        "texts": [number_name(axis.name, value) or value_text(value) for value in axis.values],
         "numbers": numbers,
         "codes": axis.codes,
     }

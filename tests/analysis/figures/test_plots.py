@@ -279,13 +279,38 @@ def test_runs_without_a_section_are_not_drawn_over_it() -> None:
     assert "Pretraining (other classes)" in words(svg_text(figures["learning_curves"], "x"))
 
 
-def test_all_images_of_a_class_are_called_all() -> None:
-    frame = make_transfers()
-    bases = frame["transfer.phase"] == "pretraining"
-    frame["transfer.images_per_class"] = np.where(bases, 0, 10)
-    view = View("transfer.images_per_class", "transfer.phase")
-    (axis,) = draw_accuracy(frame, view, "test_accuracy").axes
-    assert [label.get_text() for label in axis.get_xticklabels()] == ["all", "10"]
+IMAGES = "transfer.images_per_class"
+
+
+def rising_with_images() -> pd.DataFrame:
+    """Fine-tuning on 5, 10 and all images of a class, the better the more there are."""
+    frame = make_frame(expansions=(6,), shortcuts=("none",), seeds=2)
+    frame["transfer.phase"] = "finetuning"
+    parts = [(0, 0.9), (5, 0.7), (10, 0.8)]
+    runs = [frame.assign(**{IMAGES: count, "test_accuracy": mean}) for count, mean in parts]
+    return pd.concat(runs, ignore_index=True)
+
+
+def test_all_images_of_a_class_are_called_all_and_lie_behind_every_number() -> None:
+    view = View(IMAGES, "transfer.phase")
+    (axis,) = draw_accuracy(rising_with_images(), view, "test_accuracy").axes
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["5", "10", "all"]
+    places = axis.get_xticks().tolist()
+    assert places == sorted(places)
+    (line,) = axis.lines
+    assert line.get_linestyle() != "None"
+    assert np.asarray(line.get_xdata()).tolist() == places
+    np.testing.assert_allclose(np.asarray(line.get_ydata()), [70, 80, 90])
+
+
+def test_differences_along_images_end_with_all() -> None:
+    claim = greater("linear", "", "Linear is better.", "projection", "linear", "relu6")
+    frame = rising_with_images()
+    figure = make_figures(frame, curves_of(frame), [claim], decide([claim], frame))[
+        "paired_differences"
+    ]
+    labels = [label.get_text() for label in figure.axes[1].get_yticklabels()]
+    assert [label.rpartition(" ")[2] for label in labels] == ["5", "10", "all"]
 
 
 def test_curves_keep_to_what_an_accuracy_can_be() -> None:

@@ -102,6 +102,10 @@ def test_of_a_transfer_curves_tell_phases_apart() -> None:
     assert by_name[RATE].labels == ("0.05", "0.1", "none")
     grid = design.of(make_frame())
     assert grid.curve_hue is grid.hue
-    more = pd.concat([frame.assign(**{"transfer.images_per_class": n}) for n in (0, 20)])
+    more = pd.concat([frame.assign(**{"transfer.images_per_class": n}) for n in (0, 20, 5)])
     images_axis = {axis.name: axis for axis in design.of(more).axes}["transfer.images_per_class"]
-    assert images_axis.labels == ("all", "20")
+    # All are the most: they come last, and lie at no distance from the others.
+    assert (images_axis.labels, images_axis.numeric) == (("5", "20", "all"), False)
+    assert [images_axis.labels[code] for code in images_axis.codes[:: len(frame)]] == [
+        *("all", "20", "5")
+    ]
