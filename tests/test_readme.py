@@ -65,6 +65,42 @@ def test_the_grid_of_ones_own_is_what_its_text_says(tmp_path):
     assert "cannot be decided" not in out
 
 
+def test_the_claim_of_phases_is_decided_by_what_its_text_says(tmp_path):
+    section = README.read_text().partition("A claim names the phase")[2].partition("\n## ")[0]
+    claim, grid = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    config = tmp_path / "my_transfer.py"
+    config.write_text(grid)
+    status, out, err = commands.run("finetune", f"--config={config}", "--dry_run")
+    assert status == 0, err
+    assert "cannot be decided" not in out
+    without = re.sub(r"\n +along=.*", "", claim)
+    phases = """
+from configs import transfer
+from mnv2_jax.ablation.grid import axis, product
+from mnv2_jax.analysis.claims import greater
+
+get_config = transfer.get_config
+
+def get_grid():
+    return product(axis("transfer.phase", ("scratch", "finetuning")), axis("seed", range(2)))
+
+def get_claims():
+    return [
+"""
+    config.write_text(f"{phases}{claim}]\n")
+    status, out, err = commands.run("finetune", f"--config={config}", "--dry_run")
+    assert status == 0, err
+    assert "cannot be decided" not in out
+    config.write_text(f"{phases}{without}]\n")
+    status, out, err = commands.run("finetune", f"--config={config}", "--dry_run")
+    assert status == 0, err
+    assert (
+        "claim 'tuned_from_scratch' cannot be decided: runs with transfer.phase finetuning and "
+        "scratch differ in epochs, train.learning_rate, transfer.first and transfer.norm too; "
+        "name them in along=(...)"
+    ) in out
+
+
 def test_the_session_with_weights_gives_what_is_shown(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     failed, tried = doctest.testfile(str(README), module_relative=False)

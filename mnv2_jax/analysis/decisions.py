@@ -9,7 +9,7 @@ intervals that are wider by as much.
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,7 @@ class Comparison:
     pairs: int
     dropped: int
     name: str = ""
+    alone: int = 0  # of those dropped, pairs that no seed has all runs of
 
     def interval(self, confidence: float) -> Interval:
         """Its t interval over seeds."""
@@ -69,17 +70,10 @@ def decide(claim: Claim, frame: pd.DataFrame) -> Decision:
     """
     if isinstance(claim, Greater | Interaction):
         return decide_sign(_comparison(differences(claim, frame), ""))
+    every = [_compare(claim, frame, later, earlier) for earlier, later in _two_by_two(claim)]
     if isinstance(claim, Equivalent):
-        every = [
-            _compare(claim, frame, later, earlier)
-            for earlier, later in itertools.combinations(claim.values, 2)
-        ]
         return decide_equivalent(every, claim.margin)
-    steps = [
-        _compare(claim, frame, later, earlier)
-        for earlier, later in itertools.pairwise(claim.values)
-    ]
-    whole = _compare(claim, frame, claim.values[-1], claim.values[0])
+    *steps, whole = every
     return decide_monotone(whole, steps, claim.margin)
 
 
@@ -91,11 +85,8 @@ def differences(claim: Greater | Interaction, frame: pd.DataFrame) -> pd.DataFra
     """
     found, frame = _held_against(claim, frame)
     if isinstance(claim, Greater):
-        along = [records.column(frame, field) for field in claim.along]
-        # A field of the config that no runs differ in has no column.
-        along = [column for column in along if column in frame or "." not in column]
         return stats.paired_differences(
-            frame, found.axis, found.better, found.worse, found.where, found.metric, along
+            frame, found.axis, found.better, found.worse, found.where, found.metric, found.along
         )
     return stats.paired_interactions(
         frame,
@@ -140,6 +131,47 @@ def absent(claim: Claim, frame: pd.DataFrame) -> list[str]:
             gone.append(pairs)
     also = aside if any(_any_run(frame, [*where, *pairs]) for pairs in gone) else ""
     return [_named(pairs, *([_named(where)] if where else []), also) for pairs in gone]
+
+
+@dataclass(frozen=True)
+class Unpaired:
+    """Runs of two values that a claim compares, no two of which are a pair.
+
+    Attributes:
+      values: such as `projection linear and relu6 where expansion 6`.
+      fields: columns in which a pair agrees and those two runs differ that differ in the fewest.
+    """
+
+    values: str
+    fields: tuple[str, ...]
+
+    def __str__(self) -> str:
+        *others, last = self.fields
+        listed = f"{', '.join(others)} and {last}" if others else last
+        return f"runs with {self.values} differ in {listed} too"
+
+
+def unpaired(claim: Claim, frame: pd.DataFrame) -> list[Unpaired]:
+    """What a claim compares, and the runs have, without that any two of them are a pair.
+
+    Args:
+      claim: made by the functions of `mnv2_jax.analysis.claims`.
+      frame: one row per run, as `records.read_results` returns it.
+
+    Raises:
+      ValueError: the claim names a column that the results lack, or two runs cannot be told apart.
+    """
+    found, runs = _held_against(claim, frame)
+    along = getattr(found, "along", ())
+    said: dict[Unpaired, None] = {}
+    for axis, better, worse, where in _contrasts(found):
+        pairs = stats.paired_differences(runs, axis, better, worse, where, found.metric, along)
+        if len(pairs) and not pairs["there"].any():
+            values = f"{axis} {_text(better)} and {_text(worse)}"
+            restricted = f" where {_named(list(where.items()))}" if where else ""
+            fields = stats.differing(runs, axis, better, worse, where, along)
+            said[Unpaired(values + restricted, tuple(fields))] = None
+    return list(said)
 
 
 def decide_sign(one: Comparison) -> Decision:
@@ -196,6 +228,30 @@ def _distance(one: Comparison) -> float:
     return abs(float(np.mean(one.means))) if len(one.means) else -1
 
 
+_Contrast = tuple[str, stats.Scalar, stats.Scalar, Mapping[str, stats.Scalar]]
+"""A column, two values of it that have to have pairs, and where."""
+
+
+def _contrasts(claim: Claim) -> Iterator[_Contrast]:
+    """What has to have pairs for a claim to be decided."""
+    if isinstance(claim, Equivalent | Monotone):
+        for earlier, later in _two_by_two(claim):
+            yield claim.axis, later, earlier, claim.where
+    elif isinstance(claim, Interaction):
+        for value in (claim.more, claim.less):
+            yield claim.axis, claim.better, claim.worse, {**claim.where, claim.by: value}
+        yield claim.by, claim.more, claim.less, claim.where
+    else:
+        yield claim.axis, claim.better, claim.worse, claim.where
+
+
+def _two_by_two(claim: Equivalent | Monotone) -> list[tuple[stats.Scalar, stats.Scalar]]:
+    """The values that are compared, the earlier first; of a monotone claim the whole comes last."""
+    if isinstance(claim, Equivalent):
+        return list(itertools.combinations(claim.values, 2))
+    return [*itertools.pairwise(claim.values), (claim.values[0], claim.values[-1])]
+
+
 def _compare(
     claim: Equivalent | Monotone, frame: pd.DataFrame, better: stats.Scalar, worse: stats.Scalar
 ) -> Comparison:
@@ -206,7 +262,10 @@ def _compare(
 
 def _comparison(pairs: pd.DataFrame, name: str) -> Comparison:
     whole = int(pairs["difference"].count())
-    return Comparison(stats.seed_means(pairs), whole, len(pairs) - whole, name)
+    settings = [name for name in pairs if name not in ("seed", "there", "difference")]
+    every = np.zeros(len(pairs))  # so that there is something to group by where nothing is left
+    alone = ~pairs.groupby([every, *settings], dropna=False)["there"].transform("any")
+    return Comparison(stats.seed_means(pairs), whole, len(pairs) - whole, name, int(alone.sum()))
 
 
 _Pair = tuple[str, stats.Scalar]
@@ -247,12 +306,18 @@ def _held_against(claim: Any, frame: pd.DataFrame) -> tuple[Any, pd.DataFrame]:
     Those of pretraining are tested on other classes: they are left out unless the claim names the
     phase.
     """
-    axes: dict[str, Any] = {
+    axes = {
         name: records.column(frame, getattr(claim, name))
         for name in ("axis", "by")
         if hasattr(claim, name)
     }
     where = {records.column(frame, field): value for field, value in claim.where.items()}
+    found = dataclasses.replace(claim, where=where, **axes)
+    if isinstance(claim, Greater):
+        along = (records.column(frame, field) for field in claim.along)
+        # A field of the config that no runs differ in has no column.
+        there = tuple(column for column in along if column in frame or "." not in column)
+        found = dataclasses.replace(found, along=there)
     if PHASE in frame and PHASE not in (*where, *axes.values()):
         frame = frame[frame[PHASE] != PRETRAINING]
-    return dataclasses.replace(claim, where=where, **axes), frame
+    return found, frame

@@ -4,7 +4,14 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mnv2_jax.analysis.decisions import INCONCLUSIVE, REFUTED, SUPPORTED, Comparison, Decision
+from mnv2_jax.analysis.decisions import (
+    INCONCLUSIVE,
+    REFUTED,
+    SUPPORTED,
+    Comparison,
+    Decision,
+    Unpaired,
+)
 from mnv2_jax.analysis.resampling import smallest_sign_flip_p
 
 _LEVEL = 0.05
@@ -12,7 +19,11 @@ _ENOUGH_SEEDS = 6  # from which on the sign-flip test can give less than 0.05
 
 
 def write(
-    row: Mapping[str, Any], decision: Decision, family: int, absent: Sequence[str]
+    row: Mapping[str, Any],
+    decision: Decision,
+    family: int,
+    absent: Sequence[str],
+    unpaired: Sequence[Unpaired],
 ) -> list[str]:
     """Writes what there is to say about a decided claim.
 
@@ -21,8 +32,9 @@ def write(
       decision: what it was made from.
       family: how many claims there are.
       absent: values that the claim speaks of and no run has; see `decisions.absent`.
+      unpaired: what it compares without that runs are pairs; see `decisions.unpaired`.
     """
-    notes = [*_what_is_missing(row, absent)]
+    notes = [*_what_is_missing(row, decision, absent, unpaired)]
     if row["seeds"] < 2:
         return notes
     return [*notes, *_p_value(row, family), *_several(row, decision), *_power(row)]
@@ -35,20 +47,36 @@ def is_doubted(row: Mapping[str, Any]) -> bool:
     return bool(about_p and row["verdict"] != INCONCLUSIVE and row["p_holm"] >= _LEVEL)
 
 
-def _what_is_missing(row: Mapping[str, Any], absent: Sequence[str]) -> Iterator[str]:
-    if row["dropped"]:
-        every = row["pairs"] + row["dropped"]
-        one = row["dropped"] == 1
-        yield (
-            f"{row['dropped']} of {every} pairs {'is' if one else 'are'} left out: "
-            f"a run of {'it' if one else 'each'} is not among the results or did not finish."
-        )
+def _what_is_missing(
+    row: Mapping[str, Any],
+    decision: Decision,
+    absent: Sequence[str],
+    unpaired: Sequence[Unpaired],
+) -> Iterator[str]:
+    every = row["pairs"] + row["dropped"]
+    alone = sum(one.alone for one in decision.every)
+    if row["dropped"] > alone:
+        left_out = _left_out(row["dropped"] - alone, every)
+        yield f"{left_out} is not among the results or did not finish."
+    # Where no two runs are a pair, how many are none says nothing.
+    if alone and not unpaired:
+        yield f"{_left_out(alone, every)} is not among the results, whatever the seed."
     if absent:
         yield f"No run has {' or '.join(absent)}."
+    elif unpaired:
+        yield f"Of the results, {'; '.join(map(str, unpaired))}: none of them are pairs."
     elif row["seeds"] == 0:
         yield f"No pair of runs finished{' for some of the values' if row['pairs'] else ''}."
     if row["seeds"] == 1:
         yield "One seed gives no interval."
+
+
+def _left_out(count: int, every: int) -> str:
+    one = count == 1
+    return (
+        f"{count} of {every} pairs {'is' if one else 'are'} left out: "
+        f"a run of {'it' if one else 'each'}"
+    )
 
 
 def _p_value(row: Mapping[str, Any], family: int) -> Iterator[str]:

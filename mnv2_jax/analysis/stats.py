@@ -57,14 +57,15 @@ def paired_differences(
       along: columns in which the runs of a pair may differ as well.
 
     Returns:
-      One row per pair: the shared columns, `seed`, and `difference`, which is NaN when one
-      of the two runs is missing or did not finish. No rows if either value was never run.
+      One row per pair: the shared columns, `seed`, `there`, whether both of its runs are in
+      `frame`, and `difference`, which is NaN when one of the two runs is missing or did not finish.
+      No rows if either value was never run.
 
     Raises:
       ValueError: a column does not exist, `metric` is not an accuracy, or two runs cannot be
           told apart by seed and design axes.
     """
-    shared = [name for name in design_axes(frame) if name not in (axis, *along)] + ["seed"]
+    shared = _shared(frame, axis, along)
     _check_columns(frame, axis, where, metric)
     for column in along:
         _check_columns(frame, column, where, metric)
@@ -78,11 +79,40 @@ def paired_differences(
         _check_unique(runs, shared, axis, value)
         sides.append(runs)
     if any(runs.empty for runs in sides):
-        return pd.DataFrame(columns=[*shared, "difference"]).astype({"difference": float})
+        nothing = pd.DataFrame(columns=[*shared, "there", "difference"])
+        return nothing.astype({"there": bool, "difference": float})
     # An outer join keeps a pair whose other half was never recorded, so that it is counted.
-    pairs = sides[0].merge(sides[1], on=shared, how="outer")
+    pairs = sides[0].merge(sides[1], on=shared, how="outer", indicator="there")
+    pairs["there"] = pairs["there"] == "both"
     pairs["difference"] = pairs.pop("better") - pairs.pop("worse")
     return pairs.sort_values(shared, ignore_index=True)
+
+
+def differing(
+    frame: pd.DataFrame,
+    axis: str,
+    better: Scalar,
+    worse: Scalar,
+    where: Mapping[str, Scalar],
+    along: Sequence[str] = (),
+) -> list[str]:
+    """What keeps runs from being a pair of `paired_differences`, which has the same arguments.
+
+    Returns:
+      The shared columns in which those two runs differ that differ in the fewest; none if there is
+      a pair, or a value that was never run.
+    """
+    shared = _shared(frame, axis, along)
+    for column, value in where.items():
+        frame = frame[frame[column] == value]
+    codes = np.column_stack([pd.factorize(frame[name])[0] for name in shared])
+    sides = [codes[(frame[axis] == value).to_numpy(bool)] for value in (better, worse)]
+    apart = (one != sides[1] for one in sides[0] if len(sides[1]))
+    nearest = [every[every.sum(axis=1).argmin()] for every in apart]
+    if not nearest:
+        return []
+    least = min(nearest, key=np.sum)
+    return [name for name, differs in zip(shared, least, strict=True) if differs]
 
 
 def paired_interactions(
@@ -102,7 +132,8 @@ def paired_interactions(
       metric: one of `ACCURACIES`, a fraction of 1.
 
     Returns:
-      As `paired_differences` does: one row per two pairs that agree in seed and in all other axes.
+      As `paired_differences` does: one row per two pairs that agree in seed and in all other axes;
+      `there` is whether all four runs are in `frame`.
 
     Raises:
       ValueError: see `paired_differences`.
@@ -113,8 +144,9 @@ def paired_interactions(
         paired_differences(frame, *compared, {**where, axis: value}, metric).drop(columns=axis)
         for value in (more, less)
     ]
-    shared = [name for name in sides[0] if name != "difference"]
+    shared = [name for name in sides[0] if name not in ("there", "difference")]
     both = sides[0].merge(sides[1], on=shared, how="outer", suffixes=("", "_less"))
+    both["there"] = both["there"].eq(True) & both.pop("there_less").eq(True)
     both["difference"] -= both.pop("difference_less")
     return both
 
@@ -213,6 +245,11 @@ def is_constant(values: np.ndarray) -> bool:
 
 def _standard_error(values: np.ndarray) -> float:
     return float(values.std(ddof=1)) / math.sqrt(len(values))
+
+
+def _shared(frame: pd.DataFrame, axis: str, along: Sequence[str]) -> list[str]:
+    """The columns in which the two runs of a pair agree."""
+    return [name for name in design_axes(frame) if name not in (axis, *along)] + ["seed"]
 
 
 def _check_columns(

@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from mnv2_jax.analysis import decisions, notes, power, resampling, stats
-from mnv2_jax.analysis.claims import Claim, Equivalent, Monotone
+from mnv2_jax.analysis.claims import Claim, Equivalent, Greater, Monotone
 from mnv2_jax.analysis.decisions import Decision
+from mnv2_jax.analysis.records import ACCURACIES
 
 VERDICTS = (decisions.SUPPORTED, decisions.REFUTED, decisions.INCONCLUSIVE)
 
@@ -41,14 +42,34 @@ def undecidable(claims: Iterable[Claim], runs: Sequence[Mapping[str, Any]]) -> l
     Args:
       claims: made by the functions of `mnv2_jax.analysis.claims`.
       runs: of the grid, one row per run, as `mnv2_jax.ablation.records.planned` gives them.
+
+    Raises:
+      ValueError: two runs of a claim cannot be told apart, so that its pairs are ambiguous.
     """
-    frame = pd.DataFrame(runs)
-    said = ((claim, decisions.absent(claim, frame)) for claim in claims)
-    return [
-        f"claim {claim.name!r} cannot be decided: no run has {' or '.join(missing)}"
-        for claim, missing in said
-        if missing
-    ]
+    # As if all of them were done: what is not a pair then will never be one.
+    frame = pd.DataFrame(runs).assign(status="done", **dict.fromkeys(ACCURACIES, 0.0))
+    said = ((claim, _why_not(claim, frame)) for claim in claims)
+    return [f"claim {claim.name!r} cannot be decided: {why}" for claim, why in said if why]
+
+
+def _why_not(claim: Claim, frame: pd.DataFrame) -> str:
+    """Why these runs cannot decide a claim, however they end; nothing where they can."""
+    missing = decisions.absent(claim, frame)
+    if missing:
+        return f"no run has {' or '.join(missing)}"
+    try:
+        unpaired = decisions.unpaired(claim, frame)
+    except ValueError as error:
+        raise ValueError(f"claim {claim.name!r}: {error}") from None
+    fields = list(dict.fromkeys(field for one in unpaired for field in one.fields))
+    if not fields:
+        return ""
+    why = "; ".join(map(str, unpaired))
+    if "seed" in fields:
+        return f"{why}; expected the same seeds"
+    if not isinstance(claim, Greater):
+        return f"{why}; of all claims `greater` alone allows for that, by along=(...)"
+    return f"{why}; name {'it' if len(fields) == 1 else 'them'} in along=(...)"
 
 
 def decide(claims: Iterable[Claim], frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -90,7 +111,9 @@ def decide(claims: Iterable[Claim], frame: pd.DataFrame) -> list[dict[str, Any]]
     for (claim, decision), p_holm in zip(decided, adjusted, strict=True):
         row = _row(claim, decision) | {"p_holm": _number(p_holm)}
         absent = decisions.absent(claim, frame)
-        rows.append(row | {"notes": notes.write(row, decision, len(decided), absent)})
+        unpaired = [] if row["seeds"] else decisions.unpaired(claim, frame)
+        said = notes.write(row, decision, len(decided), absent, unpaired)
+        rows.append(row | {"notes": said})
     return rows
 
 

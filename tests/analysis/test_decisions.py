@@ -7,6 +7,7 @@ from mnv2_jax.analysis.verdicts import decide, undecidable
 from tests.analysis.examples import LINEAR, expansions_at, more_without_shortcuts, plateau, rising
 from tests.analysis.synthetic import make_frame, stop
 
+CLAIM = "linear", "", "Linear is better.", "model.projection", "linear", "relu6"
 NUMBERS = ("estimate", "ci_low", "ci_high", "bootstrap_low", "bootstrap_high")
 
 
@@ -168,16 +169,87 @@ def test_no_run_done_and_no_run_at_all(frame: pd.DataFrame) -> None:
 def test_what_varies_along_with_the_axis_may_differ_in_a_pair() -> None:
     frame = make_frame(expansions=(6,), shortcuts=("bottleneck",))
     frame.loc[frame["projection"] == "relu6", "width"] = 2.0
-    claim = ("linear", "", "Linear is better.", "model.projection", "linear", "relu6")
-    (apart,) = decide([greater(*claim)], frame)
+    (apart,) = decide([greater(*CLAIM)], frame)
     assert (apart["pairs"], apart["dropped"]) == (0, 12)
-    (along,) = decide([greater(*claim, along=["model.width"])], frame)
+    (along,) = decide([greater(*CLAIM, along=["model.width"])], frame)
     assert (along["pairs"], along["dropped"], along["verdict"]) == (6, 0, "supported")
     # Where runs do not differ in a field, there is nothing to say of it.
-    (same,) = decide([greater(*claim, along=["model.width", "train.momentum"])], frame)
+    (same,) = decide([greater(*CLAIM, along=["model.width", "train.momentum"])], frame)
     assert same == along
     with pytest.raises(ValueError, match="axis 'stride' is not a column to compare"):
-        decide([greater(*claim, along=["stride"])], frame)
+        decide([greater(*CLAIM, along=["stride"])], frame)
+
+
+def test_runs_that_differ_in_more_than_the_axis_are_told_before_and_after() -> None:
+    frame = make_frame(expansions=(6,), shortcuts=("bottleneck",))
+    relu6 = frame["projection"] == "relu6"
+    frame = frame.assign(**{"width": 1.0 + relu6, "train.momentum": np.where(relu6, 0.8, 0.9)})
+    claims: list[Claim] = [
+        greater(*CLAIM),
+        greater(*CLAIM, along=["model.width"]),
+        greater(*CLAIM, along=["model.width", "train.momentum"]),
+    ]
+    assert undecidable(claims, frame.to_dict("records")) == [
+        "claim 'linear' cannot be decided: runs with projection linear and relu6 differ in width "
+        "and train.momentum too; name them in along=(...)",
+        "claim 'linear' cannot be decided: runs with projection linear and relu6 differ in "
+        "train.momentum too; name it in along=(...)",
+    ]
+    both, one, none = decide(claims, frame)
+    assert both["notes"] == [
+        "Of the results, runs with projection linear and relu6 differ in width and train.momentum "
+        "too: none of them are pairs."
+    ]
+    assert one["notes"] == [both["notes"][0].replace("width and ", "")]
+    assert (both["verdict"], none["verdict"]) == ("inconclusive", "supported")
+
+
+def test_what_keeps_runs_apart_is_that_of_the_two_nearest() -> None:
+    wide = make_frame(expansions=(1, 2), projections=("relu6",), shortcuts=("none",))
+    frame = make_frame(expansions=(6,), projections=("linear",))
+    both = pd.concat([frame, wide.assign(epochs=9)], ignore_index=True)
+    (told,) = undecidable([greater(*CLAIM)], both.to_dict("records"))
+    assert "differ in expansion and epochs too" in told
+
+
+def test_every_kind_of_claim_is_told_by_the_values_that_have_no_pairs() -> None:
+    frame = make_frame(expansions=(4, 6, 8), shortcuts=("bottleneck", "none"))
+    frame.loc[frame["expansion"] == 8, "epochs"] = 9
+    without = frame["shortcut"] == "none"
+    shifted = frame.assign(width=1.0 + (without & (frame["projection"] == "relu6")))
+    where = {"shortcut": "bottleneck"}
+    alone = "; of all claims `greater` alone allows for that, by along=(...)"
+    assert undecidable(
+        [
+            equivalent("e", "", "", "expansion", (4, 6, 8), 0.01, where),
+            monotone("m", "", "", "expansion", (4, 6), where=where),
+        ],
+        frame.to_dict("records"),
+    ) == [
+        "claim 'e' cannot be decided: runs with expansion 8 and 4 where shortcut bottleneck differ "
+        "in epochs too; runs with expansion 8 and 6 where shortcut bottleneck differ in epochs too"
+        + alone
+    ]
+    (told,) = undecidable([more_without_shortcuts()], shifted.to_dict("records"))
+    assert told == (
+        "claim 'more_without' cannot be decided: runs with projection linear and relu6 where "
+        f"shortcut none differ in width too{alone}"
+    )
+
+
+def test_other_seeds_are_no_pairs_whatever_is_named() -> None:
+    frame = make_frame(expansions=(6,), shortcuts=("none",))
+    frame.loc[frame["projection"] == "relu6", "seed"] += 6
+    assert undecidable([greater(*CLAIM)], frame.to_dict("records")) == [
+        "claim 'linear' cannot be decided: runs with projection linear and relu6 differ in seed "
+        "too; expected the same seeds"
+    ]
+
+
+def test_runs_that_cannot_be_told_apart_are_refused_before_they_are_trained() -> None:
+    frame = make_frame(expansions=(4, 6), shortcuts=("none",))
+    with pytest.raises(ValueError, match=r"^claim 'linear': two runs .* pairs are ambiguous"):
+        undecidable([greater(*CLAIM, along=["expansion"])], frame.to_dict("records"))
 
 
 def transfers() -> pd.DataFrame:
@@ -215,7 +287,11 @@ def test_runs_of_pretraining_are_left_out_unless_a_claim_names_the_phase() -> No
     ]
     assert [row["seeds"] for row in decide(named[:2], frame)] == [6, 6]
     assert decide(named[:1], frame)[0]["verdict"] == "refuted"
-    assert undecidable(named, frame.to_dict("records")) == []
+    # The statistics that moved in one phase alone keep its runs from those of the other.
+    assert undecidable(named, frame.to_dict("records")) == [
+        "claim 'i' cannot be decided: runs with transfer.phase pretraining and tuned differ in "
+        "transfer.norm too; of all claims `greater` alone allows for that, by along=(...)"
+    ]
 
 
 def test_values_are_looked_for_among_the_runs_that_a_claim_speaks_of() -> None:

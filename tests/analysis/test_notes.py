@@ -69,6 +69,17 @@ def test_pairs_left_out_are_counted() -> None:
     assert notes_of(LINEAR, frame.drop(index=1)) == [left_out]
 
 
+def test_pairs_of_which_no_seed_has_both_runs_are_told_from_those_that_lost_one() -> None:
+    frame = make_frame(expansions=(4, 6), shortcuts=("none",))
+    # The grid has ReLU6 at one expansion alone, and one run of the others diverged.
+    frame = frame[(frame["projection"] == "linear") | (frame["expansion"] == 6)]
+    stop(frame, frame.index[-1])
+    assert notes_of(LINEAR, frame)[:2] == [
+        "1 of 12 pairs is left out: a run of it is not among the results or did not finish.",
+        "6 of 12 pairs are left out: a run of each is not among the results, whatever the seed.",
+    ]
+
+
 def test_what_was_not_measured() -> None:
     frame = frame_with(SCATTER)
     assert notes_of(LINEAR, frame[frame["seed"] == 0]) == ["One seed gives no interval."]
