@@ -73,11 +73,11 @@ def test_the_claim_of_phases_is_decided_by_what_its_text_says(tmp_path):
     status, out, err = commands.run("finetune", f"--config={config}", "--dry_run")
     assert status == 0, err
     assert "cannot be decided" not in out
+    imports, _, claim = claim.partition("\n\n")
     without = re.sub(r"\n +along=.*", "", claim)
-    phases = """
+    phases = f"""{imports}
 from configs import transfer
 from mnv2_jax.ablation.grid import axis, product
-from mnv2_jax.analysis.claims import greater
 
 get_config = transfer.get_config
 
