@@ -10,8 +10,8 @@ from mnv2_jax.analysis.decisions import (
     SUPPORTED,
     Comparison,
     Decision,
-    Unpaired,
 )
+from mnv2_jax.analysis.gaps import Unpaired
 from mnv2_jax.analysis.resampling import smallest_sign_flip_p
 
 _LEVEL = 0.05
@@ -31,8 +31,8 @@ def write(
       row: all of it but the notes, as `verdicts.decide` returns it.
       decision: what it was made from.
       family: how many claims there are.
-      absent: values that the claim speaks of and no run has; see `decisions.absent`.
-      unpaired: what it compares without that runs are pairs; see `decisions.unpaired`.
+      absent: values that the claim speaks of and no run has; see `gaps.absent`.
+      unpaired: what it compares without that runs are pairs; see `gaps.unpaired`.
     """
     notes = [*_what_is_missing(row, decision, absent, unpaired)]
     if row["seeds"] < 2:

@@ -9,7 +9,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from mnv2_jax.analysis import decisions, notes, power, resampling, stats
+from mnv2_jax.analysis import decisions, gaps, notes, power, resampling, stats
 from mnv2_jax.analysis.claims import Claim, Equivalent, Greater, Monotone
 from mnv2_jax.analysis.decisions import Decision
 from mnv2_jax.analysis.records import ACCURACIES
@@ -54,11 +54,11 @@ def undecidable(claims: Iterable[Claim], runs: Sequence[Mapping[str, Any]]) -> l
 
 def _why_not(claim: Claim, frame: pd.DataFrame) -> str:
     """Why these runs cannot decide a claim, however they end; nothing where they can."""
-    missing = decisions.absent(claim, frame)
+    missing = gaps.absent(claim, frame)
     if missing:
         return f"no run has {' or '.join(missing)}"
     try:
-        unpaired = decisions.unpaired(claim, frame)
+        unpaired = gaps.unpaired(claim, frame)
     except ValueError as error:
         raise ValueError(f"claim {claim.name!r}: {error}") from None
     fields = list(dict.fromkeys(field for one in unpaired for field in one.fields))
@@ -110,8 +110,8 @@ def decide(claims: Iterable[Claim], frame: pd.DataFrame) -> list[dict[str, Any]]
     rows = []
     for (claim, decision), p_holm in zip(decided, adjusted, strict=True):
         row = _row(claim, decision) | {"p_holm": _number(p_holm)}
-        absent = decisions.absent(claim, frame)
-        unpaired = [] if row["seeds"] else decisions.unpaired(claim, frame)
+        absent = gaps.absent(claim, frame)
+        unpaired = [] if row["seeds"] else gaps.unpaired(claim, frame)
         said = notes.write(row, decision, len(decided), absent, unpaired)
         rows.append(row | {"notes": said})
     return rows

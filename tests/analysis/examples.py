@@ -14,6 +14,9 @@ from mnv2_jax.analysis.claims import (
 )
 from tests.analysis.synthetic import make_frame
 
+CLAIM = "linear", "", "Linear is better.", "model.projection", "linear", "relu6"
+"""The arguments of a claim; `along` may follow."""
+
 LINEAR = greater("linear", "Fig. 6a", "Linear is better.", "projection", "linear", "relu6")
 
 
@@ -47,3 +50,14 @@ def expansions_at(levels: dict[float, float], noise: float, seeds: int = 6) -> p
     rng = np.random.default_rng(0)
     frame["test_accuracy"] = frame["expansion"].map(levels) + rng.normal(0, noise, len(frame))
     return frame
+
+
+def transfers() -> pd.DataFrame:
+    """Three phases, of which the first alone moves its statistics, and is far better with ReLU6."""
+    frame = make_frame(shortcuts=("bottleneck",))
+    parts = []
+    for phase, norm in (("pretraining", "all"), ("extraction", "inference"), ("tuned", "trained")):
+        parts.append(frame.assign(**{"transfer.phase": phase, "transfer.norm": norm}))
+    whole = pd.concat(parts, ignore_index=True)
+    better = (whole["transfer.phase"] == "pretraining") & (whole["projection"] == "relu6")
+    return whole.assign(test_accuracy=whole["test_accuracy"] + 0.5 * better)

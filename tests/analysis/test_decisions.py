@@ -4,10 +4,17 @@ import pytest
 
 from mnv2_jax.analysis.claims import Claim, equivalent, greater, interaction, monotone
 from mnv2_jax.analysis.verdicts import decide, undecidable
-from tests.analysis.examples import LINEAR, expansions_at, more_without_shortcuts, plateau, rising
+from tests.analysis.examples import (
+    CLAIM,
+    LINEAR,
+    expansions_at,
+    more_without_shortcuts,
+    plateau,
+    rising,
+    transfers,
+)
 from tests.analysis.synthetic import make_frame, stop
 
-CLAIM = "linear", "", "Linear is better.", "model.projection", "linear", "relu6"
 NUMBERS = ("estimate", "ci_low", "ci_high", "bootstrap_low", "bootstrap_high")
 
 
@@ -180,89 +187,6 @@ def test_what_varies_along_with_the_axis_may_differ_in_a_pair() -> None:
         decide([greater(*CLAIM, along=["stride"])], frame)
 
 
-def test_runs_that_differ_in_more_than_the_axis_are_told_before_and_after() -> None:
-    frame = make_frame(expansions=(6,), shortcuts=("bottleneck",))
-    relu6 = frame["projection"] == "relu6"
-    frame = frame.assign(**{"width": 1.0 + relu6, "train.momentum": np.where(relu6, 0.8, 0.9)})
-    claims: list[Claim] = [
-        greater(*CLAIM),
-        greater(*CLAIM, along=["model.width"]),
-        greater(*CLAIM, along=["model.width", "train.momentum"]),
-    ]
-    assert undecidable(claims, frame.to_dict("records")) == [
-        "claim 'linear' cannot be decided: runs with projection linear and relu6 differ in width "
-        "and train.momentum too; name them in along=(...)",
-        "claim 'linear' cannot be decided: runs with projection linear and relu6 differ in "
-        "train.momentum too; name it in along=(...)",
-    ]
-    both, one, none = decide(claims, frame)
-    assert both["notes"] == [
-        "Of the results, runs with projection linear and relu6 differ in width and train.momentum "
-        "too: none of them are pairs."
-    ]
-    assert one["notes"] == [both["notes"][0].replace("width and ", "")]
-    assert (both["verdict"], none["verdict"]) == ("inconclusive", "supported")
-
-
-def test_what_keeps_runs_apart_is_that_of_the_two_nearest() -> None:
-    wide = make_frame(expansions=(1, 2), projections=("relu6",), shortcuts=("none",))
-    frame = make_frame(expansions=(6,), projections=("linear",))
-    both = pd.concat([frame, wide.assign(epochs=9)], ignore_index=True)
-    (told,) = undecidable([greater(*CLAIM)], both.to_dict("records"))
-    assert "differ in expansion and epochs too" in told
-
-
-def test_every_kind_of_claim_is_told_by_the_values_that_have_no_pairs() -> None:
-    frame = make_frame(expansions=(4, 6, 8), shortcuts=("bottleneck", "none"))
-    frame.loc[frame["expansion"] == 8, "epochs"] = 9
-    without = frame["shortcut"] == "none"
-    shifted = frame.assign(width=1.0 + (without & (frame["projection"] == "relu6")))
-    where = {"shortcut": "bottleneck"}
-    alone = "; of all claims `greater` alone allows for that, by along=(...)"
-    assert undecidable(
-        [
-            equivalent("e", "", "", "expansion", (4, 6, 8), 0.01, where),
-            monotone("m", "", "", "expansion", (4, 6), where=where),
-        ],
-        frame.to_dict("records"),
-    ) == [
-        "claim 'e' cannot be decided: runs with expansion 8 and 4 where shortcut bottleneck differ "
-        "in epochs too; runs with expansion 8 and 6 where shortcut bottleneck differ in epochs too"
-        + alone
-    ]
-    (told,) = undecidable([more_without_shortcuts()], shifted.to_dict("records"))
-    assert told == (
-        "claim 'more_without' cannot be decided: runs with projection linear and relu6 where "
-        f"shortcut none differ in width too{alone}"
-    )
-
-
-def test_other_seeds_are_no_pairs_whatever_is_named() -> None:
-    frame = make_frame(expansions=(6,), shortcuts=("none",))
-    frame.loc[frame["projection"] == "relu6", "seed"] += 6
-    assert undecidable([greater(*CLAIM)], frame.to_dict("records")) == [
-        "claim 'linear' cannot be decided: runs with projection linear and relu6 differ in seed "
-        "too; expected the same seeds"
-    ]
-
-
-def test_runs_that_cannot_be_told_apart_are_refused_before_they_are_trained() -> None:
-    frame = make_frame(expansions=(4, 6), shortcuts=("none",))
-    with pytest.raises(ValueError, match=r"^claim 'linear': two runs .* pairs are ambiguous"):
-        undecidable([greater(*CLAIM, along=["expansion"])], frame.to_dict("records"))
-
-
-def transfers() -> pd.DataFrame:
-    """Three phases, of which the first alone moves its statistics, and is far better with ReLU6."""
-    frame = make_frame(shortcuts=("bottleneck",))
-    parts = []
-    for phase, norm in (("pretraining", "all"), ("extraction", "inference"), ("tuned", "trained")):
-        parts.append(frame.assign(**{"transfer.phase": phase, "transfer.norm": norm}))
-    whole = pd.concat(parts, ignore_index=True)
-    better = (whole["transfer.phase"] == "pretraining") & (whole["projection"] == "relu6")
-    return whole.assign(test_accuracy=whole["test_accuracy"] + 0.5 * better)
-
-
 def test_runs_of_pretraining_are_left_out_unless_a_claim_names_the_phase() -> None:
     frame = transfers()
     others = frame[frame["transfer.phase"] != "pretraining"]
@@ -291,33 +215,4 @@ def test_runs_of_pretraining_are_left_out_unless_a_claim_names_the_phase() -> No
     assert undecidable(named, frame.to_dict("records")) == [
         "claim 'i' cannot be decided: runs with transfer.phase pretraining and tuned differ in "
         "transfer.norm too; of all claims `greater` alone allows for that, by along=(...)"
-    ]
-
-
-def test_values_are_looked_for_among_the_runs_that_a_claim_speaks_of() -> None:
-    where = {"transfer.phase": "extraction"}
-    claims: list[Claim] = [
-        greater("there", "", "", "model.projection", "linear", "relu6", where),
-        greater("one", "", "", "transfer.norm", "inference", "trained", where),
-        greater("aside", "", "", "transfer.norm", "all", "inference"),
-        greater("where", "", "", "expansion", 6, 1, {"transfer.norm": "all"}),
-        greater("never", "", "", "expansion", 6, 1, {**where, "transfer.norm": "trained"}),
-        greater("nowhere", "", "", "expansion", 7, 1, {**where, "transfer.norm": "trained"}),
-        interaction(
-            *("cells", "", "", "transfer.norm", "inference", "trained", "transfer.phase"),
-            *("extraction", "tuned"),
-        ),
-    ]
-    assert undecidable(claims, transfers().to_dict("records")) == [
-        "claim 'one' cannot be decided: no run has transfer.norm trained where "
-        "transfer.phase extraction",
-        "claim 'aside' cannot be decided: no run has transfer.norm all where transfer.phase is "
-        "not pretraining",
-        "claim 'where' cannot be decided: no run has transfer.norm all where transfer.phase is "
-        "not pretraining",
-        "claim 'never' cannot be decided: no run has transfer.phase extraction and "
-        "transfer.norm trained",
-        "claim 'nowhere' cannot be decided: no run has expansion 7",
-        "claim 'cells' cannot be decided: no run has transfer.norm inference and transfer.phase "
-        "tuned or transfer.norm trained and transfer.phase extraction",
     ]
