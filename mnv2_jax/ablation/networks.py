@@ -62,18 +62,14 @@ def _runs(workdir: Path) -> list[Path]:
 
 
 def _why_none(runs: list[Path]) -> str:
+    kept = "of an experiment that keeps its networks, as of experiments.train and finetune"
     if not runs:
-        have = "no runs are there"
-    elif any((folder / trained.FILE).is_file() for folder in runs):
-        return (
-            f"none of {len(runs)} runs there has both a {trained.FILE} and a validation accuracy, "
-            f"as of runs that diverged, or were to be a base; expected the folder of a run"
-        )
-    else:
-        have = f"none of {len(runs)} runs there has a {trained.FILE}"
+        return f"no runs are there; expected the folder {kept}"
+    if not any((folder / trained.FILE).is_file() for folder in runs):
+        return f"none of {len(runs)} runs there has a {trained.FILE}; expected the folder {kept}"
     return (
-        f"{have}; expected the folder of an experiment that keeps its networks, such as "
-        f"experiments.train and experiments.finetune"
+        f"none of {len(runs)} runs there has both a {trained.FILE} and a validation accuracy, as "
+        f"of runs that diverged, or were to be a base; expected the folder of a run"
     )
 
 
