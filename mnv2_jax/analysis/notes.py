@@ -4,13 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mnv2_jax.analysis.decisions import (
-    INCONCLUSIVE,
-    REFUTED,
-    SUPPORTED,
-    Comparison,
-    Decision,
-)
+from mnv2_jax.analysis.decisions import INCONCLUSIVE, REFUTED, SUPPORTED, Comparison, Decision
 from mnv2_jax.analysis.gaps import Unpaired
 from mnv2_jax.analysis.resampling import smallest_sign_flip_p
 
