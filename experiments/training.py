@@ -31,7 +31,7 @@ from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.shards import Shard
 from mnv2_jax.ablation.starts import Given
 from mnv2_jax.ablation.workdir import Workdir
-from mnv2_jax.analysis import stated
+from mnv2_jax.analysis import notes, stated
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.verdicts import check, claims_table, undecidable
 from mnv2_jax.train import processes, runlog
@@ -231,6 +231,9 @@ def _report(
     count = _count(cohorts)
     if diverged := sum(row["status"] == "diverged" for row in rows):
         console.print(f"{_runs(diverged)} diverged: the loss became NaN or infinite")
+    ruined = sum(row.get("restored_epoch") is not None for row in rows)
+    if said := notes.on_ruined(ruined, len(rows)):
+        console.print(said)
     missing = f", of {len(rows)} of {_runs(count)}" if len(rows) < count else ""
     console.print(f"Report: {here.shown(here.path / 'report.html')}{missing}")
     best = networks.best(here.path)

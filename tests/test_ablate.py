@@ -24,7 +24,7 @@ CLAIM_KEYS = {
 COLUMNS = [
     *("run_id", "status", "dataset", "block", "projection", "shortcut", "expansion", "width"),
     *("seed", "epochs", "params", "madds", "train_accuracy", "validation_accuracy"),
-    *("test_accuracy", "test_loss", "seconds", "lanes", "device"),
+    *("test_accuracy", "test_loss", "restored_epoch", "seconds", "lanes", "device"),
 ]
 
 WRONG_CLAIM = "[greater('rate', '-', 'Not an axis here', 'train.learning_rate', 0.2, 0.1)]"

@@ -105,6 +105,31 @@ def test_frozen_means_frozen(done):
         assert {path[0] for path in frozen} == {"params", "batch_stats"}
 
 
+def test_a_recipe_that_explodes_is_told_and_its_best_epoch_is_kept(config, done, tmp_path):
+    workdir = tmp_path / "work"
+    recipe = "--config.train.learning_rate=100"
+    out = finetune(config, workdir, recipe)
+    assert "training ruined what it started from in 2 of 2 runs" in out
+    rows = [row for row in small.rows_of(workdir) if row["transfer.phase"] == "finetuning"]
+    assert [row["status"] for row in rows] == ["done", "done"]
+    for row in rows:
+        curve = (workdir / "runs" / row["run_id"] / "metrics.jsonl").read_text().splitlines()
+        epochs = [json.loads(line) for line in curve]
+        kept = int(row["restored_epoch"])
+        # Not the last one, and never worse than any epoch by validation.
+        best = max(epoch["validation_accuracy"] for epoch in epochs)
+        assert float(row["validation_accuracy"]) >= best
+        assert kept < len(epochs)
+    lead = f"Training ruined 2 of {len(small.rows_of(workdir))} runs: "
+    assert lead in out
+    report = (workdir / "report.html").read_text()
+    assert report.index(lead) < report.index('id="verdicts"')
+    claims = {claim["name"]: claim for claim in json.loads((workdir / "claims.json").read_text())}
+    assert claims["finetuning"]["notes"][0].startswith("Training ruined 2 of ")
+    # What is fine is as it was.
+    assert not any(row["restored_epoch"] for row in small.rows_of(done[0]))
+
+
 def test_what_is_done_is_not_done_again(config, done):
     out = finetune(config, done[0])
     assert "Runs: 8, cohorts: 4; 8 finished before, 0 to train" in out

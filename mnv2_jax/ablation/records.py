@@ -41,13 +41,15 @@ COLUMNS = (
     "validation_accuracy",
     "test_accuracy",
     "test_loss",
+    "restored_epoch",
     "seconds",
     "lanes",
     "device",
     "error",
 )
 """The columns that every results.csv has: accuracies as fractions of 1, seconds as the run's share
-of its cohort's training time, what was not measured left empty. After them comes a column for each
+of its cohort's training time, what was not measured left empty; `restored_epoch` as in
+`mnv2_jax.train.results.LaneResult`. After them comes a column for each
 other field in which the runs differ, named by its path, such as `train.learning_rate`."""
 
 _OF_TRANSFERS = ("transfer.phase", "transfer.first", "transfer.norm", "transfer.images_per_class")

@@ -279,6 +279,12 @@ class _Sweep:
             "seconds_waited_for_images": round(results[0].waited, 1),
             "images_left_out": list(results[0].left_out),
         }
+        if ruined := [run.id for run, one in zip(pack, results, strict=True) if one.is_restored]:
+            self.progress.said(
+                f"training ruined what it started from in {len(ruined)} of {len(pack)} runs: "
+                f"{', '.join(ruined[:3])}{', ...' if len(ruined) > 3 else ''}; the network of the "
+                f"best epoch by validation accuracy is kept"
+            )
         for run, result in zip(pack, results, strict=True):
             row = _row(cohort, run, result, trainer, len(pack))
             network = _network(cohort, run, result) if self.saving.networks else None

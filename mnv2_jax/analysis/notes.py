@@ -34,6 +34,18 @@ def write(
     return [*notes, *_p_value(row, family), *_several(row, decision), *_power(row)]
 
 
+def on_ruined(count: int, of: int) -> str:
+    """Says that training ruined so many runs of so many, and what stands for them; else nothing."""
+    if not count:
+        return ""
+    return (
+        f"Training ruined {count} of {of} {'run' if of == 1 else 'runs'}: the loss on the training "
+        "images ended far above that of the trained network that it started from. What is kept and "
+        "measured of such a run is the network of its best epoch by validation accuracy; its "
+        "learning rate is too high, or train.clip is missing."
+    )
+
+
 def is_doubted(row: Mapping[str, Any]) -> bool:
     """Whether the interval decides a claim where p, after Holm's correction, does not."""
     # Of claims that say several things p is about support only.

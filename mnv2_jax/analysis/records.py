@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 ACCURACIES = ("train_accuracy", "validation_accuracy", "test_accuracy")
@@ -23,8 +24,11 @@ _NUMBERS = (
     *("expansion", "width", "seed", "epochs", "params", "madds"),
     *(*ACCURACIES, "test_loss", "seconds", "lanes"),
 )
+_LATER = ("restored_epoch",)
+"""Columns of numbers that results of earlier versions lack."""
+
 _OUTCOMES = (
-    *("run_id", "status", "seed", "params", "madds", *ACCURACIES, "test_loss"),
+    *("run_id", "status", "seed", "params", "madds", *ACCURACIES, "test_loss", *_LATER),
     *("seconds", "lanes", "device", "error"),
 )
 _CURVES = (
@@ -55,14 +59,15 @@ def read_results(workdir: Path) -> pd.DataFrame:
             path,
             dtype=dict.fromkeys(_TEXT, str),
             keep_default_na=False,
-            na_values={name: ["", "nan", "NaN"] for name in _NUMBERS},
+            na_values={name: ["", "nan", "NaN"] for name in (*_NUMBERS, *_LATER)},
         )
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path} is empty; its first line must name the columns") from None
+    frame = frame.assign(**{name: np.nan for name in _LATER if name not in frame})
     missing = [name for name in (*_TEXT, *_NUMBERS) if name not in frame]
     if missing:
         raise ValueError(f"{path} lacks the columns {missing}; has {list(frame.columns)}")
-    for name in _NUMBERS:
+    for name in (*_NUMBERS, *_LATER):
         try:
             frame[name] = pd.to_numeric(frame[name])
         except ValueError as error:
@@ -72,6 +77,12 @@ def read_results(workdir: Path) -> pd.DataFrame:
         raise ValueError(f"{path}, column status: {unknown}; must be one of {STATUSES}")
     others = [name for name in design_axes(frame) if name not in (*_TEXT, *_NUMBERS)]
     return frame.assign(**{name: _without_empty(frame[name]) for name in others})
+
+
+def count_ruined(frame: pd.DataFrame) -> int:
+    """The number of runs that training ruined; see `mnv2_jax.analysis.notes.on_ruined`."""
+    # Tables of runs that are planned have no outcomes.
+    return int(frame["restored_epoch"].notna().sum()) if "restored_epoch" in frame else 0
 
 
 def design_axes(frame: pd.DataFrame) -> list[str]:

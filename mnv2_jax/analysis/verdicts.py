@@ -9,7 +9,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from mnv2_jax.analysis import decisions, gaps, notes, power, resampling, stats
+from mnv2_jax.analysis import compared, decisions, gaps, notes, power, resampling, stats
 from mnv2_jax.analysis.claims import Claim, Equivalent, Greater, Monotone
 from mnv2_jax.analysis.decisions import Decision
 from mnv2_jax.analysis.records import ACCURACIES
@@ -113,6 +113,8 @@ def decide(claims: Iterable[Claim], frame: pd.DataFrame) -> list[dict[str, Any]]
         absent = gaps.absent(claim, frame)
         unpaired = [] if row["seeds"] else gaps.unpaired(claim, frame)
         said = notes.write(row, decision, len(decided), absent, unpaired)
+        if ruin := notes.on_ruined(*compared.ruined(claim, frame)):
+            said.insert(0, ruin)
         rows.append(row | {"notes": said})
     return rows
 

@@ -59,6 +59,8 @@ class State(NamedTuple):
       epoch: the epoch's metrics so far.
       frozen: float32 `[parameters and running moments]` that stay as they are, or () where none
         does.
+      best: a `mnv2_jax.train.best.Best` in checkpoints of runs that start from a trained network;
+        else ().
     """
 
     params: Array | np.ndarray
@@ -67,6 +69,7 @@ class State(NamedTuple):
     ema: Any
     epoch: Epoch
     frozen: Any = ()
+    best: Any = ()
 
 
 class EvaluationSums(NamedTuple):

@@ -297,6 +297,13 @@ def stack(lanes: Sequence[Any]) -> Any:
     return jax.tree.map(lambda *leaves: np.stack(leaves), *lanes)
 
 
+def unstack(lanes: Any, count: int) -> list[Any]:
+    """What `stack` was given; nothing where that was no array."""
+    leaves, structure = jax.tree.flatten(lanes)
+    by_lane = [[leaf[lane] for leaf in leaves] for lane in range(count)] if leaves else []
+    return [jax.tree.unflatten(structure, of_lane) for of_lane in by_lane]
+
+
 def _filled(lanes: np.ndarray, places: int) -> np.ndarray:
     missing = places - len(lanes)
     return np.concatenate([lanes, np.repeat(lanes[-1:], missing, axis=0)]) if missing else lanes

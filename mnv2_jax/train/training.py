@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from mnv2_jax.train import parallel, processes
+from mnv2_jax.train.best import Best
 from mnv2_jax.train.checkpoint import Snapshot
 from mnv2_jax.train.lane import EvaluationSums, LaneValues
 from mnv2_jax.train.results import LaneResult, Metrics
@@ -46,7 +47,9 @@ class Training:
         snapshot = self._restored() or self._fresh(values, starts)
         self._step = snapshot.step
         self._curves = snapshot.curves
-        self._state = self._layout.spread(snapshot.state)
+        # One for each lane that starts from a trained network, from the first step on.
+        self._best: list[Best] = parallel.unstack(snapshot.state.best, self._count)
+        self._state = self._layout.spread(snapshot.state._replace(best=()))
         lanes = self._state, self._values
         self._feed = trainer.feed(values, lanes, self._step, watch.tell)
         self._saved = time.perf_counter()
@@ -60,6 +63,8 @@ class Training:
     def _run(self) -> list[LaneResult]:
         for epoch in range(len(self._curves[0])):
             self._watch.on_epoch(epoch + 1, [curve[epoch] for curve in self._curves])
+        if self._program.tuning and not self._best:
+            self._best = self._at_start()
         if self._step < self._program.steps:
             self._feed.take(self._step, 1)  # The first images are there before time is taken.
         self._watch.on_step(self._step)
@@ -93,10 +98,35 @@ class Training:
         state = processes.from_primary(parallel.stack(begun))
         return Snapshot(0, state, [[] for _ in values], 0.0)
 
+    def _at_start(self) -> list[Best]:
+        """What lanes are given, before the first step."""
+        measured = self._evaluate("validation"), self._evaluate("train")
+        states = self._layout.gather(self._state)[: self._count]
+        return [
+            Best.of(state, 0, validation, start=loss)
+            for state, validation, (loss, _) in zip(states, *measured, strict=True)
+        ]
+
+    def _keep_best(self, epoch: int, measured: Sequence[tuple[float, float]]) -> None:
+        """Takes note of the lanes whose loss and accuracy on the validation split are the best."""
+        pairs = list(zip(self._best, measured, strict=True))
+        if not any(best.is_beaten_by(validation) for best, validation in pairs):
+            return
+        states = self._layout.gather(self._state)[: self._count]
+        self._best = [
+            Best.of(state, epoch, validation, start=float(best.start))
+            if best.is_beaten_by(validation)
+            else best
+            for state, (best, validation) in zip(states, pairs, strict=True)
+        ]
+
     def _restored(self) -> Snapshot | None:
         """What the primary process finds, in all processes; curves are for it alone to write."""
+        lane = self._trainer.like
+        if self._program.tuning:
+            lane = lane._replace(best=Best.of(lane, 0, (0.0, 0.0), start=0.0))
         like = jax.tree.map(
-            lambda leaf: np.broadcast_to(leaf, (self._count, *np.shape(leaf))), self._trainer.like
+            lambda leaf: np.broadcast_to(leaf, (self._count, *np.shape(leaf))), lane
         )
         checkpoints = self._watch.checkpoints
         found = checkpoints.restore(like, self._watch.tell) if checkpoints else None
@@ -111,6 +141,9 @@ class Training:
     def _end_epoch(self) -> None:
         lanes = self._layout.gather(self._state.epoch)[: self._count]
         epoch = self._step // self._program.steps_per_epoch
+        measured = self._evaluate("validation")
+        if self._best:
+            self._keep_best(epoch, measured)
         metrics: list[Metrics] = [
             {
                 "epoch": epoch,
@@ -120,7 +153,7 @@ class Training:
                 "validation_accuracy": accuracy,
                 "learning_rate": float(trained.learning_rate),
             }
-            for trained, (loss, accuracy) in zip(lanes, self._evaluate("validation"), strict=True)
+            for trained, (loss, accuracy) in zip(lanes, measured, strict=True)
         ]
         for curve, of_lane in zip(self._curves, metrics, strict=True):
             curve.append(of_lane)
@@ -151,10 +184,11 @@ class Training:
         if watch.checkpoints and (stopping or (watch.save_last if done else waited)):
             accuracies = [curve[-1]["validation_accuracy"] for curve in self._curves if curve]
             state = self._layout.collect(self._state)
+            best = parallel.stack(self._best) if self._best else ()
             watch.checkpoints.save(
                 Snapshot(
                     self._step,
-                    jax.tree.map(lambda leaf: leaf[: self._count], state),
+                    jax.tree.map(lambda leaf: leaf[: self._count], state)._replace(best=best),
                     self._curves,
                     time.perf_counter() - self._began,
                 ),
@@ -168,23 +202,45 @@ class Training:
             raise Interrupted(signal, f"step {self._step} of {self._program.steps} is {where}")
 
     def _results(self) -> list[LaneResult]:
-        on_train, on_test = (self._evaluate(split) for split in ("train", "test"))
+        on_train = self._evaluate("train")
+        restored = self._restore_ruined(on_train)
+        if any(restored):
+            on_train = self._evaluate("train")
+        on_test = self._evaluate("test")
         seconds = (time.perf_counter() - self._began) / self._count
         left_out = tuple(sorted(self._feed.left_out))
         states = self._layout.gather(self._state)[: self._count]
         return [
             LaneResult.of(
-                *(curve, train, test),
+                *(curve, train, test, best),
                 seconds=seconds,
                 waited=self._feed.waited,
                 left_out=left_out,
                 variables=self._program.evaluated_variables(state),
                 optimizer=tuple(jax.tree.leaves(state.optimizer)),
             )
-            for state, curve, train, test in zip(
-                states, self._curves, on_train, on_test, strict=True
+            for state, curve, train, test, best in zip(
+                states, self._curves, on_train, on_test, restored, strict=True
             )
         ]
+
+    def _restore_ruined(self, on_train: Sequence[tuple[float, float]]) -> list[Best | None]:
+        """Puts the best network back into lanes that training ruined; None for the others."""
+        if not self._best:
+            return [None] * self._count
+        restored = [
+            best if best.is_needed(loss, self._program.classes) else None
+            for best, (loss, _) in zip(self._best, on_train, strict=True)
+        ]
+        if any(restored):
+            states = [
+                best.restored(state) if best else state
+                for best, state in zip(
+                    restored, self._layout.gather(self._state)[: self._count], strict=True
+                )
+            ]
+            self._state = self._layout.spread(parallel.stack(states))
+        return restored
 
 
 def _add(a: EvaluationSums, b: EvaluationSums) -> EvaluationSums:

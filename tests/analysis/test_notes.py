@@ -128,3 +128,18 @@ def test_a_monotone_claim_names_the_step_that_fails() -> None:
     assert note.startswith("Furthest from a rise: 4 to 6, -2.0 [-2.")
     assert note.endswith("] points (90 %).")
     assert notes_of(monotone("m", "", "", "expansion", (2, 6)), frame) == []
+
+
+def test_runs_that_training_ruined_are_told_first() -> None:
+    frame = frame_with(SCATTER - 0.005)
+    frame["restored_epoch"] = np.nan
+    assert not any("ruined" in note for note in notes_of(LINEAR, frame))
+    frame.loc[frame.index[:3], "restored_epoch"] = (0, 2, 5)
+    assert notes_of(LINEAR, frame)[0].startswith(f"Training ruined 3 of {len(frame)} runs: ")
+    bottleneck = greater(
+        "linear", "", "", "projection", "linear", "relu6", where={"shortcut": "none"}
+    )
+    ruined = frame["restored_epoch"].notna()
+    expected = int((ruined & (frame["shortcut"] == "none")).sum())
+    told = [note for note in notes_of(bottleneck, frame) if "ruined" in note]
+    assert len(told) == (expected > 0)

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from mnv2_jax import atomic, cache
-from mnv2_jax.analysis import records
+from mnv2_jax.analysis import notes, records
 from mnv2_jax.analysis.figures.style import number_name, short_name
 from mnv2_jax.analysis.html import charts, claim_table, design, embedded, means, reproduce
 from mnv2_jax.analysis.html.design import Design
@@ -62,6 +62,7 @@ def render(
         checkout=reproduce.checkout(environments),
         verdict_summary=claim_table.summary(claims),
         run_summary=_run_summary(frame),
+        warning=_warning(frame),
         unfinished=_unfinished(frame),
         claims=claim_table.table(claims),
         more_reading=claim_table.reading(claims),
@@ -120,6 +121,12 @@ def _run_summary(frame: pd.DataFrame) -> str:
     )
     runs = f"{count(len(frame), 'run')}{': ' + words if words else ''}."
     return escape(runs + (f" The same in all of them: {constant}." if constant else ""))
+
+
+def _warning(frame: pd.DataFrame) -> str:
+    """What a reader has to know before the verdicts; nothing if all went well."""
+    said = notes.on_ruined(records.count_ruined(frame), len(frame))
+    return f'<p class="note">{escape(said)}</p>' if said else ""
 
 
 def _unfinished(frame: pd.DataFrame) -> str:

@@ -1,0 +1,69 @@
+"""The best network of a run that starts from a trained one, for runs that ruin what they are given.
+
+A trained network has learned all that a few images can teach in the first steps; too large a
+learning rate may then throw its weights far away within one epoch, where nothing brings them back.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mnv2_jax.train.lane import State
+
+
+class Best(NamedTuple):
+    """The network of a lane with the highest validation accuracy so far, on the host.
+
+    Attributes:
+      network: parameters and running moments that train, and their averages; see `State`.
+      epoch: after which it was so; 0 is the start.
+      accuracy: on the validation split, a fraction of 1.
+      loss: likewise, in nats; among equal accuracies the lowest counts.
+      start: the loss on the training images, in inference mode, before the first step.
+    """
+
+    network: Any
+    epoch: np.ndarray
+    accuracy: np.ndarray
+    loss: np.ndarray
+    start: np.ndarray
+
+    @classmethod
+    def of(cls, state: State, epoch: int, validation: tuple[float, float], start: float) -> "Best":
+        """That of a lane which has had no better one.
+
+        Args:
+          state: the lane's.
+          epoch: see above.
+          validation: loss and accuracy.
+          start: see above.
+        """
+        loss, accuracy = validation
+        network = (state.params, state.batch_stats, state.ema)
+        numbers = (np.array(number, np.float64) for number in (accuracy, loss, start))
+        return cls(network, np.array(epoch, np.int32), *numbers)
+
+    def is_beaten_by(self, validation: tuple[float, float]) -> bool:
+        """Whether another network has a better loss and accuracy on the validation split."""
+        loss, accuracy = validation
+        return (accuracy, -loss) > (float(self.accuracy), -float(self.loss))
+
+    def is_needed(self, loss: float, classes: int) -> bool:
+        """Whether training ruined what it started from.
+
+        It did if the training images' loss rose more than half way from that of the start to that
+        of a guess (the logarithm of the number of classes), or is no number. A start that knows
+        less than a guess, such as a fresh classifier, is ruined by any rise.
+
+        Args:
+          loss: on the training images, in inference mode, after the last step.
+          classes: how many there are.
+        """
+        start = float(self.start)
+        return not loss <= max(start, (start + math.log(classes)) / 2)
+
+    def restored(self, state: State) -> State:
+        """A lane's state with this network in it."""
+        params, batch_stats, ema = self.network
+        return state._replace(params=params, batch_stats=batch_stats, ema=ema)

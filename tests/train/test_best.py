@@ -1,0 +1,128 @@
+"""A run that ruins what it starts from keeps the best network that it passed."""
+
+import dataclasses
+import math
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnv2_jax import presets
+from mnv2_jax.nn.blocks.base import Knobs
+from mnv2_jax.train import loop, parallel
+from mnv2_jax.train.best import Best
+from mnv2_jax.train.checkpoint import Checkpoints
+from mnv2_jax.train.lane import LaneValues
+from mnv2_jax.train.recipe import Recipe
+from mnv2_jax.train.step import LaneProgram
+from mnv2_jax.train.stopping import Interrupted
+from mnv2_jax.train.supervision import Supervision
+from mnv2_jax.train.tuning import Start, Tuning
+
+EPOCHS = 4
+RATES = (0.003, 1e3, 1e30)
+"""One that is fine, one that ruins, one after which no number is finite."""
+
+
+def lane(rate):
+    return LaneValues(
+        *(np.uint32(0), np.uint32(0), Knobs.of("linear", "bottleneck")),
+        *(np.float32(rate), np.float32(0.0), np.float32(0.0)),
+    )
+
+
+@pytest.fixture(scope="module")
+def spec(tiny):
+    return presets.build(tiny, expansion=2)
+
+
+@pytest.fixture(scope="module")
+def start(spec, dots):
+    """What a few epochs from random weights come to."""
+    program = LaneProgram(spec, Recipe(60, 64, 40), steps_per_epoch=1)
+    (trained,) = loop.Trainer(program, dots, parallel.Lanes(1)).run([lane(0.1)])
+    assert trained.test_loss is not None
+    assert trained.test_loss < 1.2
+    return Start(trained.variables)
+
+
+@pytest.fixture(scope="module")
+def trainer(spec, dots):
+    program = LaneProgram(
+        spec, Recipe(EPOCHS, 64, 40), steps_per_epoch=1, tuning=Tuning("stem", "inference")
+    )
+    return loop.Trainer(program, dots, parallel.Lanes(len(RATES)))
+
+
+@pytest.fixture(scope="module")
+def results(trainer, start):
+    return trainer.run([lane(rate) for rate in RATES], None, [start] * len(RATES))
+
+
+def test_what_is_ruined_is_measured_with_the_best_epoch_by_validation(results, start):
+    fine, *ruined = results
+    assert fine.restored_epoch is None
+    assert fine.validation_accuracy == fine.curve[-1]["validation_accuracy"]
+    for result in ruined:
+        assert not result.diverged
+        assert result.restored_epoch == 0  # No step leads anywhere at such rates.
+        assert result.train_accuracy > 0.7
+        assert len(result.curve) == EPOCHS
+        jax.tree.map(np.testing.assert_array_equal, dict(result.variables), start.variables)
+
+
+def test_the_best_network_goes_on_from_a_checkpoint(trainer, start, results, tmp_path):
+    values, starts = [lane(rate) for rate in RATES], [start] * len(RATES)
+    checkpoints = Checkpoints(tmp_path, {"of": "test"})
+    first = Supervision(checkpoints=checkpoints, checkpoint_seconds=0.0)
+
+    def stop_in_the_middle(epoch, metrics):
+        if epoch == 2:
+            first.stop.signal = 15
+
+    first.on_epoch = stop_in_the_middle
+    with pytest.raises(Interrupted):
+        trainer.run(values, first, starts)
+    checkpoints.close()
+    checkpoints = Checkpoints(tmp_path, {"of": "test"})
+    told: list[str] = []
+    again = Supervision(checkpoints=checkpoints, tell=told.append)
+    resumed = trainer.run(values, again, starts)
+    checkpoints.close()
+    assert told == [f"goes on from step 2 of {EPOCHS}"]
+    for one, other in zip(resumed, results, strict=True):
+        assert dataclasses.replace(one, seconds=0.0, curve=[]) == dataclasses.replace(
+            other, seconds=0.0, curve=[]
+        )
+        jax.tree.map(np.testing.assert_array_equal, one.variables, other.variables)
+
+
+def best(start):
+    return Best((), np.array(0), np.array(0.5), np.array(1.0), np.array(start))
+
+
+@given(
+    start=st.floats(0, 20), loss=st.one_of(st.floats(0, 50), st.just(math.nan), st.just(math.inf))
+)
+def test_a_loss_below_that_of_the_start_is_never_ruin_and_none_that_is_no_number_passes(
+    start, loss
+):
+    needed = best(start).is_needed(loss, classes=10)
+    assert not (needed and loss <= start)
+    assert needed or math.isfinite(loss)
+
+
+def test_half_way_to_a_guess_is_ruin():
+    assert not best(0.1).is_needed((0.1 + math.log(6)) / 2 - 1e-6, classes=6)
+    assert best(0.1).is_needed((0.1 + math.log(6)) / 2 + 1e-6, classes=6)
+
+
+def test_the_higher_accuracy_is_better_and_of_equal_ones_the_lower_loss():
+    one = best(0.0)
+    assert one.is_beaten_by((3.0, 0.6))
+    assert one.is_beaten_by((0.9, 0.5))
+    assert not one.is_beaten_by((1.0, 0.5))
+    assert not one.is_beaten_by((0.1, 0.4))
+    assert not one.is_beaten_by((math.nan, math.nan))
