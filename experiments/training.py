@@ -223,6 +223,9 @@ def _report(
         # Whoever publishes last, if records of others came meanwhile, has to have seen them.
         if not here.sync():
             break
+    ruined = sum(row.get("restored_epoch") is not None for row in rows)
+    if said := notes.on_ruined(ruined, len(rows)):
+        console.print(said, highlight=False)
     if claims:
         console.print(claims_table(decided))
     else:
@@ -231,9 +234,6 @@ def _report(
     count = _count(cohorts)
     if diverged := sum(row["status"] == "diverged" for row in rows):
         console.print(f"{_runs(diverged)} diverged: the loss became NaN or infinite")
-    ruined = sum(row.get("restored_epoch") is not None for row in rows)
-    if said := notes.on_ruined(ruined, len(rows)):
-        console.print(said)
     missing = f", of {len(rows)} of {_runs(count)}" if len(rows) < count else ""
     console.print(f"Report: {here.shown(here.path / 'report.html')}{missing}")
     best = networks.best(here.path)

@@ -125,7 +125,9 @@ def test_a_recipe_that_explodes_is_told_and_its_best_epoch_is_kept(config, done,
     report = (workdir / "report.html").read_text()
     assert report.index(lead) < report.index('id="verdicts"')
     claims = {claim["name"]: claim for claim in json.loads((workdir / "claims.json").read_text())}
-    assert claims["finetuning"]["notes"][0].startswith("Training ruined 2 of ")
+    assert claims["finetuning"]["notes"][0].startswith("Training ruined 2 of the 4 runs ")
+    assert claims["finetuning"]["verdict"] != "inconclusive"
+    assert not any("ruined" in note for note in claims["extraction"]["notes"])
     # What is fine is as it was.
     assert not any(row["restored_epoch"] for row in small.rows_of(done[0]))
 

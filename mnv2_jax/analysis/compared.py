@@ -34,14 +34,6 @@ def held_against(claim: Any, frame: pd.DataFrame) -> tuple[Any, pd.DataFrame]:
     return found, frame
 
 
-def ruined(claim: Any, frame: pd.DataFrame) -> tuple[int, int]:
-    """The number of runs that a claim speaks of and training ruined, and of all it speaks of."""
-    found, runs = held_against(claim, frame)
-    for column, value in found.where.items():
-        runs = runs[runs[column] == value]
-    return records.count_ruined(runs), len(runs)
-
-
 def two_by_two(claim: Equivalent | Monotone) -> list[tuple[stats.Scalar, stats.Scalar]]:
     """The values that are compared, the earlier first; of a monotone claim the whole comes last."""
     if isinstance(claim, Equivalent):

@@ -19,6 +19,9 @@ from mnv2_jax.analysis.stats import Interval
 
 SUPPORTED, REFUTED, INCONCLUSIVE = "supported", "refuted", "inconclusive"
 
+RUINED = "ruined"
+"""Inconclusive, and training ruined runs of the claim: what was compared is not what was asked."""
+
 _TEST = 0.90  # Of an interval whose end is that of a one-sided test at 5 %.
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mnv2_jax.analysis import compared, stats
+from mnv2_jax.analysis import compared, records, stats
 from mnv2_jax.analysis.claims import Claim, Equivalent, Interaction, Monotone
 from mnv2_jax.analysis.records import PHASE, PRETRAINING
 
@@ -90,6 +90,22 @@ def unpaired(claim: Claim, frame: pd.DataFrame) -> list[Unpaired]:
             fields = stats.differing(runs, axis, better, worse, where, along)
             said[Unpaired(values + restricted, tuple(fields))] = None
     return list(said)
+
+
+def ruined(claim: Claim, frame: pd.DataFrame) -> tuple[int, int]:
+    """The number of runs that a claim compares and training ruined, and of all that it compares.
+
+    Raises:
+      ValueError: the claim names a column that the results lack.
+    """
+    found, runs = compared.held_against(claim, frame)
+    values: dict[str, list[stats.Scalar]] = {}
+    for column, value in [*found.where.items(), *_compared(found)]:
+        values.setdefault(column, []).append(value)
+    chosen = np.ones(len(runs), bool)
+    for column, some in values.items():
+        chosen &= runs[column].isin(some).to_numpy(bool)
+    return records.count_ruined(runs[chosen]), int(chosen.sum())
 
 
 _Contrast = tuple[str, stats.Scalar, stats.Scalar, Mapping[str, stats.Scalar]]

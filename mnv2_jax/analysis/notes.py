@@ -46,11 +46,19 @@ def on_ruined(count: int, of: int) -> str:
     )
 
 
+def on_ruined_pairs(count: int, of: int) -> str:
+    """Says of a claim that training ruined so many of the runs that it compares."""
+    return (
+        f"Training ruined {count} of the {of} runs that are compared: they count with the network "
+        "of their best epoch by validation accuracy, which may be the one that they started from."
+    )
+
+
 def is_doubted(row: Mapping[str, Any]) -> bool:
     """Whether the interval decides a claim where p, after Holm's correction, does not."""
     # Of claims that say several things p is about support only.
     about_p = row["kind"] in ("greater", "interaction") or row["verdict"] == SUPPORTED
-    return bool(about_p and row["verdict"] != INCONCLUSIVE and row["p_holm"] >= _LEVEL)
+    return bool(about_p and row["verdict"] in (SUPPORTED, REFUTED) and row["p_holm"] >= _LEVEL)
 
 
 def _what_is_missing(

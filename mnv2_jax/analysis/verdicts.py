@@ -9,14 +9,19 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from mnv2_jax.analysis import compared, decisions, gaps, notes, power, resampling, stats
+from mnv2_jax.analysis import decisions, gaps, notes, power, resampling, stats
 from mnv2_jax.analysis.claims import Claim, Equivalent, Greater, Monotone
 from mnv2_jax.analysis.decisions import Decision
 from mnv2_jax.analysis.records import ACCURACIES
 
-VERDICTS = (decisions.SUPPORTED, decisions.REFUTED, decisions.INCONCLUSIVE)
+_COLOURS = {
+    decisions.SUPPORTED: "bold green",
+    decisions.REFUTED: "bold red",
+    decisions.INCONCLUSIVE: "bold yellow",
+    decisions.RUINED: "bold red",
+}
 
-_COLOURS = {"supported": "bold green", "refuted": "bold red", "inconclusive": "bold yellow"}
+VERDICTS = tuple(_COLOURS)
 
 
 def check(claims: Iterable[Claim], columns: Iterable[str]) -> None:
@@ -113,8 +118,11 @@ def decide(claims: Iterable[Claim], frame: pd.DataFrame) -> list[dict[str, Any]]
         absent = gaps.absent(claim, frame)
         unpaired = [] if row["seeds"] else gaps.unpaired(claim, frame)
         said = notes.write(row, decision, len(decided), absent, unpaired)
-        if ruin := notes.on_ruined(*compared.ruined(claim, frame)):
-            said.insert(0, ruin)
+        ruined, of = gaps.ruined(claim, frame)
+        if ruined:
+            said.insert(0, notes.on_ruined_pairs(ruined, of))
+            if row["verdict"] == decisions.INCONCLUSIVE:
+                row["verdict"] = decisions.RUINED
         rows.append(row | {"notes": said})
     return rows
 

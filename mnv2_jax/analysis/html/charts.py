@@ -28,7 +28,12 @@ VEGA_LITE = ".".join(alt.VEGALITE_VERSION.lstrip("v").split(".")[:2])
 _COLOURS = [f"var(--hue-{number})" for number in range(7)]
 _SHAPES = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right"]
 _DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [10, 4], [4, 2], [1, 3]]
-_VERDICTS = {"supported": "circle", "refuted": "square", "inconclusive": "diamond"}
+_VERDICTS = {
+    "supported": "circle",
+    "refuted": "square",
+    "inconclusive": "diamond",
+    "ruined": "cross",
+}
 
 # Student's t for 95 % by the number of seeds, from two on; more seeds than listed take the last.
 _T95 = [round(float(special.stdtrit(seeds - 1, 0.975)), 4) for seeds in range(2, 102)]
