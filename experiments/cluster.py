@@ -110,7 +110,7 @@ def _task() -> Any:
 
 
 def _arguments(job: training.Job, pack: Cohort) -> tuple[Any, ...]:
-    runs = [run.id for run in pack.runs]
+    runs = [run.id for run in (*pack.runs, *pack.finished)]
     return sys.argv, job.workdir.location, runs, pack.id
 
 

@@ -259,8 +259,9 @@ class _Worker:
         self._parent = parent
 
     def __call__(self, number: int, count: int) -> None:
-        # An interrupt in a terminal reaches workers as well; ending them is the parent's to do.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # What a terminal sends reaches workers as well; ending them is the parent's to do.
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
