@@ -257,7 +257,7 @@ class _Sweep:
             board.write(metrics)
 
         watch.on_epoch = on_epoch
-        with contextlib.closing(board), contextlib.closing(watch.checkpoints):
+        with contextlib.closing(watch.checkpoints):
             try:
                 return trainer.run(values, watch, starts)
             finally:

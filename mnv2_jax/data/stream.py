@@ -5,8 +5,10 @@ batches, and training goes on at any step.
 """
 
 import contextlib
+import errno
 import gc
 import os
+import shutil
 import signal
 import threading
 import time
@@ -161,7 +163,12 @@ class EvaluationBatches:
         return _stacked(examples, np.array(weights, np.float32), problems)
 
 
-def iterate(batches: Batches, start: int = 0, workers: int = 0) -> Generator[Batch]:
+def iterate(
+    batches: Batches,
+    start: int = 0,
+    workers: int = 0,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Generator[Batch]:
     """Batches from number `start` on, decoded ahead.
 
     To be closed (`contextlib.closing`) if it is not read to its end.
@@ -169,12 +176,43 @@ def iterate(batches: Batches, start: int = 0, workers: int = 0) -> Generator[Bat
     Args:
       batches: what to decode; with workers it is sent to them, pickled.
       start: the first one's number.
-      workers: processes to decode in; with 0, threads of this one.
+      workers: processes to decode in; with 0, threads of this one, which also take over when a
+        process dies, or there is no room for what it shares.
+      tell: is told in a line that they do.
 
     Raises:
       ValueError: an image cannot be decoded, or its label is out of range.
       OSError: a file cannot be read.
     """
+    if workers:
+        try:
+            with contextlib.closing(_decoded(batches, start, workers)) as decoded:
+                for batch in decoded:
+                    yield batch
+                    start += 1
+            return
+        # What comes of the images themselves comes again, of threads.
+        except (RuntimeError, OSError) as error:
+            if isinstance(error, OSError) and error.errno != errno.ENOSPC:
+                raise
+        tell(
+            f"--data_workers={workers}: a process that decodes images was killed, or had no room "
+            f"in {_shared_memory()}; threads decode from here on, as with --data_workers=0"
+        )
+    yield from _decoded(batches, start, 0)
+
+
+def _shared_memory() -> str:
+    """Where processes put what they decode, and how much it holds."""
+    try:
+        size = shutil.disk_usage("/dev/shm").total
+    except OSError:
+        return "/dev/shm"
+    return f"/dev/shm, of {size / 2**20:,.0f} MiB"
+
+
+def _decoded(batches: Batches, start: int, workers: int) -> Generator[Batch]:
+    """See `iterate`."""
     import grain  # Takes a second to import.
 
     if not flags.FLAGS.is_parsed():  # As in a notebook; Grain reads flags of its own.

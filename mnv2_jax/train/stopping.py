@@ -80,9 +80,7 @@ class Stop:
             return
         self._before, self.signal = self.signal, number
         if self._before:
-            raise Interrupted(
-                number, "a second signal; what is not saved by then is trained again"
-            )
+            raise Interrupted(number, "a second signal; what is not saved by then is trained again")
         if not self._postponed:
             raise Interrupted(number, "nothing was in training")
 

@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -174,6 +175,39 @@ def test_killed_a_stream_goes_on_exactly(tmp_path, workers, expected):
     assert len(below) >= workers
     assert begin(path, workers).wait(timeout=60) == 0
     assert path.read_text() == expected
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_replaced_by_threads(capfd):
+    batches = streamed.batches()
+    told: list[str] = []
+    found = []
+    with contextlib.closing(stream.iterate(batches, 0, 1, told.append)) as read:
+        for number, batch in enumerate(read):
+            found.append(streamed.line(number, batch))
+            if number == 1:
+                for child in psutil.Process().children():
+                    if "spawn_main" in " ".join(child.cmdline()):
+                        child.kill()
+    assert found == [streamed.line(number, batches[number]) for number in range(len(batches))]
+    (line,) = told
+    assert line.startswith("--data_workers=1: a process that decodes images was killed, or had no ")
+    assert "/dev/shm" in line
+    assert "--data_workers=0" in line
+    assert capfd.readouterr().err == ""
+
+
+def test_where_processes_have_no_room_threads_decode(monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("multiprocessing.synchronize._multiprocessing.SemLock", full)
+    batches = train_batches(numbered(8))
+    told: list[str] = []
+    found = list(stream.iterate(batches, 1, 1, told.append))
+    assert len(found) == len(batches) - 1
+    np.testing.assert_array_equal(found[0].labels, batches[1].labels)
+    assert len(told) == 1
 
 
 def test_a_stream_that_is_closed_early_ends():
