@@ -10,9 +10,11 @@ import gc
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
+from multiprocessing import resource_tracker
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -208,7 +210,20 @@ def _shared_memory() -> str:
         size = shutil.disk_usage("/dev/shm").total
     except OSError:
         return "/dev/shm"
-    return f"/dev/shm, of {size / 2**20:,.0f} MiB"
+    return f"/dev/shm, of {size / 2**20:,.1f} MiB"
+
+
+def _start_tracker() -> None:
+    """Starts the process that frees the memory which killed workers shared.
+
+    It would tell of that at exit, whoever is to blame.
+    """
+    quiet = "ignore::UserWarning:multiprocessing.resource_tracker"
+    sys.warnoptions.append(quiet)  # Which it is started with.
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.remove(quiet)
 
 
 def _decoded(batches: Batches, start: int, workers: int) -> Generator[Batch]:
@@ -222,6 +237,7 @@ def _decoded(batches: Batches, start: int, workers: int) -> Generator[Batch]:
     reading = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
     stream = grain.MapDataset.source(batches)[start:].to_iter_dataset(reading)
     if workers:
+        _start_tracker()
         processes = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2)
         stream = stream.mp_prefetch(processes, worker_init_fn=_Worker(os.getpid()))
     iterator = iter(stream)
