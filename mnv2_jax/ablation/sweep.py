@@ -224,15 +224,15 @@ class _Sweep:
     ) -> list[LaneResult]:
         primary = processes.is_primary()
         starts = [self._starts.of(run, cohort) if primary else None for run in pack]
-        lacking = sum(run.id in cohort.ids for run in pack)
-        self.progress.pack_started(cohort, lacking)
+        lacking = [run.id for run in pack if run.id in cohort.ids]
+        self.progress.pack_started(cohort, len(lacking))
         values = [run.values for run in pack]
-        life = Heartbeat(self.workdir, cohort.id, str(cohort), [run.id for run in pack])
+        life = Heartbeat(self.workdir, cohort.id, str(cohort), lacking)
 
         def on_step(step: int) -> None:
             if primary:
                 life.beat(step, cohort.program.steps)
-            self.progress.trained(cohort, lacking, step)
+            self.progress.trained(cohort, len(lacking), step)
 
         watch = Supervision(
             on_step=on_step,

@@ -69,6 +69,8 @@ def _make_private(folder: Path, tell: Callable[[str], None]) -> None:
         raise PermissionError(0, "it belongs to another user, whose programs would be run")
     if found.st_mode & 0o077:
         folder.chmod(0o700)
+    if folder.stat().st_mode & 0o022:  # As where files have no modes.
+        raise PermissionError(0, "others can write there, whose programs would be run")
     if found.st_mode & 0o022:
         removed = sum(_remove(path) for path in _entries(folder))
         tell(

@@ -122,6 +122,14 @@ def test_the_folder_is_private_and_what_others_may_have_written_is_not_run(tmp_p
         assert (left, said) == ({"a"}, [])
 
 
+def test_a_folder_that_cannot_be_made_private_is_not_used(tmp_path, monkeypatch):
+    tmp_path.chmod(0o777)
+    monkeypatch.setattr(type(tmp_path), "chmod", lambda path, mode: None)
+    _, (line,) = kept(tmp_path)
+    assert line.startswith(f"{tmp_path}: others can write there")
+    assert jax.config.values["jax_compilation_cache_dir"] is None
+
+
 def test_a_folder_of_another_user_is_not_used(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
     (tmp_path / "a-cache").write_bytes(WHOLE)
