@@ -75,7 +75,7 @@ def _make_private(folder: Path, tell: Callable[[str], None]) -> None:
         removed = sum(_remove(path) for path in _entries(folder))
         tell(
             f"{folder}: others could write there; it is private now, and what was compiled there "
-            f"is compiled anew ({removed} programs)"
+            f"is compiled anew (programs: {removed})"
         )
 
 
@@ -116,7 +116,7 @@ class _Hashes:
         self.folder = folder
         if removed:
             tell(
-                f"{folder}: {len(removed)} compiled programs are damaged, or have no hash: "
+                f"{folder}: compiled programs that are damaged, or have no hash: {len(removed)}; "
                 f"removed, to be compiled anew ({removed[0]})"
             )
 

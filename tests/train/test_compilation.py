@@ -97,7 +97,7 @@ def test_without_a_hash_only_what_has_a_checksum_itself_stays(tmp_path):
     os.mkfifo(tmp_path / "fifo-cache")
     left, (line,) = kept(tmp_path)
     assert left == {"whole"}
-    assert "4 compiled programs are damaged, or have no hash" in line
+    assert "programs that are damaged, or have no hash: 4; removed" in line
     assert kept(tmp_path) == ({"whole"}, [])
 
 
