@@ -27,6 +27,7 @@ from experiments import command_line, session, training
 from mnv2_jax.ablation import finished, records, shards, state
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.sweep import Outcome
+from mnv2_jax.train.stopping import Interrupted, Stop
 
 _RETRIES = 3
 _SECONDS_BETWEEN_LINES = 15.0
@@ -64,7 +65,8 @@ def train(job: training.Job, address: str | None) -> Outcome:
     """
     if not job.todo:
         return Outcome(trained=0, failed=0)
-    with _connected(address) as ray, job.stop.listening():  # Ray takes over signals as it starts.
+    # Ray takes over signals as it starts.
+    with _stoppable(job.stop), _connected(address) as ray, job.stop.listening():
         room = slots(ray.nodes())
         each = math.ceil(room.count / len(job.todo))
         packs = [pack for cohort in job.todo for pack in shards.pieces(cohort, each)]
@@ -78,6 +80,25 @@ def train(job: training.Job, address: str | None) -> Outcome:
     unfinished = finished.remaining(job.workdir.path, job.todo)
     failed = sum(len(cohort.runs) for cohort in unfinished)
     return Outcome(sum(len(cohort.runs) for cohort in job.todo) - failed, failed)
+
+
+@contextlib.contextmanager
+def _stoppable(stop: Stop) -> Iterator[None]:
+    """Keeps exceptions of signals out of Ray's code, which makes a SystemError of them.
+
+    What waits for tasks looks at `stop.signal` itself; a second signal is not waited with.
+    """
+    try:
+        with stop.postponed():
+            yield
+    except SystemError:
+        if stop.signal:
+            raise _interrupted(stop) from None
+        raise
+
+
+def _interrupted(stop: Stop) -> Interrupted:
+    return Interrupted(stop.signal, "what was in training goes on from its last checkpoint")
 
 
 def train_pack(arguments: Sequence[str], workdir: str, runs: Sequence[str], pack: str) -> None:
@@ -110,7 +131,7 @@ def _task() -> Any:
 
 
 def _arguments(job: training.Job, pack: Cohort) -> tuple[Any, ...]:
-    runs = [run.id for run in pack.runs]
+    runs = [run.id for run in (*pack.runs, *pack.finished)]
     return sys.argv, job.workdir.location, runs, pack.id
 
 
@@ -197,6 +218,8 @@ def _await(ray: Any, job: training.Job, waiting: dict[Any, Cohort]) -> None:
     count = len(waiting)
     told = time.perf_counter()
     while waiting:
+        if job.stop.signal:
+            raise _interrupted(job.stop)
         ended, _ = ray.wait(list(waiting), timeout=1.0)
         for reference in ended:
             pack = waiting.pop(reference)

@@ -1,6 +1,7 @@
 """What experiments that train are told: flags, and what the config's file holds."""
 
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -122,7 +123,7 @@ def _keep_programs(where: str | None) -> None:
         return
     folder = Path(where) if where else cache.folder() / "programs"
     try:
-        compilation.keep_programs(folder)
+        compilation.keep_programs(folder, lambda line: print(line, file=sys.stderr))
     except OSError as error:
         raise ValueError(
             f"--compilation_cache={folder}: cannot be made ({error.strerror}); expected a folder "

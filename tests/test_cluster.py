@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 import types
+from typing import Any
 
 import pytest
 
 from experiments import cluster
 from mnv2_jax.ablation import heartbeat
+from mnv2_jax.train.stopping import Interrupted, Stop
 from tests import buckets, commands
 from tests.small import CONFIG, curves_of
 
@@ -174,6 +176,39 @@ def test_a_cluster_of_ones_own_has_a_token_that_is_nowhere_written(ray):
     with cluster._connected(None):
         pass
     assert [len(token) for token in tokens] == [64]
+
+
+def signalled_once(number):
+    os.kill(os.getpid(), number)
+
+
+def signalled_again(number):
+    """As Ray's code is by somebody impatient: what is raised within it becomes another error."""
+    os.kill(os.getpid(), number)
+    try:
+        os.kill(os.getpid(), number)
+    except Interrupted as stopped:
+        raise SystemError("returned a result with an exception set") from stopped
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("signalled", [signalled_once, signalled_again])
+def test_asked_to_stop_it_says_so_whatever_ray_makes_of_it(ray, number, signalled):
+    def wait(references, timeout):
+        signalled(number)
+        return [], references
+
+    ray.wait = wait
+    stop = Stop()
+    job: Any = types.SimpleNamespace(stop=stop)
+    pack: Any = None
+    with (
+        stop.listening(),
+        pytest.raises(Interrupted, match="goes on from its last checkpoint") as caught,
+        cluster._stoppable(stop),
+    ):
+        cluster._await(ray, job, {"task": pack})
+    assert caught.value.signal == number
 
 
 def test_a_task_takes_a_gpu_or_else_a_machine():

@@ -66,6 +66,7 @@ class Cohort:
       program: what all of them run.
       cost: of the network, for one image.
       label: the block, and what tells the cohort from the others, for people.
+      finished: runs of the same program that have a record, and are not trained.
     """
 
     runs: tuple[Run, ...]
@@ -74,6 +75,12 @@ class Cohort:
     program: LaneProgram
     cost: Cost
     label: str
+    finished: tuple[Run, ...] = ()
+
+    @functools.cached_property
+    def ids(self) -> frozenset[str]:
+        """Of the runs."""
+        return frozenset(run.id for run in self.runs)
 
     @functools.cached_property
     def work(self) -> float:

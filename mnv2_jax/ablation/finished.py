@@ -1,7 +1,7 @@
 """Which runs of a grid are finished, and whether they are what would be trained now."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from mnv2_jax.ablation import records
-from mnv2_jax.ablation.cohort import Cohort
+from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.train import processes
 
 
@@ -20,11 +20,17 @@ def remaining(workdir: Path, cohorts: Sequence[Cohort]) -> list[Cohort]:
     """
     found = [[records.read(workdir, run.id) is None for run in cohort.runs] for cohort in cohorts]
     todo = iter(processes.from_primary(np.array([open_ for part in found for open_ in part])))
-    unfinished = [
-        dataclasses.replace(cohort, runs=tuple(run for run in cohort.runs if next(todo)))
-        for cohort in cohorts
-    ]
-    return [cohort for cohort in unfinished if cohort.runs]
+    left = [_parted(cohort, todo) for cohort in cohorts]
+    return [cohort for cohort in left if cohort.runs]
+
+
+def _parted(cohort: Cohort, todo: Iterator[bool]) -> Cohort:
+    """A cohort with those of its runs that are to do, the others noted as finished."""
+    left: list[Run] = []
+    done = [*cohort.finished]
+    for run in cohort.runs:
+        (left if next(todo) else done).append(run)
+    return dataclasses.replace(cohort, runs=tuple(left), finished=tuple(done))
 
 
 def check(workdir: Path, cohorts: Sequence[Cohort]) -> None:

@@ -88,12 +88,12 @@ class Unfinished:
     """The pack of a cohort that was in training when a sweep was killed, in a folder of its own.
 
     Its checkpoints go on only with the same lanes in the same program, so that its runs are kept
-    beside them.
+    beside them: also those that have a record, where it was killed while records were written.
     """
 
     def __init__(self, workdir: Path, cohort: Cohort) -> None:
         self._folder = workdir / "checkpoints" / cohort.id
-        self._runs = {run.id: run for run in cohort.runs}
+        self._runs = {run.id: run for run in (*cohort.runs, *cohort.finished)}
 
     @property
     def checkpoints(self) -> Path:
@@ -113,7 +113,7 @@ class Unfinished:
         except (OSError, ValueError, KeyError, TypeError):
             return (), 0
         wanted = {run.id for run in unfinished}
-        return (runs, size) if runs and all(run.id in wanted for run in runs) else ((), 0)
+        return (runs, size) if any(run.id in wanted for run in runs) else ((), 0)
 
     def begin(self, pack: Pack, size: int) -> None:
         """Notes that a pack is now in training. Checkpoints of another one are removed.

@@ -192,26 +192,29 @@ class _Sweep:
         begun, size = unfinished.pack(cohort.runs)
         if size != trainer.layout.count:
             begun = ()
-        others = [run for run in cohort.runs if run not in begun]
+        ids = {run.id for run in begun}
+        others = [run for run in cohort.runs if run.id not in ids]
         queue = [
             *([begun] if begun else []),
             *packs.split(others, trainer.layout.count, trainer.source),
         ]
         while queue:
-            pack = queue[0]
-            try:
-                results = self._train_pack(cohort, pack, trainer, unfinished)
-            except _COHORT_ERRORS as error:
-                fewer = packs.halved(trainer.layout.count, error)
+            fewer = 0
+            with self.stop.postponed():  # Until there are records.
+                try:
+                    results = self._train_pack(cohort, queue[0], trainer, unfinished)
+                except _COHORT_ERRORS as error:
+                    fewer = packs.halved(trainer.layout.count, error)
+                else:
+                    self._record(cohort, queue.pop(0), results, trainer, notes)
+            if fewer:
                 notes.append(f"out of memory training {trainer.layout.count} lanes; trying {fewer}")
                 self.progress.said(notes[-1])
                 del trainer  # Frees its memory before another is compiled.
                 trainer = packs.trainer_of(cohort, fewer, self.workers, notes.append)
-                runs = [run for part in queue for run in part]
+                runs = [run for part in queue for run in part if run.id in cohort.ids]
                 queue = packs.split(runs, trainer.layout.count, trainer.source)
-                continue
-            self._record(cohort, queue.pop(0), results, trainer, notes)
-            if self.stop.signal:
+            elif self.stop.signal:
                 raise Interrupted(self.stop.signal, "what was in training is finished")
         if processes.is_primary() and not self.saving.keep:
             unfinished.remove()
@@ -221,14 +224,15 @@ class _Sweep:
     ) -> list[LaneResult]:
         primary = processes.is_primary()
         starts = [self._starts.of(run, cohort) if primary else None for run in pack]
-        self.progress.pack_started(cohort, len(pack))
+        lacking = [run.id for run in pack if run.id in cohort.ids]
+        self.progress.pack_started(cohort, len(lacking))
         values = [run.values for run in pack]
-        life = Heartbeat(self.workdir, cohort.id, str(cohort), [run.id for run in pack])
+        life = Heartbeat(self.workdir, cohort.id, str(cohort), lacking)
 
         def on_step(step: int) -> None:
             if primary:
                 life.beat(step, cohort.program.steps)
-            self.progress.trained(cohort, len(pack), step)
+            self.progress.trained(cohort, len(lacking), step)
 
         watch = Supervision(
             on_step=on_step,
@@ -253,7 +257,7 @@ class _Sweep:
             board.write(metrics)
 
         watch.on_epoch = on_epoch
-        with contextlib.closing(board), contextlib.closing(watch.checkpoints):
+        with contextlib.closing(watch.checkpoints):
             try:
                 return trainer.run(values, watch, starts)
             finally:
@@ -286,6 +290,8 @@ class _Sweep:
                 f"best epoch by validation accuracy is kept"
             )
         for run, result in zip(pack, results, strict=True):
+            if run.id not in cohort.ids:  # It has a record.
+                continue
             row = _row(cohort, run, result, trainer, len(pack))
             network = _network(cohort, run, result) if self.saving.networks else None
             records.write(self.workdir, run, row, result.curve, environment, network)

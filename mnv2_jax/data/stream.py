@@ -5,12 +5,16 @@ batches, and training goes on at any step.
 """
 
 import contextlib
+import errno
 import gc
 import os
+import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
+from multiprocessing import resource_tracker
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -161,7 +165,12 @@ class EvaluationBatches:
         return _stacked(examples, np.array(weights, np.float32), problems)
 
 
-def iterate(batches: Batches, start: int = 0, workers: int = 0) -> Generator[Batch]:
+def iterate(
+    batches: Batches,
+    start: int = 0,
+    workers: int = 0,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Generator[Batch]:
     """Batches from number `start` on, decoded ahead.
 
     To be closed (`contextlib.closing`) if it is not read to its end.
@@ -169,12 +178,56 @@ def iterate(batches: Batches, start: int = 0, workers: int = 0) -> Generator[Bat
     Args:
       batches: what to decode; with workers it is sent to them, pickled.
       start: the first one's number.
-      workers: processes to decode in; with 0, threads of this one.
+      workers: processes to decode in; with 0, threads of this one, which also take over when a
+        process dies, or there is no room for what it shares.
+      tell: is told in a line that they do.
 
     Raises:
       ValueError: an image cannot be decoded, or its label is out of range.
       OSError: a file cannot be read.
     """
+    if workers:
+        try:
+            with contextlib.closing(_decoded(batches, start, workers)) as decoded:
+                for batch in decoded:
+                    yield batch
+                    start += 1
+            return
+        # What comes of the images themselves comes again, of threads.
+        except (RuntimeError, OSError) as error:
+            if isinstance(error, OSError) and error.errno != errno.ENOSPC:
+                raise
+        tell(
+            f"--data_workers={workers}: a process that decodes images was killed, or had no room "
+            f"in {_shared_memory()}; threads decode from here on, as with --data_workers=0"
+        )
+    yield from _decoded(batches, start, 0)
+
+
+def _shared_memory() -> str:
+    """Where processes put what they decode, and how much it holds."""
+    try:
+        size = shutil.disk_usage("/dev/shm").total
+    except OSError:
+        return "/dev/shm"
+    return f"/dev/shm, of {size / 2**20:,.1f} MiB"
+
+
+def _start_tracker() -> None:
+    """Starts the process that frees the memory which killed workers shared.
+
+    It would tell of that at exit, whoever is to blame.
+    """
+    quiet = "ignore::UserWarning:multiprocessing.resource_tracker"
+    sys.warnoptions.append(quiet)  # Which it is started with.
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.remove(quiet)
+
+
+def _decoded(batches: Batches, start: int, workers: int) -> Generator[Batch]:
+    """See `iterate`."""
     import grain  # Takes a second to import.
 
     if not flags.FLAGS.is_parsed():  # As in a notebook; Grain reads flags of its own.
@@ -184,6 +237,7 @@ def iterate(batches: Batches, start: int = 0, workers: int = 0) -> Generator[Bat
     reading = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
     stream = grain.MapDataset.source(batches)[start:].to_iter_dataset(reading)
     if workers:
+        _start_tracker()
         processes = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2)
         stream = stream.mp_prefetch(processes, worker_init_fn=_Worker(os.getpid()))
     iterator = iter(stream)
@@ -259,8 +313,9 @@ class _Worker:
         self._parent = parent
 
     def __call__(self, number: int, count: int) -> None:
-        # An interrupt in a terminal reaches workers as well; ending them is the parent's to do.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # What a terminal sends reaches workers as well; ending them is the parent's to do.
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:

@@ -3,11 +3,13 @@
 import functools
 import importlib
 import importlib.metadata
-import logging
 import platform
 import shutil
+import socket
+import struct
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,7 +55,10 @@ def load() -> None:
 
 
 class Board:
-    """TensorBoard's event files of runs in training, a folder each, written epoch by epoch."""
+    """TensorBoard's event files of runs in training, a folder each, written epoch by epoch.
+
+    None stays open: there may be more runs than files that a process may have open.
+    """
 
     def __init__(self, folder: Path, run_ids: Sequence[str]) -> None:
         """Begins the runs' curves anew: what is restored is written again.
@@ -61,26 +66,40 @@ class Board:
         Raises:
           OSError: the folder cannot be written to.
         """
-        from tensorboardX import SummaryWriter  # Not every machine that trains has it to import.
-
-        # It warns of every number that is none; that a run diverged is told once, at the end.
-        logging.getLogger("tensorboardX.x2num").setLevel(logging.ERROR)
-        self._writers = []
-        for run_id in run_ids:
-            shutil.rmtree(folder / run_id, ignore_errors=True)
-            self._writers.append(SummaryWriter(str(folder / run_id), flush_secs=10))
+        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}"
+        self._files = [folder / run_id / name for run_id in run_ids]
+        for file in self._files:
+            shutil.rmtree(file.parent, ignore_errors=True)
+            file.parent.mkdir(parents=True)
+            file.write_bytes(_event(file_version="brain.Event:2"))
 
     def write(self, metrics: Sequence[Mapping[str, Any]]) -> None:
-        """Writes an epoch's metrics of each run; they have its number, "epoch", among them."""
-        for writer, of_run in zip(self._writers, metrics, strict=True):
-            for name, value in of_run.items():
-                if name != "epoch":
-                    writer.add_scalar(name, value, of_run["epoch"])
+        """Writes an epoch's metrics of each run; they have its number, "epoch", among them.
 
-    def close(self) -> None:
-        """Writes out what is held back."""
-        for writer in self._writers:
-            writer.close()
+        Raises:
+          OSError: a file cannot be written to.
+        """
+        from tensorboardX.proto.summary_pb2 import Summary
+
+        for path, of_run in zip(self._files, metrics, strict=True):
+            values = [
+                Summary.Value(tag=name, simple_value=value)
+                for name, value in of_run.items()
+                if name != "epoch"
+            ]
+            with path.open("ab") as file:
+                file.write(_event(step=of_run["epoch"], summary=Summary(value=values)))
+
+
+def _event(**fields: Any) -> bytes:
+    """An event as it stands in a file: its length and itself, each with a checksum."""
+    # Not every machine that trains has it to import.
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.record_writer import masked_crc32c
+
+    data = Event(wall_time=time.time(), **fields).SerializeToString()
+    parts = (struct.pack("<Q", len(data)), data)
+    return b"".join(part + struct.pack("<I", masked_crc32c(part)) for part in parts)
 
 
 @functools.cache

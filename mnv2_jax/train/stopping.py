@@ -1,4 +1,4 @@
-"""Stopping on SIGTERM and SIGINT without losing what was trained."""
+"""Stopping on signals without losing what was trained."""
 
 import contextlib
 import signal
@@ -8,7 +8,11 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU)
+
+_OF_THE_SYSTEM = (signal.SIGHUP, signal.SIGXCPU)
+"""What comes of a lost terminal, and of a limit on CPU time. `nohup` ignores the former, and it
+stays so. Both come again and again, by which nobody asks for more haste."""
 
 _SECONDS_UNTIL_AGAIN = 0.02
 """By when what discards exceptions is mostly over: a collection of garbage takes milliseconds."""
@@ -48,8 +52,13 @@ class Stop:
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """Takes over the signals inside the block, which is to be in the main thread."""
+        ignored = {one for one in _OF_THE_SYSTEM if signal.getsignal(one) == signal.SIG_IGN}
         with self._noticing_discarded():
-            before = {number: signal.signal(number, self._receive) for number in SIGNALS}
+            before = {
+                number: signal.signal(number, self._receive)
+                for number in SIGNALS
+                if number not in ignored
+            }
             try:
                 yield
             finally:
@@ -60,15 +69,19 @@ class Stop:
     @contextlib.contextmanager
     def postponed(self) -> Iterator[None]:
         """A block that ends by itself soon after `signal` is set, and raises what it has to."""
-        self._postponed = True
+        before, self._postponed = self._postponed, True
         try:
             yield
         finally:
-            self._postponed = False
+            self._postponed = before
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.signal and number in _OF_THE_SYSTEM:
+            return
         self._before, self.signal = self.signal, number
-        if self._before or not self._postponed:
+        if self._before:
+            raise Interrupted(number, "a second signal; what is not saved by then is trained again")
+        if not self._postponed:
             raise Interrupted(number, "nothing was in training")
 
     @contextlib.contextmanager

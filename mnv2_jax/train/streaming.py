@@ -133,7 +133,7 @@ class Streaming(Shared):
 
     def _fill(self, batches: stream.TrainBatches, step: int, workers: int) -> None:
         try:
-            with contextlib.closing(stream.iterate(batches, step, workers)) as decoded:
+            with contextlib.closing(stream.iterate(batches, step, workers, self._tell)) as decoded:
                 while step < len(batches) and not self._closed.is_set():
                     stop = min(self._end_of_epoch(step), step + self._steps)
                     chunk = [next(decoded) for _ in range(step, stop)]

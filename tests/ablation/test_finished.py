@@ -31,6 +31,7 @@ def test_what_is_left_to_train(only, tmp_path):
     record(tmp_path, only.runs[2], status="diverged")
     (left,) = finished.remaining(tmp_path, [only])
     assert left.runs == (only.runs[1], only.runs[3])
+    assert left.finished == (only.runs[0], only.runs[2])
     for run in left.runs:
         record(tmp_path, run)
     assert finished.remaining(tmp_path, [only]) == []

@@ -1,6 +1,10 @@
 """Lanes beyond memory train in packs."""
 
+import dataclasses
+import errno
 import json
+import os
+import signal
 import subprocess
 import sys
 import types
@@ -16,6 +20,7 @@ from mnv2_jax.ablation import cohort, packs, records, sweep
 from mnv2_jax.train import memory
 from mnv2_jax.train.loop import Trainer
 from mnv2_jax.train.resident import Resident
+from mnv2_jax.train.stopping import Interrupted, Stop
 from mnv2_jax.train.streaming import Streaming
 from tests import commands, victim
 
@@ -72,8 +77,10 @@ def test_the_pack_in_training_is_remembered(tmp_path, planned):
     assert (unfinished.checkpoints / "7").exists()
     unfinished.begin(runs[:2], 2)
     assert not unfinished.checkpoints.exists()
-    # Of runs that are finished nothing is left to do.
-    assert unfinished.pack(runs[1:]) == ((), 0)
+    # It goes on as long as one of its runs has no record.
+    part = dataclasses.replace(planned, runs=runs[1:], finished=runs[:1])
+    assert packs.Unfinished(tmp_path, part).pack(part.runs) == (runs[:2], 2)
+    assert unfinished.pack(runs[2:]) == ((), 0)
     unfinished.remove()
     assert unfinished.pack(runs) == ((), 0)
 
@@ -95,6 +102,82 @@ def test_checkpoints_outlive_the_note(tmp_path, planned, damage):
     unfinished.begin(planned.runs, 4)
     assert (unfinished.checkpoints / "7").exists()
     assert unfinished.pack(planned.runs) == (planned.runs, 4)
+
+
+class Steps(victim.Silent):
+    """Notes with which step each pack's training begins, and of how many runs."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[int, int]] = []
+        self._is_new = False
+
+    def pack_started(self, cohort: Any, lanes: int) -> None:
+        self._is_new = True
+
+    def trained(self, cohort: Any, lanes: int, step: int) -> None:
+        if self._is_new:
+            self.begun.append((lanes, step))
+        self._is_new = False
+
+
+def curves(workdir):
+    return {path.parent.name: path.read_text() for path in workdir.glob("runs/*/metrics.jsonl")}
+
+
+@pytest.fixture
+def at_third_record(monkeypatch):
+    """Has something done when the third record is to be written, once."""
+
+    def do(what):
+        write, written = records.write, []
+
+        def watched(workdir, run, *others):
+            written.append(run.id)
+            if len(written) == 3:
+                what()
+            write(workdir, run, *others)
+
+        monkeypatch.setattr(records, "write", watched)
+        return written
+
+    return do
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_among_records_costs_no_training(
+    tmp_path, planned, at_third_record, monkeypatch
+):
+    undisturbed = tmp_path / "undisturbed"
+    sweep.sweep(undisturbed, [planned], "test", victim.Silent())
+    workdir = tmp_path / "work"
+
+    def fill():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    written = at_third_record(fill)
+    saving = sweep.Saving(seconds=0.0)
+    with pytest.raises(OSError, match="No space left"):
+        sweep.sweep(workdir, [planned], "test", victim.Silent(), saving=saving)
+    assert len(curves(workdir)) == 2
+    written.clear()
+    monkeypatch.undo()
+    steps = Steps()
+    assert sweep.sweep(workdir, [planned], "test", steps, saving=saving).trained == 2
+    # Of two runs without a record, among the lanes that it was saved with.
+    ((lanes, begun),) = steps.begun
+    assert lanes == 2
+    assert begun > 0
+    assert [row["lanes"] for row in records.rows(workdir, [planned])] == [4] * 4
+    assert curves(workdir) == curves(undisturbed)
+
+
+@pytest.mark.slow
+def test_a_signal_among_records_waits_for_the_last_one(tmp_path, planned, at_third_record):
+    at_third_record(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    stop = Stop()
+    with stop.listening(), pytest.raises(Interrupted, match="what was in training is finished"):
+        sweep.sweep(tmp_path, [planned], "test", victim.Silent(), stop)
+    assert len(curves(tmp_path)) == 4
 
 
 def environments(workdir):

@@ -35,7 +35,7 @@ def main() -> None:
     done = path.read_text().count("\n") if path.exists() else 0
     with (
         path.open("a", buffering=1) as file,
-        contextlib.closing(stream.iterate(batches(), done, workers)) as found,
+        contextlib.closing(stream.iterate(batches(), done, workers, print)) as found,
     ):
         for number, batch in enumerate(found, start=done):
             file.write(line(number, batch))

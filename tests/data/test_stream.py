@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -150,9 +151,9 @@ def expected():
     return "".join(streamed.line(number, batches[number]) for number in range(len(batches)))
 
 
-def begin(path, workers):
+def begin(path, workers, **pipes):
     command = [sys.executable, "-m", "tests.data.streamed", str(path), str(workers)]
-    return subprocess.Popen(command, cwd=commands.ROOT)
+    return subprocess.Popen(command, cwd=commands.ROOT, text=True, **pipes)
 
 
 @pytest.mark.slow
@@ -174,6 +175,39 @@ def test_killed_a_stream_goes_on_exactly(tmp_path, workers, expected):
     assert len(below) >= workers
     assert begin(path, workers).wait(timeout=60) == 0
     assert path.read_text() == expected
+
+
+@pytest.mark.slow
+def test_threads_take_over_from_a_worker_that_is_killed(tmp_path, expected):
+    path = tmp_path / "batches"
+    with begin(path, 1, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while not path.exists() or path.stat().st_size < 300:
+            assert process.poll() is None
+            time.sleep(0.002)
+        for child in psutil.Process(process.pid).children():
+            if "spawn_main" in " ".join(child.cmdline()):
+                child.kill()
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert path.read_text() == expected
+    (line,) = out.splitlines()
+    assert line.startswith("--data_workers=1: a process that decodes images was killed, or had no ")
+    assert "/dev/shm" in line
+    assert "--data_workers=0" in line
+    assert err == ""
+
+
+def test_where_processes_have_no_room_threads_decode(monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("multiprocessing.synchronize._multiprocessing.SemLock", full)
+    batches = train_batches(numbered(8))
+    told: list[str] = []
+    found = list(stream.iterate(batches, 1, 1, told.append))
+    assert len(found) == len(batches) - 1
+    np.testing.assert_array_equal(found[0].labels, batches[1].labels)
+    assert len(told) == 1
 
 
 def test_a_stream_that_is_closed_early_ends():

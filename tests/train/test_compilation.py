@@ -1,16 +1,33 @@
+"""No compiled program is used that is not what was written."""
+
 import os
+import stat
+import warnings
 import zlib
 
 import jax
+import jax.numpy as jnp
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from mnv2_jax.train import compilation
+
+WHOLE = zlib.compress(bytes(range(256)) * 8)
+ZSTANDARD = b"\x28\xb5\x2f\xfd"  # What an entry begins with, whose bits have no checksum.
 
 
 @pytest.fixture(autouse=True)
 def restored():
     yield
     compilation.keep_programs(None)
+    compilation_cache.reset_cache()
+
+
+def kept(folder):
+    """The entries that are left when programs are kept in the folder, and what is said."""
+    said: list[str] = []
+    compilation.keep_programs(folder, said.append)
+    return {path.name.removesuffix("-cache") for path in folder.glob("*-cache")}, said
 
 
 def test_programs_are_kept_in_the_folder_and_off_is_off(tmp_path):
@@ -21,16 +38,101 @@ def test_programs_are_kept_in_the_folder_and_off_is_off(tmp_path):
     assert jax.config.values["jax_compilation_cache_dir"] is None
 
 
-def test_half_written_programs_are_removed_and_whole_ones_stay(tmp_path):
-    whole = zlib.compress(bytes(range(256)) * 8)
-    entries = {"whole": whole, "torn": whole[:-9], "empty": whole[:1], "other": b"\x28\xb5\x2f\xfd"}
-    for name, content in entries.items():
+@pytest.fixture
+def compiled(tmp_path, monkeypatch):
+    """The folder of programs, with the entry of one that jax compiled."""
+    monkeypatch.setattr(compilation, "_SECONDS", 0.0)
+    compilation_cache.reset_cache()
+    compilation.keep_programs(tmp_path)
+    assert program() == 42
+    (entry,) = tmp_path.glob("*double*-cache")
+    return entry
+
+
+def program():
+    """What a program gives that is compiled, or read back, each time."""
+
+    def double(x):
+        return 2 * x
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # By which jax tells that it cannot read an entry.
+        return int(jax.jit(double)(jnp.int32(21)))
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated"])
+def test_a_damaged_program_is_removed_said_and_compiled_anew(compiled, damage):
+    whole = compiled.read_bytes()
+    assert kept(compiled.parent)[1] == []
+    assert compiled.read_bytes() == whole
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 4
+    mtime = compiled.stat().st_mtime_ns
+    compiled.write_bytes(flipped if damage == "flipped" else whole[:-9])
+    os.utime(compiled, ns=(mtime, mtime))
+    _, (line,) = kept(compiled.parent)
+    assert compiled.name in line
+    assert "removed, to be compiled anew" in line
+    assert not compiled.exists()
+    assert program() == 42
+    assert compiled.exists()
+    _, said = kept(compiled.parent)
+    assert said == []
+    assert compiled.exists()
+
+
+def test_the_hash_counts_whatever_the_compression(tmp_path):
+    kept(tmp_path)
+    (tmp_path / "a-cache").write_bytes(WHOLE)
+    assert kept(tmp_path) == ({"a"}, [])
+    # Whole, and something else than what was written.
+    (tmp_path / "a-cache").write_bytes(zlib.compress(b"another program"))
+    assert kept(tmp_path)[0] == set()
+
+
+def test_without_a_hash_only_what_has_a_checksum_itself_stays(tmp_path):
+    contents = {"whole": WHOLE, "torn": WHOLE[:-9], "empty": b"", "other": ZSTANDARD + b"123456"}
+    for name, content in contents.items():
         (tmp_path / f"{name}-cache").write_bytes(content)
-    compilation.keep_programs(tmp_path)
-    left = {path.name for path in tmp_path.glob("*-cache")}
-    assert left == {"whole-cache", "other-cache"}
-    # What was checked is not read again.
-    (tmp_path / "old-cache").write_bytes(whole[:-9])
-    os.utime(tmp_path / "old-cache", (0, 0))
-    compilation.keep_programs(tmp_path)
-    assert (tmp_path / "old-cache").exists()
+    os.mkfifo(tmp_path / "fifo-cache")
+    left, (line,) = kept(tmp_path)
+    assert left == {"whole"}
+    assert "programs that are damaged, or have no hash: 4; removed" in line
+    assert kept(tmp_path) == ({"whole"}, [])
+
+
+def test_hashes_of_what_is_gone_go(tmp_path):
+    (tmp_path / "a-cache").write_bytes(WHOLE)
+    kept(tmp_path)
+    (tmp_path / "a-cache").unlink()
+    kept(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o775, 0o777])
+def test_the_folder_is_private_and_what_others_may_have_written_is_not_run(tmp_path, mode):
+    (tmp_path / "a-cache").write_bytes(WHOLE)
+    tmp_path.chmod(mode)
+    left, said = kept(tmp_path)
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+    if mode & 0o022:
+        assert left == set()
+        assert "others could write there" in said[0]
+    else:
+        assert (left, said) == ({"a"}, [])
+
+
+def test_a_folder_that_cannot_be_made_private_is_not_used(tmp_path, monkeypatch):
+    tmp_path.chmod(0o777)
+    monkeypatch.setattr(type(tmp_path), "chmod", lambda path, mode: None)
+    _, (line,) = kept(tmp_path)
+    assert line.startswith(f"{tmp_path}: others can write there")
+    assert jax.config.values["jax_compilation_cache_dir"] is None
+
+
+def test_a_folder_of_another_user_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    (tmp_path / "a-cache").write_bytes(WHOLE)
+    _, (line,) = kept(tmp_path)
+    assert line.startswith(f"{tmp_path}: it belongs to another user")
+    assert jax.config.values["jax_compilation_cache_dir"] is None

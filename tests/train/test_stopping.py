@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from mnv2_jax.train import stopping
 from mnv2_jax.train.stopping import Interrupted, Stop
 
 
@@ -21,7 +22,7 @@ def killed_where_faults_are_told(number):
         raise ValueError("a fault") from error
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", stopping.SIGNALS)
 def test_an_interruption_is_not_taken_for_a_fault(number):
     stop = Stop()
     with stop.listening(), pytest.raises(Interrupted) as caught:
@@ -34,8 +35,38 @@ def test_a_postponed_one_is_looked_at_and_a_second_one_is_not_waited_with():
     with stop.listening(), stop.postponed():
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.signal == signal.SIGTERM
-        with pytest.raises(Interrupted):
+        with pytest.raises(Interrupted, match=r"^a second signal; what is not saved"):
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_block_within_a_postponed_one_ends_no_postponement():
+    stop = Stop()
+    with stop.listening(), stop.postponed():
+        with stop.postponed():
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert stop.signal == signal.SIGTERM
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGXCPU])
+def test_what_the_system_sends_again_and_again_is_one_signal(number):
+    stop = Stop()
+    with stop.listening(), stop.postponed():
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)
+        assert stop.signal == number
+
+
+def test_what_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    stop = Stop()
+    try:
+        with stop.listening():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        assert stop.signal == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @contextlib.contextmanager
