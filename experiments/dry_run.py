@@ -9,6 +9,7 @@ from rich.table import Table
 from experiments import speeds
 from mnv2_jax.ablation import grid, phases
 from mnv2_jax.ablation.cohort import Cohort
+from mnv2_jax.values import text
 
 _BLOCK = 4096
 _FILES_PER_RUN = 6
@@ -80,7 +81,7 @@ def _listed(values: Sequence[Any]) -> str:
     whole = all(type(value) is int for value in values)
     if whole and len(values) > 3 and values == list(range(values[0], values[-1] + 1)):
         return f"{values[0]} to {values[-1]}"
-    return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+    return ", ".join(map(text, values))
 
 
 def disk(cohorts: Sequence[Cohort]) -> int:

@@ -15,7 +15,7 @@ PACKAGE = "mnv2_jax"
 # Lowest first. A unit may import itself and everything below its layer; units of one layer do not
 # know each other.
 LAYERS = (
-    ("arch", "atomic", "cache", "cores"),
+    ("arch", "atomic", "cache", "cores", "values"),
     ("presets",),
     ("nn", "data"),
     ("train",),
@@ -27,12 +27,12 @@ ALLOWED = {
     unit: {unit}.union(*LAYERS[:depth]) for depth, layer in enumerate(LAYERS) for unit in layer
 }
 # Reads records only, never a network: a report can be rebuilt where nothing can be trained.
-ALLOWED["analysis"] = {"analysis", "atomic", "cache"}
+ALLOWED["analysis"] = {"analysis", "atomic", "cache", "values"}
 # Importing any part of the package runs its __init__, which therefore must bring in nothing.
 ALLOWED[PACKAGE] = {PACKAGE}
 
 JAX = {"jax", "jaxlib", "flax", "optax", "orbax"}
-WITHOUT_JAX = {"arch", "presets", "atomic", "cache", "cores", "analysis", PACKAGE}
+WITHOUT_JAX = {"arch", "presets", "atomic", "cache", "cores", "values", "analysis", PACKAGE}
 
 # What is likely to be replaced has one home.
 ONLY_HOME = {

@@ -13,6 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from mnv2_jax import values
 from mnv2_jax.ablation import distinct, grid, phases, resolve
 from mnv2_jax.data import sources
 from mnv2_jax.data.sources import Dataset, Selection
@@ -221,7 +222,7 @@ def _labels(cohorts: Sequence[ConfigDict]) -> list[str]:
 
 def _told(path: str, value: Any) -> str:
     name = path.rpartition(".")[2]
-    return f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+    return f"{name} {values.text(value)}"
 
 
 def _of_lanes(path: str, value: Any) -> bool:

@@ -9,11 +9,12 @@ import difflib
 import hashlib
 import itertools
 import json
-import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
+
+from mnv2_jax import values
 
 Point = Mapping[str, Any]
 
@@ -87,7 +88,8 @@ def expand(config: ConfigDict, grid: Grid, pinned: Collection[str] = ()) -> list
 
     Raises:
       ValueError: the grid is empty, names a field that the config lacks, sets one to a value of
-        another type, or holds the same run twice.
+        another type, or holds the same run twice, by values that are equal; see
+        `mnv2_jax.values`.
     """
     if not grid.points:
         raise ValueError("grid: it is empty; expected at least one value on every axis")
@@ -97,11 +99,26 @@ def expand(config: ConfigDict, grid: Grid, pinned: Collection[str] = ()) -> list
         for path, value in point.items():
             if path not in pinned:
                 _assign(run, path, value)
-        identity = run_id(run)
+        identity = _canonical_id(run, point)
         if identity in runs and not any(path in pinned for path in point):
-            raise ValueError(f"grid: {dict(point)} appears twice; expected every run once")
+            raise ValueError(
+                f"grid: {dict(point)} appears twice; expected every run once, and values that "
+                f"float32 tells apart"
+            )
         runs[identity] = run
     return list(runs.values())
+
+
+def _canonical_id(run: ConfigDict, point: Point) -> str:
+    """The same for runs of a grid whose values are equal, whatever their last digits."""
+    identity = run_id(run)
+    written = {path: values.canonical(value) for path, value in point.items()}
+    if all(written[path] == value for path, value in point.items()):
+        return identity
+    same = ConfigDict(run.to_dict())
+    for path, value in written.items():
+        _assign(same, path, value)
+    return run_id(same)
 
 
 def run_id(config: ConfigDict) -> str:
@@ -126,11 +143,12 @@ def canonical_json(config: ConfigDict) -> str:
     """The config as JSON, the same text for equal configs whatever the order of their fields.
 
     Raises:
-      ValueError: a value is infinite or no number, which JSON does not have.
+      ValueError: a value is infinite or no number, which JSON does not have, or too large for
+        float32.
     """
     for path, value in fields(config).items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"config.{path}={value}: expected a finite number")
+        if not values.is_representable(value):
+            raise ValueError(f"config.{path}={value}: expected a finite number, 3.4e38 at most")
     return json.dumps(config.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -173,6 +191,6 @@ def _assign(config: ConfigDict, path: str, value: Any) -> None:
         section = section[name]
     right = expected(config, path)
     try:
-        section[field] = value
+        section[field] = values.plain(value)
     except (TypeError, ValueError):
         raise ValueError(f"config.{path}={value!r}: expected {right}") from None

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mnv2_jax import atomic
+from mnv2_jax import atomic, values
 from mnv2_jax.ablation import grid
 from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.nn import trained
@@ -64,7 +64,7 @@ def describe(run: Run, cohort: Cohort) -> dict[str, Any]:
     fields = grid.fields(run.config)
     return {
         "run_id": run.id,
-        **{column: fields[path] for column, path in _FIELDS.items()},
+        **{column: values.canonical(fields[path]) for column, path in _FIELDS.items()},
         "params": cohort.cost.params,
         "madds": cohort.cost.madds,
     }
@@ -76,16 +76,16 @@ def other_axes(runs: Sequence[Run]) -> list[str]:
     Of transfers all of `_OF_TRANSFERS`, whether runs differ in them or not. A run may lack fields
     that others have, of phases that it does not come after.
     """
-    values: dict[str, set[Any]] = {}
+    found: dict[str, set[Any]] = {}
     for run in runs:
         for path, value in grid.fields(run.config).items():
-            values.setdefault(path, set()).add(value)
+            found.setdefault(path, set()).add(value)
     return [
         path
-        for path in values
+        for path in found
         # What a run starts from follows from its other fields.
         if path not in (*_FIELDS.values(), "transfer.start")
-        and (path in _OF_TRANSFERS or len(values[path]) > 1)
+        and (path in _OF_TRANSFERS or len(found[path]) > 1)
     ]
 
 
@@ -101,7 +101,7 @@ def planned(cohorts: Sequence[Cohort]) -> list[dict[str, Any]]:
 
 def _fields(run: Run, paths: Sequence[str]) -> dict[str, Any]:
     fields = grid.fields(run.config)
-    return {path: fields.get(path) for path in paths}
+    return {path: values.canonical(fields.get(path)) for path in paths}
 
 
 def columns(runs: Sequence[Run]) -> list[str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from mnv2_jax.analysis.stats import Scalar
+from mnv2_jax.values import canonical
 
 _EVERYWHERE: Mapping[str, Scalar] = MappingProxyType({})
 
@@ -122,9 +123,10 @@ def greater(
     Raises:
       ValueError: `better` equals `worse`, or `where` restricts `axis` itself.
     """
+    better, worse = map(canonical, (better, worse))
     _check_different(name, "better and worse", better, worse)
     _check_where(name, where, axis)
-    restrictions, companions = dict(where), tuple(along)
+    restrictions, companions = _canonical(where), tuple(along)
     return Greater(name, source, statement, axis, better, worse, restrictions, metric, companions)
 
 
@@ -161,11 +163,12 @@ def equivalent(
       ValueError: fewer than two different values, a margin outside (0, 1), or `where`
           restricts `axis` itself.
     """
+    values = tuple(map(canonical, values))
     _check_values(name, values)
     if not 0 < margin < 1:
         raise ValueError(f"claim {name!r}: margin {margin!r}; must be a fraction between 0 and 1")
     _check_where(name, where, axis)
-    return Equivalent(name, source, statement, axis, tuple(values), margin, dict(where), metric)
+    return Equivalent(name, source, statement, axis, values, margin, _canonical(where), metric)
 
 
 def interaction(
@@ -203,12 +206,14 @@ def interaction(
     Raises:
       ValueError: two values or the two fields are equal, or `where` restricts one of the fields.
     """
+    better, worse = map(canonical, (better, worse))
     _check_different(name, "better and worse", better, worse)
+    more, less = map(canonical, (more, less))
     _check_different(name, "more and less", more, less)
     _check_different(name, "axis and by", axis, by)
     _check_where(name, where, axis, by)
     return Interaction(
-        name, source, statement, axis, better, worse, by, more, less, dict(where), metric
+        name, source, statement, axis, better, worse, by, more, less, _canonical(where), metric
     )
 
 
@@ -246,11 +251,16 @@ def monotone(
       ValueError: fewer than two different values, a margin outside [0, 1), or `where`
           restricts `axis` itself.
     """
+    values = tuple(map(canonical, values))
     _check_values(name, values)
     if not 0 <= margin < 1:
         raise ValueError(f"claim {name!r}: margin {margin!r}; must be a fraction, 0 or more")
     _check_where(name, where, axis)
-    return Monotone(name, source, statement, axis, tuple(values), margin, dict(where), metric)
+    return Monotone(name, source, statement, axis, values, margin, _canonical(where), metric)
+
+
+def _canonical(where: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    return {field: canonical(value) for field, value in where.items()}
 
 
 def _check_different(name: str, what: str, one: Scalar, other: Scalar) -> None:

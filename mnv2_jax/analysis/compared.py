@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from mnv2_jax import values
 from mnv2_jax.analysis import records, stats
 from mnv2_jax.analysis.claims import Equivalent, Greater, Monotone
 from mnv2_jax.analysis.records import PHASE, PRETRAINING
@@ -43,4 +44,4 @@ def two_by_two(claim: Equivalent | Monotone) -> list[tuple[stats.Scalar, stats.S
 
 def text(value: stats.Scalar) -> str:
     """How messages write a value."""
-    return f"{value:g}" if isinstance(value, int | float) else value
+    return values.text(value)

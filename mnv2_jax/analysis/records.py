@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_float_dtype
+
+from mnv2_jax import values
 
 ACCURACIES = ("train_accuracy", "validation_accuracy", "test_accuracy")
 STATUSES = ("done", "diverged", "failed")
@@ -76,7 +79,9 @@ def read_results(workdir: Path) -> pd.DataFrame:
     if unknown:
         raise ValueError(f"{path}, column status: {unknown}; must be one of {STATUSES}")
     others = [name for name in design_axes(frame) if name not in (*_TEXT, *_NUMBERS)]
-    return frame.assign(**{name: _without_empty(frame[name]) for name in others})
+    frame = frame.assign(**{name: _without_empty(frame[name]) for name in others})
+    fractions = [name for name in design_axes(frame) if is_float_dtype(frame[name])]
+    return frame.assign(**{name: frame[name].map(values.canonical) for name in fractions})
 
 
 def count_ruined(frame: pd.DataFrame) -> int:
