@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -55,7 +56,35 @@ def test_a_full_disk_is_found_behind_other_errors(said):
     checkpoint = OSError("runs/one/checkpoints: cannot save: INTERNAL")
     checkpoint.__cause__ = ValueError("write: No space left on device [OS error 28]")
     assert said(checkpoint, "runs/one").endswith(f" --workdir=runs/one: {ADVICE}")
-    assert said(checkpoint) == f"python -m experiments.ablate: {ADVICE}"
+    where = Path("runs/one").absolute()
+    assert said(checkpoint) == f"python -m experiments.ablate: {where}: {ADVICE}"
+
+
+def test_a_full_disk_whose_file_is_not_told_is_looked_for(said, monkeypatch):
+    free = {"/dev/shm": 0}
+    usage = shutil.disk_usage("/")
+
+    def disk_usage(path):
+        return usage._replace(free=free.get(str(path), 2**30))
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    assert said(full(), "runs/one") == f"python -m experiments.ablate: /dev/shm: {ADVICE}"
+    free["/dev/shm"] = 2**30
+    assert said(full(), "runs/one") == f"python -m experiments.ablate: {ADVICE}"
+
+
+@pytest.mark.parametrize("place", ["--output", "--compilation_cache=/full"])
+def test_an_error_that_names_its_flag_stays_as_it_is(said, place):
+    line = f"{place}: cannot be made ({os.strerror(errno.ENOSPC)}); expected another"
+    assert said(ValueError(line), "runs/one") == f"python -m experiments.ablate: {line}\n"
+
+
+def test_a_limit_of_files_is_told(said):
+    error = OSError(errno.EFBIG, os.strerror(errno.EFBIG), "runs/one/runs/.0.x.tmp/.row.y.tmp")
+    assert said(error, "runs/one") == (
+        "python -m experiments.ablate: --workdir=runs/one: a file cannot become as large as it has "
+        "to, see `ulimit -f`; raise the limit and run the same command, which goes on\n"
+    )
 
 
 def test_other_errors_stay_as_they_are(said):
@@ -107,7 +136,7 @@ def test_it_ends_silently_when_nobody_reads_what_it_writes(unread, experiment, a
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="it is Linux's")
 def test_a_full_disk_below_stdout_is_told():
     with Path("/dev/full").open("w") as full:
-        assert ended(full, "cost", "--help") == (2, f"python -m experiments.cost: {ADVICE}")
+        assert ended(full, "cost", "--help") == (2, f"python -m experiments.cost: stdout: {ADVICE}")
 
 
 ABLATE = "python -m experiments.ablate --config=configs/digits.py"
