@@ -173,6 +173,8 @@ def _place(chain: Sequence[BaseException]) -> str:
     for error in chain:
         if isinstance(error, OSError) and error.filename is not None:
             return _folder_of(Path(os.fsdecode(error.filename)))
+        if isinstance(error, shutil.Error):  # Of files that were copied or moved: from, to, why.
+            return _folder_of(Path(error.args[0][0][1]))
         named = str(error).partition(": ")[0]
         if "/" in named:
             return _folder_of(Path(named))
