@@ -7,6 +7,7 @@ from typing import Any, TextIO
 import rich.console
 from rich.console import ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.text import Text
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -27,6 +28,10 @@ class Console(rich.console.Console):
     def __init__(self, **options: Any) -> None:
         """Begins; `options` are those of Rich."""
         super().__init__(markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """See `rich.console.Console`, and `plain`: what cells of tables take is measured of it."""
+        return super().render_str(plain(text), **options)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None

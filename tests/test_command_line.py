@@ -191,3 +191,48 @@ def test_arguments_that_are_no_flags(monkeypatch, capsys, options, given, outcom
     else:
         assert (ended.value.code, received) == (2, [])
         assert capsys.readouterr().err == f"python -m experiments.name: {outcome}\n"
+
+
+def started(tmp_path, module, text, *command, **options):
+    """A command that finds a module of a test's before others of that name."""
+    (tmp_path / f"{module}.py").write_text(text)
+    return subprocess.run(
+        command,
+        cwd=commands.ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        timeout=commands.SECONDS,
+        **{"capture_output": True, "text": True, **options},
+    )
+
+
+def test_an_interrupt_while_python_imports_is_one(tmp_path):
+    text = (
+        "import os, signal, time\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    time.sleep(30)\n"
+        "except BaseException:\n"  # As libraries do, which then lack something.
+        "    pass\n"
+    )
+    done = started(tmp_path, "ml_collections", text, sys.executable, "-m", "experiments.verdicts")
+    assert (done.returncode, done.stderr) == (130, "interrupted; run it again to go on\n")
+
+
+def test_closed_descriptors_and_a_notebooks_backend_do_no_harm(tmp_path, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "module://no_such.backend")
+    workdir = commands.ROOT / "experiments/results/digits"
+    figure = tmp_path / "figure.svg"
+    arguments = f"--workdir={workdir} --x=expansion --output={figure}"
+    line = f"{sys.executable} -m experiments.plot {arguments} <&- >&- 2>&-"
+    done = started(tmp_path, "unused", "", line, shell=True)
+    assert done.returncode == 0
+    assert figure.read_text().startswith("<?xml")
+
+
+def test_a_terminal_of_ascii_shows_names_with_replacements(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    missing = tmp_path / "Zürich\x1b[31m"
+    command = [sys.executable, "-m", "experiments.verdicts", f"--workdir={missing}"]
+    done = started(tmp_path, "unused", "", *command)
+    assert done.returncode == 2
+    assert r"Z\xfcrich\x1b[31m: there is no claims.json" in done.stderr
