@@ -236,3 +236,9 @@ def test_a_terminal_of_ascii_shows_names_with_replacements(tmp_path, monkeypatch
     done = started(tmp_path, "unused", "", *command)
     assert done.returncode == 2
     assert r"Z\xfcrich\x1b[31m: there is no claims.json" in done.stderr
+
+
+def test_a_full_disk_is_told_of_copies_by_where_they_go(said):
+    reason = f"[Errno {errno.ENOSPC}] {os.strerror(errno.ENOSPC)}"
+    error = shutil.Error([("/from/a", "/cache/digits/a", reason)])
+    assert said(error, "runs/one") == f"python -m experiments.ablate: /cache/digits: {ADVICE}"
