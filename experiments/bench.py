@@ -26,7 +26,6 @@ from typing import NamedTuple
 import jax
 from absl import flags
 from matplotlib.figure import Figure
-from rich.console import Console
 
 from experiments import command_line
 from experiments.benchmarks import (
@@ -41,8 +40,10 @@ from experiments.benchmarks import (
     scaling,
     step,
 )
+from experiments.terminal import Console
 from mnv2_jax import atomic
 from mnv2_jax.analysis.figures.plots import svg_text
+from mnv2_jax.train import inherited
 
 _WIDTH_OF_FILES = 160
 
@@ -95,7 +96,9 @@ def main() -> int:
         raise ValueError(f"--output={output}: it is a file; expected a folder")
     # On a GPU the peers' processes need memory too, most of which JAX would take in advance.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    inherited.set_aside()
     ours.use_all_cores()
+    inherited.check_devices()
     console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
     for name in names:
         group = GROUPS[name]

@@ -8,13 +8,13 @@ NAME is a block of mnv2_jax.nn.blocks.BLOCKS, or FILE.py:CLASS. The exit status 
 fails.
 """
 
-from rich.console import Console
-
 from experiments import command_line
+from experiments.terminal import Console
 from mnv2_jax import arch
 from mnv2_jax.nn import conformance
 from mnv2_jax.nn.blocks import block_class, fault
 from mnv2_jax.nn.blocks.base import Block
+from mnv2_jax.train import inherited
 
 
 def main(name: str) -> int:
@@ -23,7 +23,9 @@ def main(name: str) -> int:
     Raises:
       ValueError: there is no such block.
     """
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = Console(soft_wrap=True, highlight=False)
+    inherited.set_aside()
+    inherited.check_devices()
     block = block_class(name)
     failed = 0
     for check, run in conformance.CHECKS.items():

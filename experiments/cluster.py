@@ -21,9 +21,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from experiments import command_line, session, training
+from experiments.terminal import Console
 from mnv2_jax.ablation import finished, records, shards, state
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.sweep import Outcome
@@ -230,7 +229,6 @@ def _await(ray: Any, job: training.Job, waiting: dict[Any, Cohort]) -> None:
             how = f"failed: {error}" if error else "done"
             job.console.print(
                 f"pack {count - len(waiting)} of {count} ({pack}), {len(pack.runs)} lanes: {how}",
-                markup=False,
                 highlight=False,
             )
         if time.perf_counter() - told > _SECONDS_BETWEEN_LINES:
@@ -263,6 +261,5 @@ def _tell(console: Console, workdir: Path, waiting: int) -> None:
     parts = [f"{one['cohort']} step {one['step']} of {one['steps']}" for one in training]
     console.print(
         f"in training: {'; '.join(parts) or 'none yet'}; {waiting - len(training)} packs wait",
-        markup=False,
         highlight=False,
     )

@@ -2,14 +2,17 @@
 
 import contextlib
 import errno
+import io
 import itertools
 import logging
 import os
 import re
 import select
 import shlex
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,7 +21,10 @@ from absl import flags
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
+import experiments
 from experiments import config_file
+from experiments.terminal import say
+from mnv2_jax import cache
 from mnv2_jax.ablation import grid
 from mnv2_jax.train.stopping import Interrupted
 
@@ -67,19 +73,24 @@ def run(
             return 0
         return main(*arguments)
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # A name is shown, whatever the terminal knows.
+            stream.reconfigure(errors="backslashreplace")
     try:
+        if signal.getsignal(signal.SIGINT) is experiments.interrupted:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         with _while_stdout_is_read():
             status = outcome()
     except Interrupted as stopped:
         name = signal.Signals(stopped.signal).name
-        print(f"{program}: stopped by {name}: {stopped}; run it again to go on", file=sys.stderr)
+        _tell(f"{program}: stopped by {name}: {stopped}; run it again to go on")
         _exit_at_once(128 + stopped.signal)
     except KeyboardInterrupt:
-        print(f"{program}: interrupted; run it again to go on", file=sys.stderr)
+        _tell(f"{program}: interrupted; run it again to go on")
         sys.exit(130)
     except (ValueError, OSError) as error:
         full = _full_disk(error)
-        print(f"{program}: {' '.join((full or str(error)).split())}", file=sys.stderr)
+        _tell(f"{program}: {' '.join((full or str(error)).split())}")
         if full:
             _exit_at_once(2)
         sys.exit(2)
@@ -122,28 +133,80 @@ def _exit_at_once(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _full_disk(error: BaseException | None) -> str:
-    """What to tell of an error that comes of a full disk; nothing of another one."""
-    while error is not None:
-        numbered = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        # What writes checkpoints raises errors of its own.
-        if numbered or os.strerror(errno.ENOSPC) in str(error):
-            advice = "the disk is full; free some space and run the same command, which goes on"
-            where = _folder_of(error)
+def _tell(line: str) -> None:
+    """Says it on stderr, if that can be written to."""
+    with contextlib.suppress(OSError):
+        say(line, sys.stderr)
+
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full; free some space",
+    errno.EDQUOT: "the disk is full, or your share of it; free some space",
+    errno.EFBIG: "a file cannot become as large as it has to, see `ulimit -f`; raise the limit",
+}
+
+
+def _full_disk(error: BaseException) -> str:
+    """What to tell of an error that comes of a full disk; nothing of another one.
+
+    What writes checkpoints raises errors of its own, which tell of the disk in their text.
+    """
+    chain = [error]
+    while (behind := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(behind)
+    for number, reason in _REASONS.items():
+        if any(_tells_of(one, number) for one in chain):
+            if str(error).startswith("--"):  # It names the flag already.
+                return ""
+            where = _place(chain)
+            advice = f"{reason} and run the same command, which goes on"
             return f"{where}: {advice}" if where else advice
-        error = error.__cause__ or error.__context__
     return ""
 
 
-def _folder_of(error: BaseException) -> str:
-    """The folder that could not be written to, as the user knows it; empty if that is not known."""
-    workdir = FLAGS.workdir if "workdir" in FLAGS else None
-    if not isinstance(error, OSError) or error.filename is None:
-        return f"--workdir={workdir}" if workdir else ""
-    parents = Path(error.filename).absolute().parents
-    if workdir and Path(workdir).absolute() in parents:
-        return f"--workdir={workdir}"
-    return str(next(folder for folder in parents if folder.suffix != ".tmp"))
+def _tells_of(error: BaseException, number: int) -> bool:
+    return getattr(error, "errno", None) == number or os.strerror(number) in str(error)
+
+
+def _place(chain: Sequence[BaseException]) -> str:
+    """What could not be written to, as the user knows it; empty if that is not known."""
+    for error in chain:
+        if isinstance(error, OSError) and error.filename is not None:
+            return _folder_of(Path(os.fsdecode(error.filename)))
+        if isinstance(error, shutil.Error):  # Of files that were copied or moved: from, to, why.
+            return _folder_of(Path(error.args[0][0][1]))
+        named = str(error).partition(": ")[0]
+        if "/" in named:
+            return _folder_of(Path(named))
+    try:
+        print(end="", flush=True)  # What could not be written is tried again.
+    except OSError:
+        return "stdout"
+    places = [*_flags().values(), Path(tempfile.gettempdir()), Path("/dev/shm")]
+    with contextlib.suppress(ValueError):
+        places.append(cache.folder())
+    return next((_folder_of(place / "any") for place in places if _is_full(place)), "")
+
+
+def _flags() -> dict[str, Path]:
+    """Flags that name what is written, as they were given."""
+    names = ("workdir", "compilation_cache", "output", "export", "preview", "data_dir")
+    given = {name: FLAGS[name].value for name in names if name in FLAGS}
+    return {f"--{name}={value}": Path(value).absolute() for name, value in given.items() if value}
+
+
+def _folder_of(path: Path) -> str:
+    """The flag that names a file or a folder that it is in, else the folder that it is in."""
+    path = path.absolute()
+    for flag, folder in _flags().items():
+        if folder in (path, *path.parents):
+            return flag
+    return str(next(folder for folder in path.parents if folder.suffix != ".tmp"))
+
+
+def _is_full(place: Path) -> bool:
+    there = next((folder for folder in (place, *place.parents) if folder.exists()), None)
+    return there is not None and shutil.disk_usage(there).free < 2**20
 
 
 def enter(arguments: Sequence[str]) -> None:

@@ -18,15 +18,16 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
-from rich.console import Console
 from rich.table import Table
 
 from experiments import command_line
+from experiments.terminal import Console
 from mnv2_jax import arch, presets
 from mnv2_jax.ablation import resolve
 from mnv2_jax.data import sources
 from mnv2_jax.nn.blocks import block_class
 from mnv2_jax.nn.cost import BYTES_PER_VALUE, Cost, network_cost, separations
+from mnv2_jax.train import inherited
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Take the network of a config file; --config.model.KEY=VALUE sets a knob of it."
@@ -64,6 +65,8 @@ def main() -> int:
     Raises:
       ValueError: a flag or a field of the config is wrong.
     """
+    inherited.set_aside()
+    inherited.check_devices()
     spec = _spec()
     cost = network_cost(spec)
     show = {"table": print_tables, "csv": print_csv, "json": print_json}[_FORMAT.value]

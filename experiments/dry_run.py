@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from experiments import speeds
+from experiments.terminal import Console
 from mnv2_jax.ablation import grid, phases
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.values import text
@@ -46,7 +46,7 @@ def show(
     console.print(table)
     runs = sum(len(cohort.runs) for cohort in cohorts)
     console.print(f"Runs: {runs:,}, cohorts: {len(cohorts):,}; nothing is trained")
-    console.print(f"Axes: {_axes(cohorts)}", markup=False, highlight=False)
+    console.print(f"Axes: {_axes(cohorts)}", highlight=False)
     console.print(f"Claims: {', '.join(claims) or 'none'}", highlight=False)
     for line in doubts:
         console.print(line)

@@ -17,6 +17,7 @@ from typing import Any
 from absl import flags
 
 from experiments import command_line
+from experiments.terminal import say
 from mnv2_jax.ablation import merging, records, workdir
 
 _WORKDIR = flags.DEFINE_string(
@@ -50,12 +51,12 @@ def main(*sources: str) -> int:
         if grids and not known and all(one == grids[0] for one in grids):
             plan = next(iter(plans.values()))
             records.keep_plan(target.path, {**plan, "command": _command(plan)})
-    print(
+    say(
         f"{target.shown(target.path)}: {counts['copied']} runs copied, {counts['known']} there "
         f"before or in several folders"
     )
     for line in _what_next(plans):
-        print(line)
+        say(line)
     return 0
 
 

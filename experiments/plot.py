@@ -17,6 +17,7 @@ from absl import flags
 from matplotlib.figure import Figure
 
 from experiments import command_line
+from experiments.terminal import say
 from mnv2_jax import atomic
 from mnv2_jax.ablation import workdir
 from mnv2_jax.analysis import records
@@ -52,7 +53,7 @@ def main() -> int:
         written = _draw(here.path)
         here.sync()
     for path in written:
-        print(here.shown(path))
+        say(here.shown(path))
     return 0
 
 

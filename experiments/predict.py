@@ -23,13 +23,14 @@ import numpy as np
 from absl import flags
 
 from experiments import command_line
+from experiments.terminal import say
 from mnv2_jax import arch, atomic
 from mnv2_jax.ablation import networks, workdir
 from mnv2_jax.data import crops
 from mnv2_jax.data.decode import BadImage, decode
 from mnv2_jax.nn import trained
 from mnv2_jax.nn.trained import Trained
-from mnv2_jax.train import prediction
+from mnv2_jax.train import inherited, prediction
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
@@ -68,6 +69,8 @@ def main(*images: str) -> int:
         _check_target(Path(_EXPORT.value))
     paths = [Path(image) for image in images]
     _check_images(paths)
+    inherited.set_aside()
+    inherited.check_devices()
     network = _network(_CHECKPOINT.value)
     if _EXPORT.value is not None:
         _export(Path(_EXPORT.value), network)
@@ -111,7 +114,7 @@ def _network(where: str) -> Trained:
         if file.parent.parent.parent == here.path:
             # Not among the predictions, which may be read by a program.
             told = f"The best network of {here.shown(here.path)}: {here.shown(file)}"
-            print(told, file=sys.stderr, flush=True)
+            say(told, sys.stderr)
     return network
 
 
@@ -122,14 +125,13 @@ def _export(path: Path, network: Trained) -> None:
     pixels = f"{spec.resolution} x {spec.resolution} pixels"
     side = f"{network.crop_fraction:g} of the shorter side"
     most = f"above 0: {names[1]}, else {names[0]}" if spec.classes == 1 else "the largest is chosen"
-    print(
+    say(
         f"{path}: written, StableHLO for {', '.join(prediction.PLATFORMS)}; "
         f"jax.export.deserialize(FILE'S BYTES).call takes uint8 [batch, {shape}], 0 to 255, and "
         f"gives float32 logits [batch, {spec.classes}]\n"
         f"images: {_COLOURS[spec.in_channels]}, the central square, {side}, resized to {pixels}; "
         f"the program scales their values\n"
-        f"logits: {most}; classes in their order: {json.dumps(names, ensure_ascii=False)}",
-        flush=True,
+        f"logits: {most}; classes in their order: {json.dumps(names, ensure_ascii=False)}"
     )
 
 
@@ -144,7 +146,7 @@ def _predict(paths: list[Path], network: Trained, batch_size: int, top: int) -> 
         batch[: len(views)] = views
         shares = jax.device_get(prediction.probabilities(of_images(batch)))
         for path, share in zip(shown, shares[: len(views)], strict=False):
-            print(f"{path}: {_most_probable(share, network.class_names, top)}", flush=True)
+            say(f"{path}: {_most_probable(share, network.class_names, top)}")
 
     for start in range(0, len(paths), batch_size):
         chosen = paths[start : start + batch_size]

@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from experiments.terminal import Console
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SETTLED_SECONDS = 1.0
@@ -51,7 +52,11 @@ def show_progress(console: Console, total: int) -> Iterator[Callable[[int], None
 
         yield _Counter(total, line)
         return
-    columns = (BarColumn(bar_width=12), TimeElapsedColumn(), TextColumn("{task.description}"))
+    columns = (
+        BarColumn(bar_width=12),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=total)
         yield _Counter(

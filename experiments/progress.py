@@ -4,9 +4,9 @@ import contextlib
 import time
 from collections.abc import Iterator, Sequence
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from experiments.terminal import Console
 from mnv2_jax.ablation.cohort import Cohort
 
 _SECONDS_BETWEEN_LINES = 5.0
@@ -48,7 +48,7 @@ class SweepProgress:
         self._last_event = time.perf_counter()
         self._compiled = False
         if self._bar is not None:
-            self._console.print(self._label, markup=False, highlight=False)
+            self._console.print(self._label, highlight=False)
         self._say("compiling", always=True)
 
     def pack_started(self, cohort: Cohort, lanes: int) -> None:
@@ -96,13 +96,13 @@ class SweepProgress:
     def cohort_failed(self, cohort: Cohort, error: str) -> None:
         """See `mnv2_jax.ablation.sweep.Progress`."""
         self._work_left = self._work_after
-        self._console.print(f"{self._label}: failed: {error}", markup=False)
+        self._console.print(f"{self._label}: failed: {error}")
 
     def said(self, line: str) -> None:
         """See `mnv2_jax.ablation.sweep.Progress`. What was said before is not said again."""
         if line not in self._said:
             self._said.add(line)
-            self._console.print(line, markup=False, highlight=False)
+            self._console.print(line, highlight=False)
 
     def _say(self, message: str, always: bool) -> None:
         if self._bar is not None and self._task is not None:
@@ -111,7 +111,7 @@ class SweepProgress:
             return
         now = time.perf_counter()
         if always or now - self._last_line >= _SECONDS_BETWEEN_LINES:
-            self._console.print(f"{self._label}: {message}", markup=False, highlight=False)
+            self._console.print(f"{self._label}: {message}", highlight=False)
             self._last_line = now
 
 
@@ -122,7 +122,11 @@ def show_progress(console: Console, cohorts: Sequence[Cohort]) -> Iterator[Sweep
         yield SweepProgress(console, cohorts, None)
         return
     # Narrow enough for 80 characters.
-    columns = (BarColumn(bar_width=12), TimeElapsedColumn(), TextColumn("{task.description}"))
+    columns = (
+        BarColumn(bar_width=12),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
     with Progress(*columns, console=console) as bar:
         yield SweepProgress(console, cohorts, bar)
 

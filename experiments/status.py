@@ -12,10 +12,10 @@ import json
 from typing import Any
 
 from absl import flags
-from rich.console import Console
 from rich.table import Table
 
 from experiments import command_line
+from experiments.terminal import Console
 from mnv2_jax.ablation import state, workdir
 
 _WORKDIR = flags.DEFINE_string(
@@ -51,17 +51,16 @@ def _print(found: dict[str, Any]) -> None:
         table.add_row(cohort["label"], *(f"{cohort[name]:,}" for name in state.STATES))
     if len(found["cohorts"]) > 1:
         table.add_row("all", *(f"{found['all'][name]:,}" for name in state.STATES))
-    console.print(f"{found['name']}: {found['command']}", markup=False)
+    console.print(f"{found['name']}: {found['command']}")
     console.print(table)
     for one in found["training"]:
         seconds = f"heard of {one['seconds_ago']:.0f} s ago"
         console.print(
             f"{one['cohort']}: {one['runs']} runs, step {one['step']} of {one['steps']}, "
             f"process {one['pid']} on {one['host']}, {seconds if one['alive'] else 'has stopped'}",
-            markup=False,
         )
     for error in found["errors"]:
-        console.print(f"{error['runs']} failed: {error['error']}", markup=False)
+        console.print(f"{error['runs']} failed: {error['error']}")
 
 
 if __name__ == "__main__":

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
-from rich.console import Console
 
 from experiments import command_line, dry_run, session, speeds
 from experiments.preview import draw_preview
 from experiments.progress import show_progress
+from experiments.terminal import Console
 from mnv2_jax import atomic
 from mnv2_jax.ablation import (
     cohort,

@@ -10,9 +10,9 @@ It reads claims.json, which `experiments.ablate` writes and which lies beside th
 import json
 
 from absl import flags
-from rich.console import Console
 
 from experiments import command_line
+from experiments.terminal import Console, say
 from mnv2_jax.ablation import workdir
 from mnv2_jax.analysis import verdicts
 
@@ -49,7 +49,7 @@ def main() -> int:
     if _FORMAT.value == "json":
         print(json.dumps(rows, indent=1))
     elif _FORMAT.value == "markdown":
-        print(markdown)
+        say(markdown)
     else:
         Console().print(table)
     return 0

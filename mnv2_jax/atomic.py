@@ -5,15 +5,25 @@ And folders that one process at a time writes to.
 
 import contextlib
 import fcntl
+import functools
 import json
+import logging
 import os
+import random
+import secrets
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
+from urllib.parse import quote, unquote
 
 _LOCK = ".lock"
+
+_TRIES = 5
+_SECONDS_BETWEEN_TRIES = 0.05
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -68,7 +78,12 @@ def folder(path: Path) -> Iterator[Path]:
 def in_turns(path: Path) -> Iterator[None]:
     """Lets one process at a time into the block, the others waiting; `path` is the lock's file."""
     with path.open("a", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        if _flock(lock, fcntl.LOCK_EX):
+            yield
+            return
+    with contextlib.ExitStack() as held:
+        while _claim(path, held, shared=False):
+            time.sleep(random.uniform(1, 2) * _SECONDS_BETWEEN_TRIES)
         yield
 
 
@@ -113,14 +128,16 @@ def _locked(path: Path, field: str, *, shared: bool) -> Iterator[None]:
 
     It stays after the block: a process that waits for a lock must not hold one of a removed file.
     """
-    with path.open("a+", encoding="utf-8") as lock:
+    with path.open("a+", encoding="utf-8") as lock, contextlib.ExitStack() as held:
         try:
-            fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except OSError:
+            supported = _flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            other = "" if supported else _claim(path, held, shared=shared, tries=_TRIES)
+        except (BlockingIOError, PermissionError):
+            other = _holder(path)
+        if other:
             raise ValueError(
-                f"{field}: {_holder(path)} is at work there; "
-                f"expected another folder, or to wait for it"
-            ) from None
+                f"{field}: {other} is at work there; expected another folder, or to wait for it"
+            )
         lock.truncate(0)
         lock.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}) + "\n")
         lock.flush()
@@ -131,8 +148,117 @@ def _holder(path: Path) -> str:
     try:
         holder = json.loads(path.read_text(encoding="utf-8"))
         return f"process {holder['pid']} on {holder['host']}"
-    except (OSError, ValueError, KeyError):  # Between the lock and what is written of it.
+    except (OSError, ValueError, LookupError, TypeError):  # Between the lock and what is written.
         return "another process"
+
+
+def _flock(lock: IO[str], how: int) -> bool:
+    """Locks a file; whether its file system can.
+
+    Raises:
+      BlockingIOError, PermissionError: others hold the lock, and `how` is not to wait for it.
+    """
+    try:
+        fcntl.flock(lock, how)
+    except (BlockingIOError, PermissionError):
+        raise
+    except OSError as error:  # ENOSYS, ENOLCK, ENOTSUP: Lustre, NFS.
+        _tell_of_claims(error.strerror or str(error))
+        return False
+    return True
+
+
+@functools.cache
+def _tell_of_claims(reason: str) -> None:
+    logging.getLogger(__name__).warning(
+        "files cannot be locked on this file system (%s): folders are claimed by files named "
+        "*.held-* instead",
+        reason,
+    )
+
+
+def _claim(path: Path, held: contextlib.ExitStack, *, shared: bool, tries: int = 1) -> str:
+    """Holds a lock, where the file system has none, until `held` ends; or tells who else holds it.
+
+    Whoever wants it makes a file of its own first and looks for those of others then, so that of
+    two at least one sees the other. No name is used twice: the file of a dead process can be
+    removed by anyone at any time.
+    """
+    me = _Claim("shared" if shared else "alone", os.getpid(), _started(os.getpid()))
+    mine = path.with_name(f"{path.name}.held-{me}")
+    other = ""
+    for last in range(tries):
+        os.close(os.open(mine, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        try:
+            other = _other_claim(path, mine, shared=shared)
+        except BaseException:
+            mine.unlink(missing_ok=True)
+            raise
+        if not other:
+            held.callback(mine.unlink, missing_ok=True)
+            return ""
+        mine.unlink(missing_ok=True)
+        if last < tries - 1:  # Those that came at the same moment give way at different ones.
+            time.sleep(random.uniform(1, 4) * _SECONDS_BETWEEN_TRIES)
+    return other
+
+
+class _Claim:
+    """What the name of a claim's file says: its process, and whether it keeps all others out."""
+
+    def __init__(self, kind: str, pid: int, started: str, host: str = "", token: str = "") -> None:
+        self.kind = kind
+        self.pid = pid
+        self.started = started
+        self.host = host or socket.gethostname()
+        self.token = token or secrets.token_hex(4)
+
+    def __str__(self) -> str:
+        host = quote(self.host, safe="")
+        return f"{self.kind}-{self.pid}-{self.started}-{self.token}-{host}"
+
+    @classmethod
+    def parse(cls, text: str) -> "_Claim":
+        kind, pid, started, token, host = text.split("-", 4)
+        return cls(kind, int(pid), started, unquote(host), token)
+
+    def is_dead(self) -> bool:
+        """Whether its process is known to have ended; of one of another host nothing is."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:  # It is another user's.
+            pass
+        return self.started != _started(self.pid)
+
+
+def _other_claim(path: Path, mine: Path, *, shared: bool) -> str:
+    """Whose claim keeps that of the file `mine` out, if any; those of the dead are removed."""
+    prefix = f"{path.name}.held-"
+    for file in path.parent.iterdir():
+        if not file.name.startswith(prefix) or file == mine:
+            continue
+        try:
+            claim = _Claim.parse(file.name.removeprefix(prefix))
+        except ValueError:  # Nothing of ours.
+            continue
+        if claim.is_dead():
+            file.unlink(missing_ok=True)
+        elif not shared or claim.kind == "alone":
+            return f"process {claim.pid} on {claim.host} (if it has ended, remove {file})"
+    return ""
+
+
+def _started(pid: int) -> str:
+    """When a process of this host began, as its system counts; what tells it from a later one."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # There is no such file but on Linux.
+        return "0"
+    return stat.rpartition(")")[2].split()[19]
 
 
 def _umask() -> int:

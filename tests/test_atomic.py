@@ -1,4 +1,11 @@
+import errno
+import fcntl
 import multiprocessing
+import os
+import re
+import socket
+import sys
+import threading
 import time
 
 import pytest
@@ -74,3 +81,95 @@ def test_a_killed_writer_leaves_a_whole_file(tmp_path):
         writer.kill()
         writer.join()
         assert path.read_text() in ("a" * 200_000, "b" * 200_000)
+
+
+@pytest.fixture(params=[errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def no_flock(request, monkeypatch, caplog):
+    """A file system that has no locks, such as some of Lustre's and NFS's."""
+
+    def flock(*_):
+        raise OSError(request.param, os.strerror(request.param))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    atomic._tell_of_claims.cache_clear()
+
+
+def claim(folder, part=""):
+    return atomic.claimed(folder, f"--workdir={folder}", part)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "together"),
+    [("", "", False), ("a", "", False), ("", "a", False), ("a", "a", False), ("a", "b", True)],
+)
+def test_claims_without_locks_of_the_file_system(
+    no_flock, tmp_path, caplog, first, second, together
+):
+    with claim(tmp_path, first):
+        if together:
+            with claim(tmp_path, second):
+                pass
+        else:
+            holder = f"process {os.getpid()} on {socket.gethostname()}"
+            with pytest.raises(ValueError, match=f"{holder} .* is at work there"):
+                claim(tmp_path, second).__enter__()
+    with claim(tmp_path, second):
+        pass
+    assert list(tmp_path.glob("*.held-*")) == [] == list(tmp_path.glob(".*.held-*"))
+    assert [record.message.split(" (")[0] for record in caplog.records] == [
+        "files cannot be locked on this file system"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pid", "started", "host", "is_stale"),
+    [
+        (2**22 + 1, "7", None, True),  # More than there can be.
+        (os.getpid(), "7", None, sys.platform == "linux"),  # Its number was given to a later one.
+        (2**22 + 1, "7", "elsewhere-1", False),
+    ],
+)
+def test_claims_of_dead_processes_of_this_host_are_taken_over(
+    no_flock, tmp_path, pid, started, host, is_stale
+):
+    left = tmp_path / f".lock.held-{atomic._Claim('alone', pid, started, host or '')}"
+    left.touch()
+    if is_stale:
+        with claim(tmp_path):
+            assert not left.exists()
+        return
+    with pytest.raises(
+        ValueError, match=f"process {pid} on {host} .*remove {re.escape(str(left))}"
+    ):
+        claim(tmp_path).__enter__()
+    assert left.exists()
+
+
+def test_turns_are_taken_without_locks_of_the_file_system(no_flock, tmp_path):
+    inside, most, done = [], [], []
+
+    def take_turns():
+        for _ in range(3):
+            with atomic.in_turns(tmp_path / ".report.lock"):
+                inside.append(1)
+                most.append(len(inside))
+                time.sleep(0.005)
+                inside.pop()
+        done.append(1)
+
+    threads = [threading.Thread(target=take_turns, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert (len(done), len(most), max(most)) == (4, 12, 1)
+
+
+@pytest.mark.parametrize("number", [errno.EWOULDBLOCK, errno.EACCES])
+def test_a_lock_that_others_hold_is_one(monkeypatch, tmp_path, number):
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(ValueError, match="another process is at work there"):
+        claim(tmp_path).__enter__()

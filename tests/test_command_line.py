@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -55,7 +56,35 @@ def test_a_full_disk_is_found_behind_other_errors(said):
     checkpoint = OSError("runs/one/checkpoints: cannot save: INTERNAL")
     checkpoint.__cause__ = ValueError("write: No space left on device [OS error 28]")
     assert said(checkpoint, "runs/one").endswith(f" --workdir=runs/one: {ADVICE}")
-    assert said(checkpoint) == f"python -m experiments.ablate: {ADVICE}"
+    where = Path("runs/one").absolute()
+    assert said(checkpoint) == f"python -m experiments.ablate: {where}: {ADVICE}"
+
+
+def test_a_full_disk_whose_file_is_not_told_is_looked_for(said, monkeypatch):
+    free = {"/dev/shm": 0}
+    usage = shutil.disk_usage("/")
+
+    def disk_usage(path):
+        return usage._replace(free=free.get(str(path), 2**30))
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    assert said(full(), "runs/one") == f"python -m experiments.ablate: /dev/shm: {ADVICE}"
+    free["/dev/shm"] = 2**30
+    assert said(full(), "runs/one") == f"python -m experiments.ablate: {ADVICE}"
+
+
+@pytest.mark.parametrize("place", ["--output", "--compilation_cache=/full"])
+def test_an_error_that_names_its_flag_stays_as_it_is(said, place):
+    line = f"{place}: cannot be made ({os.strerror(errno.ENOSPC)}); expected another"
+    assert said(ValueError(line), "runs/one") == f"python -m experiments.ablate: {line}\n"
+
+
+def test_a_limit_of_files_is_told(said):
+    error = OSError(errno.EFBIG, os.strerror(errno.EFBIG), "runs/one/runs/.0.x.tmp/.row.y.tmp")
+    assert said(error, "runs/one") == (
+        "python -m experiments.ablate: --workdir=runs/one: a file cannot become as large as it has "
+        "to, see `ulimit -f`; raise the limit and run the same command, which goes on\n"
+    )
 
 
 def test_other_errors_stay_as_they_are(said):
@@ -107,7 +136,7 @@ def test_it_ends_silently_when_nobody_reads_what_it_writes(unread, experiment, a
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="it is Linux's")
 def test_a_full_disk_below_stdout_is_told():
     with Path("/dev/full").open("w") as full:
-        assert ended(full, "cost", "--help") == (2, f"python -m experiments.cost: {ADVICE}")
+        assert ended(full, "cost", "--help") == (2, f"python -m experiments.cost: stdout: {ADVICE}")
 
 
 ABLATE = "python -m experiments.ablate --config=configs/digits.py"
@@ -162,3 +191,54 @@ def test_arguments_that_are_no_flags(monkeypatch, capsys, options, given, outcom
     else:
         assert (ended.value.code, received) == (2, [])
         assert capsys.readouterr().err == f"python -m experiments.name: {outcome}\n"
+
+
+def started(tmp_path, module, text, *command, **options):
+    """A command that finds a module of a test's before others of that name."""
+    (tmp_path / f"{module}.py").write_text(text)
+    return subprocess.run(
+        command,
+        cwd=commands.ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        timeout=commands.SECONDS,
+        **{"capture_output": True, "text": True, **options},
+    )
+
+
+def test_an_interrupt_while_python_imports_is_one(tmp_path):
+    text = (
+        "import os, signal, time\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    time.sleep(30)\n"
+        "except BaseException:\n"  # As libraries do, which then lack something.
+        "    pass\n"
+    )
+    done = started(tmp_path, "ml_collections", text, sys.executable, "-m", "experiments.verdicts")
+    assert (done.returncode, done.stderr) == (130, "interrupted; run it again to go on\n")
+
+
+def test_closed_descriptors_and_a_notebooks_backend_do_no_harm(tmp_path, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "module://no_such.backend")
+    workdir = commands.ROOT / "experiments/results/digits"
+    figure = tmp_path / "figure.svg"
+    arguments = f"--workdir={workdir} --x=expansion --output={figure}"
+    line = f"{sys.executable} -m experiments.plot {arguments} <&- >&- 2>&-"
+    done = started(tmp_path, "unused", "", line, shell=True)
+    assert done.returncode == 0
+    assert figure.read_text().startswith("<?xml")
+
+
+def test_a_terminal_of_ascii_shows_names_with_replacements(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    missing = tmp_path / "Zürich\x1b[31m"
+    command = [sys.executable, "-m", "experiments.verdicts", f"--workdir={missing}"]
+    done = started(tmp_path, "unused", "", *command)
+    assert done.returncode == 2
+    assert r"Z\xfcrich\x1b[31m: there is no claims.json" in done.stderr
+
+
+def test_a_full_disk_is_told_of_copies_by_where_they_go(said):
+    reason = f"[Errno {errno.ENOSPC}] {os.strerror(errno.ENOSPC)}"
+    error = shutil.Error([("/from/a", "/cache/digits/a", reason)])
+    assert said(error, "runs/one") == f"python -m experiments.ablate: /cache/digits: {ADVICE}"

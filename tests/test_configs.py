@@ -6,10 +6,10 @@ import io
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from configs.questions import QUESTIONS
 from experiments import dry_run
+from experiments.terminal import Console
 from mnv2_jax.ablation import cohort, grid, phases, records
 from mnv2_jax.analysis.verdicts import check, undecidable
 from mnv2_jax.data import sources

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import pytest
-from rich.console import Console
 from tensorflow_datasets.core.download import resource
 
 from experiments import prepare_progress
+from experiments.terminal import Console
 from mnv2_jax import atomic
 from mnv2_jax.data.prepare import image_dataset, image_folder, image_shards
 from tests.commands import ROOT, run

@@ -5,9 +5,9 @@ import types
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from experiments import progress
+from experiments.terminal import Console
 
 
 class Fake(types.SimpleNamespace):

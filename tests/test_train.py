@@ -129,3 +129,30 @@ def test_help_names_the_flags_of_training():
     assert status == 0
     for flag in ("--workdir", "--checkpoint_seconds", "--compilation_cache", "--[no]distributed"):
         assert flag in out
+
+
+def test_settings_of_elsewhere_are_survived(small_config, tmp_path, monkeypatch):
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\n")
+    settings = {
+        "JAX_ENABLE_X64": "1",
+        "JAX_DISABLE_JIT": "1",
+        "JAX_NUMPY_DTYPE_PROMOTION": "strict",
+        "JAX_NUMPY_RANK_PROMOTION": "raise",
+        "JAX_DEFAULT_PRNG_IMPL": "rbg",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MATPLOTLIBRC", str(tmp_path))
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    workdir = tmp_path / "w[/red]ü\x1b[31m"
+    arguments = (f"--config={small_config}", "--config.train.epochs=1", f"--workdir={workdir}")
+    process = commands.start("train", *arguments)
+    out, err = process.communicate(timeout=commands.SECONDS)
+    assert process.returncode == 0, err
+    assert rf"Report: {tmp_path}/w[/red]\xfc\x1b[31m/report.html" in out
+    assert "cannot be drawn" not in err
+    for name, value in settings.items():
+        assert f"{name}={value}: set aside, it is " in err
+    assert (workdir / "claims.json").exists()
+    (record,) = workdir.glob("runs/*/environment.json")
+    assert settings.items() <= json.loads(record.read_text())["settings"].items()

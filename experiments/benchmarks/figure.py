@@ -4,14 +4,13 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from experiments.benchmarks.rows import OURS, Row
-from mnv2_jax.analysis.figures.style import BLOCK_LOOKS, INK, STYLE, nothing_to_draw
+from mnv2_jax.analysis.figures.style import BLOCK_LOOKS, INK, drawing, nothing_to_draw
 
 _LANES = re.compile(rf"{OURS}, (\d+) lanes?")
 
@@ -27,7 +26,7 @@ def draw(rows: Sequence[Row]) -> Figure:
         return nothing_to_draw("No contender to draw.")
     names = sorted({row.contender for row in present if not row.contender.startswith(OURS)})
     looks = dict(zip(names, BLOCK_LOOKS, strict=False))
-    with matplotlib.rc_context(STYLE):
+    with drawing():
         figure = Figure(figsize=(10.4, 3.9), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
         _beside_peers(left, present, looks)

@@ -19,7 +19,7 @@ def analyse(
     """Decides `claims` by the runs in `workdir` and writes what came out beside them.
 
     Writes `claims.json`, figures as SVG and PNG, and `report.html`, each in one step. The same
-    records give the same bytes.
+    records give the same bytes. A figure that cannot be drawn is left out and told of.
 
     Args:
       workdir: folder with `results.csv` and `runs/`, as a sweep leaves it.
@@ -42,8 +42,11 @@ def analyse(
     ]
     curves = records.read_curves(workdir, frame)
     drawn = plots.make_figures(frame, curves, claims, decided)
-    figures = {name: plots.svg_text(figure, name) for name, figure in drawn.items()}
-    pictures = {name: plots.png_bytes(figure) for name, figure in drawn.items()}
+    figures: dict[str, bytes] = {}
+    for name, figure in drawn.items():
+        with plots.or_told(name):
+            svg, png = plots.svg_text(figure, name).encode(), plots.png_bytes(figure)
+            figures |= {f"{name}.svg": svg, f"{name}.png": png}
     html = page.render(
         title=title,
         command=command,
@@ -54,8 +57,7 @@ def analyse(
         environments=records.read_files(workdir, frame, "environment.json"),
     )
     write_text(workdir / "claims.json", json.dumps(decided, indent=2, allow_nan=False) + "\n")
-    for name, svg in figures.items():
-        write_text(workdir / "figures" / f"{name}.svg", svg)
-        write_bytes(workdir / "figures" / f"{name}.png", pictures[name])
+    for name, data in figures.items():
+        write_bytes(workdir / "figures" / name, data)
     write_text(workdir / "report.html", html)
     return decided

@@ -17,6 +17,7 @@ from typing import Any
 import jax
 
 import mnv2_jax
+from mnv2_jax.train import inherited
 
 _LIBRARIES = (
     *("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets"),
@@ -38,6 +39,7 @@ def environment(command: str) -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "device": device_name(jax.devices()),
+        **({"settings": settings} if (settings := inherited.present()) else {}),
     }
 
 

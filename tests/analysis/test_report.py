@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from mnv2_jax.analysis.claims import equivalent, greater
+from mnv2_jax.analysis.figures import plots
 from mnv2_jax.analysis.report import analyse
 from tests.analysis.synthetic import make_frame, stop, write_workdir
 
@@ -165,3 +166,19 @@ def test_a_sweep_without_results_still_makes_a_page(tmp_path: Path, rows: int) -
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert not [name for name in Page(html).ids if name.startswith("chart-")]
     assert "No run finished." in html
+
+
+def test_figures_that_cannot_be_written_cost_neither_claims_nor_report(
+    workdir, tmp_path, monkeypatch, caplog
+):
+    def fail(*_):
+        raise RuntimeError("no LaTeX")
+
+    copy = tmp_path / "sweep"
+    shutil.copytree(workdir, copy)
+    monkeypatch.setattr(plots, "png_bytes", fail)
+    rows = analyse(copy, CLAIMS, title="t", command="c")
+    assert json.loads((copy / "claims.json").read_text()) == rows
+    assert "</html>" in (copy / "report.html").read_text(encoding="utf-8")
+    told = [record.getMessage() for record in caplog.records]
+    assert "figure learning_curves: cannot be drawn: no LaTeX" in told

@@ -1,10 +1,12 @@
 """The figures of a report, drawn without pyplot and its global state."""
 
+import contextlib
+import functools
 import io
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -15,7 +17,7 @@ from mnv2_jax.analysis.figures.cost import accuracy_over_cost
 from mnv2_jax.analysis.figures.curves import learning_curves
 from mnv2_jax.analysis.figures.forest import forest
 from mnv2_jax.analysis.figures.paper import paper_figure_6
-from mnv2_jax.analysis.figures.style import STYLE
+from mnv2_jax.analysis.figures.style import drawing
 
 _DOTS_PER_INCH = 150
 
@@ -37,25 +39,41 @@ def make_figures(
     Returns:
       Figures by file name without suffix. The first is accuracy over expansion, or over another
       axis if runs do not differ in expansion. Accuracy over a cost is left out if it is the same
-      for all, `paper_figure_6` if the runs make no comparison of it. Only runs that are done are
-      drawn.
+      for all, `paper_figure_6` if the runs make no comparison of it, and one that cannot be
+      drawn, see `or_told`. Only runs that are done are drawn.
     """
     done = finished(frame, "test_accuracy")
     view = default_view(done)
-    with matplotlib.rc_context(STYLE):
-        figures = {
-            f"accuracy_over_{view.x}": accuracy(frame, view),
-            "paired_differences": forest(frame, claims, decided),
+    with drawing():
+        draws: dict[str, Callable[[], Figure | None]] = {
+            f"accuracy_over_{view.x}": lambda: accuracy(frame, view),
+            "paired_differences": lambda: forest(frame, claims, decided),
             **{
-                f"accuracy_over_{cost}": accuracy_over_cost(frame, cost_view(done, cost))
+                f"accuracy_over_{cost}": functools.partial(
+                    accuracy_over_cost, frame, cost_view(done, cost)
+                )
                 for cost in reversed(COSTS)
                 if done[cost].nunique() != 1
             },
-            "learning_curves": learning_curves(frame, curves),
+            "learning_curves": lambda: learning_curves(frame, curves),
+            "paper_figure_6": lambda: paper_figure_6(frame, curves),
         }
-        if beside_the_paper := paper_figure_6(frame, curves):
-            figures["paper_figure_6"] = beside_the_paper
-        return {name: _laid_out(figure) for name, figure in figures.items()}
+        figures = {}
+        for name, draw in draws.items():
+            with or_told(name):
+                if figure := draw():
+                    figures[name] = _laid_out(figure)
+        return figures
+
+
+@contextlib.contextmanager
+def or_told(name: str) -> Iterator[None]:
+    """Tells of a figure that cannot be drawn, in a line: nothing else depends on it."""
+    try:
+        yield
+    except Exception as error:  # What draws, and what it calls, raises what it likes.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        logging.getLogger(__name__).warning("figure %s: cannot be drawn: %.200s", name, reason)
 
 
 def draw_accuracy(frame: pd.DataFrame, view: View, metric: str) -> Figure:
@@ -66,7 +84,7 @@ def draw_accuracy(frame: pd.DataFrame, view: View, metric: str) -> Figure:
       view: what to show.
       metric: one of `records.ACCURACIES`.
     """
-    with matplotlib.rc_context(STYLE):
+    with drawing():
         draw = accuracy_over_cost if view.x in COSTS else accuracy
         return _laid_out(draw(frame, view, metric))
 
@@ -80,7 +98,7 @@ def svg_text(figure: Figure, name: str) -> str:
     """
     buffer = io.BytesIO()
     # Ticks are made while drawing and read the style then.
-    with matplotlib.rc_context(STYLE | {"svg.hashsalt": name}):
+    with drawing(name):
         no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(buffer, format="svg", metadata=no_metadata)
     return buffer.getvalue().decode()
@@ -89,7 +107,7 @@ def svg_text(figure: Figure, name: str) -> str:
 def png_bytes(figure: Figure) -> bytes:
     """Writes `figure` as PNG, the same bytes for the same content."""
     buffer = io.BytesIO()
-    with matplotlib.rc_context(STYLE):
+    with drawing():
         figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
     return buffer.getvalue()
 

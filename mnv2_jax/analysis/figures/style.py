@@ -4,7 +4,8 @@ Colours are Okabe and Ito's, told apart by colour-blind readers; markers and das
 that a grey print reads as well.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -94,6 +95,19 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
 }
 _LONGEST = 36  # Letters of a value's name: longer ones would leave no room for what is drawn.
+
+
+@contextlib.contextmanager
+def drawing(identifiers: str | None = None) -> Iterator[None]:
+    """Lets figures be drawn in this style, whatever the user's own settings of matplotlib are.
+
+    Args:
+      identifiers: what those of an SVG file are made from; by default chance.
+    """
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update({**STYLE, "svg.hashsalt": identifiers})
+        yield
 
 
 def in_order(column: str, present: Iterable[Any]) -> list[Any]:

@@ -1,4 +1,3 @@
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,12 +6,12 @@ from matplotlib.collections import FillBetweenPolyCollection, PathCollection
 from mnv2_jax.analysis import stats
 from mnv2_jax.analysis.figures.accuracy import accuracy
 from mnv2_jax.analysis.figures.axes import View
-from mnv2_jax.analysis.figures.style import STYLE
+from mnv2_jax.analysis.figures.style import drawing
 from tests.analysis.synthetic import make_frame, stop
 
 
 def drawn(frame, view, metric="test_accuracy"):
-    with matplotlib.rc_context(STYLE):
+    with drawing():
         figure = accuracy(frame, view, metric)
         figure.draw_without_rendering()
     return figure

@@ -1,6 +1,5 @@
 import itertools
 
-import matplotlib
 import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +7,7 @@ from hypothesis import strategies as st
 from mnv2_jax.analysis.figures.axes import View, cost_view
 from mnv2_jax.analysis.figures.cost import accuracy_over_cost
 from mnv2_jax.analysis.figures.pareto import pareto_front
-from mnv2_jax.analysis.figures.style import STYLE
+from mnv2_jax.analysis.figures.style import drawing
 from tests.analysis.synthetic import make_frame
 
 # Few values, so that there are ties.
@@ -34,7 +33,7 @@ def test_the_front_against_brute_force(points):
 
 
 def drawn(frame, view=None):
-    with matplotlib.rc_context(STYLE):
+    with drawing():
         figure = accuracy_over_cost(frame, view or cost_view(frame, "madds"))
         figure.draw_without_rendering()
     return figure

@@ -1,12 +1,15 @@
 import warnings
+from typing import Any
 from xml.etree import ElementTree
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
 from mnv2_jax.analysis.claims import equivalent, greater, interaction
+from mnv2_jax.analysis.figures import plots
 from mnv2_jax.analysis.figures.axes import View
 from mnv2_jax.analysis.figures.plots import draw_accuracy, make_figures, png_bytes, svg_text
 from mnv2_jax.analysis.verdicts import decide
@@ -321,3 +324,24 @@ def test_curves_keep_to_what_an_accuracy_can_be() -> None:
     (axis,) = make_figures(frame, curves, [], [])["learning_curves"].axes
     assert axis.get_ylim() == (-2, 102)
     assert axis.dataLim.y1 > 400
+
+
+def test_the_users_settings_of_matplotlib_change_nothing():
+    frame = make_frame(expansions=(1, 6), seeds=2)
+    expected = svg_text(draw(frame)["learning_curves"], "a")
+    user: dict[Any, Any] = {"text.usetex": True, "lines.dashed_pattern": (1, 1), "font.size": 30}
+    with matplotlib.rc_context({**user, "savefig.bbox": "tight", "axes.facecolor": "red"}):
+        assert svg_text(draw(frame)["learning_curves"], "a") == expected
+        assert matplotlib.rcParams["text.usetex"]
+
+
+def test_a_figure_that_cannot_be_drawn_is_told_and_left_out(monkeypatch, caplog):
+    def fail(*_):
+        raise RuntimeError("no\nLaTeX")
+
+    frame = make_frame(expansions=(1, 6), seeds=2)
+    names = set(draw(frame))
+    monkeypatch.setattr(plots, "forest", fail)
+    assert set(draw(frame)) == names - {"paired_differences"}
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["figure paired_differences: cannot be drawn: no LaTeX"]

@@ -1,0 +1,37 @@
+"""What is shown to people of names that hold what they like."""
+
+import io
+
+import pytest
+from rich.progress import Progress, TextColumn
+from rich.table import Table
+
+from experiments import terminal
+
+NAME = "runs/w[/red]\x1b[31m:smile:[bold]\x07"
+SHOWN = r"runs/w[/red]\x1b[31m:smile:[bold]"
+
+
+def test_what_would_steer_a_terminal_is_written_out():
+    assert terminal.plain("a\x1b[31m\x00\x7f\x9b\rb\tc\nü") == "a\\x1b[31m\\x00\\x7f\\x9b\\rb\tc\nü"
+
+
+def test_a_line_is_said(capsys):
+    terminal.say(f"{NAME}: cat")
+    assert capsys.readouterr().out == f"{SHOWN}\\x07: cat\n"
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_a_console_shows_texts_as_they_are(is_terminal):
+    out = io.StringIO()
+    console = terminal.Console(file=out, width=200, force_terminal=is_terminal, color_system=None)
+    table = Table(box=None)
+    table.add_column(NAME)
+    table.add_row(NAME)
+    console.print(NAME, highlight=False)
+    console.print(table)
+    with Progress(TextColumn("{task.description}", markup=False), console=console) as bar:
+        bar.add_task(NAME)
+    assert out.getvalue().count(SHOWN) == 3
+    assert out.getvalue().count(r"runs/w[/red]\x1b[31m:smile:") >= 4  # The bar leaves no room.
+    assert "\x1b[31m" not in out.getvalue()
