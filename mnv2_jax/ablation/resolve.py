@@ -40,12 +40,21 @@ _FIELDS = (
 )
 """The fields that a config must have."""
 
+_AT_MOST = {
+    "data.resolution": 8192,
+    "model.kernel_size": 63,
+    "train.epochs": 1_000_000,
+    "train.batch_size": 1_000_000,
+    "train.evaluation_batch_size": 1_000_000,
+}
+"""What no machine can train more of: refused before anything is computed from it."""
+
 
 def check_fields(config: ConfigDict) -> None:
-    """Checks that a config has every field.
+    """Checks that a config has every field, and no number that is absurd.
 
     Raises:
-      ValueError: it lacks one.
+      ValueError: it lacks one, or one holds an absurd number.
     """
     found = grid.fields(config)
     needed = {"configs/digits.py": _FIELDS}
@@ -57,6 +66,8 @@ def check_fields(config: ConfigDict) -> None:
                 raise ValueError(
                     f"config.{path}: the config lacks it; expected every field of {whole}"
                 )
+    for path, most in _AT_MOST.items():
+        _check(path, found[path], found[path] <= most, f"at most {most:,}")
 
 
 def lane_values(config: ConfigDict) -> LaneValues:

@@ -106,11 +106,23 @@ def test_what_changes_the_program_makes_a_cohort(dots, path, values):
             r"config.data.mode='resident': expected 'streaming'",
         ),
         ({"seed": -1}, r"config.seed=-1: expected a whole number from 0"),
+        ({"data__resolution": 10**6}, "config.data.resolution=1000000: expected at most 8,192"),
+        ({"train__epochs": 10**23}, "config.train.epochs=1.*: expected at most 1,000,000"),
+        ({"train__batch_size": 10**12}, "config.train.batch_size=1.*: expected at most 1,000,000"),
+        (
+            {"train__evaluation_batch_size": 10**12},
+            "config.train.evaluation_batch_size=1.*: expected at most 1,000,000",
+        ),
     ],
 )
 def test_a_wrong_value_is_refused_before_anything_trains(dots, change, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         plan(dots, grid.axis("model.kernel_size", (3,)), **change)
+
+
+def test_an_absurd_value_of_an_axis_is_refused_before_it_is_computed_with(dots):
+    with pytest.raises(ValueError, match=r"^config.model.kernel_size=1001: expected at most 63$"):
+        plan(dots, grid.axis("model.kernel_size", (1001,)))
 
 
 PLACEMENTS = grid.axis("model.projection_placement", ("before", "after"))
