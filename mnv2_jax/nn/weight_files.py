@@ -4,6 +4,7 @@ Nothing is ever unpickled: a file is read as tensors or refused. Every error is 
 line that begins with the path.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,23 @@ PICKLES = (b"PK\x03\x04", b"\x80")
 
 SUFFIXES = (".safetensors", ".h5", ".hdf5")
 """The endings of files that can be read: the first for PyTorch's weights, the rest for Keras's."""
+
+
+MAX_BYTES = 1 << 30
+"""No MobileNetV2 is as large, with the state of its optimizer: what claims more is not read."""
+
+_FILTERS = {
+    h5py.h5z.FILTER_DEFLATE,
+    h5py.h5z.FILTER_SHUFFLE,
+    h5py.h5z.FILTER_FLETCHER32,
+    h5py.h5z.FILTER_LZF,
+    h5py.h5z.FILTER_SZIP,
+}
+"""The filters that come with HDF5 and h5py. Any other one is loaded as a plugin, which is code."""
+
+
+class _Refused(ValueError):
+    """What a file holds is not read. The message does not name the file."""
 
 
 class Tensor(NamedTuple):
@@ -45,6 +63,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]
     Raises:
       ValueError: the file is none or is cut off.
     """
+    _check_regular(path)
     with path.open("rb") as file:
         start = file.read(9)
     # Safetensors begins with the length of its header, which may be any bytes, and then the header.
@@ -57,7 +76,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]
         with safetensors.safe_open(path, framework="numpy") as opened:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
             return tensors, opened.metadata() or {}
-    except safetensors.SafetensorError as error:
+    except _ODD as error:
         raise ValueError(f"{path}: not a whole safetensors file ({_one_line(error)})") from error
 
 
@@ -69,24 +88,91 @@ def read_keras(path: Path) -> KerasLayers:
     Sources: keras/src/legacy/saving/legacy_h5_format.py and keras/src/saving/saving_lib.py.
 
     Raises:
-      ValueError: the file is not HDF5, is cut off or has another layout.
+      ValueError: the file is not HDF5, is cut off or has another layout; it claims more than it
+        can hold, or has something read that is not in it, or by code that is not HDF5's.
     """
+    _check_regular(path)
     if not h5py.is_hdf5(path):
         raise ValueError(f"{path}: not an HDF5 file")
     try:
         with h5py.File(path, "r") as file:
+            _check_contents(file, path.stat().st_size)
             group = file.get("model_weights", file)
             if "layer_names" in group.attrs:
                 return KerasLayers("legacy HDF5", {"": list(_legacy_layers(group))})
             if isinstance(file.get("layers"), h5py.Group):
                 return KerasLayers(".weights.h5", _keras3_layers(file["layers"]))
             names = ", ".join(sorted(file)) or "nothing"
-    except (OSError, KeyError, RuntimeError) as error:
+    except _Refused as error:
+        raise ValueError(f"{path}: {error}") from None
+    except _ODD as error:
         raise ValueError(f"{path}: not a whole HDF5 file ({_one_line(error)})") from error
     raise ValueError(
         f"{path}: no weights of a Keras model: expected the attribute layer_names or the group "
         f"layers, found {names}"
     )
+
+
+_ODD = (
+    safetensors.SafetensorError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What the libraries raise, of files whose parts do not fit together."""
+
+
+def _check_regular(path: Path) -> None:
+    """Refuses what may be waited for without end, such as a pipe."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path}: not a regular file")
+
+
+def _check_contents(file: h5py.File, size: int) -> None:
+    """Looks at every object of a file before anything is read.
+
+    HDF5 can name other files as the place of values: a file of weights from elsewhere could then
+    have any file of this machine read, and carried on as weights.
+
+    Args:
+      file: an open HDF5 file.
+      size: of the file, in bytes.
+
+    Raises:
+      _Refused: something lies outside, needs a plugin, or is larger than the file can hold.
+    """
+    links: list[tuple[str, object]] = []
+    file.visititems_links(lambda name, link: links.append((name, link)))
+    total = 0
+    for name, link in links:
+        if not isinstance(link, h5py.HardLink):
+            raise _Refused(f"{name!r} is a link to elsewhere; expected the weights themselves")
+        item = file[name]
+        if not isinstance(item, h5py.Dataset):
+            continue
+        if item.external or item.is_virtual:
+            raise _Refused(f"{name!r} lies in another file; expected the weights themselves")
+        created = item.id.get_create_plist()
+        filters = {created.get_filter(index)[0] for index in range(created.get_nfilters())}
+        if plugins := filters - _FILTERS:
+            raise _Refused(
+                f"{name!r} needs a plugin, filter {min(plugins)}; expected no compression, gzip, "
+                "lzf or szip"
+            )
+        # A chunk is read whole, and may be larger than what is asked for.
+        count = max(math.prod(item.shape or ()), math.prod(item.chunks or ()))
+        claimed = count * item.dtype.itemsize
+        total += claimed
+        if total > MAX_BYTES or (not filters and not item.chunks and claimed > size):
+            raise _Refused(
+                f"{name!r} claims {claimed:,} bytes, of shape {item.shape}, in a file of "
+                f"{size:,}; expected what fits in the file, and {MAX_BYTES:,} at most in all"
+            )
 
 
 def _legacy_layers(group: h5py.Group) -> Iterator[list[Tensor]]:

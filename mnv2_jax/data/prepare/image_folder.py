@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 from mnv2_jax.data.sources import SPLITS
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"})
+EXTENSIONS = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
+)
 """What names of images end in, in any case."""
 
 _TRAIN, _VALIDATION, _TEST = SPLITS

@@ -1,6 +1,11 @@
 """Which features of a TFDS data set are the image and its label, and how a record gives them."""
 
+import json
+from pathlib import Path
 from typing import Any, NamedTuple
+
+_TFDS = "tensorflow_datasets.core.features."
+"""Where TFDS's own classes of features are."""
 
 _FILE = ("file", "file_name")
 """What the feature may be called that names the file an image was made of: ours, ImageNet's."""
@@ -37,6 +42,41 @@ class Features(NamedTuple):
             ) from None
         files = stored[self.file].bytes_list.value if self.file else ()
         return image, label, files[0].decode(errors="replace") if files else ""
+
+
+def check_classes(place: Path) -> None:
+    """Refuses a data set whose description names classes that are not TFDS's own.
+
+    TFDS imports the module of any class that is named there, which runs its code.
+
+    Args:
+      place: the folder of the data set.
+
+    Raises:
+      ValueError: it names one, or its `features.json` is damaged.
+      OSError: `features.json` cannot be read.
+    """
+    path = place / "features.json"
+    if not path.exists():  # TFDS says so.
+        return
+    waiting = [json.loads(path.read_text(encoding="utf-8"))]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting += value
+        elif isinstance(value, dict):
+            waiting += value.values()
+            # Two spellings of protobuf's JSON and, together with "content", that of older TFDS.
+            keys = [
+                "pythonClassName",
+                "python_class_name",
+                *(["type"] if "content" in value else []),
+            ]
+            for name in (value.get(key) for key in keys):
+                if isinstance(name, str) and not name.startswith(_TFDS):
+                    raise ValueError(
+                        f"features.json: the class {name!r}; expected one of TFDS's own, {_TFDS}*"
+                    )
 
 
 def find(info: Any) -> Features:

@@ -227,6 +227,7 @@ def find(name: str, folder: Path) -> Prepared:
     import tensorflow_datasets as tfds  # Takes half a second to import.
 
     try:
+        features.check_classes(place)
         info = tfds.builder_from_directory(place).info
         file_format = info.file_format.value
         found = {split: _split(split_info) for split, split_info in info.splits.items()}

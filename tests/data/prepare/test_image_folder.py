@@ -109,6 +109,15 @@ def test_three_images_of_a_class_are_enough(tmp_path):
     ]
 
 
+def test_every_common_ending_of_a_jpeg_is_found(tmp_path):
+    paths = {f"train/a/1{end}" for end in (".jpg", ".jpeg", ".jpe", ".jfif")}
+    (tmp_path / "in" / "train" / "a").mkdir(parents=True)
+    for path in paths:
+        (tmp_path / "in" / path).touch()
+    folder = image_folder.scan(tmp_path / "in")
+    assert {file.path for file in folder.splits["train"]} == paths
+
+
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "in").touch()
     with pytest.raises(ValueError, match=r"^--images=.*in: it is a file; expected a folder of im"):

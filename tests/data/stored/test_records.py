@@ -379,6 +379,27 @@ def test_a_description_that_is_damaged(copied, file):
     assert message.endswith(again(folder, name))
 
 
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"pythonClassName": "own_module.X"},
+        {"python_class_name": "own_module.X"},
+        {"featuresDict": {"features": {"a": {"pythonClassName": "own_module.X"}}}},
+        {"type": "own_module.X", "content": {}},
+    ],
+)
+def test_a_description_that_names_a_module_does_not_have_it_imported(
+    copied, named, tmp_path, monkeypatch
+):
+    folder, name, paths = copied
+    (tmp_path / "own_module.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.syspath_prepend(tmp_path)
+    (paths[0].parent / "features.json").write_text(json.dumps(named))
+    message = refused(folder, name)
+    assert "the class 'own_module.X'; expected one of TFDS's own" in message
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_data_set_that_is_not_prepared(tmp_path):
     assert "--dataset=cifar10" in refused(tmp_path, "cifar10", ValueError)
 
