@@ -5,7 +5,7 @@ import threading
 import warnings
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
 """What is taken, by PIL's names. Its other plugins are seldom tried on bytes from anywhere."""
@@ -15,6 +15,17 @@ MAX_PIXELS = 89_478_485
 
 _MODES = {1: "L", 3: "RGB"}
 _CONVERTIBLE = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV"}
+
+# By the values of EXIF's orientation, of which 1 is upright.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 # Filters of warnings belong to the process, not to the thread: one thread at a time changes them.
 _filtering = threading.Lock()
@@ -27,9 +38,10 @@ class BadImage(ValueError):
 def decode(data: bytes, channels: int) -> Image.Image:
     """Decodes an image.
 
-    Of an animation it is the first frame. Alpha is dropped, and EXIF's orientation is not applied:
-    both as TensorFlow and torchvision do. Of 16 bits the upper 8 are kept, as TensorFlow does with
-    grey and PIL with colour. Damage within a JPEG that its decoder glosses over is not seen.
+    Of an animation it is the first frame. It is turned as its EXIF (or else its XMP) says, whatever
+    its format. Alpha is dropped, as TensorFlow and torchvision do. Of 16 bits the upper 8 are kept,
+    as TensorFlow does with grey and PIL with colour. Damage within a JPEG that its decoder glosses
+    over is not seen.
 
     Args:
       data: the bytes of an image file, of one of `FORMATS`.
@@ -44,13 +56,15 @@ def decode(data: bytes, channels: int) -> Image.Image:
     """
     image = _open(data)
     _load(image)
+    turn = _turn(image)
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("P", "PA"):
         # PIL warns of a palette with alpha unless it is converted like this.
         image = image.convert("RGBA")
     mode = _MODES[channels]
-    return image if image.mode == mode else image.convert(mode)
+    image = image if image.mode == mode else image.convert(mode)
+    return image if turn is None else image.transpose(turn)
 
 
 def check(data: bytes) -> None:
@@ -101,6 +115,21 @@ def _load(image: Image.Image) -> None:
     # PIL raises nearly anything on damaged bytes: OSError, SyntaxError, struct.error, IndexError...
     except Exception as error:
         raise _damaged(error) from error
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What is left to do to a loaded image for it to stand as its orientation says."""
+    if image.format == "TIFF":  # PIL turns these while it loads them.
+        return None
+    try:
+        with _filtering, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except MemoryError:
+        raise
+    # As of damaged pixels PIL raises nearly anything, but these pixels are whole.
+    except Exception:
+        return None
 
 
 def _damaged(error: Exception) -> BadImage:

@@ -176,10 +176,56 @@ def test_alpha_is_dropped():
     assert decode.decode(data, 1).getpixel((0, 0)) == 70
 
 
-def test_the_orientation_of_exif_is_not_applied():
+@pytest.mark.parametrize("kind", ["jpeg", "png", "webp", "tiff"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_of_exif_is_applied_once(kind, orientation):
     exif = Image.Exif()
-    exif[0x0112] = 6  # Rotate by 90 degrees.
-    assert decode.decode(encoded(noise("RGB"), "jpeg", exif=exif), 3).size == (24, 20)
+    exif[0x0112] = orientation
+    lossless = {"lossless": True} if kind == "webp" else {}
+    image = noise("RGB")
+    # What the pixels are without the tag, turned by NumPy.
+    stored = np.asarray(Image.open(io.BytesIO(encoded(image, kind, **lossless))))
+    upright = {
+        1: stored,
+        2: stored[:, ::-1],
+        3: stored[::-1, ::-1],
+        4: stored[::-1],
+        5: stored.transpose(1, 0, 2),
+        6: np.rot90(stored, -1),
+        7: np.rot90(stored, 2).transpose(1, 0, 2),
+        8: np.rot90(stored),
+    }[orientation]
+    data = encoded(image, kind, exif=exif, **lossless)
+    decode.check(data)
+    assert np.array_equal(np.asarray(decode.decode(data, 3)), upright)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "P", "L"])
+def test_images_of_other_modes_are_turned_too(mode):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.new(mode, (24, 20))
+    assert decode.decode(encoded(image, "png", exif=exif), 3).size == (20, 24)
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"Exif\0\0no TIFF header at all",
+        b"Exif\0\0MM\0*\xff\xff\xff\xff",  # Its directory lies beyond its end.
+        b"Exif\0\0MM\0*\0\0\0\x08\0\x09\x01\x12\0\x03",  # Cut off within its directory.
+        # Orientation 9, of which there is none.
+        b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x09\0\0\0\0\0\0",
+    ],
+)
+def test_damaged_exif_is_no_matter(kind, exif):
+    image = noise("RGB")
+    plain = encoded(image, kind)
+    data = encoded(image, kind, exif=exif)
+    assert data != plain
+    decode.check(data)
+    assert decode.decode(data, 3).tobytes() == decode.decode(plain, 3).tobytes()
 
 
 def test_a_single_pixel():
