@@ -19,7 +19,9 @@ def fill(root: Path, *paths: str) -> None:
     """Makes an image at each path."""
     for number, path in enumerate(paths):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
-        kind = {"jpg": "jpeg", "tif": "tiff"}.get(path.rpartition(".")[2].lower())
+        kind = {"jpg": "jpeg", "jpe": "jpeg", "jfif": "jpeg", "tif": "tiff"}.get(
+            path.rpartition(".")[2].lower()
+        )
         (root / path).write_bytes(encoded(number, kind or path.rpartition(".")[2].lower()))
 
 

@@ -31,14 +31,13 @@ def frames():
     return [Image.new("RGB", (6, 4), colour) for colour in ("red", "lime", "blue")]
 
 
+def chunk(kind, data):
+    """A chunk of a PNG."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
 def png_of(width, height):
     """A PNG whose header claims a size, and that has a few bytes of pixels."""
-
-    def chunk(kind, data):
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     pixels = zlib.compress(bytes(100))
     return (
@@ -92,6 +91,65 @@ def test_cut_off_within_the_header(kind, length):
     assert refused(encoded(noise("RGB", (64, 64)), kind)[:length])
 
 
+ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2)]
+
+
+def rows_of(pixels, interlaced):
+    """The rows of a PNG of 8 bits, none of them filtered, grey or colour."""
+    passes = [*ADAM7, (0, 1, 1, 2)] if interlaced else [(0, 0, 1, 1)]
+    parts = [pixels[top::down, left::across] for left, top, across, down in passes]
+    return b"".join(b"\0" + row.tobytes() for part in parts if part.size for row in part)
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (3, 2), (5, 9), (17, 100)])
+@pytest.mark.parametrize(("colour", "channels"), [(0, ()), (2, (3,))])
+def test_a_png_whose_pixels_end_early_is_not_sound(interlaced, width, height, colour, channels):
+    pixels = RNG.integers(0, 256, (height, width, *channels), np.uint8)
+    rows = rows_of(pixels, interlaced)
+
+    def png(rows):
+        header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, interlaced)
+        packed = zlib.compress(rows)
+        split = [chunk(b"IDAT", packed[:9]), chunk(b"IDAT", packed[9:])]
+        return (
+            PngImagePlugin._MAGIC + chunk(b"IHDR", header) + b"".join(split) + chunk(b"IEND", b"")
+        )
+
+    decode.check(png(rows))
+    whole = decode.decode(png(rows), 3 if channels else 1)
+    assert np.array_equal(np.asarray(whole), pixels)
+    # The stream of pixels is whole, with a checksum, and so are the chunks.
+    for length in {len(rows) - 1, len(rows) // 2, len(rows) // 100}:
+        with pytest.raises(BadImage, match="it is damaged or cut off"):
+            decode.check(png(rows[:length]))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_pngs_of_every_mode_are_sound(mode):
+    for size in ((1, 1), (13, 7)):
+        decode.check(encoded(Image.new(mode, size), "png"))
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP", b"tEXt"])
+def test_large_texts_of_a_png_are_no_damage(kind, place, monkeypatch):
+    monkeypatch.setattr(PngImagePlugin, "MAX_TEXT_MEMORY", 2**20)
+    text = bytes(RNG.integers(65, 90, 2**21, np.uint8))
+    start = b"k\0\0\1\0\0\0" if kind == b"iTXt" else b"k\0" if kind == b"tEXt" else b"k\0\0"
+    large = chunk(kind, start + (text if kind == b"tEXt" else zlib.compress(text)))
+    image = noise("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    png = encoded(image, "png", exif=exif)
+    cut = 33 if place == "before" else png.index(b"IEND") - 4
+    data = png[:cut] + large + png[cut:]
+    decode.check(data)
+    assert decode.decode(data, 3).tobytes() == image.transpose(Image.Transpose.ROTATE_270).tobytes()
+    # What is wrong elsewhere is still told.
+    assert "damaged or cut off" in refused(data[: png.index(b"IDAT") + 50 + len(large)])
+
+
 def test_no_image():
     assert refused(b"") == "it is empty"
     message = "it is not an image; expected JPEG, PNG, GIF, WebP, BMP or TIFF"
@@ -114,11 +172,12 @@ def test_no_bytes_raise_anything_else():
             data = bytearray(good)
             for place in RNG.integers(0, min(len(data), 120), 3):
                 data[place] = RNG.integers(0, 256)
-            try:
-                decode.decode(bytes(data), 3)
-            except BadImage:
-                bad += 1
-    assert bad > 50
+            for function in (decode.check, lambda data: decode.decode(data, 3)):
+                try:
+                    function(bytes(data))
+                except BadImage:
+                    bad += 1
+    assert bad > 100
 
 
 def test_grey_becomes_colour_of_equal_channels():

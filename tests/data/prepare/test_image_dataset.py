@@ -46,7 +46,7 @@ def forty(tmp_path):
 
 def test_records_are_the_files_byte_for_byte(tmp_path):
     paths = [f"{split}/{path}" for split in ("train", "validation", "test") for path in TWELVE]
-    kinds = ("a.JPG", "b.jpeg", "c.gif", "d.WebP", "e.bmp", "f.tif", "g.TIFF")
+    kinds = ("a.JPG", "b.jpeg", "c.gif", "d.WebP", "e.bmp", "f.tif", "g.TIFF", "h.jpe", "i.JFIF")
     paths += [f"train/ant/{name}" for name in kinds]
     fill(tmp_path / "in", *paths)
     target = prepare(tmp_path / "in", tmp_path / "out")
