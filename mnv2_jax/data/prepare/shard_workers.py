@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import signal
+import stat
 import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -214,6 +215,10 @@ def write_shard(job: Job, done: Callable[[], None]) -> Written:
 def _read(root: Path, file: File, bad: list[Bad]) -> bytes | None:
     path = root / file.path
     try:
+        # A pipe would be waited for, and some devices do not end.
+        if not stat.S_ISREG(path.stat().st_mode):
+            bad.append(Bad(file.path, "it is no regular file"))
+            return None
         data = path.read_bytes()
         status = path.stat()
     except OSError as error:

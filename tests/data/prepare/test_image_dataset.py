@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import resource
+import signal
 import subprocess
 import sys
 
@@ -157,6 +158,27 @@ def test_bad_files_are_left_out_and_listed(tmp_path, small_shards, forty):
     (reason,) = [one["reason"] for one in listed if one["path"] == "test/bee/link.png"]
     assert reason == "it cannot be read: No such file or directory"
     assert image_dataset.skipped(planned(forty, tmp_path / "out"))[0].path in bad
+
+
+def test_pipes_and_devices_are_refused_and_not_waited_for(tmp_path):
+    fill(tmp_path / "in", *(f"train/{path}" for path in TWELVE))
+    os.mkfifo(tmp_path / "in" / "train" / "ant" / "pipe.png")
+    (tmp_path / "in" / "train" / "ant" / "null.png").symlink_to("/dev/null")
+
+    def too_late(number, frame):
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, too_late)
+    signal.alarm(20)
+    try:
+        prepare(tmp_path / "in", tmp_path / "out", on_corrupt="skip")
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+    bad = image_dataset.skipped(planned(tmp_path / "in", tmp_path / "out"))
+    assert sorted(bad) == [
+        (f"train/ant/{name}.png", "it is no regular file") for name in ("null", "pipe")
+    ]
 
 
 def test_images_of_every_kind_are_kept_as_they_are(tmp_path):
