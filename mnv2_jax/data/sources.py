@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import io
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from mnv2_jax import atomic
 from mnv2_jax.data import draws, folders, subsets
 from mnv2_jax.data.images import Arrays, Images, Records
 from mnv2_jax.data.stored import records
@@ -132,14 +130,19 @@ class Dataset:
 
 
 def load(
-    selection: Selection, folder: Path | None = None, *, skip_corrupt: bool = False
+    selection: Selection,
+    folder: Path | None = None,
+    *,
+    skip_corrupt: bool = False,
+    tell: Callable[[str], None] = print,
 ) -> Dataset:
-    """Opens a prepared data set; an embedded one is prepared first if need be.
+    """Opens a prepared data set; an embedded one is prepared first if need be, or anew if damaged.
 
     Args:
       selection: what to open.
       folder: that prepared data sets live in, by default `mnv2_jax.data.folders.data_folder()`.
       skip_corrupt: leave out images that cannot be decoded.
+      tell: is told in a line that an embedded data set is prepared anew.
 
     Raises:
       ValueError: there is no such data set, split or class, splits share images, there is one class
@@ -148,7 +151,7 @@ def load(
     """
     where = folder or folders.data_folder()
     if selection.name in EMBEDDED:
-        _prepare(selection.name, where)
+        _prepare(selection.name, where, tell)
     found = records.find(selection.name, where)
     if found.classes < 2:
         raise ValueError(
@@ -225,19 +228,59 @@ def _check_enough(selection: Selection, dataset: Dataset, kept: Sequence[int]) -
         )
 
 
-def _prepare(name: str, folder: Path) -> None:
-    if any((folder / name).glob("[0-9]*/dataset_info.json")):
+def _prepare(name: str, folder: Path, tell: Callable[[str], None]) -> None:
+    """Prepares an embedded data set, unless it is there and whole."""
+    holder = folder / name
+    if _is_whole(name, folder, _stamp(holder)):
         return
     import tensorflow_datasets as tfds  # Takes seconds to import.
 
     tfds.disable_progress_bar()
-    version = EMBEDDED[name](folder).version
+    holder.mkdir(parents=True, exist_ok=True)
     # Several processes may prepare the same set at once: each fills a folder of its own, and the
-    # first to finish gives it its name. TFDS announces downloads that do not happen.
-    with tempfile.TemporaryDirectory() as data_dir, contextlib.redirect_stdout(io.StringIO()):
-        EMBEDDED[name](Path(data_dir)).download_and_prepare()
-        with atomic.folder(folder / name / str(version)) as staging:
-            shutil.copytree(Path(data_dir, name, str(version)), staging, dirs_exist_ok=True)
+    # first to finish gives it its name.
+    with tempfile.TemporaryDirectory(dir=holder, prefix=".", suffix=".tmp") as beside:
+        builder = EMBEDDED[name](Path(beside))
+        target = holder / str(builder.version)
+        if target.exists():
+            tell(f"{target}: the data set was damaged or half written, and is prepared anew")
+        with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces downloads.
+            builder.download_and_prepare()
+        if not _is_whole(name, Path(beside), _stamp(Path(beside, name))):
+            raise OSError(f"{target}: it was not written whole; expected more room on its disk")
+        if _is_whole(name, folder, _stamp(holder)):  # By another process.
+            return
+        if target.exists():
+            target.rename(Path(beside, "damaged"))
+        try:
+            Path(beside, name, target.name).rename(target)
+        except OSError:
+            if not target.exists():
+                raise
+
+
+_Stamp = tuple[tuple[str, int, int], ...]
+
+
+def _stamp(holder: Path) -> _Stamp:
+    """What changes with the files of a data set, its versions being in `holder`."""
+    found = ((path, path.stat()) for path in sorted(holder.glob("[0-9]*/*")))
+    return tuple((str(path), status.st_size, status.st_mtime_ns) for path, status in found)
+
+
+@functools.lru_cache(maxsize=8)
+def _is_whole(name: str, folder: Path, stamp: _Stamp) -> bool:
+    """Whether every record of a data set is there and can be read. Of a stamp it is found once."""
+    if not stamp:
+        return False
+    try:
+        found = records.find(name, folder)
+        for split in found.splits:
+            for _ in found.records(split, f"data.{split}"):
+                pass
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _digits(folder: Path) -> Any:

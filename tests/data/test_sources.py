@@ -2,10 +2,12 @@ import dataclasses
 import os
 import pickle
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,6 +71,70 @@ def test_preparing_prints_nothing(tmp_path, capsys):
     assert capsys.readouterr().out == ""
     assert [path.name for path in tmp_path.iterdir()] == ["digits"]
     assert [path.name for path in (tmp_path / "digits").iterdir()] == ["1.0.0"]
+
+
+def cut(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def empty_folder_of(path):
+    shutil.rmtree(path.parent)
+    path.parent.mkdir()
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("damage", "file"),
+    [
+        (Path.unlink, "dataset_info.json"),
+        (Path.unlink, "digits-train.array_record-00000-of-00001"),
+        (cut, "features.json"),
+        (cut, "digits-test.array_record-00000-of-00001"),
+        (flip, "digits-train.array_record-00000-of-00001"),
+        (lambda path: path.write_bytes(b""), "dataset_info.json"),
+        (empty_folder_of, "features.json"),
+    ],
+)
+def test_a_damaged_embedded_set_is_prepared_anew(cache, tmp_path, damage, file):
+    shutil.copytree(cache, tmp_path / "set")
+    place = tmp_path / "set" / "digits" / "1.0.0"
+    damage(place / file)
+    told: list[str] = []
+    dataset = sources.load(DIGITS, tmp_path / "set", tell=told.append)
+    assert told == [f"{place}: the data set was damaged or half written, and is prepared anew"]
+    assert [len(getattr(dataset, split)) for split in sources.SPLITS] == [1047, 250, 500]
+    whole = decoded(sources.load(DIGITS, cache), "train")
+    assert np.array_equal(decoded(dataset, "train").images, whole.images)
+    assert [path.name for path in place.parent.iterdir()] == ["1.0.0"]
+    sources.load(DIGITS, tmp_path / "set", tell=told.append)
+    assert len(told) == 1
+
+
+def test_an_embedded_set_that_is_not_written_whole_is_left_out(tmp_path, monkeypatch):
+    build = sources.EMBEDDED["digits"]
+
+    def torn(folder):
+        builder = build(folder)
+        prepare = builder.download_and_prepare
+
+        def half():
+            prepare()
+            cut(next(folder.glob("digits/1.0.0/*train*")))
+
+        builder.download_and_prepare = half
+        return builder
+
+    monkeypatch.setitem(sources.EMBEDDED, "digits", torn)
+    with pytest.raises(OSError, match=r"digits/1.0.0: it was not written whole"):
+        sources.load(DIGITS, tmp_path)
+    assert list((tmp_path / "digits").iterdir()) == []
+    monkeypatch.undo()
+    assert len(sources.load(DIGITS, tmp_path).test) == 500
 
 
 def test_another_data_set_is_asked_to_be_prepared(tmp_path):
