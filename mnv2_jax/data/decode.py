@@ -172,7 +172,7 @@ def _check_rows(png: bytes) -> None:
     """
     header = next(start for kind, start, _ in _chunks(png) if kind == b"IHDR")
     width, height, bits, colour, *_, interlaced = struct.unpack_from(">IIBBBBB", png, header + 8)
-    bits *= _PNG_CHANNELS[colour]
+    bits *= _PNG_CHANNELS.get(colour, 0)
     missing = 0
     for left, top, across, down in _ADAM7 if interlaced else ((0, 0, 1, 1),):
         columns, rows = -(-(width - left) // across), -(-(height - top) // down)

@@ -244,8 +244,11 @@ def _prepare(name: str, folder: Path, tell: Callable[[str], None]) -> None:
         target = holder / str(builder.version)
         if target.exists():
             tell(f"{target}: the data set was damaged or half written, and is prepared anew")
-        with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces downloads.
-            builder.download_and_prepare()
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces downloads.
+                builder.download_and_prepare()
+        except RuntimeError as error:  # array_record's own, as of a full disk.
+            raise OSError(f"{target}: cannot be written ({error})") from error
         if not _is_whole(name, Path(beside), _stamp(Path(beside, name))):
             raise OSError(f"{target}: it was not written whole; expected more room on its disk")
         if _is_whole(name, folder, _stamp(holder)):  # By another process.

@@ -2,6 +2,7 @@ import dataclasses
 import os
 import pickle
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -135,6 +136,17 @@ def test_an_embedded_set_that_is_not_written_whole_is_left_out(tmp_path, monkeyp
     assert list((tmp_path / "digits").iterdir()) == []
     monkeypatch.undo()
     assert len(sources.load(DIGITS, tmp_path).test) == 500
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path):
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
+    try:
+        with pytest.raises(OSError, match=r"digits/1.0.0: cannot be written \(.*File too large"):
+            sources.load(DIGITS, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert list((tmp_path / "digits").iterdir()) == []
 
 
 def test_another_data_set_is_asked_to_be_prepared(tmp_path):

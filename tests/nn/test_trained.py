@@ -262,7 +262,7 @@ def test_values_out_of_range_are_named(small, path):
     assert refusal(trained.load, path) == "crop_fraction=1.5: expected above 0, at most 1"
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", "7", "{}"])
+@pytest.mark.parametrize("text", ["", "{", "[1]", "7", "{}", 100_000 * "["])
 def test_a_description_that_is_none_is_damage(path, text):
     save_file(load_file(path), path, {trained.KEY: text})
     assert refusal(trained.load, path) == "damaged, its mnv2_jax_network cannot be read"
