@@ -128,6 +128,7 @@ def test_claims_without_locks_of_the_file_system(
         (os.getpid(), "7", None, sys.platform == "linux"),  # Its number was given to a later one.
         (2**22 + 1, "7", "elsewhere-1", False),
     ],
+    ids=["of no process", "of an older process", "elsewhere"],
 )
 def test_claims_of_dead_processes_of_this_host_are_taken_over(
     no_flock, tmp_path, pid, started, host, is_stale
