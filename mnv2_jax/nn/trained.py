@@ -151,7 +151,7 @@ def _described(path: Path, text: str, tensors: Mapping[str, np.ndarray]) -> dict
     try:
         described = json.loads(text)
         version, digest = described["format"], described.pop("sha256", None)
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise ValueError(f"{path}: damaged, its {KEY} cannot be read") from None
     if version != FORMAT:
         raise ValueError(f"{path}: a network of format {version!r}; expected {FORMAT}")

@@ -288,8 +288,14 @@ class Batch(Layout):
 
     def collect(self, tree: Any) -> Any:
         """See `Layout`."""
-        # All devices hold the same; the first one of this process is asked.
-        return jax.tree.map(lambda leaf: np.array(leaf.addressable_data(0))[0], tree)
+
+        def first(leaf: Any) -> np.ndarray:
+            # All devices hold the same; the first one of this process is asked. What was spread and
+            # not yet given to a program is on the host still.
+            held = leaf.addressable_data(0) if isinstance(leaf, jax.Array) else leaf
+            return np.array(np.asarray(held)[0])
+
+        return jax.tree.map(first, tree)
 
 
 def stack(lanes: Sequence[Any]) -> Any:

@@ -73,6 +73,15 @@ def test_what_is_ruined_is_measured_with_the_best_epoch_by_validation(results, s
         jax.tree.map(np.testing.assert_array_equal, dict(result.variables), start.variables)
 
 
+def test_devices_that_share_batches_keep_it_too(trainer, dots, start, results):
+    layout = parallel.Batch(1)
+    shared = loop.Trainer(trainer.program, dots, layout)
+    (ruined,) = shared.run([lane(1e3)], None, [start])
+    assert layout.parts > 1
+    assert ruined.restored_epoch == 0
+    assert ruined.test_accuracy == results[1].test_accuracy
+
+
 def test_the_best_network_goes_on_from_a_checkpoint(trainer, start, results, tmp_path):
     values, starts = [lane(rate) for rate in RATES], [start] * len(RATES)
     checkpoints = Checkpoints(tmp_path, {"of": "test"})
