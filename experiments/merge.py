@@ -12,12 +12,14 @@ folders that hold other results of one run are refused, and nothing is copied.
 import contextlib
 import shlex
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from absl import flags
 
 from experiments import command_line
-from experiments.terminal import say
+from experiments.terminal import first_few, say
+from mnv2_jax import checksums
 from mnv2_jax.ablation import merging, records, workdir
 
 _WORKDIR = flags.DEFINE_string(
@@ -40,24 +42,35 @@ def main(*sources: str) -> int:
             if not folder.is_dir():
                 raise ValueError(f"{folder}: no such folder; expected that of an experiment")
         target = stack.enter_context(workdir.claimed(_WORKDIR.value))
-        known = records.read_plan(target.path)
+        known = _plan(target.path)
         plans = {_WORKDIR.value: known} if known else {}
         for source, folder in zip(sources, folders, strict=True):
-            plan = records.read_plan(folder)
+            plan = _plan(folder)
             if plan:
                 plans.setdefault(source, plan)
-        counts = merging.merge(target.path, folders)
+        merged = merging.merge(target.path, folders)
         grids = [plan["cohorts"] for plan in plans.values()]
         if grids and not known and all(one == grids[0] for one in grids):
             plan = next(iter(plans.values()))
             records.keep_plan(target.path, {**plan, "command": _command(plan)})
     say(
-        f"{target.shown(target.path)}: {counts['copied']} runs copied, {counts['known']} there "
-        f"before or in several folders"
+        f"{target.shown(target.path)}: {merged.copied} runs copied, {merged.known} there before or "
+        f"in several folders"
     )
+    for line in first_few(merged.damaged):
+        say(f"{line}; left out")
     for line in _what_next(plans):
         say(line)
     return 0
+
+
+def _plan(folder: Path) -> dict[str, Any] | None:
+    """What an experiment's runs are; None, and a line, where that is damaged."""
+    try:
+        return records.read_plan(folder)
+    except checksums.DamagedError as error:
+        say(str(error))
+        return None
 
 
 def _what_next(plans: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

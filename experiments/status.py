@@ -15,8 +15,8 @@ from absl import flags
 from rich.table import Table
 
 from experiments import command_line
-from experiments.terminal import Console
-from mnv2_jax.ablation import state, workdir
+from experiments.terminal import Console, first_few
+from mnv2_jax.ablation import records, state, workdir
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "The folder of an experiment, which may be gs:// or s3://."
@@ -32,8 +32,8 @@ def main() -> int:
     """
     if _WORKDIR.value is None:
         raise ValueError("--workdir: expected the folder of an experiment, such as runs/digits")
-    with workdir.seen(_WORKDIR.value, files=workdir.RECORD[-1:]) as here:
-        found = state.read(here.path)
+    with workdir.seen(_WORKDIR.value, files=records.RECORD[-1:]) as here:
+        found = state.read(here.path, here.files)
     if _FORMAT.value == "json":
         print(json.dumps(found, indent=1))
     else:
@@ -61,6 +61,8 @@ def _print(found: dict[str, Any]) -> None:
         )
     for error in found["errors"]:
         console.print(f"{error['runs']} failed: {error['error']}")
+    for line in first_few(found["damaged"]):
+        console.print(f"{line}; the run is trained again the next time")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What is shown to people: names of files, blocks and classes hold what they like."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 import rich.console
@@ -20,6 +20,12 @@ def plain(text: str) -> str:
 def say(text: str, file: TextIO | None = None) -> None:
     """Prints a text, on stdout by default, at once; see `plain`."""
     print(plain(text), file=file, flush=True)
+
+
+def first_few(lines: Sequence[str], most: int = 5) -> list[str]:
+    """The first lines, and how many more there are."""
+    more = len(lines) - most
+    return [*lines[:most], *([f"and {more} more like these"] if more > 0 else [])]
 
 
 class Console(rich.console.Console):

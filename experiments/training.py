@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from experiments import command_line, dry_run, session, speeds
 from experiments.preview import draw_preview
 from experiments.progress import show_progress
-from experiments.terminal import Console
+from experiments.terminal import Console, first_few
 from mnv2_jax import atomic
 from mnv2_jax.ablation import (
     cohort,
@@ -25,6 +25,7 @@ from mnv2_jax.ablation import (
     shards,
     starts,
     sweep,
+    tidy,
     workdir,
 )
 from mnv2_jax.ablation.cohort import Cohort
@@ -34,6 +35,7 @@ from mnv2_jax.ablation.workdir import Workdir
 from mnv2_jax.analysis import notes, stated
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.verdicts import check, claims_table, undecidable
+from mnv2_jax.checksums import DamagedError
 from mnv2_jax.train import processes, runlog
 from mnv2_jax.train.stopping import Stop
 
@@ -161,12 +163,17 @@ def train(
     claim = workdir.claimed(where, part) if primary else workdir.seen(where)
     with claim as here, stop.listening():
         folder = here.path
+        if primary:
+            runs = [run.id for part in cohorts for run in part.runs]
+            for line in first_few(tidy.tidy(folder, runs, alone=not part)):
+                console.print(line, highlight=False)
         finished.check(folder, cohorts)
         unfinished = finished.remaining(folder, cohorts)
         todo = finished.remaining(folder, mine) if shard else unfinished
         if primary:
             records.write_plan(folder, name, command, cohorts)
-            stated.note(folder, claims, _version(), _count(cohorts) - _count(unfinished))
+            if line := _state(folder, claims, _count(cohorts) - _count(unfinished)):
+                console.print(line, highlight=False)
             here.sync()
         count, left = _count(mine), _count(todo)
         console.print(
@@ -183,6 +190,17 @@ def train(
         f"{time.perf_counter() - start:.0f} s in all"
     )
     return outcome
+
+
+def _state(folder: Path, claims: Sequence[Claim], finished: int) -> str:
+    """Notes when claims were stated; a line where what was noted before is damaged."""
+    line = ""
+    try:
+        stated.read(folder)
+    except DamagedError as error:
+        line = f"{tidy.put_aside(folder / 'stated.json', str(error))}; claims are stated now"
+    stated.note(folder, claims, _version(), finished)
+    return line
 
 
 def _preview(console: Console, config: ConfigDict) -> None:

@@ -38,7 +38,7 @@ def main() -> int:
                 f"experiments.ablate has worked in"
             )
         try:
-            rows = json.loads(path.read_text(encoding="utf-8"))
+            rows = verdicts.read_decided(here.path)
             table = verdicts.claims_table(rows)
             markdown = verdicts.claims_markdown(rows)
         except (ValueError, LookupError, TypeError, AttributeError):

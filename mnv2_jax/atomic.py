@@ -74,6 +74,14 @@ def folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def remove(path: Path) -> None:
+    """Removes a file, a link or a folder with all that is in it, if there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def in_turns(path: Path) -> Iterator[None]:
     """Lets one process at a time into the block, the others waiting; `path` is the lock's file."""
@@ -184,7 +192,7 @@ def _claim(path: Path, held: contextlib.ExitStack, *, shared: bool, tries: int =
     two at least one sees the other. No name is used twice: the file of a dead process can be
     removed by anyone at any time.
     """
-    me = _Claim("shared" if shared else "alone", os.getpid(), _started(os.getpid()))
+    me = _Claim("shared" if shared else "alone", os.getpid(), started(os.getpid()))
     mine = path.with_name(f"{path.name}.held-{me}")
     other = ""
     for last in range(tries):
@@ -232,7 +240,7 @@ class _Claim:
             return True
         except PermissionError:  # It is another user's.
             pass
-        return self.started != _started(self.pid)
+        return self.started != started(self.pid)
 
 
 def _other_claim(path: Path, mine: Path, *, shared: bool) -> str:
@@ -252,7 +260,7 @@ def _other_claim(path: Path, mine: Path, *, shared: bool) -> str:
     return ""
 
 
-def _started(pid: int) -> str:
+def started(pid: int) -> str:
     """When a process of this host began, as its system counts; what tells it from a later one."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")

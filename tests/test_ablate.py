@@ -12,6 +12,7 @@ import time
 import pytest
 
 from mnv2_jax import atomic
+from mnv2_jax.analysis.verdicts import read_decided
 from tests import commands
 from tests.small import CONFIG, rows_of
 
@@ -70,7 +71,7 @@ def test_a_run_leaves_its_config_its_curve_and_where_it_was_made(finished):
 
 def test_claims_and_report_are_written_and_shown(finished):
     workdir, out = finished
-    (claim,) = json.loads((workdir / "claims.json").read_text())
+    (claim,) = read_decided(workdir)
     assert claim.keys() >= CLAIM_KEYS
     assert claim["pairs"] == 4
     assert claim["verdict"] in ("supported", "refuted", "inconclusive")

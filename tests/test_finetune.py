@@ -14,6 +14,7 @@ from PIL import Image
 
 from mnv2_jax import presets
 from mnv2_jax.ablation import networks
+from mnv2_jax.analysis.verdicts import read_decided
 from mnv2_jax.nn import trained
 from mnv2_jax.nn.network import Network
 from tests import buckets, commands, small
@@ -77,7 +78,7 @@ def test_every_phase_is_a_run_with_a_record_and_claims_are_decided(done):
     ]
     assert all(row["status"] == "done" for row in rows)
     assert "transfer.start" not in rows[0]
-    claims = json.loads((workdir / "claims.json").read_text())
+    claims = read_decided(workdir)
     assert [claim["name"] for claim in claims] == ["extraction", "finetuning"]
     assert "8 runs trained, 0 failed" in out
     of_five = [row for row in rows if row["transfer.phase"] != "pretraining"]
@@ -124,7 +125,7 @@ def test_a_recipe_that_explodes_is_told_and_its_best_epoch_is_kept(config, done,
     assert lead in out
     report = (workdir / "report.html").read_text()
     assert report.index(lead) < report.index('id="verdicts"')
-    claims = {claim["name"]: claim for claim in json.loads((workdir / "claims.json").read_text())}
+    claims = {claim["name"]: claim for claim in read_decided(workdir)}
     assert claims["finetuning"]["notes"][0].startswith("Training ruined 2 of the 4 runs ")
     assert claims["finetuning"]["verdict"] != "inconclusive"
     assert not any("ruined" in note for note in claims["extraction"]["notes"])

@@ -16,7 +16,7 @@ PACKAGE = "mnv2_jax"
 # know each other.
 LAYERS = (
     ("arch", "atomic", "cache", "cores", "values"),
-    ("presets",),
+    ("checksums", "presets"),
     ("nn", "data"),
     ("train",),
     ("ablation", "analysis"),
@@ -27,12 +27,12 @@ ALLOWED = {
     unit: {unit}.union(*LAYERS[:depth]) for depth, layer in enumerate(LAYERS) for unit in layer
 }
 # Reads records only, never a network: a report can be rebuilt where nothing can be trained.
-ALLOWED["analysis"] = {"analysis", "atomic", "cache", "values"}
+ALLOWED["analysis"] = {"analysis", "atomic", "cache", "checksums", "values"}
 # Importing any part of the package runs its __init__, which therefore must bring in nothing.
 ALLOWED[PACKAGE] = {PACKAGE}
 
 JAX = {"jax", "jaxlib", "flax", "optax", "orbax"}
-WITHOUT_JAX = {"arch", "presets", "atomic", "cache", "cores", "values", "analysis", PACKAGE}
+WITHOUT_JAX = {"analysis", PACKAGE}.union(*LAYERS[:2])
 
 # What is likely to be replaced has one home.
 ONLY_HOME = {

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from mnv2_jax import checksums
+from mnv2_jax.analysis.verdicts import read_decided
 from tests import commands
 from tests.small import CONFIG, curves_of, rows_of
 
@@ -37,7 +39,7 @@ def test_shards_side_by_side_in_one_workdir_come_to_the_whole(small_config, whol
     assert trained == 8
     # Whichever ended last has seen all.
     assert len(rows_of(workdir)) == 8
-    assert json.loads((workdir / "claims.json").read_text())[0]["pairs"] == 4
+    assert read_decided(workdir)[0]["pairs"] == 4
     assert curves_of(workdir).keys() == curves_of(whole).keys()
     measured = {row["run_id"]: row["test_accuracy"] for row in rows_of(workdir)}
     assert measured == {row["run_id"]: row["test_accuracy"] for row in rows_of(whole)}
@@ -66,7 +68,7 @@ def test_shards_of_two_machines_are_merged(small_config, whole, tmp_path):
     status, out, err = commands.run(*command)
     assert status == 0, err
     assert "8 finished before, 0 to train" in out
-    (claim,) = json.loads((together / "claims.json").read_text())
+    (claim,) = read_decided(together)
     # Stated by the shards, before any run.
     assert claim["stated"]["finished"] == 0
     assert claim["pairs"] == 4
@@ -189,11 +191,11 @@ def test_wrong_input_gives_one_line_and_status_2(experiment, arguments, message)
 def test_merging_folders_that_contradict_one_another_leaves_nothing(whole, tmp_path):
     other = tmp_path / "other"
     subprocess.run(["cp", "-r", whole, other], check=True)
-    curve = next(other.glob("runs/*/metrics.jsonl"))
-    curve.write_text(curve.read_text().replace("0", "1"))
+    result = next(other.glob("runs/*/result.json"))
+    checksums.write_json(result, {**checksums.read_json(result), "test_accuracy": 0.5})
     status, _, err = commands.run("merge", f"--workdir={tmp_path / 'all'}", whole, other)
     assert status == 2
-    assert "metrics.jsonl differs from that in" in err
+    assert f"run {result.parent.name}: its test_accuracy is 0.5, but" in err
     assert not (tmp_path / "all" / "runs").exists()
 
 

@@ -1,9 +1,8 @@
 """The claims in the README are those that were decided, word for word."""
 
-import json
-
 import pytest
 
+from mnv2_jax.analysis.verdicts import read_decided
 from tests import commands
 
 RESULTS = commands.ROOT / "experiments/results"
@@ -26,7 +25,7 @@ def test_the_readme_has_the_claims_as_the_command_prints_them(folder):
 def test_committed_claims_are_printed(folder):
     status, out, err = commands.run("verdicts", f"--workdir={RESULTS / folder}")
     assert status == 0, err
-    for row in json.loads((RESULTS / folder / "claims.json").read_text()):
+    for row in read_decided(RESULTS / folder):
         assert row["verdict"] in out
 
 

@@ -76,9 +76,14 @@ class Bucket:
             raise ValueError(str(error)) from None
 
     def names(self, folder: str) -> list[str]:
-        """What lies in a folder; nothing where there is none."""
+        """What lies in a folder; nothing where there is none.
+
+        Names that would lead out of a folder here, which a bucket may well hold, are left out, and
+        so are hidden ones.
+        """
         with self._told("be read"), contextlib.suppress(FileNotFoundError):
-            return [path.name for path in (self._folder / folder).iterdir()]
+            names = [path.name for path in (self._folder / folder).iterdir()]
+            return [name for name in names if name and name[0] != "." and "/" not in name]
         return []
 
     def read(self, name: str) -> bytes | None:

@@ -1,6 +1,5 @@
 """Which runs are in training now, for others to see: a file per pack, renewed while it trains."""
 
-import json
 import os
 import socket
 import time
@@ -8,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mnv2_jax import atomic
+from mnv2_jax import atomic, checksums
 
 _SECONDS_BETWEEN = 5.0
 _SILENT_SECONDS = 120.0
@@ -27,6 +26,7 @@ class Beat:
       step: steps done.
       steps: steps in all.
       pid: of the process that trains them.
+      started: when that process began; what tells it from a later one of the same pid.
       host: its name.
       time: in seconds since 1970.
     """
@@ -36,6 +36,7 @@ class Beat:
     step: int
     steps: int
     pid: int
+    started: str
     host: str
     time: float
 
@@ -47,9 +48,9 @@ class Beat:
             os.kill(self.pid, 0)
         except ProcessLookupError:
             return False
-        except PermissionError:  # Of another user.
+        except (PermissionError, OverflowError):  # Of another user; of no process at all.
             pass
-        return True
+        return self.started == atomic.started(self.pid)
 
 
 class Heartbeat:
@@ -68,6 +69,7 @@ class Heartbeat:
         self._cohort = cohort
         self._runs = tuple(runs)
         self._host = socket.gethostname()
+        self._started = atomic.started(os.getpid())
         self._next = 0.0
 
     def beat(self, step: int, steps: int) -> None:
@@ -80,9 +82,10 @@ class Heartbeat:
         if now >= self._next:
             self._next = now + _SECONDS_BETWEEN
             beat = Beat(
-                self._cohort, self._runs, step, steps, os.getpid(), self._host, round(now, 1)
+                *(self._cohort, self._runs, step, steps, os.getpid(), self._started, self._host),
+                time=round(now, 1),
             )
-            atomic.write_text(self._path, json.dumps(asdict(beat)) + "\n")
+            checksums.write_json(self._path, asdict(beat))
 
     def end(self) -> None:
         """Takes the sign away; the folder stays, since others may be about to write to it."""
@@ -93,7 +96,7 @@ def beats(workdir: Path) -> Iterator[Beat]:
     """The signs of life in an experiment's folder, those of dead processes included."""
     for path in sorted((workdir / _FOLDER).glob("*.json")):
         try:
-            found = json.loads(path.read_text())
+            found = checksums.read_json(path)
             yield Beat(**{**found, "runs": tuple(found["runs"])})
         except (FileNotFoundError, ValueError, TypeError, KeyError):
-            continue  # It ended meanwhile.
+            continue  # It ended meanwhile, or is damaged: it is written anew in seconds.

@@ -1,14 +1,15 @@
 """Joins the records of one experiment that was trained in several folders."""
 
+import dataclasses
 import filecmp
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mnv2_jax import atomic
+from mnv2_jax import atomic, checksums
 from mnv2_jax.ablation import records
+from mnv2_jax.nn import trained
 
 _SAME = ("config.json", "metrics.jsonl")
 """The files that have to be alike in two records of one run."""
@@ -19,7 +20,22 @@ _OF_THE_MACHINE = ("seconds", "lanes", "device")
 _IMAGES = "fingerprint of the images"
 
 
-def merge(workdir: Path, sources: Sequence[Path]) -> dict[str, int]:
+@dataclasses.dataclass(frozen=True)
+class Merged:
+    """What a merge came to.
+
+    Attributes:
+      copied: how many runs were copied.
+      known: how many were there before, or in several folders.
+      damaged: a line for each record that was left out.
+    """
+
+    copied: int
+    known: int
+    damaged: tuple[str, ...]
+
+
+def merge(workdir: Path, sources: Sequence[Path]) -> Merged:
     """Copies the records of finished runs into one folder.
 
     Nothing is copied before everything has been compared.
@@ -28,21 +44,22 @@ def merge(workdir: Path, sources: Sequence[Path]) -> dict[str, int]:
       workdir: where to; records that are there stay.
       sources: where from.
 
-    Returns:
-      How many runs were copied, and how many were there before, under `copied` and `known`.
-
     Raises:
       ValueError: a source is no experiment's folder, or two folders hold other results of one run.
       OSError: a record cannot be read or written.
     """
     chosen: dict[str, Path] = {}
+    damaged = []
     known = 0
     for source in sources:
         if not (source / "runs").is_dir():
             raise ValueError(f"{source}: it has no folder runs/; expected that of an experiment")
-        for record in sorted((source / "runs").iterdir()):
-            if records.read(source, record.name) is None:
-                continue  # Not finished, or not whole.
+        for record in sorted((source / "runs").glob("[!.]*")):
+            try:
+                records.read_checked(source, record.name)
+            except checksums.DamagedError as error:
+                damaged.append(str(error))
+                continue
             mine = workdir / "runs" / record.name
             other = mine if records.read(workdir, record.name) else chosen.get(record.name)
             if other is None:
@@ -53,13 +70,16 @@ def merge(workdir: Path, sources: Sequence[Path]) -> dict[str, int]:
     stated = _first_stated([workdir, *sources])
     for run, record in chosen.items():
         target = workdir / "runs" / run
-        if target.exists():  # What is left of a record that cannot be read.
-            shutil.rmtree(target)
+        atomic.remove(target)  # What is left of a record that is damaged.
         with atomic.folder(target) as staging:
-            shutil.copytree(record, staging, dirs_exist_ok=True)
+            for name in records.RECORD:
+                atomic.write_bytes(staging / name, checksums.read_bytes(record / name))
+            network = record / trained.FILE
+            if network.is_file() and not network.is_symlink():
+                shutil.copyfile(network, staging / trained.FILE)
     if stated:
-        atomic.write_text(workdir / "stated.json", json.dumps(stated, indent=2) + "\n")
-    return {"copied": len(chosen), "known": known}
+        checksums.write_json(workdir / "stated.json", stated, indent=2)
+    return Merged(len(chosen), known, tuple(damaged))
 
 
 def _check_same(one: Path, other: Path) -> None:
@@ -97,13 +117,13 @@ def _first_stated(folders: Sequence[Path]) -> dict[str, dict[str, object]]:
     for folder in folders:
         path = folder / "stated.json"
         try:
-            found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        except ValueError:
+            found = checksums.read_json(path) if path.exists() else {}
+            for claim, entry in found.items():
+                earlier = entries.setdefault(claim, entry)
+                if str(entry["when"]) < str(earlier["when"]):
+                    entries[claim] = entry
+        except (ValueError, LookupError, TypeError):
             raise ValueError(
                 f"{path}: it is damaged; expected when claims were stated: remove it to do without"
             ) from None
-        for claim, entry in found.items():
-            earlier = entries.setdefault(claim, entry)
-            if str(entry["when"]) < str(earlier["when"]):
-                entries[claim] = entry
     return entries

@@ -17,17 +17,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from mnv2_jax import atomic, cache
+from mnv2_jax import atomic, cache, checksums
 from mnv2_jax.ablation import records
 from mnv2_jax.ablation.bucket import Bucket
-from mnv2_jax.ablation.workdir import RECORD, Workdir
+from mnv2_jax.ablation.records import RECORD
+from mnv2_jax.ablation.workdir import Workdir
 from mnv2_jax.nn import trained
 
 _SECONDS_BETWEEN = 15.0
 _CONNECTIONS = 16
 
 _FOLDERS = ("failures", "training")
-_NOTES = ("plan.json", "stated.json", "results.csv", "claims.json", trained.FILE)
+_NOTES = (
+    *("plan.json", "stated.json", "results.csv", f"results.csv{checksums.BESIDE}", "claims.json"),
+    trained.FILE,
+)
 """What is brought from the bucket beside records, and the files of `_FOLDERS`.
 
 The network lies beside them where the folder is that of one run.
@@ -61,10 +65,9 @@ class Mirror(Workdir):
           files: of each record those that are brought.
           runs: ids of the runs whose records are brought; by default all.
         """
-        super().__init__(path)
+        super().__init__(path, files)
         self._uri = uri.rstrip("/")
         self._bucket = bucket
-        self._files = files
         self._runs = runs
         self._same: set[str] = set()  # Runs whose records are whole, here and there.
         self._known: dict[str, tuple[int, int]] = {}  # Other files that are the same, when so.
@@ -108,7 +111,7 @@ class Mirror(Workdir):
           OSError: the bucket cannot be read, or the mirror cannot be written to.
         """
         with self._turns:
-            runs = self._bucket.names("runs") if self._files else []
+            runs = self._bucket.names("runs") if self.files else []
             wanted = (run for run in runs if self._runs is None or run in self._runs)
             found = _each(self._fetch_record, (run for run in wanted if run not in self._same))
             there = [f"{name}/{one}" for name in _FOLDERS for one in self._bucket.names(name)]
@@ -123,7 +126,7 @@ class Mirror(Workdir):
             (self.path / name).unlink(missing_ok=True)
 
     def _publish_record(self, run: str) -> None:
-        if records.read(self.path, run) is None:
+        if records.read(self.path, run, self.files) is None:
             return
         network = self.path / "runs" / run / trained.FILE
         for file in (*([trained.FILE] if network.exists() else []), *RECORD):
@@ -141,18 +144,18 @@ class Mirror(Workdir):
 
     def _fetch_record(self, run: str) -> bool:
         """Brings a record, if it is whole; whether it was not here."""
-        if records.read(self.path, run) is not None:
+        if records.read(self.path, run, self.files) is not None:
             if self._bucket.read(f"runs/{run}/{RECORD[-1]}") is not None:
                 self._same.add(run)
             return False
         # The last is looked for first: what has it has the others.
         found = {}
-        for file in sorted(self._files, key=RECORD.index, reverse=True):
+        for file in sorted(self.files, key=RECORD.index, reverse=True):
             data = self._bucket.read(f"runs/{run}/{file}")
             if data is None:
                 return False
             found[file] = data
-        if self._files == RECORD:  # Not every run keeps its network.
+        if self.files == RECORD:  # Not every run keeps its network.
             network = self._bucket.read(f"runs/{run}/{trained.FILE}")
             found |= {} if network is None else {trained.FILE: network}
         folder = self.path / "runs" / run
@@ -160,7 +163,7 @@ class Mirror(Workdir):
         with atomic.folder(folder) as staging:
             for file, data in found.items():
                 (staging / file).write_bytes(data)
-        if records.read(self.path, run) is None:
+        if records.read(self.path, run, self.files) is None:
             return False
         self._same.add(run)
         return True

@@ -1,9 +1,9 @@
 """The networks that runs of an experiment have left."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+from mnv2_jax import checksums
 from mnv2_jax.ablation import records
 from mnv2_jax.nn import trained
 
@@ -74,10 +74,9 @@ def _why_none(runs: list[Path]) -> str:
 
 
 def _validation_accuracy(workdir: Path, folder: Path) -> Any:
-    row = records.read(workdir, folder.name)
-    try:
-        config = json.loads((folder / "config.json").read_text())
-        is_base = config.get("transfer", {}).get("phase") == "pretraining"
-    except (OSError, ValueError, AttributeError):
+    row = records.read(workdir, folder.name, ("config.json", "result.json"))
+    if row is None:
         return None
-    return None if row is None or is_base else row.get("validation_accuracy")
+    transfer = checksums.read_json(folder / "config.json").get("transfer")
+    is_base = isinstance(transfer, dict) and transfer.get("phase") == "pretraining"
+    return None if is_base else row.get("validation_accuracy")

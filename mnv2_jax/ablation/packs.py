@@ -1,13 +1,12 @@
 """Lanes of a cohort that train together: all of them, or as many as memory holds."""
 
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
 
-from mnv2_jax import atomic
+from mnv2_jax import checksums
 from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.train import memory
 from mnv2_jax.train.feed import Feed
@@ -107,7 +106,7 @@ class Unfinished:
           unfinished: the runs that have no result yet.
         """
         try:
-            found = json.loads((self._folder / "pack.json").read_text())
+            found = checksums.read_json(self._folder / "pack.json")
             runs = tuple(self._runs[run_id] for run_id in found["runs"])
             size = int(found["size"])
         except (OSError, ValueError, KeyError, TypeError):
@@ -126,13 +125,13 @@ class Unfinished:
         wanted = {"runs": [run.id for run in pack], "size": size}
         note = self._folder / "pack.json"
         try:
-            found = json.loads(note.read_text())
-        except (FileNotFoundError, ValueError):
+            found = checksums.read_json(note)
+        except (FileNotFoundError, checksums.DamagedError):
             found = None
         if found is not None and found != wanted:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
         if found != wanted:
-            atomic.write_text(note, json.dumps(wanted) + "\n")
+            checksums.write_json(note, wanted)
 
     def remove(self) -> None:
         """Removes what was kept of the cohort; other shards may be about to write beside it."""

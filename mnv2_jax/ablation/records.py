@@ -7,17 +7,21 @@ until they are finished; `plan.json`, what there is to train; `results.csv`.
 import csv
 import io
 import json
-import math
-import shutil
-from collections.abc import Mapping, Sequence
+import os
+import shlex
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mnv2_jax import atomic, values
+from mnv2_jax import atomic, checksums, values
 from mnv2_jax.ablation import grid
 from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.nn import trained
 from mnv2_jax.nn.trained import Trained
+
+RECORD = ("config.json", "metrics.jsonl", "environment.json", "result.json")
+"""The files of a run's record. One without the last is not whole; it holds the checksums of the
+others."""
 
 _FIELDS = {
     "dataset": "data.name",
@@ -54,6 +58,13 @@ other field in which the runs differ, named by its path, such as `train.learning
 
 _OF_TRANSFERS = ("transfer.phase", "transfer.first", "transfer.norm", "transfer.images_per_class")
 """The fields that say what a run of a transfer is."""
+
+_SUMS = "files"
+"""The entry of result.json that holds them, by file."""
+
+_TEXTS = ("run_id", "status", "dataset", "block", "projection", "shortcut", "device", "error")
+_FRACTIONS = ("train_accuracy", "validation_accuracy", "test_accuracy")
+_NUMBERS = tuple(name for name in COLUMNS if name not in (*_TEXTS, *_FRACTIONS))
 
 FINISHED = ("done", "diverged")
 """The statuses of runs that are not run again."""
@@ -130,51 +141,139 @@ def write(
       network: what was trained, to be kept in `mnv2_jax.nn.trained.FILE`.
     """
     folder = workdir / "runs" / run.id
-    if folder.exists() and read(workdir, run.id) is None:
-        shutil.rmtree(folder)
+    if os.path.lexists(folder) and read(workdir, run.id) is None:
+        atomic.remove(folder)
+    texts = {
+        "config.json": checksums.dumps(json.loads(grid.canonical_json(run.config)), indent=2),
+        "metrics.jsonl": "".join(map(checksums.dumps, epochs)),
+        "environment.json": checksums.dumps(environment, indent=2),
+    }
+    sums = {name: checksums.sum_of(text.encode()) for name, text in texts.items()}
     failure = _failure_path(workdir, run.id)
     with atomic.folder(folder) as staging:
-        config = json.loads(grid.canonical_json(run.config))
-        atomic.write_text(staging / "config.json", _json(config, indent=2))
-        lines = "".join(_json(epoch) for epoch in epochs)
-        atomic.write_text(staging / "metrics.jsonl", lines)
-        atomic.write_text(staging / "environment.json", _json(environment, indent=2))
+        for name, text in texts.items():
+            atomic.write_text(staging / name, text)
         if network:
             trained.save(staging / trained.FILE, network)
-        atomic.write_text(staging / "result.json", _json(row, indent=2))
+        checksums.write_json(staging / RECORD[-1], {**row, _SUMS: sums}, indent=2)
     failure.unlink(missing_ok=True)
 
 
-def read(workdir: Path, run_id: str) -> dict[str, Any] | None:
-    """The row of a finished run, or None where it is not finished or cannot be read."""
+def read(workdir: Path, run_id: str, files: Collection[str] = RECORD) -> dict[str, Any] | None:
+    """The row of a finished run, or None where it is not finished or its record is damaged."""
     try:
-        row = json.loads((workdir / "runs" / run_id / "result.json").read_text())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return read_checked(workdir, run_id, files)
+    except checksums.DamagedError:
         return None
-    return row if row.get("status") in FINISHED else None
+
+
+def read_checked(
+    workdir: Path, run_id: str, files: Collection[str] = RECORD
+) -> dict[str, Any] | None:
+    """Read the row of a finished run, after a check of its record; None where there is none.
+
+    Args:
+      workdir: the experiment's folder.
+      run_id: the run.
+      files: of the record those that are there, and are checked.
+
+    Raises:
+      DamagedError: a file is not what was written, or of another run.
+      OSError: a file cannot be read.
+    """
+    folder = workdir / "runs" / run_id
+    if not os.path.lexists(folder):
+        return None
+    data = {name: _regular(folder / name) for name in files}
+    path = folder / RECORD[-1]
+    row = checksums.read_json(path)
+    sums = row.pop(_SUMS, None)
+    _check_row(path, run_id, row)
+    if sums is None:  # Of an earlier version.
+        _check_unsealed(folder, row, data)
+    for name, found in data.items():
+        if sums is not None and name != RECORD[-1] and sums.get(name) != checksums.sum_of(found):
+            raise checksums.damaged(folder / name, f"not the checksum in {RECORD[-1]}")
+    return row
+
+
+def _regular(path: Path) -> bytes:
+    """Read a file of a record, which is no link: what it leads to would be copied by a merge."""
+    if path.is_symlink():
+        raise checksums.damaged(path, "a link; expected a regular file")
+    try:
+        return checksums.read_bytes(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise checksums.damaged(path, "no such file") from None
+
+
+def _check_row(path: Path, run_id: str, row: Mapping[str, Any]) -> None:
+    """Check the columns of a row that are there by their types and ranges.
+
+    Raises:
+      DamagedError: naming the first that is wrong.
+    """
+    if row.get("run_id", run_id) != run_id:
+        raise checksums.damaged(path, f"of run {row['run_id']!r}")
+    if row.get("status") not in FINISHED:
+        raise checksums.damaged(path, f"status {row.get('status')!r}; expected done or diverged")
+    for names, kind, expected in (
+        (_TEXTS, str, "a text"),
+        ((*_NUMBERS, *_FRACTIONS), (int, float), "a number"),
+    ):
+        for name in names:
+            value = row.get(name)
+            if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+                raise checksums.damaged(path, f"{name} {value!r}; expected {expected}")
+    for name in _FRACTIONS:
+        if not 0 <= (row.get(name) or 0) <= 1:
+            raise checksums.damaged(path, f"{name} {row[name]!r}; expected 0 to 1")
+
+
+def _check_unsealed(folder: Path, row: Mapping[str, Any], data: Mapping[str, bytes]) -> None:
+    """Check a record of an earlier version, without checksums, as far as can be told.
+
+    Raises:
+      DamagedError: a file is none of JSON objects, or the config is of another run.
+    """
+    for name, found in data.items():
+        lines = found.splitlines() if name.endswith(".jsonl") else [found]
+        parsed = [checksums.parse(line, folder / name) for line in lines]
+        if name == "config.json":
+            for column, path in _FIELDS.items():
+                here, there = row.get(column), values.canonical(_at(parsed[0], path))
+                if None not in (here, there) and here != there:
+                    raise checksums.damaged(folder / name, f"{path} {there!r}, not {here!r}")
+
+
+def _at(config: Any, path: str) -> Any:
+    """Return a field of a config as JSON, or None where it has none."""
+    for name in path.split("."):
+        config = config.get(name) if isinstance(config, dict) else None
+    return config
 
 
 def read_environment(workdir: Path, run_id: str) -> dict[str, Any]:
     """Where and with what a run was trained, as its record says; nothing if it does not."""
     try:
-        found = json.loads((workdir / "runs" / run_id / "environment.json").read_text())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return checksums.read_json(workdir / "runs" / run_id / "environment.json")
+    except (FileNotFoundError, NotADirectoryError, checksums.DamagedError):
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def write_failure(workdir: Path, run: Run, cohort: Cohort, error: str) -> None:
     """Notes that a run failed, and why; it is tried again the next time."""
     row = {**describe(run, cohort), "status": "failed", "error": error}
-    atomic.write_text(_failure_path(workdir, run.id), _json(row, indent=2))
+    checksums.write_json(_failure_path(workdir, run.id), row, indent=2)
 
 
 def read_failure(workdir: Path, run_id: str) -> dict[str, Any] | None:
-    """The row of a run that failed the last time, or None."""
+    """The row of a run that failed the last time, or None where none is noted, or a damaged one."""
     try:
-        return dict(json.loads(_failure_path(workdir, run_id).read_text()))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        row = checksums.read_json(_failure_path(workdir, run_id))
+    except (FileNotFoundError, NotADirectoryError, checksums.DamagedError):
         return None
+    return row if isinstance(row.get("error"), str) else None
 
 
 def _failure_path(workdir: Path, run_id: str) -> Path:
@@ -195,26 +294,33 @@ def write_plan(workdir: Path, name: str, command: str, cohorts: Sequence[Cohort]
 
 def keep_plan(workdir: Path, plan: Mapping[str, Any]) -> None:
     """Writes a plan as `read_plan` gives it."""
-    atomic.write_text(workdir / "plan.json", _json(plan))
+    checksums.write_json(workdir / "plan.json", plan)
 
 
 def read_plan(workdir: Path) -> dict[str, Any] | None:
     """What `write_plan` wrote, or None where there is none.
 
     Raises:
-      ValueError: it is damaged.
+      DamagedError: it is damaged.
     """
     path = workdir / "plan.json"
     try:
-        plan = json.loads(path.read_text(encoding="utf-8"))
+        plan = checksums.read_json(path)
         cohorts = [{"label": one["label"], "runs": list(one["runs"])} for one in plan["cohorts"]]
-        return {"name": plan["name"], "command": plan["command"], "cohorts": cohorts}
+        texts = [plan["name"], plan["command"], *(one["label"] for one in cohorts)]
+        names = [run for one in cohorts for run in one["runs"]]
+        if not all(isinstance(text, str) for text in (*texts, *names)):
+            raise TypeError("names are texts")
+        if any(name[:1] in ("", ".") or "/" in name for name in names):
+            raise ValueError("a run's name leads elsewhere")
+        shlex.split(plan["command"])
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, LookupError, TypeError):
-        raise ValueError(
+        raise checksums.DamagedError(
             f"{path}: it is damaged; run the experiment's command again, which writes it anew"
         ) from None
+    return {"name": plan["name"], "command": plan["command"], "cohorts": cohorts}
 
 
 def rows(workdir: Path, cohorts: Sequence[Cohort]) -> list[dict[str, Any]]:
@@ -223,7 +329,7 @@ def rows(workdir: Path, cohorts: Sequence[Cohort]) -> list[dict[str, Any]]:
     found = []
     for cohort in cohorts:
         for run in cohort.runs:
-            row = read(workdir, run.id) or read_failure(workdir, run.id)
+            row = read(workdir, run.id, RECORD[-1:]) or read_failure(workdir, run.id)
             if row is not None:
                 found.append({**row, **_fields(run, axes)})
     return found
@@ -236,23 +342,10 @@ def write_table(workdir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer = csv.DictWriter(text, list(names), lineterminator="\n", restval="")
     writer.writeheader()
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
-    atomic.write_text(workdir / "results.csv", text.getvalue())
+    checksums.write_text(workdir / "results.csv", text.getvalue())
 
 
 def _cell(value: Any) -> Any:
     if isinstance(value, float):
         return f"{value:.9g}"
     return "" if value is None else value
-
-
-def _json(value: Any, indent: int | None = None) -> str:
-    return json.dumps(_finite(value), indent=indent, allow_nan=False) + "\n"
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN: a number that is none becomes null."""
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

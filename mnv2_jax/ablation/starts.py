@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 from flax import traverse_util
 from ml_collections import ConfigDict
 
-from mnv2_jax import arch
+from mnv2_jax import arch, checksums
 from mnv2_jax.ablation import networks, records, resolve
 from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.data import augment
@@ -204,7 +203,7 @@ def check(given: Given, cohorts: Sequence[Cohort]) -> None:
 def _trained_with(given: Given, cohorts: Sequence[Cohort]) -> str:
     """What to add to an error: how the network of a run was asked for, where the config differs."""
     try:
-        model = json.loads((given.path.parent / "config.json").read_text())["model"]
+        model = dict(checksums.read_json(given.path.parent / "config.json")["model"])
     except (OSError, ValueError, LookupError, TypeError):
         return ""
     ours = cohorts[0].runs[0].config.model

@@ -2,9 +2,11 @@
 
 import collections
 import time
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from mnv2_jax import checksums
 from mnv2_jax.ablation import heartbeat, records
 
 STATES = ("done", "diverged", "running", "failed", "waiting")
@@ -12,13 +14,18 @@ STATES = ("done", "diverged", "running", "failed", "waiting")
 ones have not been begun, or were stopped."""
 
 
-def read(workdir: Path) -> dict[str, Any]:
+def read(workdir: Path, files: Collection[str] = records.RECORD) -> dict[str, Any]:
     """The state of an experiment, as JSON values.
+
+    Args:
+      workdir: its folder.
+      files: of each record those that are there.
 
     Returns:
       name and command of the experiment; under `all` how many runs are in which of `STATES`;
       `cohorts`, the same by cohort; `training`, the packs in training and whether they are alive;
-      `errors`, each with how many runs failed by it.
+      `errors`, each with how many runs failed by it; `damaged`, what is wrong with records whose
+      runs are trained again the next time.
 
     Raises:
       ValueError: there is no experiment in the folder, or its plan is damaged.
@@ -34,11 +41,17 @@ def read(workdir: Path) -> dict[str, Any]:
     # A task that was handed a pack sees that cohort alone, and has a shorter label for it.
     labels = {run: cohort["label"] for cohort in plan["cohorts"] for run in cohort["runs"]}
     errors: collections.Counter[str] = collections.Counter()
+    damaged: list[str] = []
     cohorts = []
     for cohort in plan["cohorts"]:
         states = dict.fromkeys(STATES, 0)
         for run in cohort["runs"]:
-            state, error = _state(workdir, run, run in running)
+            try:
+                row = records.read_checked(workdir, run, files)
+            except checksums.DamagedError as reason:
+                row = None
+                damaged.append(str(reason))
+            state, error = _state(workdir, run, row, run in running)
             states[state] += 1
             errors.update([error] if error else [])
         cohorts.append({"label": cohort["label"], **states})
@@ -53,17 +66,20 @@ def read(workdir: Path) -> dict[str, Any]:
                 "runs": len(beat.runs),
                 **{"step": beat.step, "steps": beat.steps, "pid": beat.pid, "host": beat.host},
                 "alive": beat.alive(),
-                "seconds_ago": round(time.time() - beat.time, 1),
+                # Clocks of other hosts may be ahead.
+                "seconds_ago": max(0.0, round(time.time() - beat.time, 1)),
             }
             for beat in beats
         ],
         "errors": [{"runs": count, "error": error} for error, count in errors.items()],
+        "damaged": damaged,
     }
 
 
-def _state(workdir: Path, run: str, running: bool) -> tuple[str, str]:
+def _state(
+    workdir: Path, run: str, row: Mapping[str, Any] | None, running: bool
+) -> tuple[str, str]:
     """The state of a run, and the error if it failed."""
-    row = records.read(workdir, run)
     if row is not None:
         return str(row["status"]), ""
     if running:

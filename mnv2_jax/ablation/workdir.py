@@ -9,21 +9,21 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from mnv2_jax import atomic
-
-RECORD = ("config.json", "metrics.jsonl", "environment.json", "result.json")
-"""The files of a run's record. One without the last is not whole."""
+from mnv2_jax.ablation.records import RECORD
 
 
 class Workdir:
     """An experiment's folder, as this process sees it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, files: Collection[str] = RECORD) -> None:
         """Begins.
 
         Args:
           path: where its files are read and written.
+          files: of each record those that are there.
         """
         self.path = path
+        self.files = files
 
     @property
     def location(self) -> str:

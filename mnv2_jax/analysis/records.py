@@ -1,5 +1,7 @@
 """Reads what a sweep recorded: one table of runs, and for each run its curve and environment."""
 
+import contextlib
+import io
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,7 +11,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_float_dtype
 
-from mnv2_jax import values
+from mnv2_jax import checksums, values
 
 ACCURACIES = ("train_accuracy", "validation_accuracy", "test_accuracy")
 STATUSES = ("done", "diverged", "failed")
@@ -49,7 +51,7 @@ def read_results(workdir: Path) -> pd.DataFrame:
     of a transfer does not have.
 
     Raises:
-      ValueError: the file is missing or empty, lacks a column, holds text where a number
+      ValueError: the file is missing, empty or damaged, lacks a column, holds text where a number
           belongs, or holds an unknown status.
     """
     path = workdir / "results.csv"
@@ -59,13 +61,17 @@ def read_results(workdir: Path) -> pd.DataFrame:
         )
     try:
         frame = pd.read_csv(
-            path,
+            io.StringIO(checksums.read_text(path)),
             dtype=dict.fromkeys(_TEXT, str),
             keep_default_na=False,
             na_values={name: ["", "nan", "NaN"] for name in (*_NUMBERS, *_LATER)},
         )
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path} is empty; its first line must name the columns") from None
+    except checksums.DamagedError as error:
+        raise ValueError(f"{error}; the experiment's command writes it anew") from None
+    except (pd.errors.ParserError, ValueError) as error:
+        raise ValueError(f"{path}: {error}; expected a table with commas") from None
     frame = frame.assign(**{name: np.nan for name in _LATER if name not in frame})
     missing = [name for name in (*_TEXT, *_NUMBERS) if name not in frame]
     if missing:
@@ -124,7 +130,7 @@ def read_curves(workdir: Path, frame: pd.DataFrame) -> pd.DataFrame:
       A run without a curve, such as one that failed before its first epoch, has no row.
 
     Raises:
-      ValueError: a line is not JSON.
+      DamagedError: a line is no JSON object of numbers.
     """
     rows = [
         {"run_id": run_id, **row}
@@ -142,17 +148,13 @@ def read_files(workdir: Path, frame: pd.DataFrame, name: str) -> dict[str, dict[
       By run id the file's entries, nested keys joined by a dot.
 
     Raises:
-      ValueError: a file is not JSON.
+      DamagedError: a file holds no JSON object.
     """
     files: dict[str, dict[str, Any]] = {}
     for run_id in frame["run_id"]:
-        path = workdir / "runs" / run_id / name
-        if not path.is_file():
-            continue
-        try:
-            files[run_id] = dict(_flatten("", json.loads(path.read_text(encoding="utf-8"))))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}: {error}; must be JSON") from None
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            found = checksums.read_json(workdir / "runs" / run_id / name)
+            files[run_id] = dict(_flatten("", found))
     return files
 
 
@@ -186,13 +188,15 @@ def _without_empty(cells: pd.Series) -> pd.Series:
 
 
 def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    if not path.is_file():
+    try:
+        lines = checksums.read_bytes(path).splitlines()
+    except (FileNotFoundError, NotADirectoryError):
         return
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number}: {error}; must be one JSON object") from None
+    for number, line in enumerate(lines, start=1):
+        row = checksums.parse(line, f"{path}, line {number}")
+        if not all(value is None or isinstance(value, (int, float)) for value in row.values()):
+            raise checksums.damaged(f"{path}, line {number}", "expected numbers")
+        yield row
 
 
 def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:

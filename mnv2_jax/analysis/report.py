@@ -1,6 +1,5 @@
 """From the records in a workdir to verdicts, figures and a page to read."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from mnv2_jax.analysis import records, stated
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.figures import plots
 from mnv2_jax.analysis.html import page
-from mnv2_jax.analysis.verdicts import decide
+from mnv2_jax.analysis.verdicts import decide, write_decided
 from mnv2_jax.atomic import write_bytes, write_text
 
 
@@ -56,7 +55,7 @@ def analyse(
         configs=records.read_files(workdir, frame, "config.json"),
         environments=records.read_files(workdir, frame, "environment.json"),
     )
-    write_text(workdir / "claims.json", json.dumps(decided, indent=2, allow_nan=False) + "\n")
+    write_decided(workdir, decided)
     for name, data in figures.items():
         write_bytes(workdir / "figures" / name, data)
     write_text(workdir / "report.html", html)

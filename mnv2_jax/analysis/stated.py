@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mnv2_jax import checksums
 from mnv2_jax.analysis.claims import Claim
-from mnv2_jax.atomic import write_text
 
 
 def note(workdir: Path, claims: Iterable[Claim], version: Mapping[str, Any], finished: int) -> None:
@@ -24,6 +24,7 @@ def note(workdir: Path, claims: Iterable[Claim], version: Mapping[str, Any], fin
       finished: how many runs have ended by now.
 
     Raises:
+      DamagedError: what was noted before is damaged.
       OSError: the folder cannot be written to.
     """
     known = read(workdir)
@@ -31,15 +32,24 @@ def note(workdir: Path, claims: Iterable[Claim], version: Mapping[str, Any], fin
     entry = {**version, "when": now, "finished": finished}
     new = {key: entry for key in map(identity, claims) if key not in known}
     if new:
-        write_text(workdir / "stated.json", json.dumps(known | new, indent=2) + "\n")
+        checksums.write_json(workdir / "stated.json", known | new, indent=2)
 
 
 def read(workdir: Path) -> dict[str, dict[str, Any]]:
-    """When claims were first stated, by their identities; empty where nothing was noted."""
+    """When claims were first stated, by their identities; empty where nothing was noted.
+
+    Raises:
+      DamagedError: the file is not what was written.
+    """
+    path = workdir / "stated.json"
     try:
-        return dict(json.loads((workdir / "stated.json").read_text(encoding="utf-8")))
+        known = checksums.read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         return {}
+    for claim, entry in known.items():
+        if not isinstance(entry, dict) or not isinstance(entry.get("when"), str):
+            raise checksums.damaged(path, f"{claim}; expected when it was stated")
+    return known
 
 
 def identity(claim: Claim) -> str:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
+from mnv2_jax import checksums
 from mnv2_jax.analysis import decisions, gaps, notes, power, resampling, stats
 from mnv2_jax.analysis.claims import Claim, Equivalent, Greater, Monotone
 from mnv2_jax.analysis.decisions import Decision
@@ -125,6 +127,25 @@ def decide(claims: Iterable[Claim], frame: pd.DataFrame) -> list[dict[str, Any]]
                 row["verdict"] = decisions.RUINED
         rows.append(row | {"notes": said})
     return rows
+
+
+def write_decided(workdir: Path, decided: Sequence[Mapping[str, Any]]) -> None:
+    """Write `claims.json`: decided claims, as `decide` returns them."""
+    checksums.write_json(workdir / "claims.json", {"claims": decided}, indent=2)
+
+
+def read_decided(workdir: Path) -> list[dict[str, Any]]:
+    """Read what `write_decided` wrote, by earlier versions as a list alone.
+
+    Raises:
+      DamagedError: it is not what was written.
+      OSError: it is not there, or cannot be read.
+    """
+    path = workdir / "claims.json"
+    claims = checksums.read_json(path, "claims").get("claims")
+    if not isinstance(claims, list) or not all(isinstance(claim, dict) for claim in claims):
+        raise checksums.damaged(path, "expected a list of claims")
+    return claims
 
 
 def claims_table(rows: Iterable[Mapping[str, Any]]) -> Table:

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from mnv2_jax import checksums
 from mnv2_jax.ablation import merging
 
 
@@ -34,16 +35,16 @@ def folders(tmp_path):
 
 def test_records_of_all_folders_come_together(folders, tmp_path):
     target = tmp_path / "all"
-    assert merging.merge(target, folders) == {"copied": 3, "known": 1}
+    assert merging.merge(target, folders) == merging.Merged(3, 1, ())
     assert sorted(path.name for path in (target / "runs").iterdir()) == ["one", "three", "two"]
     assert (target / "runs/three/environment.json").read_text() == json.dumps({"host": "b"})
     # A claim counts as stated when it was stated first.
-    stated = json.loads((target / "stated.json").read_text())
+    stated = checksums.read_json(target / "stated.json")
     assert {claim: entry["when"] for claim, entry in stated.items()} == {
         "x": "2026-01-01",
         "y": "2026-01-01",
     }
-    assert merging.merge(target, folders) == {"copied": 0, "known": 4}
+    assert merging.merge(target, folders) == merging.Merged(0, 4, ())
 
 
 def test_results_that_contradict_one_another_are_refused_and_nothing_is_copied(folders, tmp_path):
@@ -81,14 +82,16 @@ def test_what_was_measured_and_the_images_are_compared_too(
 def test_where_and_in_what_company_a_run_was_trained_does_not_matter(folders, tmp_path):
     change(folders[1] / "runs/two/result.json", seconds=9.5, lanes=4, device="gpu x 1")
     change(folders[1] / "runs/two/environment.json", data="ee")  # Older records have none.
-    assert merging.merge(tmp_path / "all", folders) == {"copied": 3, "known": 1}
+    assert merging.merge(tmp_path / "all", folders) == merging.Merged(3, 1, ())
 
 
 def test_a_record_that_is_not_whole_is_not_taken_and_is_replaced(folders, tmp_path):
-    (folders[0] / "runs/one/result.json").unlink()
+    missing = folders[0] / "runs/one/result.json"
+    missing.unlink()
     target = tmp_path / "all"
     (target / "runs/two").mkdir(parents=True)
-    assert merging.merge(target, folders) == {"copied": 2, "known": 1}
+    told = f"{missing}: it is damaged (no such file)"
+    assert merging.merge(target, folders) == merging.Merged(2, 1, (told,))
     assert not (target / "runs/one").exists()
     assert (target / "runs/two/result.json").is_file()
 

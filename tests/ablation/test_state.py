@@ -1,6 +1,5 @@
 """What can be seen of an experiment from outside, while it runs and after."""
 
-import json
 import os
 import socket
 import subprocess
@@ -10,6 +9,7 @@ import time
 import pytest
 
 from configs import digits
+from mnv2_jax import checksums
 from mnv2_jax.ablation import cohort, grid, heartbeat, records, state
 
 GRID = grid.product(grid.axis("model.expansion", (1, 2)), grid.axis("seed", range(3)))
@@ -82,6 +82,10 @@ def test_what_a_killed_process_left_is_not_running(workdir, cohorts):
     beat(workdir, cohorts[0], pid=int(dead.stdout), host=socket.gethostname(), age=0)
     assert state.read(workdir)["all"]["running"] == 0
     assert not state.read(workdir)["training"][0]["alive"]
+    # Its number has been given to another process since.
+    beat(workdir, cohorts[0], pid=os.getppid(), host=socket.gethostname(), age=-60)
+    (training,) = state.read(workdir)["training"]
+    assert (training["alive"], training["seconds_ago"]) == (False, 0)
 
 
 @pytest.mark.parametrize(("age", "alive"), [(5, True), (600, False)])
@@ -93,10 +97,10 @@ def test_another_host_is_believed_for_a_while(workdir, cohorts, age, alive):
 def beat(workdir, cohort, *, pid, host, age):
     heartbeat.Heartbeat(workdir, cohort.id, str(cohort), [cohort.runs[0].id]).beat(1, 8)
     (path,) = (workdir / "training").iterdir()
-    found = json.loads(path.read_text())
+    found = checksums.read_json(path)
     assert found["pid"] == os.getpid()
     changed = {"pid": pid, "host": host, "time": time.time() - age}
-    path.write_text(json.dumps({**found, **changed}))
+    checksums.write_json(path, {**found, **changed})
 
 
 def test_a_folder_without_an_experiment_is_refused(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from mnv2_jax.analysis.claims import equivalent, greater
 from mnv2_jax.analysis.figures import plots
 from mnv2_jax.analysis.report import analyse
+from mnv2_jax.analysis.verdicts import read_decided
 from tests.analysis.synthetic import make_frame, stop, write_workdir
 
 NASTY = '<script>alert("x")</script> & $title'
@@ -102,7 +103,7 @@ def test_analysing_again_gives_the_same_bytes_and_the_claims(analysed: Path) -> 
         raise AssertionError(f"{token} is not JSON")
 
     text = (analysed / "claims.json").read_text()
-    assert json.loads(text, parse_constant=refuse) == rows
+    assert json.loads(text, parse_constant=refuse)["claims"] == rows == read_decided(analysed)
     assert [row["verdict"] for row in rows] == ["supported", "inconclusive", "supported"]
 
 
@@ -178,7 +179,7 @@ def test_figures_that_cannot_be_written_cost_neither_claims_nor_report(
     shutil.copytree(workdir, copy)
     monkeypatch.setattr(plots, "png_bytes", fail)
     rows = analyse(copy, CLAIMS, title="t", command="c")
-    assert json.loads((copy / "claims.json").read_text()) == rows
+    assert read_decided(copy) == rows
     assert "</html>" in (copy / "report.html").read_text(encoding="utf-8")
     told = [record.getMessage() for record in caplog.records]
     assert "figure learning_curves: cannot be drawn: no LaTeX" in told

@@ -1,5 +1,3 @@
-import json
-
 from mnv2_jax.analysis import stated
 from mnv2_jax.analysis.claims import equivalent, greater
 
@@ -25,7 +23,7 @@ def test_a_claim_that_says_something_else_is_another(tmp_path):
     assert stated.identity(wider) != stated.identity(PLATEAU)
     stated.note(tmp_path, [PLATEAU], VERSION, finished=0)
     stated.note(tmp_path, [wider], VERSION, finished=12)
-    assert len(json.loads((tmp_path / "stated.json").read_text())) == 2
+    assert len(stated.read(tmp_path)) == 2
 
 
 def test_without_a_note_nothing_is_said(tmp_path):

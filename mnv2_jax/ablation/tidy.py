@@ -1,0 +1,92 @@
+"""Tidies an experiment's folder before training: what is damaged, and what kills have left."""
+
+import contextlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from mnv2_jax import atomic, checksums
+from mnv2_jax.ablation import records
+
+FOLDER = ".damaged"
+"""Where damaged things are put aside, beside their place."""
+
+_FOLDERS = ("runs", "failures", "training", "checkpoints", "figures", "tensorboard")
+_NOTES = ("plan.json", "stated.json", "results.csv", "claims.json", "report.html")
+_FILES = ("failures/*", "figures/*", "checkpoints/*/pack.json")
+
+
+def tidy(workdir: Path, runs: Iterable[str], *, alone: bool) -> list[str]:
+    """Put aside what is damaged, so that it is made anew.
+
+    Args:
+      workdir: the experiment's folder, which this process has claimed.
+      runs: the runs whose records are checked.
+      alone: whether no other process works in the folder; what killed ones have left is removed.
+
+    Returns:
+      A line for each thing that was put aside: what is wrong with it, and where it is.
+
+    Raises:
+      OSError: the folder cannot be written to.
+    """
+    if alone:
+        _remove_leftovers(workdir)
+    with atomic.in_turns(workdir / ".tidy.lock"):
+        return [
+            *(
+                put_aside(path, f"{path}: it is no folder")
+                for path in (workdir / name for name in _FOLDERS)
+                if os.path.lexists(path) and not path.is_dir()
+            ),
+            *(
+                put_aside(path, f"{path}: it is no regular file")
+                for path in _files(workdir)
+                if os.path.lexists(path) and not path.is_file()
+            ),
+            *(
+                put_aside(workdir / "runs" / run, f"{reason}; the run is trained again")
+                for run in runs
+                if (reason := _damage(workdir, run))
+            ),
+        ]
+
+
+def put_aside(path: Path, reason: str) -> str:
+    """Move something damaged into `FOLDER` beside it.
+
+    Returns:
+      A line: the reason, and where it is now.
+
+    Raises:
+      OSError: the folder cannot be written to.
+    """
+    aside = path.parent / FOLDER / path.name
+    aside.parent.mkdir(exist_ok=True)
+    atomic.remove(aside)
+    path.rename(aside)
+    return f"{reason}; what was there is put aside as {aside}"
+
+
+def _damage(workdir: Path, run: str) -> str:
+    try:
+        records.read_checked(workdir, run)
+    except checksums.DamagedError as error:
+        return str(error)
+    return ""
+
+
+def _files(workdir: Path) -> list[Path]:
+    found = [path for pattern in _FILES for path in workdir.glob(pattern) if path.name[0] != "."]
+    return [*(workdir / name for name in _NOTES), *found]
+
+
+def _remove_leftovers(workdir: Path) -> None:
+    """Remove what was being written by processes that were killed, and their signs of life."""
+    folders = [workdir, *(workdir / name for name in _FOLDERS), *workdir.glob("checkpoints/*")]
+    for folder in folders:
+        for path in folder.glob(".*.tmp"):
+            atomic.remove(path)
+    for path in workdir.glob("training/*"):
+        with contextlib.suppress(OSError):
+            atomic.remove(path)
