@@ -4,6 +4,7 @@ And folders that one process at a time writes to.
 """
 
 import contextlib
+import errno
 import fcntl
 import functools
 import json
@@ -13,6 +14,7 @@ import random
 import secrets
 import shutil
 import socket
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -85,7 +87,7 @@ def remove(path: Path) -> None:
 @contextlib.contextmanager
 def in_turns(path: Path) -> Iterator[None]:
     """Lets one process at a time into the block, the others waiting; `path` is the lock's file."""
-    with path.open("a", encoding="utf-8") as lock:
+    with _opened(path) as lock:
         if _flock(lock, fcntl.LOCK_EX):
             yield
             return
@@ -136,7 +138,7 @@ def _locked(path: Path, field: str, *, shared: bool) -> Iterator[None]:
 
     It stays after the block: a process that waits for a lock must not hold one of a removed file.
     """
-    with path.open("a+", encoding="utf-8") as lock, contextlib.ExitStack() as held:
+    with _opened(path) as lock, contextlib.ExitStack() as held:
         try:
             supported = _flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             other = "" if supported else _claim(path, held, shared=shared, tries=_TRIES)
@@ -158,6 +160,20 @@ def _holder(path: Path) -> str:
         return f"process {holder['pid']} on {holder['host']}"
     except (OSError, ValueError, LookupError, TypeError):  # Between the lock and what is written.
         return "another process"
+
+
+def _opened(path: Path) -> IO[str]:
+    """Opens the file of a lock, and makes it if need be.
+
+    Raises:
+      OSError: it is no regular file, or cannot be opened.
+    """
+    # Not to be waited for, as a pipe is.
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return os.fdopen(handle, "a+", encoding="utf-8")
 
 
 def _flock(lock: IO[str], how: int) -> bool:

@@ -32,8 +32,13 @@ def tidy(workdir: Path, runs: Iterable[str], *, alone: bool) -> list[str]:
     """
     if alone:
         _remove_leftovers(workdir)
-    with atomic.in_turns(workdir / ".tidy.lock"):
+    with atomic.in_turns(workdir / ".results.lock"):
         return [
+            *(
+                put_aside(workdir / "runs" / run, f"{reason}; the run is trained again")
+                for run in runs
+                if (reason := _damage(workdir, run))
+            ),
             *(
                 put_aside(path, f"{path}: it is no folder")
                 for path in (workdir / name for name in _FOLDERS)
@@ -43,11 +48,6 @@ def tidy(workdir: Path, runs: Iterable[str], *, alone: bool) -> list[str]:
                 put_aside(path, f"{path}: it is no regular file")
                 for path in _files(workdir)
                 if os.path.lexists(path) and not path.is_file()
-            ),
-            *(
-                put_aside(workdir / "runs" / run, f"{reason}; the run is trained again")
-                for run in runs
-                if (reason := _damage(workdir, run))
             ),
         ]
 

@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,10 +23,15 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as policy
 
+from mnv2_jax import checksums
+
 FORMAT = 1
 """The version of what is written; others are not read."""
 
 _METRIC = "validation_accuracy"
+
+_PROBE = ".writable-"
+"""How folders are called that are made to see that some can be."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +71,11 @@ class Checkpoints:
         self._folder = folder.absolute()
         self._identity = identity
         self._folder.mkdir(parents=True, exist_ok=True)
-        # Orbax opens no folder in which one of these is damaged.
-        self._passed_over = [step for step in self._steps() if not _has_metrics(self._folder, step)]
+        for path in self._folder.glob(f"{_PROBE}*"):  # What a kill left.
+            shutil.rmtree(path, ignore_errors=True)
+        # Orbax opens no folder in which such a one is damaged, or waits for ever.
+        found = {step: _why_unsound(self._folder / str(step)) for step in self._steps()}
+        self._passed_over = {step: reason for step, reason in found.items() if reason}
         for step in self._passed_over:
             self._put_aside(step)
         keep = [policy.LatestN(2), policy.BestN(get_metric_fn=_accuracy, n=1)]
@@ -105,7 +114,7 @@ class Checkpoints:
         sealed = {"content": text, "sha256": _digest(text, snapshot.state)}
         with self._as_os_errors(f"save step {snapshot.step}"):
             # Where no folder can be made, orbax waits for it for minutes before it says so.
-            with tempfile.TemporaryDirectory(dir=self._folder):
+            with tempfile.TemporaryDirectory(dir=self._folder, prefix=_PROBE):
                 pass
             self._manager.save(
                 snapshot.step,
@@ -138,8 +147,8 @@ class Checkpoints:
         Raises:
           OSError: one that is passed over cannot be renamed.
         """
-        for step in self._passed_over:
-            tell(f"checkpoint {self._folder / str(step)} is passed over: its metrics are damaged")
+        for step, reason in self._passed_over.items():
+            tell(f"checkpoint {self._folder / str(step)} is passed over: {reason}")
         for step in sorted(self._steps(), reverse=True):
             folder = self._folder / str(step)
             try:
@@ -230,15 +239,19 @@ def _patient_event_loops() -> Iterator[None]:
         asyncio.new_event_loop = make
 
 
-def _has_metrics(folder: Path, step: int) -> bool:
-    """Whether the metrics that orbax keeps beside a checkpoint can be read, if they are there."""
-    try:
-        json.loads((folder / str(step) / "metrics" / "metrics").read_text())
-    except FileNotFoundError:
-        return True
-    except (OSError, ValueError):
-        return False
-    return True
+def _why_unsound(folder: Path) -> str:
+    """What is wrong with a checkpoint's folder and the JSON that orbax keeps in it, if anything."""
+    for path in folder.rglob("*"):
+        if not stat.S_ISREG(path.lstat().st_mode) and (path.is_symlink() or not path.is_dir()):
+            return f"{path.relative_to(folder)} is no regular file"
+    for name in ("_CHECKPOINT_METADATA", "metrics/metrics"):
+        try:
+            checksums.read_json(folder / name)
+        except FileNotFoundError:
+            continue
+        except (OSError, checksums.DamagedError) as error:
+            return str(error)
+    return ""
 
 
 def _accuracy(metrics: dict[str, float]) -> float:

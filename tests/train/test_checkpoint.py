@@ -112,6 +112,26 @@ def flipped_metrics(folder):
     path.write_text(path.read_text()[1:])
 
 
+def of_another_type(folder):
+    (folder / "_CHECKPOINT_METADATA").write_text("7")
+
+
+def too_deep(folder):
+    (folder / "_CHECKPOINT_METADATA").write_text("[" * 10**5)
+
+
+def pipe(folder):
+    path = folder / "content" / "metadata"
+    path.unlink()
+    os.mkfifo(path)
+
+
+def endless(folder):
+    path = largest_file(folder)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
 def emptied(folder):
     shutil.rmtree(folder)
     folder.mkdir()
@@ -130,6 +150,7 @@ def half_written(folder):
 
 DAMAGES = (
     *(truncated, flipped, flipped_content, flipped_metrics),
+    *(of_another_type, too_deep, pipe, endless),
     *(emptied, without_metadata, half_written),
 )
 

@@ -1,0 +1,150 @@
+"""What is put aside and what is removed before an experiment goes on."""
+
+import json
+import os
+import shutil
+
+import pytest
+
+from configs import digits
+from mnv2_jax import checksums
+from mnv2_jax.ablation import cohort, grid, merging, records, state, tidy
+
+GRID = grid.product(grid.axis("seed", range(3)))
+
+
+@pytest.fixture
+def cohorts(dots):
+    return cohort.plan(grid.expand(digits.get_config(), GRID), lambda _: dots)
+
+
+@pytest.fixture
+def workdir(cohorts, tmp_path):
+    """Two finished runs of three."""
+    records.write_plan(tmp_path, "small", "python -m experiments.ablate", cohorts)
+    for run in cohorts[0].runs[:2]:
+        row = {**records.describe(run, cohorts[0]), "status": "done", "test_accuracy": 0.5}
+        records.write(tmp_path, run, row, [{"epoch": 1, "train_loss": float("nan")}], {"data": "x"})
+    return tmp_path
+
+
+@pytest.fixture
+def runs(cohorts):
+    return [run.id for run in cohorts[0].runs]
+
+
+def test_nothing_is_put_aside_of_what_is_sound(workdir, runs):
+    before = sorted(path for path in workdir.rglob("*") if path.name != ".results.lock")
+    assert tidy.tidy(workdir, runs, alone=True) == []
+    assert sorted(path for path in workdir.rglob("*") if path.name != ".results.lock") == before
+    row = records.read(workdir, runs[0])
+    assert row is not None
+    assert (row["run_id"], row["test_accuracy"], "files" in row) == (runs[0], 0.5, False)
+
+
+def of_another_run(folder):
+    shutil.copytree(
+        next(path for path in folder.parent.iterdir() if path != folder), folder, dirs_exist_ok=True
+    )
+
+
+def without_its_folder(folder):
+    shutil.rmtree(folder)
+    folder.touch()
+
+
+def linked(folder):
+    (folder / "metrics.jsonl").rename(folder.parents[1] / "elsewhere")
+    (folder / "metrics.jsonl").symlink_to(folder.parents[1] / "elsewhere")
+
+
+def with_another_curve(folder):
+    (folder / "metrics.jsonl").write_text('{"epoch": 1, "train_loss": 0.5}\n')
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (of_another_run, "result.json: it is damaged (of run "),
+        (without_its_folder, "it is damaged (no such file)"),
+        (linked, "metrics.jsonl: it is damaged (a link; expected a regular file)"),
+        (with_another_curve, "metrics.jsonl: it is damaged (not the checksum in result.json)"),
+    ],
+)
+def test_a_damaged_record_is_told_by_all_and_put_aside(damage, reason, workdir, runs, tmp_path):
+    folder = workdir / "runs" / runs[0]
+    damage(folder)
+    found = state.read(workdir)
+    assert (found["all"]["done"], found["all"]["waiting"]) == (1, 2)
+    assert [reason in line for line in found["damaged"]] == [True]
+    merged = merging.merge(tmp_path / "merged", [workdir])
+    assert (merged.copied, merged.damaged) == (1, tuple(found["damaged"]))
+    (line,) = tidy.tidy(workdir, runs, alone=False)
+    aside = workdir / "runs" / ".damaged" / runs[0]
+    assert line.startswith(f"{found['damaged'][0]}; the run is trained again; ")
+    assert line.endswith(f"put aside as {aside}")
+    assert os.path.lexists(aside)
+    assert not folder.exists()
+    assert tidy.tidy(workdir, runs, alone=False) == []
+
+
+def unsealed(folder, **changed):
+    """Makes a record one of an earlier version."""
+    path = folder / "result.json"
+    row = checksums.read_json(path)
+    row.pop("files", None)
+    path.write_text(json.dumps({**row, **changed}, indent=2))
+
+
+def test_records_of_earlier_versions_are_read(workdir, runs):
+    before = records.read(workdir, runs[0])
+    unsealed(workdir / "runs" / runs[0])
+    assert "sha256" not in (workdir / "runs" / runs[0] / "result.json").read_text()
+    assert records.read(workdir, runs[0]) == before
+    assert tidy.tidy(workdir, runs, alone=True) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"run_id": "0123456789ab"}, "of run '0123456789ab'"),
+        ({"status": "dona"}, "status 'dona'; expected done or diverged"),
+        ({"test_accuracy": 5.5}, "test_accuracy 5.5; expected 0 to 1"),
+        ({"validation_accuracy": "0.5"}, "validation_accuracy '0.5'; expected a number"),
+        ({"lanes": True}, "lanes True; expected a number"),
+        ({"device": 3}, "device 3; expected a text"),
+        ({"seed": 7}, "config.json: it is damaged (seed 0, not 7)"),
+        ({"projection": "relu6"}, "config.json: it is damaged (model.projection 'linear', not"),
+    ],
+)
+def test_what_can_be_told_of_them_is_checked(changed, reason, workdir, runs):
+    unsealed(workdir / "runs" / runs[0], **changed)
+    with pytest.raises(checksums.DamagedError) as caught:
+        records.read_checked(workdir, runs[0])
+    assert reason in str(caught.value)
+
+
+LEFT = (
+    ".results.csv.x1.tmp",
+    "runs/.0123456789ab.x.tmp/config.json",
+    "checkpoints/a/.pack.json.x.tmp",
+)
+
+
+def test_what_killed_processes_left_is_removed_by_who_is_alone(workdir, runs):
+    for name in (*LEFT, "training/a.json"):
+        (workdir / name).parent.mkdir(parents=True, exist_ok=True)
+        (workdir / name).touch()
+    tidy.tidy(workdir, runs, alone=False)
+    assert all((workdir / name).exists() for name in LEFT)
+    tidy.tidy(workdir, runs, alone=True)
+    left = [path.name for path in workdir.rglob("*") if ".tmp" in str(path.relative_to(workdir))]
+    assert left == []
+    assert list((workdir / "training").iterdir()) == []
+
+
+def test_what_is_no_folder_is_put_aside(workdir, runs):
+    (workdir / "failures").touch()
+    (line,) = tidy.tidy(workdir, runs, alone=True)
+    assert line.startswith(f"{workdir / 'failures'}: it is no folder; ")
+    assert not (workdir / "failures").exists()
