@@ -280,3 +280,24 @@ def test_the_mirror_of_each_part_has_a_name_that_tells_what_it_is(uri):
     assert whole != shard
     assert "bucket" in whole.name
     assert "shard_1_of_2" in shard.name
+
+
+@buckets.needed
+@pytest.mark.parametrize(
+    "key", ["runs/../result.json", "training/../x.json", "runs/.a/result.json"]
+)
+def test_names_of_a_bucket_lead_nowhere_else(key, uri, bucket):
+    import boto3
+
+    with workdir.claimed(uri) as here:
+        write_record(here.path)
+        (here.path / "checkpoints").mkdir()
+        prefix = uri.removeprefix("s3://bucket/")
+        boto3.client("s3").put_object(
+            Bucket="bucket", Key=f"{prefix}/{key}", Body=b'{"status": "done"}'
+        )
+        before = sorted(here.path.rglob("*"))
+        here.sync()
+        assert sorted(here.path.rglob("*")) == before
+    assert bucket.names("runs") == ["a"]
+    assert bucket.names("training") == []
