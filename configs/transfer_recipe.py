@@ -26,27 +26,43 @@ from configs import transfer
 from mnv2_jax.ablation.grid import Grid, axis, chain, product
 from mnv2_jax.analysis.claims import Claim, greater
 
+_FINETUNING = axis("transfer.phase", ("finetuning",))
+_SEEDS = axis("seed", range(100, 103))
+_ADAMW = {"optimizer": "adamw", "nesterov": False, "second_moment": 0.999, "epsilon": 1e-8}
+
 
 def get_config(argument: str = "digits") -> ConfigDict:
     """The run that is to be trained well.
 
     Args:
-      argument: "digits", or "folder," and the name of a prepared folder.
+      argument: "digits", "digits,clip", "folder,NAME" or "folder,NAME,adamw", with the name of a
+        prepared folder.
     """
-    config = transfer.get_config(argument)
-    if _of_folder(argument):
+    base, variant = _parse(argument)
+    config = transfer.get_config(base)
+    if _of_folder(base):
         config.data.update({"train": "train[:60%]", "validation": "train[60%:]"})
+    # What is tried in fine-tuning is not tried in what comes before it.
+    if variant == "clip":
+        config.pretraining.train.clip = config.extraction.train.clip = 0.0
+    elif variant == "adamw":
+        config.extraction.train.update({field: config.train[field] for field in _ADAMW})
+        config.train.update({**_ADAMW, "clip": 0.0})
     return config
 
 
 def get_grid(argument: str = "digits") -> Grid:
-    """Phase by phase, what the phase before was chosen to be held fixed; of folders the last."""
-    if _of_folder(argument):
-        sgd = product(
-            axis("train.clip", (0.0, 1.0, 10.0)),
-            axis("train.learning_rate", (5e-3, 2e-3, 1e-3, 3e-4, 1e-4)),
-        )
-        return product(axis("transfer.phase", ("finetuning",)), sgd, axis("seed", range(100, 103)))
+    """Phase by phase, what the phase before was chosen to be held fixed; of others the last."""
+    base, variant = _parse(argument)
+    if variant == "adamw":
+        return product(_FINETUNING, axis("train.learning_rate", (3e-4, 1e-4, 3e-5)), _SEEDS)
+    if _of_folder(base):
+        rates = axis("train.learning_rate", (5e-3, 2e-3, 1e-3, 3e-4, 1e-4))
+        return product(_FINETUNING, axis("train.clip", (0.0, 1.0, 10.0)), rates, _SEEDS)
+    projections = axis("model.projection", ("linear", "relu6"))
+    if variant == "clip":
+        rates = axis("train.learning_rate", (0.01, 0.002))
+        return product(_FINETUNING, axis("train.clip", (0.0, 10.0)), rates, projections, _SEEDS)
     pretraining = product(
         axis("transfer.phase", ("extraction",)),
         axis("pretraining.train.epochs", (15, 30, 60)),
@@ -57,7 +73,7 @@ def get_grid(argument: str = "digits") -> Grid:
         axis("extraction.train.learning_rate", (0.03, 0.3, 1.0)),
     )
     finetuning = product(
-        axis("transfer.phase", ("finetuning",)),
+        _FINETUNING,
         axis("transfer.first", ("last_3", "last_6", "stem")),
         axis("train.weight_decay", (1e-3, 2e-2)),
         axis("train.learning_rate", (0.003, 0.01, 0.03, 0.1)),
@@ -68,14 +84,12 @@ def get_grid(argument: str = "digits") -> Grid:
         axis("scratch.train.learning_rate", (0.03, 0.1, 0.3)),
     )
     recipes = chain(pretraining, extraction, finetuning, scratch)
-    return product(
-        recipes, axis("model.projection", ("linear", "relu6")), axis("seed", range(100, 103))
-    )
+    return product(recipes, projections, _SEEDS)
 
 
 def get_claims(argument: str = "digits") -> list[Claim]:
     """What smaller trials on the validation split had shown, written down after them."""
-    if _of_folder(argument):
+    if argument != "digits":
         return []
     return [
         greater(
@@ -89,6 +103,14 @@ def get_claims(argument: str = "digits") -> list[Claim]:
             metric="validation_accuracy",
         ),
     ]
+
+
+def _parse(argument: str) -> tuple[str, str]:
+    """The argument of transfer.py, and what else is tried."""
+    base, _, variant = argument.rpartition(",")
+    if (base, variant) == ("digits", "clip") or (_of_folder(base) and variant == "adamw"):
+        return base, variant
+    return argument, ""
 
 
 def _of_folder(argument: str) -> bool:
