@@ -99,3 +99,11 @@ def test_every_head_says_command_cost_and_expectation(module):
     assert f"Command:  python -m experiments.{experiment} --config=configs/{name}" in head
     for field in ("Hardware:", "Time:", "Expect:"):
         assert f"\n{field}" in head
+
+
+@pytest.mark.parametrize(
+    ("argument", "count"),
+    [("digits,clip", 6 + 6 + 24), ("folder,photos", 3 + 45), ("folder,photos,adamw", 3 + 9)],
+)
+def test_trials_of_fine_tuning_start_from_the_same_networks(argument, count):
+    assert len(runs_of(CONFIGS["transfer_recipe"], (argument,))) == count
