@@ -5,7 +5,7 @@ Command:  python -m experiments.finetune --config=configs/transfer.py
           python -m experiments.finetune --config=configs/transfer.py:folder,NAME \
               --pretrained=WEIGHTS
 Hardware: two CPU cores; for cifar10 and large images, an accelerator
-Time:     digits 103 s on two cores, compilation included, 141 to 198 s on busy ones; cifar10 not
+Time:     digits 103 s on two cores, compilation included, 141 to 537 s on busy ones; cifar10 not
           measured yet
 Expect:   on digits, fine-tuning ahead of feature extraction by 22 points of top-1, training from
           scratch ahead of both; see README.md
