@@ -151,8 +151,8 @@ def expected():
     return "".join(streamed.line(number, batches[number]) for number in range(len(batches)))
 
 
-def begin(path, workers, **pipes):
-    command = [sys.executable, "-m", "tests.data.streamed", str(path), str(workers)]
+def begin(path, workers, within=(), **pipes):
+    command = [*within, sys.executable, "-m", "tests.data.streamed", str(path), str(workers)]
     return subprocess.Popen(command, cwd=commands.ROOT, text=True, **pipes)
 
 
@@ -195,6 +195,21 @@ def test_threads_take_over_from_a_worker_that_is_killed(tmp_path, expected):
     assert "/dev/shm" in line
     assert "--data_workers=0" in line
     assert err == ""
+
+
+@pytest.mark.slow
+def test_threads_take_over_where_shared_memory_is_too_small_for_a_batch(tmp_path, expected):
+    path = tmp_path / "batches"
+    own = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=128k tmpfs /dev/shm && "$@"']
+    if subprocess.run([*own, "sh", "true"], capture_output=True).returncode:
+        pytest.skip("this user cannot mount a /dev/shm of its own")
+    with begin(path, 1, [*own, "sh"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    (line,) = out.splitlines()
+    assert "/dev/shm, of 0.1 MiB" in line
+    assert "--data_workers=0" in line
+    assert path.read_text() == expected
 
 
 def test_where_processes_have_no_room_threads_decode(monkeypatch):
