@@ -120,10 +120,11 @@ def _are_claims(found: object) -> bool:
 
 
 def _keep_programs(where: str | None) -> None:
+    cached = cache.folder()  # Needed at the end at last; that there is none is told before.
     if where == "off":
         compilation.keep_programs(None)
         return
-    folder = Path(where) if where else cache.folder() / "programs"
+    folder = Path(where) if where else cached / "programs"
     try:
         compilation.keep_programs(folder, lambda line: print(line, file=sys.stderr))
     except OSError as error:

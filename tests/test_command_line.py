@@ -218,6 +218,33 @@ def test_an_interrupt_while_python_imports_is_one(tmp_path):
     assert (done.returncode, done.stderr) == (130, "interrupted; run it again to go on\n")
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "right"),
+    [
+        ("JAX_ENABLE_X64", "abc", "true or false"),
+        ("JAX_DEFAULT_PRNG_IMPL", "foo", "a value that jax knows"),
+        ("JAX_NUMPY_DTYPE_PROMOTION", "foo", "a value that jax knows"),
+        ("JAX_RANDOM_SEED_OFFSET", "foo", "a value that jax knows"),
+    ],
+)
+def test_a_variable_that_jax_refuses_is_told_in_a_line(
+    tmp_path, monkeypatch, variable, value, right
+):
+    monkeypatch.setenv(variable, value)
+    done = started(tmp_path, "unused", "", sys.executable, "-m", "experiments.predict", "--help")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"{variable}={value}: expected {right}, or the variable unset\n"
+
+
+def test_other_errors_of_imports_keep_their_traceback(tmp_path):
+    text = "raise ValueError('invalid truth value')"
+    command = [sys.executable, "-m", "experiments.verdicts"]
+    done = started(tmp_path, "ml_collections", text, *command)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback ")
+    assert done.stderr.endswith("\nValueError: invalid truth value\n")
+
+
 def test_closed_descriptors_and_a_notebooks_backend_do_no_harm(tmp_path, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "module://no_such.backend")
     workdir = commands.ROOT / "experiments/results/digits"

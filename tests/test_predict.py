@@ -241,6 +241,28 @@ def test_an_export_computes_the_same(network, checkpoint, picture, tmp_path):
     assert len(target.read_bytes()) > 1000
 
 
+def test_settings_of_elsewhere_change_nothing(network, checkpoint, picture, tmp_path, monkeypatch):
+    path, plain, other = picture("one.png", BRIGHT), tmp_path / "plain", tmp_path / "other"
+    processes = [commands.start("predict", f"--checkpoint={checkpoint}", f"--export={plain}")]
+    settings = {
+        "JAX_ENABLE_X64": "1",
+        "JAX_DISABLE_JIT": "1",
+        "JAX_NUMPY_DTYPE_PROMOTION": "strict",
+        "JAX_DEFAULT_PRNG_IMPL": "rbg",
+        "JAX_TRANSFER_GUARD": "disallow",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    arguments = (f"--checkpoint={checkpoint}", f"--export={other}", path)
+    processes.append(commands.start("predict", *arguments))
+    _, (out, err) = [process.communicate(timeout=commands.SECONDS) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], err
+    told = [line.partition(":")[0] for line in err.splitlines()]
+    assert sorted(told) == sorted(f"{name}={value}" for name, value in settings.items())
+    assert out.endswith(f"\n{line_of(network, path, BRIGHT)}\n")
+    assert other.read_bytes() == plain.read_bytes()
+
+
 def test_an_export_of_several_classes_tells_their_order(several, tmp_path):
     target = tmp_path / "network.stablehlo"
     status, out, err = predict(f"--checkpoint={several}", f"--export={target}")

@@ -236,7 +236,13 @@ def _prepare(name: str, folder: Path, tell: Callable[[str], None]) -> None:
     import tensorflow_datasets as tfds  # Takes seconds to import.
 
     tfds.disable_progress_bar()
-    holder.mkdir(parents=True, exist_ok=True)
+    try:
+        holder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"{holder}: cannot be made ({error.strerror}); expected --data_dir, or else "
+            f"XDG_CACHE_HOME or HOME, to name a folder to write to"
+        ) from error
     # Several processes may prepare the same set at once: each fills a folder of its own, and the
     # first to finish gives it its name.
     with tempfile.TemporaryDirectory(dir=holder, prefix=".", suffix=".tmp") as beside:

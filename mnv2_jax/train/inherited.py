@@ -16,6 +16,11 @@ _OWN = {
     "jax_random_seed_offset": 0,
     "jax_debug_nans": False,
     "jax_debug_infs": False,
+    "jax_no_tracing": False,
+    "jax_transfer_guard_host_to_device": "allow",
+    "jax_transfer_guard_device_to_host": "allow",
+    "jax_transfer_guard_device_to_device": "allow",
+    "jax_transfer_guard": "allow",
 }
 
 _HEEDED = ("JAX_PLATFORMS", "JAX_DEFAULT_MATMUL_PRECISION", "XLA_FLAGS")
