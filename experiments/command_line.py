@@ -23,7 +23,7 @@ from ml_collections.config_flags import config_flags
 
 import experiments
 from experiments import config_file
-from experiments.terminal import say
+from experiments.terminal import outlive, say
 from mnv2_jax import cache
 from mnv2_jax.ablation import grid
 from mnv2_jax.train.stopping import Interrupted
@@ -46,7 +46,8 @@ def run(
 
     A ValueError or OSError out of `main` says that the input is wrong: it becomes one line on
     stderr and exit status 2, as do errors of the command line itself. Where nobody reads stdout any
-    more, as behind `| head`, it ends without a word, with the status of one killed by SIGPIPE.
+    more, as behind `| head`, it ends without a word, with the status of one killed by SIGPIPE,
+    unless it does more than print: see `experiments.terminal.outlive`.
 
     Args:
       main: the experiment.
@@ -76,6 +77,7 @@ def run(
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # A name is shown, whatever the terminal knows.
             stream.reconfigure(errors="backslashreplace")
+    outlive("stderr")
     try:
         if signal.getsignal(signal.SIGINT) is experiments.interrupted:
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -83,14 +85,14 @@ def run(
             status = outcome()
     except Interrupted as stopped:
         name = signal.Signals(stopped.signal).name
-        _tell(f"{program}: stopped by {name}: {stopped}; run it again to go on")
+        say(f"{program}: stopped by {name}: {stopped}; run it again to go on", sys.stderr)
         _exit_at_once(128 + stopped.signal)
     except KeyboardInterrupt:
-        _tell(f"{program}: interrupted; run it again to go on")
+        say(f"{program}: interrupted; run it again to go on", sys.stderr)
         sys.exit(130)
     except (ValueError, OSError) as error:
         full = _full_disk(error)
-        _tell(f"{program}: {' '.join((full or str(error)).split())}")
+        say(f"{program}: {' '.join((full or str(error)).split())}", sys.stderr)
         if full:
             _exit_at_once(2)
         sys.exit(2)
@@ -131,12 +133,6 @@ def _exit_at_once(status: int) -> NoReturn:
         with contextlib.suppress(OSError):
             print(end="", file=stream, flush=True)
     os._exit(status)
-
-
-def _tell(line: str) -> None:
-    """Says it on stderr, if that can be written to."""
-    with contextlib.suppress(OSError):
-        say(line, sys.stderr)
 
 
 _REASONS = {

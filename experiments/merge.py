@@ -18,7 +18,7 @@ from typing import Any
 from absl import flags
 
 from experiments import command_line
-from experiments.terminal import first_few, say
+from experiments.terminal import first_few, outlive, say
 from mnv2_jax import checksums
 from mnv2_jax.ablation import merging, records, workdir
 
@@ -36,6 +36,7 @@ def main(*sources: str) -> int:
     """
     if _WORKDIR.value is None:
         raise ValueError("--workdir: expected the folder to copy records into")
+    outlive("stdout")
     with contextlib.ExitStack() as stack:
         folders = [stack.enter_context(workdir.seen(source, flag="")).path for source in sources]
         for folder in folders:

@@ -18,7 +18,7 @@ from absl import flags
 
 from experiments import command_line
 from experiments.prepare_progress import show_growth, show_progress, size
-from experiments.terminal import Console
+from experiments.terminal import Console, outlive
 from mnv2_jax import cores
 from mnv2_jax.data import folders
 from mnv2_jax.data.prepare import image_dataset, image_folder, image_shards, tfds_builders
@@ -43,6 +43,7 @@ _ON_CORRUPT = flags.DEFINE_enum(
 
 def main() -> int:
     """Prepares what the flags name."""
+    outlive("stdout")
     console = Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
     data_dir = Path(_DATA_DIR.value or folders.data_folder())
     if (_IMAGES.value is None) == (_DATASET.value is None):

@@ -1,8 +1,12 @@
 """What is shown to people: names of files, blocks and classes hold what they like."""
 
+import contextlib
+import os
 import re
+import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, TextIO
+from pathlib import Path
+from typing import Any, TextIO, cast
 
 import rich.console
 from rich.console import ConsoleOptions, RenderableType
@@ -26,6 +30,51 @@ def first_few(lines: Sequence[str], most: int = 5) -> list[str]:
     """The first lines, and how many more there are."""
     more = len(lines) - most
     return [*lines[:most], *([f"and {more} more like these"] if more > 0 else [])]
+
+
+def outlive(name: str) -> None:
+    """Makes what this process does go on where sys.stdout or sys.stderr cannot be written to.
+
+    As behind `| head`, on a full disk, or where the terminal is gone. It is for commands that do
+    more than to print: that what they print is lost is said on stderr, once.
+
+    Args:
+      name: "stdout" or "stderr".
+    """
+    if not isinstance(getattr(sys, name), _Outlived):
+        setattr(sys, name, cast(TextIO, _Outlived(getattr(sys, name), name)))
+
+
+class _Outlived:
+    """A stream that is written to until that fails."""
+
+    def __init__(self, stream: TextIO, name: str) -> None:
+        self._stream = stream
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            self._give_up(error)
+        return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        # What is buffered still, and what comes, has to go somewhere.
+        with Path(os.devnull).open("w") as nowhere, contextlib.suppress(OSError):
+            os.dup2(nowhere.fileno(), self._stream.fileno())
+        if self._name != "stderr":
+            reason = error.strerror or str(error)
+            say(f"{self._name}: cannot be written to ({reason}); the work goes on", sys.stderr)
 
 
 class Console(rich.console.Console):

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from experiments import command_line, dry_run, session, speeds
 from experiments.preview import draw_preview
 from experiments.progress import show_progress
-from experiments.terminal import Console, first_few
+from experiments.terminal import Console, first_few, outlive
 from mnv2_jax import atomic
 from mnv2_jax.ablation import (
     cohort,
@@ -156,6 +156,7 @@ def train(
     if session.DRY_RUN.value:
         dry_run.show(console, mine, [claim.name for claim in claims], doubts)
         return sweep.Outcome(trained=0, failed=0)
+    outlive("stdout")
     where = session.WORKDIR.value or Path("runs") / name
     command = command_line.of_the_whole(command_line.command())
     part = f"shard-{shard}" if shard else "" if launch is train_here else "launcher"

@@ -11,6 +11,7 @@ import pytest
 
 from experiments import command_line
 from tests import commands
+from tests.data.images import fill
 
 
 @pytest.fixture
@@ -137,6 +138,19 @@ def test_it_ends_silently_when_nobody_reads_what_it_writes(unread, experiment, a
 def test_a_full_disk_below_stdout_is_told():
     with Path("/dev/full").open("w") as full:
         assert ended(full, "cost", "--help") == (2, f"python -m experiments.cost: stdout: {ADVICE}")
+
+
+@pytest.mark.parametrize("command", ["merge", "prepare"])
+def test_what_does_more_than_print_goes_on_when_nobody_reads(unread, tmp_path, command):
+    (tmp_path / "trained" / "runs").mkdir(parents=True)
+    fill(tmp_path / "in", "train/ant/1.png", "train/bee/1.png", "test/ant/2.png")
+    arguments = {
+        "merge": (f"--workdir={tmp_path}/out", f"{tmp_path}/trained"),
+        "prepare": (f"--images={tmp_path}/in", "--name=two", f"--data_dir={tmp_path}/out"),
+    }[command]
+    told = "stdout: cannot be written to (Broken pipe); the work goes on\n"
+    assert ended(unread, command, *arguments) == (0, told)
+    assert list((tmp_path / "out").iterdir())
 
 
 ABLATE = "python -m experiments.ablate --config=configs/digits.py"

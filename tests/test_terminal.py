@@ -1,6 +1,8 @@
 """What is shown to people of names that hold what they like."""
 
 import io
+import os
+import sys
 
 import pytest
 from rich.progress import Progress, TextColumn
@@ -35,3 +37,31 @@ def test_a_console_shows_texts_as_they_are(is_terminal):
     assert out.getvalue().count(SHOWN) == 3
     assert out.getvalue().count(r"runs/w[/red]\x1b[31m:smile:") >= 4  # The bar leaves no room.
     assert "\x1b[31m" not in out.getvalue()
+
+
+@pytest.fixture
+def unread():
+    """A pipe that nobody reads."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+def test_a_stream_that_cannot_be_written_to_is_outlived(unread, monkeypatch, capsys):
+    with os.fdopen(unread, "w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        for _ in range(2):
+            terminal.outlive("stdout")
+        for _ in range(2):
+            print("x" * 100_000)  # More than is buffered.
+            terminal.say("a line")
+        terminal.Console().print("another")
+    told = "stdout: cannot be written to (Broken pipe); the work goes on\n"
+    assert capsys.readouterr().err == told
+
+
+def test_nothing_is_told_of_stderr(unread, monkeypatch):
+    with os.fdopen(unread, "w") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        terminal.outlive("stderr")
+        terminal.say("a line", sys.stderr)

@@ -2,7 +2,10 @@
 
 import json
 import os
+import pty
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -122,6 +125,22 @@ def test_asked_to_stop_it_says_where_it_was_and_goes_on_from_there(small_config,
     _, err = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGINT
     assert "stopped by SIGINT: step " in err
+
+
+def test_a_terminal_that_is_gone_stops_it_as_a_signal_does(small_config, tmp_path):
+    ours, its = pty.openpty()
+    enter = "import os, sys; os.login_tty(0); os.execv(sys.executable, ['python', *sys.argv[1:]])"
+    arguments = (f"--config={small_config}", f"--workdir={tmp_path}", "--config.train.epochs=4000")
+    command = [sys.executable, "-c", enter, "-m", "experiments.train", *arguments]
+    process = subprocess.Popen(command, cwd=commands.ROOT, stdin=its)
+    os.close(its)
+    said = b""
+    while b"epoch" not in said:
+        said += os.read(ours, 1000)
+    os.close(ours)
+    assert process.wait(timeout=60) == 128 + signal.SIGHUP
+    (step,) = tmp_path.glob("checkpoints/*/steps/*")
+    assert int(step.name) > 0
 
 
 def test_help_names_the_flags_of_training():
