@@ -86,6 +86,18 @@ def test_checkpoints_of_other_images_are_passed_over(patches, tmp_path):
     assert "goes on from" not in other
 
 
+@pytest.mark.parametrize("mode", ["resident", "streaming"])
+def test_a_damaged_record_stops_training_even_where_images_may_be_left_out(tmp_path, mode):
+    made.tfrecord(tmp_path, counts={"train": (100,), "test": (10,)})
+    (path,) = tmp_path.glob("patches/*/patches-train.*")
+    whole = path.read_bytes()
+    # An image's header: by its pixels alone, it would be another one.
+    path.write_bytes(whole.replace(b"IHDR", b"IHDR"[:3] + b"S", 1))
+    config = config_of("patches", mode=mode)
+    with pytest.raises(OSError, match="record 0 of the file is damaged: it does not match its"):
+        train(tmp_path / "work", tmp_path, config, skip_corrupt=True)
+
+
 @pytest.mark.slow
 def test_streamed_seeds_train_in_packs_of_their_own(patches, tmp_path):
     config = config_of("patches", mode="streaming")

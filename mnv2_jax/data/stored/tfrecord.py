@@ -7,28 +7,44 @@ by going from length to length, once; it is kept in the cache folder.
 
 import contextlib
 import hashlib
-import io
 import os
+import stat
 import struct
 from pathlib import Path
 
+import google_crc32c
 import numpy as np
 
 from mnv2_jax import atomic, cache
 
 _HEADER = struct.Struct("<QI")
-_FOOTER = 4
+_FOOTER = struct.Struct("<I")
 
 
 class Damaged(OSError):
     """A file is not there or not whole. The message begins with its path."""
 
 
+def status_of(path: str) -> os.stat_result:
+    """What the system knows of a file of records.
+
+    Raises:
+      Damaged: it is not there, or is one of those that would be waited for, or do not end.
+    """
+    try:
+        status = Path(path).stat()
+    except FileNotFoundError:
+        raise Damaged(f"{path}: the file is missing") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise Damaged(f"{path}: expected a regular file")
+    return status
+
+
 class TfRecordShard:
     """A TFRECORD file, open. Any number of threads may read it.
 
-    The checksum of the data is not looked at: in Python it would take ten times as long as to
-    decode the image, and most damage is found by that.
+    Both checksums of a record are verified whenever it is read: most of a damaged JPEG still
+    decodes, to other pixels.
     """
 
     def __init__(self, path: str) -> None:
@@ -52,13 +68,25 @@ class TfRecordShard:
         """The data of record `number`, counted from 0.
 
         Raises:
-          Damaged: the file has shrunk since it was opened.
+          Damaged: the record does not match its checksums, or the file has shrunk since it was
+            opened.
         """
-        start = int(self._starts[number]) + _HEADER.size
-        length = int(self._starts[number + 1]) - _FOOTER - start
-        data = os.pread(self._handle, length, start)
-        if len(data) != length:
+        start, stop = map(int, self._starts[number : number + 2])
+        stored = os.pread(self._handle, stop - start, start)
+        if len(stored) != stop - start:
             raise Damaged(f"{self.path}: record {number} of the file cannot be read whole")
+        length, checksum = _HEADER.unpack_from(stored)
+        data = stored[_HEADER.size : -_FOOTER.size]
+        (checksum_of_data,) = _FOOTER.unpack(stored[-_FOOTER.size :])
+        if (
+            length != len(data)
+            or checksum != masked_crc32c(stored[:8])
+            or checksum_of_data != masked_crc32c(data)
+        ):
+            raise Damaged(
+                f"{self.path}: record {number} of the file is damaged: it does not match its "
+                "checksum"
+            )
         return data
 
 
@@ -68,24 +96,21 @@ def starts(path: str) -> np.ndarray:
     Raises:
       Damaged: the file is not there, is no TFRECORD file or ends within a record.
     """
-    try:
-        status = Path(path).stat()
-    except FileNotFoundError:
-        raise Damaged(f"{path}: the file is missing") from None
+    status = status_of(path)
     # A file that has changed has another size or time.
     key = f"{Path(path).resolve()}\n{status.st_size}\n{status.st_mtime_ns}"
     name = hashlib.sha256(key.encode()).hexdigest()
-    kept = cache.folder() / "tfrecord_index" / f"{name}.npy"
+    kept = cache.folder() / "tfrecord_index" / f"{name}.bin"
     # What is kept may not be there, or be damaged.
-    with contextlib.suppress(OSError, EOFError, ValueError, IndexError):
-        found = np.load(kept, allow_pickle=False)
-        if found[0] == 0 and found[-1] == status.st_size:
-            return found
+    with contextlib.suppress(OSError, ValueError, struct.error):
+        stored = kept.read_bytes()
+        (checksum,) = _FOOTER.unpack(stored[-_FOOTER.size :])
+        if checksum == masked_crc32c(stored[: -_FOOTER.size]):
+            return np.frombuffer(stored[: -_FOOTER.size], np.int64)
     found = _scan(path, status.st_size)
-    array = io.BytesIO()
-    np.save(array, found)
+    stored = found.tobytes()
     with contextlib.suppress(OSError):  # A cache that cannot be written costs time only.
-        atomic.write_bytes(kept, array.getvalue())
+        atomic.write_bytes(kept, stored + _FOOTER.pack(masked_crc32c(stored)))
     return found
 
 
@@ -104,7 +129,7 @@ def _scan(path: str, size: int) -> np.ndarray:
                         f"{path}: the file is damaged at byte {found[-1]}, or no TFRECORD file: a "
                         "length does not match its checksum"
                     )
-                found.append(found[-1] + _HEADER.size + length + _FOOTER)
+                found.append(found[-1] + _HEADER.size + length + _FOOTER.size)
             if len(header) < _HEADER.size or found[-1] > size:
                 raise Damaged(f"{path}: the file is cut off: it ends within a record")
     return np.array(found, np.int64)
@@ -112,21 +137,5 @@ def _scan(path: str, size: int) -> np.ndarray:
 
 def masked_crc32c(data: bytes) -> int:
     """The checksum that TFRECORD files hold: CRC-32C, rotated by 15 bits, plus a constant."""
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc = _TABLE[(crc ^ byte) & 0xFF] ^ (crc >> 8)
-    crc ^= 0xFFFFFFFF
+    crc = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-
-
-def _table() -> list[int]:
-    """What each byte does to a CRC-32C (Castagnoli), bits in reflected order."""
-    table = []
-    for value in range(256):
-        for _ in range(8):
-            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
-        table.append(value)
-    return table
-
-
-_TABLE = _table()

@@ -1,4 +1,5 @@
 import json
+import os
 import pickle
 import resource
 import shutil
@@ -215,6 +216,13 @@ def test_a_file_that_is_missing(copied):
     assert refused(folder, name) == f"{paths[-1]}: the file is missing{again(folder, name)}"
     if len(paths) > 1:  # What is not needed is not missed.
         assert len(stored(records.find(name, folder), "train[:3]")) == 3
+
+
+def test_a_file_that_would_be_waited_for(copied):
+    folder, name, paths = copied
+    paths[-1].unlink()
+    os.mkfifo(paths[-1])
+    assert refused(folder, name) == f"{paths[-1]}: expected a regular file{again(folder, name)}"
 
 
 def test_a_file_of_another_kind(copied):

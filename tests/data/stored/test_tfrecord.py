@@ -97,7 +97,7 @@ def test_a_damaged_index_is_made_again(path, cache):
     first = tfrecord.starts(str(path))
     (kept,) = cache.iterdir()
     whole = kept.read_bytes()
-    for damaged in (whole[:-8], whole[:-1] + b"\x01", b"", b"text"):
+    for damaged in (whole[:-8], whole[:9] + b"\x01" + whole[10:], b"", b"text"):
         kept.write_bytes(damaged)
         np.testing.assert_array_equal(tfrecord.starts(str(path)), first)
         assert kept.read_bytes() == whole
@@ -126,6 +126,19 @@ def test_a_length_that_does_not_match_its_checksum(path):
         file.write(b"\x02")
     with pytest.raises(tfrecord.Damaged, match="damaged at byte 16, or no TFRECORD file"):
         opened(path)
+
+
+# Bytes of the frame of a record: of its length, its checksum, its data and the data's checksum.
+@pytest.mark.parametrize("byte", [0, 7, 8, 11, 12, 100, -5, -4, -1])
+def test_a_flipped_bit_in_any_part_of_a_record_is_told_as_it_is_read(path, byte):
+    shard = opened(path)
+    before, damaged = len(b"".join(map(made.framed, DATA[:2]))), made.framed(DATA[2])
+    with path.open("r+b") as file:
+        file.seek(before + byte % len(damaged))
+        file.write(bytes([damaged[byte] ^ 4]))
+    assert (shard.read(1), shard.read(3)) == (DATA[1], DATA[3])
+    with pytest.raises(tfrecord.Damaged, match=r"file\.tfrecord: record 2 of the file is damaged"):
+        shard.read(2)
 
 
 def test_a_file_of_another_kind(tmp_path):
