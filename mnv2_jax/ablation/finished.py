@@ -53,8 +53,8 @@ def check(workdir: Path, cohorts: Sequence[Cohort]) -> None:
         if changed:
             raise ValueError(
                 f"--workdir={workdir}: {changed} runs there ({cohort}) were trained on other "
-                f"images, when {cohort.dataset.name!r} held something else; expected another "
-                f"--workdir, or those images"
+                f"images, when {cohort.dataset.name!r} held something else, or its photographs "
+                f"were not turned as EXIF says; expected another --workdir, or those images"
             )
 
 

@@ -50,7 +50,7 @@ def test_records_of_the_same_code_and_images_count(only, tmp_path):
     ("environment", "message"),
     [
         ({"network": OTHER}, "by other code of block 'inverted_residual'; expected another --work"),
-        ({"data": OTHER}, "on other images, when 'dots' held something else; expected another --w"),
+        ({"data": OTHER}, "on other images, when 'dots' held something else, or its photographs"),
     ],
 )
 def test_records_of_other_code_or_images_are_refused(only, tmp_path, environment, message):

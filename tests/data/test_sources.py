@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import os
 import pickle
 import re
@@ -17,6 +18,7 @@ from sklearn import datasets
 from mnv2_jax.data import sources, stream
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.stored import records
+from tests import commands
 from tests.data import made
 
 DIGITS = sources.Selection("digits", "train", "validation", "test", 8, 1.0)
@@ -48,6 +50,11 @@ def test_digits_are_those_of_scikit_learn_each_once(cache):
         return sorted(map(tuple, flat.astype(int)))
 
     assert rows(images, labels) == rows(np.round(original.images * 255 / 16), original.target)
+
+
+def test_digits_are_those_of_the_committed_results(cache):
+    recorded = commands.ROOT / "experiments/results/digits_factorial/environment.json"
+    assert json.loads(recorded.read_text())["data"] == sources.load(DIGITS, cache).fingerprint
 
 
 def test_the_split_is_fixed(cache):

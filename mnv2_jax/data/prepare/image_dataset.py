@@ -125,6 +125,7 @@ def _finish(plan: Plan, notes: list[Note], bad: list[Bad]) -> None:
         **_folder(plan),
         "images": plan.images,
         "skipped": len(bad),
+        "turned": sum(note.turned for note in notes),
         "key": plan.key,
         "content": [note.digest for note in notes],
     }

@@ -71,6 +71,7 @@ class Note:
       examples: records in it.
       example_bytes: bytes of the serialised records.
       digest: SHA-256 of these bytes.
+      turned: images that are turned when they are decoded.
       bad: files that were left out.
     """
 
@@ -79,6 +80,7 @@ class Note:
     examples: int
     example_bytes: int
     digest: str
+    turned: int
     bad: tuple[Bad, ...]
 
 

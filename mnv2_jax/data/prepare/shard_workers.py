@@ -177,12 +177,14 @@ def write_shard(job: Job, done: Callable[[], None]) -> Written:
     serializer = example_serializer.ExampleSerializer(what.get_serialized_info())
     bad: list[Bad] = []
     lengths: list[int] = []
+    turned: list[bool] = []
     digest = hashlib.sha256()
 
     def examples() -> Iterator[tuple[int, bytes]]:
         for file in job.shard.files:
-            data = _read(job.root, file, bad)
-            if data is not None:
+            if image := _read(job.root, file, bad):
+                data, turns = image
+                turned.append(turns)
                 record = {"image": data, "label": file.label, "file": file.path}
                 example = serializer.get_tf_example(what.encode_example(record))
                 # TFDS's own serialising leaves the order of features to the process.
@@ -206,13 +208,15 @@ def write_shard(job: Job, done: Callable[[], None]) -> Written:
         examples=len(lengths),
         example_bytes=sum(lengths),
         digest=digest.hexdigest(),
+        turned=sum(turned),
         bad=tuple(bad),
     )
     atomic.write_text(job.note_path, json.dumps(dataclasses.asdict(note)))
     return job.shard.name, note
 
 
-def _read(root: Path, file: File, bad: list[Bad]) -> bytes | None:
+def _read(root: Path, file: File, bad: list[Bad]) -> tuple[bytes, bool] | None:
+    """A file's bytes, and whether its image is turned as it is decoded; nothing of a bad one."""
     path = root / file.path
     try:
         # A pipe would be waited for, and some devices do not end.
@@ -227,8 +231,7 @@ def _read(root: Path, file: File, bad: list[Bad]) -> bytes | None:
     if (len(data), status.st_mtime_ns) != (file.size, file.mtime_ns):
         raise ValueError(f"{path}: it changed while it was read; run it again")
     try:
-        decode.check(data)
+        return data, decode.check(data)
     except decode.BadImage as error:
         bad.append(Bad(file.path, str(error)))
         return None
-    return data

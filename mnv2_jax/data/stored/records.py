@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mnv2_jax.data import folders
+from mnv2_jax.data import decode, folders
 from mnv2_jax.data.stored import features, search, subsplits
 from mnv2_jax.data.stored.shards import FORMATS, OpenShards
 from mnv2_jax.data.stored.tfrecord import Damaged
@@ -52,7 +52,8 @@ class Prepared:
       features: what the parts of a record are called.
       splits: by name.
       fingerprint: twelve hexadecimal digits that change with what it holds: with names of classes,
-        with numbers of records and their bytes, and, of a folder of images, with every byte.
+        with numbers of records and their bytes, and, of a folder of images, with every byte. Where
+        images may be turned, it is another one than before they were; see `decode.TURNING`.
     """
 
     name: str
@@ -257,16 +258,25 @@ def find(name: str, folder: Path) -> Prepared:
         size=(height, width),
         features=names,
         splits=found,
-        fingerprint=_fingerprint(class_names, info.splits, place),
+        fingerprint=_fingerprint(
+            class_names, info.splits, folders.source(place), info.features[names.image]
+        ),
     )
 
 
-def _fingerprint(class_names: tuple[str, ...], splits: Mapping[str, Any], place: Path) -> str:
-    parts = [
+def _fingerprint(
+    class_names: tuple[str, ...], splits: Mapping[str, Any], source: Mapping[str, Any], image: Any
+) -> str:
+    parts: list[Any] = [
         class_names,
         [[name, info.shard_lengths, info.num_bytes] for name, info in sorted(splits.items())],
-        folders.source(place).get("content"),
+        source.get("content"),
     ]
+    # Unless a folder's note says how many are: TFDS makes PNGs of arrays, which are of one size
+    # mostly, and takes photographs as they are.
+    photographs = image.encoding_format != "png" and None in image.shape
+    if source.get("turned", photographs):
+        parts.append(decode.TURNING)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 

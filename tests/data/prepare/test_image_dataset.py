@@ -12,8 +12,9 @@ import sys
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from PIL import Image
+from PIL import ExifTags, Image
 
+from mnv2_jax.data import decode
 from mnv2_jax.data.prepare import image_dataset, image_folder, image_shards
 from mnv2_jax.data.stored.records import find
 from tests.data.images import encoded, fill, records, tree
@@ -341,6 +342,27 @@ def test_what_it_holds_is_known_by_its_bytes(tmp_path):
     assert fingerprint("renamed") not in (first, changed)
 
 
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_the_rule_that_turns_images_is_part_of_what_holds_such(tmp_path, monkeypatch, orientation):
+    fill(tmp_path / "in", *(f"train/{path}" for path in TWELVE))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    Image.new("RGB", (2, 3)).save(tmp_path / "in" / "train" / "ant" / "photo.jpg", exif=exif)
+    note = prepare(tmp_path / "in", tmp_path / "out") / "source.json"
+    written = json.loads(note.read_text())
+
+    def depends():
+        before = find("set", tmp_path / "out").fingerprint
+        with monkeypatch.context() as patch:
+            patch.setattr(decode, "TURNING", "another rule")
+            return find("set", tmp_path / "out").fingerprint != before
+
+    assert depends() == (orientation == 6)
+    assert written.pop("turned") == int(orientation == 6)
+    note.write_text(json.dumps(written))  # As when it was not looked for.
+    assert depends()
+
+
 def test_a_damaged_one_is_prepared_again_out_of_its_folder(tmp_path):
     fill(tmp_path / "in", *(f"train/{path}" for path in TWELVE))
     target = prepare(tmp_path / "in", tmp_path / "out")
@@ -371,6 +393,7 @@ def test_neither_jax_nor_tensorflow_is_imported(tmp_path):
 import sys
 from pathlib import Path
 from experiments import prepare
+from mnv2_jax.data import decode
 from mnv2_jax.data.prepare import image_dataset, image_folder, image_shards
 folder = image_folder.scan(Path({str(tmp_path / "in")!r}))
 plan = image_shards.plan(folder, "set", Path({str(tmp_path / "out")!r}))

@@ -15,6 +15,7 @@ import tensorflow_datasets as tfds
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mnv2_jax.data import decode
 from mnv2_jax.data.stored import records
 from tests.data import made
 
@@ -320,6 +321,24 @@ def test_channels_and_size_are_those_of_the_image(tmp_path, shape, channels, siz
     describe(tmp_path, {"image": image(shape), "label": LABEL})
     found = records.find("patches", tmp_path)
     assert (found.channels, found.size, found.class_names) == (channels, size, ("cat", "dog"))
+
+
+@pytest.mark.parametrize(
+    ("feature", "photographs"),
+    [
+        (image((None, None, 3)), True),
+        (image((None, None, 3), encoding_format="jpeg"), True),
+        (image((None, None, 3), encoding_format="png"), False),
+        (image((8, 8, 3)), False),  # Such as CIFAR-10.
+    ],
+)
+def test_the_rule_that_turns_images_is_part_of_photographs(
+    tmp_path, monkeypatch, feature, photographs
+):
+    describe(tmp_path, {"image": feature, "label": LABEL})
+    before = records.find("patches", tmp_path).fingerprint
+    monkeypatch.setattr(decode, "TURNING", "another rule")
+    assert (records.find("patches", tmp_path).fingerprint != before) == photographs
 
 
 def test_image_and_label_are_those_of_the_pair_that_is_said(tmp_path):
