@@ -84,6 +84,11 @@ def _prepare_images(console: Console, root: Path, data_dir: Path) -> None:
         with show_progress(console, plan.images) as progress:
             image_dataset.write(plan, _ON_CORRUPT.value, cores.available(), progress)
         console.print(f"{plan.target}: done in {time.perf_counter() - start:.0f} s")
+    for split, count, path, other in image_dataset.repeated(plan):
+        console.print(
+            f"{split}: {count:,} of its images are in an earlier split too, such as {path}, which "
+            f"is {other}"
+        )
     if skipped := image_dataset.skipped(plan):
         told = [f"{path} ({reason})" for path, reason in skipped]
         console.print(

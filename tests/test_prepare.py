@@ -71,6 +71,50 @@ def test_classes_with_one_image_to_train_on_are_told(tmp_path):
     assert out.splitlines()[1] == "Classes with a single image in train (1): ant"
 
 
+def test_images_that_are_in_several_splits_are_told(tmp_path):
+    fill(tmp_path / "in", *(f"train/{kind}/{n}.png" for kind in ("ant", "bee") for n in range(3)))
+    fill(tmp_path / "in", "test/ant/a.png", "test/bee/b.png", "test/bee/c.png", "test/bee/d.png")
+    (tmp_path / "in/test/ant/a.png").write_bytes(encoded(98))
+    (tmp_path / "in/test/bee/d.png").write_bytes(encoded(99))
+    copies = {"test/bee/b.png": "train/ant/2.png", "test/bee/c.png": "train/bee/0.png"}
+    for to, of in {**copies, "validation/bee/v.png": "test/bee/d.png"}.items():
+        (tmp_path / "in" / to).parent.mkdir(exist_ok=True, parents=True)
+        shutil.copyfile(tmp_path / "in" / of, tmp_path / "in" / to)
+    (tmp_path / "in/train/ant/bad.png").write_bytes(b"")
+    flags = (f"--images={tmp_path}/in", "--name=one", f"--data_dir={tmp_path}/out")
+    for _ in range(2):  # As it is prepared, and where it is already.
+        status, out, err = prepare(*flags, "--on_corrupt=skip")
+        assert (status, err) == (0, "")
+        assert out.splitlines()[-2] == (
+            "test: 3 of its images are in an earlier split too, such as test/bee/b.png, which is "
+            "train/ant/2.png"
+        )
+
+
+def test_copies_are_told_where_the_splits_are_drawn(tmp_path):
+    paths = [f"ant/{number}.png" for number in range(40)]
+    fill(tmp_path / "in", *paths)
+    for path in paths:
+        (tmp_path / "in" / path).write_bytes(encoded(0))
+    flags = (f"--images={tmp_path}/in", "--name=one", f"--data_dir={tmp_path}/out")
+    status, out, err = prepare(*flags)
+    assert (status, err) == (0, "")
+    told = [line for line in out.splitlines() if "of its images are in an earlier split" in line]
+    assert [line.partition(":")[0] for line in told] == ["validation", "test"]
+
+
+def test_images_within_a_split_may_be_equal(tmp_path):
+    fill(tmp_path / "in", "train/ant/1.png", "train/ant/2.png", "test/ant/3.png", "test/ant/4.png")
+    for split, number in (("train", 1), ("test", 3)):
+        for path in (tmp_path / "in" / split / "ant").iterdir():
+            path.write_bytes(encoded(number))
+    status, out, err = prepare(
+        f"--images={tmp_path}/in", "--name=one", f"--data_dir={tmp_path}/out"
+    )
+    assert (status, err) == (0, "")
+    assert "earlier split" not in out
+
+
 def test_bad_files_end_it_unless_they_are_to_be_skipped(tmp_path):
     fill(tmp_path / "in", "train/ant/1.png", "train/ant/2.png")
     (tmp_path / "in" / "train/ant/3.png").write_bytes(b"")

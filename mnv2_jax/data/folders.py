@@ -46,10 +46,26 @@ def prepare_command(name: str, folder: Path) -> str:
 def source(place: Path) -> dict[str, Any]:
     """What the note in `place` says that it was made of; nothing where there is none to be read."""
     try:
-        found = json.loads((place / SOURCE_NOTE).read_text(encoding="utf-8"))
+        found = read_json(place / SOURCE_NOTE)
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def read_json(path: Path) -> Any:
+    """What a file of a data set holds.
+
+    Raises:
+      FileNotFoundError: it is not there.
+      OSError: it cannot be read, or is one of those that would be waited for, or do not end.
+      ValueError: it is damaged.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path}: expected a regular file")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: damaged, it cannot be read as JSON ({error})") from None
 
 
 def plain_name(name: str) -> str:

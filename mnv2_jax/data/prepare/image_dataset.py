@@ -11,7 +11,7 @@ from collections.abc import Callable
 from mnv2_jax import atomic
 from mnv2_jax.data import folders
 from mnv2_jax.data.prepare import shard_workers
-from mnv2_jax.data.prepare.image_shards import VERSION, Bad, Note, Plan
+from mnv2_jax.data.prepare.image_shards import VERSION, Bad, Note, Plan, Repeated
 
 SKIPPED_NOTE = "skipped.json"
 
@@ -50,12 +50,23 @@ def write(plan: Plan, on_corrupt: str, workers: int, progress: Callable[[int], N
 
 
 def skipped(plan: Plan) -> list[Bad]:
-    """The files that were left out of a data set that is prepared."""
+    """The files that were left out of a data set that is prepared.
+
+    Raises:
+      ValueError: the list of them is damaged.
+    """
+    path = plan.target / SKIPPED_NOTE
     try:
-        saved = json.loads((plan.target / SKIPPED_NOTE).read_text(encoding="utf-8"))
+        return [Bad(str(one["path"]), str(one["reason"])) for one in folders.read_json(path)]
     except FileNotFoundError:
         return []
-    return [Bad(**one) for one in saved]
+    except (LookupError, TypeError):
+        raise ValueError(f"{path}: damaged; expected a list of files") from None
+
+
+def repeated(plan: Plan) -> list[Repeated]:
+    """The images that are in several splits of a data set that is prepared, if any are."""
+    return [Repeated(*one) for one in folders.source(plan.target).get("repeated", ())]
 
 
 def _begin(plan: Plan) -> dict[str, Note]:
@@ -98,6 +109,27 @@ def _check_enough(plan: Plan, bad: list[Bad]) -> None:
             raise ValueError(f"class {name!r}: none of its images in {split} can be decoded")
 
 
+def _find_repeated(plan: Plan, notes: list[Note]) -> list[Repeated]:
+    earlier: dict[str, str] = {}
+    found = []
+    for split in plan.folder.splits:
+        here: dict[str, str] = {}
+        same: list[tuple[str, str]] = []
+        for shard, note in zip(plan.shards, notes, strict=True):
+            if shard.split != split:
+                continue
+            bad = {path for path, _ in note.bad}
+            kept = (file.path for file in shard.files if file.path not in bad)
+            for path, image in zip(kept, note.images, strict=True):
+                if image in earlier:
+                    same.append((path, earlier[image]))
+                here.setdefault(image, path)
+        if same:
+            found.append(Repeated(split, len(same), *min(same)))
+        earlier |= here
+    return found
+
+
 def _finish(plan: Plan, notes: list[Note], bad: list[Bad]) -> None:
     """Describes the shards as TFDS does, and gives the folder its name."""
     import tensorflow_datasets as tfds
@@ -127,6 +159,7 @@ def _finish(plan: Plan, notes: list[Note], bad: list[Bad]) -> None:
         "skipped": len(bad),
         "turned": sum(note.turned for note in notes),
         "key": plan.key,
+        "repeated": _find_repeated(plan, notes),
         "content": [note.digest for note in notes],
     }
     atomic.write_text(plan.growing / folders.SOURCE_NOTE, json.dumps(source, indent=2) + "\n")

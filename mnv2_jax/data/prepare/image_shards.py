@@ -35,6 +35,22 @@ class Bad(NamedTuple):
     reason: str
 
 
+class Repeated(NamedTuple):
+    """Images of a split that are byte for byte images of an earlier one too.
+
+    Attributes:
+      split: the later one.
+      files: how many of its files are.
+      example: the path of one.
+      other: that of the same image in the earlier split.
+    """
+
+    split: str
+    files: int
+    example: str
+    other: str
+
+
 @dataclasses.dataclass(frozen=True)
 class Shard:
     """The files that become one file of records.
@@ -71,7 +87,8 @@ class Note:
       examples: records in it.
       example_bytes: bytes of the serialised records.
       digest: SHA-256 of these bytes.
-      turned: images that are turned when they are decoded.
+      images: hashes of the files that the records were made of, in their order.
+      turned: how many of them are turned when they are decoded.
       bad: files that were left out.
     """
 
@@ -80,6 +97,7 @@ class Note:
     examples: int
     example_bytes: int
     digest: str
+    images: tuple[str, ...]
     turned: int
     bad: tuple[Bad, ...]
 
@@ -124,8 +142,9 @@ class Plan:
     def note(self, shard: Shard) -> Note | None:
         """The note of a shard that is complete and still as `shard` says; else None."""
         try:
-            saved = json.loads(self.note_path(shard).read_text(encoding="utf-8"))
+            saved = folders.read_json(self.note_path(shard))
             saved["bad"] = tuple(Bad(*one) for one in saved["bad"])
+            saved["images"] = tuple(saved["images"])
             note = Note(**saved)
             size = (self.growing / shard.name).stat().st_size
         except (OSError, ValueError, KeyError, TypeError):

@@ -177,6 +177,7 @@ def write_shard(job: Job, done: Callable[[], None]) -> Written:
     serializer = example_serializer.ExampleSerializer(what.get_serialized_info())
     bad: list[Bad] = []
     lengths: list[int] = []
+    images: list[str] = []
     turned: list[bool] = []
     digest = hashlib.sha256()
 
@@ -184,6 +185,7 @@ def write_shard(job: Job, done: Callable[[], None]) -> Written:
         for file in job.shard.files:
             if image := _read(job.root, file, bad):
                 data, turns = image
+                images.append(hashlib.blake2b(data, digest_size=16).hexdigest())
                 turned.append(turns)
                 record = {"image": data, "label": file.label, "file": file.path}
                 example = serializer.get_tf_example(what.encode_example(record))
@@ -208,6 +210,7 @@ def write_shard(job: Job, done: Callable[[], None]) -> Written:
         examples=len(lengths),
         example_bytes=sum(lengths),
         digest=digest.hexdigest(),
+        images=tuple(images),
         turned=sum(turned),
         bad=tuple(bad),
     )
