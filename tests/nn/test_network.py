@@ -219,6 +219,26 @@ def test_conventions_reach_every_layer(name, kind):
     assert {"stem_norm", "dropout", "classifier"} <= {layer.name for layer in seen}
 
 
+@pytest.mark.parametrize("kind", BLOCKS)
+def test_what_every_method_gives_can_be_captured(kind):
+    spec = small(kind=kind, shortcut="expansion", squeeze_excite=True)
+    images = images_for(spec)
+    variables = jax.eval_shape(Network(spec).init, jax.random.key(0), images)
+    capture = functools.partial(
+        Network(spec).apply,
+        train=True,
+        capture_intermediates=lambda module, method: True,
+        mutable=["intermediates", "batch_stats"],
+    )
+    logits, state = jax.eval_shape(capture, variables, images)
+    captured = state["intermediates"]
+    assert captured["__call__"][0].shape == logits.shape == (4, 10)
+    ((output, _),) = captured["block_02"]["__call__"]
+    assert output.shape == (4, 4, 4, 6)
+    # Submodules, some of which are called as methods of blocks are.
+    assert set(variables["params"]["block_02"]) <= set(captured["block_02"])
+
+
 def test_a_network_without_head_ends_in_its_last_block():
     spec = dataclasses.replace(small(), head_channels=0)
     variables = variables_of(spec)

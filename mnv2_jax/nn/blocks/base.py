@@ -62,6 +62,10 @@ class Block(nn.Module):
     conventions: arch.Conventions = arch.CONVENTIONS["default"]
     axis_name: str | None = None
 
+    # Methods are plain functions to Flax: one that it captures what is given by must not be called
+    # as a submodule is.
+
+    @nn.nowrap
     def pointwise(
         self, x: Array, channels: int, name: str, train: bool, activation: str | None = None
     ) -> Array:
@@ -69,6 +73,7 @@ class Block(nn.Module):
         layer = layers.Pointwise(channels, self.conventions.initializer, name=name)
         return self._normalised(layer, x, train, activation)
 
+    @nn.nowrap
     def depthwise(
         self,
         x: Array,
@@ -89,6 +94,7 @@ class Block(nn.Module):
         )
         return self._normalised(layer, x, train, activation)
 
+    @nn.nowrap
     def conv(
         self, x: Array, channels: int, name: str, train: bool, activation: str | None = None
     ) -> Array:
@@ -103,6 +109,7 @@ class Block(nn.Module):
         )
         return self._normalised(layer, x, train, activation)
 
+    @nn.nowrap
     def squeeze_excite(self, x: Array) -> Array:
         """Gates `x` by its own mean where the spec asks for it."""
         if not self.spec.squeeze_excite:
@@ -112,6 +119,7 @@ class Block(nn.Module):
         )
         return gate(x)
 
+    @nn.nowrap
     def add_expanded(self, x: Array, expanded: Array, carry: Carry) -> Array:
         """Adds the last block's expanded tensor where the spec's shortcut is between expansions.
 
@@ -122,29 +130,35 @@ class Block(nn.Module):
             return expanded
         return expanded + before if before.shape == expanded.shape else expanded
 
+    @nn.nowrap
     def project(self, y: Array, carry: Carry) -> Array:
         """The projection's activation, of the carry's knobs or the spec's."""
         knobs = self._knobs(carry)
         return layers.clip(y, knobs.low, knobs.high)
 
+    @nn.nowrap
     def add_input(self, x: Array, y: Array, carry: Carry) -> Array:
         """The shortcut: adds the input where the stride is 1 and the channels stay the same."""
         if not self._keeps_shape(x):
             return y
         return y + self._knobs(carry).shortcut.astype(x.dtype) * x
 
+    @nn.nowrap
     def join(self, x: Array, y: Array, carry: Carry) -> Array:
         """The end of a bottleneck: the projection's activation and the shortcut, as placed."""
         if self.spec.projection_placement == "after":
             return self.project(self.add_input(x, y, carry), carry)
         return self.add_input(x, self.project(y, carry), carry)
 
+    @nn.nowrap
     def _knobs(self, carry: Carry) -> Knobs:
         return carry.knobs or Knobs.of(self.spec.projection, self.spec.shortcut)
 
+    @nn.nowrap
     def _keeps_shape(self, x: Array) -> bool:
         return self.spec.stride == 1 and x.shape[-1] == self.spec.out_channels
 
+    @nn.nowrap
     def _normalised(self, layer: nn.Module, x: Array, train: bool, activation: str | None) -> Array:
         norm = layers.BatchNorm(
             self.conventions.norm_momentum,
