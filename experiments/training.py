@@ -21,6 +21,7 @@ from mnv2_jax.ablation import (
     finished,
     grid,
     networks,
+    packs,
     records,
     shards,
     starts,
@@ -101,6 +102,7 @@ def train_pack(configs: Sequence[ConfigDict], where: str, runs: Sequence[str], p
     stop = Stop()
     with workdir.claimed(where, f"pack-{pack}", runs) as here, stop.listening():
         todo = finished.remaining(here.path, cohorts)
+        packs.check_memory(todo)
         quiet = Console(quiet=True)
         train_here(Job(quiet, here, todo, stop, saving(), None, recorded=lambda: None))
 
@@ -154,6 +156,8 @@ def train(
         text = f"{shard.number}/{shard.of}: it has no run; others have all {_count(cohorts)}"
         console.print(f"--shard={text}")
     if session.DRY_RUN.value:
+        if launch is train_here:
+            packs.check_memory(mine)
         dry_run.show(console, mine, [claim.name for claim in claims], doubts)
         return sweep.Outcome(trained=0, failed=0)
     outlive("stdout")
@@ -171,6 +175,8 @@ def train(
         finished.check(folder, cohorts)
         unfinished = finished.remaining(folder, cohorts)
         todo = finished.remaining(folder, mine) if shard else unfinished
+        if launch is train_here:
+            packs.check_memory(todo)
         if primary:
             records.write_plan(folder, name, command, cohorts)
             if line := _state(folder, claims, _count(cohorts) - _count(unfinished)):
@@ -209,6 +215,7 @@ def _preview(console: Console, config: ConfigDict) -> None:
     if path.suffix != ".png":
         raise ValueError(f"--preview={path}: expected a file that ends in .png")
     (first,) = cohort.plan([config], session.open_dataset)
+    packs.check_memory([first])
     draw_preview(path, first)
     console.print(f"What the network sees: {path}; nothing is trained")
 

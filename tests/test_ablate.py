@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -195,6 +196,24 @@ def test_wrong_input_gives_one_line_and_status_2(arguments, message, tmp_path):
     assert len(err.splitlines()) == 1, err
     assert err.startswith(f"python -m experiments.ablate: {message}"), err
     assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize("way", ["--workdir={}/work", "--dry_run", "--preview={}/seen.png"])
+def test_what_no_memory_holds_is_refused_before_it_is_allocated(small_config, tmp_path, way):
+    status, out, err = ablate(
+        f"--config={small_config}",
+        "--config.data.resolution=1024",
+        "--config.train.evaluation_batch_size=1000000",
+        way.format(tmp_path),
+    )
+    assert (status, out) == (2, "")
+    assert re.fullmatch(
+        r"python -m experiments.ablate: config.train.evaluation_batch_size=1000000: the largest "
+        r"activation of a batch alone takes [\d,]+\.\d GiB of memory, of [\d,.]+ usable; expected "
+        r"a smaller value\n",
+        err,
+    )
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"]
 
 
 def test_an_empty_grid_is_refused(tmp_path):

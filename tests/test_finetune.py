@@ -302,6 +302,13 @@ def test_wrong_input_is_one_line(config, base, tmp_path, arguments, message):
     assert not workdir.exists()
 
 
+def test_what_no_memory_holds_is_refused(config, tmp_path):
+    batch = "--config.train.evaluation_batch_size=1000000"
+    line = refusal(f"--config={config}", "--config.data.resolution=1024", batch, "--dry_run")
+    assert "config.train.evaluation_batch_size=1000000: the largest activation of a batch" in line
+    assert "usable; expected a smaller value (in the phase " in line
+
+
 @pytest.mark.parametrize("field", ["data.scaling", "model.conventions", "transfer.start"])
 def test_a_config_that_lacks_a_field_is_refused(base, tmp_path, field):
     path = tmp_path / "lacking.py"

@@ -169,7 +169,7 @@ def plan(
             )
             datasets[selection] = dataclasses.replace(found, decoded=splits)
         dataset = datasets[selection]
-        with _of_phase(members[0]):
+        with of_phase(members[0]):
             lanes = resolve.lane_program(members[0], dataset)
         identity = hashlib.sha256(key.encode()).hexdigest()[:12]
         cost = network_cost(lanes.spec)
@@ -181,12 +181,12 @@ def plan(
 
 
 def _run(config: ConfigDict) -> Run:
-    with _of_phase(config):
+    with of_phase(config):
         return Run(grid.run_id(config), config, resolve.lane_values(config))
 
 
 @contextlib.contextmanager
-def _of_phase(config: ConfigDict) -> Iterator[None]:
+def of_phase(config: ConfigDict) -> Iterator[None]:
     """Says of an error which phase of transfer learning it is of: each may have its own values."""
     try:
         yield

@@ -1,19 +1,68 @@
 """Lanes of a cohort that train together: all of them, or as many as memory holds."""
 
+import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jax
+import numpy as np
 
 from mnv2_jax import checksums
-from mnv2_jax.ablation.cohort import Cohort, Run
-from mnv2_jax.train import memory
+from mnv2_jax.ablation.cohort import Cohort, Run, of_phase
+from mnv2_jax.train import memory, modes
+from mnv2_jax.train.features import Features
 from mnv2_jax.train.feed import Feed
 from mnv2_jax.train.loop import Trainer
+from mnv2_jax.train.recipe import PRECISIONS
 from mnv2_jax.train.streaming import Streaming
 
 Pack = tuple[Run, ...]
+
+
+def check_memory(cohorts: Sequence[Cohort]) -> None:
+    """Refuses what cannot fit into memory by any means, before anything is allocated.
+
+    Raises:
+      ValueError: of one lane, a single array takes more than there is; the message names the field.
+    """
+    usable = memory.usable(jax.local_devices()[0])
+    for cohort in cohorts:
+        config = cohort.runs[0].config
+        with of_phase(config):
+            for field, value, what, needed in _single_arrays(cohort):
+                if needed > usable:
+                    raise ValueError(
+                        f"config.{field}={value!r}: {what} alone takes {needed / 2**30:,.1f} GiB "
+                        f"of memory, of {usable / 2**30:,.1f} usable; expected a smaller value"
+                    )
+            mode = config.data.mode
+            if mode not in ("resident", "features"):
+                continue
+            needed, room = modes.held_bytes(mode, cohort.dataset)
+            if needed > room:
+                raise ValueError(
+                    f"config.data.mode={mode!r}: the images take {needed / 2**30:,.1f} GiB of "
+                    f"memory, of {room / 2**30:,.1f} usable; expected 'auto' or 'streaming'"
+                )
+
+
+def _single_arrays(cohort: Cohort) -> Iterator[tuple[str, object, str, int]]:
+    """Fields that arrays grow with: the value, the array, and its bytes on a device."""
+    config, recipe = cohort.runs[0].config, cohort.program.recipe
+    layout = cohort.layout(len(cohort.runs))[0](1)
+    # Devices that are one memory hold the parts of a batch beside each other.
+    parts = 1 if layout.devices[0].platform == "cpu" else layout.parts
+    size = np.dtype(PRECISIONS[recipe.precision]).itemsize
+    image = size * max(math.prod(layer.output) for layer in cohort.cost.layers)
+    yield "data.resolution", config.data.resolution, "the largest activation of one image", image
+    yield "model.width", config.model.width, "one copy of the parameters", 4 * cohort.cost.params
+    activation = "the largest activation of a batch"
+    if cohort.feed()[0] is not Features:
+        at_once = -(-recipe.batch_size // (recipe.accumulation * parts))
+        yield "train.batch_size", recipe.batch_size, activation, at_once * image
+    evaluated = recipe.evaluation_batch_size
+    yield "train.evaluation_batch_size", evaluated, activation, -(-evaluated // parts) * image
 
 
 def trainer_of(cohort: Cohort, lanes: int, workers: int, tell: Callable[[str], None]) -> Trainer:

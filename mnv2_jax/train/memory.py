@@ -25,6 +25,11 @@ def usable(device: jax.Device) -> int:
     stats = device.memory_stats()
     if stats and "bytes_limit" in stats:
         return int(_USABLE * (stats["bytes_limit"] - stats.get("bytes_in_use", 0)))
+    return on_host()
+
+
+def on_host() -> int:
+    """Bytes that arrays may take in the machine itself; see `usable`."""
     return int(_USABLE * min(_left_on_cpu()))
 
 

@@ -55,15 +55,31 @@ def choose(wish: str, program: LaneProgram, dataset: Dataset) -> tuple[type[Feed
         return Streaming, "streaming: augmentation begins from the images as they are stored"
     if wish != "auto":
         return _ASKED_FOR[wish], f"{wish}: as asked for"
-    count = len(dataset.train) + len(dataset.validation)
-    device = jax.local_devices()[0]
-    # On CPU the devices are one memory, which holds the images for each and for the host.
-    copies = len(jax.local_devices()) + 1 if device.platform == "cpu" else 1
-    needed = count * math.prod(dataset.train.shape) * copies
-    usable = memory.usable(device)
-    told = f"{count:,} images take {needed / 2**20:,.1f} MiB"
+    needed, usable = held_bytes("resident", dataset)
+    told = f"{_count(dataset):,} images take {needed / 2**20:,.1f} MiB"
     if needed <= _RESIDENT_SHARE * usable and suffices:
         return Features, "features: computed once, since the base is frozen"
     if needed <= _RESIDENT_SHARE * usable:
         return Resident, f"resident: {told} of memory"
     return Streaming, f"streaming: {told}, of {usable / 2**20:,.0f} usable"
+
+
+def held_bytes(mode: str, dataset: Dataset) -> tuple[int, int]:
+    """What decoded images take that are held in training, and how much memory is usable for them.
+
+    Args:
+      mode: "resident", where devices hold them, or "features", where the host does.
+      dataset: its splits.
+    """
+    images = _count(dataset) * math.prod(dataset.train.shape)
+    if mode == "features":
+        return images, memory.on_host()
+    device = jax.local_devices()[0]
+    usable = memory.usable(device)
+    if device.platform == "cpu":  # The devices are one memory, with the host, which keeps its own.
+        return images * (len(jax.local_devices()) + 1), usable
+    return images, min(usable, memory.on_host())
+
+
+def _count(dataset: Dataset) -> int:
+    return len(dataset.train) + len(dataset.validation)

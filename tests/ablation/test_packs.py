@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -63,6 +64,53 @@ def test_half_is_tried_after_memory_ran_out_and_after_nothing_else():
 def planned(dots, tiny):
     (only,) = cohort.plan(victim.configs(epochs=2), lambda _: dots)
     return only
+
+
+@pytest.mark.parametrize(
+    ("needed", "message"),
+    [
+        # 4 x 4 x 8 values that the first block expands to.
+        (512, "config.data.resolution=8: the largest activation of one image alone takes"),
+        (4 * 746, "config.model.width=1.0: one copy of the parameters alone takes"),
+        (512 * 32, "config.train.batch_size=32: the largest activation of a batch alone takes"),
+        (512 * 256, "config.train.evaluation_batch_size=256: the largest activation of a batch"),
+    ],
+)
+def test_what_no_memory_holds_is_refused(planned, monkeypatch, needed, message):
+    monkeypatch.setattr(memory, "usable", lambda device: needed - 1)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        packs.check_memory([planned])
+    monkeypatch.setattr(memory, "usable", lambda device: 512 * 256)
+    packs.check_memory([planned])
+
+
+@pytest.mark.parametrize("changes", [{"accumulation": 4}, {"precision": "bfloat16"}])
+def test_what_saves_memory_is_taken_into_account(planned, monkeypatch, changes):
+    recipe = dataclasses.replace(planned.program.recipe, evaluation_batch_size=1, **changes)
+    saving = dataclasses.replace(
+        planned, program=dataclasses.replace(planned.program, recipe=recipe)
+    )
+    monkeypatch.setattr(memory, "usable", lambda device: 512 * 16)
+    packs.check_memory([saving])
+
+
+@pytest.mark.parametrize("mode", ["auto", "streaming", "resident"])
+def test_images_beyond_memory_are_streamed_or_refused(planned, monkeypatch, mode):
+    recipe = dataclasses.replace(planned.program.recipe, evaluation_batch_size=1)
+    program = dataclasses.replace(planned.program, recipe=recipe)
+    planned = dataclasses.replace(planned, program=program)
+    planned.runs[0].config.data.mode = mode
+    # 64 + 30 of 8 x 8 pixels, for each of two devices and the host.
+    monkeypatch.setattr(memory, "usable", lambda device: 94 * 64 * 3)
+    packs.check_memory([planned])
+    monkeypatch.setattr(memory, "usable", lambda device: 94 * 64 * 3 - 1)
+    if mode != "resident":
+        assert planned.feed()[0] is Streaming
+        packs.check_memory([planned])
+        return
+    message = "config.data.mode='resident': the images take .* expected 'auto' or 'streaming'"
+    with pytest.raises(ValueError, match=message):
+        packs.check_memory([planned])
 
 
 def test_the_pack_in_training_is_remembered(tmp_path, planned):
