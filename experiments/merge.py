@@ -20,7 +20,7 @@ from absl import flags
 from experiments import command_line
 from experiments.terminal import first_few, outlive, say
 from mnv2_jax import checksums
-from mnv2_jax.ablation import merging, records, workdir
+from mnv2_jax.ablation import merging, plans, workdir
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "The folder to copy records into, which may be gs:// or s3://."
@@ -44,23 +44,23 @@ def main(*sources: str) -> int:
                 raise ValueError(f"{folder}: no such folder; expected that of an experiment")
         target = stack.enter_context(workdir.claimed(_WORKDIR.value))
         known = _plan(target.path)
-        plans = {_WORKDIR.value: known} if known else {}
+        found = {_WORKDIR.value: known} if known else {}
         for source, folder in zip(sources, folders, strict=True):
             plan = _plan(folder)
             if plan:
-                plans.setdefault(source, plan)
+                found.setdefault(source, plan)
         merged = merging.merge(target.path, folders)
-        grids = [plan["cohorts"] for plan in plans.values()]
+        grids = [plan["cohorts"] for plan in found.values()]
         if grids and not known and all(one == grids[0] for one in grids):
-            plan = next(iter(plans.values()))
-            records.keep_plan(target.path, {**plan, "command": _command(plan)})
+            plan = next(iter(found.values()))
+            plans.keep(target.path, {**plan, "command": _command(plan)})
     say(
         f"{target.shown(target.path)}: {merged.copied} runs copied, {merged.known} there before or "
         f"in several folders"
     )
     for line in first_few(merged.damaged):
         say(f"{line}; left out")
-    for line in _what_next(plans):
+    for line in _what_next(found):
         say(line)
     return 0
 
@@ -68,7 +68,7 @@ def main(*sources: str) -> int:
 def _plan(folder: Path) -> dict[str, Any] | None:
     """What an experiment's runs are; None, and a line, where that is damaged."""
     try:
-        return records.read_plan(folder)
+        return plans.read(folder)
     except checksums.DamagedError as error:
         say(str(error))
         return None

@@ -1,14 +1,13 @@
 """How fast networks trained on this machine before: what `--dry_run` estimates time by."""
 
 import contextlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from mnv2_jax import atomic, cache
+from mnv2_jax import cache, checksums
 from mnv2_jax.ablation import records
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.train import runlog
@@ -28,7 +27,7 @@ def note(workdir: Path, cohorts: Sequence[Cohort]) -> None:
         work, seconds = map(sum, zip(*cohorts_of_kind, strict=True))
         known.setdefault(here(), {})[kind] = work / seconds
     with contextlib.suppress(OSError):  # An estimate the less.
-        atomic.write_text(_path(), json.dumps(known, indent=1) + "\n")
+        checksums.write_json(_path(), known, indent=1)
 
 
 def seconds(cohort: Cohort) -> float | None:
@@ -64,8 +63,8 @@ def _preset(cohort: Cohort) -> str:
 
 def _read() -> dict[str, Any]:
     try:
-        return dict(json.loads(_path().read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+        return checksums.read_json(_path())
+    except (OSError, checksums.DamagedError):
         return {}
 
 

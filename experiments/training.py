@@ -22,6 +22,7 @@ from mnv2_jax.ablation import (
     grid,
     networks,
     packs,
+    plans,
     records,
     shards,
     starts,
@@ -178,7 +179,7 @@ def train(
         if launch is train_here:
             packs.check_memory(todo)
         if primary:
-            records.write_plan(folder, name, command, cohorts)
+            plans.write(folder, name, command, cohorts)
             if line := _state(folder, claims, _count(cohorts) - _count(unfinished)):
                 console.print(line, highlight=False)
             here.sync()

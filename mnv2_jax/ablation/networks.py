@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from mnv2_jax import checksums
-from mnv2_jax.ablation import records
+from mnv2_jax.ablation import plans, records
 from mnv2_jax.nn import trained
 
 
@@ -54,7 +54,7 @@ def best(workdir: Path) -> Path | None:
 def _runs(workdir: Path) -> list[Path]:
     """The folders of an experiment's runs: of those that are planned, or of all without a plan."""
     there = sorted(workdir.glob("runs/[!.]*"))
-    plan = records.read_plan(workdir)
+    plan = plans.read(workdir)
     if plan is None:
         return there
     planned = {run for cohort in plan["cohorts"] for run in cohort["runs"]}

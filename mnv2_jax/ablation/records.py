@@ -1,14 +1,13 @@
 """What a run leaves behind: a folder per run, whole or absent, and one table of all.
 
 Under the experiment's folder: `runs/ID/` of finished runs; `failures/ID.json` of runs that failed,
-until they are finished; `plan.json`, what there is to train; `results.csv`.
+until they are finished; `results.csv`.
 """
 
 import csv
 import io
 import json
 import os
-import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -278,49 +277,6 @@ def read_failure(workdir: Path, run_id: str) -> dict[str, Any] | None:
 
 def _failure_path(workdir: Path, run_id: str) -> Path:
     return workdir / "failures" / f"{run_id}.json"
-
-
-def write_plan(workdir: Path, name: str, command: str, cohorts: Sequence[Cohort]) -> None:
-    """Writes `plan.json`: what there is to train, for those who look at the folder meanwhile."""
-    plan = {
-        "name": name,
-        "command": command,
-        "cohorts": [
-            {"label": str(cohort), "runs": [run.id for run in cohort.runs]} for cohort in cohorts
-        ],
-    }
-    keep_plan(workdir, plan)
-
-
-def keep_plan(workdir: Path, plan: Mapping[str, Any]) -> None:
-    """Writes a plan as `read_plan` gives it."""
-    checksums.write_json(workdir / "plan.json", plan)
-
-
-def read_plan(workdir: Path) -> dict[str, Any] | None:
-    """What `write_plan` wrote, or None where there is none.
-
-    Raises:
-      DamagedError: it is damaged.
-    """
-    path = workdir / "plan.json"
-    try:
-        plan = checksums.read_json(path)
-        cohorts = [{"label": one["label"], "runs": list(one["runs"])} for one in plan["cohorts"]]
-        texts = [plan["name"], plan["command"], *(one["label"] for one in cohorts)]
-        names = [run for one in cohorts for run in one["runs"]]
-        if not all(isinstance(text, str) for text in (*texts, *names)):
-            raise TypeError("names are texts")
-        if any(name[:1] in ("", ".") or "/" in name for name in names):
-            raise ValueError("a run's name leads elsewhere")
-        shlex.split(plan["command"])
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (ValueError, LookupError, TypeError):
-        raise checksums.DamagedError(
-            f"{path}: it is damaged; run the experiment's command again, which writes it anew"
-        ) from None
-    return {"name": plan["name"], "command": plan["command"], "cohorts": cohorts}
 
 
 def rows(workdir: Path, cohorts: Sequence[Cohort]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mnv2_jax import checksums
-from mnv2_jax.ablation import heartbeat, records
+from mnv2_jax.ablation import heartbeat, plans, records
 
 STATES = ("done", "diverged", "running", "failed", "waiting")
 """What a run can be: of the last three, `failed` ones are tried again the next time, and `waiting`
@@ -30,7 +30,7 @@ def read(workdir: Path, files: Collection[str] = records.RECORD) -> dict[str, An
     Raises:
       ValueError: there is no experiment in the folder, or its plan is damaged.
     """
-    plan = records.read_plan(workdir)
+    plan = plans.read(workdir)
     if plan is None:
         raise ValueError(
             f"--workdir={workdir}: there is no plan.json; expected a folder that "

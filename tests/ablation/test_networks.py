@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mnv2_jax.ablation import networks, records
+from mnv2_jax.ablation import networks, plans
 from mnv2_jax.nn import trained
 
 
@@ -47,9 +47,9 @@ def test_runs_of_other_configs_in_the_folder_do_not_count(tmp_path):
     best = record(tmp_path, "a", 0.5)
     record(tmp_path, "b", 0.25)
     cohorts = [{"label": "one", "runs": ["a", "missing"]}, {"label": "two", "runs": ["b"]}]
-    records.keep_plan(tmp_path, {"name": "x", "command": "x", "cohorts": cohorts})
+    plans.keep(tmp_path, {"name": "x", "command": "x", "cohorts": cohorts})
     assert networks.find(tmp_path) == best / trained.FILE
-    records.keep_plan(tmp_path, {"name": "x", "command": "x", "cohorts": []})
+    plans.keep(tmp_path, {"name": "x", "command": "x", "cohorts": []})
     assert networks.best(tmp_path) is None
 
 

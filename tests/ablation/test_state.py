@@ -10,7 +10,7 @@ import pytest
 
 from configs import digits
 from mnv2_jax import checksums
-from mnv2_jax.ablation import cohort, grid, heartbeat, records, state
+from mnv2_jax.ablation import cohort, grid, heartbeat, plans, records, state
 
 GRID = grid.product(grid.axis("model.expansion", (1, 2)), grid.axis("seed", range(3)))
 
@@ -22,7 +22,7 @@ def cohorts(dots):
 
 @pytest.fixture
 def workdir(cohorts, tmp_path):
-    records.write_plan(tmp_path, "small", "python -m experiments.ablate", cohorts)
+    plans.write(tmp_path, "small", "python -m experiments.ablate", cohorts)
     return tmp_path
 
 

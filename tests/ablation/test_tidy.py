@@ -8,7 +8,7 @@ import pytest
 
 from configs import digits
 from mnv2_jax import checksums
-from mnv2_jax.ablation import cohort, grid, merging, records, state, tidy
+from mnv2_jax.ablation import cohort, grid, merging, plans, records, state, tidy
 
 GRID = grid.product(grid.axis("seed", range(3)))
 
@@ -21,7 +21,7 @@ def cohorts(dots):
 @pytest.fixture
 def workdir(cohorts, tmp_path):
     """Two finished runs of three."""
-    records.write_plan(tmp_path, "small", "python -m experiments.ablate", cohorts)
+    plans.write(tmp_path, "small", "python -m experiments.ablate", cohorts)
     for run in cohorts[0].runs[:2]:
         row = {**records.describe(run, cohorts[0]), "status": "done", "test_accuracy": 0.5}
         records.write(tmp_path, run, row, [{"epoch": 1, "train_loss": float("nan")}], {"data": "x"})
