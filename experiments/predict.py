@@ -27,7 +27,7 @@ from experiments.terminal import say
 from mnv2_jax import arch, atomic
 from mnv2_jax.ablation import networks, workdir
 from mnv2_jax.data import crops
-from mnv2_jax.data.decode import BadImage, decode
+from mnv2_jax.data.decode import BadImage, check, decode
 from mnv2_jax.nn import trained
 from mnv2_jax.nn.trained import Trained
 from mnv2_jax.train import inherited, prediction
@@ -170,7 +170,9 @@ def _most_probable(shares: np.ndarray, names: tuple[str, ...], top: int) -> str:
 def _view(path: Path, network: Trained) -> np.ndarray:
     """An image as it is evaluated, uint8 `[resolution, resolution, channels]`."""
     try:
-        image = decode(path.read_bytes(), network.spec.in_channels)
+        data = path.read_bytes()
+        check(data)
+        image = decode(data, network.spec.in_channels)
     except BadImage as error:
         raise ValueError(f"{path}: {error}") from None
     return crops.evaluation_crop(image, network.spec.resolution, network.crop_fraction)

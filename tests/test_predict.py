@@ -175,8 +175,10 @@ def test_images_are_decoded_and_cropped_as_in_evaluation(network, checkpoint, pi
 
 def test_a_bad_image_is_named_after_those_before_it(network, checkpoint, picture, tmp_path):
     good = [picture(f"{number}.png", BRIGHT) for number in range(4)]
-    damaged = tmp_path / "damaged.png"
-    damaged.write_bytes(good[0].read_bytes()[:50])
+    # It has an end, and would be decoded: to grey from where its pixels end.
+    damaged = picture("damaged.jpg", BRIGHT, size=(64, 64))
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[: -len(whole) // 20] + whole[-2:])
     lines = [line_of(network, path, BRIGHT) for path in good]
     flags = (f"--checkpoint={checkpoint}", "--batch_size=3")
     # Alone in its batch, within one, and first of all.

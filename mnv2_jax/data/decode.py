@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 
 import numpy as np
+import simplejpeg
 from PIL import ExifTags, Image
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
@@ -38,6 +39,10 @@ TURNING = "turned as EXIF says"
 """A rule of decoding that earlier versions lacked. It is part of the fingerprint of data sets whose
 images it may have changed; see `mnv2_jax.data.stored.records.Prepared`."""
 
+_JPEG_DAMAGE = ("premature end", "bad huffman code")
+"""Warnings of its decoder, in part, after which pixels are missing or wrong; after others such as
+of bytes that do not belong there none may be."""
+
 # By the values of EXIF's orientation, of which 1 is upright.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -62,8 +67,8 @@ def decode(data: bytes, channels: int) -> Image.Image:
 
     Of an animation it is the first frame. It is turned as its EXIF (or else its XMP) says, whatever
     its format. Alpha is dropped, as TensorFlow and torchvision do. Of 16 bits the upper 8 are kept,
-    as TensorFlow does with grey and PIL with colour. Damage within a JPEG that its decoder glosses
-    over is not seen.
+    as TensorFlow does with grey and PIL with colour. Damage that its decoder glosses over is not
+    seen; see `check`.
 
     Args:
       data: the bytes of an image file, of one of `FORMATS`.
@@ -89,9 +94,10 @@ def decode(data: bytes, channels: int) -> Image.Image:
 
 
 def check(data: bytes) -> bool:
-    """Finds out whether an image is sound: one that `decode` can decode, with all of its rows.
+    """Finds out whether an image is sound: one that `decode` can decode, with all of its pixels.
 
-    It takes less time than `decode`, which does not see that the pixels of a PNG end early.
+    It takes less time than `decode`, which does not see that those of a PNG, or of a JPEG that has
+    an end nonetheless, end early.
 
     Returns:
       Whether `decode` turns it, as `TURNING` says.
@@ -107,12 +113,12 @@ def check(data: bytes) -> bool:
 
 def _loaded(data: bytes, *, quick: bool = False) -> Image.Image:
     try:
-        return _load(_open(data), quick)
+        return _load(_open(data), data, quick)
     except BadImage as bad:
         if not data.startswith(_PNG) or not isinstance(bad.__cause__, ValueError):
             raise
     # So PIL refuses texts and profiles that unpack to more than it allows. Pixels need none.
-    return _load(_open(_without_texts(data)), quick)
+    return _load(_open(_without_texts(data)), data, quick)
 
 
 def _open(data: bytes) -> Image.Image:
@@ -144,17 +150,32 @@ def _open(data: bytes) -> Image.Image:
     return image
 
 
-def _load(image: Image.Image, quick: bool) -> Image.Image:
+def _load(image: Image.Image, data: bytes, quick: bool) -> Image.Image:
+    warning = ""
+    if quick and image.format in ("JPEG", "MPO"):
+        warning = _warning(data, image.mode)
+        if not warning:
+            return image
     try:
-        if quick:  # A JPEG is read to its end, and an eighth of its rows are made.
-            image.draft("L", (1, 1))
         image.load()
     except MemoryError:
         raise
     # PIL raises nearly anything on damaged bytes: OSError, SyntaxError, struct.error, IndexError...
     except Exception as error:
         raise _damaged(error) from error
+    if any(kind in warning.lower() for kind in _JPEG_DAMAGE):
+        raise BadImage(f"it is damaged or cut off ({warning})")
     return image
+
+
+def _warning(jpeg: bytes, mode: str) -> str:
+    """What a decoder that is strict finds wrong with a JPEG, which it reads to its end, if any."""
+    try:
+        # An eighth of its rows are made.
+        simplejpeg.decode_jpeg(jpeg, "CMYK" if mode == "CMYK" else "GRAY", min_factor=8)
+    except ValueError as error:
+        return str(error) or "it cannot be decoded"
+    return ""
 
 
 def _chunks(png: bytes) -> Iterator[tuple[bytes, int, int]]:

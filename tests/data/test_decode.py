@@ -125,6 +125,21 @@ def test_a_png_whose_pixels_end_early_is_not_sound(interlaced, width, height, co
             decode.check(png(rows[:length]))
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_whose_pixels_end_early_is_not_sound(mode, progressive):
+    # From the smallest on, of which no eighth can be made.
+    for size in ((1, 1), (7, 9), (64, 40)):
+        data = encoded(noise(mode, size), "jpeg", progressive=progressive, quality=90)
+        decode.check(data)
+        decode.check(data[:-2] + b"\x00\x07" + data[-2:])  # Bytes that do not belong there.
+    for part in (0.99, 0.7, 0.4):
+        cut = data[: int(part * len(data))] + data[-2:]
+        decode.decode(cut, 3)
+        with pytest.raises(BadImage, match=r"it is damaged or cut off \(.*premature end"):
+            decode.check(cut)
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
 def test_pngs_of_every_mode_are_sound(mode):
     for size in ((1, 1), (13, 7)):
