@@ -112,14 +112,14 @@ def some(names: Sequence[str], most: int = 5) -> str:
 
 def _split_folders(root: Path, ignored: list[str]) -> list[str]:
     for entry in _entries(root):
-        if entry.is_dir() and entry.name not in SPLITS:
+        if _is_folder(entry) and entry.name not in SPLITS:
             meant = [split for split in SPLITS if split[:3] == entry.name[:3].lower()]
             hint = f"; rename it to {meant[0]}/?" if meant else ""  # As "val" and "testing" are.
             raise ValueError(
                 f"{entry.path}: beside {_TRAIN}/ only {_VALIDATION}/ and {_TEST}/ are expected"
                 + hint
             )
-        if not entry.is_dir():
+        if not _is_folder(entry):
             _refuse_image(entry, root)
             ignored.append(entry.name)
     return [split for split in SPLITS if (root / split).is_dir()]
@@ -130,7 +130,7 @@ def _class_folders(root: Path, split: str, ignored: list[str]) -> dict[str, str]
     found: dict[str, str] = {}
     for entry in _entries(root / split):
         path = f"{split}/{entry.name}" if split else entry.name
-        if not entry.is_dir():
+        if not _is_folder(entry):
             _refuse_image(entry, root / split)
             ignored.append(path)
             continue
@@ -161,7 +161,7 @@ def _files(
         label, before = classes.index(name), len(files)
         for entry in _entries(root / folder):
             path = f"{folder}/{entry.name}"
-            if entry.is_dir():
+            if _is_folder(entry):
                 _refuse_images_in(entry, root / folder)
                 ignored.append(f"{path}/")
                 continue
@@ -217,6 +217,13 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
             except UnicodeEncodeError:
                 raise ValueError(f"{folder}/{entry.name!a}: its name is not UTF-8") from None
             yield entry
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # As of links in a circle, of which it is told as of files.
+        return False
 
 
 def _is_image(entry: os.DirEntry[str]) -> bool:

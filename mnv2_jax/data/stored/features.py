@@ -1,8 +1,9 @@
 """Which features of a TFDS data set are the image and its label, and how a record gives them."""
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from mnv2_jax.data import folders
 
 _TFDS = "tensorflow_datasets.core.features."
 """Where TFDS's own classes of features are."""
@@ -44,22 +45,26 @@ class Features(NamedTuple):
         return image, label, files[0].decode(errors="replace") if files else ""
 
 
-def check_classes(place: Path) -> None:
-    """Refuses a data set whose description names classes that are not TFDS's own.
+def check_description(place: Path) -> None:
+    """Refuses a data set whose description TFDS is not to read.
 
-    TFDS imports the module of any class that is named there, which runs its code.
+    TFDS imports the module of any class that is named there, which runs its code; and it waits for
+    what is no file, such as a pipe.
 
     Args:
       place: the folder of the data set.
 
     Raises:
-      ValueError: it names one, or its `features.json` is damaged.
-      OSError: `features.json` cannot be read.
+      ValueError: it names a class that is not TFDS's own, or its `features.json` is damaged.
+      OSError: something in the folder is no file, or `features.json` cannot be read.
     """
-    path = place / "features.json"
-    if not path.exists():  # TFDS says so.
+    for path in place.iterdir():
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise OSError(f"{path.name}: expected a regular file")
+    try:
+        waiting = [folders.read_json(place / "features.json")]
+    except FileNotFoundError:  # TFDS says so.
         return
-    waiting = [json.loads(path.read_text(encoding="utf-8"))]
     while waiting:
         value = waiting.pop()
         if isinstance(value, list):

@@ -21,6 +21,10 @@ from mnv2_jax.data.stored import features, search, subsplits
 from mnv2_jax.data.stored.shards import FORMATS, OpenShards
 from mnv2_jax.data.stored.tfrecord import Damaged
 
+_CLASS_NAME = 1000
+"""The most characters of a class's name, which stands in lines and tables. Names of folders have
+255 at most."""
+
 
 class Record(NamedTuple):
     """An image as it is stored, not decoded, and what is known of it.
@@ -228,7 +232,7 @@ def find(name: str, folder: Path) -> Prepared:
     import tensorflow_datasets as tfds  # Takes half a second to import.
 
     try:
-        features.check_classes(place)
+        features.check_description(place)
         info = tfds.builder_from_directory(place).info
         file_format = info.file_format.value
         found = {split: _split(split_info) for split, split_info in info.splits.items()}
@@ -248,6 +252,11 @@ def find(name: str, folder: Path) -> Prepared:
         raise ValueError(f"{asked}: {error}") from None
     *_, height, width, channels = info.features[names.image].shape
     class_names = tuple(info.features[names.label].names)
+    if (longest := max(map(len, class_names))) > _CLASS_NAME:
+        raise ValueError(
+            f"{asked}: the name of a class has {longest:,} characters; expected at most "
+            f"{_CLASS_NAME:,}"
+        )
     return Prepared(
         name=name,
         data_dir=folder,

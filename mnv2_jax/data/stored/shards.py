@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from mnv2_jax.data.stored import tfrecord
 from mnv2_jax.data.stored.tfrecord import Damaged, TfRecordShard
 
 
@@ -32,9 +31,10 @@ class ArrayRecordShard:
         from array_record.python import array_record_module
 
         self.path = path
-        # The library does not tell a file that is missing, or may not be read, from a damaged one.
-        tfrecord.status_of(path)
-        Path(path).open("rb").close()
+        try:
+            Path(path).open("rb").close()  # The library does not tell a missing file from another.
+        except FileNotFoundError:
+            raise Damaged(f"{path}: the file is missing") from None
         # Nothing is read ahead: the next record to be read is another one.
         self._reader = array_record_module.ArrayRecordReader(
             path, options="readahead_buffer_size:0", file_reader_buffer_size=1 << 15

@@ -8,7 +8,6 @@ by going from length to length, once; it is kept in the cache folder.
 import contextlib
 import hashlib
 import os
-import stat
 import struct
 from pathlib import Path
 
@@ -23,21 +22,6 @@ _FOOTER = struct.Struct("<I")
 
 class Damaged(OSError):
     """A file is not there or not whole. The message begins with its path."""
-
-
-def status_of(path: str) -> os.stat_result:
-    """What the system knows of a file of records.
-
-    Raises:
-      Damaged: it is not there, or is one of those that would be waited for, or do not end.
-    """
-    try:
-        status = Path(path).stat()
-    except FileNotFoundError:
-        raise Damaged(f"{path}: the file is missing") from None
-    if not stat.S_ISREG(status.st_mode):
-        raise Damaged(f"{path}: expected a regular file")
-    return status
 
 
 class TfRecordShard:
@@ -96,7 +80,10 @@ def starts(path: str) -> np.ndarray:
     Raises:
       Damaged: the file is not there, is no TFRECORD file or ends within a record.
     """
-    status = status_of(path)
+    try:
+        status = Path(path).stat()
+    except FileNotFoundError:
+        raise Damaged(f"{path}: the file is missing") from None
     # A file that has changed has another size or time.
     key = f"{Path(path).resolve()}\n{status.st_size}\n{status.st_mtime_ns}"
     name = hashlib.sha256(key.encode()).hexdigest()

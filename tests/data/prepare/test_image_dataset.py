@@ -107,7 +107,7 @@ def test_links_are_followed(tmp_path):
 
 
 def spoil(root):
-    """Makes seven files bad, in different ways, and gives their paths."""
+    """Makes eight files bad, in different ways, and gives their paths."""
     good = encoded(3, "jpeg", side=64)
     bad = {
         "train/ant/cut.jpg": good[:-50],
@@ -121,7 +121,8 @@ def spoil(root):
         (root / path).parent.mkdir(exist_ok=True, parents=True)
         (root / path).write_bytes(data)
     (root / "test/bee/link.png").symlink_to("nowhere")
-    return {*bad, "test/bee/link.png"}
+    (root / "test/ant/circle.png").symlink_to("circle.png")
+    return {*bad, "test/bee/link.png", "test/ant/circle.png"}
 
 
 def test_bad_files_are_all_told_at_once_and_good_shards_kept(tmp_path, small_shards, forty):
@@ -133,13 +134,13 @@ def test_bad_files_are_all_told_at_once_and_good_shards_kept(tmp_path, small_sha
     assert len(kept) == 6
     assert not (tmp_path / "out" / "set" / "1.0.0").exists()
     bad = spoil(forty)
-    with pytest.raises(ValueError, match=r"^8 of 49 images") as error:
+    with pytest.raises(ValueError, match=r"^9 of 50 images") as error:
         prepare(forty, tmp_path / "out")
     told = str(error.value)
     assert "\n" not in told
     assert sum(path in told for path in bad | {"train/ant/3.png"}) == 5
     assert told.endswith(
-        "and 3 more; --on_corrupt=skip leaves them out, or repair them and run it again: what is "
+        "and 4 more; --on_corrupt=skip leaves them out, or repair them and run it again: what is "
         "done is kept"
     )
 
@@ -156,8 +157,11 @@ def test_bad_files_are_left_out_and_listed(tmp_path, small_shards, forty):
     listed = json.loads((target / "skipped.json").read_text())
     assert {one["path"] for one in listed} == bad
     assert {"path": "train/ant/empty.png", "reason": "it is empty"} in listed
-    (reason,) = [one["reason"] for one in listed if one["path"] == "test/bee/link.png"]
-    assert reason == "it cannot be read: No such file or directory"
+    reasons = {one["path"]: one["reason"] for one in listed}
+    assert reasons["test/bee/link.png"] == "it cannot be read: No such file or directory"
+    assert reasons["test/ant/circle.png"] == (
+        "it cannot be read: Too many levels of symbolic links"
+    )
     assert image_dataset.skipped(planned(forty, tmp_path / "out"))[0].path in bad
 
 
@@ -280,7 +284,7 @@ def test_any_number_of_workers_gives_the_same_bytes(tmp_path, small_shards, fort
     many = prepare(forty, tmp_path / "many", "skip", workers, progress.append)
     assert tree(many) == tree(one)
     assert progress[0] == 0
-    assert progress[-1] == 48
+    assert progress[-1] == 49
     assert multiprocessing.active_children() == []
 
 

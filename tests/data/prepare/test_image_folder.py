@@ -37,8 +37,12 @@ def test_what_is_no_image_is_counted_and_what_is_hidden_is_not(tmp_path):
     fill(tmp_path / "in", "train/ant/0.png", "train/ant/deeper/.1.png", "train/.hidden/2.png")
     for path in ("README.md", "train/list.csv", "train/ant/0.txt", "train/ant/.DS_Store"):
         (tmp_path / "in" / path).write_text("text")
+    circles = ("circle", "train/circle", "train/ant/circle")
+    for path in circles:
+        (tmp_path / "in" / path).symlink_to("circle")
     folder = image_folder.scan(tmp_path / "in")
-    assert folder.ignored == ("README.md", "train/ant/0.txt", "train/ant/deeper/", "train/list.csv")
+    others = ("README.md", "train/ant/0.txt", "train/ant/deeper/", "train/list.csv")
+    assert folder.ignored == tuple(sorted([*others, *circles]))
     assert [file.path for file in folder.splits["train"]] == ["train/ant/0.png"]
     assert folder.classes == ("ant",)
 

@@ -223,7 +223,10 @@ def test_a_file_that_would_be_waited_for(copied):
     folder, name, paths = copied
     paths[-1].unlink()
     os.mkfifo(paths[-1])
-    assert refused(folder, name) == f"{paths[-1]}: expected a regular file{again(folder, name)}"
+    assert refused(folder, name) == (
+        f"{paths[-1].parent}: it cannot be read as a data set (OSError: {paths[-1].name}: expected "
+        f"a regular file){again(folder, name)}"
+    )
 
 
 def test_a_file_of_another_kind(copied):
@@ -397,13 +400,34 @@ def test_another_format(tmp_path):
     )
 
 
+@pytest.mark.parametrize("text", ['{"name": ', "[" * 100_000])
 @pytest.mark.parametrize("file", ["dataset_info.json", "features.json"])
-def test_a_description_that_is_damaged(copied, file):
+def test_a_description_that_is_damaged(copied, file, text):
     folder, name, paths = copied
-    (paths[0].parent / file).write_text('{"name": ')
+    (paths[0].parent / file).write_text(text)
     message = refused(folder, name)
     assert message.startswith(f"{paths[0].parent}: it cannot be read as a data set (")
     assert message.endswith(again(folder, name))
+
+
+@pytest.mark.parametrize("file", ["features.json", "label.labels.txt"])
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_description_that_is_no_file_is_not_waited_for(tmp_path, file, make):
+    place = describe(tmp_path, {"image": image(), "label": LABEL})
+    (place / file).unlink()
+    make(place / file)
+    assert refused(tmp_path, "patches").startswith(
+        f"{place}: it cannot be read as a data set (OSError: {file}: expected a regular file)"
+    )
+
+
+def test_a_class_with_an_absurd_name(tmp_path):
+    place = describe(tmp_path, {"image": image(), "label": LABEL})
+    (place / "label.labels.txt").write_text("cat\n" + "d" * 10_000_000 + "\n")
+    assert refused(tmp_path, "patches", ValueError) == (
+        "config.data.name='patches': the name of a class has 10,000,000 characters; expected at "
+        "most 1,000"
+    )
 
 
 @pytest.mark.parametrize(
