@@ -88,6 +88,7 @@ class Checkpoints:
                 primary_host=jax.process_index(), active_processes={jax.process_index()}
             ),
         )
+        self._patient = contextlib.ExitStack()  # While something is being saved.
         with self._as_os_errors("open"):
             self._manager = ocp.CheckpointManager(self._folder, options=options)
 
@@ -116,6 +117,9 @@ class Checkpoints:
             # Where no folder can be made, orbax waits for it for minutes before it says so.
             with tempfile.TemporaryDirectory(dir=self._folder, prefix=_PROBE):
                 pass
+            self._manager.wait_until_finished()
+            self._patient.close()
+            self._patient.enter_context(_patient_event_loops())
             self._manager.save(
                 snapshot.step,
                 args=ocp.args.Composite(
@@ -130,7 +134,7 @@ class Checkpoints:
         Raises:
           OSError: it could not be saved.
         """
-        with self._as_os_errors("save"):
+        with self._as_os_errors("save"), self._patient:
             self._manager.wait_until_finished()
 
     def restore(self, like: Any, tell: Callable[[str], None]) -> Snapshot | None:
@@ -167,7 +171,7 @@ class Checkpoints:
         Raises:
           OSError: it could not be saved.
         """
-        with self._as_os_errors("save"):
+        with self._as_os_errors("save"), self._patient:
             self._manager.wait_until_finished()
             self._manager.close()
 
@@ -215,8 +219,8 @@ class Checkpoints:
 def _patient_event_loops() -> Iterator[None]:
     """Makes event loops finish what runs in them before they close.
 
-    Orbax reads all arrays at once and closes the loop when one turns out damaged. For every other
-    that is still on its way TensorStore then prints a traceback.
+    Orbax reads or writes all arrays at once and closes the loop when one turns out damaged, or a
+    disk full. For every other that is still on its way TensorStore then prints a traceback.
     """
     make = asyncio.new_event_loop
 
