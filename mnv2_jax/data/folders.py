@@ -1,13 +1,12 @@
 """Where data sets live on disk, and the command that prepares one there."""
 
-import json
 import re
 import shlex
 import unicodedata
 from pathlib import Path
 from typing import Any
 
-from mnv2_jax import cache
+from mnv2_jax import cache, checksums
 
 SOURCE_NOTE = "source.json"
 """In a data set that was made of a folder of images: what it was made of."""
@@ -46,26 +45,9 @@ def prepare_command(name: str, folder: Path) -> str:
 def source(place: Path) -> dict[str, Any]:
     """What the note in `place` says that it was made of; nothing where there is none to be read."""
     try:
-        found = read_json(place / SOURCE_NOTE)
-    except (OSError, ValueError):
+        return checksums.read_json(place / SOURCE_NOTE)
+    except (OSError, checksums.DamagedError):
         return {}
-    return found if isinstance(found, dict) else {}
-
-
-def read_json(path: Path) -> Any:
-    """What a file of a data set holds.
-
-    Raises:
-      FileNotFoundError: it is not there.
-      OSError: it cannot be read, or is one of those that would be waited for, or do not end.
-      ValueError: it is damaged.
-    """
-    if path.exists() and not path.is_file():
-        raise OSError(f"{path}: expected a regular file")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: damaged, it cannot be read as JSON ({error})") from None
 
 
 def plain_name(name: str) -> str:

@@ -269,6 +269,7 @@ def count_reads(monkeypatch):
 
 
 def test_all_classes_are_opened_unread(cache, monkeypatch):
+    sources.load(DIGITS, cache)  # The first time in a process, a data set of a package is checked.
     read = count_reads(monkeypatch)
     dataset = sources.load(DIGITS, cache)
     assert isinstance(dataset.train.records, records.Records)

@@ -8,7 +8,7 @@ import json
 import shutil
 from collections.abc import Callable
 
-from mnv2_jax import atomic
+from mnv2_jax import atomic, checksums
 from mnv2_jax.data import folders
 from mnv2_jax.data.prepare import shard_workers
 from mnv2_jax.data.prepare.image_shards import VERSION, Bad, Note, Plan, Repeated
@@ -57,7 +57,8 @@ def skipped(plan: Plan) -> list[Bad]:
     """
     path = plan.target / SKIPPED_NOTE
     try:
-        return [Bad(str(one["path"]), str(one["reason"])) for one in folders.read_json(path)]
+        found = checksums.read_json(path, "files")["files"]
+        return [Bad(str(one["path"]), str(one["reason"])) for one in found]
     except FileNotFoundError:
         return []
     except (LookupError, TypeError):

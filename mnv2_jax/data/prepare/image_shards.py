@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+from mnv2_jax import checksums
 from mnv2_jax.data import folders
 from mnv2_jax.data.prepare.image_folder import File, ImageFolder
 
@@ -142,7 +143,7 @@ class Plan:
     def note(self, shard: Shard) -> Note | None:
         """The note of a shard that is complete and still as `shard` says; else None."""
         try:
-            saved = folders.read_json(self.note_path(shard))
+            saved = checksums.read_json(self.note_path(shard))
             saved["bad"] = tuple(Bad(*one) for one in saved["bad"])
             saved["images"] = tuple(saved["images"])
             note = Note(**saved)

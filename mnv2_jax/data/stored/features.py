@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mnv2_jax.data import folders
+from mnv2_jax import checksums
 
 _TFDS = "tensorflow_datasets.core.features."
 """Where TFDS's own classes of features are."""
@@ -62,7 +62,7 @@ def check_description(place: Path) -> None:
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise OSError(f"{path.name}: expected a regular file")
     try:
-        waiting = [folders.read_json(place / "features.json")]
+        waiting = [checksums.read_json(place / "features.json")]
     except FileNotFoundError:  # TFDS says so.
         return
     while waiting:
