@@ -213,7 +213,9 @@ def test_what_no_memory_holds_is_refused_before_it_is_allocated(small_config, tm
         r"a smaller value\n",
         err,
     )
-    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"]
+    assert not [
+        path for path in tmp_path.rglob("*") if path.is_file() and not path.name.endswith("lock")
+    ]
 
 
 def test_an_empty_grid_is_refused(tmp_path):

@@ -129,7 +129,9 @@ def test_asked_to_stop_it_says_where_it_was_and_goes_on_from_there(small_config,
 
 def test_a_terminal_that_is_gone_stops_it_as_a_signal_does(small_config, tmp_path):
     ours, its = pty.openpty()
-    enter = "import os, sys; os.login_tty(0); os.execv(sys.executable, ['python', *sys.argv[1:]])"
+    enter = (
+        "import os, sys; os.login_tty(0); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
     arguments = (f"--config={small_config}", f"--workdir={tmp_path}", "--config.train.epochs=4000")
     command = [sys.executable, "-c", enter, "-m", "experiments.train", *arguments]
     process = subprocess.Popen(command, cwd=commands.ROOT, stdin=its)
