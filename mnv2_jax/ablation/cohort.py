@@ -230,10 +230,10 @@ def _of_lanes(path: str, value: Any) -> bool:
     return path in LANE_FIELDS and value in (LANE_FIELDS[path] or (value,))
 
 
-def _own(config: ConfigDict) -> ConfigDict:
+def _own(config: ConfigDict) -> dict[str, Any]:
     """What a run's program follows from: all but how what it starts from was trained."""
     whole = config.to_dict()
-    return ConfigDict({name: whole[name] for name in whole if name not in phases.SECTIONS})
+    return {name: whole[name] for name in whole if name not in phases.SECTIONS}
 
 
 def _cohort_key(config: ConfigDict) -> str:

@@ -19,11 +19,13 @@ def check(configs: Sequence[ConfigDict]) -> None:
       ValueError: a block does not read a knob that its runs differ in, or takes two values of it
         for the same.
     """
-    by_block: dict[str, list[dict[str, Any]]] = {}
+    knobs = [knob for knob in arch.KNOBS if knob != "kind"]
+    by_block: dict[str, dict[tuple[Any, ...], None]] = {}  # Each setting once, whatever its seeds.
     for config in configs:
-        settings = {knob: config.model[knob] for knob in arch.KNOBS if knob != "kind"}
-        by_block.setdefault(config.model.block, []).append(settings)
-    for block, runs in by_block.items():
+        model = config.model
+        by_block.setdefault(model.block, {})[tuple(model[knob] for knob in knobs)] = None
+    for block, settings in by_block.items():
+        runs = [dict(zip(knobs, values, strict=True)) for values in settings]
         for knob in runs[0]:
             if len({run[knob] for run in runs}) > 1 and not _matters(block, knob, runs):
                 raise ValueError(

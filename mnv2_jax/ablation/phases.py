@@ -74,13 +74,13 @@ def told_by_phase(fields: Sequence[Mapping[str, Any]]) -> set[str]:
     Args:
       fields: of runs, by their paths; none where there are no phases.
     """
+    if len({own.get(_PHASE) for own in fields}) < 2:
+        return set()
     values: dict[str, dict[Any, set[Any]]] = {}
     for own in fields:
         for path, value in own.items():
             said = (own.get(_PHASE), *(own.get(f"{section}.{path}") for section in SECTIONS))
             values.setdefault(path, {}).setdefault(said, set()).add(value)
-    if len(values.get(_PHASE, {})) < 2:
-        return set()
     single = {path for path, by in values.items() if all(len(own) == 1 for own in by.values())}
     return single - {_PHASE}
 

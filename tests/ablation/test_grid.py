@@ -1,10 +1,12 @@
+import hashlib
+import json
 import subprocess
 import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference, FrozenConfigDict
 
 from mnv2_jax.ablation import grid
 
@@ -114,6 +116,31 @@ def test_ids_do_not_depend_on_the_process():
         for seed in ("1", "2")
     }
     assert seen == {grid.run_id(ConfigDict({"seed": 0, "model": {"expansion": 6.0}})) + "\n"}
+
+
+@pytest.mark.parametrize("kind", [ConfigDict, FrozenConfigDict])
+def test_an_id_is_a_hash_of_the_whole_config(kind):
+    shared = FieldReference(3)
+    sections = {"train": {"epochs": shared, "rate": 0.1, "last": {"b": None, "a": True}}}
+    config = kind({**sections, "also": shared, "seed": 0})
+    if kind is ConfigDict:
+        config.lock()
+    runs = grid.expand(config, grid.axis("seed", (0, 7)))
+    assert [run.seed for run in runs] == [0, 7]
+    for run in runs:
+        assert type(run) is ConfigDict
+        run.train.other = 1  # It is one's own, and not locked.
+        text = json.dumps(run.to_dict(), sort_keys=True, separators=(",", ":"))
+        assert grid.run_id(run) == hashlib.sha256(text.encode()).hexdigest()[:12]
+    assert "other" not in config.train
+    assert grid.fields(config) == {
+        "also": 3,
+        "seed": 0,
+        "train.epochs": 3,
+        "train.last.a": True,
+        "train.last.b": None,
+        "train.rate": 0.1,
+    }
 
 
 def test_where_keeps_the_points_that_are_wanted():
