@@ -49,7 +49,7 @@ class Trained:
       optimizer: the leaves of the optimizer's state, to go on from; empty where that is not kept.
 
     Raises:
-      ValueError: there are not as many names as classes, or the fraction is out of range.
+      ValueError: names are no texts, or not as many as classes; or the fraction is out of range.
     """
 
     spec: arch.NetworkSpec
@@ -66,6 +66,8 @@ class Trained:
                 f"class_names={self.class_names!r}: expected {classes} names, for a network with "
                 f"classes={self.spec.classes}"
             )
+        if not all(isinstance(name, str) for name in self.class_names):
+            raise ValueError(f"class_names={self.class_names!r}: expected texts")
         if not 0 < self.crop_fraction <= 1:
             raise ValueError(f"crop_fraction={self.crop_fraction!r}: expected above 0, at most 1")
 
@@ -113,7 +115,7 @@ def load(path: Path) -> Trained:
         optimizer.append(tensors.pop(name))
     try:
         fields = _fields(Trained, described, "", but=("variables", "optimizer"))
-        fields["spec"] = _network(fields["spec"])
+        fields["spec"] = _network(fields["spec"], len(tensors))
         fields["class_names"] = tuple(fields["class_names"])
         variables = traverse_util.unflatten_dict(tensors, sep="/")
         trained = Trained(**fields, variables=variables, optimizer=tuple(optimizer))
@@ -170,13 +172,19 @@ def _digest(described: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> 
     return sha.hexdigest()
 
 
-def _network(described: Any) -> arch.NetworkSpec:
-    """The spec that `dataclasses.asdict` made a dict of.
+def _network(described: Any, tensors: int) -> arch.NetworkSpec:
+    """The spec that `dataclasses.asdict` made a dict of, of a network with so many tensors.
 
     Raises:
       ValueError: a field is missing or unknown, or its value is out of range.
     """
     fields = _fields(arch.NetworkSpec, described, "spec")
+    # Each has tensors of its own. To trace very many takes very long.
+    if len(fields["blocks"]) > tensors:
+        raise ValueError(
+            f"spec.blocks: {len(fields['blocks']):,} of them, for {tensors:,} tensors; expected no "
+            f"more blocks than tensors"
+        )
     fields["blocks"] = tuple(
         _made(arch.BlockSpec, block, f"spec.blocks[{number}]")
         for number, block in enumerate(fields["blocks"])

@@ -258,8 +258,43 @@ def test_values_out_of_range_are_named(small, path):
     assert refusal(trained.load, path) == "stem_stride=3: expected one of 1, 2"
     rewritten(path, spec={**described, "classes": "ten"})
     assert refusal(trained.load, path).startswith("spec: ")
+    rewritten(path, spec={**described, "blocks": described["blocks"] * 30_000})
+    assert refusal(trained.load, path).startswith("spec.blocks: 90,000 of them, for ")
     rewritten(path, spec=described, crop_fraction=1.5)
     assert refusal(trained.load, path) == "crop_fraction=1.5: expected above 0, at most 1"
+
+
+@pytest.mark.parametrize("names", [[*range(10)], [None] * 10, [["a"]] * 10, {"a": 1}, 10])
+def test_class_names_that_are_no_texts_are_refused(path, names):
+    rewritten(path, class_names=names)
+    assert refusal(trained.load, path)
+
+
+WEIGHT = b'"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}'
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        b"[1]",
+        b'"text"',
+        b'{"a": 1}',
+        b'{"a": null}',
+        b'{"a": {"b": "c"}}',
+        b'{"a": "\\ud800"}',
+        b'{"a": "\xff"}',
+        b'{"a": ' + b"[" * 100_000,
+        b'{"a": "' + b"a" * 10_000_000 + b'"}',
+    ],
+)
+def test_odd_metadata_is_one_line_with_the_file(tmp_path, metadata):
+    header = b'{"__metadata__": ' + metadata + b", " + WEIGHT + b"}"
+    path = tmp_path / "odd.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    assert refusal(trained.load, path)
+    assert not trained.is_trained(path)
+    spec = presets.build("mobilenet_v2", width=0.35, resolution=32)
+    assert refusal(lambda path: pretrained.load(path, spec, {}), path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "7", "{}", 100_000 * "["])
