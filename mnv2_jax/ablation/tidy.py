@@ -12,7 +12,10 @@ FOLDER = ".damaged"
 """Where damaged things are put aside, beside their place."""
 
 _FOLDERS = ("runs", "failures", "training", "checkpoints", "figures", "tensorboard")
-_NOTES = ("plan.json", "stated.json", "results.csv", "claims.json", "report.html")
+_NOTES = (
+    *("plan.json", "stated.json", "claims.json", "report.html"),
+    *("results.csv", f"results.csv{checksums.BESIDE}"),
+)
 _FILES = ("failures/*", "figures/*", "checkpoints/*/pack.json")
 
 
