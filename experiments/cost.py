@@ -89,6 +89,7 @@ def _spec() -> arch.NetworkSpec:
         names = ", ".join(f"--{_NETWORK_FLAGS[name].name}" for name in given)
         raise ValueError(f"{names}: not beside --config; expected --config.model.KEY=VALUE instead")
     config: ConfigDict = _CONFIG.value
+    resolve.check_fields(config)
     dataset = sources.load(resolve.data_selection(config))
     return resolve.lane_program(config, dataset).spec
 

@@ -16,7 +16,7 @@ from mnv2_jax.ablation import grid, workdir
 from mnv2_jax.ablation.grid import Grid
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.data import sources
-from mnv2_jax.train import compilation, inherited, parallel, processes
+from mnv2_jax.train import compilation, inherited, memory, parallel, processes
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The config file; --config.KEY=VALUE sets a field of it.", lock_config=True
@@ -76,11 +76,13 @@ def begin() -> None:
     """Sets jax up, before it is first used, as the flags say.
 
     Raises:
-      ValueError: there is no config, the workdir's URI is wrong, the folder for compiled programs
-        cannot be made, the processes do not find one another, or there is no device.
+      ValueError: there is no config or too little address space, the workdir's URI is wrong, the
+        folder for compiled programs cannot be made, the processes do not find one another, or there
+        is no device.
     """
     if CONFIG.value is None:
         raise ValueError("--config: expected the path of a config file, such as configs/digits.py")
+    memory.check_limit()
     workdir.check(WORKDIR.value or "")  # A dry run does not come to claim it.
     inherited.set_aside()
     _keep_programs(_COMPILATION_CACHE.value)

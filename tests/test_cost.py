@@ -74,6 +74,10 @@ def test_separable_against_standard():
     ("arguments", "message"),
     [
         (["--preset=v3"], "--preset='v3': expected one of mobilenet_v2, "),
+        (
+            ["--config=configs/digits.py", "--config.model.kernel_size=1001"],
+            "config.model.kernel_size=1001: expected at most 31",
+        ),
         (["--width=0"], "--width=0.0: expected a number above 0, at most 10"),
         (["--resolution=0"], "--resolution=0: expected a whole number, 1 or more"),
         (["--resolution=wide"], "flag --resolution=wide: "),

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import jax
 
+from mnv2_jax import cores
+
 _USABLE = 0.8
 """The share of what is free that a program is given: the rest is for what the compiler does not
 count, and for what other programs take while it runs."""
@@ -14,6 +16,27 @@ count, and for what other programs take while it runs."""
 _GROUPS = Path("/sys/fs/cgroup")
 
 _RESOURCES = ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData"))
+
+
+_ADDRESSES = (2_200_000_000, 300_000_000)
+"""Bytes of address space that jax and its libraries set aside, however little of it they use: in
+all, and for the threads of a core. With less, threads that cannot be started are waited for."""
+
+
+def check_limit() -> None:
+    """Checks that `ulimit -v` leaves jax the address space that it sets aside.
+
+    Raises:
+      ValueError: it does not.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    count = cores.available()
+    needed = _ADDRESSES[0] + _ADDRESSES[1] * count
+    if limit != resource.RLIM_INFINITY and limit < needed:
+        raise ValueError(
+            f"ulimit -v {limit // 1024}: jax sets more address space aside on {count} cores, "
+            f"however little of it is used; expected {needed // 1024} or more, or unlimited"
+        )
 
 
 def usable(device: jax.Device) -> int:

@@ -121,7 +121,7 @@ def test_a_wrong_value_is_refused_before_anything_trains(dots, change, message):
 
 
 def test_an_absurd_value_of_an_axis_is_refused_before_it_is_computed_with(dots):
-    with pytest.raises(ValueError, match=r"^config.model.kernel_size=1001: expected at most 63$"):
+    with pytest.raises(ValueError, match=r"^config.model.kernel_size=1001: expected at most 31$"):
         plan(dots, grid.axis("model.kernel_size", (1001,)))
 
 

@@ -55,3 +55,14 @@ def test_an_accelerator_tells_by_itself():
             return {"bytes_limit": 1000, "bytes_in_use": 500}
 
     assert memory.usable(Device()) == 400  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("limit", [2_200_000 * 1024, 2_734_375 * 1024, resource.RLIM_INFINITY])
+def test_an_address_space_that_jax_does_not_fit_into_is_refused(monkeypatch, limit):
+    monkeypatch.setattr("mnv2_jax.cores.available", lambda: 2)
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (limit, limit))
+    if limit != 2_200_000 * 1024:
+        memory.check_limit()
+        return
+    with pytest.raises(ValueError, match=r"^ulimit -v 2200000: .* 2 cores.*expected 2734375 or"):
+        memory.check_limit()
