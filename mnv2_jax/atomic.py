@@ -4,7 +4,6 @@ And folders that one process at a time writes to.
 """
 
 import contextlib
-import errno
 import fcntl
 import functools
 import json
@@ -166,13 +165,13 @@ def _opened(path: Path) -> IO[str]:
     """Opens the file of a lock, and makes it if need be.
 
     Raises:
-      OSError: it is no regular file, or cannot be opened.
+      ValueError: something else is in its place.
+      OSError: it cannot be opened.
     """
-    # Not to be waited for, as a pipe is.
+    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+        raise ValueError(f"{path}: expected the file of a lock, which holds nothing; remove it")
+    # Not to be waited for, if it has become a pipe since.
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
     return os.fdopen(handle, "a+", encoding="utf-8")
 
 

@@ -56,19 +56,20 @@ def write_json(path: Path, content: Mapping[str, Any], indent: int | None = None
     atomic.write_text(path, dumps({**entries, _SUM: _sum_of(entries)}, indent))
 
 
-def read_json(path: Path, listed: str = "") -> dict[str, Any]:
+def read_json(path: Path, listed: str = "", later: str = "") -> dict[str, Any]:
     """Read a JSON file of `write_json`, without schema version and checksum, or an earlier one.
 
     Args:
       path: the file.
       listed: the entry that is meant where an earlier file holds a list alone.
+      later: an entry that no earlier file has.
 
     Raises:
       DamagedError: it is no regular file, no JSON object, or does not have its checksum.
       OSError: it is not there, or cannot be read.
     """
     entries = parse(read_bytes(path), path, listed)
-    if _SCHEMA in entries or _SUM in entries:
+    if any(name in entries for name in (_SCHEMA, _SUM, later)):
         if entries.pop(_SUM, None) != _sum_of(entries):
             raise damaged(path, "it does not have the checksum that it was written with")
         if (schema := entries.pop(_SCHEMA, None)) != SCHEMA:
@@ -106,8 +107,8 @@ def read_text(path: Path) -> str:
         if noted is None or noted == [sum_of(data).encode()]:
             try:
                 return data.decode()
-            except UnicodeDecodeError as error:
-                raise damaged(path, str(error)) from None
+            except UnicodeDecodeError:
+                raise damaged(path, "it is no UTF-8") from None
     raise damaged(path, f"it does not have the checksum in {beside.name}")
 
 
@@ -155,12 +156,16 @@ def parse(data: bytes, where: object, listed: str = "") -> dict[str, Any]:
             parse_float=_finite_number,
             parse_constant=_finite_number,
         )
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise damaged(where, f"entries more than {_MOST_DEEP} deep") from None
+    except UnicodeDecodeError:
+        raise damaged(where, "it is no UTF-8") from None
+    except ValueError as error:
         raise damaged(where, str(error)) from None
     if listed and isinstance(content, list):
         content = {listed: content}
     if not isinstance(content, dict):
-        raise damaged(where, f"a {type(content).__name__}; expected a JSON object")
+        raise damaged(where, "expected a JSON object")
     if _depth(content) > _MOST_DEEP:
         raise damaged(where, f"entries more than {_MOST_DEEP} deep")
     return content
@@ -194,10 +199,9 @@ def _finite_number(text: str) -> float:
 
 
 def _bounded(text: str) -> int:
-    number = int(text)
-    if abs(number) >= 2**63:
-        raise ValueError(f"{text[:20]} is too large")
-    return number
+    if len(text) > 20 or abs(int(text)) >= 2**63:
+        raise ValueError(f"{text[:20]}... is too large")
+    return int(text)
 
 
 def _depth(content: Any) -> int:

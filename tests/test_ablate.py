@@ -203,12 +203,12 @@ def test_what_no_memory_holds_is_refused_before_it_is_allocated(small_config, tm
     status, out, err = ablate(
         f"--config={small_config}",
         "--config.data.resolution=1024",
-        "--config.train.evaluation_batch_size=1000000",
+        "--config.train.evaluation_batch_size=65536",
         way.format(tmp_path),
     )
     assert (status, out) == (2, "")
     assert re.fullmatch(
-        r"python -m experiments.ablate: config.train.evaluation_batch_size=1000000: the largest "
+        r"python -m experiments.ablate: config.train.evaluation_batch_size=65536: the largest "
         r"activation of a batch alone takes [\d,]+\.\d GiB of memory, of [\d,.]+ usable; expected "
         r"a smaller value\n",
         err,

@@ -27,7 +27,7 @@ class Merged:
     Attributes:
       copied: how many runs were copied.
       known: how many were there before, or in several folders.
-      damaged: a line for each record that was left out.
+      damaged: a line for each record, and each note of when claims were stated, that was left out.
     """
 
     copied: int
@@ -67,7 +67,7 @@ def merge(workdir: Path, sources: Sequence[Path]) -> Merged:
             else:
                 _check_same(other, record)
                 known += 1
-    stated = _first_stated([workdir, *sources])
+    stated, lost = _first_stated([workdir, *sources])
     for run, record in chosen.items():
         target = workdir / "runs" / run
         atomic.remove(target)  # What is left of a record that is damaged.
@@ -79,7 +79,7 @@ def merge(workdir: Path, sources: Sequence[Path]) -> Merged:
                 shutil.copyfile(network, staging / trained.FILE)
     if stated:
         checksums.write_json(workdir / "stated.json", stated, indent=2)
-    return Merged(len(chosen), known, tuple(damaged))
+    return Merged(len(chosen), known, (*damaged, *lost))
 
 
 def _check_same(one: Path, other: Path) -> None:
@@ -111,19 +111,24 @@ def _measured(workdir: Path, run: str) -> dict[str, Any]:
     }
 
 
-def _first_stated(folders: Sequence[Path]) -> dict[str, dict[str, object]]:
-    """Of every claim when it was stated first, as in `mnv2_jax.analysis.stated`."""
-    entries: dict[str, dict[str, object]] = {}
+def _first_stated(folders: Sequence[Path]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Of every claim when it was stated first, as `mnv2_jax.analysis.stated`; what is damaged."""
+    entries: dict[str, dict[str, Any]] = {}
+    lost = []
     for folder in folders:
         path = folder / "stated.json"
         try:
-            found = checksums.read_json(path) if path.exists() else {}
-            for claim, entry in found.items():
-                earlier = entries.setdefault(claim, entry)
-                if str(entry["when"]) < str(earlier["when"]):
-                    entries[claim] = entry
-        except (ValueError, LookupError, TypeError):
-            raise ValueError(
-                f"{path}: it is damaged; expected when claims were stated: remove it to do without"
-            ) from None
-    return entries
+            found = checksums.read_json(path)
+            when = {claim: str(entry["when"]) for claim, entry in found.items()}
+        except FileNotFoundError:
+            continue
+        except checksums.DamagedError as error:
+            lost.append(str(error))
+            continue
+        except (LookupError, TypeError):
+            lost.append(str(checksums.damaged(path, "expected when claims were stated")))
+            continue
+        for claim, moment in when.items():
+            if claim not in entries or moment < str(entries[claim]["when"]):
+                entries[claim] = found[claim]
+    return entries, lost

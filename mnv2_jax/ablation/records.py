@@ -183,9 +183,11 @@ def read_checked(
     folder = workdir / "runs" / run_id
     if not os.path.lexists(folder):
         return None
-    data = {name: _regular(folder / name) for name in files}
+    if not folder.is_dir():
+        raise checksums.damaged(folder, "it is no folder")
+    data = {name: _bytes(folder / name) for name in files}
     path = folder / RECORD[-1]
-    row = checksums.read_json(path)
+    row = checksums.read_json(path, later=_SUMS)
     sums = row.pop(_SUMS, None)
     _check_row(path, run_id, row)
     if sums is None:  # Of an earlier version.
@@ -196,10 +198,8 @@ def read_checked(
     return row
 
 
-def _regular(path: Path) -> bytes:
-    """Read a file of a record, which is no link: what it leads to would be copied by a merge."""
-    if path.is_symlink():
-        raise checksums.damaged(path, "a link; expected a regular file")
+def _bytes(path: Path) -> bytes:
+    """Read a file of a record, which has to be there."""
     try:
         return checksums.read_bytes(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -233,9 +233,12 @@ def _check_unsealed(folder: Path, row: Mapping[str, Any], data: Mapping[str, byt
     """Check a record of an earlier version, without checksums, as far as can be told.
 
     Raises:
-      DamagedError: a file is none of JSON objects, or the config is of another run.
+      DamagedError: a file is none of JSON objects, or the config is of another run; or it is a
+        link, since what that leads to would be copied by a merge.
     """
     for name, found in data.items():
+        if (folder / name).is_symlink():
+            raise checksums.damaged(folder / name, "a link; expected a regular file")
         lines = found.splitlines() if name.endswith(".jsonl") else [found]
         parsed = [checksums.parse(line, folder / name) for line in lines]
         if name == "config.json":

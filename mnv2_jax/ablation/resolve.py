@@ -44,8 +44,8 @@ _AT_MOST = {
     "data.resolution": 8192,
     "model.kernel_size": 31,  # Programs write out all taps: 63 take minutes to plan, 31 seconds.
     "train.epochs": 1_000_000,
-    "train.batch_size": 1_000_000,
-    "train.evaluation_batch_size": 1_000_000,
+    "train.batch_size": 65_536,
+    "train.evaluation_batch_size": 65_536,
 }
 """What no machine can train more of: refused before anything is computed from it."""
 
@@ -167,7 +167,7 @@ def lane_program(config: ConfigDict, dataset: Dataset) -> LaneProgram:
       ValueError: a value is out of range.
     """
     spec = network(config, dataset)
-    in_channels = spec.in_channels
+    height, width, in_channels = spec.input_shape
     with _naming("config"):
         arch.check_choice("parallel", config.parallel, layouts.LAYOUTS)
     train = config.train
@@ -176,7 +176,8 @@ def lane_program(config: ConfigDict, dataset: Dataset) -> LaneProgram:
     with _naming("config.augment"):
         fields = dataclasses.fields(Augmentation)
         augmentation = Augmentation(**{field.name: config.augment[field.name] for field in fields})
-        augmentation.check(in_channels, recipe.batch_size // recipe.accumulation)
+        together = recipe.batch_size // recipe.accumulation
+        augmentation.check((height, width), in_channels, together)
     name = dataset.name.partition(":")[0]
     mirrored = augmentation.flip and name in sources.MIRROR_CHANGES_CLASS
     _check("augment.flip", True, not mirrored, f"False: mirrored {name} are other ones")

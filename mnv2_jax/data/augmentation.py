@@ -5,7 +5,6 @@ image is needed as it is stored, in `mnv2_jax.data.crops`. Imports no jax.
 """
 
 import dataclasses
-import math
 
 MAX_MAGNITUDE = 10
 """The strongest of RandAugment's distortions."""
@@ -60,7 +59,7 @@ class Augmentation:
         for name in ("brightness", "contrast", "saturation"):
             self._check(name, 0 <= getattr(self, name) <= 1, "0 to 1")
         self._check("hue", 0 <= self.hue <= 0.5, "0 to 0.5 turns")
-        self._check("mixup", 0 <= self.mixup < math.inf, "0 or more")
+        self._check("mixup", 0 <= self.mixup <= 1000, "0 to 1000")
         self._check("randaugment_layers", self.randaugment_layers >= 0, "0 or more")
         fits = 0 <= self.randaugment_magnitude <= MAX_MAGNITUDE
         self._check("randaugment_magnitude", fits, f"0 to {MAX_MAGNITUDE}")
@@ -73,16 +72,20 @@ class Augmentation:
         """Whether images are needed as they are stored, and so are augmented while decoding."""
         return self.crop_area > 0 or self.randaugment_layers > 0
 
-    def check(self, channels: int, together: int) -> None:
+    def check(self, size: tuple[int, int], channels: int, together: int) -> None:
         """Checks that it can be done.
 
         Args:
-          channels: of the images, 1 or 3.
+          size: height and width of the images.
+          channels: of them, 1 or 3.
           together: how many of a batch are computed at once on a device.
 
         Raises:
           ValueError: it cannot; the message names the field and what would be right.
         """
+        for name in ("shift", "cutout"):
+            fits = getattr(self, name) <= max(size)
+            self._check(name, fits, f"at most {max(size)}, the size of the images")
         if channels == 1:
             for name in ("saturation", "hue"):
                 self._check(name, getattr(self, name) == 0, "0, since the images are grey")

@@ -108,10 +108,10 @@ def test_what_changes_the_program_makes_a_cohort(dots, path, values):
         ({"seed": -1}, r"config.seed=-1: expected a whole number from 0"),
         ({"data__resolution": 10**6}, "config.data.resolution=1000000: expected at most 8,192"),
         ({"train__epochs": 10**23}, "config.train.epochs=1.*: expected at most 1,000,000"),
-        ({"train__batch_size": 10**12}, "config.train.batch_size=1.*: expected at most 1,000,000"),
+        ({"train__batch_size": 10**12}, "config.train.batch_size=1.*: expected at most 65,536"),
         (
             {"train__evaluation_batch_size": 10**12},
-            "config.train.evaluation_batch_size=1.*: expected at most 1,000,000",
+            "config.train.evaluation_batch_size=1.*: expected at most 65,536",
         ),
     ],
 )

@@ -101,8 +101,11 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
         merging.merge(tmp_path / "all", [tmp_path])
 
 
-def test_damaged_notes_of_claims_are_named_with_what_to_do(folders, tmp_path):
-    (folders[1] / "stated.json").write_text("{")
-    with pytest.raises(ValueError, match=r"^.*/b/stated\.json: it is damaged; .* remove it to"):
-        merging.merge(tmp_path / "all", folders)
-    assert not (tmp_path / "all").exists()
+@pytest.mark.parametrize("text", ["{", "[]", '{"x": 7}', '{"x": {}}'])
+def test_damaged_notes_of_claims_are_left_out_and_named(text, folders, tmp_path):
+    path = folders[1] / "stated.json"
+    path.write_text(text)
+    merged = merging.merge(tmp_path / "all", folders)
+    assert (merged.copied, merged.known) == (3, 1)
+    assert [line.partition(" (")[0] for line in merged.damaged] == [f"{path}: it is damaged"]
+    assert checksums.read_json(tmp_path / "all" / "stated.json")["x"]["when"] == "2026-01-02"

@@ -56,6 +56,13 @@ def without_its_folder(folder):
 def linked(folder):
     (folder / "metrics.jsonl").rename(folder.parents[1] / "elsewhere")
     (folder / "metrics.jsonl").symlink_to(folder.parents[1] / "elsewhere")
+    unsealed(folder)
+
+
+def without_its_checksum(folder):
+    path = folder / "result.json"
+    text = path.read_text().replace('"schema"', '"sghema"').replace('"sha256"', '"sha257"')
+    path.write_text(text.replace("0.5", "0.75"))
 
 
 def with_another_curve(folder):
@@ -66,7 +73,8 @@ def with_another_curve(folder):
     ("damage", "reason"),
     [
         (of_another_run, "result.json: it is damaged (of run "),
-        (without_its_folder, "it is damaged (no such file)"),
+        (without_its_folder, "it is damaged (it is no folder)"),
+        (without_its_checksum, "result.json: it is damaged (it does not have the checksum"),
         (linked, "metrics.jsonl: it is damaged (a link; expected a regular file)"),
         (with_another_curve, "metrics.jsonl: it is damaged (not the checksum in result.json)"),
     ],
@@ -94,6 +102,13 @@ def unsealed(folder, **changed):
     row = checksums.read_json(path)
     row.pop("files", None)
     path.write_text(json.dumps({**row, **changed}, indent=2))
+
+
+def test_a_link_to_what_was_written_is_followed(workdir, runs):
+    path = workdir / "runs" / runs[0] / "config.json"
+    path.rename(workdir / "elsewhere")
+    path.symlink_to(workdir / "elsewhere")
+    assert tidy.tidy(workdir, runs, alone=True) == []
 
 
 def test_records_of_earlier_versions_are_read(workdir, runs):

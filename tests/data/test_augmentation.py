@@ -29,9 +29,9 @@ REFUSED = [
     ("saturation", 1.01, "0 to 1"),
     ("hue", -0.01, "0 to 0.5 turns"),
     ("hue", 0.51, "0 to 0.5 turns"),
-    ("mixup", -0.1, "0 or more"),
+    ("mixup", -0.1, "0 to 1000"),
     # The Beta distribution has no such parameter: all targets would be NaN.
-    ("mixup", math.inf, "0 or more"),
+    ("mixup", math.inf, "0 to 1000"),
     ("randaugment_layers", -1, "0 or more"),
 ]
 TAKEN: dict[str, list] = {
@@ -97,14 +97,22 @@ def test_only_what_needs_the_stored_image_is_done_on_the_host():
 @pytest.mark.parametrize("name", ["saturation", "hue"])
 def test_grey_images_have_no_colour_to_change(name):
     with pytest.raises(ValueError, match=message(name, 0.3, "0, since the images are grey")):
-        having(**{name: 0.3}).check(channels=1, together=4)
-    having(**{name: 0.3}).check(channels=3, together=4)
-    Augmentation(brightness=0.3, contrast=0.3).check(channels=1, together=4)
+        having(**{name: 0.3}).check((32, 32), channels=1, together=4)
+    having(**{name: 0.3}).check((32, 32), channels=3, together=4)
+    Augmentation(brightness=0.3, contrast=0.3).check((32, 32), channels=1, together=4)
+
+
+@pytest.mark.parametrize("name", ["shift", "cutout"])
+def test_no_more_than_the_whole_image_is_moved_or_blanked(name):
+    expected = "at most 32, the size of the images"
+    with pytest.raises(ValueError, match=message(name, 33, expected)):
+        having(**{name: 33}).check((24, 32), channels=3, together=4)
+    having(**{name: 32}).check((24, 32), channels=3, together=4)
 
 
 def test_pairs_need_an_even_number_of_images():
     expected = "0, since it takes pairs, and 5 images are odd"
     with pytest.raises(ValueError, match=message("mixup", 0.2, expected)):
-        Augmentation(mixup=0.2).check(channels=3, together=5)
-    Augmentation(mixup=0.2).check(channels=3, together=6)
-    Augmentation().check(channels=3, together=5)
+        Augmentation(mixup=0.2).check((32, 32), channels=3, together=5)
+    Augmentation(mixup=0.2).check((32, 32), channels=3, together=6)
+    Augmentation().check((32, 32), channels=3, together=5)
