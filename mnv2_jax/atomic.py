@@ -171,7 +171,8 @@ def _opened(path: Path) -> IO[str]:
     if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
         raise ValueError(f"{path}: expected the file of a lock, which holds nothing; remove it")
     # Not to be waited for, if it has become a pipe since.
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
+    handle = os.open(path, flags, 0o666)
     return os.fdopen(handle, "a+", encoding="utf-8")
 
 

@@ -174,3 +174,20 @@ def test_a_lock_that_others_hold_is_one(monkeypatch, tmp_path, number):
     monkeypatch.setattr(fcntl, "flock", flock)
     with pytest.raises(ValueError, match="another process is at work there"):
         claim(tmp_path).__enter__()
+
+
+def test_every_holder_is_named(tmp_path):
+    for _ in range(2):
+        with claim(tmp_path):
+            told = re.escape(f"process {os.getpid()} on {socket.gethostname()} is at work there")
+            with pytest.raises(ValueError, match=told):
+                claim(tmp_path).__enter__()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_in_the_place_of_a_lock_is_named_with_what_to_do(tmp_path, make):
+    make(tmp_path / ".lock")
+    with pytest.raises(ValueError, match=r"/\.lock: expected the file of a lock, .*; remove it$"):
+        claim(tmp_path).__enter__()
+    with pytest.raises(ValueError, match=r"remove it$"), atomic.in_turns(tmp_path / ".lock"):
+        pass

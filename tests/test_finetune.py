@@ -303,9 +303,9 @@ def test_wrong_input_is_one_line(config, base, tmp_path, arguments, message):
 
 
 def test_what_no_memory_holds_is_refused(config, tmp_path):
-    batch = "--config.train.evaluation_batch_size=1000000"
+    batch = "--config.train.evaluation_batch_size=65536"
     line = refusal(f"--config={config}", "--config.data.resolution=1024", batch, "--dry_run")
-    assert "config.train.evaluation_batch_size=1000000: the largest activation of a batch" in line
+    assert "config.train.evaluation_batch_size=65536: the largest activation of a batch" in line
     assert "usable; expected a smaller value (in the phase " in line
 
 

@@ -136,8 +136,8 @@ def test_a_network_in_a_bucket_is_one_like_others(checkpoint, picture, monkeypat
     uri = "s3://bucket/networks"
     with workdir.claimed(uri) as there:
         shutil.copytree(checkpoint.parent, there.path / "runs" / "one")
-        for file in ("metrics.jsonl", "environment.json"):
-            (there.path / "runs" / "one" / file).touch()
+        (there.path / "runs" / "one" / "metrics.jsonl").touch()
+        (there.path / "runs" / "one" / "environment.json").write_text("{}")
     for place in (f"{uri}/runs/one", f"{uri}/runs/one/{trained.FILE}"):
         assert predict(f"--checkpoint={place}", image) == expected
     told = f"The best network of {uri}: {uri}/runs/one/{trained.FILE}\n"
