@@ -134,13 +134,16 @@ def test_a_terminal_that_is_gone_stops_it_as_a_signal_does(small_config, tmp_pat
     )
     arguments = (f"--config={small_config}", f"--workdir={tmp_path}", "--config.train.epochs=4000")
     command = [sys.executable, "-c", enter, "-m", "experiments.train", *arguments]
-    process = subprocess.Popen(command, cwd=commands.ROOT, stdin=its)
-    os.close(its)
-    said = b""
-    while b"epoch" not in said:
-        said += os.read(ours, 1000)
-    os.close(ours)
-    assert process.wait(timeout=60) == 128 + signal.SIGHUP
+    with subprocess.Popen(command, cwd=commands.ROOT, stdin=its) as process:
+        os.close(its)
+        said = b""
+        while b"epoch" not in said:
+            said += os.read(ours, 1000)
+        os.close(ours)
+        try:
+            assert process.wait(timeout=60) == 128 + signal.SIGHUP
+        finally:
+            process.kill()
     (step,) = tmp_path.glob("checkpoints/*/steps/*")
     assert int(step.name) > 0
 
