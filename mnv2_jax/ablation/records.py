@@ -192,8 +192,11 @@ def read_checked(
     _check_row(path, run_id, row)
     if sums is None:  # Of an earlier version.
         _check_unsealed(folder, row, data)
+        return row
+    if not isinstance(sums, dict):  # Another program's, with a checksum that is right.
+        raise checksums.damaged(path, f"{_SUMS} {sums!r}; expected checksums by file")
     for name, found in data.items():
-        if sums is not None and name != RECORD[-1] and sums.get(name) != checksums.sum_of(found):
+        if name != RECORD[-1] and sums.get(name) != checksums.sum_of(found):
             raise checksums.damaged(folder / name, f"not the checksum in {RECORD[-1]}")
     return row
 

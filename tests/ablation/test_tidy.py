@@ -111,6 +111,13 @@ def test_a_link_to_what_was_written_is_followed(workdir, runs):
     assert tidy.tidy(workdir, runs, alone=True) == []
 
 
+def test_a_checksum_of_another_kind_of_record_is_not_enough(workdir, runs):
+    path = workdir / "runs" / runs[0] / "result.json"
+    checksums.write_json(path, {**checksums.read_json(path), "files": "all"})
+    with pytest.raises(checksums.DamagedError, match="files 'all'; expected checksums by file"):
+        records.read_checked(workdir, runs[0])
+
+
 def test_records_of_earlier_versions_are_read(workdir, runs):
     before = records.read(workdir, runs[0])
     unsealed(workdir / "runs" / runs[0])
