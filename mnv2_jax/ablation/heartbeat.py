@@ -94,9 +94,25 @@ class Heartbeat:
 
 def beats(workdir: Path) -> Iterator[Beat]:
     """The signs of life in an experiment's folder, those of dead processes included."""
-    for path in sorted((workdir / _FOLDER).glob("*.json")):
-        try:
-            found = checksums.read_json(path)
-            yield Beat(**{**found, "runs": tuple(found["runs"])})
-        except (FileNotFoundError, ValueError, TypeError, KeyError):
-            continue  # It ended meanwhile, or is damaged: it is written anew in seconds.
+    return filter(None, map(_read, sorted((workdir / _FOLDER).glob("*.json"))))
+
+
+def remove_dead(workdir: Path) -> None:
+    """Removes the signs of life of what has stopped; in a bucket others may be at work.
+
+    Raises:
+      OSError: the folder cannot be written to.
+    """
+    for path in (workdir / _FOLDER).glob("*"):
+        beat = _read(path)
+        if beat is None or not beat.alive():
+            atomic.remove(path)
+
+
+def _read(path: Path) -> Beat | None:
+    """A sign of life; None if it ended meanwhile, or is damaged: it is written anew in seconds."""
+    try:
+        found = checksums.read_json(path)
+        return Beat(**{**found, "runs": tuple(found["runs"])})
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return None

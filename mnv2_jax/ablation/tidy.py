@@ -1,12 +1,11 @@
 """Tidies an experiment's folder before training: what is damaged, and what kills have left."""
 
-import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from mnv2_jax import atomic, checksums
-from mnv2_jax.ablation import records
+from mnv2_jax.ablation import heartbeat, records
 
 FOLDER = ".damaged"
 """Where damaged things are put aside, beside their place."""
@@ -90,6 +89,4 @@ def _remove_leftovers(workdir: Path) -> None:
     for folder in folders:
         for path in folder.glob(".*.tmp"):
             atomic.remove(path)
-    for path in workdir.glob("training/*"):
-        with contextlib.suppress(OSError):
-            atomic.remove(path)
+    heartbeat.remove_dead(workdir)

@@ -8,7 +8,7 @@ import pytest
 
 from configs import digits
 from mnv2_jax import checksums
-from mnv2_jax.ablation import cohort, grid, merging, plans, records, state, tidy
+from mnv2_jax.ablation import cohort, grid, heartbeat, merging, plans, records, state, tidy
 
 GRID = grid.product(grid.axis("seed", range(3)))
 
@@ -163,6 +163,15 @@ def test_what_killed_processes_left_is_removed_by_who_is_alone(workdir, runs):
     left = [path.name for path in workdir.rglob("*") if ".tmp" in str(path.relative_to(workdir))]
     assert left == []
     assert list((workdir / "training").iterdir()) == []
+
+
+def test_signs_of_life_of_what_goes_on_elsewhere_stay(workdir, runs):
+    heartbeat.Heartbeat(workdir, "here", "c", runs).beat(1, 8)
+    heartbeat.Heartbeat(workdir, "stopped", "c", runs).beat(1, 8)
+    path = workdir / "training" / "stopped.json"
+    checksums.write_json(path, {**checksums.read_json(path), "host": "elsewhere", "time": 0})
+    tidy.tidy(workdir, runs, alone=True)
+    assert [path.name for path in (workdir / "training").iterdir()] == ["here.json"]
 
 
 def test_what_is_no_folder_is_put_aside(workdir, runs):
