@@ -15,8 +15,8 @@ PACKAGE = "mnv2_jax"
 # Lowest first. A unit may import itself and everything below its layer; units of one layer do not
 # know each other.
 LAYERS = (
-    ("arch", "atomic", "cache", "cores", "values"),
-    ("checksums", "presets"),
+    ("arch", "atomic", "cache", "cores", "schema", "user_code", "values"),
+    ("checksums", "metrics", "presets"),
     ("nn", "data"),
     ("train",),
     ("ablation", "analysis"),
@@ -27,7 +27,9 @@ ALLOWED = {
     unit: {unit}.union(*LAYERS[:depth]) for depth, layer in enumerate(LAYERS) for unit in layer
 }
 # Reads records only, never a network: a report can be rebuilt where nothing can be trained.
-ALLOWED["analysis"] = {"analysis", "atomic", "cache", "checksums", "values"}
+ALLOWED["analysis"] = {
+    *("analysis", "atomic", "cache", "checksums", "metrics", "schema", "user_code", "values"),
+}
 # Importing any part of the package runs its __init__, which therefore must bring in nothing.
 ALLOWED[PACKAGE] = {PACKAGE}
 

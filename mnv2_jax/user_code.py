@@ -1,0 +1,72 @@
+"""Find what a config names: an entry of a registry, or an object in a file of the user's own."""
+
+import functools
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def find(
+    field: str,
+    value: str,
+    registry: Mapping[str, T],
+    is_one: Callable[[Any], bool],
+    expected: str,
+    example: str = "NAME",
+) -> T:
+    """Return the entry of a registry, or the object that `FILE.py:NAME` names.
+
+    Args:
+      field: what errors begin with, such as "block".
+      value: a key of `registry`, or `FILE.py:NAME`, the file seen from the current folder.
+      registry: what has a name.
+      is_one: whether an object of the file is one of its kind.
+      expected: the kind in words, such as "a subclass of mnv2_jax.nn.blocks.base.Block".
+      example: what stands for the name in messages, such as "CLASS".
+
+    Raises:
+      ValueError: there is no such entry, file or object; one line that begins with `field`.
+    """
+    path, colon, name = value.rpartition(":")
+    if not colon:
+        if value in registry:
+            return registry[value]
+        known = ", ".join(registry)
+        raise ValueError(f"{field}={value!r}: expected FILE.py:{example} or one of {known}")
+    try:
+        module = _imported(Path(path).resolve())
+    except FileNotFoundError:
+        raise ValueError(
+            f"{field}={value!r}: no such Python file; expected FILE.py:{example}"
+        ) from None
+    except Exception as error:  # A file of the user's own raises anything.
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{field}={value!r}: the file cannot be imported ({reason})") from error
+    found = getattr(module, name, None)
+    if found is None or not is_one(found):
+        there = [key for key, one in vars(module).items() if key[0] != "_" and is_one(one)]
+        what = ", ".join(there) or expected
+        raise ValueError(f"{field}={value!r}: the file has no such {name}; expected {what}")
+    return found  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _imported(path: Path) -> ModuleType:
+    """Import a file once, so that its classes stay the same however often it is named."""
+    spec = importlib.util.spec_from_file_location(f"user file {path}", path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise FileNotFoundError(path)
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses, which Flax modules are, look up their annotations there.
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[spec.name]
+        raise
+    return module
