@@ -20,7 +20,7 @@ from mnv2_jax.data.images import Images
 from mnv2_jax.data.stored.records import Record
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import parallel, runlog
-from mnv2_jax.train.lane import LaneValues
+from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.loop import Trainer
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.step import LaneProgram
@@ -63,8 +63,8 @@ def training_step(
     program = LaneProgram(spec, recipe, steps, parts=layout.parts)
     knobs = Knobs.of("linear", "bottleneck")
     scalars = map(np.float32, (sgd.learning_rate, sgd.weight_decay, sgd.label_smoothing))
-    lane = LaneValues(np.uint32(0), np.uint32(0), knobs, *scalars)
-    values = [lane._replace(seed=np.uint32(seed)) for seed in range(lanes)]
+    lane = HParams(np.uint32(0), np.uint32(0), knobs, *scalars)
+    values = [lane.replace(seed=np.uint32(seed)) for seed in range(lanes)]
     states = parallel.stack([program.initialise(0)] * lanes)
     orders = np.stack([draws.epoch_order(seed, 0, len(labels)) for seed in range(lanes)])
     of_lanes = [layout.spread(tree) for tree in (states, parallel.stack(values), orders)]
@@ -131,8 +131,9 @@ def time_in_programs(part: cohort.Cohort) -> tuple[float, float]:
         return call
 
     trainer = Trainer(part.program, part.dataset, parallel.Lanes(len(part.runs)))
-    trainer.train, trainer.evaluate = (
-        program._replace(run=timed(program.run)) for program in (trainer.train, trainer.evaluate)
+    evaluator = trainer.evaluator
+    trainer.train, evaluator.compiled = (
+        program._replace(run=timed(program.run)) for program in (trainer.train, evaluator.compiled)
     )
     start = time.perf_counter()
     trainer.run([run.values for run in part.runs])
@@ -180,7 +181,7 @@ def waiting(
     trainer = Trainer(program, dataset, parallel.Lanes(1), Streaming, workers)
     zero = np.float32(0.0)
     knobs = Knobs.of("linear", "bottleneck")
-    values = [LaneValues(np.uint32(0), np.uint32(0), knobs, zero, zero, zero)]
+    values = [HParams(np.uint32(0), np.uint32(0), knobs, zero, zero, zero)]
     layout = trainer.layout
     state = layout.spread(parallel.stack([program.initialise(0)]))
     lanes = layout.spread(parallel.stack(values))

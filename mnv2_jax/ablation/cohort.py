@@ -19,24 +19,14 @@ from mnv2_jax.data import sources
 from mnv2_jax.data.sources import Dataset, Selection
 from mnv2_jax.nn.cost import Cost, network_cost
 from mnv2_jax.nn.network import program
-from mnv2_jax.train import layouts, modes
+from mnv2_jax.train import hparams, layouts, modes
 from mnv2_jax.train.features import Features
 from mnv2_jax.train.feed import Feed
-from mnv2_jax.train.lane import LaneValues
+from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.parallel import Layout
 from mnv2_jax.train.step import LaneProgram
 
-LANE_FIELDS = {
-    "seed": None,
-    "data.order": None,
-    "model.projection": None,
-    # Between bottlenecks or none is a value; between expansions is another topology.
-    "model.shortcut": ("bottleneck", "none"),
-    "train.learning_rate": None,
-    "train.weight_decay": None,
-    "train.label_smoothing": None,
-    "transfer.start": None,
-}
+LANE_FIELDS = {**hparams.LANE_FIELDS, "transfer.start": None}
 """The config fields in which the lanes of a cohort may differ, each with the values that it may
 take inside one (None: any)."""
 
@@ -48,12 +38,12 @@ class Run:
     Attributes:
       id: see `mnv2_jax.ablation.grid.run_id`.
       config: the resolved config.
-      values: what the lane passes to the program.
+      values: the lane's hyperparameters.
     """
 
     id: str
     config: ConfigDict
-    values: LaneValues
+    values: HParams
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,7 +172,7 @@ def plan(
 
 def _run(config: ConfigDict) -> Run:
     with of_phase(config):
-        return Run(grid.run_id(config), config, resolve.lane_values(config))
+        return Run(grid.run_id(config), config, HParams.of(grid.fields(config)))
 
 
 @contextlib.contextmanager

@@ -2,10 +2,8 @@
 
 import contextlib
 import dataclasses
-import math
 from collections.abc import Iterator
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from mnv2_jax import arch, presets
@@ -14,15 +12,11 @@ from mnv2_jax.data import augment, sources
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.sources import Dataset, Selection
 from mnv2_jax.nn.blocks import block_class
-from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import layouts, modes
+from mnv2_jax.train.hparams import LANE_FIELDS
 from mnv2_jax.train.recipe import Recipe
-from mnv2_jax.train.step import LaneProgram, LaneValues
+from mnv2_jax.train.step import LaneProgram
 from mnv2_jax.train.tuning import Tuning, first_part
-
-ORDERS = ("own", "shared")
-"""What `config.data.order` may be: images come and are augmented as the run's own seed says, or in
-the same way in all runs, so that images that are streamed are decoded once for all seeds."""
 
 _SUBSETS = ("classes", "images_per_class")
 """The fields of a selection that are in `config.transfer`, where there is such a section."""
@@ -30,13 +24,14 @@ _SUBSETS = ("classes", "images_per_class")
 _SELECTION = [field.name for field in dataclasses.fields(Selection) if field.name not in _SUBSETS]
 
 _FIELDS = (
-    *("seed", "model.preset", "model.block", "model.width", "model.depth"),
+    *("model.preset", "model.block", "model.width", "model.depth"),
     *(f"data.{name}" for name in _SELECTION),
-    *("data.scaling", "data.mode", "data.order"),
+    *("data.scaling", "data.mode"),
     *(f"augment.{field.name}" for field in dataclasses.fields(Augmentation)),
     *("model.conventions", *(f"model.{knob}" for knob in arch.KNOBS if knob != "kind")),
     *(f"train.{field.name}" for field in dataclasses.fields(Recipe)),
-    *("train.learning_rate", "train.weight_decay", "train.label_smoothing", "parallel"),
+    *LANE_FIELDS,
+    "parallel",
 )
 """The fields that a config must have."""
 
@@ -68,36 +63,6 @@ def check_fields(config: ConfigDict) -> None:
                 )
     for path, most in _AT_MOST.items():
         _check(path, found[path], found[path] <= most, f"at most {most:,}")
-
-
-def lane_values(config: ConfigDict) -> LaneValues:
-    """The values that a run passes to its cohort's program.
-
-    Raises:
-      ValueError: one of them is out of range.
-    """
-    train = config.train
-    model = config.model
-    _check("seed", config.seed, 0 <= config.seed < 2**32, "a whole number from 0 to 2^32 - 1")
-    positive = math.isfinite(train.learning_rate) and train.learning_rate > 0
-    _check("train.learning_rate", train.learning_rate, positive, "a number above 0")
-    decay = math.isfinite(train.weight_decay) and train.weight_decay >= 0
-    _check("train.weight_decay", train.weight_decay, decay, "a number, 0 or more")
-    smoothing = train.label_smoothing
-    _check("train.label_smoothing", smoothing, 0 <= smoothing < 1, "0 or more, below 1")
-    order = config.data.order
-    _check("data.order", order, order in ORDERS, f"one of {', '.join(ORDERS)}")
-    for name, allowed in (("projection", arch.PROJECTIONS), ("shortcut", arch.SHORTCUTS)):
-        _check(f"model.{name}", model[name], model[name] in allowed, f"one of {', '.join(allowed)}")
-    return LaneValues(
-        seed=np.uint32(config.seed),
-        # Shared by all seeds: images come as to a run of seed 0.
-        data_seed=np.uint32(config.seed if config.data.order == "own" else 0),
-        knobs=Knobs.of(model.projection, model.shortcut),
-        learning_rate=np.float32(train.learning_rate),
-        weight_decay=np.float32(train.weight_decay),
-        label_smoothing=np.float32(smoothing),
-    )
 
 
 def data_selection(config: ConfigDict) -> Selection:

@@ -17,18 +17,18 @@ from mnv2_jax.ablation.heartbeat import Heartbeat
 from mnv2_jax.ablation.starts import Given, NotTrained, Starts
 from mnv2_jax.nn.trained import Trained
 from mnv2_jax.train import processes, runlog
+from mnv2_jax.train.callbacks import Callback, Checkpointing, Preemption, Progress
 from mnv2_jax.train.checkpoint import Checkpoints
 from mnv2_jax.train.loop import Trainer
-from mnv2_jax.train.results import LaneResult, Metrics
+from mnv2_jax.train.results import LaneResult
 from mnv2_jax.train.stopping import Interrupted, Stop
-from mnv2_jax.train.supervision import Supervision
 
 # What XLA and NumPy raise when a program does not compile or does not fit, and where a run starts
 # from one that failed so. Anything else is a fault of this code, and ends the sweep.
 _COHORT_ERRORS = (jax.errors.JaxRuntimeError, MemoryError, NotTrained)
 
 
-class Progress(Protocol):
+class SweepProgress(Protocol):
     """What a sweep tells while it works."""
 
     def cohort_started(self, number: int, of: int, cohort: Cohort) -> None:
@@ -65,7 +65,7 @@ class Saving:
     """When checkpoints are written, and how long they stay.
 
     Attributes:
-      seconds: see `mnv2_jax.train.supervision.Supervision`.
+      seconds: see `mnv2_jax.train.callbacks.Checkpointing`.
       keep: save the last step as well, and leave the checkpoints of finished runs.
       networks: put the trained network into the record of each run.
     """
@@ -79,7 +79,7 @@ def sweep(
     workdir: Path,
     cohorts: Sequence[Cohort],
     command: str,
-    progress: Progress,
+    progress: SweepProgress,
     stop: Stop | None = None,
     saving: Saving | None = None,
     workers: int = 0,
@@ -134,7 +134,7 @@ class _Sweep:
     workdir: Path
     cohorts: Sequence[Cohort]
     command: str
-    progress: Progress
+    progress: SweepProgress
     stop: Stop
     saving: Saving
     workers: int
@@ -234,15 +234,10 @@ class _Sweep:
                 life.beat(step, cohort.program.steps)
             self.progress.trained(cohort, len(lacking), step)
 
-        watch = Supervision(
-            on_step=on_step,
-            tell=self.progress.said,
-            stop=self.stop,
-            checkpoint_seconds=self.saving.seconds,
-            save_last=self.saving.keep,
-        )
+        callbacks: list[Callback] = [Progress(on_step), Preemption(self.stop)]
+        tell = self.progress.said
         if not primary:
-            return trainer.run(values, watch, starts)
+            return trainer.run(values, callbacks, starts, tell)
         unfinished.begin(pack, trainer.layout.count)
         identity = {
             "runs": [run.id for run in pack],
@@ -250,16 +245,14 @@ class _Sweep:
             "data": cohort.dataset.fingerprint,
             "jax": jax.__version__,
         }
-        watch.checkpoints = Checkpoints(unfinished.checkpoints, identity)
-        board = runlog.Board(self.workdir / "tensorboard", [run.id for run in pack])
-
-        def on_epoch(epoch: int, metrics: Sequence[Metrics]) -> None:
-            board.write(metrics)
-
-        watch.on_epoch = on_epoch
-        with contextlib.closing(watch.checkpoints):
+        with contextlib.closing(Checkpoints(unfinished.checkpoints, identity)) as checkpoints:
+            saving = self.saving
+            callbacks += [
+                runlog.Board(self.workdir / "tensorboard", [run.id for run in pack]),
+                Checkpointing(checkpoints, tell, saving.seconds, save_last=saving.keep),
+            ]
             try:
-                return trainer.run(values, watch, starts)
+                return trainer.run(values, callbacks, starts, tell)
             finally:
                 life.end()
 
@@ -300,13 +293,14 @@ class _Sweep:
 def _row(
     cohort: Cohort, run: Run, result: LaneResult, trainer: Trainer, lanes: int
 ) -> dict[str, Any]:
-    measured = [field.name for field in dataclasses.fields(result)]
     return {
         **records.describe(run, cohort),
         "lanes": lanes,
         "status": "diverged" if result.diverged else "done",
         "device": runlog.device_name(trainer.layout.devices),
-        **{name: getattr(result, name) for name in measured if name in records.COLUMNS},
+        **result.measures,
+        "restored_epoch": result.restored_epoch,
+        "seconds": result.seconds,
     }
 
 

@@ -5,18 +5,22 @@ learning rate may then throw its weights far away within one epoch, where nothin
 """
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mnv2_jax.train.lane import State
+from mnv2_jax.train.state import TrainState
+
+Losses = list[tuple[float, float]]
+"""Loss and accuracy of every lane."""
 
 
 class Best(NamedTuple):
     """The network of a lane with the highest validation accuracy so far, on the host.
 
     Attributes:
-      network: parameters and running moments that train, and their averages; see `State`.
+      network: parameters and running moments that train, and their averages; see `TrainState`.
       epoch: after which it was so; 0 is the start.
       accuracy: on the validation split, a fraction of 1.
       loss: likewise, in nats; among equal accuracies the lowest counts.
@@ -30,7 +34,9 @@ class Best(NamedTuple):
     start: np.ndarray
 
     @classmethod
-    def of(cls, state: State, epoch: int, validation: tuple[float, float], start: float) -> "Best":
+    def of(
+        cls, state: TrainState, epoch: int, validation: tuple[float, float], start: float
+    ) -> "Best":
         """That of a lane which has had no better one.
 
         Args:
@@ -63,7 +69,57 @@ class Best(NamedTuple):
         start = float(self.start)
         return not loss <= max(start, (start + math.log(classes)) / 2)
 
-    def restored(self, state: State) -> State:
+    def restored(self, state: TrainState) -> TrainState:
         """A lane's state with this network in it."""
         params, batch_stats, ema = self.network
         return state._replace(params=params, batch_stats=batch_stats, ema=ema)
+
+
+def at_start(states: Sequence[TrainState], validation: Losses, train: Losses) -> list[Best]:
+    """Note what lanes are given, before the first step.
+
+    Args:
+      states: of the lanes.
+      validation: loss and accuracy on the validation split.
+      train: likewise on the training images, in inference mode.
+    """
+    return [
+        Best.of(state, 0, measured, start=loss)
+        for state, measured, (loss, _) in zip(states, validation, train, strict=True)
+    ]
+
+
+def kept(
+    known: list[Best], epoch: int, measured: Losses, states: Callable[[], Sequence[TrainState]]
+) -> list[Best]:
+    """Return the best networks after an epoch.
+
+    Args:
+      known: those before it; none where lanes start from nothing.
+      epoch: its number, from 1.
+      measured: loss and accuracy on the validation split.
+      states: copies the lanes' states, which takes time.
+    """
+    beaten = [one.is_beaten_by(new) for one, new in zip(known, measured, strict=False)]
+    if not any(beaten):
+        return known
+    return [
+        Best.of(state, epoch, new, start=float(one.start)) if is_beaten else one
+        for state, one, new, is_beaten in zip(states(), known, measured, beaten, strict=True)
+    ]
+
+
+def ruined(known: Sequence[Best], train: Losses, classes: int) -> list[Best | None]:
+    """Return the best networks of the lanes that training ruined; None for the others.
+
+    Args:
+      known: the best networks; none where lanes start from nothing.
+      train: loss and accuracy on the training images, in inference mode, after the last step.
+      classes: how many there are.
+    """
+    if not known:
+        return [None] * len(train)
+    return [
+        one if one.is_needed(loss, classes) else None
+        for one, (loss, _) in zip(known, train, strict=True)
+    ]

@@ -13,9 +13,10 @@ from jax import lax
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.sources import Dataset
 from mnv2_jax.train.feed import Beginning, Call, Feed, Inputs, Orders, evaluation_batch
-from mnv2_jax.train.lane import LaneValues, State
+from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.parallel import Layout, Program
 from mnv2_jax.train.recipe import PRECISIONS
+from mnv2_jax.train.state import TrainState
 from mnv2_jax.train.step import BATCH_AXIS, LaneProgram
 
 Array = jax.Array
@@ -31,7 +32,7 @@ def suffices(program: LaneProgram) -> bool:
 class ClassifierProgram(LaneProgram):
     """Trains the classifier of a frozen network: what stands for images are their features."""
 
-    def features(self, state: State, values: LaneValues, images: Array) -> Array:
+    def features(self, state: TrainState, values: HParams, images: Array) -> Array:
         """The features of a batch, or of a device's part of it, whole on each device.
 
         Args:
@@ -43,7 +44,7 @@ class ClassifierProgram(LaneProgram):
           float32 `[batch, features]`.
         """
         inputs = super()._evaluated(images).astype(PRECISIONS[self.recipe.precision])
-        variables = self.variables(state)
+        variables = state.variables.tree
         result: Any = self.network.apply(variables, inputs, knobs=values.knobs, only="features")
         found = result.astype(jnp.float32)
         return lax.all_gather(found, BATCH_AXIS, tiled=True) if self.parts > 1 else found
@@ -223,8 +224,8 @@ class Features(Feed):
 def _bases(beginning: Beginning) -> list[str]:
     """What features follow from, beside images: equal texts for lanes of the same base."""
     state, _ = beginning.lanes
-    size = beginning.program.partition.frozen.size
-    frozen = np.asarray(state.frozen).reshape(-1, size)  # By lanes; what fills up comes last.
+    vectors = np.asarray(state.frozen.vector)
+    frozen = vectors.reshape(-1, vectors.shape[-1])  # By lanes; what fills up comes last.
     return [
         f"{hashlib.sha256(of_lane.tobytes()).hexdigest()} {lane.knobs}"
         for of_lane, lane in zip(frozen, beginning.values, strict=False)

@@ -14,7 +14,7 @@ import numpy as np
 from mnv2_jax.data import draws, stream
 from mnv2_jax.data.images import Arrays, Images
 from mnv2_jax.data.sources import Dataset
-from mnv2_jax.train.lane import LaneValues
+from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.parallel import Layout, Program
 from mnv2_jax.train.step import LaneProgram
 
@@ -63,7 +63,7 @@ class Beginning(NamedTuple):
     program: LaneProgram
     dataset: Dataset
     layout: Layout
-    values: Sequence[LaneValues]
+    values: Sequence[HParams]
     lanes: tuple[Any, Any]
     step: int
     workers: int

@@ -1,4 +1,4 @@
-"""Optimizers and schedules, built from values that may differ from lane to lane."""
+"""What all lanes of a program share in training: batches, optimizer, schedule, precision."""
 
 import dataclasses
 from collections.abc import Callable
@@ -6,17 +6,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from mnv2_jax.arch import check_choice, check_whole
+from mnv2_jax.train import optimizers
+from mnv2_jax.train.optimizers import DECAYED, MASKS, NAMES
+from mnv2_jax.train.state import Packed, Packing
 
 Array = jax.Array
-
-OPTIMIZERS = ("sgd", "rmsprop", "adamw")
-"""SGD with momentum; RMSProp as TensorFlow has it; Adam with decoupled weight decay (Loshchilov and
-Hutter 2019, arXiv 1711.05101)."""
 
 SCHEDULES = ("cosine", "exponential")
 """Half a cosine to 0; or times `decay_rate` every `decay_epochs`, in steps, as slim has it."""
@@ -37,12 +36,12 @@ class Recipe:
       accumulation: parts that a batch is computed in one after another, gradients averaged; saves
         memory. BatchNorm sees a part at a time.
       precision: one of `PRECISIONS`.
-      optimizer: one of `OPTIMIZERS`.
+      optimizer: one of `mnv2_jax.train.optimizers.OPTIMIZERS`, or `FILE.py:FUNCTION`.
       momentum: of SGD and RMSProp; Adam's beta 1.
-      nesterov: Nesterov's momentum; SGD alone.
+      nesterov: Nesterov's momentum.
       second_moment: how much of the squared gradients' mean a step keeps: RMSProp's decay, Adam's
-        beta 2; 0 for SGD, which has none.
-      epsilon: added to that mean inside of RMSProp's root, or outside of Adam's; 0 for SGD.
+        beta 2.
+      epsilon: added to that mean inside of RMSProp's root, or outside of Adam's.
       schedule: one of `SCHEDULES`.
       warmup_epochs: the learning rate rises evenly to its value in these, and the schedule begins
         after them.
@@ -81,7 +80,7 @@ class Recipe:
         for name in ("epochs", "batch_size", "evaluation_batch_size", "accumulation"):
             check_whole(name, getattr(self, name))
         check_choice("precision", self.precision, tuple(PRECISIONS))
-        check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        optimizers.find(self.optimizer)
         check_choice("schedule", self.schedule, SCHEDULES)
         check_choice("decayed", self.decayed, tuple(DECAYED))
         for name in ("momentum", "second_moment", "ema"):
@@ -97,13 +96,14 @@ class Recipe:
 
     def _check_what_is_not_read(self) -> None:
         # A value without effect would make an axis of a grid compare a run with itself.
-        if self.optimizer == "sgd":
-            for name in ("second_moment", "epsilon"):
-                self._check(name, getattr(self, name) == 0, "0, since SGD does not read it")
-        else:
-            self._check("nesterov", not self.nesterov, "False, since only SGD reads it")
-            for name in ("second_moment", "epsilon"):
-                self._check(name, getattr(self, name) > 0, f"above 0 for {self.optimizer}")
+        reads = optimizers.find(self.optimizer).reads
+        for name in NAMES:
+            value = getattr(self, name)
+            if name not in reads:
+                right = f"{type(value)(0)}, since {self.optimizer} does not read it"
+                self._check(name, not value, right)
+            elif name in ("second_moment", "epsilon"):
+                self._check(name, value > 0, f"above 0 for {self.optimizer}")
         for name in ("decay_rate", "decay_epochs"):
             value = getattr(self, name)
             if self.schedule == "exponential":
@@ -119,7 +119,7 @@ class Recipe:
 def schedule(
     recipe: Recipe, learning_rate: ArrayLike, steps_per_epoch: int
 ) -> Callable[[ArrayLike], Array]:
-    """The learning rate by the step, counted from 0.
+    """Return the learning rate by the step, counted from 0.
 
     Args:
       recipe: its schedule, epochs and warm-up.
@@ -145,61 +145,51 @@ def optimizer(
     recipe: Recipe,
     learning_rate: ArrayLike,
     weight_decay: ArrayLike,
-    decayed: ArrayLike,
+    decayed: Packed,
     steps_per_epoch: int,
 ) -> optax.GradientTransformation:
-    """The recipe's optimizer over one vector of parameters.
+    """Build the recipe's optimizer over the vector of packed parameters.
+
+    The gradient is clipped by the norm of all of it, before decay is added.
 
     Args:
       recipe: what to build.
       learning_rate: see `schedule`; may be traced.
-      weight_decay: times the parameters; may be traced. SGD and RMSProp add that to the gradients,
-        as PyTorch and slim do (L2 regularisation); AdamW subtracts it, times the learning rate.
-      decayed: 1 where a parameter decays, 0 where not; see `decay_mask`.
+      weight_decay: may be traced.
+      decayed: 1 where a parameter decays and 0 where not, packed as they are; see `decay_mask`.
       steps_per_epoch: for the schedule.
     """
-    decay = optax.stateless(lambda updates, params: updates + weight_decay * decayed * params)
-    rate = optax.scale_by_learning_rate(schedule(recipe, learning_rate, steps_per_epoch))
+    chosen = optimizers.find(recipe.optimizer)
+    arguments: dict[str, Any] = {
+        name: getattr(recipe, field)
+        for field, names in NAMES.items()
+        for name in names
+        if name in chosen.arguments
+    }
+    arguments["learning_rate"] = schedule(recipe, learning_rate, steps_per_epoch)
+    # A vector has no leaves to be masked: each number has a decay of its own.
+    decay: Any = weight_decay * decayed.vector if chosen.elementwise else weight_decay
+    mask = None if chosen.elementwise else jax.tree.map(lambda leaf: bool(leaf.any()), decayed.tree)
+    before = []
+    if "weight_decay" in chosen.arguments:
+        arguments["weight_decay"] = decay
+        arguments |= {name: mask for name in MASKS if name in chosen.arguments}
+    else:
+        before.append(optax.add_decayed_weights(decay, mask))
+    made = optax.chain(*before, chosen.make(**arguments))
+    over_vectors = made if chosen.elementwise else _on_trees(made, decayed.packing)
     clip = [optax.clip_by_global_norm(recipe.clip)] if recipe.clip else []
-    if recipe.optimizer == "sgd":
-        trace = optax.trace(decay=recipe.momentum, nesterov=recipe.nesterov)
-        return optax.chain(*clip, decay, trace, rate)
-    if recipe.optimizer == "rmsprop":
-        # TensorFlow's: means of squares begin at 1, momentum gathers steps as long as they were.
-        scale = optax.scale_by_rms(
-            recipe.second_moment, recipe.epsilon, initial_scale=1.0, eps_in_sqrt=True
-        )
-        return optax.chain(*clip, decay, scale, rate, optax.trace(decay=recipe.momentum))
-    scale = optax.scale_by_adam(recipe.momentum, recipe.second_moment, recipe.epsilon)
-    return optax.chain(*clip, scale, decay, rate)
+    return optax.chain(*clip, over_vectors)
 
 
-DECAYED: dict[str, Callable[[str, int, bool], bool]] = {
-    "all": lambda name, rank, norm: True,
-    "not_norm": lambda name, rank, norm: not norm,
-    "kernels": lambda name, rank, norm: name == "kernel",
-    "not_depthwise": lambda name, rank, norm: name == "kernel" and rank != 3,
-}
-"""Which parameters decay, by name, number of dimensions and whether they are BatchNorm's: all, all
-but BatchNorm's, kernels alone, kernels but the depthwise ones `[k, k, channels]` (slim)."""
+def _on_trees(
+    inner: optax.GradientTransformation, packing: Packing
+) -> optax.GradientTransformation:
+    """Show a transformation of vectors' trees: its state is that of the tree's leaves."""
 
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        given = None if params is None else packing.tree(params)
+        updates, state = inner.update(packing.tree(updates), state, given)
+        return ravel_pytree(updates)[0], state
 
-def decay_mask(params: Any, decayed: str) -> Any:
-    """A tree like `params` with ones where weight decay applies, by `DECAYED`, and zeros elsewhere.
-
-    Args:
-      params: the parameters, or their shapes.
-      decayed: one of `DECAYED`.
-    """
-    applies = DECAYED[decayed]
-
-    def mask(tree: Any) -> Any:
-        norm = "scale" in tree
-        return {
-            name: mask(node)
-            if isinstance(node, dict)
-            else np.full(node.shape, applies(name, len(node.shape), norm), np.float32)
-            for name, node in tree.items()
-        }
-
-    return mask(params)
+    return optax.GradientTransformation(lambda params: inner.init(packing.tree(params)), update)

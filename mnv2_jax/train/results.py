@@ -1,4 +1,4 @@
-"""What lanes come to: metrics of their epochs, and measures after the last."""
+"""Per-lane results: metrics of every epoch, and measures after the last."""
 
 import dataclasses
 import math
@@ -15,15 +15,14 @@ Metrics = dict[str, Any]
 
 @dataclasses.dataclass
 class LaneResult:
-    """What a lane came to.
+    """The results of a lane.
 
     Attributes:
       curve: per epoch, its number from 1 and the metrics that metrics.jsonl holds.
-      diverged: whether a loss stopped being finite; the measures below are then None.
-      train_accuracy: in inference mode on the images as they are, a fraction of 1.
-      validation_accuracy: likewise.
-      test_accuracy: likewise; the test split is read here alone, after the last epoch.
-      test_loss: mean cross-entropy in nats.
+      diverged: whether a loss stopped being finite; then there are no measures.
+      measures: by column of results.csv, such as `test_accuracy`: each metric of each split, in
+        inference mode on the images as they are. The test split is read here alone, after the last
+        epoch.
       restored_epoch: where training ruined what it started from, the epoch whose network is kept
         and measured instead of the last one: that of the highest validation accuracy, 0 before the
         first step; None elsewhere. See `mnv2_jax.train.best`.
@@ -36,10 +35,7 @@ class LaneResult:
 
     curve: list[Metrics]
     diverged: bool
-    train_accuracy: float | None
-    validation_accuracy: float | None
-    test_accuracy: float | None
-    test_loss: float | None
+    measures: Mapping[str, float]
     restored_epoch: int | None
     seconds: float
     waited: float
@@ -56,24 +52,20 @@ class LaneResult:
     def of(
         cls,
         curve: list[Metrics],
-        train: tuple[float, float],
-        test: tuple[float, float],
+        measures: Mapping[str, float],
         restored: Best | None = None,
         **common: Any,
     ) -> "LaneResult":
-        """Puts a result together, without measures where the lane diverged.
+        """Put a result together, without measures where the lane diverged.
 
         Args:
           curve: see above.
-          train: loss and accuracy on the training split.
-          test: likewise, on the test split.
-          restored: what was put back before that, if training ruined what it started from.
+          measures: see above.
+          restored: what was put back before they were taken, if training ruined what it started
+            from.
           **common: the other fields.
         """
-        if restored is not None:
-            validation, epoch = float(restored.accuracy), int(restored.epoch)
-            return cls(curve, False, train[1], validation, test[1], test[0], epoch, **common)
-        if not all(math.isfinite(epoch["train_loss"]) for epoch in curve):
-            return cls(curve, True, None, None, None, None, None, **common)
-        validation = curve[-1]["validation_accuracy"]
-        return cls(curve, False, train[1], validation, test[1], test[0], None, **common)
+        epoch = None if restored is None else int(restored.epoch)
+        finite = all(math.isfinite(epoch["train_loss"]) for epoch in curve)
+        diverged = restored is None and not finite
+        return cls(curve, diverged, {} if diverged else measures, epoch, **common)

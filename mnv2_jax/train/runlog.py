@@ -18,6 +18,7 @@ import jax
 
 import mnv2_jax
 from mnv2_jax.train import inherited
+from mnv2_jax.train.callbacks import Callback
 
 _LIBRARIES = (
     *("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets"),
@@ -56,8 +57,8 @@ def load() -> None:
     importlib.import_module("tensorboardX")
 
 
-class Board:
-    """TensorBoard's event files of runs in training, a folder each, written epoch by epoch.
+class Board(Callback):
+    """Writes TensorBoard's event files of runs in training, a folder each, epoch by epoch.
 
     None stays open: there may be more runs than files that a process may have open.
     """
@@ -75,8 +76,8 @@ class Board:
             file.parent.mkdir(parents=True)
             file.write_bytes(_event(file_version="brain.Event:2"))
 
-    def write(self, metrics: Sequence[Mapping[str, Any]]) -> None:
-        """Writes an epoch's metrics of each run; they have its number, "epoch", among them.
+    def on_epoch(self, epoch: int, metrics: Sequence[Mapping[str, Any]]) -> None:
+        """Write an epoch's metrics of each run.
 
         Raises:
           OSError: a file cannot be written to.
@@ -90,7 +91,7 @@ class Board:
                 if name != "epoch"
             ]
             with path.open("ab") as file:
-                file.write(_event(step=of_run["epoch"], summary=Summary(value=values)))
+                file.write(_event(step=epoch, summary=Summary(value=values)))
 
 
 def _event(**fields: Any) -> bytes:

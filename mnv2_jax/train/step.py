@@ -19,11 +19,14 @@ from jax.flatten_util import ravel_pytree
 from mnv2_jax import arch
 from mnv2_jax.data import augment, pipeline
 from mnv2_jax.data.augmentation import Augmentation
+from mnv2_jax.metrics import DEFAULT, METRICS, Metric
 from mnv2_jax.nn.network import Network
 from mnv2_jax.train import initial
-from mnv2_jax.train.lane import Epoch, EvaluationSums, LaneValues, State
-from mnv2_jax.train.recipe import PRECISIONS, Recipe, decay_mask, optimizer, schedule
-from mnv2_jax.train.tuning import Partition, Start, Tuning, by_parameter, carried
+from mnv2_jax.train.hparams import HParams
+from mnv2_jax.train.optimizers import decay_mask
+from mnv2_jax.train.recipe import PRECISIONS, Recipe, optimizer, schedule
+from mnv2_jax.train.state import Epoch, Packed, TrainState, Variables, join, split
+from mnv2_jax.train.tuning import Start, Tuning, by_parameter, carried, trainable_mask
 
 Array = jax.Array
 
@@ -42,6 +45,7 @@ class LaneProgram:
       augmentation: of training images.
       scaling: of all images, one of `mnv2_jax.data.augment.SCALINGS`.
       tuning: how a trained network trains on; None trains all of a new one.
+      metrics: what is measured of evaluated images.
       parts: the devices that share each batch, along `BATCH_AXIS`; with 1 there is no such axis.
     """
 
@@ -51,6 +55,7 @@ class LaneProgram:
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     scaling: str = "symmetric"
     tuning: Tuning | None = None
+    metrics: tuple[Metric, ...] = tuple(METRICS[name] for name in DEFAULT)
     parts: int = 1
 
     @property
@@ -69,42 +74,41 @@ class LaneProgram:
         """Steps of a whole run."""
         return self.recipe.epochs * self.steps_per_epoch
 
-    def initialise(self, seed: int) -> State:
-        """A lane's initial state on the host, from its seed alone."""
+    def initialise(self, seed: int) -> TrainState:
+        """Draw a lane's initial state on the host, from its seed alone."""
         return self._state(self._initialiser(seed))
 
-    def begin(self, state: State, start: Start | None) -> State:
-        """What an initial state becomes by what the lane starts from; parts that has not stay."""
+    def begin(self, state: TrainState, start: Start | None) -> TrainState:
+        """Overwrite an initial state with what the lane starts from; missing parts keep theirs."""
         if start is None:
             return state
-        drawn = self.variables(state)
+        drawn = state.variables.tree
         begun = self._state({name: {**drawn[name], **start.variables[name]} for name in drawn})
-        if len(start.optimizer) != len(jax.tree.leaves(begun.optimizer)):
+        if len(start.optimizer) != len(jax.tree.leaves(begun.opt_state)):
             return begun  # Of none, or of another kind of optimizer.
-        size = begun.params.size
-        momenta = carried(begun.optimizer, start.optimizer, size, self.partition.classifier)
-        return begun._replace(optimizer=momenta)
+        packing = begun.params.packing
+        momenta = carried(
+            begun.opt_state, start.optimizer, packing.size, packing.place("classifier")
+        )
+        return begun._replace(opt_state=momenta)
 
-    def variables(self, state: State) -> dict[str, Any]:
-        """The tree of parameters and running moments that `Network.apply` takes in training."""
-        return self._tree(state.params, state.batch_stats, state.frozen)
-
-    def evaluated_variables(self, state: State) -> dict[str, Any]:
-        """Those that are evaluated: the averages, where the recipe keeps them."""
-        params, batch_stats = state.ema or (state.params, state.batch_stats)
-        return self._tree(params, batch_stats, state.frozen)
+    def pack(self, variables: Mapping[str, Any]) -> Variables:
+        """Pack a tree of Flax variables on the host, as programs take them."""
+        chosen, frozen = split(variables, self._mask)
+        parts = (chosen.get("params", {}), chosen.get("batch_stats", {}), frozen)
+        return Variables(*map(Packed.of, parts))
 
     def train(
         self,
-        state: State,
-        values: LaneValues,
+        state: TrainState,
+        values: HParams,
         order: Array,
         images: Array,
         labels: Array,
         first: Array,
         start: Array,
         stop: Array,
-    ) -> State:
+    ) -> TrainState:
         """Trains a lane from step `start` to before step `stop`, within one epoch.
 
         The bounds are arguments, so that one program runs any number of steps: what a state comes
@@ -127,7 +131,7 @@ class LaneProgram:
         part = lax.axis_index(BATCH_AXIS) if self.parts > 1 else 0
         rows = part * size + jnp.arange(size)
 
-        def step(number: Array, state: State) -> State:
+        def step(number: Array, state: TrainState) -> TrainState:
             chosen = order[(number - first) * self.recipe.batch_size + rows]
             batch = self._batch(data_key, number, rows, chosen, (images, labels))
             dropout = jax.random.fold_in(pipeline.stream(key, "dropout"), number)
@@ -137,24 +141,31 @@ class LaneProgram:
         return lax.fori_loop(start, stop, step, state)
 
     def evaluate(
-        self, state: State, values: LaneValues, weights: Array, images: Array, labels: Array
-    ) -> EvaluationSums:
-        """Sums loss and hits over a batch, or a device's part of it.
-
-        The network runs in inference mode; the loss is the plain cross-entropy.
+        self,
+        variables: Variables,
+        values: HParams,
+        weights: Array,
+        images: Array,
+        labels: Array,
+    ) -> dict[str, Array]:
+        """Sum the metrics over a batch, or a device's part of it, in inference mode.
 
         Args:
-          state: the lane's state.
-          values: the lane's values.
+          variables: the lane's.
+          values: the lane's hyperparameters.
           weights: float32 `[batch]`: 1 for an image, 0 for what is not to be counted.
           images: uint8 `[batch, height, width, channels]`.
           labels: int32 `[batch]`.
+
+        Returns:
+          By metric its sums over images, float32; under "images" how many there are.
         """
-        inputs = self._evaluated(images)
-        logits = self._logits(self.evaluated_variables(state), inputs, knobs=values.knobs)
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-        hits = logits.argmax(-1) == labels
-        sums = EvaluationSums(jnp.sum(losses * weights), jnp.sum(hits * weights), jnp.sum(weights))
+        logits = self._logits(variables.tree, self._evaluated(images), knobs=values.knobs)
+        sums = {"images": jnp.sum(weights)}
+        for metric in self.metrics:
+            numbers = metric.per_image(logits, labels)
+            weighted = numbers * weights.reshape(-1, *[1] * (numbers.ndim - 1))
+            sums[metric.name] = jnp.sum(weighted, axis=0)
         return lax.psum(sums, BATCH_AXIS) if self.parts > 1 else sums
 
     @functools.cached_property
@@ -166,21 +177,24 @@ class LaneProgram:
         return initial.Initialiser(variables)
 
     @functools.cached_property
-    def partition(self) -> Partition:
-        """Where the network's variables lie in a state's vectors."""
-        return Partition(self._initialiser.shapes, self.spec, self.tuning)
+    def _mask(self) -> Mapping[tuple[str, ...], bool]:
+        """Which variables training changes, by path."""
+        return trainable_mask(self._initialiser.shapes, self.spec, self.tuning)
 
-    def _state(self, variables: Mapping[str, Any]) -> State:
-        params, batch_stats, frozen = self.partition.split(variables)
-        momenta = jax.device_get(self._optimizer(learning_rate=0.0, weight_decay=0.0).init(params))
+    @functools.cached_property
+    def _decayed(self) -> Packed:
+        mask = decay_mask(self._initialiser.shapes["params"], self.recipe.decayed)
+        return Packed.of(split({"params": mask}, self._mask)[0]["params"])
+
+    def _state(self, variables: Mapping[str, Any]) -> TrainState:
+        params, batch_stats, frozen = self.pack(variables)
+        tx = self._optimizer(learning_rate=0.0, weight_decay=0.0)
+        momenta = jax.device_get(tx.init(params.vector))
         if self.tuning:
-            momenta = by_parameter(momenta, params.size)
+            momenta = by_parameter(momenta, params.packing.size)
         ema = (params, batch_stats) if self.recipe.ema else ()
         zero = np.float32(0.0)
-        return State(params, batch_stats, momenta, ema, Epoch(zero, zero, zero), frozen)
-
-    def _tree(self, params: Any, batch_stats: Any, frozen: Any) -> dict[str, Any]:
-        return self.partition.join(self.partition.params.tree(params), batch_stats, frozen)
+        return TrainState(params, batch_stats, momenta, ema, Epoch(zero, zero, zero), frozen)
 
     def _batch(
         self, key: Array, number: Array, rows: Array, chosen: Array, data: tuple[Array, Array]
@@ -195,9 +209,9 @@ class LaneProgram:
         return augment.scale(images, self.scaling)
 
     def _optimizer(self, learning_rate: Any, weight_decay: Any) -> optax.GradientTransformation:
-        mask = decay_mask(self._initialiser.shapes["params"], self.recipe.decayed)
-        decayed = self.partition.split({"params": mask, "batch_stats": {}})[0]
-        return optimizer(self.recipe, learning_rate, weight_decay, decayed, self.steps_per_epoch)
+        return optimizer(
+            self.recipe, learning_rate, weight_decay, self._decayed, self.steps_per_epoch
+        )
 
     def _logits(self, variables: Any, images: Array, **options: Any) -> Any:
         """Logits for float32 images, computed in the recipe's precision, then float32."""
@@ -211,19 +225,20 @@ class LaneProgram:
 
     def _train_step(
         self,
-        state: State,
-        values: LaneValues,
+        state: TrainState,
+        values: HParams,
         number: Array,
         batch: tuple[Array, Array, Array],
         dropout: Array,
-    ) -> State:
+    ) -> TrainState:
         gradient, batch_stats, measured = self._accumulated(state, values, batch, dropout)
         if self.parts > 1:
             gradient, measured = lax.pmean((gradient, measured), BATCH_AXIS)
         updates, momenta = self._optimizer(values.learning_rate, values.weight_decay).update(
-            gradient, state.optimizer, state.params
+            gradient, state.opt_state, state.params.vector
         )
-        params: Any = optax.apply_updates(state.params, updates)
+        new: Any = optax.apply_updates(state.params.vector, updates)
+        params = state.params.with_vector(new)
         ema = state.ema
         if self.recipe.ema:
             keep = jnp.minimum(self.recipe.ema, (1 + number) / (10 + number))
@@ -240,13 +255,13 @@ class LaneProgram:
         return state._replace(
             params=params,
             batch_stats=batch_stats,
-            optimizer=momenta,
+            opt_state=momenta,
             ema=ema,
             epoch=Epoch(loss, accuracy, rate),
         )
 
     def _accumulated(
-        self, state: State, values: LaneValues, batch: tuple[Array, Array, Array], dropout: Array
+        self, state: TrainState, values: HParams, batch: tuple[Array, Array, Array], dropout: Array
     ) -> tuple[Array, Any, tuple[Array, Array]]:
         """Gradient, new running moments and metrics of a batch, computed as the recipe splits it.
 
@@ -270,21 +285,20 @@ class LaneProgram:
 
         parts = [whole.reshape(count, -1, *whole.shape[1:]) for whole in batch]
         zero = jnp.zeros(())
-        nothing = (jnp.zeros_like(state.params), (zero, zero))
+        nothing = (jnp.zeros_like(state.params.vector), (zero, zero))
         (batch_stats, (gradient, measured)), _ = lax.scan(
             add, (state.batch_stats, nothing), (*parts, jnp.arange(count))
         )
         return gradient, batch_stats, measured
 
     def _gradient(
-        self, state: State, values: LaneValues, batch: tuple[Array, Array, Array], dropout: Array
+        self, state: TrainState, values: HParams, batch: tuple[Array, Array, Array], dropout: Array
     ) -> tuple[Array, Any, tuple[Array, Array]]:
         images, labels, targets = batch
-        partition = self.partition
 
         def loss_of(params: Any) -> tuple[Array, tuple[Array, Any]]:
             logits, updated = self._logits(
-                partition.join(params, state.batch_stats, state.frozen),
+                join(state.frozen.tree, {"params": params, "batch_stats": state.batch_stats.tree}),
                 images,
                 train=True,
                 knobs=values.knobs,
@@ -294,9 +308,11 @@ class LaneProgram:
             smoothed = optax.smooth_labels(targets, values.label_smoothing)
             loss = optax.softmax_cross_entropy(logits, smoothed).mean()
             accuracy = jnp.mean(logits.argmax(-1) == labels)
-            return loss, (accuracy, partition.moving(updated["batch_stats"]))
+            moving = split({"batch_stats": updated["batch_stats"]}, self._mask)[0]
+            return loss, (accuracy, moving)
 
         gradient = jax.value_and_grad(loss_of, has_aux=True)
-        (loss, (accuracy, moving)), gradients = gradient(partition.params.tree(state.params))
-        batch_stats = ravel_pytree(moving)[0] if moving else ()
+        (loss, (accuracy, moving)), gradients = gradient(state.params.tree)
+        moments = ravel_pytree(moving)[0] if moving else None
+        batch_stats = state.batch_stats.with_vector(moments)
         return ravel_pytree(gradients)[0], batch_stats, (loss, accuracy)

@@ -5,22 +5,21 @@ optimizer's state, and no gradient is computed through what lies before the firs
 """
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import optax
+from flax import traverse_util
 
 from mnv2_jax.arch import NetworkSpec, check_choice
-from mnv2_jax.train import vectors
+from mnv2_jax.train.state import Tree
 
 NORMS = ("inference", "trained", "all")
 """Where BatchNorm normalises with the batch's moments and moves its running ones while a trained
 network trains on: nowhere; in the parts that train, as Keras does where `training=True` is passed
 to them; or in frozen parts as well, as PyTorch does after `model.train()`."""
-
-Tree = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,66 +81,20 @@ class Start(NamedTuple):
     optimizer: Sequence[np.ndarray] = ()
 
 
-class Partition:
-    """Where a network's variables lie, each of three parts in one vector, or () if it has none.
+def trainable_mask(
+    shapes: Tree, spec: NetworkSpec, tuning: Tuning | None
+) -> dict[tuple[str, ...], bool]:
+    """Return which variables training changes: parameters by updates, running moments by moving.
 
-    Attributes:
-      params: parameters that train.
-      moments: running moments that move.
-      frozen: all the rest.
+    Args:
+      shapes: of the variables, as `Network(spec).init` gives them.
+      spec: the network.
+      tuning: what trains; None for all.
     """
-
-    def __init__(self, shapes: Tree, spec: NetworkSpec, tuning: Tuning | None) -> None:
-        """Sorts variables.
-
-        Args:
-          shapes: theirs, as `Network(spec).init` gives them.
-          spec: the network.
-          tuning: what trains; None for all.
-        """
-        params, moments = shapes["params"], shapes["batch_stats"]
-        trained = _from(spec, tuning.first if tuning else "stem")
-        moving = _from(spec, tuning.norms_from if tuning else "stem")
-        self._trained, self._moving = trained, moving
-        self.params = vectors.Packing.of(_of(trained, params))
-        self.moments = vectors.Packing.of(_of(moving, moments))
-        self.frozen = vectors.Packing.of(self._rest(params, moments))
-
-    def split(self, variables: Tree) -> tuple[np.ndarray, Any, Any]:
-        """The three vectors, on the host."""
-        params, moments = variables["params"], variables["batch_stats"]
-        return (
-            vectors.ravel(_of(self._trained, params)),
-            _vector(self.moving(moments)),
-            _vector(self._rest(params, moments)),
-        )
-
-    def moving(self, moments: Tree) -> dict[str, Any]:
-        """Those of all running moments that move."""
-        return _of(self._moving, moments)
-
-    def join(self, params: Tree, moments: Any, frozen: Any) -> dict[str, Any]:
-        """All variables, from a tree of the parameters that train, and the other two vectors."""
-        rest = self.frozen.tree(frozen)
-        return {
-            "params": {**rest["params"], **params},
-            "batch_stats": {**rest["batch_stats"], **self.moments.tree(moments)},
-        }
-
-    @property
-    def classifier(self) -> slice:
-        """Where the classifier lies among the parameters that train."""
-        tree = self.params.tree(np.arange(self.params.size))
-        places = vectors.ravel(tree["classifier"])
-        return slice(int(places.min()), int(places.max()) + 1)
-
-    def _rest(self, params: Tree, moments: Tree) -> dict[str, Any]:
-        return {
-            "params": {name: tree for name, tree in params.items() if name not in self._trained},
-            "batch_stats": {
-                name: tree for name, tree in moments.items() if name not in self._moving
-            },
-        }
+    trained = _from(spec, tuning.first if tuning else "stem")
+    moving = _from(spec, tuning.norms_from if tuning else "stem")
+    by_collection = {"params": trained, "batch_stats": moving}
+    return {path: path[1] in by_collection[path[0]] for path in traverse_util.flatten_dict(shapes)}
 
 
 def by_parameter(state: Any, size: int) -> Any:
@@ -188,12 +141,3 @@ def _from(spec: NetworkSpec, first: str | None) -> frozenset[str]:
     """The names of the modules of a part and of those after it."""
     parts = () if first is None else spec.parts[spec.parts.index(first) :]
     return frozenset([*parts, *(f"{part}_norm" for part in parts)])
-
-
-def _of(names: Collection[str], tree: Tree) -> dict[str, Any]:
-    return {name: below for name, below in tree.items() if name in names}
-
-
-def _vector(tree: Tree) -> Any:
-    # Orbax saves no array without elements.
-    return vectors.ravel(tree) if jax.tree.leaves(tree) else ()

@@ -1,0 +1,135 @@
+"""Hyperparameters in which the lanes of one compiled program may differ, each declared once.
+
+A declaration in `HParams` names the config's field, its type and its range; a training step reads
+the value as `hparams.NAME`. A field of the config that is not declared here is part of the program:
+runs that differ in it belong to different cohorts.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, get_type_hints
+
+import jax
+import numpy as np
+
+from mnv2_jax import arch
+from mnv2_jax.nn.blocks.base import Knobs
+
+ORDERS = ("own", "shared")
+"""What `config.data.order` may be: images come and are augmented as the run's own seed says, or in
+the same way in all runs, so that images that are streamed are decoded once for all seeds."""
+
+Check = tuple[Callable[[Any], bool], str]
+"""Whether a value is right, and what would be, in words."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Declared:
+    """The declaration of a hyperparameter.
+
+    Attributes:
+      fields: the config's fields that it follows from, by path, each with its range.
+      inside: by path the values that one program may mix, where not all may be.
+      of: makes the value of those of the fields.
+    """
+
+    fields: Mapping[str, Check]
+    of: Callable[..., Any]
+    inside: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
+
+
+def _scalar(path: str, holds: Callable[[Any], bool], expected: str) -> _Declared:
+    """Declare one number of the config."""
+    return _Declared({path: (holds, expected)}, np.float32)
+
+
+def _one_of(allowed: tuple[str, ...]) -> Check:
+    return (lambda value: value in allowed, f"one of {', '.join(allowed)}")
+
+
+_SEED: Check = (lambda seed: 0 <= seed < 2**32, "a whole number from 0 to 2^32 - 1")
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class HParams:
+    """The hyperparameters of a lane: scalars, one set per run.
+
+    Attributes:
+      seed: of initial weights and dropout.
+      data_seed: of the order of images and their augmentation; where the config has it shared,
+        images come as to a run of seed 0.
+      knobs: projection and shortcut; shortcuts between expansions are another topology.
+      learning_rate: the schedule's highest.
+      weight_decay: see `mnv2_jax.train.optimizers.make`.
+      label_smoothing: Szegedy et al. 2016.
+    """
+
+    seed: Annotated[Any, _Declared({"seed": _SEED}, np.uint32)]
+    data_seed: Annotated[
+        Any,
+        _Declared(
+            {"seed": _SEED, "data.order": _one_of(ORDERS)},
+            lambda seed, order: np.uint32(seed if order == "own" else 0),
+        ),
+    ]
+    knobs: Annotated[
+        Knobs,
+        _Declared(
+            {
+                "model.projection": _one_of(tuple(arch.PROJECTIONS)),
+                "model.shortcut": _one_of(arch.SHORTCUTS),
+            },
+            Knobs.of,
+            inside={"model.shortcut": ("bottleneck", "none")},
+        ),
+    ]
+    learning_rate: Annotated[
+        Any,
+        _scalar("train.learning_rate", lambda rate: 0 < rate < math.inf, "a number above 0"),
+    ]
+    weight_decay: Annotated[
+        Any,
+        _scalar("train.weight_decay", lambda decay: 0 <= decay < math.inf, "a number, 0 or more"),
+    ]
+    label_smoothing: Annotated[
+        Any,
+        _scalar("train.label_smoothing", lambda share: 0 <= share < 1, "0 or more, below 1"),
+    ]
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> "HParams":
+        """Read the hyperparameters of a run.
+
+        Args:
+          fields: those of its config, by path.
+
+        Raises:
+          ValueError: one of them is out of range.
+        """
+        values = {}
+        for name, declared in _declarations().items():
+            for path, (holds, expected) in declared.fields.items():
+                if not holds(fields[path]):
+                    raise ValueError(f"config.{path}={fields[path]!r}: expected {expected}")
+            values[name] = declared.of(*(fields[path] for path in declared.fields))
+        return cls(**values)
+
+    def replace(self, **changes: Any) -> "HParams":
+        """Return the same with other values."""
+        return dataclasses.replace(self, **changes)
+
+
+def _declarations() -> dict[str, _Declared]:
+    hints = get_type_hints(HParams, include_extras=True)
+    return {name: hint.__metadata__[0] for name, hint in hints.items()}
+
+
+LANE_FIELDS: dict[str, tuple[Any, ...] | None] = {
+    path: declared.inside.get(path)
+    for declared in _declarations().values()
+    for path in declared.fields
+}
+"""The config's fields in which the lanes of a cohort may differ, each with the values that it may
+take inside one (None: any)."""

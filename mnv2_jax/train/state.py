@@ -1,0 +1,172 @@
+"""The training state of a lane: a pytree of packed Flax variables and of optax's state.
+
+A network this small has some 170 parameters and moments. As leaves of their own they make a
+training program that takes a third longer to compile and a tenth longer to run on a CPU, see
+docs/performance.md; so each part is one vector, which knows its tree.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax import traverse_util
+
+Tree = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Packing:
+    """Where the leaves of a tree lie in its vector.
+
+    Attributes:
+      places: where each leaf begins, and its shape.
+      structure: of the tree.
+    """
+
+    places: tuple[tuple[int, tuple[int, ...]], ...]
+    structure: Any
+
+    @property
+    def size(self) -> int:
+        """Elements of the vector."""
+        return sum(math.prod(shape) for _, shape in self.places)
+
+    def tree(self, vector: Any) -> Any:
+        """Return the tree that lies in a vector `[size]`, on the host or not."""
+        leaves = [
+            vector[start : start + math.prod(shape)].reshape(shape) for start, shape in self.places
+        ]
+        return jax.tree.unflatten(self.structure, leaves)
+
+    def place(self, name: str) -> slice:
+        """Return where a module of the tree's first level lies in the vector."""
+        numbers = np.concatenate([np.ravel(x) for x in jax.tree.leaves(self._numbers()[name])])
+        return slice(int(numbers.min()), int(numbers.max()) + 1)
+
+    def _numbers(self) -> Any:
+        return self.tree(np.arange(self.size))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Packed:
+    """A tree of arrays, laid end to end in one vector.
+
+    Attributes:
+      vector: float32 `[size]`, with the axes of lanes before it where lanes are together; None of a
+        tree without leaves, since Orbax saves no empty array.
+      packing: where the leaves lie.
+    """
+
+    vector: Any
+    packing: Packing = dataclasses.field(metadata={"static": True})
+
+    @classmethod
+    def of(cls, tree: Any) -> "Packed":
+        """Pack a tree of host arrays."""
+        leaves, structure = jax.tree.flatten(tree)
+        starts = np.cumsum([0, *(math.prod(leaf.shape) for leaf in leaves)]).tolist()
+        places = tuple((start, leaf.shape) for start, leaf in zip(starts, leaves, strict=False))
+        return cls(ravel(tree) if leaves else None, Packing(places, structure))
+
+    @property
+    def tree(self) -> Any:
+        """The tree; of one lane."""
+        return self.packing.tree(self.vector)
+
+    def with_vector(self, vector: Any) -> "Packed":
+        """Return the same tree with other numbers."""
+        return Packed(vector, self.packing)
+
+
+class Epoch(NamedTuple):
+    """Training since the epoch began: float32 scalars.
+
+    Attributes:
+      loss: mean over the steps so far, of augmented images in training mode.
+      accuracy: likewise, a fraction of 1.
+      learning_rate: of the last step.
+    """
+
+    loss: Any
+    accuracy: Any
+    learning_rate: Any
+
+
+class Variables(NamedTuple):
+    """The variables of a network, as programs take them.
+
+    Attributes:
+      params: parameters that train.
+      batch_stats: running moments that move.
+      frozen: all the rest, `{"params": ..., "batch_stats": ...}`.
+    """
+
+    params: Packed
+    batch_stats: Packed
+    frozen: Packed
+
+    @property
+    def tree(self) -> dict[str, Any]:
+        """The tree of Flax variables that `Network.apply` takes."""
+        moving = {"params": self.params.tree, "batch_stats": self.batch_stats.tree}
+        return join(self.frozen.tree, moving)
+
+
+class TrainState(NamedTuple):
+    """A lane's training state.
+
+    Attributes:
+      params: parameters that train.
+      batch_stats: running moments that move.
+      opt_state: optax's state.
+      ema: averages of the first two, or () where the recipe keeps none.
+      epoch: the epoch's metrics so far.
+      frozen: parameters and running moments that stay as they are.
+      best: a `mnv2_jax.train.best.Best` in checkpoints of runs that start from a trained network;
+        else ().
+    """
+
+    params: Packed
+    batch_stats: Packed
+    opt_state: Any
+    ema: Any
+    epoch: Epoch
+    frozen: Packed
+    best: Any = ()
+
+    @property
+    def variables(self) -> Variables:
+        """The variables that train."""
+        return Variables(self.params, self.batch_stats, self.frozen)
+
+    @property
+    def evaluated(self) -> Variables:
+        """The variables that are evaluated: the averages, where the recipe keeps them."""
+        return Variables(self.ema[0], self.ema[1], self.frozen) if self.ema else self.variables
+
+
+def ravel(tree: Any) -> np.ndarray:
+    """Return what `jax.flatten_util.ravel_pytree` gives, without asking a device."""
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+
+def split(
+    tree: Tree, mask: Mapping[tuple[str, ...], bool]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Divide a tree of dicts by a mask over its paths: what it chooses, and the rest."""
+    flat = traverse_util.flatten_dict(tree)
+    chosen = {path: leaf for path, leaf in flat.items() if mask[path]}
+    rest = {path: leaf for path, leaf in flat.items() if not mask[path]}
+    return traverse_util.unflatten_dict(chosen), traverse_util.unflatten_dict(rest)
+
+
+def join(*trees: Tree) -> dict[str, Any]:
+    """Put trees of dicts that have no path in common into one."""
+    flat: dict[Any, Any] = {}
+    for tree in trees:
+        flat |= traverse_util.flatten_dict(tree)
+    return traverse_util.unflatten_dict(flat)
