@@ -126,8 +126,9 @@ class Checkpointing(Callback):
 
     def on_step(self, view: View) -> bool:
         """See `Callback`."""
-        if self._saved_at is None:  # What training begins with is there already, or drawn again.
+        if self._saved_at is None:  # What training begins with is saved already, or drawn again.
             self._saved_at = view.seconds
+            return False
         done = view.step == view.steps
         due = self._due_after * (1 if view.at_end_of_epoch else 2)
         waited = view.seconds - self._saved_at >= due

@@ -43,11 +43,8 @@ class Packing:
 
     def place(self, name: str) -> slice:
         """Return where a module of the tree's first level lies in the vector."""
-        numbers = np.concatenate([np.ravel(x) for x in jax.tree.leaves(self._numbers()[name])])
-        return slice(int(numbers.min()), int(numbers.max()) + 1)
-
-    def _numbers(self) -> Any:
-        return self.tree(np.arange(self.size))
+        places = ravel(self.tree(np.arange(self.size))[name])
+        return slice(int(places.min()), int(places.max()) + 1)
 
 
 @jax.tree_util.register_dataclass

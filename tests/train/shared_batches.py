@@ -18,7 +18,7 @@ from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import parallel
 from mnv2_jax.train.feed import Feed
-from mnv2_jax.train.lane import LaneValues
+from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.loop import Trainer
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.step import LaneProgram
@@ -36,7 +36,7 @@ def train(layout: parallel.Layout, source: type[Feed] = Streaming) -> dict[str, 
     # Not so fast that rounding decides on which side of a ReLU6's bounds a value falls.
     rates = [np.float32(value) for value in (0.01, 1e-3, 0.1)]
     values = [
-        LaneValues(np.uint32(seed), np.uint32(0), Knobs.of("relu6", "bottleneck"), *rates)
+        HParams(np.uint32(seed), np.uint32(0), Knobs.of("relu6", "bottleneck"), *rates)
         for seed in (1, 2)
     ]
     data = samples.dots()
@@ -47,16 +47,15 @@ def train(layout: parallel.Layout, source: type[Feed] = Streaming) -> dict[str, 
     for start in range(0, STEPS, 2):
         call = feed.take(start, 2)
         state = trainer.advance(state, lanes, start, call)
-    sums = [
-        layout.gather(trainer.sums(state, lanes, batch))[0] for batch in feed.evaluation("test")
-    ]
+    evaluated = (state.evaluated, lanes)
+    measured = trainer.evaluator.measure(*evaluated, feed.evaluation("test"), 2)
     feed.close()
     first = layout.gather(state)[0]
     return {
-        "params": first.params.tolist(),
-        "batch_stats": first.batch_stats.tolist(),
+        "params": first.params.vector.tolist(),
+        "batch_stats": first.batch_stats.vector.tolist(),
         "epoch": [float(value) for value in first.epoch],
-        "test": [float(sum(part[index] for part in sums)) for index in range(3)],
+        "test": [measured[0][name] for name in ("loss", "accuracy")],
     }
 
 

@@ -13,12 +13,12 @@ from mnv2_jax import presets
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import loop, parallel
 from mnv2_jax.train.best import Best
+from mnv2_jax.train.callbacks import Callback, Checkpointing, Preemption
 from mnv2_jax.train.checkpoint import Checkpoints
-from mnv2_jax.train.lane import LaneValues
+from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.step import LaneProgram
-from mnv2_jax.train.stopping import Interrupted
-from mnv2_jax.train.supervision import Supervision
+from mnv2_jax.train.stopping import Interrupted, Stop
 from mnv2_jax.train.tuning import Start, Tuning
 
 EPOCHS = 4
@@ -27,7 +27,7 @@ RATES = (0.003, 1e3, 1e30)
 
 
 def lane(rate):
-    return LaneValues(
+    return HParams(
         *(np.uint32(0), np.uint32(0), Knobs.of("linear", "bottleneck")),
         *(np.float32(rate), np.float32(0.0), np.float32(0.0)),
     )
@@ -43,8 +43,8 @@ def start(spec, dots):
     """What a few epochs from random weights come to."""
     program = LaneProgram(spec, Recipe(60, 64, 40), steps_per_epoch=1)
     (trained,) = loop.Trainer(program, dots, parallel.Lanes(1)).run([lane(0.1)])
-    assert trained.test_loss is not None
-    assert trained.test_loss < 1.2
+    assert "test_loss" in trained.measures
+    assert trained.measures["test_loss"] < 1.2
     return Start(trained.variables)
 
 
@@ -58,17 +58,17 @@ def trainer(spec, dots):
 
 @pytest.fixture(scope="module")
 def results(trainer, start):
-    return trainer.run([lane(rate) for rate in RATES], None, [start] * len(RATES))
+    return trainer.run([lane(rate) for rate in RATES], (), [start] * len(RATES))
 
 
 def test_what_is_ruined_is_measured_with_the_best_epoch_by_validation(results, start):
     fine, *ruined = results
     assert fine.restored_epoch is None
-    assert fine.validation_accuracy == fine.curve[-1]["validation_accuracy"]
+    assert fine.measures["validation_accuracy"] == fine.curve[-1]["validation_accuracy"]
     for result in ruined:
         assert not result.diverged
         assert result.restored_epoch == 0  # No step leads anywhere at such rates.
-        assert result.train_accuracy > 0.7
+        assert result.measures["train_accuracy"] > 0.7
         assert len(result.curve) == EPOCHS
         jax.tree.map(np.testing.assert_array_equal, dict(result.variables), start.variables)
 
@@ -76,29 +76,29 @@ def test_what_is_ruined_is_measured_with_the_best_epoch_by_validation(results, s
 def test_devices_that_share_batches_keep_it_too(trainer, dots, start, results):
     layout = parallel.Batch(1)
     shared = loop.Trainer(trainer.program, dots, layout)
-    (ruined,) = shared.run([lane(1e3)], None, [start])
+    (ruined,) = shared.run([lane(1e3)], (), [start])
     assert layout.parts > 1
     assert ruined.restored_epoch == 0
-    assert ruined.test_accuracy == results[1].test_accuracy
+    assert ruined.measures["test_accuracy"] == results[1].measures["test_accuracy"]
 
 
 def test_the_best_network_goes_on_from_a_checkpoint(trainer, start, results, tmp_path):
     values, starts = [lane(rate) for rate in RATES], [start] * len(RATES)
     checkpoints = Checkpoints(tmp_path, {"of": "test"})
-    first = Supervision(checkpoints=checkpoints, checkpoint_seconds=0.0)
+    stop = Stop()
 
-    def stop_in_the_middle(epoch, metrics):
-        if epoch == 2:
-            first.stop.signal = 15
+    class StopInTheMiddle(Callback):
+        def on_epoch(self, epoch, metrics):
+            if epoch == 2:
+                stop.signal = 15
 
-    first.on_epoch = stop_in_the_middle
+    callbacks = [StopInTheMiddle(), Preemption(stop), Checkpointing(checkpoints, seconds=0.0)]
     with pytest.raises(Interrupted):
-        trainer.run(values, first, starts)
+        trainer.run(values, callbacks, starts)
     checkpoints.close()
     checkpoints = Checkpoints(tmp_path, {"of": "test"})
     told: list[str] = []
-    again = Supervision(checkpoints=checkpoints, tell=told.append)
-    resumed = trainer.run(values, again, starts)
+    resumed = trainer.run(values, [Checkpointing(checkpoints)], starts, told.append)
     checkpoints.close()
     assert told == [f"goes on from step 2 of {EPOCHS}"]
     for one, other in zip(resumed, results, strict=True):

@@ -208,7 +208,8 @@ def test_that_of_other_runs_is_refused(tmp_path, state, name):
 
 def test_that_of_another_network_is_refused(tmp_path, state):
     write(tmp_path, state, 3)
-    larger = state._replace(params=np.zeros((2, state.params.shape[1] + 1), np.float32))
+    wider = np.zeros((2, state.params.vector.shape[1] + 1), np.float32)
+    larger = state._replace(params=state.params.with_vector(wider))
     snapshot, said = read(tmp_path, larger)
     assert snapshot is None
     assert len(said) == 1

@@ -11,7 +11,7 @@ from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import features, loop, modes, parallel
 from mnv2_jax.train.features import Features
-from mnv2_jax.train.lane import LaneValues
+from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.resident import Resident
 from mnv2_jax.train.step import LaneProgram
@@ -23,7 +23,7 @@ RECIPE = Recipe(epochs=5, batch_size=10, evaluation_batch_size=16)
 def lane(seed, projection="linear"):
     rates = [np.float32(rate) for rate in (0.5, 1e-3, 0.1)]
     knobs = Knobs.of(projection, "bottleneck")
-    return LaneValues(np.uint32(seed), np.uint32(seed), knobs, *rates)
+    return HParams(np.uint32(seed), np.uint32(seed), knobs, *rates)
 
 
 # The first two have a base in common, the third computes something else with it.
@@ -42,7 +42,7 @@ def program(tiny):
 @pytest.fixture(scope="module")
 def starts(program):
     whole = dataclasses.replace(program, tuning=None)
-    drawn = {seed: whole.variables(whole.initialise(seed)) for seed in set(BASES)}
+    drawn = {seed: whole.initialise(seed).variables.tree for seed in set(BASES)}
     for variables in drawn.values():
         del variables["params"]["classifier"]
     return [Start(drawn[seed]) for seed in BASES]
@@ -65,8 +65,7 @@ def assert_close(found, expected):
     for one, other in zip(found, expected, strict=True):
         for epoch, same in zip(one.curve, other.curve, strict=True):
             assert epoch == pytest.approx(same, abs=1e-5)
-        for name in ("train_accuracy", "validation_accuracy", "test_accuracy", "test_loss"):
-            assert getattr(one, name) == pytest.approx(getattr(other, name), abs=1e-5)
+        assert one.measures == pytest.approx(other.measures, abs=1e-5)
         for name in ("kernel", "bias"):
             a, b = (result.variables["params"]["classifier"][name] for result in (one, other))
             np.testing.assert_allclose(a, b, atol=1e-5)

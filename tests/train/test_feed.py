@@ -12,7 +12,7 @@ from mnv2_jax.data import stream
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import loop, memory, modes, parallel, streaming
-from mnv2_jax.train.lane import LaneValues
+from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.resident import Resident
 from mnv2_jax.train.step import LaneProgram
@@ -24,7 +24,7 @@ RECIPE = Recipe(epochs=3, batch_size=16, evaluation_batch_size=20)
 def lane(seed, data_seed=0):
     rates = (np.float32(0.05), np.float32(1e-3), np.float32(0.0))
     knobs = Knobs.of("linear", "bottleneck")
-    return LaneValues(np.uint32(seed), np.uint32(data_seed), knobs, *rates)
+    return HParams(np.uint32(seed), np.uint32(data_seed), knobs, *rates)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def measures(result):
         [epoch[name] for name in ("train_loss", "train_accuracy", "validation_accuracy")]
         for epoch in result.curve
     ]
-    return [*np.ravel(curve), result.train_accuracy, result.test_accuracy, result.test_loss]
+    return [*np.ravel(curve), *result.measures.values()]
 
 
 @pytest.fixture(scope="module")

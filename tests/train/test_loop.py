@@ -10,7 +10,7 @@ from mnv2_jax.data import draws, pipeline, stream
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import loop, parallel
-from mnv2_jax.train.lane import LaneValues
+from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.step import LaneProgram
 
@@ -19,7 +19,7 @@ SHIFT = Augmentation(shift=1)
 
 
 def lane(seed=0, projection="linear", shortcut="bottleneck", learning_rate=0.1, smoothing=0.0):
-    return LaneValues(
+    return HParams(
         np.uint32(seed),
         np.uint32(seed),
         Knobs.of(projection, shortcut),
@@ -101,7 +101,7 @@ def test_one_compilation_per_phase_and_none_while_training(alone):
 
 def test_a_diverged_lane_is_told_and_disturbs_no_other(trainer, together):
     assert [run.diverged for run in together] == [False, False, False, True, False]
-    assert together[3].test_accuracy is None
+    assert together[3].measures == {}
     assert together[3].curve[0]["epoch"] == 1
     calm = (*FIVE[:3], lane(0, learning_rate=1e-3), FIVE[4])
     without = trainer.run(calm)
@@ -119,17 +119,14 @@ def test_training_lowers_the_loss_and_repeats_bit_for_bit(trainer, together):
 def test_evaluation_is_exact_whatever_the_batch(program, dots, trainer):
     lay = trainer.layout
     of_lanes = [lay.spread(parallel.stack(lanes)) for lanes in ([program.initialise(0)] * 5, FIVE)]
-    sums = [
-        lay.gather(trainer.sums(*of_lanes, batch))[0]
-        for batch in trainer.feed(FIVE, of_lanes, 0, print).evaluation("test")
+    batches = [
+        *trainer.feed(FIVE, of_lanes, 0, print).evaluation("test"),
     ]
-    assert len(sums) == 2
-    images = sum(part.images for part in sums)
-    assert images == 50
-    loss, accuracy = (
-        float(sum(getattr(part, name) for part in sums) / images) for name in ("loss", "correct")
-    )
-    variables = jax.tree.map(jnp.asarray, program.variables(program.initialise(0)))
+    assert len(batches) == 2
+    evaluated = of_lanes[0].evaluated, of_lanes[1]
+    first, *_ = trainer.evaluator.measure(*evaluated, batches, 5)
+    loss, accuracy = first["loss"], first["accuracy"]
+    variables = jax.tree.map(jnp.asarray, program.initialise(0).variables.tree)
     test, _ = stream.read(dots.test, print)
     logits = program.network.apply(variables, test.images / 127.5 - 1.0)
     log_probabilities = jax.nn.log_softmax(logits)[np.arange(50), test.labels]
@@ -165,7 +162,7 @@ def test_dropout_follows_the_seed(tiny, dots):
 def test_variants_of_equal_seed_start_from_the_same_bits(tiny):
     def initial(seed, **knobs):
         program = LaneProgram(presets.build(tiny, **knobs), RECIPE, 1)
-        variables = program.variables(program.initialise(seed))
+        variables = program.initialise(seed).variables.tree
         flat = jax.tree_util.tree_flatten_with_path(variables)[0]
         return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in flat}
 
@@ -186,7 +183,7 @@ def test_variants_of_equal_seed_start_from_the_same_bits(tiny):
 
 def test_initial_weights_have_the_variance_asked_for():
     program = LaneProgram(presets.build("mobilenet_v2", resolution=32), RECIPE, 1)
-    params = program.variables(program.initialise(0))["params"]
+    params = program.initialise(0).variables.tree["params"]
     head = np.asarray(params["head"]["kernel"])
     assert head.std() == pytest.approx(np.sqrt(2 / 1280), rel=0.01)
     assert abs(head.mean()) < 1e-3

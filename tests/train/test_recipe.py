@@ -4,8 +4,9 @@ import numpy as np
 import optax
 import pytest
 
-from mnv2_jax.train import recipe, recipes
+from mnv2_jax.train import optimizers, recipe, recipes
 from mnv2_jax.train.recipe import Recipe
+from mnv2_jax.train.state import Packed
 
 
 def made(**changes):
@@ -86,7 +87,7 @@ def test_slims_recipe_is_the_one_of_its_script():
 
 def follow(parts, gradients, rate, decay, decayed, start):
     """The parameters after each step of the recipe's optimizer, with 10 steps per epoch."""
-    optimizer = recipe.optimizer(parts, rate, decay, decayed, 10)
+    optimizer = recipe.optimizer(parts, rate, decay, Packed.of(decayed), 10)
     x = jnp.asarray(start, jnp.float32)
     state = optimizer.init(x)
     found = []
@@ -174,7 +175,7 @@ PARAMS = {
     ],
 )
 def test_what_decays(decayed, spared):
-    mask = recipe.decay_mask(PARAMS, decayed)
+    mask = optimizers.decay_mask(PARAMS, decayed)
     assert jax.tree.map(np.shape, mask) == jax.tree.map(np.shape, PARAMS)
     values = {
         jax.tree_util.keystr(path, simple=True, separator="/"): set(leaf.ravel().tolist())
@@ -191,7 +192,10 @@ def test_what_decays(decayed, spared):
         ({"batch_size": -4}, "batch_size=-4: expected a whole number, 1 or more"),
         ({"momentum": 1.0}, "momentum=1.0: expected 0 or more, below 1"),
         ({"precision": "float16"}, "precision='float16': expected one of float32, bfloat16"),
-        ({"optimizer": "lars"}, "optimizer='lars': expected one of sgd, rmsprop, adamw"),
+        (
+            {"optimizer": "lars"},
+            "optimizer='lars': expected FILE.py:FUNCTION or one of sgd, rmsprop, adamw",
+        ),
         ({"schedule": "step"}, "schedule='step': expected one of cosine, exponential"),
         ({"decayed": "some"}, "decayed='some': expected one of all, not_norm, kernels, not_depth"),
         ({"accumulation": 3}, "accumulation=3: expected a divisor of the batch size, 8"),
@@ -199,8 +203,11 @@ def test_what_decays(decayed, spared):
         ({"ema": 1.0}, "ema=1.0: expected 0 or more, below 1"),
         ({"clip": -1.0}, "clip=-1.0: expected 0 or more"),
         # What has no effect would make an axis compare a run with itself.
-        ({"epsilon": 1.0}, "epsilon=1.0: expected 0, since SGD does not read it"),
-        ({**ADAMW, "nesterov": True}, "nesterov=True: expected False, since only SGD reads it"),
+        ({"epsilon": 1.0}, "epsilon=1.0: expected 0.0, since sgd does not read it"),
+        (
+            {**ADAMW, "nesterov": True},
+            "nesterov=True: expected False, since adamw does not read it",
+        ),
         ({**RMSPROP, "epsilon": 0.0}, "epsilon=0.0: expected above 0 for rmsprop"),
         ({"decay_rate": 0.9}, "decay_rate=0.9: expected 0, since cosine does not read it"),
         ({"schedule": "exponential"}, "decay_rate=0.0: expected above 0 for the exponential sched"),

@@ -70,7 +70,9 @@ def test_curves_are_tensorboards_event_files_and_begin_anew(tmp_path):
     for _ in range(2):
         board = runlog.Board(tmp_path, list(losses))
         for epoch in (1, 2):
-            board.write([{"epoch": epoch, "train_loss": of[epoch - 1]} for of in losses.values()])
+            board.on_epoch(
+                epoch, [{"epoch": epoch, "train_loss": of[epoch - 1]} for of in losses.values()]
+            )
     for run, of in losses.items():
         (file,) = (tmp_path / run).iterdir()
         assert file.name.startswith("events.out.tfevents.")
@@ -88,7 +90,7 @@ def test_no_number_of_runs_takes_too_many_files_or_threads(tmp_path):
     )
     threads = threading.active_count()
     try:
-        runlog.Board(tmp_path, runs).write([{"epoch": 1, "train_loss": 1.0}] * len(runs))
+        runlog.Board(tmp_path, runs).on_epoch(1, [{"epoch": 1, "train_loss": 1.0}] * len(runs))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert threading.active_count() == threads

@@ -31,7 +31,6 @@ def assert_same(found, expected):
         assert np.ptp(expected_part) > 0
     np.testing.assert_allclose(found["epoch"], expected["epoch"], rtol=1e-4)
     np.testing.assert_allclose(found["test"], expected["test"], rtol=1e-4)
-    assert expected["test"][2] == 50
 
 
 def start(*arguments):

@@ -9,11 +9,12 @@ import pytest
 from mnv2_jax import presets
 from mnv2_jax.data import augment, draws, stream
 from mnv2_jax.nn.blocks.base import Knobs
-from mnv2_jax.train.lane import Epoch, LaneValues
+from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.recipe import Recipe
+from mnv2_jax.train.state import Epoch
 from mnv2_jax.train.step import LaneProgram
 
-ONE = LaneValues(
+ONE = HParams(
     np.uint32(0),
     np.uint32(0),
     Knobs.of("linear", "bottleneck"),
@@ -67,7 +68,7 @@ def test_metrics_are_means_over_the_epoch_so_far(run, tiny, dots):
     def loss(state, chosen):
         images = augment.scale(jnp.asarray(train.images)[chosen], "symmetric")
         logits, _ = program.network.apply(
-            program.variables(state), images, train=True, mutable=["batch_stats"]
+            state.variables.tree, images, train=True, mutable=["batch_stats"]
         )
         targets = jax.nn.one_hot(jnp.asarray(train.labels)[chosen], 10)
         return optax.softmax_cross_entropy(logits, optax.smooth_labels(targets, 0.1)).mean()
@@ -100,22 +101,21 @@ def test_a_loss_that_is_no_number_does_not_outlive_its_epoch(run):
 def test_averages_of_parameters_and_running_moments(run):
     keep = 0.9
     state = run(0, 0, ema=keep)
-    averages = (state.params, state.batch_stats)
+    averages = (state.params.vector, state.batch_stats.vector)
     for step in range(4):
         state = run(step, step + 1, state, ema=keep)
-        new = (state.params, state.batch_stats)
+        new = (state.params.vector, state.batch_stats.vector)
         # Less in the first steps, as in tf.train.ExponentialMovingAverage with num_updates.
         share = min(keep, (1 + step) / (10 + step))
         averages = tuple(
             share * old + (1 - share) * now for old, now in zip(averages, new, strict=True)
         )
     for found, expected in zip(state.ema, averages, strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(found.vector, expected, rtol=1e-4, atol=1e-6)
     # They are what is evaluated, and training does not see them.
-    np.testing.assert_allclose(state.params, run(0, 4).params, rtol=1e-5, atol=1e-6)
-    program = LaneProgram(presets.build("tiny", expansion=2), Recipe(6, 16, 16, ema=keep), 4)
-    of_average = program.evaluated_variables(state)["params"]["classifier"]["bias"]
-    of_training = program.variables(state)["params"]["classifier"]["bias"]
+    np.testing.assert_allclose(state.params.vector, run(0, 4).params.vector, rtol=1e-5, atol=1e-6)
+    of_average = state.evaluated.tree["params"]["classifier"]["bias"]
+    of_training = state.variables.tree["params"]["classifier"]["bias"]
     assert not np.array_equal(of_average, of_training)
 
 
@@ -134,7 +134,7 @@ def test_accumulation_averages_the_gradients_of_parts(tiny):
     assert distance(parts, whole) < 1e-5
     np.testing.assert_allclose(other_measured, measured, rtol=1e-5)
     # The running moments moved once for each part.
-    assert distance(other_moments, moments) > 1e-2
+    assert distance(other_moments.vector, moments.vector) > 1e-2
 
 
 def test_bfloat16_is_near_and_keeps_parameters_moments_and_loss_in_float32(run):
@@ -142,8 +142,13 @@ def test_bfloat16_is_near_and_keeps_parameters_moments_and_loss_in_float32(run):
     assert jax.tree.map(lambda leaf: leaf.dtype, half) == jax.tree.map(
         lambda leaf: leaf.dtype, full
     )
-    assert half.params.dtype == half.batch_stats.dtype == half.epoch.loss.dtype == jnp.float32
-    assert 1e-5 < distance(half.params, full.params) < 0.05
+    assert (
+        half.params.vector.dtype
+        == half.batch_stats.vector.dtype
+        == half.epoch.loss.dtype
+        == jnp.float32
+    )
+    assert 1e-5 < distance(half.params.vector, full.params.vector) < 0.05
     assert float(half.epoch.loss) == pytest.approx(float(full.epoch.loss), rel=0.05)
 
 
@@ -161,4 +166,4 @@ def test_recipes_train(run, recipe):
     for epoch in range(1, 6):
         last = run(4 * epoch, 4 * epoch + 4, last, **recipe)
     assert last.epoch.loss < first.epoch.loss
-    assert np.isfinite(last.params).all()
+    assert np.isfinite(last.params.vector).all()

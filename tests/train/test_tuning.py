@@ -12,13 +12,13 @@ import pytest
 from mnv2_jax import presets
 from mnv2_jax.data import augment, draws, stream
 from mnv2_jax.nn.blocks.base import Knobs
-from mnv2_jax.train import vectors
-from mnv2_jax.train.lane import LaneValues
+from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.recipe import Recipe
+from mnv2_jax.train.state import ravel
 from mnv2_jax.train.step import LaneProgram
 from mnv2_jax.train.tuning import NORMS, Start, Tuning, by_parameter, carried, first_part
 
-ONE = LaneValues(
+ONE = HParams(
     np.uint32(0),
     np.uint32(0),
     Knobs.of("linear", "bottleneck"),
@@ -38,7 +38,7 @@ def spec(tiny):
 def base(spec):
     """A network whose running moments have moved."""
     drawn = LaneProgram(spec, RECIPE, 4)
-    variables = drawn.variables(drawn.initialise(7))
+    variables = drawn.initialise(7).variables.tree
     generator = np.random.default_rng(0)
 
     def moved(leaf):
@@ -110,11 +110,11 @@ def test_what_is_named_changes_and_nothing_else(spec, base, dots, first, norm):
     state = begun(program, base)
     jax.tree.map(
         np.testing.assert_array_equal,
-        program.variables(state)["batch_stats"],
+        state.variables.tree["batch_stats"],
         {name: base["batch_stats"][name] for name in base["batch_stats"]},
     )
-    before = program.variables(state)
-    after = program.variables(steps(program, state, dots))
+    before = state.variables.tree
+    after = steps(program, state, dots).variables.tree
     after_first = PARTS[PARTS.index(first) :]
     assert changed(before["params"], after["params"]) == of(*after_first) & set(base["params"])
     moving = {"inference": (), "trained": after_first, "all": PARTS}[norm]
@@ -124,10 +124,10 @@ def test_what_is_named_changes_and_nothing_else(spec, base, dots, first, norm):
 
 def test_a_frozen_base_is_what_it_was_but_for_the_classifier(spec, base):
     program = LaneProgram(spec, RECIPE, 4, tuning=Tuning())
-    drawn = program.variables(program.initialise(0))
+    drawn = program.initialise(0).variables.tree
     features = {name: leaf for name, leaf in base["params"].items() if name != "classifier"}
     state = program.begin(program.initialise(0), Start({**base, "params": features}))
-    begun_with = program.variables(state)
+    begun_with = state.variables.tree
     for name, tree in features.items():
         jax.tree.map(np.testing.assert_array_equal, begun_with["params"][name], tree)
     jax.tree.map(
@@ -152,7 +152,7 @@ def test_gradients_are_those_of_the_whole_network_in_inference_mode(spec, base, 
 
     whole = jax.jit(jax.grad(loss))(base["params"])
     expected = {name: tree for name, tree in whole.items() if name in of(*PARTS[2:])}
-    np.testing.assert_allclose(gradient, vectors.ravel(expected), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(gradient, ravel(expected), rtol=1e-4, atol=1e-6)
     assert np.abs(gradient).max() > 1e-3
 
 
@@ -186,7 +186,7 @@ def test_what_is_frozen_costs_no_optimizer_memory_and_no_backward_pass(spec, bas
             for name in of(*PARTS[PARTS.index(first) :])
             for leaf in jax.tree.leaves(base["params"].get(name, {}))
         )
-        momentum = [leaf for leaf in jax.tree.leaves(state.optimizer) if np.ndim(leaf)]
+        momentum = [leaf for leaf in jax.tree.leaves(state.opt_state) if np.ndim(leaf)]
         assert [leaf.shape for leaf in momentum] == [(trained,)]
     assert sorted(costs.values(), reverse=True) == [costs[first] for first in PARTS]
     # A pass back costs about two forward. Here there is the classifier's alone.
@@ -202,13 +202,13 @@ def test_two_classes_are_told_apart_by_one_logit(spec, dots):
     pixels = np.stack([images[index].image for index in range(16)])
     labels = np.arange(16, dtype=np.int32) % 2
     weights = np.ones(16, np.float32)
-    sums = jax.jit(program.evaluate)(state, ONE, weights, pixels, labels)
+    sums = jax.jit(program.evaluate)(state.evaluated, ONE, weights, pixels, labels)
     inputs = augment.scale(jnp.asarray(pixels), "symmetric")
-    logits: Any = program.network.apply(program.variables(state), inputs, knobs=ONE.knobs)
+    logits: Any = program.network.apply(state.variables.tree, inputs, knobs=ONE.knobs)
     assert logits.shape == (16, 1)
     expected = optax.sigmoid_binary_cross_entropy(logits[:, 0], labels).sum()
-    assert float(sums.loss) == pytest.approx(float(expected), rel=1e-5)
-    assert float(sums.correct) == ((np.asarray(logits[:, 0]) > 0) == labels).sum()
+    assert float(sums["loss"]) == pytest.approx(float(expected), rel=1e-5)
+    assert float(sums["accuracy"]) == ((np.asarray(logits[:, 0]) > 0) == labels).sum()
 
 
 def test_an_optimizer_goes_on_for_the_classifier_and_begins_for_the_rest():
@@ -247,14 +247,14 @@ def test_momentum_of_the_classifier_is_kept_and_the_schedule_begins_anew(
     recipe = dataclasses.replace(RECIPE, **optimizer)
     extraction = LaneProgram(spec, recipe, 4, tuning=Tuning())
     after = steps(extraction, begun(extraction, base), dots)
-    past = jax.tree.leaves(after.optimizer)
-    start = Start(extraction.variables(after), past)
+    past = jax.tree.leaves(after.opt_state)
+    start = Start(after.variables.tree, past)
     tuned = LaneProgram(spec, recipe, 4, tuning=Tuning("head"))
     fresh, state = tuned.initialise(0), tuned.begin(tuned.initialise(0), start)
-    place = tuned.partition.classifier
+    place = state.params.packing.place("classifier")
     kept = 0
     for new, old, first in zip(
-        jax.tree.leaves(state.optimizer), past, jax.tree.leaves(fresh.optimizer), strict=True
+        jax.tree.leaves(state.opt_state), past, jax.tree.leaves(fresh.opt_state), strict=True
     ):
         if np.ndim(new):
             np.testing.assert_array_equal(new[place], old)
@@ -269,10 +269,10 @@ def test_momentum_of_the_classifier_is_kept_and_the_schedule_begins_anew(
 def test_another_kind_of_optimizer_begins_afresh(spec, base, dots):
     extraction = LaneProgram(spec, RECIPE, 4, tuning=Tuning())
     after = steps(extraction, begun(extraction, base), dots)
-    start = Start(extraction.variables(after), jax.tree.leaves(after.optimizer))
+    start = Start(after.variables.tree, jax.tree.leaves(after.opt_state))
     recipe = dataclasses.replace(
         RECIPE, optimizer="adamw", nesterov=False, second_moment=0.99, epsilon=1e-8
     )
     tuned = LaneProgram(spec, recipe, 4, tuning=Tuning("head"))
     state = tuned.begin(tuned.initialise(0), start)
-    jax.tree.map(np.testing.assert_array_equal, state.optimizer, tuned.initialise(0).optimizer)
+    jax.tree.map(np.testing.assert_array_equal, state.opt_state, tuned.initialise(0).opt_state)
