@@ -254,7 +254,7 @@ def blocks(design: Design, names: tuple[str, ...] = tuple(BLOCKS)) -> Question:
     Widths are chosen for equal cost; what rounding leaves of the difference is in the results.
     """
     model = design.config.model
-    knobs = {knob: model[knob] for knob in arch.KNOBS if knob != "kind"}
+    knobs = {knob: model[knob] for knob in arch.KNOBS if knob != "block"}
     others = [name for name in names if name != BASELINE]
     widths = [
         width_of_equal_madds(model.preset, design.config.data.resolution, name, BASELINE, **knobs)

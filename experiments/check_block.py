@@ -10,9 +10,9 @@ fails.
 
 from experiments import command_line
 from experiments.terminal import Console
-from mnv2_jax import arch
+from mnv2_jax import arch, user_code
 from mnv2_jax.nn import conformance
-from mnv2_jax.nn.blocks import block_class, fault
+from mnv2_jax.nn.blocks import block_class
 from mnv2_jax.nn.blocks.base import Block
 from mnv2_jax.train import inherited
 
@@ -37,7 +37,7 @@ def main(name: str) -> int:
         console.print(f"{failed} of {len(conformance.CHECKS)} checks failed")
         return 1
     read = conformance.knobs_read(name)
-    ignored = [knob for knob in arch.KNOBS if knob != "kind" and knob not in read]
+    ignored = [knob for knob in arch.KNOBS if knob != "block" and knob not in read]
     console.print(f"Knobs it reads: {', '.join(read) or 'none'}")
     console.print(f"Knobs without effect on it: {', '.join(ignored) or 'none'}")
     return 0
@@ -48,7 +48,7 @@ def _problem(run: conformance.Check, block: type[Block]) -> str | None:
     try:
         return run(block)
     except Exception as error:
-        return fault(error, block)
+        return user_code.fault(error, block)
 
 
 if __name__ == "__main__":

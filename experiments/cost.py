@@ -53,7 +53,7 @@ _NETWORK_FLAGS = {
     "depth": _DEPTH,
     "resolution": _RESOLUTION,
     "classes": _CLASSES,
-    "kind": _BLOCK,
+    "block": _BLOCK,
     "expansion": _EXPANSION,
 }
 """The flags that describe a network, by the arguments of `mnv2_jax.presets.build`."""
@@ -81,7 +81,7 @@ def _spec() -> arch.NetworkSpec:
     if _CONFIG.value is None:
         try:
             spec = presets.build(**{"preset": "mobilenet_v2", **given})
-            block_class(spec.blocks[0].kind)
+            block_class(spec.blocks[0].block)
         except ValueError as error:
             raise ValueError(f"--{error}") from None
         return spec

@@ -9,11 +9,37 @@ arXiv 1801.04381, Tables 1 and 2.
 """
 
 import dataclasses
+import difflib
+import functools
 import math
+from collections.abc import Collection
+from typing import Any, NamedTuple, TypeVar
 
-PROJECTIONS = {"linear": (-math.inf, math.inf), "relu6": (0.0, 6.0), "relu": (0.0, math.inf)}
-"""What follows the normalised projection (sections 3.2 and 6.4): the bounds that values are
-clipped to."""
+T = TypeVar("T")
+
+
+class Clip(NamedTuple):
+    """Bounds of a clip and what is left of a value beyond them.
+
+    `clip(x, low, high) + slope * (x - clip(x, low, high))`
+    """
+
+    low: float
+    high: float
+    slope: float = 0.0
+
+
+CLIPS = {
+    "linear": Clip(-math.inf, math.inf),
+    "relu6": Clip(0.0, 6.0),
+    "relu": Clip(0.0, math.inf),
+    "leaky_relu": Clip(0.0, math.inf, 0.01),  # Maas et al. 2013
+}
+"""The projections that lanes of one program may differ in: their numbers are arguments of it.
+
+A projection follows the normalised projecting convolution (sections 3.2 and 6.4). All others are
+functions, see `mnv2_jax.nn.projections`.
+"""
 
 PLACEMENTS = ("before", "after")
 """Whether the projection's activation comes before the shortcut is added or after it. The paper
@@ -38,6 +64,35 @@ INITIALIZERS = ("he_normal", "truncated_normal", "glorot_uniform", "kaiming_norm
 """How kernels are drawn; see `mnv2_jax.nn.initializers`."""
 
 
+def check_arguments(what: str, given: dict[str, Any], known: Collection[str]) -> None:
+    """Raises TypeError, naming the first unknown argument and the known one nearest to it.
+
+    Args:
+      what: is called, such as "presets.build".
+      given: arguments by name.
+      known: the names that it takes.
+    """
+    for name, value in given.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            right = f"did you mean {near[0]}?" if near else f"expected {', '.join(known)}"
+            raise TypeError(f"{name}={value!r}: {what} has no such argument; {right}")
+
+
+def checked_arguments(cls: type[T]) -> type[T]:
+    """Let a dataclass refuse unknown arguments by `check_arguments`."""
+    create = cls.__init__
+    known = [field.name for field in dataclasses.fields(cls) if field.init]  # type: ignore[arg-type]
+
+    @functools.wraps(create)
+    def __init__(self: T, *args: Any, **kwargs: Any) -> None:
+        check_arguments(cls.__name__, kwargs, known)
+        create(self, *args, **kwargs)
+
+    cls.__init__ = __init__  # type: ignore[assignment]
+    return cls
+
+
 def check_choice(field: str, value: object, allowed: tuple[object, ...]) -> None:
     """Raises ValueError, naming the field and the choices, unless `value` is one of `allowed`."""
     if value not in allowed:
@@ -56,19 +111,20 @@ def check_multiplier(field: str, value: float) -> None:
         raise ValueError(f"{field}={value!r}: expected a number above 0, at most 10")
 
 
+@checked_arguments
 @dataclasses.dataclass(frozen=True)
 class BlockSpec:
-    """One block: what every knob is set to. A kind of block need not read every knob.
+    """One block: what every knob is set to. A block need not read every knob.
 
     Attributes:
-      kind: the block's name in `mnv2_jax.nn.blocks.BLOCKS`, or `FILE.py:CLASS`.
+      block: the block's name in `mnv2_jax.nn.blocks.BLOCKS`, or `FILE.py:CLASS`.
       out_channels: channels of the block's output.
       stride: 1 or 2, taken by the spatial convolution.
       expansion: t, the ratio of expanded to input channels; 1 has no expansion layer, and below 1
         the inverted residual is the classical one (section 3.4). Blocks that go from wide to
         narrow divide by it.
       kernel_size: odd side of the spatial kernel.
-      projection: one of `PROJECTIONS`.
+      projection: one of `CLIPS` or of `mnv2_jax.nn.projections.FUNCTIONS`, or `FILE.py:FUNCTION`.
       projection_placement: one of `PLACEMENTS`.
       shortcut: one of `SHORTCUTS`.
       activation: one of `ACTIVATIONS`.
@@ -80,7 +136,7 @@ class BlockSpec:
       ValueError: a value is out of range; the message names it and what would be right.
     """
 
-    kind: str = "inverted_residual"
+    block: str = "inverted_residual"
     out_channels: int = 16
     stride: int = 1
     expansion: float = 6
@@ -94,7 +150,9 @@ class BlockSpec:
     divisor: int = 8
 
     def __post_init__(self) -> None:
-        check_choice("projection", self.projection, tuple(PROJECTIONS))
+        for name in ("block", "projection"):  # Which there are, `mnv2_jax.nn` knows.
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"{name}={getattr(self, name)!r}: expected a name")
         check_choice("projection_placement", self.projection_placement, PLACEMENTS)
         check_choice("shortcut", self.shortcut, SHORTCUTS)
         check_choice("activation", self.activation, ACTIVATIONS)
@@ -128,6 +186,7 @@ KNOBS = tuple(
 """The fields of `BlockSpec` that a network sets alike in all of its blocks."""
 
 
+@checked_arguments
 @dataclasses.dataclass(frozen=True)
 class Conventions:
     """What implementations of the same network disagree about.
@@ -169,6 +228,7 @@ CONVENTIONS = {
 """The conventions of the three reference implementations, and those of the small experiments."""
 
 
+@checked_arguments
 @dataclasses.dataclass(frozen=True)
 class NetworkSpec:
     """A network: stem convolution, blocks, last pointwise convolution, classifier.

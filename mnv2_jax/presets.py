@@ -4,6 +4,7 @@ Without jax, like `mnv2_jax.arch`.
 """
 
 import dataclasses
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -140,7 +141,10 @@ def build(
 
     Raises:
       ValueError: a value is out of range; the message names it and what would be right.
+      TypeError: there is no such argument; the message names it and the nearest one.
     """
+    *own, _ = inspect.signature(build).parameters
+    arch.check_arguments("presets.build", knobs, (*own, *arch.KNOBS))
     arch.check_choice("preset", preset, tuple(PRESETS))
     arch.check_choice("conventions", conventions, tuple(arch.CONVENTIONS))
     arch.check_multiplier("width", width)

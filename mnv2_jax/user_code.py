@@ -2,7 +2,9 @@
 
 import functools
 import importlib.util
+import inspect
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -53,6 +55,19 @@ def find(
         what = ", ".join(there) or expected
         raise ValueError(f"{field}={value!r}: the file has no such {name}; expected {what}")
     return found  # type: ignore[no-any-return]
+
+
+def fault(error: Exception, source: Any) -> str:
+    """Return an error in one line, with the line of the class's or function's file it came from."""
+    text = " ".join(str(error).split()) or "no message"
+    try:
+        file = inspect.getfile(source)
+    except TypeError:  # Built in, or an object.
+        return f"{type(error).__name__}: {text}"
+    trace = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in trace if frame.filename == file]
+    place = f" ({Path(file).name}, line {lines[-1]})" if lines else ""
+    return f"{type(error).__name__}: {text}{place}"
 
 
 @functools.cache

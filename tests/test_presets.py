@@ -41,7 +41,7 @@ def test_mobilenet_v1_has_thirteen_separable_blocks_without_shortcut():
         *((512, 1),) * 5,
         *((1024, 2), (1024, 1)),
     ]
-    assert {(block.kind, block.shortcut) for block in spec.blocks} == {("separable", "none")}
+    assert {(block.block, block.shortcut) for block in spec.blocks} == {("separable", "none")}
     assert spec.head_channels == 0
 
 
@@ -95,7 +95,7 @@ def test_repeats_are_rounded_up_from_the_exact_product(monkeypatch):
 
 def test_knobs_reach_every_block():
     knobs: dict[str, Any] = {
-        "kind": "sandglass",
+        "block": "sandglass",
         "kernel_size": 5,
         "projection": "relu",
         "projection_placement": "after",
@@ -133,7 +133,7 @@ def test_conventions(name, expected):
         ({"resolution": 0}, "resolution=0: expected a whole number"),
         ({"classes": 0}, "classes=0: expected a whole number"),
         ({"conventions": "pytorch"}, "conventions='pytorch': expected one of default, slim, keras"),
-        ({"projection": "tanh"}, "projection='tanh': expected one of linear, relu6, relu"),
+        ({"projection": 6}, "projection=6: expected a name"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_would_be_right(arguments, message):

@@ -64,7 +64,9 @@ class PlainBlock(nn.Module):
             y = nn.relu6(normalised(y, wide, "expand"))
         y = normalised(y, wide, "depthwise", spec.kernel_size, spec.stride, groups=wide)
         y = normalised(nn.relu6(y), spec.out_channels, "project")
-        y = jnp.clip(y, *arch.PROJECTIONS[spec.projection])
+        arch.check_choice("projection", spec.projection, ("linear", "relu6", "relu"))
+        clip = arch.CLIPS[spec.projection]
+        y = jnp.clip(y, clip.low, clip.high)
         keeps = spec.shortcut == "bottleneck" and spec.stride == 1 and x.shape == y.shape
         return x + y if keeps else y
 

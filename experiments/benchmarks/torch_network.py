@@ -173,7 +173,8 @@ class Trainer:
 
 def _check(spec: arch.BlockSpec) -> None:
     for knob, known in (
-        ("kind", ("inverted_residual",)),
+        ("block", ("inverted_residual",)),
+        ("projection", ("linear", "relu6", "relu")),
         ("shortcut", ("bottleneck", "none")),
         ("projection_placement", ("before",)),
         ("activation", ("relu6",)),

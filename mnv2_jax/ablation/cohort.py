@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mnv2_jax import values
+from mnv2_jax import arch, values
 from mnv2_jax.ablation import distinct, grid, phases, resolve
 from mnv2_jax.data import sources
 from mnv2_jax.data.sources import Dataset, Selection
@@ -103,7 +103,7 @@ class Cohort:
         blocks = tuple(
             dataclasses.replace(
                 block,
-                projection="linear",
+                projection="linear" if block.projection in arch.CLIPS else block.projection,
                 shortcut="bottleneck" if block.shortcut == "none" else block.shortcut,
             )
             for block in spec.blocks

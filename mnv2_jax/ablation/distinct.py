@@ -19,7 +19,7 @@ def check(configs: Sequence[ConfigDict]) -> None:
       ValueError: a block does not read a knob that its runs differ in, or takes two values of it
         for the same.
     """
-    knobs = [knob for knob in arch.KNOBS if knob != "kind"]
+    knobs = [knob for knob in arch.KNOBS if knob != "block"]
     by_block: dict[str, dict[tuple[Any, ...], None]] = {}  # Each setting once, whatever its seeds.
     for config in configs:
         model = config.model

@@ -14,7 +14,7 @@ _CLOSE = 0.01
 
 
 def width_of_equal_madds(
-    preset: str, resolution: int, kind: str, baseline: str, **knobs: Any
+    preset: str, resolution: int, block: str, baseline: str, **knobs: Any
 ) -> float:
     """The width multiplier at which one block costs what another one costs at width 1.
 
@@ -23,7 +23,7 @@ def width_of_equal_madds(
     Args:
       preset: one of `mnv2_jax.presets.PRESETS`.
       resolution: of the images, in pixels.
-      kind: the one block, as in `mnv2_jax.nn.blocks.block_class`.
+      block: the one block, as in `mnv2_jax.nn.blocks.block_class`.
       baseline: the other.
       **knobs: of both networks; see `mnv2_jax.arch.KNOBS`.
 
@@ -35,7 +35,7 @@ def width_of_equal_madds(
 
     def ratio(width: int) -> float:
         if width not in ratios:
-            ratios[width] = _madds(preset, resolution, kind, knobs, width) / target
+            ratios[width] = _madds(preset, resolution, block, knobs, width) / target
         return ratios[width]
 
     _search(ratio)
@@ -56,6 +56,8 @@ def _search(ratio: Callable[[int], float]) -> None:
         width = inside if inside == guess or not (below and above) else (below + above) // 2
 
 
-def _madds(preset: str, resolution: int, kind: str, knobs: dict[str, Any], width: int) -> int:
-    spec = presets.build(preset, width=width / _PER_UNIT, resolution=resolution, kind=kind, **knobs)
+def _madds(preset: str, resolution: int, block: str, knobs: dict[str, Any], width: int) -> int:
+    spec = presets.build(
+        preset, width=width / _PER_UNIT, resolution=resolution, block=block, **knobs
+    )
     return network_cost(spec).madds

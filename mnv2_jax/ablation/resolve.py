@@ -11,6 +11,7 @@ from mnv2_jax.ablation import grid, phases
 from mnv2_jax.data import augment, sources
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.sources import Dataset, Selection
+from mnv2_jax.nn import projections
 from mnv2_jax.nn.blocks import block_class
 from mnv2_jax.train import layouts, modes
 from mnv2_jax.train.hparams import LANE_FIELDS
@@ -28,7 +29,7 @@ _FIELDS = (
     *(f"data.{name}" for name in _SELECTION),
     *("data.scaling", "data.mode"),
     *(f"augment.{field.name}" for field in dataclasses.fields(Augmentation)),
-    *("model.conventions", *(f"model.{knob}" for knob in arch.KNOBS if knob != "kind")),
+    *("model.conventions", *(f"model.{knob}" for knob in arch.KNOBS if knob != "block")),
     *(f"train.{field.name}" for field in dataclasses.fields(Recipe)),
     *LANE_FIELDS,
     "parallel",
@@ -89,6 +90,7 @@ def network(config: ConfigDict, dataset: Dataset) -> arch.NetworkSpec:
     model = config.model
     with _naming("config.model"):
         block_class(model.block)
+        projections.check(model.projection)
         spec = presets.build(
             model.preset,
             width=model.width,
@@ -97,8 +99,8 @@ def network(config: ConfigDict, dataset: Dataset) -> arch.NetworkSpec:
             in_channels=in_channels,
             classes=dataset.classes,
             conventions=model.conventions,
-            kind=model.block,
-            **{knob: model[knob] for knob in arch.KNOBS if knob != "kind"},
+            block=model.block,
+            **{knob: model[knob] for knob in arch.KNOBS if knob != "block"},
         )
     if "transfer" not in config:
         return spec

@@ -187,14 +187,14 @@ CHECKS: dict[str, Check] = {
 """Every check, by name."""
 
 
-def knobs_read(kind: str) -> list[str]:
+def knobs_read(block: str) -> list[str]:
     """The knobs of `mnv2_jax.arch.KNOBS` that change what a network of the block computes.
 
     Args:
-      kind: see `mnv2_jax.nn.blocks.block_class`.
+      block: see `mnv2_jax.nn.blocks.block_class`.
     """
     # ReLU6, since a linear projection is nowhere placed.
-    base = arch.BlockSpec(kind, projection="relu6", expansion=2)
+    base = arch.BlockSpec(block, projection="relu6", expansion=2)
     return [
         knob
         for knob, value in _OTHER_VALUES.items()

@@ -39,11 +39,43 @@ def clip(x: Array, low: ArrayLike, high: ArrayLike) -> Array:
     return lax.clamp(jnp.asarray(low, x.dtype), x, jnp.asarray(high, x.dtype))
 
 
+def leaky_clip(x: Array, low: ArrayLike, high: ArrayLike, slope: ArrayLike) -> Array:
+    """Clips `x` to scalar bounds and adds `slope` times what lies beyond; see `arch.Clip`.
+
+    At and beyond a bound the gradient is `slope`. With slope 0 values and gradients are those of
+    `clip`, bit for bit; infinite values, for which the formula has no number, keep theirs. No
+    gradient flows to the scalars.
+    """
+    return _leaky_clip(x, *(jnp.asarray(scalar, x.dtype) for scalar in (low, high, slope)))
+
+
+@jax.custom_jvp
+def _leaky_clip(x: Array, low: Array, high: Array, slope: Array) -> Array:
+    clipped = lax.clamp(low, x, high)
+    leaks = (slope != 0) & (x != clipped)
+    return jnp.where(leaks, clipped + slope * (x - clipped), clipped)
+
+
+@_leaky_clip.defjvp
+def _leaky_clip_jvp(
+    primals: tuple[Array, Array, Array, Array], tangents: tuple[Array, Array, Array, Array]
+) -> tuple[Array, Array]:
+    x, low, high, slope = primals
+    tangent = tangents[0]
+    beyond = jnp.where(slope == 0, 0, slope * tangent)  # 0, whatever the tangent is.
+    return _leaky_clip(*primals), jnp.where((x > low) & (x < high), tangent, beyond)
+
+
+def hard_swish(x: Array) -> Array:
+    """`x * relu6(x + 3) / 6` (Howard et al. 2019, arXiv 1905.02244, section 5.2)."""
+    return x * (clip(x + 3, 0.0, 6.0) / 6)
+
+
 _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu6": functools.partial(clip, low=0.0, high=6.0),
     "relu": functools.partial(clip, low=0.0, high=math.inf),
     "silu": jax.nn.silu,
-    "hard_swish": lambda x: x * (clip(x + 3, 0.0, 6.0) / 6),
+    "hard_swish": hard_swish,
 }
 
 

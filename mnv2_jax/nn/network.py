@@ -9,14 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mnv2_jax import arch
-from mnv2_jax.nn import initializers, layers
-from mnv2_jax.nn.blocks import block_class, fault
+from mnv2_jax import arch, user_code
+from mnv2_jax.nn import initial, initializers, layers, projections
+from mnv2_jax.nn.blocks import block_class
 from mnv2_jax.nn.blocks.base import Block, Carry, Knobs
 
 Array = jax.Array
 
 
+@arch.checked_arguments
 class Network(nn.Module):
     """Stem convolution, blocks, last pointwise convolution, average pooling, classifier (Table 2).
 
@@ -30,7 +31,7 @@ class Network(nn.Module):
         `spec.parts` on; before it, and everywhere if None, it stays in inference mode.
 
     Raises:
-      ValueError: a block's kind is not in `mnv2_jax.nn.blocks.BLOCKS`.
+      ValueError: there is no such block or projection.
     """
 
     spec: arch.NetworkSpec
@@ -87,7 +88,8 @@ class Network(nn.Module):
         )
         carry = Carry(knobs=knobs)
         for name, block_spec in zip(parts[1:], spec.blocks, strict=False):
-            block = block_class(block_spec.kind)(block_spec, ways, self.axis_name, name=name)
+            projections.check(block_spec.projection)
+            block = block_class(block_spec.block)(block_spec, ways, self.axis_name, name=name)
             x, carry = _run(block, x, carry, train and name in moving)
             carry = carry._replace(knobs=knobs)  # Whatever a block made of its carry.
         if spec.head_channels:
@@ -97,15 +99,37 @@ class Network(nn.Module):
 
 def _run(block: Block, x: Array, carry: Carry, train: bool) -> tuple[Array, Carry]:
     """Runs a block; what goes wrong inside is told with the block's name and the line."""
-    kind = block.spec.kind
+    own = block.spec.block
     try:
         result = block(x, carry, train=train)
     except Exception as error:
-        raise ValueError(f"block={kind!r}: {fault(error, type(block))}") from error
+        raise ValueError(f"block={own!r}: {user_code.fault(error, type(block))}") from error
     if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Carry)):
         given = type(result).__name__
-        raise ValueError(f"block={kind!r}: it gives a {given}; expected a pair, (x, carry)")
+        raise ValueError(f"block={own!r}: it gives a {given}; expected a pair, (x, carry)")
     return result
+
+
+def initialise(spec: arch.NetworkSpec, seed: int = 0) -> dict[str, Any]:
+    """Draw a network's initial variables, those of `Network(spec).init` for `jax.random.key(seed)`.
+
+    The network is traced, once for several seeds, and not run: seconds, where `init` takes minutes
+    for a large one.
+
+    Returns:
+      `{"params": ..., "batch_stats": ...}`, float32 arrays on the host.
+
+    Raises:
+      ValueError: there is no such block or projection, or one fails.
+    """
+    result: dict[str, Any] = _initialiser(spec)(seed)
+    return result
+
+
+@functools.lru_cache(maxsize=8)
+def _initialiser(spec: arch.NetworkSpec) -> initial.Initialiser:
+    images = np.zeros((1, *spec.input_shape), np.float32)
+    return initial.Initialiser(lambda seed: Network(spec).init(jax.random.key(seed), images))
 
 
 @functools.lru_cache(maxsize=8)

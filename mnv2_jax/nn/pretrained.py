@@ -40,7 +40,7 @@ class Loaded:
     """Weights read from a file.
 
     Attributes:
-      variables: the tree of `Network(spec).init`, float32.
+      variables: the tree of `mnv2_jax.nn.network.initialise`, float32.
       source: whose file it is.
       classifier: "loaded", or a sentence that says why it was left fresh.
       conventions: the name in `mnv2_jax.arch.CONVENTIONS` of those the weights were trained under.
@@ -71,7 +71,7 @@ def load(path: Path, spec: arch.NetworkSpec, fresh: Variables) -> Loaded:
     Args:
       path: a file whose suffix is one of `mnv2_jax.nn.weight_files.SUFFIXES`.
       spec: the network that the weights are for.
-      fresh: the variables of `Network(spec).init`; they are not changed.
+      fresh: the variables of `mnv2_jax.nn.network.initialise`; they are not changed.
 
     Raises:
       ValueError: the network is no MobileNetV2, or the file is not one of its weights; one line,

@@ -28,8 +28,8 @@ FILE = "network.safetensors"
 KEY = "mnv2_jax_network"
 """The entry of the metadata that holds the JSON text."""
 
-FORMAT = 1
-"""The version of what is written; others are not read."""
+FORMAT = 2
+"""The version of what is written. Of older ones 1 is read, where a block's name is its `kind`."""
 
 _OPTIMIZER = "optimizer/"
 
@@ -155,12 +155,25 @@ def _described(path: Path, text: str, tensors: Mapping[str, np.ndarray]) -> dict
         version, digest = described["format"], described.pop("sha256", None)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise ValueError(f"{path}: damaged, its {KEY} cannot be read") from None
-    if version != FORMAT:
+    if version not in (1, FORMAT):
         raise ValueError(f"{path}: a network of format {version!r}; expected {FORMAT}")
     if digest != _digest(described, tensors):
         raise ValueError(f"{path}: damaged, it does not have the hash that it was saved with")
     del described["format"]
-    return described
+    return described if version == FORMAT else _from_format_1(described)
+
+
+def _from_format_1(described: dict[str, Any]) -> dict[str, Any]:
+    spec = described.get("spec")
+    if not isinstance(spec, dict) or not isinstance(spec.get("blocks"), list):
+        return described  # What it lacks is named later.
+    blocks = [
+        {"block" if name == "kind" else name: value for name, value in block.items()}
+        if isinstance(block, dict)
+        else block
+        for block in spec["blocks"]
+    ]
+    return {**described, "spec": {**spec, "blocks": blocks}}
 
 
 def _digest(described: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str:

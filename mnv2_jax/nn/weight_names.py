@@ -65,7 +65,7 @@ def layers(spec: arch.NetworkSpec) -> list[Layer]:
     """
     for number, block in enumerate(spec.blocks, start=1):
         for knob, only in (
-            ("kind", "inverted_residual"),
+            ("block", "inverted_residual"),
             ("squeeze_excite", False),
             ("middle", "depthwise"),
         ):

@@ -6,6 +6,7 @@ runs that differ in it belong to different cohorts.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, get_type_hints
@@ -14,14 +15,15 @@ import jax
 import numpy as np
 
 from mnv2_jax import arch
+from mnv2_jax.nn import projections
 from mnv2_jax.nn.blocks.base import Knobs
 
 ORDERS = ("own", "shared")
 """What `config.data.order` may be: images come and are augmented as the run's own seed says, or in
 the same way in all runs, so that images that are streamed are decoded once for all seeds."""
 
-Check = tuple[Callable[[Any], bool], str]
-"""Whether a value is right, and what would be, in words."""
+Check = Callable[[str, Any], None]
+"""Raises ValueError, naming a field by the name that it is given, unless a value is right."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,9 +31,9 @@ class _Declared:
     """The declaration of a hyperparameter.
 
     Attributes:
-      fields: the config's fields that it follows from, by path, each with its range.
-      inside: by path the values that one program may mix, where not all may be.
+      fields: the config's fields that it follows from, by path, each with its check.
       of: makes the value of those of the fields.
+      inside: by path the values that one program may mix, where not all may be.
     """
 
     fields: Mapping[str, Check]
@@ -39,16 +41,24 @@ class _Declared:
     inside: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
 
 
-def _scalar(path: str, holds: Callable[[Any], bool], expected: str) -> _Declared:
-    """Declare one number of the config."""
-    return _Declared({path: (holds, expected)}, np.float32)
+def _number(holds: Callable[[Any], bool], expected: str) -> Check:
+    def check(name: str, value: Any) -> None:
+        if not holds(value):
+            raise ValueError(f"{name}={value!r}: expected {expected}")
+
+    return check
 
 
 def _one_of(allowed: tuple[str, ...]) -> Check:
-    return (lambda value: value in allowed, f"one of {', '.join(allowed)}")
+    return lambda name, value: arch.check_choice(name, value, allowed)
 
 
-_SEED: Check = (lambda seed: 0 <= seed < 2**32, "a whole number from 0 to 2^32 - 1")
+_SEED = _number(lambda seed: 0 <= seed < 2**32, "a whole number from 0 to 2^32 - 1")
+
+
+def _scalar(path: str, holds: Callable[[Any], bool], expected: str) -> _Declared:
+    """Declare one number of the config."""
+    return _Declared({path: _number(holds, expected)}, np.float32)
 
 
 @jax.tree_util.register_dataclass
@@ -60,9 +70,9 @@ class HParams:
       seed: of initial weights and dropout.
       data_seed: of the order of images and their augmentation; where the config has it shared,
         images come as to a run of seed 0.
-      knobs: projection and shortcut; shortcuts between expansions are another topology.
+      knobs: projection and shortcut.
       learning_rate: the schedule's highest.
-      weight_decay: see `mnv2_jax.train.optimizers.make`.
+      weight_decay: see `mnv2_jax.train.recipe.optimizer`.
       label_smoothing: Szegedy et al. 2016.
     """
 
@@ -78,11 +88,15 @@ class HParams:
         Knobs,
         _Declared(
             {
-                "model.projection": _one_of(tuple(arch.PROJECTIONS)),
+                "model.projection": lambda name, value: projections.check(value),
                 "model.shortcut": _one_of(arch.SHORTCUTS),
             },
             Knobs.of,
-            inside={"model.shortcut": ("bottleneck", "none")},
+            # What is left out is another topology: functions, shortcuts between expansions.
+            inside={
+                "model.projection": tuple(arch.CLIPS),
+                "model.shortcut": ("bottleneck", "none"),
+            },
         ),
     ]
     learning_rate: Annotated[
@@ -110,9 +124,12 @@ class HParams:
         """
         values = {}
         for name, declared in _declarations().items():
-            for path, (holds, expected) in declared.fields.items():
-                if not holds(fields[path]):
-                    raise ValueError(f"config.{path}={fields[path]!r}: expected {expected}")
+            for path, check in declared.fields.items():
+                section, dot, field = path.rpartition(".")
+                try:
+                    check(field, fields[path])
+                except ValueError as error:
+                    raise ValueError(f"config.{section}{dot}{error}") from None
             values[name] = declared.of(*(fields[path] for path in declared.fields))
         return cls(**values)
 
@@ -121,6 +138,7 @@ class HParams:
         return dataclasses.replace(self, **changes)
 
 
+@functools.cache
 def _declarations() -> dict[str, _Declared]:
     hints = get_type_hints(HParams, include_extras=True)
     return {name: hint.__metadata__[0] for name, hint in hints.items()}

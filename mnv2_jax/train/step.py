@@ -20,8 +20,8 @@ from mnv2_jax import arch
 from mnv2_jax.data import augment, pipeline
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.metrics import DEFAULT, METRICS, Metric
+from mnv2_jax.nn import initial
 from mnv2_jax.nn.network import Network
-from mnv2_jax.train import initial
 from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.optimizers import decay_mask
 from mnv2_jax.train.recipe import PRECISIONS, Recipe, optimizer, schedule

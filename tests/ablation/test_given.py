@@ -112,7 +112,7 @@ OF_NETWORK = {
     "head_channels": 0,
 }
 OF_BLOCK = {
-    "kind": "sandglass",
+    "block": "sandglass",
     "out_channels": 8,
     "stride": 2,
     "expansion": 3.0,

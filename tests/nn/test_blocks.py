@@ -51,31 +51,31 @@ GOLDEN = {
 }
 
 
-def cost_of(kind, side, channels, spec):
+def cost_of(block, side, channels, spec):
     x = jax.ShapeDtypeStruct((1, side, side, channels), jnp.float32)
-    return module_cost(block_class(kind)(spec), x, Carry(), train=False)
+    return module_cost(block_class(block)(spec), x, Carry(), train=False)
 
 
 def test_every_block_has_a_golden_cost():
     assert set(GOLDEN) == set(BLOCKS), "give a new block its row in GOLDEN, from its paper"
 
 
-@pytest.mark.parametrize("kind", GOLDEN)
-def test_a_block_costs_what_its_paper_says(kind):
-    case, params, madds = GOLDEN[kind]
-    cost = cost_of(kind, *case)
+@pytest.mark.parametrize("block", GOLDEN)
+def test_a_block_costs_what_its_paper_says(block):
+    case, params, madds = GOLDEN[block]
+    cost = cost_of(block, *case)
     assert (cost.params, cost.madds) == (params, madds)
 
 
-@pytest.mark.parametrize("kind", BLOCKS)
-def test_a_block_cites_its_paper(kind):
-    assert "arXiv" in (BLOCKS[kind].__doc__ or "")
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_block_cites_its_paper(block):
+    assert "arXiv" in (BLOCKS[block].__doc__ or "")
 
 
 @pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("kind", BLOCKS)
-def test_conformance(kind, check):
-    assert CHECKS[check](BLOCKS[kind]) is None
+@pytest.mark.parametrize("block", BLOCKS)
+def test_conformance(block, check):
+    assert CHECKS[check](BLOCKS[block]) is None
 
 
 # The knobs that each block reads, beside the shortcut, the kernel and the activation.
@@ -89,11 +89,11 @@ READS = {
 }
 
 
-@pytest.mark.parametrize("kind", READS)
-def test_knobs_that_a_block_reads(kind):
-    gated = set() if kind == "standard" else {"squeeze_excite"}
+@pytest.mark.parametrize("block", READS)
+def test_knobs_that_a_block_reads(block):
+    gated = set() if block == "standard" else {"squeeze_excite"}
     common = {"shortcut", "kernel_size", "activation"}
-    assert set(conformance.knobs_read(kind)) == READS[kind] | common | gated
+    assert set(conformance.knobs_read(block)) == READS[block] | common | gated
 
 
 def test_squeeze_excite_costs_two_dense_layers_of_a_quarter():
@@ -145,8 +145,8 @@ def test_a_block_from_a_file_is_one_class(tmp_path):
     [
         (None, "own.py:Narrow", "no such Python file; expected FILE.py:CLASS"),
         (OWN, "own.txt:Narrow", "no such Python file; expected FILE.py:CLASS"),
-        (OWN, "own.py:Wide", "the file has no block Wide; expected Narrow"),
-        (OWN, "own.py:Stranger", "the file has no block Stranger; expected Narrow"),
+        (OWN, "own.py:Wide", "the file has no such Wide; expected Narrow"),
+        (OWN, "own.py:Stranger", "the file has no such Stranger; expected Narrow"),
         ("import nowhere", "own.py:Narrow", "cannot be imported .ModuleNotFoundError: No module"),
         ("def (:", "own.py:Narrow", "cannot be imported .SyntaxError: "),
     ],

@@ -69,7 +69,7 @@ def test_mobilenet_v1():
 
 def test_mobilenet_v1_of_full_convolutions():
     # Howard et al. 2017, Table 4: "Conv MobileNet", 4866 M multiply-adds, 29.3 M parameters.
-    cost = network_cost(presets.build("mobilenet_v1", kind="standard"))
+    cost = network_cost(presets.build("mobilenet_v1", block="standard"))
     assert cost.madds // 10**6 == 4867  # The paper's without the classifier's 1.024 M.
     assert cost.layers[-1].madds == 1_024_000
     assert round(cost.params / 10**6, 1) == 29.3
@@ -167,7 +167,7 @@ def test_blocks_that_cannot_be_computed_channel_by_channel_are_not_one_operator(
     assert "block_05" in operators()
     assert "block_05" not in operators(middle="standard")
     assert "block_05" not in operators(squeeze_excite=True)
-    assert "block_05" not in operators(kind="bottleneck")
+    assert "block_05" not in operators(block="bottleneck")
 
 
 def test_separable_against_standard_is_one_over_channels_plus_one_over_pixels():
@@ -177,7 +177,7 @@ def test_separable_against_standard_is_one_over_channels_plus_one_over_pixels():
     pointwise = [layer for layer in cost.layers if layer.path.endswith("/pointwise")]
     for row, layer in zip(rows[1:], pointwise, strict=True):
         assert row.ratio == pytest.approx(1 / layer.output[-1] + 1 / 9, abs=1e-12)
-    full = network_cost(presets.build("mobilenet_v1", kind="standard"))
+    full = network_cost(presets.build("mobilenet_v1", block="standard"))
     assert [row.standard_madds for row in separations(full)] == [row.standard_madds for row in rows]
     assert sum(row.separable_madds for row in rows[1:]) == cost.madds - 10_838_016 - 1_024_000
     assert not any(row.separable for row in separations(full))

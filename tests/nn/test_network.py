@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mnv2_jax import arch, presets
-from mnv2_jax.nn import initializers, layers
+from mnv2_jax.nn import initializers, layers, projections
 from mnv2_jax.nn.blocks import BLOCKS
 from mnv2_jax.nn.blocks.base import Block, Carry, Knobs
 from mnv2_jax.nn.blocks.inverted_residual import InvertedResidual
@@ -45,12 +45,12 @@ def test_shapes_from_image_to_logits():
 
 
 def test_unknown_blocks_are_named():
-    spec = small(kind="mystery")
+    spec = small(block="mystery")
     with pytest.raises(ValueError, match=r"block='mystery': expected FILE\.py:CLASS or one of"):
         variables_of(spec)
 
 
-@pytest.mark.parametrize("projection", arch.PROJECTIONS)
+@pytest.mark.parametrize("projection", arch.CLIPS)
 @pytest.mark.parametrize("shortcut", ["bottleneck", "none"])
 def test_knobs_as_arguments_give_what_the_specification_gives(projection, shortcut):
     spec = small(projection=projection, shortcut=shortcut)
@@ -59,6 +59,17 @@ def test_knobs_as_arguments_give_what_the_specification_gives(projection, shortc
     by_spec = apply(spec, variables, images)
     by_knobs = apply(small(), variables, images, knobs=Knobs.of(projection, shortcut))
     np.testing.assert_array_equal(by_spec, by_knobs)
+
+
+@pytest.mark.parametrize("projection", projections.FUNCTIONS)
+def test_a_projection_that_is_a_function_is_no_knob(projection):
+    spec = small(projection=projection, shortcut="none")
+    variables = variables_of(spec)
+    images = images_for(spec)
+    by_spec = apply(spec, variables, images)
+    knobs = Knobs.of("relu6", "none")
+    np.testing.assert_array_equal(apply(spec, variables, images, knobs=knobs), by_spec)
+    assert not np.array_equal(apply(small(shortcut="none"), variables, images), by_spec)
 
 
 def test_every_knob_changes_the_output():
@@ -192,9 +203,9 @@ def test_dropout_acts_in_training_alone_and_by_its_key():
 
 
 @pytest.mark.parametrize("name", arch.CONVENTIONS)
-@pytest.mark.parametrize("kind", BLOCKS)
-def test_conventions_reach_every_layer(name, kind):
-    spec = small(conventions=name, kind=kind, squeeze_excite=True)
+@pytest.mark.parametrize("block", BLOCKS)
+def test_conventions_reach_every_layer(name, block):
+    spec = small(conventions=name, block=block, squeeze_excite=True)
     seen = []
 
     def record(call, args, kwargs, context):
@@ -219,9 +230,9 @@ def test_conventions_reach_every_layer(name, kind):
     assert {"stem_norm", "dropout", "classifier"} <= {layer.name for layer in seen}
 
 
-@pytest.mark.parametrize("kind", BLOCKS)
-def test_what_every_method_gives_can_be_captured(kind):
-    spec = small(kind=kind, shortcut="expansion", squeeze_excite=True)
+@pytest.mark.parametrize("block", BLOCKS)
+def test_what_every_method_gives_can_be_captured(block):
+    spec = small(block=block, shortcut="expansion", squeeze_excite=True)
     images = images_for(spec)
     variables = jax.eval_shape(Network(spec).init, jax.random.key(0), images)
     capture = functools.partial(
@@ -267,16 +278,16 @@ class Faulty(Block):
 def test_a_faulty_block_is_named_with_the_line(monkeypatch, side, message):
     monkeypatch.setitem(BLOCKS, "faulty", Faulty)
     with pytest.raises(ValueError, match=message):
-        variables_of(small(kind="faulty", kernel_size=side))
+        variables_of(small(block="faulty", kernel_size=side))
 
 
 def test_a_block_that_drops_the_carry_does_not_drop_the_knobs_of_the_next(monkeypatch):
     monkeypatch.setitem(BLOCKS, "faulty", Faulty)
-    spec = small(kind="faulty")
+    spec = small(block="faulty")
     variables = variables_of(spec)
     images = images_for(spec)
     knobs = Knobs.of("relu6", "none")
-    by_spec = apply(small(kind="faulty", projection="relu6", shortcut="none"), variables, images)
+    by_spec = apply(small(block="faulty", projection="relu6", shortcut="none"), variables, images)
     np.testing.assert_array_equal(apply(spec, variables, images, knobs=knobs), by_spec)
 
 

@@ -187,8 +187,8 @@ def test_another_width_names_the_first_tensor_that_differs(tmp_path, layout):
 
 
 def test_another_block_is_told_with_the_file(tmp_path):
-    message = refusal(write("torchvision", tmp_path / "model"), kind="sandglass")
-    assert message.startswith("kind='sandglass' in block 1: only MobileNetV2's weights can be ")
+    message = refusal(write("torchvision", tmp_path / "model"), block="sandglass")
+    assert message.startswith("block='sandglass' in block 1: only MobileNetV2's weights can be ")
 
 
 def test_another_depth_is_told_by_what_is_missing(tmp_path):
@@ -304,7 +304,7 @@ def test_other_files_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [
-        ({"kind": "fused"}, r"kind='fused' in block 1: .* have kind='inverted_residual'"),
+        ({"block": "fused"}, r"block='fused' in block 1: .* have block='inverted_residual'"),
         ({"squeeze_excite": True}, r"squeeze_excite=True in block 1: .* squeeze_excite=False"),
         ({"middle": "standard"}, r"middle='standard' in block 1: .* middle='depthwise'"),
     ],

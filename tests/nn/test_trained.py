@@ -76,7 +76,7 @@ def refusal(call, path):
     "knobs",
     [
         {},
-        {"kind": "sandglass", "projection": "relu6", "shortcut": "none", "expansion": 2.5},
+        {"block": "sandglass", "projection": "relu6", "shortcut": "none", "expansion": 2.5},
         {"middle": "standard", "squeeze_excite": True, "conventions": "torchvision", "classes": 1},
     ],
 )
@@ -132,30 +132,30 @@ def own(folder, channels):
     return f"{folder / 'own.py'}:Own"
 
 
-def with_blocks(saved, kind):
+def with_blocks(saved, block):
     """The same weights, said to be those of other blocks."""
-    blocks = tuple(dataclasses.replace(block, kind=kind) for block in saved.spec.blocks)
+    blocks = tuple(dataclasses.replace(spec, block=block) for spec in saved.spec.blocks)
     return dataclasses.replace(saved, spec=dataclasses.replace(saved.spec, blocks=blocks))
 
 
 def test_a_block_of_ones_own_is_kept_by_its_file(tiny, tmp_path):
-    kind = own(tmp_path, "self.spec.out_channels")
-    saved = network(presets.build(tiny, kind=kind))
+    block = own(tmp_path, "self.spec.out_channels")
+    saved = network(presets.build(tiny, block=block))
     path = tmp_path / trained.FILE
     trained.save(path, saved)
     loaded = trained.load(path)
     assert_same(loaded, saved)
-    assert {block.kind for block in loaded.spec.blocks} == {kind}
+    assert {spec.block for spec in loaded.spec.blocks} == {block}
 
 
 def test_a_block_of_ones_own_that_is_gone_or_has_other_weights_is_refused(tiny, tmp_path):
-    saved = network(presets.build(tiny, kind=own(tmp_path, "self.spec.out_channels")))
+    saved = network(presets.build(tiny, block=own(tmp_path, "self.spec.out_channels")))
     path = tmp_path / trained.FILE
     trained.save(path, with_blocks(saved, "gone.py:Own"))
     message = refusal(trained.load, path)
     assert message == "block='gone.py:Own': no such Python file; expected FILE.py:CLASS"
-    kind = own(tmp_path / "changed", "self.spec.out_channels + 1")
-    trained.save(path, with_blocks(saved, kind))
+    block = own(tmp_path / "changed", "self.spec.out_channels + 1")
+    trained.save(path, with_blocks(saved, block))
     message = refusal(trained.load, path)
     assert message.startswith("batch_stats/block_01/only_norm/mean: the file has float32[4], its ")
 

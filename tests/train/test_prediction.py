@@ -147,7 +147,7 @@ def test_what_is_exported_gives_the_same_logits_for_any_batch(tiny, knobs):
 
 def test_a_block_that_needs_to_know_the_size_of_a_batch_is_not_exported(tiny, tmp_path):
     (tmp_path / "own.py").write_text(UNEXPORTABLE)
-    trained = network(tiny, kind=f"{tmp_path / 'own.py'}:Counting")
+    trained = network(tiny, block=f"{tmp_path / 'own.py'}:Counting")
     assert prediction.logits(trained)(images(trained.spec, 2)).shape == (2, 10)
     with pytest.raises(ValueError, match=r"^the network cannot be exported for any batch .*batch"):
         prediction.export(trained)

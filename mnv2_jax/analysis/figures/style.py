@@ -14,7 +14,10 @@ from matplotlib.figure import Figure
 
 from mnv2_jax.analysis import records
 
-PROJECTIONS = {"linear": "Linear", "relu6": "ReLU6", "relu": "ReLU"}
+PROJECTIONS = {
+    **{"linear": "Linear", "relu6": "ReLU6", "relu": "ReLU", "leaky_relu": "Leaky ReLU"},
+    **{"gelu": "GELU", "silu": "SiLU", "hard_swish": "Hard-swish"},
+}
 SHORTCUTS = {
     "bottleneck": "Shortcut between bottlenecks",
     "none": "No shortcut",

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from mnv2_jax import arch
-from mnv2_jax.nn import layers
+from mnv2_jax.nn import layers, projections
 
 Array = jax.Array
 
@@ -16,20 +16,27 @@ class Knobs(NamedTuple):
     """The knobs of a block that a compiled program takes as arguments, so that lanes may differ.
 
     Attributes:
-      low: float32 scalar, the projection's lower bound; see `mnv2_jax.arch.PROJECTIONS`.
+      low: float32 scalar, the projection's lower bound; see `mnv2_jax.arch.Clip`.
       high: float32 scalar, its upper bound.
+      slope: float32 scalar, what is left of a value beyond the bounds.
       shortcut: float32 scalar, the weight of the shortcut between bottlenecks: 1 or 0.
     """
 
     low: Array | np.float32
     high: Array | np.float32
+    slope: Array | np.float32
     shortcut: Array | np.float32
 
     @classmethod
     def of(cls, projection: str, shortcut: str) -> "Knobs":
-        """The knobs for values as `mnv2_jax.arch.BlockSpec` names them."""
-        low, high = arch.PROJECTIONS[projection]
-        return cls(np.float32(low), np.float32(high), np.float32(shortcut == "bottleneck"))
+        """The knobs for values as `mnv2_jax.arch.BlockSpec` names them.
+
+        A projection that is a function is no knob: its numbers are those of the linear one, and
+        blocks whose spec has one do not read them.
+        """
+        clip = arch.CLIPS.get(projection, arch.CLIPS["linear"])
+        low, high, slope = map(np.float32, clip)
+        return cls(low, high, slope, np.float32(shortcut == "bottleneck"))
 
 
 class Carry(NamedTuple):
@@ -38,7 +45,8 @@ class Carry(NamedTuple):
     Attributes:
       expanded: the last block's expanded tensor, `[batch, height, width, channels]`, which the
         shortcut between expansions adds; None before the first block that expands.
-      knobs: overrides projection and shortcut of every block's spec, unless None.
+      knobs: overrides projection and shortcut of every block's spec, unless None. A projection
+        that is a function stays.
     """
 
     expanded: Array | None = None
@@ -133,15 +141,18 @@ class Block(nn.Module):
     @nn.nowrap
     def project(self, y: Array, carry: Carry) -> Array:
         """The projection's activation, of the carry's knobs or the spec's."""
-        knobs = self._knobs(carry)
-        return layers.clip(y, knobs.low, knobs.high)
+        knobs = carry.knobs
+        if knobs is None or self.spec.projection not in arch.CLIPS:
+            return projections.apply(self.spec.projection, y)
+        return layers.leaky_clip(y, knobs.low, knobs.high, knobs.slope)
 
     @nn.nowrap
     def add_input(self, x: Array, y: Array, carry: Carry) -> Array:
         """The shortcut: adds the input where the stride is 1 and the channels stay the same."""
         if not self._keeps_shape(x):
             return y
-        return y + self._knobs(carry).shortcut.astype(x.dtype) * x
+        knobs = carry.knobs or Knobs.of(self.spec.projection, self.spec.shortcut)
+        return y + knobs.shortcut.astype(x.dtype) * x
 
     @nn.nowrap
     def join(self, x: Array, y: Array, carry: Carry) -> Array:
@@ -149,10 +160,6 @@ class Block(nn.Module):
         if self.spec.projection_placement == "after":
             return self.project(self.add_input(x, y, carry), carry)
         return self.add_input(x, self.project(y, carry), carry)
-
-    @nn.nowrap
-    def _knobs(self, carry: Carry) -> Knobs:
-        return carry.knobs or Knobs.of(self.spec.projection, self.spec.shortcut)
 
     @nn.nowrap
     def _keeps_shape(self, x: Array) -> bool:

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from mnv2_jax import presets
-from mnv2_jax.data import pipeline
+from mnv2_jax.nn.initial import Initialiser
 from mnv2_jax.nn.network import Network
-from mnv2_jax.train.initial import Initialiser
 
 
 @pytest.fixture(scope="module")
@@ -14,8 +13,7 @@ def drawn(tiny):
     network = Network(presets.build(tiny, expansion=2))
 
     def variables(seed):
-        key = pipeline.stream(jax.random.key(seed), "parameters")
-        return network.init(key, jnp.zeros((1, 8, 8, 1)))
+        return network.init(jax.random.key(seed), jnp.zeros((1, 8, 8, 1)))
 
     return variables, Initialiser(variables)
 
