@@ -31,9 +31,9 @@ from mnv2_jax.ablation import (
     workdir,
 )
 from mnv2_jax.ablation.cohort import Cohort
+from mnv2_jax.ablation.folder import Workdir
 from mnv2_jax.ablation.shards import Shard
 from mnv2_jax.ablation.starts import Given
-from mnv2_jax.ablation.workdir import Workdir
 from mnv2_jax.analysis import notes, stated
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.verdicts import check, claims_table, undecidable

@@ -20,8 +20,8 @@ from typing import Any
 from mnv2_jax import atomic, cache, checksums
 from mnv2_jax.ablation import records
 from mnv2_jax.ablation.bucket import Bucket
+from mnv2_jax.ablation.folder import Workdir
 from mnv2_jax.ablation.records import RECORD
-from mnv2_jax.ablation.workdir import Workdir
 from mnv2_jax.nn import trained
 
 _SECONDS_BETWEEN = 15.0
