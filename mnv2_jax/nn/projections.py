@@ -63,9 +63,13 @@ def apply(name: str, x: Array) -> Array:
     return layers.leaky_clip(x, low, high, slope) if slope else layers.clip(x, low, high)
 
 
+def _clip(name: str) -> Projection:
+    return lambda x: apply(name, x)
+
+
 def _function(name: str) -> Projection:
     return user_code.find(
-        *("projection", name, FUNCTIONS),
+        *("projection", name, {**{clip: _clip(clip) for clip in arch.CLIPS}, **FUNCTIONS}),
         is_one=lambda found: callable(found) and not isinstance(found, type),
         expected="a function of an array",
         example="FUNCTION",

@@ -78,7 +78,10 @@ def test_what_changes_the_program_makes_a_cohort(dots, path, values):
             r"config.model.expansion=0.0: expected a number above 0",
         ),
         ({"model__expansion": -1.0}, r"config.model.expansion=-1.0: expected a number"),
-        ({"model__projection": "tanh"}, r"config.model.projection='tanh': expected one of linear"),
+        (
+            {"model__projection": "tanh"},
+            r"config.model.projection='tanh': expected FILE.py:FUNCTION or one of linear, relu6",
+        ),
         ({"model__shortcut": "up"}, r"config.model.shortcut='up': expected one of bottleneck"),
         (
             {"model__block": "lego"},
