@@ -23,6 +23,7 @@ def get_config(question: str = "") -> ConfigDict:
     """One run: the fields that a grid varies hold the paper's choice, whatever the question."""
     config = ConfigDict()
     config.seed = 0
+    config.metrics = "accuracy,loss"
 
     config.data = ConfigDict()
     config.data.name = "digits"

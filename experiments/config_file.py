@@ -10,6 +10,9 @@ from types import ModuleType
 from typing import Any
 
 from ml_collections import ConfigDict
+from ml_collections.config_flags import config_flags
+
+from mnv2_jax.ablation import ids
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
 _OURS = tuple(_CHECKOUT / name for name in ("mnv2_jax", "experiments", "configs"))
@@ -85,7 +88,19 @@ def config(value: str) -> ConfigDict:
         path, "get_config", arguments, "a ConfigDict", lambda found: isinstance(found, ConfigDict)
     )
     assert isinstance(given, ConfigDict)
+    ids.complete(given)
     return given
+
+
+class Parser(config_flags.ConfigFileFlagParser):
+    """Reads a config file for the flag `--config`, and adds the later fields that it lacks."""
+
+    def parse(self, path: str) -> ConfigDict:
+        """See the base class."""
+        config = super().parse(path)
+        if isinstance(config, ConfigDict):
+            ids.complete(config)
+        return config
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Draws accuracy over any axis of finished results, or over what networks cost.
+"""Draws what was measured over any axis of finished results, or over what networks cost.
 
   python -m experiments.plot --workdir=runs/digits --x=expansion --hue=projection --panel=shortcut
   python -m experiments.plot --workdir=experiments/results/blocks --x=madds --hue=block
@@ -31,8 +31,8 @@ _HUE = flags.DEFINE_string("hue", None, "The axis that lines differ in. Default:
 _PANEL = flags.DEFINE_list(
     "panel", [], "The axis that panels differ in, or several with commas. Default: one panel."
 )
-_METRIC = flags.DEFINE_enum(
-    "metric", "test_accuracy", list(reversed(records.ACCURACIES)), "What to draw."
+_METRIC = flags.DEFINE_string(
+    "metric", "test_accuracy", "What to draw: a measure that the results have, such as test_loss."
 )
 _OUTPUT = flags.DEFINE_string(
     "output", None, "An .svg or .png file. Default: both, WORKDIR/figures/X_HUE_PANEL.*"
@@ -66,6 +66,11 @@ def _draw(folder: Path) -> list[Path]:
     frame = records.read_results(folder)
     view = _view(frame)
     metric: str = _METRIC.value
+    if metric not in frame or records.describe(frame, metric).kind != "measure":
+        there = ", ".join(column.name for column in records.measures(frame))
+        raise ValueError(
+            f"--metric={metric}: no such measure in these results; expected one of {there}"
+        )
     if axes.finished(frame, metric).empty:
         raise ValueError(
             f"--workdir={folder}: no run is done and has a {metric}; expected results of some"

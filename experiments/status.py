@@ -16,7 +16,8 @@ from rich.table import Table
 
 from experiments import command_line
 from experiments.terminal import Console, first_few
-from mnv2_jax.ablation import records, state, workdir
+from mnv2_jax import schema
+from mnv2_jax.ablation import state, workdir
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "The folder of an experiment, which may be gs:// or s3://."
@@ -32,7 +33,7 @@ def main() -> int:
     """
     if _WORKDIR.value is None:
         raise ValueError("--workdir: expected the folder of an experiment, such as runs/digits")
-    with workdir.seen(_WORKDIR.value, files=records.RECORD[-1:]) as here:
+    with workdir.seen(_WORKDIR.value, files=schema.RECORD[-1:]) as here:
         found = state.read(here.path, here.files)
     if _FORMAT.value == "json":
         print(json.dumps(found, indent=1))

@@ -140,6 +140,11 @@ def find(name: str) -> Metric:
     )
 
 
+def names(text: str) -> tuple[str, ...]:
+    """Return what a config's field `metrics` names, such as "accuracy,loss,top5_accuracy"."""
+    return tuple(name for part in text.split(",") if (name := part.strip()))
+
+
 def choose(names: Sequence[str], classes: int) -> tuple[Metric, ...]:
     """Return the metrics that a config names, `DEFAULT` first.
 

@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from mnv2_jax import checksums
-from mnv2_jax.ablation import records, state
+from mnv2_jax import checksums, schema
+from mnv2_jax.ablation import state
 from mnv2_jax.analysis.verdicts import read_decided
 from tests import commands
 from tests.small import CONFIG, curves_of, rows_of
@@ -117,8 +117,8 @@ def test_no_command_falls_and_the_experiments_own_makes_all_anew(damage, config,
     workdir = tmp_path / "work"
     shutil.copytree(whole, workdir)
     runs = sorted(path.name for path in (workdir / "runs").iterdir())
-    assert len(runs) == len(records.RECORD)
-    for run, name in zip(runs, records.RECORD, strict=True):
+    assert len(runs) == len(schema.RECORD)
+    for run, name in zip(runs, schema.RECORD, strict=True):
         damage(workdir / "runs" / run / name)
     for name in NOTES:
         damage(workdir / name)

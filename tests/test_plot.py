@@ -92,7 +92,10 @@ def test_fields_that_only_some_results_have(tmp_path):
         (["--x=expansion", "--hue=madds"], "--hue=madds: no such axis"),
         (["--x=expansion", "--panel=model.expansion"], "--panel=model.expansion: --x shows it"),
         ([], "--x: it is missing; expected one of dataset, block"),
-        (["--x=width", "--metric=loss"], "flag --metric=loss: value should be one of <test"),
+        (
+            ["--x=width", "--metric=loss"],
+            "--metric=loss: no such measure in these results; expected",
+        ),
         (["--x=width", "--output=a.pdf"], "--output=a.pdf: expected a file that ends in .svg or"),
         (["--workdir="], "--workdir: it is missing; expected a folder"),
         (["--workdir=nowhere"], "--workdir=nowhere: it is no folder; expected a folder that"),

@@ -13,8 +13,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mnv2_jax import arch, values
-from mnv2_jax.ablation import distinct, grid, phases, resolve
+from mnv2_jax import arch, schema, values
+from mnv2_jax.ablation import distinct, grid, ids, phases, resolve
 from mnv2_jax.data import sources
 from mnv2_jax.data.sources import Dataset, Selection
 from mnv2_jax.nn.cost import Cost, network_cost
@@ -141,6 +141,7 @@ def plan(
       OSError: a data set cannot be read.
     """
     groups: dict[str, list[ConfigDict]] = {}
+    configs = [_completed(config) for config in configs]
     for config in configs:
         resolve.check_fields(config)
         groups.setdefault(_cohort_key(config), []).append(config)
@@ -161,13 +162,20 @@ def plan(
         dataset = datasets[selection]
         with of_phase(members[0]):
             lanes = resolve.lane_program(members[0], dataset)
-        identity = hashlib.sha256(key.encode()).hexdigest()[:12]
         cost = network_cost(lanes.spec)
-        cohorts.append(Cohort(runs, identity, dataset, lanes, cost, label))
+        cohorts.append(Cohort(runs, grid.digest(key), dataset, lanes, cost, label))
         cohorts[-1].layout(len(runs))  # Raises where there is none, as does the next line.
         cohorts[-1].feed()
     distinct.check(configs)
     return cohorts
+
+
+def _completed(config: ConfigDict) -> ConfigDict:
+    if not ids.missing(config):
+        return config
+    whole = config.copy_and_resolve_references()
+    ids.complete(whole)
+    return whole
 
 
 def _run(config: ConfigDict) -> Run:
@@ -223,7 +231,7 @@ def _of_lanes(path: str, value: Any) -> bool:
 def _own(config: ConfigDict) -> dict[str, Any]:
     """What a run's program follows from: all but how what it starts from was trained."""
     whole = config.to_dict()
-    return {name: whole[name] for name in whole if name not in phases.SECTIONS}
+    return {name: whole[name] for name in whole if name not in schema.SECTIONS}
 
 
 def _cohort_key(config: ConfigDict) -> str:
@@ -232,4 +240,4 @@ def _cohort_key(config: ConfigDict) -> str:
         section, _, field = path.rpartition(".")
         if _of_lanes(path, value):
             del (shared[section] if section else shared)[field]
-    return grid.canonical_json(shared)
+    return grid.canonical_json(ids.without_neutral(shared))

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from mnv2_jax.ablation.records import RECORD
+from mnv2_jax.schema import RECORD
 
 
 class Workdir:

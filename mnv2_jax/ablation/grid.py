@@ -15,6 +15,7 @@ from typing import Any
 from ml_collections import ConfigDict, FieldReference
 
 from mnv2_jax import values
+from mnv2_jax.ablation import ids
 
 Point = Mapping[str, Any]
 
@@ -82,18 +83,25 @@ def expand(config: ConfigDict, grid: Grid, pinned: Collection[str] = ()) -> list
     """Resolves a grid into configs, one per run.
 
     Args:
-      config: holds every field that the grid sets, and the values of those that it does not.
+      config: holds every field that the grid sets, and the values of those that it does not; see
+        `mnv2_jax.ablation.ids.complete` for those that it may lack.
       grid: the points.
       pinned: paths that keep the config's value: an axis given on the command line collapses.
 
     Raises:
-      ValueError: the grid is empty, names a field that the config lacks, sets one to a value of
-        another type, or holds the same run twice, by values that are equal; see
+      ValueError: the grid is empty, names a field that the config lacks or that is no axis, sets
+        one to a value of another type, or holds the same run twice, by values that are equal; see
         `mnv2_jax.values`.
     """
     if not grid.points:
         raise ValueError("grid: it is empty; expected at least one value on every axis")
+    for path in dict.fromkeys(path for point in grid.points for path in point):
+        if ids.is_observed(path):
+            raise ValueError(
+                f"grid: {path} says what is measured, and changes no run; expected it in the config"
+            )
     whole = ConfigDict(config.to_dict())
+    ids.complete(whole)
     runs: dict[str, ConfigDict] = {}
     for point in grid.points:
         run = whole.copy_and_resolve_references()  # Much faster than of a dict.
@@ -123,8 +131,16 @@ def _canonical_id(run: ConfigDict, point: Point) -> str:
 
 
 def run_id(config: ConfigDict) -> str:
-    """The identity of a run: twelve hexadecimal digits of a hash of its resolved config."""
-    return hashlib.sha256(canonical_json(config).encode()).hexdigest()[:12]
+    """The identity of a run: twelve hexadecimal digits of a hash of its resolved config.
+
+    Fields that came later are left out at their neutral values; see `mnv2_jax.ablation.ids`.
+    """
+    return digest(canonical_json(ids.without_neutral(_as_dicts(config))))
+
+
+def digest(text: str) -> str:
+    """Twelve hexadecimal digits of a hash of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def fields(config: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:

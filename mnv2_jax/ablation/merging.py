@@ -1,21 +1,13 @@
 """Joins the records of one experiment that was trained in several folders."""
 
 import dataclasses
-import filecmp
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mnv2_jax import atomic, checksums
-from mnv2_jax.ablation import records
-from mnv2_jax.nn import trained
-
-_SAME = ("config.json", "metrics.jsonl")
-"""The files that have to be alike in two records of one run."""
-
-_OF_THE_MACHINE = ("seconds", "lanes", "device")
-"""The fields of result.json that depend on where a run was trained, and in what company."""
+from mnv2_jax import atomic, checksums, schema
+from mnv2_jax.ablation import grid, ids, records
 
 _IMAGES = "fingerprint of the images"
 
@@ -72,21 +64,26 @@ def merge(workdir: Path, sources: Sequence[Path]) -> Merged:
         target = workdir / "runs" / run
         atomic.remove(target)  # What is left of a record that is damaged.
         with atomic.folder(target) as staging:
-            for name in records.RECORD:
+            for name in schema.RECORD:
                 atomic.write_bytes(staging / name, checksums.read_bytes(record / name))
-            network = record / trained.FILE
+            network = record / schema.NETWORK
             if network.is_file() and not network.is_symlink():
-                shutil.copyfile(network, staging / trained.FILE)
+                shutil.copyfile(network, staging / schema.NETWORK)
     if stated:
         checksums.write_json(workdir / "stated.json", stated, indent=2)
     return Merged(len(chosen), known, (*damaged, *lost))
 
 
 def _check_same(one: Path, other: Path) -> None:
-    """Compares two records of one run in all that does not depend on where it was trained."""
+    """Compares two records of one run in all that does not depend on where it was trained.
+
+    One may have metrics, and fields at their neutral values, that the other lacks.
+    """
     folders = one.parents[1], other.parents[1]
     mine, theirs = (_measured(folder, one.name) for folder in folders)
     for field in dict.fromkeys([*mine, *theirs]):
+        if _may_lack(field) and not (field in mine and field in theirs):
+            continue
         values = mine.get(field), theirs.get(field)
         # Records of older versions do not tell which images they are of.
         if values[0] != values[1] and not (field == _IMAGES and None in values):
@@ -94,19 +91,44 @@ def _check_same(one: Path, other: Path) -> None:
                 f"{folders[1]}: run {one.name}: its {field} is {values[1]}, but {values[0]} in "
                 f"{folders[0]}; expected one result per run: remove one of the two folders"
             )
-    _, different, unreadable = filecmp.cmpfiles(one, other, _SAME, shallow=False)
-    if different or unreadable:
-        raise ValueError(
-            f"{other}: its {', '.join([*different, *unreadable])} differs from that in {one}; "
-            f"expected one result per run: remove one of the two folders"
-        )
+    for name, read in (("config.json", _identity), ("metrics.jsonl", _curve)):
+        if not _agree(read(one / name), read(other / name)):
+            raise ValueError(
+                f"{other}: its {name} differs from that in {one}; expected one result per run: "
+                f"remove one of the two folders"
+            )
+
+
+def _may_lack(field: str) -> bool:
+    """Whether a field is a metric that older records do not have, or a config did not ask for."""
+    column = schema.column(field)
+    return column.kind != "axis" and column.since != "0.1"
+
+
+def _identity(path: Path) -> list[dict[str, Any]]:
+    return [grid.fields(ids.without_neutral(checksums.read_json(path)))]
+
+
+def _curve(path: Path) -> list[dict[str, Any]]:
+    return [checksums.parse(line, path) for line in checksums.read_bytes(path).splitlines()]
+
+
+def _agree(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether rows are the same, but for metrics that either side alone has."""
+    if len(one) != len(other):
+        return False
+    alone = {name for row, its in zip(one, other, strict=True) for name in row.keys() ^ its.keys()}
+    if not all(map(_may_lack, alone)):
+        return False
+    pairs = zip(one, other, strict=True)
+    return all(row[name] == its[name] for row, its in pairs for name in row.keys() & its.keys())
 
 
 def _measured(workdir: Path, run: str) -> dict[str, Any]:
     row = records.read(workdir, run) or {}
     images = records.read_environment(workdir, run).get("data")
     return {
-        **{field: value for field, value in row.items() if field not in _OF_THE_MACHINE},
+        **{name: value for name, value in row.items() if not schema.column(name).of_machine},
         _IMAGES: images,
     }
 

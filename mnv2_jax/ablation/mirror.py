@@ -17,32 +17,24 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from mnv2_jax import atomic, cache, checksums
+from mnv2_jax import atomic, cache, schema
 from mnv2_jax.ablation import records
 from mnv2_jax.ablation.bucket import Bucket
 from mnv2_jax.ablation.folder import Workdir
-from mnv2_jax.ablation.records import RECORD
-from mnv2_jax.nn import trained
+from mnv2_jax.schema import RECORD
 
 _SECONDS_BETWEEN = 15.0
 _CONNECTIONS = 16
 
-_FOLDERS = ("failures", "training")
-_NOTES = (
-    *("plan.json", "stated.json", "results.csv", f"results.csv{checksums.BESIDE}", "claims.json"),
-    trained.FILE,
-)
-"""What is brought from the bucket beside records, and the files of `_FOLDERS`.
-
-The network lies beside them where the folder is that of one run.
-"""
-
-_SHARED = (
-    *_NOTES,
-    *(f"{folder}/*.json" for folder in _FOLDERS),
-    *("figures/*", "report.html"),
-)
+_PUBLISHED = [
+    file for file in schema.FILES if file.in_buckets and not file.path.startswith("runs/")
+]
 """What is copied to the bucket beside records."""
+
+_FETCHED = [file.path for file in _PUBLISHED if file.in_buckets == "shared"]
+_NOTES = tuple(path for path in _FETCHED if "/" not in path)
+_FOLDERS = tuple(path.partition("/")[0] for path in _FETCHED if "/" in path)
+"""What is brought from the bucket beside records."""
 
 
 class Mirror(Workdir):
@@ -96,8 +88,8 @@ class Mirror(Workdir):
         with self._turns:
             local = [path.name for path in self.path.glob("runs/[!.]*")]
             _each(self._publish_record, (run for run in local if run not in self._same))
-            for pattern in _SHARED:  # In their order: a report comes after what it shows.
-                paths = (path for path in self.path.glob(pattern) if path.name[0] != ".")
+            for file in _PUBLISHED:  # In their order: a report comes after what it shows.
+                paths = (path for path in self.path.glob(file.path) if path.name[0] != ".")
                 _each(self._publish_file, (str(path.relative_to(self.path)) for path in paths))
             gone = [name for name in self._known if _stamp(self.path / name) is None]
             _each(self._bucket.remove, gone)
@@ -120,16 +112,18 @@ class Mirror(Workdir):
 
     def forget(self) -> None:
         """Removes what the bucket may have had otherwise since, so that it is brought anew."""
-        for name in (*_FOLDERS, "figures"):
-            shutil.rmtree(self.path / name, ignore_errors=True)
-        for name in (*_NOTES, "report.html"):
-            (self.path / name).unlink(missing_ok=True)
+        for file in _PUBLISHED:
+            folder, slash, _ = file.path.partition("/")
+            if slash:
+                shutil.rmtree(self.path / folder, ignore_errors=True)
+            else:
+                (self.path / file.path).unlink(missing_ok=True)
 
     def _publish_record(self, run: str) -> None:
         if records.read(self.path, run, self.files) is None:
             return
-        network = self.path / "runs" / run / trained.FILE
-        for file in (*([trained.FILE] if network.exists() else []), *RECORD):
+        network = self.path / "runs" / run / schema.NETWORK
+        for file in (*([schema.NETWORK] if network.exists() else []), *RECORD):
             name = f"runs/{run}/{file}"
             self._bucket.write(name, (self.path / name).read_bytes())
         self._same.add(run)
@@ -156,8 +150,8 @@ class Mirror(Workdir):
                 return False
             found[file] = data
         if self.files == RECORD:  # Not every run keeps its network.
-            network = self._bucket.read(f"runs/{run}/{trained.FILE}")
-            found |= {} if network is None else {trained.FILE: network}
+            network = self._bucket.read(f"runs/{run}/{schema.NETWORK}")
+            found |= {} if network is None else {schema.NETWORK: network}
         folder = self.path / "runs" / run
         shutil.rmtree(folder, ignore_errors=True)  # What is left of one that cannot be read.
         with atomic.folder(folder) as staging:

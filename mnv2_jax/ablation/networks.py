@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from mnv2_jax import checksums
+from mnv2_jax import checksums, schema
 from mnv2_jax.ablation import plans, records
-from mnv2_jax.nn import trained
 
 
 def find(path: Path) -> Path:
@@ -22,15 +21,15 @@ def find(path: Path) -> Path:
         return path
     if not path.is_dir():
         raise ValueError(
-            f"{path}: no such file or folder; expected a {trained.FILE}, or the folder of a run or "
-            f"an experiment that has it"
+            f"{path}: no such file or folder; expected a {schema.NETWORK}, or the folder of a run "
+            f"or an experiment that has it"
         )
-    if (path / trained.FILE).is_file():
-        return path / trained.FILE
+    if (path / schema.NETWORK).is_file():
+        return path / schema.NETWORK
     found = best(path)
     if found is None:
         raise ValueError(f"{path}: {_why_none(_runs(path))}")
-    return found / trained.FILE
+    return found / schema.NETWORK
 
 
 def best(workdir: Path) -> Path | None:
@@ -45,7 +44,7 @@ def best(workdir: Path) -> Path | None:
     accuracies = {
         folder: _validation_accuracy(workdir, folder)
         for folder in _runs(workdir)
-        if (folder / trained.FILE).is_file()
+        if (folder / schema.NETWORK).is_file()
     }
     kept = {folder: share for folder, share in accuracies.items() if share is not None}
     return max(kept, key=kept.__getitem__) if kept else None
@@ -65,10 +64,10 @@ def _why_none(runs: list[Path]) -> str:
     kept = "of an experiment that keeps its networks, as of experiments.train and finetune"
     if not runs:
         return f"no runs are there; expected the folder {kept}"
-    if not any((folder / trained.FILE).is_file() for folder in runs):
-        return f"none of {len(runs)} runs there has a {trained.FILE}; expected the folder {kept}"
+    if not any((folder / schema.NETWORK).is_file() for folder in runs):
+        return f"none of {len(runs)} runs there has a {schema.NETWORK}; expected the folder {kept}"
     return (
-        f"none of {len(runs)} runs there has both a {trained.FILE} and a validation accuracy, as "
+        f"none of {len(runs)} runs there has both a {schema.NETWORK} and a validation accuracy, as "
         f"of runs that diverged, or were to be a base; expected the folder of a run"
     )
 
@@ -78,5 +77,5 @@ def _validation_accuracy(workdir: Path, folder: Path) -> Any:
     if row is None:
         return None
     transfer = checksums.read_json(folder / "config.json").get("transfer")
-    is_base = isinstance(transfer, dict) and transfer.get("phase") == "pretraining"
+    is_base = isinstance(transfer, dict) and transfer.get("phase") == schema.PRETRAINING
     return None if is_base else row.get("validation_accuracy")

@@ -19,19 +19,15 @@ from ml_collections import ConfigDict
 
 from mnv2_jax.ablation import grid
 from mnv2_jax.arch import check_choice
+from mnv2_jax.schema import PHASE, SECTIONS
 
 PHASES = ("scratch", "extraction", "finetuning")
 """What `config.transfer.phase` may be: all parts are trained, beginning with random weights; a new
 classifier is trained on a frozen base; parts of the base are trained after that. A base that an
 experiment trains itself has the phase "pretraining"."""
 
-SECTIONS = ("pretraining", "scratch", "extraction")
-"""The sections of a config that hold what phases set otherwise."""
-
 FIELDS = ("phase", "first", "norm", "dropout", "classes", "images_per_class", "start")
 """The fields of `config.transfer`."""
-
-_PHASE = "transfer.phase"
 
 # What makes a phase what it is, whatever the config says.
 _EVERYTHING = {"first": "stem", "norm": "all"}
@@ -74,15 +70,15 @@ def told_by_phase(fields: Sequence[Mapping[str, Any]]) -> set[str]:
     Args:
       fields: of runs, by their paths; none where there are no phases.
     """
-    if len({own.get(_PHASE) for own in fields}) < 2:
+    if len({own.get(PHASE) for own in fields}) < 2:
         return set()
     values: dict[str, dict[Any, set[Any]]] = {}
     for own in fields:
         for path, value in own.items():
-            said = (own.get(_PHASE), *(own.get(f"{section}.{path}") for section in SECTIONS))
+            said = (own.get(PHASE), *(own.get(f"{section}.{path}") for section in SECTIONS))
             values.setdefault(path, {}).setdefault(said, set()).add(value)
     single = {path for path, by in values.items() if all(len(own) == 1 for own in by.values())}
-    return single - {_PHASE}
+    return single - {PHASE}
 
 
 def _chain(config: ConfigDict, base: str) -> list[ConfigDict]:

@@ -1,7 +1,7 @@
 """What a run leaves behind: a folder per run, whole or absent, and one table of all.
 
 Under the experiment's folder: `runs/ID/` of finished runs; `failures/ID.json` of runs that failed,
-until they are finished; `results.csv`.
+until they are finished; `results.csv`. `mnv2_jax.schema` says what they hold.
 """
 
 import csv
@@ -12,61 +12,22 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mnv2_jax import atomic, checksums, values
-from mnv2_jax.ablation import grid
+from mnv2_jax import atomic, checksums, metrics, schema, values
+from mnv2_jax.ablation import grid, ids
 from mnv2_jax.ablation.cohort import Cohort, Run
+from mnv2_jax.metrics import Metric
 from mnv2_jax.nn import trained
 from mnv2_jax.nn.trained import Trained
+from mnv2_jax.schema import RECORD
 
-RECORD = ("config.json", "metrics.jsonl", "environment.json", "result.json")
-"""The files of a run's record. One without the last is not whole; it holds the checksums of the
-others."""
-
-_FIELDS = {
-    "dataset": "data.name",
-    "block": "model.block",
-    "projection": "model.projection",
-    "shortcut": "model.shortcut",
-    "expansion": "model.expansion",
-    "width": "model.width",
-    "seed": "seed",
-    "epochs": "train.epochs",
-}
+_FIELDS = {column.name: column.field for column in schema.KNOWN.values() if column.field}
 """The columns that hold fields of the config, by their paths."""
-
-COLUMNS = (
-    "run_id",
-    "status",
-    *_FIELDS,
-    "params",
-    "madds",
-    "train_accuracy",
-    "validation_accuracy",
-    "test_accuracy",
-    "test_loss",
-    "restored_epoch",
-    "seconds",
-    "lanes",
-    "device",
-    "error",
-)
-"""The columns that every results.csv has: accuracies as fractions of 1, seconds as the run's share
-of its cohort's training time, what was not measured left empty; `restored_epoch` as in
-`mnv2_jax.train.results.LaneResult`. After them comes a column for each
-other field in which the runs differ, named by its path, such as `train.learning_rate`."""
 
 _OF_TRANSFERS = ("transfer.phase", "transfer.first", "transfer.norm", "transfer.images_per_class")
 """The fields that say what a run of a transfer is."""
 
 _SUMS = "files"
 """The entry of result.json that holds them, by file."""
-
-_TEXTS = ("run_id", "status", "dataset", "block", "projection", "shortcut", "device", "error")
-_FRACTIONS = ("train_accuracy", "validation_accuracy", "test_accuracy")
-_NUMBERS = tuple(name for name in COLUMNS if name not in (*_TEXTS, *_FRACTIONS))
-
-FINISHED = ("done", "diverged")
-"""The statuses of runs that are not run again."""
 
 
 def describe(run: Run, cohort: Cohort) -> dict[str, Any]:
@@ -81,7 +42,7 @@ def describe(run: Run, cohort: Cohort) -> dict[str, Any]:
 
 
 def other_axes(runs: Sequence[Run]) -> list[str]:
-    """The paths of the fields in which `runs` differ and that have no column in `COLUMNS`.
+    """The paths of the fields in which `runs` differ and that `schema.KNOWN` has no column for.
 
     Of transfers all of `_OF_TRANSFERS`, whether runs differ in them or not. A run may lack fields
     that others have, of phases that it does not come after.
@@ -96,6 +57,7 @@ def other_axes(runs: Sequence[Run]) -> list[str]:
         # What a run starts from follows from its other fields.
         if path not in (*_FIELDS.values(), "transfer.start")
         and (path in _OF_TRANSFERS or len(found[path]) > 1)
+        and not ids.is_observed(path)
     ]
 
 
@@ -116,7 +78,21 @@ def _fields(run: Run, paths: Sequence[str]) -> dict[str, Any]:
 
 def columns(runs: Sequence[Run]) -> list[str]:
     """The columns that results.csv has for `runs`."""
-    return [*COLUMNS, *other_axes(runs)]
+    measured = [column.name for column in schema.of_metrics(measured_of(runs))]
+    return schema.in_order([*measured, *other_axes(runs)])
+
+
+def measured_of(runs: Sequence[Run]) -> list[Metric]:
+    """The metrics that the configs of `runs` name, each once.
+
+    Raises:
+      ValueError: there is no such metric.
+    """
+    named = dict.fromkeys(run.config.metrics for run in runs)
+    return [
+        metrics.find(name)
+        for name in dict.fromkeys(name for text in named for name in metrics.names(text))
+    ]
 
 
 def write(
@@ -137,7 +113,7 @@ def write(
       row: the run's row of results.csv.
       epochs: metrics per epoch.
       environment: where and with what it ran.
-      network: what was trained, to be kept in `mnv2_jax.nn.trained.FILE`.
+      network: what was trained, to be kept in `mnv2_jax.schema.NETWORK`.
     """
     folder = workdir / "runs" / run.id
     if os.path.lexists(folder) and read(workdir, run.id) is None:
@@ -153,7 +129,7 @@ def write(
         for name, text in texts.items():
             atomic.write_text(staging / name, text)
         if network:
-            trained.save(staging / trained.FILE, network)
+            trained.save(staging / schema.NETWORK, network)
         checksums.write_json(staging / RECORD[-1], {**row, _SUMS: sums}, indent=2)
     failure.unlink(missing_ok=True)
 
@@ -217,19 +193,18 @@ def _check_row(path: Path, run_id: str, row: Mapping[str, Any]) -> None:
     """
     if row.get("run_id", run_id) != run_id:
         raise checksums.damaged(path, f"of run {row['run_id']!r}")
-    if row.get("status") not in FINISHED:
+    if row.get("status") not in schema.FINISHED:
         raise checksums.damaged(path, f"status {row.get('status')!r}; expected done or diverged")
-    for names, kind, expected in (
-        (_TEXTS, str, "a text"),
-        ((*_NUMBERS, *_FRACTIONS), (int, float), "a number"),
-    ):
-        for name in names:
-            value = row.get(name)
-            if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
-                raise checksums.damaged(path, f"{name} {value!r}; expected {expected}")
-    for name in _FRACTIONS:
-        if not 0 <= (row.get(name) or 0) <= 1:
-            raise checksums.damaged(path, f"{name} {row[name]!r}; expected 0 to 1")
+    for name, column in schema.KNOWN.items():
+        value: Any = row.get(name)
+        if value is None:
+            continue
+        kind: Any
+        kind, expected = (str, "a text") if column.type == "text" else ((int, float), "a number")
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise checksums.damaged(path, f"{name} {value!r}; expected {expected}")
+        if column.unit == "%" and not 0 <= value <= 1:
+            raise checksums.damaged(path, f"{name} {value!r}; expected 0 to 1")
 
 
 def _check_unsealed(folder: Path, row: Mapping[str, Any], data: Mapping[str, bytes]) -> None:
@@ -297,14 +272,34 @@ def rows(workdir: Path, cohorts: Sequence[Cohort]) -> list[dict[str, Any]]:
     return found
 
 
-def write_table(workdir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes `results.csv`, one row per run."""
+def write_table(
+    workdir: Path, rows: Sequence[Mapping[str, Any]], measured: Sequence[Metric] = ()
+) -> None:
+    """Writes `results.csv`, one row per run, and `columns.json` where it has to say something.
+
+    Args:
+      workdir: the experiment's folder.
+      rows: of runs.
+      measured: metrics, of which those of the user's own are described.
+    """
     text = io.StringIO()
-    names = dict.fromkeys((*COLUMNS, *(name for row in rows for name in row)))
-    writer = csv.DictWriter(text, list(names), lineterminator="\n", restval="")
+    names = schema.in_order(name for row in rows for name in row)
+    writer = csv.DictWriter(text, names, lineterminator="\n", restval="")
     writer.writeheader()
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
-    checksums.write_text(workdir / "results.csv", text.getvalue())
+    _describe_others(workdir, names, measured)
+    checksums.write_text(workdir / schema.RESULTS, text.getvalue())
+
+
+def _describe_others(workdir: Path, names: Sequence[str], measured: Sequence[Metric]) -> None:
+    """Describe the columns that the reader cannot know: neither those of `schema` nor paths."""
+    others = [name for name in names if name not in schema.KNOWN and "." not in name]
+    try:
+        before = schema.read_columns(workdir) if others else {}
+    except checksums.DamagedError:
+        before = {}
+    known = {**before, **{column.name: column for column in schema.of_metrics(measured)}}
+    schema.write_columns(workdir, [schema.column(name, known) for name in others])
 
 
 def _cell(value: Any) -> Any:

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
-from mnv2_jax import arch, presets
+from mnv2_jax import arch, metrics, presets
 from mnv2_jax.ablation import grid, phases
 from mnv2_jax.data import augment, sources
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.sources import Dataset, Selection
+from mnv2_jax.metrics import Metric
 from mnv2_jax.nn import projections
 from mnv2_jax.nn.blocks import block_class
 from mnv2_jax.train import layouts, modes
@@ -25,7 +26,7 @@ _SUBSETS = ("classes", "images_per_class")
 _SELECTION = [field.name for field in dataclasses.fields(Selection) if field.name not in _SUBSETS]
 
 _FIELDS = (
-    *("model.preset", "model.block", "model.width", "model.depth"),
+    *("metrics", "model.preset", "model.block", "model.width", "model.depth"),
     *(f"data.{name}" for name in _SELECTION),
     *("data.scaling", "data.mode"),
     *(f"augment.{field.name}" for field in dataclasses.fields(Augmentation)),
@@ -127,6 +128,20 @@ def _tuning(config: ConfigDict, spec: arch.NetworkSpec) -> Tuning | None:
         return Tuning(first_part(spec, config.transfer.first), config.transfer.norm)
 
 
+def measured(config: ConfigDict, classes: int) -> tuple[Metric, ...]:
+    """The metrics of a run: names with commas, which may be `FILE.py:OBJECT`.
+
+    Args:
+      config: of the run.
+      classes: of its data set.
+
+    Raises:
+      ValueError: see `mnv2_jax.metrics.choose`.
+    """
+    with _naming("config"):
+        return metrics.choose(metrics.names(config.metrics), classes)
+
+
 def lane_program(config: ConfigDict, dataset: Dataset) -> LaneProgram:
     """The program of a run's cohort: the network fitted to the data set, and the recipe.
 
@@ -154,9 +169,11 @@ def lane_program(config: ConfigDict, dataset: Dataset) -> LaneProgram:
     images = dataset.training_images
     fits = train.batch_size <= images
     _check("train.batch_size", train.batch_size, fits, f"at most {images}, the training images")
+    measured(config, dataset.classes)
     steps = images // recipe.batch_size
     tuning = _tuning(config, spec)
-    return LaneProgram(spec, recipe, steps, augmentation, config.data.scaling, tuning)
+    chosen = measured(config, max(2, spec.classes))
+    return LaneProgram(spec, recipe, steps, augmentation, config.data.scaling, tuning, chosen)
 
 
 def _check(path: str, value: object, holds: bool, expected: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from mnv2_jax import checksums
+from mnv2_jax import checksums, schema
 from mnv2_jax.ablation import heartbeat, plans, records
 
 STATES = ("done", "diverged", "running", "failed", "waiting")
@@ -14,7 +14,7 @@ STATES = ("done", "diverged", "running", "failed", "waiting")
 ones have not been begun, or were stopped."""
 
 
-def read(workdir: Path, files: Collection[str] = records.RECORD) -> dict[str, Any]:
+def read(workdir: Path, files: Collection[str] = schema.RECORD) -> dict[str, Any]:
     """The state of an experiment, as JSON values.
 
     Args:

@@ -123,7 +123,8 @@ def write_table(workdir: Path, cohorts: Sequence[Cohort]) -> list[dict[str, Any]
     """
     with atomic.in_turns(workdir / ".results.lock"):
         rows = records.rows(workdir, cohorts)
-        records.write_table(workdir, rows)
+        measured = records.measured_of([run for cohort in cohorts for run in cohort.runs])
+        records.write_table(workdir, rows, measured)
     return rows
 
 

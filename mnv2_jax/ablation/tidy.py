@@ -4,18 +4,11 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from mnv2_jax import atomic, checksums
+from mnv2_jax import atomic, checksums, schema
 from mnv2_jax.ablation import heartbeat, records
 
 FOLDER = ".damaged"
 """Where damaged things are put aside, beside their place."""
-
-_FOLDERS = ("runs", "failures", "training", "checkpoints", "figures", "tensorboard")
-_NOTES = (
-    *("plan.json", "stated.json", "claims.json", "report.html"),
-    *("results.csv", f"results.csv{checksums.BESIDE}"),
-)
-_FILES = ("failures/*", "figures/*", "checkpoints/*/pack.json")
 
 
 def tidy(workdir: Path, runs: Iterable[str], *, alone: bool) -> list[str]:
@@ -43,7 +36,7 @@ def tidy(workdir: Path, runs: Iterable[str], *, alone: bool) -> list[str]:
             ),
             *(
                 put_aside(path, f"{path}: it is no folder")
-                for path in (workdir / name for name in _FOLDERS)
+                for path in (workdir / name for name in schema.FOLDERS)
                 if os.path.lexists(path) and not path.is_dir()
             ),
             *(
@@ -79,13 +72,17 @@ def _damage(workdir: Path, run: str) -> str:
 
 
 def _files(workdir: Path) -> list[Path]:
-    found = [path for pattern in _FILES for path in workdir.glob(pattern) if path.name[0] != "."]
-    return [*(workdir / name for name in _NOTES), *found]
+    patterns = [file.path for file in schema.FILES if file.tidied]
+    return [path for one in patterns for path in workdir.glob(one) if path.name[0] != "."]
 
 
 def _remove_leftovers(workdir: Path) -> None:
     """Remove what was being written by processes that were killed, and their signs of life."""
-    folders = [workdir, *(workdir / name for name in _FOLDERS), *workdir.glob("checkpoints/*")]
+    folders = [
+        workdir,
+        *(workdir / name for name in schema.FOLDERS),
+        *workdir.glob("checkpoints/*"),
+    ]
     for folder in folders:
         for path in folder.glob(".*.tmp"):
             atomic.remove(path)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mnv2_jax import atomic
 from mnv2_jax.ablation.folder import Workdir
-from mnv2_jax.ablation.records import RECORD
+from mnv2_jax.schema import RECORD
 
 
 def check(where: str | Path) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 from mnv2_jax import values
 from mnv2_jax.analysis import records, stats
 from mnv2_jax.analysis.claims import Equivalent, Greater, Monotone
-from mnv2_jax.analysis.records import PHASE, PRETRAINING
+from mnv2_jax.schema import PHASE, PRETRAINING
 
 
 def held_against(claim: Any, frame: pd.DataFrame) -> tuple[Any, pd.DataFrame]:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from mnv2_jax.analysis import compared, records, stats
 from mnv2_jax.analysis.claims import Claim, Equivalent, Interaction, Monotone
-from mnv2_jax.analysis.records import PHASE, PRETRAINING
+from mnv2_jax.schema import PHASE, PRETRAINING
 
 
 def absent(claim: Claim, frame: pd.DataFrame) -> list[str]:

@@ -11,35 +11,11 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_float_dtype
 
-from mnv2_jax import checksums, values
+from mnv2_jax import checksums, schema, values
+from mnv2_jax.schema import Column
 
-ACCURACIES = ("train_accuracy", "validation_accuracy", "test_accuracy")
-STATUSES = ("done", "diverged", "failed")
-
-PHASE = "transfer.phase"
-"""The column of results.csv that says which phase of a transfer a run is."""
-
-PRETRAINING = "pretraining"
-"""The phase whose runs learn, and are tested on, other classes than those of the others."""
-
-_SECTIONS = (PRETRAINING, "scratch", "extraction")
-
-_TEXT = ("run_id", "status", "dataset", "block", "projection", "shortcut", "device")
-_NUMBERS = (
-    *("expansion", "width", "seed", "epochs", "params", "madds"),
-    *(*ACCURACIES, "test_loss", "seconds", "lanes"),
-)
-_LATER = ("restored_epoch",)
-"""Columns of numbers that results of earlier versions lack."""
-
-_OUTCOMES = (
-    *("run_id", "status", "seed", "params", "madds", *ACCURACIES, "test_loss", *_LATER),
-    *("seconds", "lanes", "device", "error"),
-)
-_CURVES = (
-    *("epoch", "train_loss", "train_accuracy"),
-    *("validation_loss", "validation_accuracy", "learning_rate"),
-)
+_DESCRIBED = "described"
+"""The attribute of a table that holds what columns.json says of its columns."""
 
 
 def read_results(workdir: Path) -> pd.DataFrame:
@@ -50,21 +26,27 @@ def read_results(workdir: Path) -> pd.DataFrame:
     cells of other columns of numbers and of truth values, such as those of a section that a run
     of a transfer does not have.
 
+    Columns that results of an earlier version lack are there, without values.
+
     Raises:
-      ValueError: the file is missing, empty or damaged, lacks a column, holds text where a number
-          belongs, or holds an unknown status.
+      ValueError: the file is missing, empty or damaged, lacks a column that every one has, holds
+          one that nothing says what it is, text where a number belongs, or an unknown status.
     """
-    path = workdir / "results.csv"
+    path = workdir / schema.RESULTS
     if not path.is_file():
         raise ValueError(
             f"workdir {workdir} holds no results.csv; name a folder that a sweep wrote"
         )
+    described = schema.read_columns(workdir)
+    columns = {**described, **schema.KNOWN}
+    texts = [name for name, column in columns.items() if column.type == "text"]
+    numbers = [name for name, column in columns.items() if column.type != "text"]
     try:
         frame = pd.read_csv(
             io.StringIO(checksums.read_text(path)),
-            dtype=dict.fromkeys(_TEXT, str),
+            dtype=dict.fromkeys((name for name in texts if name in schema.KNOWN), str),
             keep_default_na=False,
-            na_values={name: ["", "nan", "NaN"] for name in (*_NUMBERS, *_LATER)},
+            na_values={name: ["", "nan", "NaN"] for name in numbers},
         )
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path} is empty; its first line must name the columns") from None
@@ -72,22 +54,75 @@ def read_results(workdir: Path) -> pd.DataFrame:
         raise ValueError(f"{error}; the experiment's command writes it anew") from None
     except (pd.errors.ParserError, ValueError) as error:
         raise ValueError(f"{path}: {error}; expected a table with commas") from None
-    frame = frame.assign(**{name: np.nan for name in _LATER if name not in frame})
-    missing = [name for name in (*_TEXT, *_NUMBERS) if name not in frame]
-    if missing:
-        raise ValueError(f"{path} lacks the columns {missing}; has {list(frame.columns)}")
-    for name in (*_NUMBERS, *_LATER):
+    _check_columns(path, frame, described)
+    frame = _with_missing(frame)
+    frame.attrs[_DESCRIBED] = _Described(described)
+    for name in (name for name in numbers if name in frame):
         try:
             frame[name] = pd.to_numeric(frame[name])
         except ValueError as error:
             raise ValueError(f"{path}, column {name}: {error}; must be numbers") from None
-    unknown = sorted(set(frame["status"]) - set(STATUSES))
+    unknown = sorted(set(frame["status"]) - set(schema.STATUSES))
     if unknown:
-        raise ValueError(f"{path}, column status: {unknown}; must be one of {STATUSES}")
-    others = [name for name in design_axes(frame) if name not in (*_TEXT, *_NUMBERS)]
+        raise ValueError(f"{path}, column status: {unknown}; must be one of {schema.STATUSES}")
+    others = [name for name in design_axes(frame) if name not in schema.KNOWN]
     frame = frame.assign(**{name: _without_empty(frame[name]) for name in others})
     fractions = [name for name in design_axes(frame) if is_float_dtype(frame[name])]
     return frame.assign(**{name: frame[name].map(values.canonical) for name in fractions})
+
+
+def _check_columns(path: Path, frame: pd.DataFrame, described: Mapping[str, Column]) -> None:
+    """Check that the required columns are there, and that it is known what each column is.
+
+    Raises:
+      ValueError: a column is missing or unknown.
+    """
+    missing = [one.name for one in schema.KNOWN.values() if one.required and one.name not in frame]
+    if missing:
+        raise ValueError(f"{path} lacks the columns {missing}; has {list(frame.columns)}")
+    known = {*schema.KNOWN, *described}
+    others = [name for name in frame if name not in known and "." not in name]
+    fields = _fields_of_configs(path.parent, frame) if others else set()
+    for name in others:
+        if name not in fields:
+            raise ValueError(
+                f"{path}, column {name}: nothing says what it is; expected a column of this "
+                f"version, a field of the runs' config.json, or a description in {schema.COLUMNS}"
+            )
+
+
+def _fields_of_configs(workdir: Path, frame: pd.DataFrame) -> set[str]:
+    """The fields outside of sections in the first config that is there."""
+    for run_id in frame["run_id"]:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return set(checksums.read_json(workdir / "runs" / run_id / "config.json"))
+    return set()
+
+
+def _with_missing(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with the columns that results of an earlier version lack, without values."""
+    present = schema.in_order(frame)
+    lacking = [schema.KNOWN[name] for name in present if name not in frame]
+    return frame.assign(**{one.name: "" if one.type == "text" else np.nan for one in lacking})
+
+
+class _Described(dict[str, Column]):
+    """The columns that columns.json describes; pandas copies it with every table that it makes."""
+
+    def __deepcopy__(self, memo: Any) -> "_Described":
+        return self
+
+
+def describe(frame: pd.DataFrame, name: str) -> Column:
+    """Return what a column of `frame` is: its kind, label, unit and how it is shown."""
+    return schema.column(name, frame.attrs.get(_DESCRIBED))
+
+
+def measures(frame: pd.DataFrame) -> list[Column]:
+    """Return the measures that any run of `frame` has a value of; training time comes last."""
+    found = [describe(frame, str(name)) for name in frame if frame[name].notna().any()]
+    measured = [column for column in found if column.kind == "measure"]
+    return sorted(measured, key=lambda column: column.of_machine)
 
 
 def count_ruined(frame: pd.DataFrame) -> int:
@@ -101,7 +136,7 @@ def design_axes(frame: pd.DataFrame) -> list[str]:
 
     Two runs that agree in all of them and in the seed are the same experiment.
     """
-    return [name for name in frame if name not in _OUTCOMES]
+    return [name for name in frame if describe(frame, name).kind == "axis"]
 
 
 def column(frame: pd.DataFrame, field: str) -> str:
@@ -109,25 +144,23 @@ def column(frame: pd.DataFrame, field: str) -> str:
 
     Columns go by their own names as well; what is neither is given back as it is.
     """
-    if section(field):
-        return field  # What a phase sets: `extraction.train.epochs` are not the epochs of a run.
-    short = "dataset" if field == "data.name" else field.rpartition(".")[2]
+    short = schema.named_by_path(field)
     return short if field not in frame and short in frame else field
 
 
 def section(field: str) -> str:
     """The phase whose section a field is in, such as `extraction.train.epochs`; else nothing."""
     first, dot, _ = field.partition(".")
-    return first if dot and first in _SECTIONS else ""
+    return first if dot and first in schema.SECTIONS else ""
 
 
 def read_curves(workdir: Path, frame: pd.DataFrame) -> pd.DataFrame:
     """Reads `runs/<run_id>/metrics.jsonl` of every run in `frame`.
 
     Returns:
-      One row per run and epoch: run_id, epoch (from 1), train_loss, train_accuracy,
-      validation_loss, validation_accuracy, learning_rate. Accuracies are fractions, null is NaN.
-      A run without a curve, such as one that failed before its first epoch, has no row.
+      One row per run and epoch: run_id, the columns of `schema.CURVES`, epochs from 1, and those
+      of other metrics. What is stored as a fraction is one here; null is NaN. A run without a
+      curve, such as one that failed before its first epoch, has no row.
 
     Raises:
       DamagedError: a line is no JSON object of numbers.
@@ -137,8 +170,10 @@ def read_curves(workdir: Path, frame: pd.DataFrame) -> pd.DataFrame:
         for run_id in frame["run_id"]
         for row in _json_lines(workdir / "runs" / run_id / "metrics.jsonl")
     ]
-    curves = pd.DataFrame(rows, columns=["run_id", *_CURVES])
-    return curves.astype(dict.fromkeys(_CURVES, float)).astype({"run_id": str})
+    others = dict.fromkeys(name for row in rows for name in row if name != "run_id")
+    names = list(dict.fromkeys([*schema.CURVES, *others]))
+    curves = pd.DataFrame(rows, columns=["run_id", *names])
+    return curves.astype(dict.fromkeys(names, float)).astype({"run_id": str})
 
 
 def read_files(workdir: Path, frame: pd.DataFrame, name: str) -> dict[str, dict[str, Any]]:

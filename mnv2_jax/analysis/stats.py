@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy import special  # Not scipy.stats, which takes most of a second to import.
 
-from mnv2_jax.analysis.records import ACCURACIES, design_axes
+from mnv2_jax.analysis.records import describe, design_axes
 
 Scalar = str | float
 
@@ -53,7 +53,7 @@ def paired_differences(
       better: value of `axis` that is expected to score higher.
       worse: value of `axis` that is expected to score lower.
       where: column values that both runs of a pair must have.
-      metric: one of `ACCURACIES`, a fraction of 1.
+      metric: a measure, such as `test_accuracy`, as it is stored.
       along: columns in which the runs of a pair may differ as well.
 
     Returns:
@@ -62,7 +62,7 @@ def paired_differences(
       No rows if either value was never run.
 
     Raises:
-      ValueError: a column does not exist, `metric` is not an accuracy, or two runs cannot be
+      ValueError: a column does not exist, `metric` is not a measure, or two runs cannot be
           told apart by seed and design axes.
     """
     shared = _shared(frame, axis, along)
@@ -129,7 +129,7 @@ def paired_interactions(
       compared: axis, better and worse, as for `paired_differences`.
       by: axis, and the values where the difference is subtracted from and which is subtracted.
       where: column values that all runs must have.
-      metric: one of `ACCURACIES`, a fraction of 1.
+      metric: a measure, such as `test_accuracy`, as it is stored.
 
     Returns:
       As `paired_differences` does: one row per two pairs that agree in seed and in all other axes;
@@ -259,14 +259,15 @@ def _check_columns(
         raise ValueError(
             f"axis {axis!r} is not a column to compare; must be one of {design_axes(frame)}"
         )
-    if metric not in ACCURACIES:
-        raise ValueError(f"metric {metric!r} is not an accuracy; must be one of {ACCURACIES}")
+    if metric not in frame or describe(frame, metric).kind != "measure":
+        there = [name for name in frame if describe(frame, name).kind == "measure"]
+        raise ValueError(f"metric {metric!r} is not a measure; must be one of {there}")
     for column in where:
         if column not in frame:
             raise ValueError(
                 f"where names {column!r}, which is no column; must be one of {list(frame.columns)}"
             )
-    missing = [name for name in ("seed", "status", metric) if name not in frame]
+    missing = [name for name in ("seed", "status") if name not in frame]
     if missing:
         raise ValueError(f"results lack the columns {missing}; has {list(frame.columns)}")
 

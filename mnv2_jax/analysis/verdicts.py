@@ -14,7 +14,6 @@ from mnv2_jax import checksums
 from mnv2_jax.analysis import decisions, gaps, notes, power, resampling, stats
 from mnv2_jax.analysis.claims import Claim, Equivalent, Greater, Monotone
 from mnv2_jax.analysis.decisions import Decision
-from mnv2_jax.analysis.records import ACCURACIES
 
 _COLOURS = {
     decisions.SUPPORTED: "bold green",
@@ -54,7 +53,9 @@ def undecidable(claims: Iterable[Claim], runs: Sequence[Mapping[str, Any]]) -> l
       ValueError: two runs of a claim cannot be told apart, so that its pairs are ambiguous.
     """
     # As if all of them were done: what is not a pair then will never be one.
-    frame = pd.DataFrame(runs).assign(status="done", **dict.fromkeys(ACCURACIES, 0.0))
+    claims = tuple(claims)
+    measured = {claim.metric: 0.0 for claim in claims}
+    frame = pd.DataFrame(runs).assign(status="done", **measured)
     said = ((claim, _why_not(claim, frame)) for claim in claims)
     return [f"claim {claim.name!r} cannot be decided: {why}" for claim, why in said if why]
 

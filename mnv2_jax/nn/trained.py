@@ -18,11 +18,11 @@ import safetensors
 from flax import traverse_util
 from safetensors import numpy as safetensors_numpy
 
-from mnv2_jax import arch, atomic
+from mnv2_jax import arch, atomic, schema
 from mnv2_jax.nn import pretrained, weight_files
 from mnv2_jax.nn.network import variable_shapes
 
-FILE = "network.safetensors"
+FILE = schema.NETWORK
 """The file's name in a run's folder."""
 
 KEY = "mnv2_jax_network"

@@ -4,6 +4,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import digits, transfer
+from mnv2_jax import schema
 from mnv2_jax.ablation import cohort, grid, phases, records
 from mnv2_jax.data import sources
 from mnv2_jax.train.tuning import Tuning
@@ -58,7 +59,7 @@ def test_a_phase_takes_its_section_and_what_makes_it_what_it_is():
         (extraction, {"pretraining", "extraction"}),
         (finetuning, {"pretraining", "extraction"}),
     ):
-        assert set(phases.SECTIONS) & set(run) == until
+        assert set(schema.SECTIONS) & set(run) == until
         assert set(run.transfer) == set(phases.FIELDS)
     assert finetuning.extraction.train.epochs == 7
 

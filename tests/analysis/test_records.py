@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mnv2_jax.ablation import phases
+from mnv2_jax import schema
 from mnv2_jax.analysis import records
 from mnv2_jax.analysis.claims import greater
 from mnv2_jax.analysis.records import distinct_values, read_curves, read_files, read_results
@@ -73,8 +73,8 @@ def test_a_field_of_a_phases_section_is_no_column_of_the_run_itself() -> None:
     frame = make_frame().head(1)
     assert records.column(frame, "train.epochs") == "epochs"
     assert records.column(frame, "extraction.train.epochs") == "extraction.train.epochs"
-    assert tuple(map(records.section, phases.SECTIONS)) == ("",) * len(phases.SECTIONS)
-    for name in phases.SECTIONS:
+    assert tuple(map(records.section, schema.SECTIONS)) == ("",) * len(schema.SECTIONS)
+    for name in schema.SECTIONS:
         assert records.section(f"{name}.train.epochs") == name
     assert records.section("train.epochs") == ""
 
@@ -104,8 +104,8 @@ def test_a_missing_file_an_empty_one_and_a_missing_column_are_named(tmp_path: Pa
     (tmp_path / "results.csv").write_text("")
     with pytest.raises(ValueError, match="is empty"):
         read_results(tmp_path)
-    make_frame().drop(columns="width").to_csv(tmp_path / "results.csv", index=False)
-    with pytest.raises(ValueError, match=r"lacks the columns \['width'\]"):
+    make_frame().drop(columns="seed").to_csv(tmp_path / "results.csv", index=False)
+    with pytest.raises(ValueError, match=r"lacks the columns \['seed'\]"):
         read_results(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Accuracy over any axis: every seed a point, means, and 95 % t intervals over seeds."""
+"""A measure over any axis: every seed a point, means, and 95 % t intervals over seeds."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,6 +19,8 @@ from mnv2_jax.analysis.figures.style import (
     nothing_to_draw,
     value_name,
 )
+from mnv2_jax.analysis.records import describe
+from mnv2_jax.schema import Column
 
 PLAIN: Mapping[str, Any] = BLOCK_LOOKS[0]
 """The look where there is no hue."""
@@ -30,8 +32,9 @@ def accuracy(frame: pd.DataFrame, view: View, metric: str = "test_accuracy") -> 
     Args:
       frame: one row per run, as `records.read_results` returns it.
       view: what to show; `axes.column` finds its columns.
-      metric: one of `records.ACCURACIES`.
+      metric: a measure.
     """
+    measure = describe(frame, metric)
     every = finished(frame, metric)
     done, left_out = to_draw(every, view.shown)
     if done.empty:
@@ -45,16 +48,16 @@ def accuracy(frame: pd.DataFrame, view: View, metric: str = "test_accuracy") -> 
     for axis, runs in panels:
         put_on(axis, scale)
         for place, hue in enumerate(hues):
-            of_hue = seed_values(runs[runs[view.hue] == hue], view.x, metric)
+            of_hue = seed_values(runs[runs[view.hue] == hue], view.x, measure)
             label = value_name(view.hue or "", hue)
             draw(axis, of_hue, scale, look_of[hue], label, side_by_side(place, len(hues)))
             drawn.append(of_hue)
         if not hues:
-            drawn.append(seed_values(runs, view.x, metric))
+            drawn.append(seed_values(runs, view.x, measure))
             draw(axis, drawn[-1], scale, PLAIN)
     axes = [axis for axis, _ in panels]
-    fit(axes[0], drawn)
-    name_axes(axes, axis_name(view.x), f"{axis_name(metric)} (%)")
+    fit(axes[0], drawn, measure)
+    name_axes(axes, axis_name(view.x), measure.title)
     legend(figure, axes, axis_name(view.hue) if view.hue else "")
     said = [*intervals(drawn, scale), *remarks(done, view.shown), *left_out]
     note(figure, [*said, *unfinished(frame, every)])
@@ -74,9 +77,9 @@ def intervals(drawn: Sequence[pd.Series], scale: Scale) -> list[str]:
     return [f"{kinds[tuple(sorted(bands))]} are 95 % t intervals over seeds."] if bands else []
 
 
-def seed_values(runs: pd.DataFrame, x: str, metric: str) -> pd.Series:
-    """Per cent by x and seed: what differs in other axes is averaged within a seed."""
-    return 100 * runs.groupby([x, "seed"])[metric].mean()
+def seed_values(runs: pd.DataFrame, x: str, measure: Column) -> pd.Series:
+    """A measure, in its unit, by x and seed: other axes are averaged within a seed."""
+    return measure.scale * runs.groupby([x, "seed"])[measure.name].mean()
 
 
 def draw(
@@ -152,14 +155,20 @@ def draw_means(
     )
 
 
-def fit(axis: Axes, drawn: Sequence[pd.Series]) -> None:
-    """Sets the height by the points: a wide interval of two seeds would flatten all else."""
+def fit(axis: Axes, drawn: Sequence[pd.Series], measure: Column) -> None:
+    """Sets the height by the points: a wide interval of two seeds would flatten all else.
+
+    Nothing is shown below 0 of what is never negative, nor above 100 %. A tenth of the room stays
+    beyond, so that points there are whole.
+    """
     points = np.concatenate(drawn)
     low, high = float(points.min()), float(points.max())
-    room = max(high - low, 1.0) / 2
+    # Differences in the last digit that is shown are not made to fill the figure.
+    room = max(high - low, 10 * 10.0**-measure.digits) / 2
     bottom, top = axis.get_ylim()
-    bottom = max(bottom, low - room, -0.1 * room)
-    axis.set_ylim(bottom, min(top, high + room, 100 + 0.1 * room))
+    least = -0.1 * room if low >= 0 else -np.inf
+    most = 100 + 0.1 * room if measure.unit == "%" else np.inf
+    axis.set_ylim(max(bottom, low - room, least), min(top, high + room, most))
 
 
 def side_by_side(place: int, count: int) -> tuple[float, float]:

@@ -11,9 +11,10 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from mnv2_jax.analysis import records
 from mnv2_jax.analysis.figures.style import axis_name, in_order
-from mnv2_jax.analysis.records import PHASE, PRETRAINING, design_axes, section
+from mnv2_jax.analysis.records import design_axes, section
+from mnv2_jax.schema import KNOWN, PHASE, PRETRAINING
 
-COSTS = ("params", "madds")
+COSTS = tuple(name for name, one in KNOWN.items() if one.kind == "cost")
 
 _MAIN = ("expansion", "width")
 _HUES = ("transfer.norm", "block", "projection", "shortcut", "width")

@@ -1,4 +1,4 @@
-"""Accuracy over what a network costs."""
+"""A measure over what a network costs."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ from mnv2_jax.analysis.figures.panels import legend, make_panels, name_axes, not
 from mnv2_jax.analysis.figures.pareto import draw_front
 from mnv2_jax.analysis.figures.scales import put_on, scale_of
 from mnv2_jax.analysis.figures.style import axis_name, looks, nothing_to_draw, value_name
-from mnv2_jax.analysis.records import design_axes
+from mnv2_jax.analysis.records import describe, design_axes
 
 _MOST_LINES = 24
 """More lines in a panel would hide each other."""
@@ -36,8 +36,9 @@ def accuracy_over_cost(frame: pd.DataFrame, view: View, metric: str = "test_accu
     Args:
       frame: one row per run, as `records.read_results` returns it.
       view: what to show, with one of `axes.COSTS` on x.
-      metric: one of `records.ACCURACIES`.
+      metric: a measure.
     """
+    measure = describe(frame, metric)
     every = finished(frame, metric)
     done, left_out = to_draw(every, view.shown)
     if done.empty:
@@ -55,21 +56,21 @@ def accuracy_over_cost(frame: pd.DataFrame, view: View, metric: str = "test_accu
     for axis, line in lines:
         hue = line[view.hue].iloc[0] if view.hue else None
         look, label = (look_of[hue], value_name(view.hue, hue)) if view.hue else (PLAIN, "")
-        drawn.append(seed_values(line, view.x, metric))
+        drawn.append(seed_values(line, view.x, measure))
         (draw_means if crowded else draw)(axis, drawn[-1], scale, look, label)
     axes = [axis for axis, _ in panels]
-    fit(axes[0], drawn)
+    fit(axes[0], drawn, measure)
     said = [] if crowded else intervals(drawn, scale)
     rivals = without_pretraining(done)  # None of pretraining: its classes are others.
     for _, runs in rivals.groupby("dataset"):
         own = [(axis, part) for axis, part in panels if part.index.isin(runs.index).any()]
-        said += draw_front(runs, view.x, metric, own)
+        said += draw_front(runs, view.x, measure, own)
     if crowded:
         said.append("Points are means over seeds; there are too many to join or to give intervals.")
     elif main and joined:
         along = ", ".join(value_name(main, value) for value in values(done, main))
         said.append(f"Lines join {axis_name(main).lower().removesuffix(' t')} {along}.")
-    name_axes(axes, axis_name(view.x), f"{axis_name(metric)} (%)")
+    name_axes(axes, axis_name(view.x), measure.title)
     legend(figure, axes, axis_name(view.hue) if view.hue else "")
     hidden = [
         axis

@@ -21,6 +21,7 @@ from mnv2_jax.analysis.figures.axes import (
 from mnv2_jax.analysis.figures.panels import legend, make_panels, name_axes, note
 from mnv2_jax.analysis.figures.style import axis_name, looks, nothing_to_draw, value_name
 from mnv2_jax.analysis.records import design_axes
+from mnv2_jax.schema import column
 
 METRIC = "validation_accuracy"
 
@@ -50,7 +51,7 @@ def learning_curves(frame: pd.DataFrame, curves: pd.DataFrame) -> Figure:
             draw_curve(axis, in_panel, PLAIN)
     axes = [axis for axis, _ in panels]
     _fit(axes)
-    name_axes(axes, "Epoch", f"{axis_name(METRIC)} (%)")
+    name_axes(axes, "Epoch", column(METRIC).title)
     legend(figure, axes, axis_name(view.hue) if view.hue else "")
     bands = "Bands are 95 % t intervals over seeds."
     said = [*remarks(drawn, view.shown[1:]), *left_out, *unfinished(frame, measured)]

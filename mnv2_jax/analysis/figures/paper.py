@@ -8,10 +8,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mnv2_jax import schema
 from mnv2_jax.analysis.figures.axes import PHASE, finished, remarks
 from mnv2_jax.analysis.figures.curves import METRIC, draw_curve, with_axes
 from mnv2_jax.analysis.figures.panels import note
-from mnv2_jax.analysis.figures.style import axis_name, looks, value_name
+from mnv2_jax.analysis.figures.style import looks, value_name
 
 _COMPARISONS = {
     "6a": ("projection", {"linear", "relu6"}, {"shortcut": "bottleneck"}),
@@ -62,7 +63,7 @@ def paper_figure_6(frame: pd.DataFrame, curves: pd.DataFrame) -> Figure | None:
         for value in shown:
             draw_curve(right, late[late[axis] == value], looks_of(axis)[value])
         right.set_title(_ours(group))
-        right.set(xlabel="Epoch", ylabel=f"{axis_name(METRIC)} (%)")
+        right.set(xlabel="Epoch", ylabel=schema.column(METRIC).title)
         handles = left.get_legend_handles_labels()
         key.legend(*handles, loc="upper left", handlelength=3.2, borderaxespad=0)
         key.set_axis_off()

@@ -1,4 +1,4 @@
-"""The Pareto front: the networks that no other beats in both cost and accuracy."""
+"""The Pareto front: the networks that no other beats in both cost and a measure."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from mnv2_jax.analysis.figures.axes import varying
 from mnv2_jax.analysis.figures.style import INK, full_name
 from mnv2_jax.analysis.records import design_axes
+from mnv2_jax.schema import Column
 
 _LETTERS, _LONGEST = 64, 24
 """Members of a front whose names are longer, all or one, are numbered, and named in the note."""
@@ -24,20 +25,20 @@ _LETTER, _LINE = 0.068, 0.15
 """Inches that a letter of a label is wide, and a label high."""
 
 
-def pareto_front(costs: Sequence[float], accuracies: Sequence[float]) -> list[int]:
-    """The points that no other beats: as cheap and as accurate, and better in one of the two.
+def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
+    """The points that no other beats: as cheap and as good, and better in one of the two.
 
     Args:
       costs: one per point, less is better.
-      accuracies: one per point, more is better.
+      scores: one per point, more is better.
 
     Returns:
       Their indices, by rising cost. Of equal points all are in.
     """
     front: list[int] = []
     best = -np.inf, -np.inf
-    for index in sorted(range(len(costs)), key=lambda i: (costs[i], -accuracies[i])):
-        point = costs[index], accuracies[index]
+    for index in sorted(range(len(costs)), key=lambda i: (costs[i], -scores[i])):
+        point = costs[index], scores[index]
         if point[1] > best[1] or point == best:
             front.append(index)
             best = point
@@ -45,23 +46,24 @@ def pareto_front(costs: Sequence[float], accuracies: Sequence[float]) -> list[in
 
 
 def draw_front(
-    runs: pd.DataFrame, cost: str, metric: str, panels: Sequence[tuple[Axes, pd.DataFrame]]
+    runs: pd.DataFrame, cost: str, measure: Column, panels: Sequence[tuple[Axes, pd.DataFrame]]
 ) -> list[str]:
     """Draws the front of the networks' means into all panels, and names its members.
 
     Args:
       runs: of one data set, all done.
       cost: the column on x.
-      metric: the column on y, in per cent.
+      measure: the column on y.
       panels: with the runs in each; a member is named in its own.
 
     Returns:
       What the note below the figure has to say.
     """
-    design = design_axes(runs)
+    design, metric = design_axes(runs), measure.name
     networks = runs.groupby([cost, *design], as_index=False, dropna=False)[metric].mean()
-    networks[metric] *= 100
-    members = networks.iloc[pareto_front(networks[cost].tolist(), networks[metric].tolist())]
+    networks[metric] *= measure.scale
+    scores = networks[metric] * (1 if measure.better == "higher" else -1)
+    members = networks.iloc[pareto_front(networks[cost].tolist(), scores.tolist())]
     told = [axis for axis in varying(runs) if members[axis].nunique() > 1]
     shared = [axis for axis in varying(runs) if told and axis not in told]
     firsts = [(axis, members[axis].iloc[0]) for axis in shared]
@@ -79,7 +81,7 @@ def draw_front(
         own = [key in here for key in _keys(members[design])]
         points = zip(members[cost], members[metric], labels, own, strict=True)
         own_points = [(x, y, label) for x, y, label, mine in points if mine]
-        unnamed |= _mark(axis, own_points) < len(own_points)
+        unnamed |= _mark(axis, own_points, measure) < len(own_points)
     said = f" ({', '.join(common)})" if common else ""
     listed = "; ".join(
         f"{label}: {name}" if numbered else name
@@ -87,7 +89,10 @@ def draw_front(
     )
     listed = listed.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
     listed += f"; and {len(names) - _MOST} more" if len(names) > _MOST else ""
-    return [f"Pareto front of mean accuracies{said}{f': {listed}' if numbered or unnamed else ''}."]
+    what = (
+        "mean accuracies" if metric.endswith("accuracy") else f"means of {_in_a_row(measure.label)}"
+    )
+    return [f"Pareto front of {what}{said}{f': {listed}' if numbered or unnamed else ''}."]
 
 
 def _keys(runs: pd.DataFrame) -> list[tuple[Any, ...]]:
@@ -116,8 +121,10 @@ def _in_a_row(name: str) -> str:
     return name if any(map(str.isupper, name[1:])) else name[:1].lower() + name[1:]
 
 
-def _mark(axis: Axes, points: Sequence[tuple[float, float, str]]) -> int:
-    """Rings members, by rising x, and names them to their upper left, where a front leaves room.
+def _mark(axis: Axes, points: Sequence[tuple[float, float, str]], measure: Column) -> int:
+    """Rings members, by rising x, and names them where a front leaves room.
+
+    That is to their upper left, or to the lower one where less is better.
 
     Returns:
       How many have a name: one that would run into that of a better member is left out.
@@ -129,26 +136,32 @@ def _mark(axis: Axes, points: Sequence[tuple[float, float, str]]) -> int:
     low, high = np.log10(axis.get_xlim())
     bottom, top = axis.get_ylim()
     inch, line = (high - low) / _WIDE, _LINE * (top - bottom) / _HIGH
+    up = 1 if measure.better == "higher" else -1
     named: list[tuple[float, float, float, str]] = []
     for at, value, label in reversed(points):
         left = np.log10(at) - inch * (_LETTER * len(label) + 0.15)
         # Of the names so far, the one nearest in both directions is the last.
-        if not named or np.log10(at) <= named[-1][0] or value <= named[-1][2] - line:
+        if not named or np.log10(at) <= named[-1][0] or up * (named[-1][2] - value) >= line:
             named.append((left, at, value, label))
     for left, at, value, label in reversed(named):
         axis.annotate(
             label,
             (at, value),
-            xytext=(-5, 5),
+            xytext=(-5, 5 * up),
             textcoords="offset points",
             ha="right",
-            va="bottom",
+            va="bottom" if up > 0 else "top",
             fontsize=8,
         )
         low = min(low, left)
-        top = max(top, value + (top - bottom) * 0.1 + line)
+        room = (top - bottom) * 0.1 + line
+        bottom, top = (
+            (bottom, max(top, value + room)) if up > 0 else (min(bottom, value - room), top)
+        )
     axis.set_xlim(left=10**low)
-    axis.set_ylim(top=top)
-    # Names stand where no accuracy can.
-    axis.set_yticks([tick for tick in axis.get_yticks() if bottom <= tick <= min(top, 100)])
+    axis.set_ylim(bottom, top)
+    # Names may stand where no value can.
+    most = min(top, 100) if measure.unit == "%" else top
+    least = max(bottom, 0) if all(value >= 0 for value in y) else bottom
+    axis.set_yticks([tick for tick in axis.get_yticks() if least <= tick <= most])
     return len(named)

@@ -77,12 +77,12 @@ def or_told(name: str) -> Iterator[None]:
 
 
 def draw_accuracy(frame: pd.DataFrame, view: View, metric: str) -> Figure:
-    """Draws `metric` over any axis, or over a cost with the Pareto front.
+    """Draws a measure over any axis, or over a cost with the Pareto front.
 
     Args:
       frame: one row per run, as `records.read_results` returns it.
       view: what to show.
-      metric: one of `records.ACCURACIES`.
+      metric: a measure.
     """
     with drawing():
         draw = accuracy_over_cost if view.x in COSTS else accuracy

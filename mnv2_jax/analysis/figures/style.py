@@ -12,6 +12,7 @@ import matplotlib
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from mnv2_jax import schema
 from mnv2_jax.analysis import records
 
 PROJECTIONS = {
@@ -44,19 +45,6 @@ KNOWN: Mapping[str, Mapping[str, str]] = {
 
 _NUMBERS: Mapping[str, Mapping[float, str]] = {"transfer.images_per_class": {0: "all"}}
 """Columns some of whose numbers have names: these stand for more than any other number."""
-
-_AXES = {
-    "dataset": "Data set",
-    "expansion": "Expansion t",
-    "width": "Width multiplier",
-    "params": "Parameters",
-    "madds": "Multiply-adds per image",
-    "test_accuracy": "Test accuracy",
-    "validation_accuracy": "Validation accuracy",
-    "train_accuracy": "Training accuracy",
-}
-
-_SHORT = {"expansion": "Expansion", "width": "Width"}
 
 INK, QUIET, RULE = "#222222", "#666666", "#888888"
 _BLUE, _VERMILION, _GREEN = "#0072B2", "#D55E00", "#009E73"
@@ -128,10 +116,10 @@ def in_order(column: str, present: Iterable[Any]) -> list[Any]:
 
 def axis_name(column: str) -> str:
     """What a column of results.csv is called in a figure."""
-    plain = column.rpartition(".")[2].replace("_", " ")
+    label = schema.column(column).label
     if section := records.section(column):
-        return f"{section.capitalize()}: {plain}"
-    return _AXES.get(column, plain[:1].upper() + plain[1:])
+        return f"{section.capitalize()}: {label[:1].lower()}{label[1:]}"
+    return label
 
 
 def value_name(column: str, value: Any) -> str:
@@ -152,7 +140,7 @@ def number_name(column: str, value: Any) -> str:
 
 def short_name(column: str) -> str:
     """What a column is called beside its values."""
-    return _SHORT.get(column) or axis_name(column)
+    return schema.column(column).short or axis_name(column)
 
 
 def name_before(column: str) -> str:

@@ -16,7 +16,8 @@ from mnv2_jax.analysis.figures.style import (
     number_name,
     short_name,
 )
-from mnv2_jax.analysis.records import PHASE, design_axes
+from mnv2_jax.analysis.records import design_axes
+from mnv2_jax.schema import PHASE
 
 _MOST_HUES, _MOST_PANELS = 7, 6
 

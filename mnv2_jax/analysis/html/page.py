@@ -18,6 +18,7 @@ from mnv2_jax.analysis.figures.style import number_name, short_name
 from mnv2_jax.analysis.html import charts, claim_table, design, embedded, means, reproduce
 from mnv2_jax.analysis.html.design import Design
 from mnv2_jax.analysis.html.markup import count, region
+from mnv2_jax.schema import STATUSES
 
 _SCRIPTS = ("page.js", "charts.js", "details.js", "table.js", "start.js")
 
@@ -109,7 +110,7 @@ def _hash(text: str) -> str:
 
 def _run_summary(frame: pd.DataFrame) -> str:
     statuses = frame["status"].value_counts()
-    words = ", ".join(f"{statuses[name]:,} {name}" for name in records.STATUSES if name in statuses)
+    words = ", ".join(f"{statuses[name]:,} {name}" for name in STATUSES if name in statuses)
     same = {
         axis: frame[axis].iloc[0]
         for axis in records.design_axes(frame)
