@@ -9,6 +9,7 @@ it.
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from absl import flags
@@ -35,21 +36,31 @@ def main() -> int:
         raise ValueError("--workdir: expected the folder of an experiment, such as runs/digits")
     with workdir.seen(_WORKDIR.value, files=schema.RECORD[-1:]) as here:
         found = state.read(here.path, here.files)
+        described = schema.read_columns(here.path)
     if _FORMAT.value == "json":
         print(json.dumps(found, indent=1))
     else:
-        _print(found)
+        _print(found, described)
     return 0
 
 
-def _print(found: dict[str, Any]) -> None:
+def _print(found: dict[str, Any], described: Mapping[str, schema.Column]) -> None:
     console = Console(highlight=False, soft_wrap=True)
     table = Table(box=None)
     table.add_column("cohort")
     for name in state.STATES:
         table.add_column(name, justify="right")
+    names = dict.fromkeys(name for cohort in found["cohorts"] for name in cohort["means"])
+    metrics = [schema.column(name, described) for name in names]
+    for metric in metrics:
+        table.add_column(f"mean {metric.label.lower()}", justify="right")
     for cohort in found["cohorts"]:
-        table.add_row(cohort["label"], *(f"{cohort[name]:,}" for name in state.STATES))
+        means = cohort["means"]
+        table.add_row(
+            cohort["label"],
+            *(f"{cohort[name]:,}" for name in state.STATES),
+            *(one.text(means[one.name]) if one.name in means else "" for one in metrics),
+        )
     if len(found["cohorts"]) > 1:
         table.add_row("all", *(f"{found['all'][name]:,}" for name in state.STATES))
     console.print(f"{found['name']}: {found['command']}")

@@ -15,7 +15,7 @@ from experiments import command_line, dry_run, session, speeds
 from experiments.preview import draw_preview
 from experiments.progress import show_progress
 from experiments.terminal import Console, first_few, outlive
-from mnv2_jax import atomic
+from mnv2_jax import atomic, schema
 from mnv2_jax.ablation import (
     cohort,
     finished,
@@ -256,8 +256,9 @@ def _report(
     if claims:
         console.print(claims_table(decided))
     else:
+        described = schema.read_columns(here.path)
         for row in rows:
-            console.print(_accuracies(row), highlight=False)
+            console.print(_measured(row, described), highlight=False)
     count = _count(cohorts)
     if diverged := sum(row["status"] == "diverged" for row in rows):
         console.print(f"{_runs(diverged)} diverged: the loss became NaN or infinite")
@@ -287,10 +288,11 @@ def _runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
 
 
-def _accuracies(row: Mapping[str, Any]) -> str:
+def _measured(row: Mapping[str, Any], described: Mapping[str, schema.Column]) -> str:
+    columns = [schema.column(name, described) for name in row if row[name] is not None]
     measured = [
-        f"{split} {100 * row[column]:.2f} %"
-        for split in ("train", "validation", "test")
-        if row.get(column := f"{split}_accuracy") is not None
+        f"{column.label.lower()} {column.text(row[column.name])}"
+        for column in columns
+        if column.kind == "measure" and not column.of_machine
     ]
-    return f"Run {row['run_id']} {row['status']}: accuracy {', '.join(measured) or 'not measured'}"
+    return f"Run {row['run_id']} {row['status']}: {', '.join(measured) or 'not measured'}"

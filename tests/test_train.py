@@ -61,7 +61,7 @@ def test_it_writes_what_an_ablation_writes_and_keeps_its_checkpoints(finished):
     ]
     assert {"report.html", "claims.json"} <= {path.name for path in workdir.iterdir()}
     assert list((workdir / "tensorboard" / row["run_id"]).glob("events.out.tfevents.*"))
-    assert f"test {100 * float(row['test_accuracy']):.2f} %" in out
+    assert f"test accuracy {100 * float(row['test_accuracy']):.1f} %" in out
     (steps,) = workdir.glob("checkpoints/*/steps")
     checkpoints = Checkpoints(steps, {})
     snapshot = checkpoints.restore(None, print)

@@ -1,8 +1,9 @@
 """How far an experiment is, by what lies in its folder."""
 
 import collections
+import math
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ def read(workdir: Path, files: Collection[str] = schema.RECORD) -> dict[str, Any
 
     Returns:
       name and command of the experiment; under `all` how many runs are in which of `STATES`;
-      `cohorts`, the same by cohort; `training`, the packs in training and whether they are alive;
+      `cohorts`, the same by cohort, and under `means` those of the test metrics of its runs that
+      are done; `training`, the packs in training and whether they are alive;
       `errors`, each with how many runs failed by it; `damaged`, what is wrong with records whose
       runs are trained again the next time.
 
@@ -45,6 +47,7 @@ def read(workdir: Path, files: Collection[str] = schema.RECORD) -> dict[str, Any
     cohorts = []
     for cohort in plan["cohorts"]:
         states = dict.fromkeys(STATES, 0)
+        done: list[Mapping[str, Any]] = []
         for run in cohort["runs"]:
             try:
                 row = records.read_checked(workdir, run, files)
@@ -53,8 +56,9 @@ def read(workdir: Path, files: Collection[str] = schema.RECORD) -> dict[str, Any
                 damaged.append(str(reason))
             state, error = _state(workdir, run, row, run in running)
             states[state] += 1
+            done += [row] if row is not None and state == "done" else []
             errors.update([error] if error else [])
-        cohorts.append({"label": cohort["label"], **states})
+        cohorts.append({"label": cohort["label"], **states, "means": _means(done)})
     return {
         "name": plan["name"],
         "command": plan["command"],
@@ -74,6 +78,16 @@ def read(workdir: Path, files: Collection[str] = schema.RECORD) -> dict[str, Any
         "errors": [{"runs": count, "error": error} for error, count in errors.items()],
         "damaged": damaged,
     }
+
+
+def _means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The mean of each metric of the test split over the rows that have it, as it is stored."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        for name, value in row.items():
+            if value is not None and name.startswith("test_"):
+                found.setdefault(name, []).append(value)
+    return {name: math.fsum(numbers) / len(numbers) for name, numbers in found.items()}
 
 
 def _state(

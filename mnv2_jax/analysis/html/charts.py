@@ -21,6 +21,7 @@ from scipy import special
 
 from mnv2_jax.analysis.figures.style import axis_name
 from mnv2_jax.analysis.html.design import Axis, Design
+from mnv2_jax.schema import column
 
 VEGA_LITE = ".".join(alt.VEGALITE_VERSION.lstrip("v").split(".")[:2])
 
@@ -182,7 +183,9 @@ def _curves(design: Design, epochs: int) -> alt.TopLevelMixin:
     looks = _looks(design.curve_hue, lines=True)
     base = alt.Chart().encode(
         x=alt.X("epoch:Q", title="Epoch", axis=alt.Axis(values=_epoch_ticks(epochs), format="d")),
-        y=alt.Y("accuracy:Q", title="Validation accuracy (%)", scale=alt.Scale(zero=False)),
+        y=alt.Y(
+            "accuracy:Q", title=column("validation_accuracy").title, scale=alt.Scale(zero=False)
+        ),
         detail="line:N",
         color=looks["color"],
     )
@@ -246,7 +249,7 @@ def _claims(verdicts: Sequence[str]) -> alt.TopLevelMixin:
 
 
 def _y(field: str) -> alt.Y:
-    return alt.Y(f"{field}:Q", title="Test accuracy (%)", scale=alt.Scale(zero=False))
+    return alt.Y(f"{field}:Q", title=column("test_accuracy").title, scale=alt.Scale(zero=False))
 
 
 def _x(axis: Axis | None) -> alt.X:

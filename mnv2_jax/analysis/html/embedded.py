@@ -8,23 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnv2_jax.analysis.figures.style import number_name
+from mnv2_jax.analysis import records
+from mnv2_jax.analysis.figures.axes import COSTS
+from mnv2_jax.analysis.figures.style import number_name, short_name
 from mnv2_jax.analysis.html.design import Axis, Design, value_text
 from mnv2_jax.analysis.html.markup import points
+from mnv2_jax.analysis.records import describe
+from mnv2_jax.schema import Column
 
 _MOST_POINTS = 60  # of a curve: a screen shows no more, and 5,000 runs have to open quickly
 _CURVES = ("validation_accuracy", "train_accuracy")
-_PERCENT = ("test_accuracy", "validation_accuracy", "train_accuracy")
-_MEASURED: dict[str, tuple[str, int]] = {
-    # Column, its heading and how many digits after the point are shown.
-    "test_accuracy": ("Test %", 1),
-    "validation_accuracy": ("Validation %", 1),
-    "train_accuracy": ("Train %", 1),
-    "test_loss": ("Test loss", 3),
-    "madds": ("MAdds", 0),
-    "params": ("Parameters", 0),
-    "seconds": ("Seconds", 1),
-}
+_FIRST = ("test", "validation", "train")  # splits, in the order of the table's columns
 
 
 def page_data(
@@ -51,6 +45,8 @@ def page_data(
       chart_config: what all of them look like, as Vega-Lite's config.
     """
     run_ids = frame["run_id"].tolist()
+    shown = _measured(frame)
+    main = describe(frame, "test_accuracy")
     errors = frame["error"].tolist() if "error" in frame else [""] * len(frame)
     return {
         "axes": [_axis(axis) for axis in design.axes],
@@ -58,15 +54,20 @@ def page_data(
         "curve_hue": design.curve_hue.key if design.curve_hue else None,
         "panel": design.panel.key if design.panel else None,
         "measured": [
-            {"key": name, "label": label, "digits": digits}
-            for name, (label, digits) in _MEASURED.items()
+            {
+                "key": column.name,
+                "label": column.title if column.kind == "measure" else short_name(column.name),
+                "digits": column.digits,
+                "told": column.kind == "measure" and not column.of_machine,
+            }
+            for column in shown
         ],
         "runs": {
             "run_id": run_ids,
             "status": frame["status"].tolist(),
             "seed": frame["seed"].tolist(),
             "error": [error if isinstance(error, str) else "" for error in errors],
-            **{name: _numbers(frame[name], name in _PERCENT) for name in _MEASURED},
+            **{column.name: _numbers(frame[column.name], column) for column in (main, *shown)},
         },
         "curves": _curves(run_ids, curves),
         "config": _shared_and_differing(run_ids, configs),
@@ -120,14 +121,26 @@ def _claim(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _measured(frame: pd.DataFrame) -> list[Column]:
+    """What the table of runs shows: measures that have a value, those of the test split first."""
+    measures = records.measures(frame)
+    metrics = [column for column in measures if not column.of_machine]
+    place = {split: number for number, split in enumerate(_FIRST)}
+    metrics.sort(key=lambda column: place.get(column.name.partition("_")[0], len(place)))
+    costs = [describe(frame, name) for name in reversed(COSTS)]
+    return [*metrics, *costs, *(column for column in measures if column.of_machine)]
+
+
 def _percent(value: float | None) -> float | None:
     return None if value is None else round(100 * value, 4)
 
 
-def _numbers(column: pd.Series, percent: bool) -> list[float | None]:
+def _numbers(values: pd.Series, column: Column) -> list[float | None]:
+    """A column in its unit, with three more digits than are shown, and at least four."""
+    digits = max(column.digits + 3, 4)
     return [
-        None if not np.isfinite(value) else round(100 * value, 4) if percent else round(value, 6)
-        for value in column.tolist()
+        round(column.scale * value, digits) if np.isfinite(value) else None
+        for value in values.tolist()
     ]
 
 
@@ -150,11 +163,11 @@ def _curves(run_ids: Sequence[str], curves: pd.DataFrame) -> dict[str, Any]:
 
 
 def _shared_and_differing(
-    run_ids: Sequence[str], records: Mapping[str, Mapping[str, Any]]
+    run_ids: Sequence[str], entries: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Splits records into entries that all runs agree in, written once, and those of each run."""
+    """Splits entries of runs into those that all agree in, written once, and those of each."""
     nothing: Mapping[str, Any] = {}
-    rows = [records.get(run_id, nothing) for run_id in run_ids]
+    rows = [entries.get(run_id, nothing) for run_id in run_ids]
     paths = dict.fromkeys(path for row in rows for path in row)
     shared: dict[str, str] = {}
     differing: dict[str, Any] = {}

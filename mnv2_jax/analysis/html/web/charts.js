@@ -6,13 +6,12 @@ const drawn = new Map(); // name of a chart: its Vega view
 
 /** The finished runs among `runs`, as Vega's rows. */
 function runRows(runs) {
-  const { run_id, status, seed, test_accuracy, validation_accuracy, madds } = report.runs;
+  const { run_id, status, seed, test_accuracy, madds } = report.runs;
   const rows = [];
   for (const run of runs) {
     if (status[run] !== "done" || test_accuracy[run] === null) continue;
     const row = {
-      run, run_id: run_id[run], seed: seed[run], madds: madds[run],
-      test_accuracy: test_accuracy[run], validation_accuracy: validation_accuracy[run],
+      run, run_id: run_id[run], seed: seed[run], madds: madds[run], test_accuracy: test_accuracy[run],
     };
     for (const axis of report.axes) {
       row[axis.key] = label(axis, run);
@@ -204,12 +203,12 @@ function showTooltip(_, event, item, value) {
 }
 
 function runTold(run) {
-  const { run_id, test_accuracy, validation_accuracy, madds } = report.runs;
+  const { run_id, madds } = report.runs;
+  const metrics = report.measured.filter(({ key, told }) => told && report.runs[key][run] !== null);
   return {
     Run: run_id[run],
     ...Object.fromEntries(report.axes.map((axis) => [axis.label, label(axis, run)])),
-    "Test %": number(test_accuracy[run], 1),
-    "Validation %": number(validation_accuracy[run], 1),
+    ...Object.fromEntries(metrics.map(({ key, label: text, digits }) => [text, number(report.runs[key][run], digits)])),
     MAdds: number(madds[run], 0),
   };
 }
