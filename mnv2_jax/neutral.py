@@ -14,7 +14,7 @@ _KEY = "added"
 
 @dataclasses.dataclass(frozen=True)
 class Added:
-    """A config field that is younger than the first release.
+    """A config field that came later than others.
 
     Attributes:
       neutral: its value in configs that lack it.

@@ -101,3 +101,21 @@ def test_claims_are_asked_for_too(write, tmp_path):
     expected = f"--config={path}: it has no function get_claims; expected one, as in configs/"
     assert err.startswith(f"python -m experiments.ablate: {expected}")
     assert len(err.splitlines()) == 1
+
+
+WITHOUT_METRICS = """
+def get_config():
+    config = digits.get_config()
+    del config.metrics
+    return config
+"""
+
+
+@pytest.mark.parametrize("metrics", ["", "loss,mine.py:F1"])
+def test_a_field_that_a_file_lacks_may_be_set_on_the_command_line(write, metrics):
+    path = write(f"from configs import digits\n{WITHOUT_METRICS}")
+    assert config_file.config(str(path)).metrics == "accuracy,loss"
+    given = [f"--config.metrics={metrics}"] if metrics else []
+    status, out, _ = commands.run("ablate", f"--config={path}", *given, "--print_config")
+    assert status == 0
+    assert f"--config.metrics={metrics or 'accuracy,loss'}" in out.splitlines()

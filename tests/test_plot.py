@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from mnv2_jax import schema
 from tests import commands
 from tests.analysis.synthetic import make_frame, stop
 
@@ -81,6 +82,31 @@ def test_fields_that_only_some_results_have(tmp_path):
     assert (status, err) == (0, "")
     names = [Path(line).name for line in out.splitlines()]
     assert names == ["train.learning_rate_expansion.svg", "train.learning_rate_expansion.png"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "title"),
+    [
+        ("test_loss", "Test loss (nats)"),
+        ("test_top5_accuracy", "Test top-5 accuracy (%)"),
+        ("seconds", "Training time (s)"),
+        ("test_brier", "Test Brier score (points)"),
+    ],
+)
+@pytest.mark.parametrize("x", ["expansion", "madds"])
+def test_every_measure_is_drawn_in_its_unit(tmp_path, metric, title, x):
+    frame = make_frame(expansions=(1, 6), seeds=2)
+    frame["test_top5_accuracy"] = frame["test_brier"] = frame["test_accuracy"]
+    frame.to_csv(tmp_path / "results.csv", index=False)
+    brier = schema.Column(
+        "test_brier", "number", "measure", "Test Brier score", "points", 2, "lower"
+    )
+    schema.write_columns(tmp_path, [brier])
+    status, out, err = plot(f"--workdir={tmp_path}", f"--x={x}", f"--metric={metric}")
+    assert (status, err) == (0, "")
+    svg = Path(out.splitlines()[0])
+    assert svg.name == f"{x}_{metric}.svg"
+    assert title in words(svg)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ OTHERS = {"metrics": Added(",".join(metrics.DEFAULT), "0.2", observed=True)}
 
 @functools.cache
 def added() -> Mapping[str, Added]:
-    """Return every field that came after version 0.1, by its path."""
+    """Return every field that is declared as one that came later, by its path."""
     # Here, so that a grid can be written down where jax is not imported.
     from mnv2_jax.data.augmentation import Augmentation
     from mnv2_jax.data.sources import Selection

@@ -85,6 +85,32 @@ def test_where_and_in_what_company_a_run_was_trained_does_not_matter(folders, tm
     assert merging.merge(tmp_path / "all", folders) == merging.Merged(3, 1, ())
 
 
+@pytest.mark.parametrize(
+    ("file", "fields"),
+    [
+        ("result.json", {"test_calibration_error": 0.02, "train_loss": 0.1}),
+        ("metrics.jsonl", {"validation_calibration_error": 0.02}),
+        ("config.json", {"metrics": "accuracy,loss,calibration_error"}),
+    ],
+)
+def test_one_of_two_records_may_have_metrics_that_the_other_lacks(folders, tmp_path, file, fields):
+    change(folders[1] / "runs/two" / file, **fields)
+    assert merging.merge(tmp_path / "all", folders) == merging.Merged(3, 1, ())
+    change(folders[0] / "runs/two" / file, **dict.fromkeys(fields, 0.5))
+    if file != "config.json":
+        with pytest.raises(ValueError, match="expected one result per run"):
+            merging.merge(tmp_path / "other", folders)
+
+
+@pytest.mark.parametrize(
+    ("file", "fields"), [("config.json", {"seed": 1}), ("metrics.jsonl", {"learning_rate": 0.1})]
+)
+def test_other_fields_have_to_be_in_both(folders, tmp_path, file, fields):
+    change(folders[1] / "runs/two" / file, **fields)
+    with pytest.raises(ValueError, match=rf"its {file} differs from that in"):
+        merging.merge(tmp_path / "all", folders)
+
+
 def test_a_record_that_is_not_whole_is_not_taken_and_is_replaced(folders, tmp_path):
     missing = folders[0] / "runs/one/result.json"
     missing.unlink()

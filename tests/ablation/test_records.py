@@ -1,12 +1,16 @@
 """Records as they are written and as the analysis reads them."""
 
 import csv
+import dataclasses
+from types import SimpleNamespace
+from typing import Any
 
+import jax
 import pytest
 
 from configs import digits
 from mnv2_jax import schema
-from mnv2_jax.ablation import cohort, grid, records
+from mnv2_jax.ablation import cohort, grid, records, sweep
 from mnv2_jax.analysis.claims import greater
 from mnv2_jax.analysis.records import design_axes, read_results
 from mnv2_jax.analysis.verdicts import check, decide
@@ -62,3 +66,21 @@ def test_claims_are_checked_against_the_columns_to_come(cohorts):
     check([CLAIM], records.columns(cohorts[0].runs))
     with pytest.raises(ValueError, match=r"axis 'train\.learning_rate' is not a column"):
         check([CLAIM], schema.in_order(()))
+
+
+def test_a_row_holds_what_a_result_has_of_measures(cohorts):
+    @dataclasses.dataclass
+    class Result:
+        """As the training loop gives it."""
+
+        diverged: bool = False
+        seconds: float = 1.5
+        measures: dict[str, float] = dataclasses.field(
+            default_factory=lambda: {"test_accuracy": 0.5, "test_brier": 0.25}
+        )
+
+    trainer: Any = SimpleNamespace(layout=SimpleNamespace(devices=jax.devices()[:1]))
+    result: Any = Result()
+    row = sweep._row(cohorts[0], cohorts[0].runs[0], result, trainer, 2)
+    assert (row["status"], row["lanes"], row["seconds"]) == ("done", 2, 1.5)
+    assert (row["test_accuracy"], row["test_brier"]) == (0.5, 0.25)

@@ -26,8 +26,8 @@ def workdir(cohorts, tmp_path):
     return tmp_path
 
 
-def finish(workdir, cohort, run, status="done"):
-    row = {**records.describe(run, cohort), "status": status}
+def finish(workdir, cohort, run, status="done", **measures):
+    row = {**records.describe(run, cohort), "status": status, **measures}
     records.write(workdir, run, row, [], {})
 
 
@@ -49,6 +49,15 @@ def test_runs_are_waiting_running_failed_or_done(workdir, cohorts):
     life.end()
     assert state.read(workdir)["all"]["waiting"] == 3
     assert not list((workdir / "training").iterdir())
+
+
+def test_test_metrics_are_means_over_the_runs_that_are_done(workdir, cohorts):
+    first, second = cohorts
+    for run, value in zip(first.runs, (0.9, 0.8, None), strict=True):
+        finish(workdir, first, run, **{"test_accuracy": value, "test_loss": 0.5, "train_loss": 0.1})
+    finish(workdir, second, second.runs[0], "diverged", test_accuracy=0.1)
+    means = [part["means"] for part in state.read(workdir)["cohorts"]]
+    assert means == [{"test_accuracy": pytest.approx(0.85), "test_loss": 0.5}, {}]
 
 
 def test_a_cohort_has_one_name(workdir, cohorts):

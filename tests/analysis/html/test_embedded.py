@@ -45,6 +45,24 @@ def test_runs_are_columns_and_what_is_missing_is_null() -> None:
     assert runs["error"] == ["", "out of memory"]
 
 
+def test_measures_that_have_a_value_are_shown_in_their_unit() -> None:
+    frame = make_frame(expansions=(1, 6), projections=("linear",), shortcuts=("none",), seeds=1)
+    frame = frame.assign(test_calibration_error=0.01234, train_loss=np.nan)
+    data = data_of(frame, curves_of(frame, 2).head(0))
+    assert [(one["label"], one["digits"], one["told"]) for one in data["measured"]] == [
+        ("Test accuracy (%)", 1, True),
+        ("Test loss (nats)", 3, True),
+        ("Test calibration error (%)", 1, True),
+        ("Validation accuracy (%)", 1, True),
+        ("Training accuracy (%)", 1, True),
+        ("MAdds", 0, False),
+        ("Parameters", 0, False),
+        ("Training time (s)", 1, False),
+    ]
+    assert data["runs"]["test_calibration_error"] == [1.234, 1.234]
+    assert data["runs"]["test_loss"] == frame["test_loss"].tolist()
+
+
 def test_curves_are_thinned_and_share_their_epochs() -> None:
     frame = make_frame(expansions=(1, 6), projections=("linear",), shortcuts=("none",), seeds=1)
     curves = curves_of(frame, 200)
