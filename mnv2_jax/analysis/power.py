@@ -127,6 +127,49 @@ def seeds_needed_within(
     return _fewest(lambda seeds: margin_power(sd, seeds, margin, alpha) >= power)
 
 
+def design(means: np.ndarray) -> dict[str, float | int | None]:
+    """What a repetition of a design could see, given the scatter of these seeds.
+
+    Args:
+      means: shape `(seeds,)`, one mean difference per seed.
+
+    Returns:
+      detectable: the smallest difference that is found in 80 % of repetitions; seeds_needed: to
+      find one as small as the one seen. None where there is no scatter to go by.
+    """
+    sd = _scatter(means)
+    if sd is None:
+        return {"detectable": None, "seeds_needed": None}
+    return {
+        "detectable": detectable_difference(sd, len(means)),
+        "seeds_needed": seeds_needed(sd, float(np.mean(means))),
+    }
+
+
+def design_within(means: np.ndarray, margin: float) -> dict[str, float | int | None]:
+    """What a repetition could confirm to be within a margin, if there is no difference.
+
+    Args:
+      means: shape `(seeds,)`, one mean difference per seed.
+      margin: the claim's, in the unit of `means`.
+
+    Returns:
+      detectable: the smallest margin that is confirmed in 80 % of repetitions; seeds_needed: for
+      the claim's margin. None where there is no scatter to go by.
+    """
+    sd = _scatter(means)
+    if sd is None:
+        return {"detectable": None, "seeds_needed": None}
+    return {
+        "detectable": detectable_margin(sd, len(means)),
+        "seeds_needed": seeds_needed_within(sd, margin),
+    }
+
+
+def _scatter(means: np.ndarray) -> float | None:
+    return None if len(means) < 2 or is_constant(means) else float(np.std(means, ddof=1))
+
+
 def _least(power_of: Callable[[float], float], power: float) -> float:
     from scipy import optimize  # Takes half a second to import.
 

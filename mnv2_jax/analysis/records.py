@@ -118,6 +118,12 @@ def describe(frame: pd.DataFrame, name: str) -> Column:
     return schema.column(name, frame.attrs.get(_DESCRIBED))
 
 
+def is_metric(frame: pd.DataFrame, name: str) -> bool:
+    """Whether a column holds a metric of a split."""
+    column = describe(frame, name)
+    return column.kind == "measure" and not column.of_machine
+
+
 def measures(frame: pd.DataFrame) -> list[Column]:
     """Return the measures that any run of `frame` has a value of; training time comes last."""
     found = [describe(frame, str(name)) for name in frame if frame[name].notna().any()]

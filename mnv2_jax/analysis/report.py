@@ -22,7 +22,7 @@ def analyse(
 
     Args:
       workdir: folder with `results.csv` and `runs/`, as a sweep leaves it.
-      claims: made by the functions of `mnv2_jax.analysis.claims`.
+      claims: of any kind.
       title: heading of the report.
       command: what was typed; the report says what to type for all of its runs.
 

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy import special  # Not scipy.stats, which takes most of a second to import.
 
-from mnv2_jax.analysis.records import describe, design_axes
+from mnv2_jax.analysis.records import design_axes, is_metric
 
 Scalar = str | float
 
@@ -53,7 +53,7 @@ def paired_differences(
       better: value of `axis` that is expected to score higher.
       worse: value of `axis` that is expected to score lower.
       where: column values that both runs of a pair must have.
-      metric: a measure, such as `test_accuracy`, as it is stored.
+      metric: the column of a metric, such as `test_accuracy`.
       along: columns in which the runs of a pair may differ as well.
 
     Returns:
@@ -62,20 +62,18 @@ def paired_differences(
       No rows if either value was never run.
 
     Raises:
-      ValueError: a column does not exist, `metric` is not a measure, or two runs cannot be
+      ValueError: a column does not exist, `metric` is not that of a metric, or two runs cannot be
           told apart by seed and design axes.
     """
     shared = _shared(frame, axis, along)
-    _check_columns(frame, axis, where, metric)
-    for column in along:
-        _check_columns(frame, column, where, metric)
-    for column, value in where.items():
-        frame = frame[frame[column] == value]
-    measured = frame[metric].where((frame["status"] == "done") & np.isfinite(frame[metric]))
+    _check_axes(frame, axis, *along)
+    check_columns(frame, where, metric)
+    frame = restricted(frame, where)
+    values = measured(frame, metric)
     sides = []
     for side, value in (("better", better), ("worse", worse)):
         chosen = frame[axis] == value
-        runs = frame.loc[chosen, shared].assign(**{side: measured[chosen]})
+        runs = frame.loc[chosen, shared].assign(**{side: values[chosen]})
         _check_unique(runs, shared, axis, value)
         sides.append(runs)
     if any(runs.empty for runs in sides):
@@ -103,8 +101,7 @@ def differing(
       a pair, or a value that was never run.
     """
     shared = _shared(frame, axis, along)
-    for column, value in where.items():
-        frame = frame[frame[column] == value]
+    frame = restricted(frame, where)
     codes = np.column_stack([pd.factorize(frame[name])[0] for name in shared])
     sides = [codes[(frame[axis] == value).to_numpy(bool)] for value in (better, worse)]
     apart = (one != sides[1] for one in sides[0] if len(sides[1]))
@@ -129,7 +126,7 @@ def paired_interactions(
       compared: axis, better and worse, as for `paired_differences`.
       by: axis, and the values where the difference is subtracted from and which is subtracted.
       where: column values that all runs must have.
-      metric: a measure, such as `test_accuracy`, as it is stored.
+      metric: the column of a metric, such as `test_accuracy`.
 
     Returns:
       As `paired_differences` does: one row per two pairs that agree in seed and in all other axes;
@@ -139,7 +136,7 @@ def paired_interactions(
       ValueError: see `paired_differences`.
     """
     axis, more, less = by
-    _check_columns(frame, axis, where, metric)
+    _check_axes(frame, axis)
     sides = [
         paired_differences(frame, *compared, {**where, axis: value}, metric).drop(columns=axis)
         for value in (more, less)
@@ -149,6 +146,37 @@ def paired_interactions(
     both["there"] = both["there"].eq(True) & both.pop("there_less").eq(True)
     both["difference"] -= both.pop("difference_less")
     return both
+
+
+def restricted(frame: pd.DataFrame, where: Mapping[str, Scalar]) -> pd.DataFrame:
+    """Return the runs whose columns have these values."""
+    for column, value in where.items():
+        frame = frame[frame[column] == value]
+    return frame
+
+
+def measured(frame: pd.DataFrame, metric: str) -> pd.Series:
+    """Return a metric of each run; NaN of one that did not finish, or has no finite number."""
+    return frame[metric].where((frame["status"] == "done") & np.isfinite(frame[metric]))
+
+
+def check_columns(frame: pd.DataFrame, where: Mapping[str, Scalar], metric: str) -> None:
+    """Refuse a comparison of columns that the results lack.
+
+    Raises:
+      ValueError: `metric` is not the column of a metric, or a column does not exist.
+    """
+    if metric not in frame or not is_metric(frame, metric):
+        known = [name for name in frame if is_metric(frame, name)]
+        raise ValueError(f"metric {metric!r} is no metric of these results; must be one of {known}")
+    for column in where:
+        if column not in frame:
+            raise ValueError(
+                f"where names {column!r}, which is no column; must be one of {list(frame.columns)}"
+            )
+    missing = [name for name in ("seed", "status") if name not in frame]
+    if missing:
+        raise ValueError(f"results lack the columns {missing}; has {list(frame.columns)}")
 
 
 def seed_means(pairs: pd.DataFrame) -> np.ndarray:
@@ -252,24 +280,11 @@ def _shared(frame: pd.DataFrame, axis: str, along: Sequence[str]) -> list[str]:
     return [name for name in design_axes(frame) if name not in (axis, *along)] + ["seed"]
 
 
-def _check_columns(
-    frame: pd.DataFrame, axis: str, where: Mapping[str, Scalar], metric: str
-) -> None:
-    if axis not in design_axes(frame):
-        raise ValueError(
-            f"axis {axis!r} is not a column to compare; must be one of {design_axes(frame)}"
-        )
-    if metric not in frame or describe(frame, metric).kind != "measure":
-        there = [name for name in frame if describe(frame, name).kind == "measure"]
-        raise ValueError(f"metric {metric!r} is not a measure; must be one of {there}")
-    for column in where:
-        if column not in frame:
-            raise ValueError(
-                f"where names {column!r}, which is no column; must be one of {list(frame.columns)}"
-            )
-    missing = [name for name in ("seed", "status") if name not in frame]
-    if missing:
-        raise ValueError(f"results lack the columns {missing}; has {list(frame.columns)}")
+def _check_axes(frame: pd.DataFrame, *axes: str) -> None:
+    known = design_axes(frame)
+    for axis in axes:
+        if axis not in known:
+            raise ValueError(f"axis {axis!r} is not a column to compare; must be one of {known}")
 
 
 def _check_unique(runs: pd.DataFrame, shared: list[str], axis: str, value: Scalar) -> None:

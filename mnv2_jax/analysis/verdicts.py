@@ -5,15 +5,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
 from mnv2_jax import checksums
-from mnv2_jax.analysis import decisions, gaps, notes, power, resampling, stats
-from mnv2_jax.analysis.claims import Claim, Equivalent, Greater, Monotone
+from mnv2_jax.analysis import decisions, gaps, notes, power, resampling, stats, units
+from mnv2_jax.analysis.claims import Claim, shown
 from mnv2_jax.analysis.decisions import Decision
+from mnv2_jax.analysis.units import with_unit
 
 _COLOURS = {
     decisions.SUPPORTED: "bold green",
@@ -24,12 +24,15 @@ _COLOURS = {
 
 VERDICTS = tuple(_COLOURS)
 
+_WIDE = 24  # letters, from which on the terminal's table has an interval on a line of its own
+
 
 def check(claims: Iterable[Claim], columns: Iterable[str]) -> None:
     """Refuses claims about columns that the results will not have; to be called before they exist.
 
     Raises:
-      ValueError: a claim's axis, `where` or metric is no such column, or two have one name.
+      ValueError: a claim's axis, `where` or metric is no such column, two have one name, or a
+        claim of the user's own kind raises an error.
     """
     names: set[str] = set()
     for claim in claims:
@@ -40,20 +43,23 @@ def check(claims: Iterable[Claim], columns: Iterable[str]) -> None:
             decide([claim], pd.DataFrame(columns=list(columns), dtype=float))
         except ValueError as error:
             raise ValueError(f"claim {claim.name!r}: {error}") from None
+        except Exception as error:  # A class of the user's own raises anything.
+            reason = f"{type(error).__name__}: {error}"
+            raise ValueError(f"claim {claim.name!r}: its kind raises {reason}") from error
 
 
 def undecidable(claims: Iterable[Claim], runs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Says of every claim that no results of these runs can decide why that is so.
 
     Args:
-      claims: made by the functions of `mnv2_jax.analysis.claims`.
+      claims: of any kind.
       runs: of the grid, one row per run, as `mnv2_jax.ablation.records.planned` gives them.
 
     Raises:
       ValueError: two runs of a claim cannot be told apart, so that its pairs are ambiguous.
     """
+    claims = list(claims)
     # As if all of them were done: what is not a pair then will never be one.
-    claims = tuple(claims)
     measured = {claim.metric: 0.0 for claim in claims}
     frame = pd.DataFrame(runs).assign(status="done", **measured)
     said = ((claim, _why_not(claim, frame)) for claim in claims)
@@ -75,8 +81,8 @@ def _why_not(claim: Claim, frame: pd.DataFrame) -> str:
     why = "; ".join(map(str, unpaired))
     if "seed" in fields:
         return f"{why}; expected the same seeds"
-    if not isinstance(claim, Greater):
-        return f"{why}; of all claims `greater` alone allows for that, by along=(...)"
+    if not hasattr(claim, "along"):
+        return f"{why}; a claim of `greater` allows for that, by along=(...)"
     return f"{why}; name {'it' if len(fields) == 1 else 'them'} in along=(...)"
 
 
@@ -87,17 +93,18 @@ def decide(claims: Iterable[Claim], frame: pd.DataFrame) -> list[dict[str, Any]]
     the verdict is then inconclusive.
 
     Args:
-      claims: made by the functions of `mnv2_jax.analysis.claims`; the family that Holm's
-          correction is over.
+      claims: of any kind; the family that Holm's correction is over.
       frame: one row per run, as `read_results` returns it.
 
     Returns:
       One dict per claim, ready for JSON:
 
-      - name, kind, source, statement, metric: of the claim; margin: of an equivalence and of a
-        monotone claim.
-      - estimate, ci_low, ci_high, confidence: with the t interval, fractions of 1.
-        bootstrap_low, bootstrap_high: the BCa interval of the same confidence.
+      - name, kind, source, statement, metric: of the claim, and other fields of it that its kind
+        names, such as margin.
+      - measure: how the metric is written; shown: how the kind is (`claims.Shown`).
+      - estimate, ci_low, ci_high, confidence: with the t interval, as the metric is stored, an
+        accuracy as a fraction of 1. bootstrap_low, bootstrap_high: the BCa interval of the same
+        confidence.
       - verdict; p_value, and p_holm, the same after Holm's correction.
       - pairs, seeds; dropped: pairs left out, one of whose runs is missing or did not finish.
       - effect_size: the estimate in units of its scatter over seeds (`power.effect_size`).
@@ -113,14 +120,14 @@ def decide(claims: Iterable[Claim], frame: pd.DataFrame) -> list[dict[str, Any]]
     Raises:
       ValueError: a claim names a column that the results lack.
     """
-    decided = [(claim, decisions.decide(claim, frame)) for claim in claims]
+    decided = [(claim, claim.decide(claim.runs(frame))) for claim in claims]
     adjusted = stats.holm([decision.p_value for _, decision in decided])
     rows = []
     for (claim, decision), p_holm in zip(decided, adjusted, strict=True):
-        row = _row(claim, decision) | {"p_holm": _number(p_holm)}
+        row = _row(claim, decision, claim.measure(frame)) | {"p_holm": _number(p_holm)}
         absent = gaps.absent(claim, frame)
         unpaired = [] if row["seeds"] else gaps.unpaired(claim, frame)
-        said = notes.write(row, decision, len(decided), absent, unpaired)
+        said = notes.write(claim, row, decision, len(decided), absent, unpaired)
         ruined, of = gaps.ruined(claim, frame)
         if ruined:
             said.insert(0, notes.on_ruined_pairs(ruined, of))
@@ -150,7 +157,7 @@ def read_decided(workdir: Path) -> list[dict[str, Any]]:
 
 
 def claims_table(rows: Iterable[Mapping[str, Any]]) -> Table:
-    """Lays decided claims out for the terminal, differences in percentage points, notes below."""
+    """Lays decided claims out for the terminal, notes below."""
     table = Table(title="Claims", title_justify="left", caption_justify="left", show_lines=True)
     table.add_column("Claim", ratio=1)
     table.add_column("Difference", no_wrap=True)
@@ -161,7 +168,7 @@ def claims_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     for row in rows:
         table.add_row(
             Text.assemble(row["statement"], (f" ({row['source']})", "dim")),
-            Text(f"{points(row)}\n{interval_kind(row)}{_margin(row)}"),
+            Text("\n".join(_difference_lines(row))),
             Text(f"{pair_count(row)}\n{row['seeds']} seed{'' if row['seeds'] == 1 else 's'}"),
             Text(f"{p_text(row['p_value'])}\n({p_text(row['p_holm'])})"),
             Text(row["verdict"], style=_COLOURS[row["verdict"]]),
@@ -174,7 +181,7 @@ def claims_table(rows: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def claims_markdown(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Lays decided claims out as a table of Markdown, differences in percentage points.
+    """Lays decided claims out as a table of Markdown, percentage points without their unit.
 
     A dagger at a verdict says that p (Holm) is 0.05 or more, as a note of the claim does.
     """
@@ -184,7 +191,7 @@ def claims_markdown(rows: Iterable[Mapping[str, Any]]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for row in rows:
-        difference = points(row).removesuffix(" pt")
+        difference = difference_text(row).removesuffix(" pt")
         interval = "" if row["ci_low"] is None else f" ({100 * row['confidence']:.0f} %)"
         p_value = f"{p_text(row['p_value'])} ({p_text(row['p_holm'])})"
         verdict = row["verdict"]
@@ -202,14 +209,12 @@ def claims_markdown(rows: Iterable[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def points(row: Mapping[str, Any]) -> str:
+def difference_text(row: Mapping[str, Any]) -> str:
     """Writes a decided claim's estimate and interval, such as `+7.6 [+6.9, +8.2] pt`."""
+    measure = units.measure_of_row(row)
     if row["estimate"] is None:
         return "not measured"
-    if row["ci_low"] is None:
-        return f"{100 * row['estimate']:+.1f} pt"
-    low, high = 100 * row["ci_low"], 100 * row["ci_high"]
-    return f"{100 * row['estimate']:+.1f} [{low:+.1f}, {high:+.1f}] pt"
+    return with_unit(f"{measure.signed(row['estimate'])}{_interval(row)}", measure.of_differences)
 
 
 def interval_kind(row: Mapping[str, Any]) -> str:
@@ -218,8 +223,11 @@ def interval_kind(row: Mapping[str, Any]) -> str:
 
 
 def pair_count(row: Mapping[str, Any]) -> str:
-    """Writes how many pairs a decided claim rests on, such as `70 of 72`."""
-    return f"{row['pairs']} of {row['pairs'] + row['dropped']}"
+    """Writes how many pairs a decided claim rests on, such as `70 of 72`; or of what else."""
+    counted = shown(row)["counted"]
+    return with_unit(
+        f"{row['pairs']} of {row['pairs'] + row['dropped']}", "" if counted == "pairs" else counted
+    )
 
 
 def p_text(p_value: float | None) -> str:
@@ -229,15 +237,26 @@ def p_text(p_value: float | None) -> str:
     return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
-def _margin(row: Mapping[str, Any]) -> str:
-    if row["kind"] == "equivalent":
-        return f"\nmargin ±{100 * row['margin']:.1f} pt"
-    if row["kind"] == "monotone":
-        return f"\nfalls up to {100 * row['margin']:.1f} pt" if row["margin"] else "\nno falls"
-    return ""
+def _difference_lines(row: Mapping[str, Any]) -> list[str]:
+    measure, text = units.measure_of_row(row), difference_text(row)
+    lines = [text]
+    if len(text) > _WIDE:
+        lines = [
+            with_unit(measure.signed(row["estimate"]), measure.of_differences),
+            _interval(row).strip(),
+        ]
+    margin = shown(row)["margin"]
+    return [*lines, interval_kind(row), *([margin] if margin else [])]
 
 
-def _row(claim: Claim, decision: Decision) -> dict[str, Any]:
+def _interval(row: Mapping[str, Any]) -> str:
+    if row["ci_low"] is None:
+        return ""
+    measure = units.measure_of_row(row)
+    return f" [{measure.signed(row['ci_low'])}, {measure.signed(row['ci_high'])}]"
+
+
+def _row(claim: Claim, decision: Decision, measure: units.Measure) -> dict[str, Any]:
     reported, every = decision.reported, decision.every
     interval = reported.interval(claim.confidence)
     bootstrap = resampling.bootstrap_interval(reported.means, claim.confidence)
@@ -247,6 +266,7 @@ def _row(claim: Claim, decision: Decision) -> dict[str, Any]:
         "source": claim.source,
         "statement": claim.statement,
         "metric": claim.metric,
+        "measure": units.as_row(measure),
         "estimate": _number(interval.estimate),
         "ci_low": _number(interval.low),
         "ci_high": _number(interval.high),
@@ -259,26 +279,10 @@ def _row(claim: Claim, decision: Decision) -> dict[str, Any]:
         "p_value": _number(decision.p_value),
         "verdict": decision.verdict,
         "effect_size": _number(power.effect_size(reported.means)),
-        **_design(claim, reported.means),
+        **claim.design(reported.means),
+        **{name: getattr(claim, name) for name in claim.in_rows},
     }
-    if isinstance(claim, Equivalent | Monotone):
-        row["margin"] = claim.margin
-    return row
-
-
-def _design(claim: Claim, means: np.ndarray) -> dict[str, float | int | None]:
-    if len(means) < 2 or stats.is_constant(means):
-        return {"detectable": None, "seeds_needed": None}
-    sd, seeds = float(np.std(means, ddof=1)), len(means)
-    if isinstance(claim, Equivalent):
-        return {
-            "detectable": power.detectable_margin(sd, seeds),
-            "seeds_needed": power.seeds_needed_within(sd, claim.margin),
-        }
-    return {
-        "detectable": power.detectable_difference(sd, seeds),
-        "seeds_needed": power.seeds_needed(sd, float(np.mean(means))),
-    }
+    return row | {"shown": claim.shown(row)}
 
 
 def _number(value: float) -> float | None:

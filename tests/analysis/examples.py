@@ -3,15 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from mnv2_jax.analysis.claims import (
-    Equivalent,
-    Interaction,
-    Monotone,
-    equivalent,
-    greater,
-    interaction,
-    monotone,
-)
+from mnv2_jax.analysis.claims import Claim, equivalent, greater, interaction, monotone
 from tests.analysis.synthetic import make_frame
 
 CLAIM = "linear", "", "Linear is better.", "model.projection", "linear", "relu6"
@@ -20,17 +12,17 @@ CLAIM = "linear", "", "Linear is better.", "model.projection", "linear", "relu6"
 LINEAR = greater("linear", "Fig. 6a", "Linear is better.", "projection", "linear", "relu6")
 
 
-def plateau(margin: float = 0.01) -> Equivalent:
+def plateau(margin: float = 0.01) -> Claim:
     return equivalent(
         "plateau", "section 3.3", "All the same.", "expansion", values=(6, 8, 10), margin=margin
     )
 
 
-def rising(values: tuple[float, ...] = (2, 4, 6), margin: float = 0.0) -> Monotone:
+def rising(values: tuple[float, ...] = (2, 4, 6), margin: float = 0.0) -> Claim:
     return monotone("rising", "Fig. 6", "It rises.", "model.expansion", values, margin)
 
 
-def more_without_shortcuts(more: str = "none", less: str = "bottleneck") -> Interaction:
+def more_without_shortcuts(more: str = "none", less: str = "bottleneck") -> Claim:
     return interaction(
         "more_without",
         "Fig. 6",

@@ -214,5 +214,5 @@ def test_runs_of_pretraining_are_left_out_unless_a_claim_names_the_phase() -> No
     # The statistics that moved in one phase alone keep its runs from those of the other.
     assert undecidable(named, frame.to_dict("records")) == [
         "claim 'i' cannot be decided: runs with transfer.phase pretraining and tuned differ in "
-        "transfer.norm too; of all claims `greater` alone allows for that, by along=(...)"
+        "transfer.norm too; a claim of `greater` allows for that, by along=(...)"
     ]

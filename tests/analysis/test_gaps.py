@@ -46,7 +46,7 @@ def test_every_kind_of_claim_is_told_by_the_values_that_have_no_pairs() -> None:
     without = frame["shortcut"] == "none"
     shifted = frame.assign(width=1.0 + (without & (frame["projection"] == "relu6")))
     where = {"shortcut": "bottleneck"}
-    alone = "; of all claims `greater` alone allows for that, by along=(...)"
+    alone = "; a claim of `greater` allows for that, by along=(...)"
     assert undecidable(
         [
             equivalent("e", "", "", "expansion", (4, 6, 8), 0.01, where),

@@ -223,8 +223,8 @@ def test_wrong_columns_are_named() -> None:
         paired_differences(SMALL, "seed", 0, 1, {}, "test_accuracy")
     with pytest.raises(ValueError, match="where names 'depth'"):
         pairs_of(SMALL, where={"depth": 3})
-    with pytest.raises(ValueError, match="metric 'seed' is not a measure"):
-        paired_differences(SMALL, "projection", "linear", "relu6", {}, "seed")
+    with pytest.raises(ValueError, match="metric 'seconds' is no metric of these results"):
+        paired_differences(SMALL, "projection", "linear", "relu6", {}, "seconds")
     with pytest.raises(ValueError, match=r"lack the columns \['status'\]"):
         pairs_of(SMALL.drop(columns="status"))
 

@@ -15,7 +15,7 @@ from tests.analysis.synthetic import make_frame, stop
 KEYS = {
     *("name", "source", "statement", "metric", "estimate", "ci_low", "ci_high", "confidence"),
     *("kind", "pairs", "seeds", "dropped", "p_value", "verdict", "bootstrap_low", "bootstrap_high"),
-    *("p_holm", "effect_size", "detectable", "seeds_needed", "notes"),
+    *("p_holm", "effect_size", "detectable", "seeds_needed", "notes", "measure", "shown"),
 }
 
 

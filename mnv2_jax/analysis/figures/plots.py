@@ -33,7 +33,7 @@ def make_figures(
     Args:
       frame: one row per run, as `records.read_results` returns it.
       curves: one row per run and epoch, as `records.read_curves` returns it.
-      claims: made by the functions of `mnv2_jax.analysis.claims`.
+      claims: of any kind.
       decided: the same, as `verdicts.decide` returns them.
 
     Returns:

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from mnv2_jax.analysis import units
 from mnv2_jax.analysis.figures.style import axis_name
 from mnv2_jax.analysis.html.design import Axis, Design
 from mnv2_jax.schema import column
@@ -104,13 +105,17 @@ def make_specs(
       claims: decided claims, as `verdicts.decide` returns them.
 
     Returns:
-      Vega-Lite specifications by name: `claims`, `accuracy`, `cost` and `curves`. Their rows are
-      for the page's script to fill in.
+      Vega-Lite specifications by name: `claims`, and `claims_2` and so on of further units (which
+      unit says `usermeta`), `accuracy`, `cost` and `curves`. Their rows are for the page's script
+      to fill in.
     """
     charts: dict[str, alt.TopLevelMixin] = {}
-    verdicts = [row["verdict"] for row in claims if row["estimate"] is not None]
-    if verdicts:
-        charts["claims"] = _claims(verdicts)
+    by_unit: dict[str, list[Mapping[str, Any]]] = {}
+    for row in claims:
+        if row["estimate"] is not None:
+            by_unit.setdefault(units.measure_of_row(row).unit, []).append(row)
+    for number, rows in enumerate(by_unit.values(), start=1):
+        charts["claims" if number == 1 else f"claims_{number}"] = _claims(rows)
     done = frame[(frame["status"] == "done") & np.isfinite(frame["test_accuracy"])]
     if len(done):
         runs = len(done)
@@ -204,8 +209,9 @@ def _curves(design: Design, epochs: int) -> alt.TopLevelMixin:
     return _panels([cells, means, told], "curves", design)
 
 
-def _claims(verdicts: Sequence[str]) -> alt.TopLevelMixin:
-    """The forest: each claim's difference with its interval and, if it has one, its margin."""
+def _claims(rows: Sequence[Mapping[str, Any]]) -> alt.TopLevelMixin:
+    """The forest of claims in one unit: differences with their intervals, and margins."""
+    measures, verdicts = [*map(units.measure_of_row, rows)], {row["verdict"] for row in rows}
     base = alt.Chart().encode(y=alt.Y("position:O", axis=None, scale=alt.Scale(padding=0)))
     present = [name for name in _VERDICTS if name in verdicts]
     colours = alt.Scale(domain=present, range=[f"var(--{name})" for name in present])
@@ -228,7 +234,7 @@ def _claims(verdicts: Sequence[str]) -> alt.TopLevelMixin:
     estimate = base.mark_point(filled=True, size=90, opacity=1, **below).encode(
         x=alt.X(
             "estimate:Q",
-            title="Difference in percentage points",
+            title=units.of_differences(measures),
             scale=alt.Scale(padding=10),
             axis=alt.Axis(tickCount=alt.ExprRef("ceil(width / 90)"), labelFlush=False),
         ),
@@ -245,7 +251,7 @@ def _claims(verdicts: Sequence[str]) -> alt.TopLevelMixin:
     names = words.mark_text(**text, color="var(--ink)")
     return alt.layer(
         margin, zero, interval, estimate, halo, names, data=alt.NamedData("claims")
-    ).properties(height=alt.Step(52))
+    ).properties(height=alt.Step(52), usermeta={"unit": measures[0].unit})
 
 
 def _y(field: str) -> alt.Y:

@@ -4,25 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from mnv2_jax.analysis.html.markup import count, points
+from mnv2_jax.analysis import units
+from mnv2_jax.analysis.claims import shown
+from mnv2_jax.analysis.html.markup import count, difference, signed
 from mnv2_jax.analysis.verdicts import VERDICTS, p_text, pair_count
 
 _NUMBERS = ("Difference", "Interval", "Pairs", "Seeds", "p")
 
 _READING = {
-    "interaction": (
-        "Interaction",
-        "A difference of differences: by how much more one value leads at the first setting than "
-        "at the second. Decided as “one is better” is.",
-    ),
-    "monotone": (
-        "Monotone",
-        "Shown is the rise from the first value to the last. Supported when its 95 % interval lies "
-        "above zero and the 90 % interval of no step reaches below the fall that is allowed. "
-        "Refuted by one interval that lies wholly below; the more steps, the wider these intervals "
-        "are made (Bonferroni). p is the largest of the sign-flip test of the rise and one-sided t "
-        "tests of the steps.",
-    ),
     "p_holm": (
         "p (Holm)",
         "The same p, corrected for the number of claims as Holm does it. Verdicts are not: where "
@@ -84,24 +73,24 @@ def table(claims: Sequence[Mapping[str, Any]]) -> str:
 
 def reading(claims: Sequence[Mapping[str, Any]]) -> str:
     """Explains those kinds of claims and numbers that these claims have."""
-    present = {row.get("kind") for row in claims}
-    present |= {name for row in claims for name, value in row.items() if value is not None}
-    return "".join(
-        f"<dt>{term}</dt>\n<dd>{text}</dd>\n"
-        for name, (term, text) in _READING.items()
-        if name in present
-    )
+    kinds = {row["kind"]: shown(row)["reading"] for row in claims}
+    present = {name for row in claims for name, value in row.items() if value is not None}
+    entries = [reading for reading in kinds.values() if reading]
+    entries += [[*entry] for name, entry in _READING.items() if name in present]
+    return "".join(f"<dt>{escape(term)}</dt>\n<dd>{escape(text)}</dd>\n" for term, text in entries)
 
 
 def _claim(row: Mapping[str, Any]) -> str:
-    margin = f"<small>margin ±{100 * row['margin']:.1f}</small>" if row.get("margin") else ""
-    if margin and row.get("kind") == "monotone":  # what counts there is how far a step may fall
-        margin = margin.replace("±", "−")
-    estimate = "not measured" if row["estimate"] is None else points(row["estimate"])
+    kind, measure = shown(row), units.measure_of_row(row)
+    margin = f"<small>{escape(kind['margin'])}</small>" if kind["margin"] else ""
+    estimate = "not measured"
+    if row["estimate"] is not None:
+        estimate = escape(difference(measure, row["estimate"]))
     interval = "none"
     if row["ci_low"] is not None:
         level = f"<small>{100 * row['confidence']:.0f}\N{NO-BREAK SPACE}%</small>"
-        interval = f"{points(row['ci_low'])} to {points(row['ci_high'])}{level}"
+        ends = f"{signed(measure, row['ci_low'])} to {signed(measure, row['ci_high'])}"
+        interval = f"{ends}{level}"
     texts = (
         estimate + margin,
         interval,
@@ -113,15 +102,13 @@ def _claim(row: Mapping[str, Any]) -> str:
         f'<td class="number" data-label="{label}">{text}</td>'
         for label, text in zip(_NUMBERS, texts, strict=True)
     )
-    metric = row["metric"].replace("_", " ")
-    if row.get("kind", "greater") != "greater":
-        metric = f"{row['kind']} {metric}"
+    metric = f"{kind['kind']} {row['metric'].replace('_', ' ')}".strip()
     more = "".join(_more(row))
     second = f'\n<tr class="more"><td></td><td colspan="6">{more}</td></tr>' if more else ""
     return (
         f'<tbody><tr><td class="verdict {row["verdict"]}">{row["verdict"].capitalize()}</td>'
         f'<th scope="row">{escape(row["statement"])}<small>{escape(row["name"])} '
-        f"({escape(row['source'])}, {metric})</small></th>{cells}</tr>{second}</tbody>"
+        f"({escape(row['source'])}, {escape(metric)})</small></th>{cells}</tr>{second}</tbody>"
     )
 
 
@@ -136,20 +123,19 @@ def _more(row: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _further_numbers(row: Mapping[str, Any]) -> Iterator[str]:
-    def given(name: str) -> Any:
-        return row.get(name)
-
+    given, measure = row.get, units.measure_of_row(row)
     if given("bootstrap_low") is not None and given("bootstrap_high") is not None:
-        yield f"BCa interval {points(row['bootstrap_low'])} to {points(row['bootstrap_high'])}"
+        low, high = (signed(measure, row[name]) for name in ("bootstrap_low", "bootstrap_high"))
+        yield f"BCa interval {low} to {high}"
     if given("p_holm") is not None:
         yield f"p (Holm) {p_text(row['p_holm'])}"
     if given("effect_size") is not None:
         yield f"effect size {row['effect_size']:.2f}".replace("-", "−")
     if given("detectable") is not None:
-        yield f"detectable ±{100 * row['detectable']:.1f}"
+        unit = "" if measure.is_fraction else measure.unit
+        yield units.with_unit(f"detectable ±{measure.size(row['detectable'])}", unit)
     if given("seeds_needed") is not None:
-        seen = "margin" if row.get("kind") == "equivalent" else "difference seen"
-        yield f"seeds needed for the {seen}: {row['seeds_needed']:,.0f}"
+        yield f"seeds needed for the {shown(row)['seeds_for']}: {row['seeds_needed']:,.0f}"
 
 
 def _stated(stated: Mapping[str, Any]) -> str:

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnv2_jax.analysis import records
+from mnv2_jax.analysis import records, units
+from mnv2_jax.analysis.claims import shown
 from mnv2_jax.analysis.figures.axes import COSTS
 from mnv2_jax.analysis.figures.style import number_name, short_name
 from mnv2_jax.analysis.html.design import Axis, Design, value_text
-from mnv2_jax.analysis.html.markup import points
+from mnv2_jax.analysis.html.markup import difference, signed
 from mnv2_jax.analysis.records import describe
 from mnv2_jax.schema import Column
 
@@ -101,23 +102,28 @@ def _axis(axis: Axis) -> dict[str, Any]:
 
 
 def _claim(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A claim in percentage points."""
-    estimate, low, high = (_percent(row[name]) for name in ("estimate", "ci_low", "ci_high"))
-    level = f", {100 * row['confidence']:.0f} %"
-    # Only of an equivalence is the margin a bar to lie inside of.
-    margin = row.get("margin") if row.get("kind", "equivalent") == "equivalent" else None
+    """A claim in the unit that is shown."""
+    measure, band = units.measure_of_row(row), shown(row)["band"] or (None, None)
+    named = {name: row[name] for name in ("estimate", "ci_low", "ci_high")}
+    estimate, low, high, *ends = (
+        None if value is None else round(measure.factor * value, 4 if measure.is_fraction else 6)
+        for value in (*named.values(), *band)
+    )
+    interval = "none"
+    if low is not None:
+        ends_text = f"{signed(measure, row['ci_low'])} to {signed(measure, row['ci_high'])}"
+        interval = f"{ends_text}, {100 * row['confidence']:.0f} %"
     return {
         "statement": row["statement"],
         "verdict": row["verdict"],
+        "unit": measure.unit,
         "estimate": estimate,
         "low": low,
         "high": high,
-        "difference": points(row["estimate"]),
-        "interval": "none"
-        if low is None
-        else f"{points(row['ci_low'])} to {points(row['ci_high'])}{level}",
-        "margin_low": None if margin is None else _percent(-margin),
-        "margin_high": _percent(margin),
+        "difference": difference(measure, row["estimate"]),
+        "interval": interval,
+        "margin_low": ends[0],
+        "margin_high": ends[1],
     }
 
 
@@ -129,10 +135,6 @@ def _measured(frame: pd.DataFrame) -> list[Column]:
     metrics.sort(key=lambda column: place.get(column.name.partition("_")[0], len(place)))
     costs = [describe(frame, name) for name in reversed(COSTS)]
     return [*metrics, *costs, *(column for column in measures if column.of_machine)]
-
-
-def _percent(value: float | None) -> float | None:
-    return None if value is None else round(100 * value, 4)
 
 
 def _numbers(values: pd.Series, column: Column) -> list[float | None]:

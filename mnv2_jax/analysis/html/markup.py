@@ -2,6 +2,8 @@
 
 from html import escape
 
+from mnv2_jax.analysis.units import Measure, with_unit
+
 
 def region(label: str, table: str, css: str = "scroll") -> str:
     """Wraps a table that may be wider than the page."""
@@ -12,9 +14,15 @@ def region(label: str, table: str, css: str = "scroll") -> str:
     )
 
 
-def points(difference: float) -> str:
-    """Writes a difference of accuracies in percentage points, with its sign."""
-    return f"{100 * difference:+.1f}".replace("-", "−")
+def signed(measure: Measure, difference: float) -> str:
+    """Writes a difference with its sign and without its unit."""
+    return measure.signed(difference).replace("-", "−")
+
+
+def difference(measure: Measure, difference: float) -> str:
+    """Writes a difference with its sign and its unit, but for percentage points."""
+    unit = "" if measure.is_fraction else measure.unit
+    return with_unit(signed(measure, difference), unit)
 
 
 def count(number: int, noun: str) -> str:

@@ -139,11 +139,17 @@ def _charts(axes: Design, specs: Mapping[str, Any], many: bool) -> str:
     """Places for the page's script to draw into: first what filters do not change."""
     texts = _captions(axes, many)
     figures = {name: _figure(name, *texts[name]) for name in texts if name in specs}
+    claims = [figures.pop("claims", "")]
+    for name, spec in specs.items():
+        if name.startswith("claims_"):
+            heading, caption = texts["claims"]
+            unit = spec["usermeta"]["unit"]
+            claims.append(_figure(name, f"{heading}{f', in {unit}' if unit else ''}", caption))
     filters = (
         '<div id="filters" role="group" aria-label="Filters"><p class="quiet">The charts below and '
         "the table of runs show what is ticked.</p></div>"
     )
-    return "\n".join([figures.pop("claims", ""), filters if axes.axes else "", *figures.values()])
+    return "\n".join([*claims, filters if axes.axes else "", *figures.values()])
 
 
 def _captions(axes: Design, many: bool) -> dict[str, tuple[str, str]]:

@@ -78,15 +78,15 @@ function fitted(name, width) {
     if (spec.facet) spec.columns = 1;
   }
   const columns = spec.columns ?? 1;
-  const beside = name === "claims" ? 16 : 64; // what an axis takes
+  const beside = isOfClaims(name) ? 16 : 64; // what an axis takes
   const panel = spec.spec ?? spec;
   panel.width = Math.floor((width - beside - 28 * (columns - 1)) / columns);
-  if (name !== "claims") {
+  if (!isOfClaims(name)) {
     panel.height = Math.min(Math.max(panel.height, 0.4 * panel.width), 400);
     if (name === "accuracy") wrapNames(spec, config, panel.width);
     return { ...spec, config, datasets: chartRows(name) };
   }
-  const claims = claimRows(spec.width);
+  const claims = claimRows(spec.width, spec.usermeta.unit);
   const most = Math.max(...claims.map(({ lines }) => lines.length));
   return { ...spec, config, height: { step: 38 + 17 * most }, datasets: { claims } };
 }
@@ -101,9 +101,14 @@ function wrapNames(spec, config, width) {
     Object.fromEntries(axis.labels.map((text) => [text, wrapped(text, share)]));
 }
 
-/** The claims, each with its statement in as many lines as it takes. */
-function claimRows(width) {
-  return report.claims.map((claim, position) =>
+/** Whether a chart shows claims: those of each unit have one. */
+function isOfClaims(name) {
+  return name.startsWith("claims");
+}
+
+/** The claims in a unit, each with its statement in as many lines as it takes. */
+function claimRows(width, of) {
+  return report.claims.filter(({ unit }) => unit === of).map((claim, position) =>
     ({ ...claim, position, lines: wrapped(claim.statement, width) }));
 }
 
@@ -139,7 +144,7 @@ function chartRows(name) {
 
 function updateCharts() {
   for (const [name, view] of drawn) {
-    if (name === "claims") continue; // decided on all runs
+    if (isOfClaims(name)) continue; // decided on all runs
     const datasets = chartRows(name);
     const [[data, rows]] = Object.entries(datasets);
     sayIfEmpty(name, datasets);

@@ -1,0 +1,58 @@
+"""Refusals of claims that cannot be meant."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from mnv2_jax import schema
+from mnv2_jax.analysis.stats import Scalar
+from mnv2_jax.analysis.units import measure_of
+
+
+def check_different(name: str, what: str, one: Scalar, other: Scalar) -> None:
+    """Refuse two values, or fields, of a claim that are the same.
+
+    Raises:
+      ValueError: they are.
+    """
+    if one == other:
+        raise ValueError(f"claim {name!r}: {what} are both {one!r}; must differ")
+
+
+def check_values(name: str, values: Sequence[Scalar]) -> None:
+    """Refuse values that compare nothing.
+
+    Raises:
+      ValueError: they are fewer than two, or not all different.
+    """
+    if len(values) < 2 or len(set(values)) < len(values):
+        raise ValueError(f"claim {name!r}: values {values!r}; must be two or more, all different")
+
+
+def check_where(name: str, where: Mapping[str, Scalar], *compared: str) -> None:
+    """Refuse a `where` that restricts what is compared.
+
+    Raises:
+      ValueError: it does.
+    """
+    for axis in compared:
+        if axis in where:
+            raise ValueError(
+                f"claim {name!r}: where restricts the compared axis {axis!r}; leave it out"
+            )
+
+
+def check_margin(name: str, margin: float, metric: str, *, or_none: bool = False) -> None:
+    """Refuse a margin that is no number in the unit of the metric's column; some may be 0.
+
+    Raises:
+      ValueError: it is not.
+    """
+    measure = measure_of(schema.column(metric))
+    most = 1 if measure.is_fraction else math.inf
+    if 0 < margin < most or (or_none and margin == 0):
+        return
+    if measure.is_fraction:
+        expected = "a fraction, 0 or more" if or_none else "a fraction between 0 and 1"
+    else:
+        expected = "a number, 0 or more" if or_none else "a number above 0"
+    raise ValueError(f"claim {name!r}: margin {margin!r}; must be {expected}")

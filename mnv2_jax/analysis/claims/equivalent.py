@@ -1,0 +1,109 @@
+"""Claims that values are equivalent, to within a margin."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mnv2_jax.analysis import power
+from mnv2_jax.analysis.claims import remarks
+from mnv2_jax.analysis.claims.base import EVERYWHERE, Claim, Row, Shown, within_margin
+from mnv2_jax.analysis.claims.checks import check_margin, check_values, check_where
+from mnv2_jax.analysis.claims.runs import Contrast, Runs
+from mnv2_jax.analysis.decisions import TEST, Decision, decide_equivalent
+from mnv2_jax.analysis.stats import Scalar
+from mnv2_jax.values import canonical
+
+
+@dataclass(frozen=True, kw_only=True)
+class Equivalent(Claim):
+    """All `values` of `axis` score within `margin` of each other. Made by `equivalent`."""
+
+    axis: str
+    values: tuple[Scalar, ...]
+    margin: float
+
+    kind = "equivalent"
+    confidence = TEST  # TOST at 5 % asks whether the 90 % interval lies inside the margin.
+    in_rows = ("margin",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_values(self.name, self.values)
+        check_margin(self.name, self.margin, self.metric)
+        check_where(self.name, self.where, self.axis)
+
+    def contrasts(self) -> Sequence[Contrast]:
+        """See `Claim`."""
+        pairs = itertools.combinations(self.values, 2)
+        return [Contrast(self.axis, later, earlier) for earlier, later in pairs]
+
+    def compared(self) -> Sequence[Mapping[str, Scalar]]:
+        """See `Claim`."""
+        return [{self.axis: value} for value in self.values]
+
+    def decide(self, runs: Runs) -> Decision:
+        """See `Claim`."""
+        every = [runs.compare(runs.pairs(one), str(one)) for one in self.contrasts()]
+        return decide_equivalent(every, self.margin)
+
+    def design(self, means: np.ndarray) -> dict[str, float | int | None]:
+        """Return the smallest margin that is confirmed, and the seeds for the claim's own."""
+        return power.design_within(means, self.margin)
+
+    def remarks(self, row: Row, decision: Decision) -> list[str]:
+        """See `Claim`."""
+        outside = row["ci_low"] > self.margin or row["ci_high"] < -self.margin
+        return [*remarks.on_narrow(row, decision, outside), *remarks.on_margin(row)]
+
+    @classmethod
+    def shown(cls, row: Row) -> Shown:
+        """See `Claim`."""
+        return within_margin(super().shown(row), row, "margin ±{}")
+
+
+def equivalent(
+    name: str,
+    source: str,
+    statement: str,
+    axis: str,
+    values: Sequence[Scalar],
+    margin: float,
+    where: Mapping[str, Scalar] = EVERYWHERE,
+    metric: str = "test_accuracy",
+) -> Equivalent:
+    """Claim that every two `values` of `axis` differ by less than `margin` in `metric`.
+
+    Each pair of values is tested by TOST at 5 %. The claim says that all are close, so it is
+    supported only if every test passes (an intersection-union test: no correction for the number
+    of pairs is due). Refuted if the interval of some pair lies wholly outside +-margin: of 90 %
+    for two values, and wider the more pairs there are, as any of them could by chance (Bonferroni:
+    96.7 % for three).
+
+    Args:
+      name: short and unique, such as `"expansion_plateau"`.
+      source: section or figure of the paper.
+      statement: one sentence, as the reader of the report sees it.
+      axis: the field that is compared, such as `"model.expansion"`.
+      values: two or more values of `axis`.
+      margin: largest difference that counts as none, in the unit of the metric: of an accuracy a
+        fraction of 1 (0.01 is one point).
+      where: values of fields that restrict the comparison; without `transfer.phase` here or as a
+          compared field, runs of pretraining are left out.
+      metric: the column of a metric.
+
+    Raises:
+      ValueError: fewer than two different values, a margin of 0 or less, or of 1 or more where
+        the metric is a fraction, or `where` restricts `axis` itself.
+    """
+    return Equivalent(
+        name=name,
+        source=source,
+        statement=statement,
+        where=where,
+        metric=metric,
+        axis=axis,
+        values=tuple(map(canonical, values)),
+        margin=margin,
+    )

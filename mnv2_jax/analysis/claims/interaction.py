@@ -1,0 +1,117 @@
+"""Claims that a gain is larger at one value of another field than at a second."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from mnv2_jax.analysis.claims.base import EVERYWHERE, Claim
+from mnv2_jax.analysis.claims.checks import check_different, check_where
+from mnv2_jax.analysis.claims.runs import Contrast, Runs
+from mnv2_jax.analysis.decisions import Decision, decide_sign
+from mnv2_jax.analysis.stats import Scalar
+from mnv2_jax.values import canonical
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interaction(Claim):
+    """`better` leads `worse` by more at `by = more` than at `by = less`. Made by `interaction`."""
+
+    axis: str
+    better: Scalar
+    worse: Scalar
+    by: str
+    more: Scalar
+    less: Scalar
+
+    kind = "interaction"
+    two_sided = True
+    reading = (
+        "Interaction",
+        "A difference of differences: by how much more one value leads at the first setting than "
+        "at the second. Decided as “one is better” is.",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_different(self.name, "better and worse", self.better, self.worse)
+        check_different(self.name, "more and less", self.more, self.less)
+        check_different(self.name, "axis and by", self.axis, self.by)
+        check_where(self.name, self.where, self.axis, self.by)
+
+    def contrasts(self) -> Sequence[Contrast]:
+        """See `Claim`."""
+        return [
+            *(
+                Contrast(self.axis, self.better, self.worse, {self.by: value})
+                for value in (self.more, self.less)
+            ),
+            Contrast(self.by, self.more, self.less),
+        ]
+
+    def compared(self) -> Sequence[Mapping[str, Scalar]]:
+        """See `Claim`."""
+        cells = itertools.product((self.better, self.worse), (self.more, self.less))
+        return [*super().compared(), *({self.axis: one, self.by: other} for one, other in cells)]
+
+    def decide(self, runs: Runs) -> Decision:
+        """See `Claim`."""
+        return decide_sign(runs.compare(self.differences(runs)))
+
+    def differences(self, runs: Runs) -> pd.DataFrame:
+        """See `Claim`."""
+        return runs.interactions(
+            Contrast(self.axis, self.better, self.worse), Contrast(self.by, self.more, self.less)
+        )
+
+
+def interaction(
+    name: str,
+    source: str,
+    statement: str,
+    axis: str,
+    better: Scalar,
+    worse: Scalar,
+    by: str,
+    more: Scalar,
+    less: Scalar,
+    where: Mapping[str, Scalar] = EVERYWHERE,
+    metric: str = "test_accuracy",
+) -> Interaction:
+    """Claim that what `better` gains over `worse` is more at `by = more` than at `by = less`.
+
+    What is estimated is the difference of the two differences, taken within a seed. Supported when
+    its 95 % interval lies above 0, refuted when it lies below, inconclusive otherwise; the other
+    way round for a metric of which less is better.
+
+    Args:
+      name: short and unique, such as `"linear_without_shortcuts"`.
+      source: section or figure of the paper.
+      statement: one sentence, as the reader of the report sees it.
+      axis: the field that is compared, such as `"model.projection"`.
+      better: value of `axis` whose gain is spoken of.
+      worse: value of `axis` that it is a gain over.
+      by: the field that the gain is claimed to depend on, such as `"model.shortcut"`.
+      more: value of `by` with the larger gain.
+      less: value of `by` with the smaller gain.
+      where: values of fields that restrict the comparison; without `transfer.phase` here or as a
+          compared field, runs of pretraining are left out.
+      metric: the column of a metric.
+
+    Raises:
+      ValueError: two values or the two fields are equal, or `where` restricts one of the fields.
+    """
+    return Interaction(
+        name=name,
+        source=source,
+        statement=statement,
+        where=where,
+        metric=metric,
+        axis=axis,
+        better=canonical(better),
+        worse=canonical(worse),
+        by=by,
+        more=canonical(more),
+        less=canonical(less),
+    )
