@@ -1,0 +1,88 @@
+"""The committed results decide the claims of their configs as they did when they were written."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from configs import cifar10, digits, digits_recipe, transfer, transfer_recipe
+from mnv2_jax.analysis import records, stated
+from mnv2_jax.analysis.claims import Claim
+from mnv2_jax.analysis.html import claim_table, embedded
+from mnv2_jax.analysis.verdicts import decide, read_decided
+from tests.analysis.examples import LINEAR, more_without_shortcuts, plateau, rising
+
+RESULTS = Path(__file__).resolve().parents[3] / "experiments/results"
+CLAIMS: dict[str, list[Claim]] = {
+    "blocks": digits.get_claims("blocks"),
+    "cifar10_smoke_factorial": cifar10.get_claims("smoke,factorial"),
+    "digits": digits.get_claims(),
+    "digits_factorial": digits.get_claims("factorial"),
+    "digits_recipe": digits_recipe.get_claims(),
+    "digits_shift": digits.get_claims(),
+    "transfer": transfer.get_claims(),
+    "transfer_recipe": transfer_recipe.get_claims(),
+}
+
+
+def results_of(folder: str) -> pd.DataFrame:
+    # Recorded when the field still lay under train.
+    return records.read_results(RESULTS / folder).rename(columns={"train.shift": "augment.shift"})
+
+
+def test_all_committed_claims_are_decided_anew() -> None:
+    assert set(CLAIMS) == {path.parent.name for path in RESULTS.glob("*/claims.json")}
+
+
+@pytest.mark.parametrize("folder", list(CLAIMS))
+def test_committed_results_decide_their_claims_as_before(folder: str) -> None:
+    before = read_decided(RESULTS / folder)
+    now = decide(CLAIMS[folder], results_of(folder))
+    assert [row["name"] for row in now] == [row["name"] for row in before]
+    for row, old in zip(now, before, strict=True):
+        kept = {key: value for key, value in old.items() if key != "stated"}
+        found: dict[str, Any] = {key: row[key] for key in kept}
+        numbers = {key for key, value in kept.items() if isinstance(value, float)}
+        assert {key: found[key] for key in numbers} == pytest.approx(
+            {key: kept[key] for key in numbers}, rel=1e-9
+        )
+        assert {key: found[key] for key in kept.keys() - numbers} == {
+            key: kept[key] for key in kept.keys() - numbers
+        }
+
+
+@pytest.mark.parametrize("folder", list(CLAIMS))
+def test_rows_of_earlier_versions_are_shown_as_those_of_this_one(folder: str) -> None:
+    before = read_decided(RESULTS / folder)
+    assert not any("shown" in row or "measure" in row for row in before)
+    now = decide(CLAIMS[folder], results_of(folder))
+    kept = [
+        row | ({"stated": old["stated"]} if "stated" in old else {})
+        for row, old in zip(now, before, strict=True)
+    ]
+    assert claim_table.table(kept) == claim_table.table(before)
+    assert claim_table.reading(kept) == claim_table.reading(before)
+    assert [*map(embedded._claim, now)] == [*map(embedded._claim, before)]
+
+
+@pytest.mark.parametrize(
+    "folder", sorted(path.parent.name for path in RESULTS.glob("*/stated.json"))
+)
+def test_claims_that_were_noted_keep_their_identities(folder: str) -> None:
+    assert {stated.identity(claim) for claim in CLAIMS[folder]} == set(
+        stated.read(RESULTS / folder)
+    )
+
+
+@pytest.mark.parametrize(
+    ("claim", "identity"),
+    [
+        (LINEAR, "7097b25e15b5"),
+        (plateau(), "b8308e9a8bdf"),
+        (rising(), "dbaaf7b34120"),
+        (more_without_shortcuts(), "d48f8beb4258"),
+    ],
+)
+def test_every_kind_keeps_its_identities(claim: Claim, identity: str) -> None:
+    assert stated.identity(claim) == identity
