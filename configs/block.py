@@ -36,5 +36,5 @@ def get_claims(name: str) -> list[Claim]:
 
 def _ask(name: str) -> questions.Question:
     if name == questions.BASELINE:
-        raise ValueError(f"--config: {name} is what others are compared with; expected another")
+        raise ValueError(f"config: {name} is what others are compared with; expected another")
     return questions.blocks(questions.Design(digits.get_config(), seeds=8), (name,))

@@ -98,7 +98,7 @@ def _parse(argument: str) -> tuple[bool, str]:
     scale, question = questions.split(argument)
     if scale not in ("", "smoke"):
         raise ValueError(
-            f"--config: {argument!r} after the colon: expected smoke, a question "
+            f"config: {argument!r} after the colon: expected smoke, a question "
             f"({', '.join(questions.QUESTIONS)}), or smoke,QUESTION"
         )
     return scale == "smoke", question

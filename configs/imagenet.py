@@ -117,7 +117,7 @@ def _parse(argument: str) -> tuple[str, str]:
     recipe, question = questions.split(argument)
     if recipe and recipe not in _EPOCHS:
         raise ValueError(
-            f"--config: {argument!r} after the colon: expected a recipe ({', '.join(_EPOCHS)}), "
+            f"config: {argument!r} after the colon: expected a recipe ({', '.join(_EPOCHS)}), "
             f"a question ({', '.join(questions.QUESTIONS)}), or RECIPE,QUESTION"
         )
     return recipe or "paper", question

@@ -295,7 +295,7 @@ def ask(name: str, design: Design) -> Question:
     """
     if name not in QUESTIONS:
         raise ValueError(
-            f"--config: {name!r} after the colon: expected one of {', '.join(QUESTIONS)}"
+            f"config: {name!r} after the colon: expected one of {', '.join(QUESTIONS)}"
         )
     return QUESTIONS[name](design)
 

@@ -199,6 +199,6 @@ def _parse(argument: str) -> tuple[str, str]:
     dataset, _, name = argument.partition(",")
     if (dataset not in ("digits", "cifar10") or name) and not (dataset == "folder" and name):
         raise ValueError(
-            f"--config: {argument!r} after the colon: expected digits, cifar10 or folder,NAME"
+            f"config: {argument!r} after the colon: expected digits, cifar10 or folder,NAME"
         )
     return dataset, name

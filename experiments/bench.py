@@ -40,9 +40,9 @@ from experiments.benchmarks import (
     scaling,
     step,
 )
-from experiments.terminal import Console
 from mnv2_jax import atomic
 from mnv2_jax.analysis.figures.plots import svg_text
+from mnv2_jax.terminal import Console
 from mnv2_jax.train import inherited
 
 _WIDTH_OF_FILES = 160

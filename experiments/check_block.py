@@ -9,11 +9,11 @@ fails.
 """
 
 from experiments import command_line
-from experiments.terminal import Console
 from mnv2_jax import arch, user_code
 from mnv2_jax.nn import conformance
 from mnv2_jax.nn.blocks import block_class
 from mnv2_jax.nn.blocks.base import Block
+from mnv2_jax.terminal import Console
 from mnv2_jax.train import inherited
 
 

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments import command_line, session, training
-from experiments.terminal import Console
 from mnv2_jax.ablation import finished, records, shards, state
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.sweep import Outcome
+from mnv2_jax.terminal import Console
 from mnv2_jax.train.stopping import Interrupted, Stop
 
 _RETRIES = 3

@@ -22,13 +22,24 @@ from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
 import experiments
-from experiments import config_file
-from experiments.terminal import outlive, say
-from mnv2_jax import cache
-from mnv2_jax.ablation import grid
+from mnv2_jax import cache, config_file
+from mnv2_jax.ablation import grid, ids
+from mnv2_jax.terminal import outlive, say
 from mnv2_jax.train.stopping import Interrupted
 
 FLAGS = flags.FLAGS
+
+
+class ConfigParser(config_flags.ConfigFileFlagParser):
+    """Reads a config file for the flag `--config`, and adds the later fields that it lacks."""
+
+    def parse(self, path: str) -> ConfigDict:
+        """See the base class."""
+        config = super().parse(path)
+        if isinstance(config, ConfigDict):
+            ids.complete(config)
+        return config
+
 
 _OF_A_PART = ("shard", "launcher", "ray_address")
 
@@ -47,7 +58,7 @@ def run(
     A ValueError or OSError out of `main` says that the input is wrong: it becomes one line on
     stderr and exit status 2, as do errors of the command line itself. Where nobody reads stdout any
     more, as behind `| head`, it ends without a word, with the status of one killed by SIGPIPE,
-    unless it does more than print: see `experiments.terminal.outlive`.
+    unless it does more than print: see `mnv2_jax.terminal.outlive`.
 
     Args:
       main: the experiment.
@@ -92,11 +103,17 @@ def run(
         sys.exit(130)
     except (ValueError, OSError) as error:
         full = _full_disk(error)
-        say(f"{program}: {' '.join((full or str(error)).split())}", sys.stderr)
+        say(f"{program}: {' '.join((full or flagged(str(error))).split())}", sys.stderr)
         if full:
             _exit_at_once(2)
         sys.exit(2)
     sys.exit(status)
+
+
+def flagged(message: str) -> str:
+    """An error of the library with dashes before the argument that it names, if that is a flag."""
+    named = re.match(r"(\w+)[=:]", message)
+    return f"--{message}" if named and named[1] in FLAGS else message
 
 
 @contextlib.contextmanager
@@ -152,7 +169,7 @@ def _full_disk(error: BaseException) -> str:
         chain.append(behind)
     for number, reason in _REASONS.items():
         if any(_tells_of(one, number) for one in chain):
-            if str(error).startswith("--"):  # It names the flag already.
+            if flagged(str(error)).startswith("--"):  # It names the flag already.
                 return ""
             where = _place(chain)
             advice = f"{reason} and run the same command, which goes on"
@@ -256,7 +273,7 @@ def of_config(function: str, expected: str, is_right: Callable[[Any], bool]) -> 
 
     Args:
       function: its name.
-      expected: see `experiments.config_file.call`.
+      expected: see `mnv2_jax.config_file.call`.
       is_right: see there.
 
     Raises:
@@ -278,11 +295,18 @@ def _check_overrides(arguments: Sequence[str]) -> None:
       ValueError: the config's file is wrong, or it has no such field.
     """
     named = _config_named(arguments)
-    config = config_file.config(named) if named else None
+    config = _config(named) if named else None
     for argument in arguments:
         name = argument.lstrip("-").partition("=")[0]
         if config is not None and name.startswith("config."):
             grid.check_field(config, name.removeprefix("config."))
+
+
+def _config(value: str) -> ConfigDict:
+    """Read the config that `--config=VALUE` stands for, with the later fields that it lacks."""
+    config = config_file.config(value)
+    ids.complete(config)
+    return config
 
 
 def _config_named(arguments: Sequence[str]) -> str:
@@ -306,7 +330,7 @@ def _help_on_config(example: str) -> list[str]:
         if named:
             path = name.partition(":")[0]
             parts.append(f"{path}: {config_file.load(Path(path)).__doc__ or ''}".strip())
-        config = config_file.config(name)
+        config = _config(name)
     except ValueError as error:
         return [*parts, f"{error}"]
     lines = [f"Fields of the config, as {name} sets them:", *_settings(config)]

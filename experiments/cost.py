@@ -20,19 +20,19 @@ from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 from rich.table import Table
 
-from experiments import command_line, config_file
-from experiments.terminal import Console
+from experiments import command_line
 from mnv2_jax import arch, presets
 from mnv2_jax.ablation import resolve
 from mnv2_jax.data import sources
 from mnv2_jax.nn.blocks import block_class
 from mnv2_jax.nn.cost import BYTES_PER_VALUE, Cost, network_cost, separations
+from mnv2_jax.terminal import Console
 from mnv2_jax.train import inherited
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Take the network of a config file; --config.model.KEY=VALUE sets a knob of it."
 )
-flags.FLAGS["config"].parser = config_file.Parser("config")
+flags.FLAGS["config"].parser = command_line.ConfigParser("config")
 flags.DEFINE_bool("print_config", False, "Print the config as it is with all flags, and end.")
 _PRESET = flags.DEFINE_string("preset", None, f"One of {', '.join(presets.PRESETS)}.")
 _WIDTH = flags.DEFINE_float("width", None, "The width multiplier. Default: 1.")

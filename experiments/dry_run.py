@@ -5,17 +5,10 @@ from typing import Any
 
 from rich.table import Table
 
-from experiments import speeds
-from experiments.terminal import Console
-from mnv2_jax.ablation import grid, phases
+from mnv2_jax.ablation import estimates, grid, phases
 from mnv2_jax.ablation.cohort import Cohort
+from mnv2_jax.terminal import Console
 from mnv2_jax.values import text
-
-_BLOCK = 4096
-_FILES_PER_RUN = 6
-_BYTES_PER_EPOCH = 700  # A line of metrics, and TensorBoard's.
-_STATES = 3  # Parameters, and as much again twice for the optimizer and averages, at most.
-_CHECKPOINTS = 2
 
 
 def show(
@@ -33,7 +26,7 @@ def show(
     table.add_column("cohort")
     for name in ("lanes", "parameters", "multiply-adds", "steps", "time"):
         table.add_column(name, justify="right", no_wrap=True)
-    seconds = [speeds.seconds(cohort) for cohort in cohorts]
+    seconds = [estimates.seconds(cohort) for cohort in cohorts]
     for cohort, estimate in zip(cohorts, seconds, strict=True):
         table.add_row(
             str(cohort),
@@ -53,12 +46,12 @@ def show(
     known = [estimate for estimate in seconds if estimate is not None]
     if cohorts and len(known) == len(cohorts):
         console.print(
-            f"Time: about {_told(sum(known))} on {speeds.here()}, as fast as such networks trained "
-            f"here before, and a compilation per cohort"
+            f"Time: about {_told(sum(known))} on {estimates.here()}, as fast as such networks "
+            f"trained here before, and a compilation per cohort"
         )
     else:
-        console.print(f"Time: not known, since none of them has been trained on {speeds.here()}")
-    console.print(f"Disk: about {_size(disk(cohorts))}, checkpoints included")
+        console.print(f"Time: not known, since none of them has been trained on {estimates.here()}")
+    console.print(f"Disk: about {_size(estimates.disk(cohorts))}, checkpoints included")
 
 
 def _axes(cohorts: Sequence[Cohort]) -> str:
@@ -82,20 +75,6 @@ def _listed(values: Sequence[Any]) -> str:
     if whole and len(values) > 3 and values == list(range(values[0], values[-1] + 1)):
         return f"{values[0]} to {values[-1]}"
     return ", ".join(map(text, values))
-
-
-def disk(cohorts: Sequence[Cohort]) -> int:
-    """Bytes that the records take, and the checkpoints of the largest cohort at most."""
-    records = sum(
-        len(cohort.runs)
-        * (_FILES_PER_RUN * _BLOCK + cohort.program.recipe.epochs * _BYTES_PER_EPOCH)
-        for cohort in cohorts
-    )
-    checkpoints = (
-        _CHECKPOINTS * _STATES * 4 * cohort.cost.params_with_statistics * len(cohort.runs)
-        for cohort in cohorts
-    )
-    return records + max(checkpoints, default=0)
 
 
 def _told(seconds: float) -> str:

@@ -18,9 +18,9 @@ from typing import Any
 from absl import flags
 
 from experiments import command_line
-from experiments.terminal import first_few, outlive, say
 from mnv2_jax import checksums
 from mnv2_jax.ablation import merging, plans, workdir
+from mnv2_jax.terminal import first_few, outlive, say
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "The folder to copy records into, which may be gs:// or s3://."

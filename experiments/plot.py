@@ -17,11 +17,11 @@ from absl import flags
 from matplotlib.figure import Figure
 
 from experiments import command_line
-from experiments.terminal import say
 from mnv2_jax import atomic
 from mnv2_jax.ablation import workdir
 from mnv2_jax.analysis import records
 from mnv2_jax.analysis.figures import axes, plots
+from mnv2_jax.terminal import say
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "The folder that results.csv is in, which may be gs:// or s3://."

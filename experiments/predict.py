@@ -23,13 +23,13 @@ import numpy as np
 from absl import flags
 
 from experiments import command_line
-from experiments.terminal import say
 from mnv2_jax import arch, atomic
 from mnv2_jax.ablation import networks, workdir
 from mnv2_jax.data import crops
 from mnv2_jax.data.decode import BadImage, check, decode
 from mnv2_jax.nn import trained
 from mnv2_jax.nn.trained import Trained
+from mnv2_jax.terminal import say
 from mnv2_jax.train import inherited, prediction
 
 _CHECKPOINT = flags.DEFINE_string(

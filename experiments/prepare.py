@@ -18,10 +18,10 @@ from absl import flags
 
 from experiments import command_line
 from experiments.prepare_progress import show_growth, show_progress, size
-from experiments.terminal import Console, outlive
 from mnv2_jax import cores
 from mnv2_jax.data import folders
 from mnv2_jax.data.prepare import image_dataset, image_folder, image_shards, tfds_builders
+from mnv2_jax.terminal import Console, outlive
 
 _IMAGES = flags.DEFINE_string(
     "images", None, "A folder of images: DIR/train/CLASS/* (validation/, test/) or DIR/CLASS/*."

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from experiments.terminal import Console
+from mnv2_jax.terminal import Console
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SETTLED_SECONDS = 1.0

@@ -10,7 +10,7 @@ from absl import flags
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
-from experiments import command_line, config_file
+from experiments import command_line
 from mnv2_jax import cache, cores
 from mnv2_jax.ablation import grid, workdir
 from mnv2_jax.ablation.grid import Grid
@@ -21,7 +21,7 @@ from mnv2_jax.train import compilation, inherited, memory, parallel, processes
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The config file; --config.KEY=VALUE sets a field of it.", lock_config=True
 )
-flags.FLAGS["config"].parser = config_file.Parser("config")
+flags.FLAGS["config"].parser = command_line.ConfigParser("config")
 WORKDIR = flags.DEFINE_string(
     "workdir",
     None,

@@ -16,9 +16,9 @@ from absl import flags
 from rich.table import Table
 
 from experiments import command_line
-from experiments.terminal import Console, first_few
 from mnv2_jax import schema
 from mnv2_jax.ablation import state, workdir
+from mnv2_jax.terminal import Console, first_few
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "The folder of an experiment, which may be gs:// or s3://."

@@ -11,13 +11,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from experiments import command_line, dry_run, session, speeds
-from experiments.preview import draw_preview
-from experiments.progress import show_progress
-from experiments.terminal import Console, first_few, outlive
+from experiments import command_line, dry_run, session
 from mnv2_jax import atomic, schema
 from mnv2_jax.ablation import (
     cohort,
+    estimates,
     finished,
     grid,
     networks,
@@ -32,12 +30,15 @@ from mnv2_jax.ablation import (
 )
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.folder import Workdir
+from mnv2_jax.ablation.preview import draw_preview
+from mnv2_jax.ablation.progress import show_progress
 from mnv2_jax.ablation.shards import Shard
 from mnv2_jax.ablation.starts import Given
 from mnv2_jax.analysis import notes, stated
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.verdicts import check, claims_table, undecidable
 from mnv2_jax.checksums import DamagedError
+from mnv2_jax.terminal import Console, first_few, outlive
 from mnv2_jax.train import processes, runlog
 from mnv2_jax.train.stopping import Stop
 
@@ -80,7 +81,7 @@ def train_here(job: Job) -> sweep.Outcome:
             *(session.workers(), job.recorded, job.given),
         )
     if processes.is_primary():
-        speeds.note(job.workdir.path, job.todo)
+        estimates.note(job.workdir.path, job.todo)
     return outcome
 
 

@@ -12,9 +12,9 @@ import json
 from absl import flags
 
 from experiments import command_line
-from experiments.terminal import Console, say
 from mnv2_jax.ablation import workdir
 from mnv2_jax.analysis import verdicts
+from mnv2_jax.terminal import Console, say
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "The folder that claims.json is in, which may be gs:// or s3://."

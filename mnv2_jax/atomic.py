@@ -105,7 +105,7 @@ def claimed(path: Path, field: str, part: str = "") -> Iterator[None]:
 
     Args:
       path: the folder.
-      field: what messages begin with: how the folder was named, such as "--workdir=runs/six".
+      field: what messages begin with: how the folder was named, such as "workdir=runs/six".
       part: names a part of what is done in the folder; empty for the whole.
 
     Raises:

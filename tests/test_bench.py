@@ -14,7 +14,7 @@ import pytest
 from flax import traverse_util
 from rich.console import Console
 
-from experiments import bench, config_file
+from experiments import bench
 from experiments.benchmarks import (
     depthwise,
     figure,
@@ -32,7 +32,7 @@ from experiments.benchmarks import (
 from experiments.benchmarks.rows import Row
 from experiments.benchmarks.settings import Sgd
 from experiments.benchmarks.timing import Contender, Timing
-from mnv2_jax import presets
+from mnv2_jax import config_file, presets
 from mnv2_jax.ablation import cohort
 from mnv2_jax.analysis.figures.plots import svg_text
 from mnv2_jax.nn.cost import network_cost

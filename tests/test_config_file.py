@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments import config_file
+from mnv2_jax import config_file
 from mnv2_jax.ablation.grid import Grid
 from tests import commands
 
@@ -49,14 +49,14 @@ def test_an_error_in_a_function_names_it_and_the_line(write, body, message):
     path = write(f"def get_grid():\n    return {body}\n")
     with pytest.raises(ValueError, match=r"my\.py") as error:
         grid_of(path)
-    assert str(error.value) == f"--config={path}: {message}"
+    assert str(error.value) == f"config={path}: {message}"
 
 
 @pytest.mark.parametrize(
     ("body", "message"),
     [
         ("zipped(axis('seed', (1,)), axis('data.order', ()))", "grid: zipped axes have lengths"),
-        ("questions.ask('colour', None)", "--config: 'colour' after the colon: expected one of"),
+        ("questions.ask('colour', None)", "config: 'colour' after the colon: expected one of"),
     ],
 )
 def test_what_the_library_says_of_wrong_input_stays_as_it_is(write, body, message):
@@ -79,7 +79,7 @@ def test_a_file_without_a_config_is_refused(write, text, message):
     path = write(text)
     with pytest.raises(ValueError, match=r"my\.py") as error:
         config_file.config(str(path))
-    assert str(error.value).startswith(f"--config={path}: {message}")
+    assert str(error.value).startswith(f"config={path}: {message}")
     if "raises" in message:
         assert f" (line {5 if 'def get_config()' in text else 4})" in str(error.value)
 

@@ -9,11 +9,11 @@ import pytest
 
 from configs.questions import QUESTIONS
 from experiments import dry_run
-from experiments.terminal import Console
 from mnv2_jax.ablation import cohort, grid, phases, records
 from mnv2_jax.analysis.verdicts import check, undecidable
 from mnv2_jax.data import sources
 from mnv2_jax.data.images import Images
+from mnv2_jax.terminal import Console
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = {

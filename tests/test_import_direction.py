@@ -17,7 +17,7 @@ PACKAGE = "mnv2_jax"
 # Lowest first. A unit may import itself and everything below its layer; units of one layer do not
 # know each other.
 LAYERS = (
-    ("atomic", "cache", "cores", "neutral", "user_code", "values"),
+    ("atomic", "cache", "config_file", "cores", "neutral", "terminal", "user_code", "values"),
     ("arch", "checksums", "metrics"),
     ("presets", "schema"),
     ("nn", "data"),

@@ -16,9 +16,9 @@ import pytest
 from tensorflow_datasets.core.download import resource
 
 from experiments import prepare_progress
-from experiments.terminal import Console
 from mnv2_jax import atomic
 from mnv2_jax.data.prepare import image_dataset, image_folder, image_shards
+from mnv2_jax.terminal import Console
 from tests.commands import ROOT, run
 from tests.data.images import encoded, fill, records, tree
 

@@ -8,7 +8,7 @@ import pytest
 from rich.progress import Progress, TextColumn
 from rich.table import Table
 
-from experiments import terminal
+from mnv2_jax import terminal
 
 NAME = "runs/w[/red]\x1b[31m:smile:[bold]\x07"
 SHOWN = r"runs/w[/red]\x1b[31m:smile:[bold]"

@@ -10,9 +10,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import config_file
 from experiments.benchmarks.settings import Sgd
-from mnv2_jax import arch, presets
+from mnv2_jax import arch, config_file, presets
 from mnv2_jax.ablation import cohort, grid, resolve
 from mnv2_jax.data import draws, sources, stream
 from mnv2_jax.data.augmentation import Augmentation

@@ -46,15 +46,15 @@ def check(workdir: Path, cohorts: Sequence[Cohort]) -> None:
         if changed:
             block = cohort.runs[0].config.model.block
             raise ValueError(
-                f"--workdir={workdir}: {changed} runs there ({cohort}) were trained by other code "
-                f"of block {block!r}; expected another --workdir, or that code"
+                f"workdir={workdir}: {changed} runs there ({cohort}) were trained by other code "
+                f"of block {block!r}; expected another workdir, or that code"
             )
         changed = sum(_of_other_data(cohort, environment) for environment in environments)
         if changed:
             raise ValueError(
-                f"--workdir={workdir}: {changed} runs there ({cohort}) were trained on other "
+                f"workdir={workdir}: {changed} runs there ({cohort}) were trained on other "
                 f"images, when {cohort.dataset.name!r} held something else, or its photographs "
-                f"were not turned as EXIF says; expected another --workdir, or those images"
+                f"were not turned as EXIF says; expected another workdir, or those images"
             )
 
 

@@ -178,7 +178,7 @@ class Mirror(Workdir):
 @contextlib.contextmanager
 def claimed(uri: str, part: str, runs: Collection[str] | None) -> Iterator[Mirror]:
     """See `mnv2_jax.ablation.workdir.claimed`; what is written is published while it goes on."""
-    field = f"--workdir={uri}"
+    field = f"workdir={uri}"
     bucket = Bucket(uri, field)
     bucket.check_writable()
     path = mirror_folder(uri, part)

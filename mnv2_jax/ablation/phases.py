@@ -94,7 +94,7 @@ def _chain(config: ConfigDict, base: str) -> list[ConfigDict]:
     if start:
         raise ValueError(
             f"config.transfer.start={start!r}: expected '', since the phases before decide it; a "
-            f"base of one's own is --pretrained"
+            f"base of one's own is given as `pretrained`"
         )
     chain = []
     steps = [step for step in (*_BEFORE[phase], phase) if not (base and step == "pretraining")]
@@ -115,7 +115,7 @@ def _resolved(config: ConfigDict, phase: str, until: Sequence[str]) -> ConfigDic
     own = sections.get(phase)
     if own is None and phase == "pretraining":
         raise ValueError(
-            "--pretrained: it is missing, and the config has no section `pretraining` to train a "
+            "pretrained: it is missing, and the config has no section `pretraining` to train a "
             "base by; expected the path of a trained network"
         )
     run = ConfigDict(whole)

@@ -32,7 +32,7 @@ def parse(text: str) -> Shard:
     """
     number, slash, of = text.partition("/")
     if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-        raise ValueError(f"--shard={text}: expected I/N with I from 1 to N, such as 2/8")
+        raise ValueError(f"shard={text}: expected I/N with I from 1 to N, such as 2/8")
     return Shard(int(number), int(of))
 
 

@@ -197,7 +197,7 @@ def check(given: Given, cohorts: Sequence[Cohort]) -> None:
         try:
             given.start(spec)
         except ValueError as error:
-            raise ValueError(f"--pretrained={error}{_trained_with(given, cohorts)}") from None
+            raise ValueError(f"pretrained={error}{_trained_with(given, cohorts)}") from None
 
 
 def _trained_with(given: Given, cohorts: Sequence[Cohort]) -> str:

@@ -35,7 +35,7 @@ def read(workdir: Path, files: Collection[str] = schema.RECORD) -> dict[str, Any
     plan = plans.read(workdir)
     if plan is None:
         raise ValueError(
-            f"--workdir={workdir}: there is no plan.json; expected a folder that "
+            f"workdir={workdir}: there is no plan.json; expected a folder that "
             f"experiments.ablate or experiments.train has worked in"
         )
     beats = list(heartbeat.beats(workdir))

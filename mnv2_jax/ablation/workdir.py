@@ -22,7 +22,7 @@ def check(where: str | Path) -> None:
     if _in_a_bucket(where):
         from mnv2_jax.ablation.bucket import Bucket  # See `claimed`.
 
-        Bucket(str(where), f"--workdir={where}")
+        Bucket(str(where), f"workdir={where}")
 
 
 @contextlib.contextmanager
@@ -50,13 +50,13 @@ def claimed(
             yield here
     else:
         path = Path(where)
-        with atomic.claimed(path, f"--workdir={path}", part):
+        with atomic.claimed(path, f"workdir={path}", part):
             yield Workdir(path)
 
 
 @contextlib.contextmanager
 def seen(
-    where: str | Path, flag: str = "--workdir=", files: Collection[str] = RECORD
+    where: str | Path, flag: str = "workdir=", files: Collection[str] = RECORD
 ) -> Iterator[Workdir]:
     """Lets a process look at an experiment while others may train it.
 

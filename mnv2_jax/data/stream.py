@@ -15,10 +15,10 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from multiprocessing import resource_tracker
+from types import ModuleType
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from absl import flags
 
 from mnv2_jax import cores
 from mnv2_jax.data import draws
@@ -226,12 +226,21 @@ def _start_tracker() -> None:
         sys.warnoptions.remove(quiet)
 
 
+def _use_defaults(grain: ModuleType) -> None:
+    """Let Grain's options have their defaults where no command line was parsed.
+
+    Grain keeps them as flags, which raise an error then, as in a script or a notebook.
+    """
+    flags = sys.modules[type(grain.config).__module__].flags.FLAGS
+    if not flags.is_parsed():
+        flags.mark_as_parsed()
+
+
 def _decoded(batches: Batches, start: int, workers: int) -> Generator[Batch]:
     """See `iterate`."""
     import grain  # Takes a second to import.
 
-    if not flags.FLAGS.is_parsed():  # As in a notebook; Grain reads flags of its own.
-        flags.FLAGS.mark_as_parsed()
+    _use_defaults(grain)
     threads = 0 if workers else cores.available()
     # Looking further ahead costs memory: a batch of a thousand images takes 150 MB.
     reading = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)

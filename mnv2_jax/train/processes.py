@@ -26,7 +26,7 @@ def join() -> None:
         )
     except (ValueError, RuntimeError) as error:
         raise ValueError(
-            f"--distributed: {error} Expected a cluster that jax knows, or JAX_NUM_PROCESSES, "
+            f"distributed: {error} Expected a cluster that jax knows, or JAX_NUM_PROCESSES, "
             f"JAX_PROCESS_ID and JAX_COORDINATOR_ADDRESS in the environment"
         ) from None
 

@@ -260,7 +260,7 @@ def test_a_bucket_that_is_lost_does_not_stop_training_but_is_told_at_the_end(uri
 @pytest.mark.parametrize("where", ["s3://", "s3:///path", "http://host/path", "://x"])
 def test_what_is_in_no_bucket_is_refused(where):
     expected = "expected a folder, gs://BUCKET/PATH or s3://BUCKET/PATH"
-    with pytest.raises(ValueError, match=f"^--workdir={where}: {expected}"), workdir.claimed(where):
+    with pytest.raises(ValueError, match=f"^workdir={where}: {expected}"), workdir.claimed(where):
         pass
 
 

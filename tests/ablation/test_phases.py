@@ -109,7 +109,7 @@ def test_what_cannot_be_is_told():
     with pytest.raises(ValueError, match=r"config\.transfer: the config lacks this section"):
         phases.runs([digits.get_config()])
     folder = transfer.get_config("folder,photos")
-    with pytest.raises(ValueError, match=r"--pretrained: it is missing, .* no section"):
+    with pytest.raises(ValueError, match=r"pretrained: it is missing, .* no section"):
         phases.runs([folder])
     assert told(phases.runs([folder], "file-0123456789ab")) == ["extraction", "finetuning"]
 

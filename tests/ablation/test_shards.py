@@ -81,7 +81,7 @@ def test_a_piece_of_all_is_the_cohort_itself(dots):
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "1", "1/", "/4", "a/b", "-1/4", "1/4/8", "1/0"])
 def test_what_is_no_shard_is_refused(text):
-    with pytest.raises(ValueError, match=r"--shard=.*: expected I/N with I from 1 to N"):
+    with pytest.raises(ValueError, match=r"shard=.*: expected I/N with I from 1 to N"):
         shards.parse(text)
 
 

@@ -147,7 +147,7 @@ def test_every_lane_has_the_network_of_a_base_that_is_given(
     right, wrong = values
     expected = f"{ours}: {field}={right!r} in block_01 that was trained there, {wrong!r} in the co"
     told = refusal(starts.check, given, list(cohorts.values()))
-    assert told.startswith(f"--pretrained={expected}")
+    assert told.startswith(f"pretrained={expected}")
     found = Starts(tmp_path, given)
     assert found.of(extraction.runs[0], extraction) is not None
     assert refusal(found.of, extraction.runs[1], extraction).startswith(expected)

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from experiments import config_file, session
+from experiments import session
+from mnv2_jax import config_file
 from mnv2_jax.analysis import stated
 from mnv2_jax.analysis.claims import KINDS, Claim, shown
 from mnv2_jax.analysis.claims.base import Row, Shown

@@ -1,4 +1,7 @@
-"""How fast networks trained on this machine before: what `--dry_run` estimates time by."""
+"""Estimates of the time and the disk space that training takes.
+
+Time goes by how fast networks trained on this machine before, which is kept in the user's cache.
+"""
 
 import contextlib
 from collections.abc import Sequence
@@ -12,9 +15,15 @@ from mnv2_jax.ablation import records
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.train import runlog
 
+_BLOCK = 4096
+_FILES_PER_RUN = 6
+_BYTES_PER_EPOCH = 700  # A line of metrics, and TensorBoard's.
+_STATES = 3  # Parameters, and as much again twice for the optimizer and averages, at most.
+_CHECKPOINTS = 2
+
 
 def note(workdir: Path, cohorts: Sequence[Cohort]) -> None:
-    """Keeps what finished runs took on these devices, in the user's cache folder."""
+    """Keep the speed of finished runs on these devices, in the user's cache folder."""
     known = _read()
     took: dict[str, list[tuple[float, float]]] = {}
     for cohort in cohorts:
@@ -31,7 +40,7 @@ def note(workdir: Path, cohorts: Sequence[Cohort]) -> None:
 
 
 def seconds(cohort: Cohort) -> float | None:
-    """What the training of a cohort is likely to take here, or None where nothing is known.
+    """Estimate the seconds that a cohort trains on these devices; None where nothing is known.
 
     Known are networks of the same preset; of those of other cost, the nearest is taken.
     """
@@ -46,6 +55,20 @@ def seconds(cohort: Cohort) -> float | None:
         return None
     nearest = min(speeds, key=lambda madds: abs(madds - cohort.cost.madds))
     return cohort.work / speeds[nearest]
+
+
+def disk(cohorts: Sequence[Cohort]) -> int:
+    """Estimate the bytes of the records, and of the checkpoints of the largest cohort at most."""
+    written = sum(
+        len(cohort.runs)
+        * (_FILES_PER_RUN * _BLOCK + cohort.program.recipe.epochs * _BYTES_PER_EPOCH)
+        for cohort in cohorts
+    )
+    checkpoints = (
+        _CHECKPOINTS * _STATES * 4 * cohort.cost.params_with_statistics * len(cohort.runs)
+        for cohort in cohorts
+    )
+    return written + max(checkpoints, default=0)
 
 
 def here() -> str:

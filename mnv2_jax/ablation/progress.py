@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from experiments.terminal import Console
 from mnv2_jax.ablation.cohort import Cohort
+from mnv2_jax.terminal import Console
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SETTLED_SECONDS = 1.0

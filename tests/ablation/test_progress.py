@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from experiments import progress
-from experiments.terminal import Console
+from mnv2_jax.ablation import progress
+from mnv2_jax.terminal import Console
 
 
 class Fake(types.SimpleNamespace):

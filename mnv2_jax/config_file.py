@@ -10,9 +10,6 @@ from types import ModuleType
 from typing import Any
 
 from ml_collections import ConfigDict
-from ml_collections.config_flags import config_flags
-
-from mnv2_jax.ablation import ids
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
 _OURS = tuple(_CHECKOUT / name for name in ("mnv2_jax", "experiments", "configs"))
@@ -25,10 +22,10 @@ def load(path: Path) -> ModuleType:
       ValueError: there is no such file, or an error comes of importing it.
     """
     if not path.is_file():
-        raise ValueError(f"--config={path}: no such file; expected one like configs/digits.py")
+        raise ValueError(f"config={path}: no such file; expected one like configs/digits.py")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
-        raise ValueError(f"--config={path}: expected a Python file")
+        raise ValueError(f"config={path}: expected a Python file")
     module = importlib.util.module_from_spec(spec)
     with _errors_named(path, "it"):
         spec.loader.exec_module(module)
@@ -58,14 +55,12 @@ def call(
     module = load(path)
     if not hasattr(module, function):
         raise ValueError(
-            f"--config={path}: it has no function {function}; expected one, as in configs/digits.py"
+            f"config={path}: it has no function {function}; expected one, as in configs/digits.py"
         )
     with _errors_named(path, f"{function}()"):
         given = getattr(module, function)(*arguments)
     if not is_right(given):
-        raise ValueError(
-            f"--config={path}: {function}() returns {given!r:.60}; expected {expected}"
-        )
+        raise ValueError(f"config={path}: {function}() returns {given!r:.60}; expected {expected}")
     return given
 
 
@@ -80,27 +75,15 @@ def config(value: str) -> ConfigDict:
     get_config = getattr(load(path), "get_config", None)
     takes = list(inspect.signature(get_config).parameters.values()) if get_config else []
     if get_config and colon and not takes:
-        raise ValueError(f"--config={value}: {path} takes no argument after the colon")
+        raise ValueError(f"config={value}: {path} takes no argument after the colon")
     if not colon and takes and takes[0].default is inspect.Parameter.empty:
-        raise ValueError(f"--config={value}: expected {path}:{takes[0].name.upper()}")
+        raise ValueError(f"config={value}: expected {path}:{takes[0].name.upper()}")
     arguments = (argument,) if colon else ()
     given = call(
         path, "get_config", arguments, "a ConfigDict", lambda found: isinstance(found, ConfigDict)
     )
     assert isinstance(given, ConfigDict)
-    ids.complete(given)
     return given
-
-
-class Parser(config_flags.ConfigFileFlagParser):
-    """Reads a config file for the flag `--config`, and adds the later fields that it lacks."""
-
-    def parse(self, path: str) -> ConfigDict:
-        """See the base class."""
-        config = super().parse(path)
-        if isinstance(config, ConfigDict):
-            ids.complete(config)
-        return config
 
 
 @contextlib.contextmanager
@@ -118,7 +101,7 @@ def _errors_named(path: Path, what: str) -> Iterator[None]:
             lines, text = [error.lineno], error.msg
         raises = f"{type(error).__name__}: {text}" if text else type(error).__name__
         line = f" (line {lines[-1]})" if lines else ""
-        raise ValueError(f"--config={path}: {what} raises {raises}{line}") from None
+        raise ValueError(f"config={path}: {what} raises {raises}{line}") from None
 
 
 def _is_for_people(frame: traceback.FrameSummary) -> bool:
