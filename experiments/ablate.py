@@ -13,25 +13,21 @@ training when the process was killed goes on from its last checkpoint. Shards, s
 an array, may share a workdir, or have one each, which `experiments.merge` joins.
 """
 
-import functools
-from collections.abc import Callable
-
 from absl import flags
 
-from experiments import cluster, command_line, session, training
-from mnv2_jax.ablation import shards
-from mnv2_jax.ablation.sweep import Outcome
+from experiments import command_line, session
+from mnv2_jax.ablation import launchers
+from mnv2_jax.ablation.launchers import Launcher, shards
 
 flags.adopt_module_key_flags(session)
 _SHARD = flags.DEFINE_string(
     "shard", None, "Train the I-th of N parts of the runs, of about equal work: I/N, such as 2/8."
 )
-_LAUNCHER = flags.DEFINE_enum(
+_LAUNCHER = flags.DEFINE_string(
     "launcher",
     "local",
-    ["local", "ray"],
-    "Where to train: in this process, or on a Ray cluster, a cohort at a time on every accelerator "
-    "or, without one, every machine.",
+    "Where to train: local, in this process; ray, on a Ray cluster, a cohort at a time on every "
+    "accelerator or, without one, every machine; or FILE.py:NAME, a launcher of your own.",
 )
 _RAY_ADDRESS = flags.DEFINE_string(
     "ray_address",
@@ -48,6 +44,12 @@ def main() -> int:
       OSError: the workdir or the data cache cannot be written to.
       Interrupted: a signal came.
     """
+    launcher = _launcher()
+    session.begin()
+    return session.run(session.experiment(), launcher)
+
+
+def _launcher() -> Launcher:
     shard = shards.parse(_SHARD.value) if _SHARD.value is not None else None
     if shard and _LAUNCHER.value != "local":
         raise ValueError("--shard: it goes with --launcher=local alone")
@@ -55,14 +57,9 @@ def main() -> int:
         raise ValueError(
             f"--ray_address={_RAY_ADDRESS.value}: nothing reads it; expected --launcher=ray too"
         )
-    session.begin()
-    claims = session.claims()
-    launch: Callable[[training.Job], Outcome] = training.train_here
     if _LAUNCHER.value == "ray":
-        launch = functools.partial(cluster.train, address=_RAY_ADDRESS.value)
-    runs = session.configs()
-    outcome = training.train(session.name(), runs, claims, shard=shard, launch=launch)
-    return 1 if outcome.failed else 0
+        return launchers.Ray(_RAY_ADDRESS.value)
+    return shard or launchers.find(_LAUNCHER.value)
 
 
 if __name__ == "__main__":

@@ -7,20 +7,18 @@ from rich.table import Table
 
 from mnv2_jax.ablation import estimates, grid, phases
 from mnv2_jax.ablation.cohort import Cohort
+from mnv2_jax.api.running import Planned
 from mnv2_jax.terminal import Console
 from mnv2_jax.values import text
 
 
-def show(
-    console: Console, cohorts: Sequence[Cohort], claims: Sequence[str], doubts: Sequence[str]
-) -> None:
+def show(console: Console, planned: Planned, cohorts: Sequence[Cohort]) -> None:
     """Prints cohorts, lanes, parameters, multiply-adds, axes, estimated time and disk.
 
     Args:
       console: where to.
-      cohorts: what is to be trained.
-      claims: names of what is to be decided.
-      doubts: why some of them cannot be.
+      planned: the experiment.
+      cohorts: what of it is to be trained.
     """
     table = Table(box=None)
     table.add_column("cohort")
@@ -40,8 +38,9 @@ def show(
     runs = sum(len(cohort.runs) for cohort in cohorts)
     console.print(f"Runs: {runs:,}, cohorts: {len(cohorts):,}; nothing is trained")
     console.print(f"Axes: {_axes(cohorts)}", highlight=False)
-    console.print(f"Claims: {', '.join(claims) or 'none'}", highlight=False)
-    for line in doubts:
+    names = [claim.name for claim in planned.claims]
+    console.print(f"Claims: {', '.join(names) or 'none'}", highlight=False)
+    for line in planned.doubts:
         console.print(line)
     known = [estimate for estimate in seconds if estimate is not None]
     if cohorts and len(known) == len(cohorts):

@@ -14,13 +14,9 @@ torchvision's, timm's (.safetensors) or Keras's (.h5) MobileNetV2. Without them,
 a base is trained.
 """
 
-from pathlib import Path
-
 from absl import flags
 
-from experiments import command_line, session, training
-from mnv2_jax.ablation import phases, resolve
-from mnv2_jax.ablation.starts import Given
+from experiments import command_line, session
 
 flags.adopt_module_key_flags(session)
 _PRETRAINED = flags.DEFINE_string(
@@ -37,36 +33,7 @@ def main() -> int:
       Interrupted: a signal came.
     """
     session.begin()
-    claims = session.claims()
-    configs = session.configs()
-    for config in configs:
-        resolve.check_fields(config)
-    given = None
-    if _PRETRAINED.value is not None:
-        given = _given(_PRETRAINED.value)
-        for config in configs:
-            given.settle(config)
-    runs = phases.runs(configs, given.identity if given else "")
-    if given and not any(run.transfer.start == given.identity for run in runs):
-        raise ValueError(
-            f"--pretrained={_PRETRAINED.value}: no run starts from it; expected runs of the phases "
-            f"'extraction' or 'finetuning' in config.transfer.phase"
-        )
-    saved = training.saving(networks=True)
-    # Of all runs the last one is of the last phase, whose images are the most augmented.
-    outcome = training.train(
-        session.name(), runs, claims, saved=saved, given=given, previewed=runs[-1]
-    )
-    return 1 if outcome.failed else 0
-
-
-def _given(where: str) -> Given:
-    if not where:
-        raise ValueError("--pretrained: it is empty; expected the folder of a run, or a file")
-    try:
-        return Given.open(Path(where))
-    except ValueError as error:
-        raise ValueError(f"--pretrained={error}") from None
+    return session.run(session.experiment(_PRETRAINED.value))
 
 
 if __name__ == "__main__":

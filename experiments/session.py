@@ -1,34 +1,30 @@
-"""What experiments that train are told: flags, and what the config's file holds."""
+"""The flags of commands that train, and what they do with an experiment."""
 
-import re
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
-import jax
 from absl import flags
-from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
-from experiments import command_line
-from mnv2_jax import cache, cores
+from experiments import command_line, dry_run
 from mnv2_jax.ablation import grid, workdir
-from mnv2_jax.ablation.grid import Grid
-from mnv2_jax.analysis.claims import Claim
-from mnv2_jax.data import sources
-from mnv2_jax.train import compilation, inherited, memory, parallel, processes
+from mnv2_jax.ablation.job import DataOptions
+from mnv2_jax.ablation.launchers import Launcher, Local
+from mnv2_jax.api.experiment import Experiment
+from mnv2_jax.api.running import Origin, selected
+from mnv2_jax.terminal import Console, outlive
+from mnv2_jax.train import processes, setup
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The config file; --config.KEY=VALUE sets a field of it.", lock_config=True
 )
 flags.FLAGS["config"].parser = command_line.ConfigParser("config")
-WORKDIR = flags.DEFINE_string(
+_WORKDIR = flags.DEFINE_string(
     "workdir",
     None,
     "The folder for results, which may be gs://BUCKET/PATH or s3://BUCKET/PATH. "
     "Default: runs/<name of the experiment>.",
 )
-CHECKPOINT_SECONDS = flags.DEFINE_float(
+_CHECKPOINT_SECONDS = flags.DEFINE_float(
     "checkpoint_seconds",
     60.0,
     "After so many seconds of training, a checkpoint is written at the next end of an epoch; "
@@ -65,89 +61,81 @@ _ON_CORRUPT = flags.DEFINE_enum(
     "files of records stop a run always.",
 )
 flags.DEFINE_bool("print_config", False, "Print the config as it is with all flags, and end.")
-DRY_RUN = flags.DEFINE_bool(
+_DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Tell what there is to train, how long it takes and what it costs, and end."
 )
-PREVIEW = flags.DEFINE_string(
+_PREVIEW = flags.DEFINE_string(
     "preview", None, "Draw what the first run's network sees into this PNG file, and end."
 )
 
 
 def begin() -> None:
-    """Sets jax up, before it is first used, as the flags say.
+    """Set jax up, before it is first used, as the flags say.
 
     Raises:
-      ValueError: there is no config or too little address space, the workdir's URI is wrong, the
-        folder for compiled programs cannot be made, the processes do not find one another, or there
-        is no device.
+      ValueError: there is no config, the workdir's URI is wrong, or see
+        `mnv2_jax.train.setup.begin`.
     """
     if CONFIG.value is None:
         raise ValueError("--config: expected the path of a config file, such as configs/digits.py")
-    memory.check_limit()
-    workdir.check(WORKDIR.value or "")  # A dry run does not come to claim it.
-    inherited.set_aside()
-    _keep_programs(_COMPILATION_CACHE.value)
-    parallel.use_all_cores()
-    if _DISTRIBUTED.value:
-        processes.join()
-    inherited.check_devices()
+    workdir.check(_WORKDIR.value or "")  # A dry run does not come to claim it.
+    setup.begin(_COMPILATION_CACHE.value, distributed=_DISTRIBUTED.value)
 
 
-def configs() -> list[ConfigDict]:
-    """The runs of the config's grid, as the flags say.
+def experiment(pretrained: str | None = None) -> Experiment:
+    """The config file's experiment, with the fields that flags set.
 
     Raises:
-      ValueError: the config or the grid is wrong.
+      ValueError: the config file is wrong.
     """
-    points = command_line.of_config("get_grid", "a Grid", lambda found: isinstance(found, Grid))
-    return grid.expand(CONFIG.value, points, command_line.overrides())
-
-
-def claims() -> list[Claim]:
-    """The config's claims.
-
-    Raises:
-      ValueError: they are none.
-    """
-    return list(command_line.of_config("get_claims", "a list of claims", _are_claims))
-
-
-def name() -> str:
-    """What the experiment is called by default."""
     path, argument = command_line.config_path()
-    return "_".join([path.stem, *(re.sub(r"\W+", "_", part) for part in argument)])
+    fields = grid.fields(CONFIG.value)
+    overrides = {field: fields[field] for field in command_line.overrides()}
+    return Experiment.from_file(":".join([str(path), *argument]), overrides, pretrained=pretrained)
 
 
-def _are_claims(found: object) -> bool:
-    return isinstance(found, Sequence) and all(isinstance(one, Claim) for one in found)
+def run(
+    experiment: Experiment,
+    launcher: Launcher | None = None,
+    *,
+    keep_checkpoints: bool = False,
+    keep_networks: bool = False,
+) -> int:
+    """Do with an experiment what the flags say. Returns 1 if a cohort failed, else 0.
 
-
-def _keep_programs(where: str | None) -> None:
-    cached = cache.folder()  # Needed at the end at last; that there is none is told before.
-    if where == "off":
-        compilation.keep_programs(None)
-        return
-    folder = Path(where) if where else cached / "programs"
-    try:
-        compilation.keep_programs(folder, lambda line: print(line, file=sys.stderr))
-    except OSError as error:
-        raise ValueError(
-            f"--compilation_cache={folder}: cannot be made ({error.strerror}); expected a folder "
-            f"to write to, or 'off'"
-        ) from None
-
-
-def open_dataset(selection: sources.Selection) -> sources.Dataset:
-    """Opens a data set as the flags say; see `mnv2_jax.data.sources.load`."""
-    folder = Path(_DATA_DIR.value) if _DATA_DIR.value else None
-    if folder and not folder.is_dir() and selection.name not in sources.EMBEDDED:
-        what = "it is a file" if folder.exists() else "no such folder"
-        raise ValueError(f"--data_dir={folder}: {what}; expected that of prepared data sets")
-    return sources.load(selection, folder, skip_corrupt=_ON_CORRUPT.value == "skip")
-
-
-def workers() -> int:
-    """How many processes decode images that are streamed."""
-    if _DATA_WORKERS.value is not None:
-        return int(_DATA_WORKERS.value)
-    return 0 if jax.default_backend() == "cpu" else max(1, cores.available() - 1)
+    Raises:
+      ValueError: a config, a claim or the workdir is wrong.
+      OSError: the workdir or the data cache cannot be written to.
+      Interrupted: a signal came.
+    """
+    data = DataOptions(_DATA_DIR.value, _DATA_WORKERS.value, _ON_CORRUPT.value)
+    console = Console(soft_wrap=not sys.stdout.isatty(), quiet=not processes.is_primary())
+    launcher = launcher or Local()
+    if _PREVIEW.value:
+        experiment.preview(_PREVIEW.value, data=data)
+        console.print(f"What the network sees: {_PREVIEW.value}; nothing is trained")
+        return 0
+    if _DRY_RUN.value:
+        planned = experiment.prepare(data=data)
+        cohorts = selected(planned, launcher, console.print)
+        launcher.check(cohorts)
+        dry_run.show(console, planned, cohorts)
+        return 0
+    experiment.prepare(data=data)  # What is wrong is told before anything is printed.
+    outlive("stdout")
+    path, argument = command_line.config_path()
+    command = command_line.command()
+    config = ":".join([str(path), *argument])
+    results = experiment.run(
+        _WORKDIR.value,
+        launcher,
+        data_dir=data.folder,
+        data_workers=data.workers,
+        on_corrupt=data.on_corrupt,
+        checkpoint_seconds=_CHECKPOINT_SECONDS.value,
+        keep_checkpoints=keep_checkpoints,
+        keep_networks=keep_networks,
+        compilation_cache=_COMPILATION_CACHE.value,
+        origin=Origin(command, command_line.of_the_whole(command), config),
+    )
+    return 1 if results.outcome and results.outcome.failed else 0

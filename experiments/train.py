@@ -10,8 +10,9 @@ best one. Trained before, it is not trained again; killed, it goes on from its l
 
 from absl import flags
 
-from experiments import command_line, session, training
+from experiments import command_line, session
 from mnv2_jax.ablation import grid
+from mnv2_jax.api.experiment import Experiment
 
 flags.adopt_module_key_flags(session)
 
@@ -26,10 +27,9 @@ def main() -> int:
     """
     session.begin()
     config = session.CONFIG.value
-    name = f"train_{command_line.config_path()[0].stem}_{grid.run_id(config)}"
-    saved = training.saving(keep=True, networks=True)
-    outcome = training.train(name, [config], [], saved=saved)
-    return 1 if outcome.failed else 0
+    file = command_line.config_path()[0]
+    experiment = Experiment(config, name=f"train_{file.stem}_{grid.run_id(config)}", files=[file])
+    return session.run(experiment, keep_checkpoints=True, keep_networks=True)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from configs.questions import QUESTIONS
 from experiments import dry_run
 from mnv2_jax.ablation import cohort, grid, phases, records
 from mnv2_jax.analysis.verdicts import check, undecidable
+from mnv2_jax.api.running import Planned
 from mnv2_jax.data import sources
 from mnv2_jax.data.images import Images
 from mnv2_jax.terminal import Console
@@ -85,8 +86,9 @@ def test_every_config_plans_with_every_question_and_claims_name_columns(module):
         planned = records.planned(cohorts)
         assert undecidable(claims, planned) == []  # What they speak of is in the grid.
         told = io.StringIO()
-        names = [claim.name for claim in claims]
-        dry_run.show(Console(file=told), cohorts, names, undecidable(claims, planned))
+        doubts = tuple(undecidable(claims, planned))
+        whole = Planned(module.__name__, tuple(cohorts), tuple(claims), doubts, None)
+        dry_run.show(Console(file=told), whole, cohorts)
         assert (
             f"Runs: {len(runs):,}, cohorts: {len(cohorts)}; nothing is trained" in told.getvalue()
         )

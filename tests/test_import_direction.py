@@ -1,4 +1,4 @@
-"""One direction: configs → experiments → {analysis, ablation} → train → {nn, data} → arch.
+"""One direction: configs → experiments → api → {analysis, ablation} → train → {nn, data} → arch.
 
 No cycles between files of one layer either.
 
@@ -23,6 +23,7 @@ LAYERS = (
     ("nn", "data"),
     ("train",),
     ("ablation", "analysis"),
+    ("api",),
     ("experiments",),
     ("configs",),
 )
@@ -218,6 +219,8 @@ def plant(root: Path, path: str, source: str) -> None:
         ("mnv2_jax/data/a.py", "def f():\n    import mnv2_jax.train", "data must not import train"),
         ("mnv2_jax/train/a.py", "import mnv2_jax.ablation.grid", "train must not import ablation"),
         ("mnv2_jax/ablation/a.py", "from experiments import x", "must not import experiments"),
+        ("mnv2_jax/ablation/a.py", "from mnv2_jax import api", "ablation must not import api"),
+        ("mnv2_jax/api/a.py", "from experiments import x", "api must not import experiments"),
         ("mnv2_jax/train/a.py", "__import__('configs.digits')", "train must not import configs"),
         ("mnv2_jax/analysis/a.py", "from optax import adam", "analysis must not import optax"),
         ("mnv2_jax/analysis/a.py", "from mnv2_jax import arch", "analysis must not import arch"),

@@ -172,7 +172,7 @@ def test_a_dry_run_tells_what_there_is_and_leaves_nothing(small_config, whole, t
         (
             "ablate",
             ["--launcher=slurm"],
-            "flag --launcher=slurm: value should be one of",
+            "--launcher='slurm': expected FILE.py:NAME or one of local, ray",
         ),
         ("status", [], "--workdir: expected the folder of an experiment"),
         ("status", ["--workdir=configs"], "--workdir=configs: there is no plan.json"),

@@ -32,7 +32,7 @@ class Marking(Silent):
         self._mark = mark
 
     def trained(self, cohort: Any, lanes: int, step: int) -> None:
-        """See `mnv2_jax.ablation.sweep.SweepProgress`."""
+        """See `mnv2_jax.ablation.sweep.Progress`."""
         beside = self._mark.with_suffix(".new")
         beside.write_text(str(step))
         beside.replace(self._mark)

@@ -66,6 +66,14 @@ def where(grid: Grid, keep: Callable[[Point], bool]) -> Grid:
     return Grid(tuple(point for point in grid.points if keep(point)))
 
 
+def with_seeds(grid: Grid | None, seeds: Iterable[int]) -> Grid:
+    """The points of a grid with these seeds, instead of its own where it has an axis on `seed`."""
+    points = grid.points if grid else ({},)
+    others = [{path: value for path, value in one.items() if path != "seed"} for one in points]
+    once = [point for number, point in enumerate(others) if point not in others[:number]]
+    return product(Grid(tuple(once)), axis("seed", seeds))
+
+
 def _join(combinations: Iterable[tuple[Point, ...]]) -> Grid:
     points = []
     for combination in combinations:

@@ -40,7 +40,7 @@ class SweepProgress:
         self._work_in_all = total
 
     def cohort_started(self, number: int, of: int, cohort: Cohort) -> None:
-        """See `mnv2_jax.ablation.sweep.SweepProgress`."""
+        """See `mnv2_jax.ablation.sweep.Progress`."""
         self._cohort = f"cohort {number} of {of} ({cohort})"
         self._label = f"{self._cohort}, {_lanes(len(cohort.runs))}"
         self._cohorts_left -= 1
@@ -52,7 +52,7 @@ class SweepProgress:
         self._say("compiling", always=True)
 
     def pack_started(self, cohort: Cohort, lanes: int) -> None:
-        """See `mnv2_jax.ablation.sweep.SweepProgress`."""
+        """See `mnv2_jax.ablation.sweep.Progress`."""
         count = len(cohort.runs)
         part = f"{lanes} of " if lanes < count else ""
         self._label = f"{self._cohort}, {part}{_lanes(count)}"
@@ -65,7 +65,7 @@ class SweepProgress:
         self._step = 0
 
     def trained(self, cohort: Cohort, lanes: int, step: int) -> None:
-        """See `mnv2_jax.ablation.sweep.SweepProgress`."""
+        """See `mnv2_jax.ablation.sweep.Progress`."""
         now = time.perf_counter()
         program = cohort.program
         work = cohort.work * lanes / len(cohort.runs) * (step - self._step) / program.steps
@@ -94,12 +94,12 @@ class SweepProgress:
         self._say(message, always=ended)
 
     def cohort_failed(self, cohort: Cohort, error: str) -> None:
-        """See `mnv2_jax.ablation.sweep.SweepProgress`."""
+        """See `mnv2_jax.ablation.sweep.Progress`."""
         self._work_left = self._work_after
         self._console.print(f"{self._label}: failed: {error}")
 
     def said(self, line: str) -> None:
-        """See `mnv2_jax.ablation.sweep.SweepProgress`. What was said before is not said again."""
+        """See `mnv2_jax.ablation.sweep.Progress`. What was said before is not said again."""
         if line not in self._said:
             self._said.add(line)
             self._console.print(line, highlight=False)

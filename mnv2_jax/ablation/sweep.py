@@ -16,8 +16,8 @@ from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.ablation.heartbeat import Heartbeat
 from mnv2_jax.ablation.starts import Given, NotTrained, Starts
 from mnv2_jax.nn.trained import Trained
+from mnv2_jax.train import callbacks as cb
 from mnv2_jax.train import processes, runlog
-from mnv2_jax.train.callbacks import Callback, Checkpointing, Preemption, Progress
 from mnv2_jax.train.checkpoint import Checkpoints
 from mnv2_jax.train.loop import Trainer
 from mnv2_jax.train.results import LaneResult
@@ -28,7 +28,7 @@ from mnv2_jax.train.stopping import Interrupted, Stop
 _COHORT_ERRORS = (jax.errors.JaxRuntimeError, MemoryError, NotTrained)
 
 
-class SweepProgress(Protocol):
+class Progress(Protocol):
     """What a sweep tells while it works."""
 
     def cohort_started(self, number: int, of: int, cohort: Cohort) -> None:
@@ -79,7 +79,7 @@ def sweep(
     workdir: Path,
     cohorts: Sequence[Cohort],
     command: str,
-    progress: SweepProgress,
+    progress: Progress,
     stop: Stop | None = None,
     saving: Saving | None = None,
     workers: int = 0,
@@ -135,7 +135,7 @@ class _Sweep:
     workdir: Path
     cohorts: Sequence[Cohort]
     command: str
-    progress: SweepProgress
+    progress: Progress
     stop: Stop
     saving: Saving
     workers: int
@@ -235,7 +235,7 @@ class _Sweep:
                 life.beat(step, cohort.program.steps)
             self.progress.trained(cohort, len(lacking), step)
 
-        callbacks: list[Callback] = [Progress(on_step), Preemption(self.stop)]
+        callbacks: list[cb.Callback] = [cb.Progress(on_step), cb.Preemption(self.stop)]
         tell = self.progress.said
         if not primary:
             return trainer.run(values, callbacks, starts, tell)
@@ -250,7 +250,7 @@ class _Sweep:
             saving = self.saving
             callbacks += [
                 runlog.Board(self.workdir / "tensorboard", [run.id for run in pack]),
-                Checkpointing(checkpoints, tell, saving.seconds, save_last=saving.keep),
+                cb.Checkpointing(checkpoints, tell, saving.seconds, save_last=saving.keep),
             ]
             try:
                 return trainer.run(values, callbacks, starts, tell)

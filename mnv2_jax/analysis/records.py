@@ -131,6 +131,19 @@ def measures(frame: pd.DataFrame) -> list[Column]:
     return sorted(measured, key=lambda column: column.of_machine)
 
 
+def check_measure(frame: pd.DataFrame, metric: str) -> None:
+    """Check that results have a measure.
+
+    Raises:
+      ValueError: they do not; the message begins with `metric` and lists what there is.
+    """
+    if metric not in frame or describe(frame, metric).kind != "measure":
+        there = ", ".join(column.name for column in measures(frame))
+        raise ValueError(
+            f"metric={metric}: no such measure in these results; expected one of {there}"
+        )
+
+
 def count_ruined(frame: pd.DataFrame) -> int:
     """The number of runs that training ruined; see `mnv2_jax.analysis.notes.on_ruined`."""
     # Tables of runs that are planned have no outcomes.

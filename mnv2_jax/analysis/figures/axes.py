@@ -117,6 +117,35 @@ def column(frame: pd.DataFrame, name: str, *, costs: bool = False) -> str:
     )
 
 
+def view(frame: pd.DataFrame, x: str, hue: str | None, panels: Sequence[str]) -> View:
+    """Find the columns that a figure is to show.
+
+    Args:
+      frame: one row per run, as `records.read_results` returns it.
+      x: an axis, or a cost; see `column`.
+      hue: another axis.
+      panels: other axes.
+
+    Raises:
+      ValueError: one is none, or is named twice; the message begins with `x`, `hue` or `panel`.
+    """
+    if not x:
+        known = ", ".join([*design_axes(frame), *COSTS])
+        raise ValueError(f"x: it is missing; expected one of {known}")
+    given = [("x", x), *([("hue", hue)] if hue else []), *(("panel", name) for name in panels)]
+    found: dict[str, str] = {}
+    for argument, name in given:
+        try:
+            chosen = column(frame, name, costs=argument == "x")
+        except ValueError as error:
+            raise ValueError(f"{argument}={error}") from None
+        if chosen in found:
+            raise ValueError(f"{argument}={name}: {found[chosen]} shows it; expected another axis")
+        found[chosen] = argument
+    first, *rest = found
+    return View(first, rest.pop(0) if hue else None, tuple(rest))
+
+
 def is_number(frame: pd.DataFrame, axis: str) -> bool:
     """Whether an axis has an order and distances; truth values have none."""
     return is_numeric_dtype(frame[axis]) and not is_bool_dtype(frame[axis])

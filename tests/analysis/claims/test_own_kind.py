@@ -12,8 +12,6 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from experiments import session
-from mnv2_jax import config_file
 from mnv2_jax.analysis import stated
 from mnv2_jax.analysis.claims import KINDS, Claim, shown
 from mnv2_jax.analysis.claims.base import Row, Shown
@@ -30,6 +28,7 @@ from mnv2_jax.analysis.verdicts import (
     read_decided,
     undecidable,
 )
+from mnv2_jax.api.experiment import claims_of
 from tests.analysis.examples import LINEAR
 from tests.analysis.synthetic import stop, write_workdir
 
@@ -172,11 +171,10 @@ def get_claims():
 def test_a_config_gives_claims_of_a_kind_of_its_own(frame: pd.DataFrame, tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(OWN)
-    claims = config_file.call(path, "get_claims", (), "a list of claims", session._are_claims)
+    claims = claims_of(path, ())
     check(claims, frame.columns)
     (row,) = decide(claims, frame)
     assert (row["kind"], row["verdict"], row["p_holm"]) == ("mine", "inconclusive", None)
-    assert not session._are_claims(["mine"])
 
 
 def test_errors_of_a_kind_become_a_line(frame: pd.DataFrame) -> None:

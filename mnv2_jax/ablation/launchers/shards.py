@@ -6,11 +6,12 @@ import itertools
 from collections.abc import Sequence
 
 from mnv2_jax.ablation.cohort import Cohort, Run
+from mnv2_jax.ablation.launchers.local import Local
 
 
 @dataclasses.dataclass(frozen=True)
-class Shard:
-    """One of the parts of a job array.
+class Shard(Local):
+    """Trains one of the parts of a grid, as a job of an array does, in this process.
 
     Attributes:
       number: from 1.
@@ -20,12 +21,21 @@ class Shard:
     number: int
     of: int
 
+    @property
+    def part(self) -> str:
+        """See `Launcher`: what shards of other numbers leave alone."""
+        return f"shard-{self.number}-of-{self.of}"
+
+    def select(self, cohorts: Sequence[Cohort]) -> list[Cohort]:
+        """See `Launcher`, and `of_shard`."""
+        return of_shard(cohorts, self)
+
     def __str__(self) -> str:
-        return f"{self.number}-of-{self.of}"
+        return f"--shard={self.number}/{self.of}"
 
 
 def parse(text: str) -> Shard:
-    """Reads a shard written as `2/8`.
+    """Read a shard written as `2/8`.
 
     Raises:
       ValueError: it is none.

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from experiments import cluster
 from mnv2_jax.ablation import heartbeat
+from mnv2_jax.ablation.launchers import ray as cluster
 from mnv2_jax.train.stopping import Interrupted, Stop
 from tests import buckets, commands
 from tests.small import CONFIG, curves_of
@@ -162,7 +162,7 @@ def test_a_cluster_that_asks_for_a_token_is_told_of_in_one_line(ray, error, capf
 
     ray.init = init
     with (
-        pytest.raises(ValueError, match=r"^--ray_address=auto: no cluster .* RAY_AUTH_MODE=token"),
+        pytest.raises(ValueError, match=r"^ray_address=auto: no cluster .* RAY_AUTH_MODE=token"),
         cluster._connected("auto"),
     ):
         pass
@@ -200,14 +200,14 @@ def test_asked_to_stop_it_says_so_whatever_ray_makes_of_it(ray, number, signalle
 
     ray.wait = wait
     stop = Stop()
-    job: Any = types.SimpleNamespace(stop=stop)
+    watch: Any = types.SimpleNamespace(stop=stop)
     pack: Any = None
     with (
         stop.listening(),
         pytest.raises(Interrupted, match="goes on from its last checkpoint") as caught,
         cluster._stoppable(stop),
     ):
-        cluster._await(ray, job, {"task": pack})
+        cluster._await(ray, watch, {"task": pack})
     assert caught.value.signal == number
 
 

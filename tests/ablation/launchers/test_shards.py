@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs import digits
-from mnv2_jax.ablation import cohort, grid, shards
-from mnv2_jax.ablation.shards import Shard
+from mnv2_jax.ablation import cohort, grid
+from mnv2_jax.ablation.launchers import shards
+from mnv2_jax.ablation.launchers.shards import Shard
 
 GRID = grid.product(
     grid.axis("model.expansion", (1, 2, 6)),
@@ -87,4 +88,5 @@ def test_what_is_no_shard_is_refused(text):
 
 def test_a_shard_is_read_as_it_is_written():
     assert shards.parse("2/8") == Shard(2, 8)
-    assert str(Shard(2, 8)) == "2-of-8"
+    assert str(Shard(2, 8)) == "--shard=2/8"
+    assert Shard(2, 8).part == "shard-2-of-8"

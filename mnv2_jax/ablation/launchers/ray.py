@@ -1,10 +1,9 @@
 """Trains a grid on a Ray cluster, a task per pack of a cohort. The only module that knows Ray.
 
 Every machine of the cluster has this checkout at the same path, the same environment, and sees the
-workdir, as a folder or in a bucket. A task is the same command in another process: it plans its
-runs anew, trains them with checkpoints and writes their records; where its worker dies, Ray starts
-it again elsewhere, and it goes on from the checkpoint, if it sees it: those of a bucket's
-experiment stay on their machine.
+workdir, as a folder or in a bucket. A task is a job, pickled: it trains its runs with checkpoints
+and writes their records; where its worker dies, Ray starts it again elsewhere, and it goes on from
+the checkpoint, if it sees it: those of a bucket's experiment stay on their machine.
 """
 
 import contextlib
@@ -12,20 +11,22 @@ import dataclasses
 import importlib
 import math
 import os
+import pickle
 import secrets
 import socket
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import command_line, session, training
-from mnv2_jax.ablation import finished, records, shards, state
+from mnv2_jax.ablation import finished, records, state
 from mnv2_jax.ablation.cohort import Cohort
+from mnv2_jax.ablation.job import Job
+from mnv2_jax.ablation.launchers.base import Launcher, Watch
+from mnv2_jax.ablation.launchers.shards import pieces
 from mnv2_jax.ablation.sweep import Outcome
-from mnv2_jax.terminal import Console
 from mnv2_jax.train.stopping import Interrupted, Stop
 
 _RETRIES = 3
@@ -51,34 +52,42 @@ class Slots:
         return f"{self.count} {what}{'' if self.count == 1 else 's'}"
 
 
-def train(job: training.Job, address: str | None) -> Outcome:
-    """Does a job on a cluster.
+class Ray(Launcher):
+    """Trains on a Ray cluster, a task per pack of a cohort."""
 
-    Args:
-      job: the job.
-      address: of the cluster; None starts one on this machine, for as long as the job takes.
+    def __init__(self, address: str | None = None) -> None:
+        """Begins.
 
-    Raises:
-      ValueError: Ray is not installed, or there is no such cluster.
-      Interrupted: a signal came; what is in training goes on from its checkpoint the next time.
-    """
-    if not job.todo:
-        return Outcome(trained=0, failed=0)
-    # Ray takes over signals as it starts.
-    with _stoppable(job.stop), _connected(address) as ray, job.stop.listening():
-        room = slots(ray.nodes())
-        each = math.ceil(room.count / len(job.todo))
-        packs = [pack for cohort in job.todo for pack in shards.pieces(cohort, each)]
-        packs.sort(key=lambda pack: pack.work, reverse=True)  # The longest ones do not come last.
-        job.console.print(f"Ray: {len(packs)} packs on {room}")
-        task = ray.remote(
-            num_cpus=room.cpus, num_gpus=room.gpus, max_calls=1, max_retries=_RETRIES
-        )(_task())
-        waiting = {task.remote(*_arguments(job, pack)): pack for pack in packs}
-        _await(ray, job, waiting)
-    unfinished = finished.remaining(job.workdir.path, job.todo)
-    failed = sum(len(cohort.runs) for cohort in unfinished)
-    return Outcome(sum(len(cohort.runs) for cohort in job.todo) - failed, failed)
+        Args:
+          address: of the cluster, "auto" on one of its machines; None starts one on this machine,
+            for as long as a job takes.
+        """
+        self._address = address
+
+    def launch(self, job: Job, watch: Watch) -> Outcome:
+        """See `Launcher`.
+
+        Raises:
+          ValueError: Ray is not installed, or there is no such cluster.
+          Interrupted: a signal came; what is in training goes on from its checkpoint the next time.
+        """
+        if not job.parts:
+            return Outcome(trained=0, failed=0)
+        # Ray takes over signals as it starts.
+        with _stoppable(watch.stop), _connected(self._address) as ray, watch.stop.listening():
+            room = slots(ray.nodes())
+            each = math.ceil(room.count / len(job.cohorts))
+            packs = [pack for cohort in job.cohorts for pack in pieces(cohort, each)]
+            packs.sort(key=lambda pack: pack.work, reverse=True)  # The longest do not come last.
+            watch.say(f"Ray: {len(packs)} packs on {room}")
+            task = ray.remote(
+                num_cpus=room.cpus, num_gpus=room.gpus, max_calls=1, max_retries=_RETRIES
+            )(_task())
+            waiting = {task.remote(pickle.dumps(job.of([pack]))): pack for pack in packs}
+            _await(ray, watch, waiting)
+        unfinished = finished.remaining(watch.workdir.path, job.cohorts)
+        failed = sum(len(cohort.runs) for cohort in unfinished)
+        return Outcome(sum(len(cohort.runs) for cohort in job.cohorts) - failed, failed)
 
 
 @contextlib.contextmanager
@@ -100,38 +109,18 @@ def _interrupted(stop: Stop) -> Interrupted:
     return Interrupted(stop.signal, "what was in training goes on from its last checkpoint")
 
 
-def train_pack(arguments: Sequence[str], workdir: str, runs: Sequence[str], pack: str) -> None:
-    """What a task does: trains some runs of the grid that a command line of `ablate` names.
+def _task() -> Callable[[bytes], None]:
+    """A function that is sent by value: a worker finds this package, and blocks, as we do."""
+    folder, path = str(Path.cwd()), [*sys.path]
 
-    Args:
-      arguments: `sys.argv` of the command.
-      workdir: the experiment's folder.
-      runs: ids of runs of one cohort.
-      pack: what the checkpoints of these runs go by.
-    """
-    importlib.import_module("experiments.ablate")  # Which defines the flags of its command line.
-    command_line.enter(arguments)
-    session.begin()
-    training.train_pack(session.configs(), workdir, runs, pack)
-
-
-def _task() -> Any:
-    """A function that is sent by value: a worker finds the checkout by it."""
-    folder = str(Path.cwd())
-
-    def task(*arguments: Any) -> None:
+    def task(job: bytes) -> None:
         os.chdir(folder)
-        sys.path.insert(0, folder)
-        from experiments.cluster import train_pack
+        sys.path[:] = dict.fromkeys([folder, *path, *sys.path])
+        from mnv2_jax.ablation.launchers import local
 
-        train_pack(*arguments)
+        local.train_for_another(pickle.loads(job))
 
     return task
-
-
-def _arguments(job: training.Job, pack: Cohort) -> tuple[Any, ...]:
-    runs = [run.id for run in (*pack.runs, *pack.finished)]
-    return sys.argv, job.workdir.location, runs, pack.id
 
 
 @contextlib.contextmanager
@@ -140,7 +129,7 @@ def _connected(address: str | None) -> Iterator[Any]:
         ray: Any = importlib.import_module("ray")
     except ImportError:
         raise ValueError(
-            "--launcher=ray: Ray is not installed; expected pip install -e '.[sweep]'"
+            "launcher=ray: Ray is not installed; expected pip install -e '.[sweep]'"
         ) from None
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address:
@@ -162,9 +151,9 @@ def _connected(address: str | None) -> Iterator[Any]:
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.AuthenticationError) as error:
         reason = " ".join(str(error).split()).partition(". ")[0]
         if not address:
-            raise ValueError(f"--launcher=ray: no cluster can be started here: {reason}") from None
+            raise ValueError(f"launcher=ray: no cluster can be started here: {reason}") from None
         raise ValueError(
-            f"--ray_address={address}: no cluster there lets this process in; expected a running "
+            f"ray_address={address}: no cluster there lets this process in; expected a running "
             f"one and, if it asks for a token, RAY_AUTH_MODE=token and the same ~/.ray/auth_token "
             f"on every machine ({reason})"
         ) from None
@@ -196,7 +185,7 @@ def _check_answers(address: str) -> None:
             socket.create_connection((host, int(port)), timeout=5).close()
         except OSError as error:
             raise ValueError(
-                f"--ray_address={address}: no cluster answers there ({error.strerror or error}); "
+                f"ray_address={address}: no cluster answers there ({error.strerror or error}); "
                 f"expected HOST:PORT of one, or auto"
             ) from None
 
@@ -212,29 +201,28 @@ def slots(nodes: Sequence[dict[str, Any]]) -> Slots:
     return Slots(count, cpus=cpus, gpus=0)
 
 
-def _await(ray: Any, job: training.Job, waiting: dict[Any, Cohort]) -> None:
+def _await(ray: Any, watch: Watch, waiting: dict[Any, Cohort]) -> None:
     """Waits for all tasks; an error of one is noted with its runs and does not stop the others."""
     count = len(waiting)
     told = time.perf_counter()
     while waiting:
-        if job.stop.signal:
-            raise _interrupted(job.stop)
+        if watch.stop.signal:
+            raise _interrupted(watch.stop)
         ended, _ = ray.wait(list(waiting), timeout=1.0)
         for reference in ended:
             pack = waiting.pop(reference)
             error = _error(ray, reference)
             if error:
-                _note_failure(job.workdir.path, pack, error)
-            job.recorded()
+                _note_failure(watch.workdir.path, pack, error)
+            watch.recorded()
             how = f"failed: {error}" if error else "done"
-            job.console.print(
-                f"pack {count - len(waiting)} of {count} ({pack}), {len(pack.runs)} lanes: {how}",
-                highlight=False,
+            watch.say(
+                f"pack {count - len(waiting)} of {count} ({pack}), {len(pack.runs)} lanes: {how}"
             )
         if time.perf_counter() - told > _SECONDS_BETWEEN_LINES:
             told = time.perf_counter()
-            job.workdir.sync()
-            _tell(job.console, job.workdir.path, len(waiting))
+            watch.workdir.sync()
+            watch.say(_in_training(watch.workdir.path, len(waiting)))
 
 
 def _error(ray: Any, reference: Any) -> str:
@@ -256,10 +244,7 @@ def _note_failure(workdir: Path, pack: Cohort, error: str) -> None:
             records.write_failure(workdir, run, left, error)
 
 
-def _tell(console: Console, workdir: Path, waiting: int) -> None:
+def _in_training(workdir: Path, waiting: int) -> str:
     training = [one for one in state.read(workdir)["training"] if one["alive"]]
     parts = [f"{one['cohort']} step {one['step']} of {one['steps']}" for one in training]
-    console.print(
-        f"in training: {'; '.join(parts) or 'none yet'}; {waiting - len(training)} packs wait",
-        highlight=False,
-    )
+    return f"in training: {'; '.join(parts) or 'none yet'}; {waiting - len(training)} packs wait"

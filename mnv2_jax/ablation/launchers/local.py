@@ -1,0 +1,77 @@
+"""Trains in this process."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from mnv2_jax.ablation import estimates, finished, packs, sweep, workdir
+from mnv2_jax.ablation.cohort import Cohort
+from mnv2_jax.ablation.job import Job
+from mnv2_jax.ablation.launchers.base import Launcher, Watch
+from mnv2_jax.ablation.sweep import Outcome
+from mnv2_jax.train import processes, setup
+from mnv2_jax.train.stopping import Stop
+
+
+class Local(Launcher):
+    """Trains cohort by cohort, on all devices of this process."""
+
+    @property
+    def part(self) -> str:
+        """See `Launcher`: all of it."""
+        return ""
+
+    def check(self, cohorts: Sequence[Cohort]) -> None:
+        """See `Launcher`: what cannot fit into memory."""
+        packs.check_memory(cohorts)
+
+    def launch(self, job: Job, watch: Watch) -> Outcome:
+        """See `Launcher`."""
+        folder = watch.workdir.path
+        with watch.progress(job.cohorts) as progress:
+            outcome = sweep.sweep(
+                *(folder, job.cohorts, job.command, progress, watch.stop, job.saving),
+                *(job.data.workers_here(), watch.recorded, job.given),
+            )
+        if processes.is_primary():
+            estimates.note(folder, job.cohorts)
+        return outcome
+
+
+def train_for_another(job: Job) -> Outcome:
+    """Train a job in a process of its own, for another one that writes results and report.
+
+    Raises:
+      ValueError: a config is wrong here, an image cannot be decoded, or another process trains the
+        same job.
+      OSError: a result cannot be written.
+      Interrupted: a signal came.
+    """
+    setup.begin(job.compilation_cache)
+    stop = Stop()
+    runs = [run.id for part in job.cohorts for run in (*part.runs, *part.finished)]
+    with workdir.claimed(job.workdir, f"pack-{job.id}", runs) as here, stop.listening():
+        todo = job.of(finished.remaining(here.path, job.cohorts))
+        launcher = Local()
+        launcher.check(todo.cohorts)
+        return launcher.launch(todo, Watch(here, stop, _silent, _untold, recorded=_nothing))
+
+
+class _Silent:
+    """Tells nothing; see `mnv2_jax.ablation.sweep.Progress`."""
+
+    def __getattr__(self, name: str) -> Any:
+        return _silent
+
+
+@contextmanager
+def _untold(cohorts: Sequence[Cohort]) -> Iterator[Any]:
+    yield _Silent()
+
+
+def _silent(*arguments: object) -> None:
+    pass
+
+
+def _nothing() -> None:
+    pass

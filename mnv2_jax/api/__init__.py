@@ -1,0 +1,24 @@
+"""Experiments from Python: a notebook or a script plans, trains, looks at results, predicts.
+
+    from mnv2_jax import api
+
+    experiment = api.Experiment.from_file("configs/digits.py")
+    results = experiment.run("runs/digits", seeds=3)
+    results.frame                                        # a row per run
+    results.plot(x="expansion", hue="projection")        # a figure
+    results.decide()                                     # the claims, with intervals
+    results.report()                                     # the path of report.html
+    network = api.load(results.best())
+    network.predict(images)                              # probabilities
+
+jax is set up when it is first needed: every CPU core is a device, compiled programs are kept in the
+user's cache folder. So this package is best the first of a process to use jax.
+"""
+
+from mnv2_jax.ablation.launchers import Launcher
+from mnv2_jax.ablation.sweep import Outcome
+from mnv2_jax.api.experiment import Experiment
+from mnv2_jax.api.network import TrainedNetwork, load
+from mnv2_jax.api.results import Results
+
+__all__ = ["Experiment", "Launcher", "Outcome", "Results", "TrainedNetwork", "load"]

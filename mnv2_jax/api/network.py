@@ -1,0 +1,162 @@
+"""A trained network, to be used: what it sees in images, what it costs, its weights."""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import PIL.Image
+
+from mnv2_jax import arch
+from mnv2_jax.ablation import networks, workdir
+from mnv2_jax.data import crops
+from mnv2_jax.data.decode import BadImage, check, decode
+from mnv2_jax.nn import trained
+from mnv2_jax.nn.cost import Cost, network_cost
+from mnv2_jax.nn.trained import Trained
+from mnv2_jax.train import prediction, setup
+
+Images = np.ndarray | str | Path | Sequence[str | Path]
+
+
+def load(run: str | Path) -> "TrainedNetwork":
+    """Load a trained network.
+
+    Args:
+      run: a network.safetensors, the folder of its run, or that of an experiment, of which the
+        network with the best validation accuracy is taken; in a bucket too, gs:// or s3://.
+
+    Raises:
+      ValueError: there is none, or it is damaged; one line that begins with the path.
+    """
+    setup.begin()
+    where = str(run)
+    with workdir.seen(where.removesuffix(f"/{trained.FILE}"), "") as here:
+        try:
+            file = networks.find(here.path if "://" in where else Path(run))
+            network = trained.load(file)
+        except ValueError as error:
+            raise ValueError(here.shown(error)) from None
+        is_best = file.parent.parent.parent == here.path
+        best_of = here.shown(here.path) if is_best else ""
+        return TrainedNetwork(network, here.shown(file), best_of)
+
+
+class TrainedNetwork:
+    """A trained network, and how images are made ready for it.
+
+    Attributes:
+      trained: all that the file holds.
+      path: of the file.
+      best_of: the experiment's folder that it was chosen from as the best; "" if it was named.
+    """
+
+    def __init__(self, trained: Trained, path: str = "", best_of: str = "") -> None:
+        self.trained = trained
+        self.path = path
+        self.best_of = best_of
+
+    @property
+    def spec(self) -> arch.NetworkSpec:
+        """The network as data."""
+        return self.trained.spec
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """`{"params": ..., "batch_stats": ...}`, float32 arrays on the host."""
+        return self.trained.variables
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of classes, by label."""
+        return self.trained.class_names
+
+    def cost(self) -> Cost:
+        """Count parameters, multiply-adds and activation memory, for one image."""
+        return network_cost(self.spec)
+
+    def predict(self, images: Images, batch_size: int = 256) -> np.ndarray:
+        """Compute the probability of each class.
+
+        Args:
+          images: uint8 `[batch, height, width, channels]`, 0 to 255; those of another size than the
+            network's are cropped and resized as in evaluation. Or paths of image files.
+          batch_size: how many are held at a time; the last batch is filled up.
+
+        Returns:
+          float32 `[batch, classes]`, in the order of `class_names`; rows sum to 1.
+
+        Raises:
+          ValueError: an array has another type or shape, or an image cannot be decoded.
+          OSError: a file cannot be read.
+        """
+        setup.begin()
+        arch.check_whole("batch_size", batch_size)
+        if isinstance(images, str | Path):
+            images = [images]
+        count = len(images)
+        if isinstance(images, np.ndarray):
+            self._check(images)
+        size = min(batch_size, count)
+        shares = [np.zeros((0, len(self.class_names)), np.float32)]
+        for start in range(0, count, batch_size):
+            chosen = images[start : start + batch_size]
+            # Every size of batch takes a compilation.
+            batch = np.zeros((size, *self.spec.input_shape), np.uint8)
+            for place, image in zip(batch, chosen, strict=False):
+                place[:] = self.view(image)
+            found = jax.device_get(prediction.probabilities(self._logits(batch)))
+            shares.append(found[: len(chosen)])
+        return np.concatenate(shares)
+
+    def classify(self, images: Images, batch_size: int = 256) -> list[str]:
+        """Name the most probable class of each image; see `predict`."""
+        return [
+            self.class_names[label] for label in self.predict(images, batch_size).argmax(axis=1)
+        ]
+
+    def view(self, image: np.ndarray | str | Path) -> np.ndarray:
+        """Make an image ready as it is evaluated: uint8 `[resolution, resolution, channels]`.
+
+        Args:
+          image: a file, or uint8 `[height, width, channels]`; one of the network's size stays.
+
+        Raises:
+          ValueError: the file cannot be decoded; the message begins with its path.
+          OSError: it cannot be read.
+        """
+        if isinstance(image, np.ndarray):
+            if image.shape == self.spec.input_shape:
+                return image
+            is_grey = image.shape[-1] == 1
+            picture = PIL.Image.fromarray(image[..., 0] if is_grey else image)
+        else:
+            picture = self._decoded(Path(image))
+        return crops.evaluation_crop(picture, self.spec.resolution, self.trained.crop_fraction)
+
+    def export(self) -> bytes:
+        """Write the network as StableHLO; see `mnv2_jax.train.prediction.export`."""
+        setup.begin()
+        return prediction.export(self.trained)
+
+    @functools.cached_property
+    def _logits(self) -> prediction.Logits:
+        return prediction.logits(self.trained)
+
+    def _decoded(self, path: Path) -> PIL.Image.Image:
+        try:
+            data = path.read_bytes()
+            check(data)
+            return decode(data, self.spec.in_channels)
+        except BadImage as error:
+            raise ValueError(f"{path}: {error}") from None
+
+    def _check(self, images: np.ndarray) -> None:
+        channels = self.spec.in_channels
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != channels:
+            raise ValueError(
+                f"images: {images.dtype}{list(images.shape)}; expected uint8 [batch, height, "
+                f"width, {channels}], 0 to 255"
+            )

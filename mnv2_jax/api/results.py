@@ -1,0 +1,201 @@
+"""The results of an experiment: what its folder holds, as tables and figures."""
+
+import contextlib
+import functools
+import weakref
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mnv2_jax import atomic
+from mnv2_jax.ablation import plans
+from mnv2_jax.ablation import workdir as workdirs
+from mnv2_jax.ablation.sweep import Outcome
+from mnv2_jax.ablation.workdir import Workdir
+from mnv2_jax.analysis import records, verdicts
+from mnv2_jax.analysis.claims import Claim
+from mnv2_jax.analysis.figures import axes, plots
+
+
+class Results:
+    """What an experiment's folder holds, as it was when it was opened.
+
+    Attributes:
+      outcome: how many runs were trained and failed just now; None of a folder that was opened.
+    """
+
+    def __init__(
+        self,
+        here: Workdir,
+        claims: Iterable[Claim] | None = None,
+        outcome: Outcome | None = None,
+    ) -> None:
+        """Begins; see `open`."""
+        self._here = here
+        self._claims = None if claims is None else tuple(claims)
+        self.outcome = outcome
+
+    @classmethod
+    def open(
+        cls,
+        workdir: str | Path,
+        claims: Iterable[Claim] | None = None,
+        *,
+        outcome: Outcome | None = None,
+    ) -> "Results":
+        """Open an experiment's folder, which others may train in meanwhile.
+
+        Args:
+          workdir: the folder, which may be gs://BUCKET/PATH or s3://BUCKET/PATH.
+          claims: to be decided; by default those that were decided by the last run there.
+          outcome: see `Results`.
+
+        Raises:
+          ValueError: there is no such folder or bucket.
+        """
+        with contextlib.ExitStack() as stack:
+            here = stack.enter_context(workdirs.seen(workdir))
+            if not here.path.is_dir():
+                raise ValueError(f"workdir={workdir}: no such folder; expected an experiment's")
+            results = cls(here, claims, outcome)
+            weakref.finalize(results, stack.pop_all().close)  # A copy of a bucket's is removed.
+        return results
+
+    @property
+    def path(self) -> Path:
+        """The folder; of one in a bucket, a copy that lasts as long as this object."""
+        return self._here.path
+
+    @functools.cached_property
+    def frame(self) -> pd.DataFrame:
+        """A row per run that is done, diverged or failed: see `mnv2_jax.ablation.records`.
+
+        Raises:
+          ValueError: there is no results.csv, or it is damaged.
+        """
+        return records.read_results(self.path)
+
+    @functools.cached_property
+    def curves(self) -> pd.DataFrame:
+        """A row per run and epoch; see `mnv2_jax.analysis.records.read_curves`.
+
+        Raises:
+          ValueError: see `frame`; or a curve is damaged.
+        """
+        return records.read_curves(self.path, self.frame)
+
+    @functools.cached_property
+    def runs(self) -> dict[str, Path]:
+        """The folders of runs that have a record, by run id, in the order of `frame`."""
+        folders = {run: self.path / "runs" / run for run in self.frame["run_id"]}
+        return {run: folder for run, folder in folders.items() if folder.is_dir()}
+
+    def best(self, metric: str = "validation_accuracy") -> Path:
+        """Find the run with the highest accuracy, bases of a transfer apart; give its folder.
+
+        Args:
+          metric: a column of `frame`.
+
+        Raises:
+          ValueError: no run is done and has it.
+        """
+        records.check_measure(self.frame, metric)
+        done = axes.without_pretraining(axes.finished(self.frame, metric))
+        there = done[done["run_id"].isin(list(self.runs))]
+        if there.empty:
+            raise ValueError(f"{self._here.shown(self.path)}: no run is done and has a {metric}")
+        return self.runs[there.loc[there[metric].idxmax(), "run_id"]]
+
+    def decide(self, claims: Iterable[Claim] | None = None) -> pd.DataFrame:
+        """Hold claims against the results.
+
+        Args:
+          claims: by default those of the experiment.
+
+        Returns:
+          A row per claim, by its name, with the columns that `mnv2_jax.analysis.verdicts.decide`
+          describes: verdict, estimate, ci_low, ci_high, p_value, p_holm, pairs, seeds and others.
+          Differences are fractions of 1.
+
+        Raises:
+          ValueError: a claim names a column that the results lack, or no claims are known.
+        """
+        chosen = self._claims if claims is None else tuple(claims)
+        if chosen is not None:
+            rows = verdicts.decide(chosen, self.frame)
+        elif (self.path / "claims.json").is_file():
+            rows = verdicts.read_decided(self.path)
+        else:
+            raise ValueError(f"claims: there are none in {self.path}; expected some")
+        first = ("name", "verdict", "statement", "estimate", "ci_low", "ci_high", "p_value")
+        columns = dict.fromkeys((*first, *(name for row in rows for name in row)))
+        return pd.DataFrame(rows, columns=list(columns)).set_index("name")
+
+    def plot(
+        self,
+        x: str,
+        hue: str | None = None,
+        panel: str | Sequence[str] = (),
+        metric: str = "test_accuracy",
+    ) -> Figure:
+        """Draw accuracy over an axis, or over what networks cost.
+
+        Every seed is a point; lines are means, bands 95 % t intervals over seeds. A notebook shows
+        the figure; `figure.savefig` writes it.
+
+        Args:
+          x: an axis by its column or its path in the config, or "params" or "madds".
+          hue: the axis that lines differ in.
+          panel: the axis that panels differ in, or several.
+          metric: what to draw.
+
+        Raises:
+          ValueError: there is no such axis or metric, or no run is done that has them.
+        """
+        panels = (panel,) if isinstance(panel, str) else tuple(panel)
+        view = axes.view(self.frame, x, hue, panels)
+        records.check_measure(self.frame, metric)
+        if axes.finished(self.frame, metric).empty:
+            raise ValueError(
+                f"workdir={self._here.shown(self.path)}: no run is done and has a {metric}; "
+                f"expected results of some"
+            )
+        figure = plots.draw_accuracy(self.frame, view, metric)
+        # Figures are made without pyplot, so that no notebook knows how to show them.
+        vars(figure)["_repr_png_"] = functools.partial(plots.png_bytes, figure)
+        return figure
+
+    def report(self, claims: Iterable[Claim] | None = None) -> Path:
+        """Write report.html, claims.json and the figures; give the path of the report.
+
+        Args:
+          claims: by default those of the experiment. Of a folder that was opened without claims,
+            the report that is there stays.
+
+        Raises:
+          ValueError: no claims are known and there is no report, or a record is damaged.
+          OSError: the folder cannot be written to.
+        """
+        from mnv2_jax.analysis.report import analyse  # Altair, most of a second to import.
+
+        path = self.path / "report.html"
+        chosen = self._claims if claims is None else tuple(claims)
+        if chosen is None and not path.is_file():
+            raise ValueError(
+                f"claims: neither they nor a report are in {self._here.shown(self.path)}; "
+                f"expected Results.open(workdir, claims=[...])"
+            )
+        if chosen is not None:
+            plan = plans.read(self.path) or {"name": self.path.name, "command": "not recorded"}
+            with atomic.in_turns(self.path / ".report.lock"):
+                analyse(self.path, chosen, title=plan["name"], command=plan["command"])
+            self._here.sync()
+        return path
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        html: Any = self.frame._repr_html_()
+        return str(html)

@@ -1,0 +1,161 @@
+"""Launchers from outside, and a job that goes to another process."""
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mnv2_jax import config_file
+from mnv2_jax.ablation import cohort, grid, launchers, plans, sweep
+from mnv2_jax.ablation.job import DataOptions, Job
+from mnv2_jax.ablation.launchers import Launcher, Local, Ray, shards
+from tests import commands
+from tests.small import curves_of, rows_of
+
+OWN = """
+import pickle, subprocess, sys
+from mnv2_jax.ablation.launchers import Launcher
+from mnv2_jax.ablation.sweep import Outcome
+
+TRAIN = (
+    "import pickle, sys; from mnv2_jax.ablation.launchers import local; "
+    "outcome = local.train_for_another(pickle.load(sys.stdin.buffer)); print(outcome.trained)"
+)
+
+class OneByOne(Launcher):
+    def launch(self, job, watch):
+        trained = 0
+        for cohort in job.cohorts:
+            job_of_one = pickle.dumps(job.of([cohort]))
+            done = subprocess.run([sys.executable, "-c", TRAIN], input=job_of_one, check=True,
+                                  stdout=subprocess.PIPE)
+            trained += int(done.stdout)
+            watch.recorded()
+            watch.say(f"{cohort}: done elsewhere")
+        return Outcome(trained, 0)
+
+def nothing(job, watch):
+    watch.say(f"{len(job.cohorts)} cohorts are left alone")
+    return Outcome(0, 0)
+"""
+"""A launcher that trains each cohort in a process of its own, and one that does not."""
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    path = tmp_path_factory.mktemp("own") / "launch.py"
+    path.write_text(OWN)
+    return path
+
+
+@pytest.fixture
+def job(small_config):
+    config = config_file.config(str(small_config))
+    grid_of = config_file.load(small_config).get_grid()
+    cohorts = cohort.plan(grid.expand(config, grid_of))
+    saving = sweep.Saving(seconds=7.0, networks=True)
+    whole = Job(
+        "runs/x", (), "a command", DataOptions(workers=0), saving, files=(str(small_config),)
+    )
+    return whole.of(cohorts)
+
+
+def told(cohorts):
+    """What tells cohorts apart, and their runs."""
+    return [
+        (one.id, str(one), [run.id for run in one.runs], [run.id for run in one.finished])
+        for one in cohorts
+    ]
+
+
+def test_a_job_is_the_same_in_another_process(job, tmp_path):
+    first, second = job.cohorts
+    cut = job.of([shards.pieces(first, 2)[1], shards.piece(second, second.runs[:1])])
+    (tmp_path / "job").write_bytes(pickle.dumps(cut))
+    (tmp_path / "told.py").write_text(
+        "import pickle, sys\nfrom pathlib import Path\n"
+        "job = pickle.loads(Path(sys.argv[1]).read_bytes())\n"
+        "from tests.ablation.launchers.test_launchers import told\n"
+        "print(repr((job.saving.seconds, job.command, job.id, told(job.cohorts))))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, tmp_path / "told.py", tmp_path / "job"],
+        cwd=commands.ROOT,
+        env={"PYTHONPATH": str(commands.ROOT), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == f"{(7.0, 'a command', cut.id, told(cut.cohorts))!r}\n", done.stderr
+
+
+def test_a_pickled_job_holds_configs_and_no_data_set(job):
+    assert len(pickle.dumps(job)) < 50_000
+    again = pickle.loads(pickle.dumps(job))
+    assert "cohorts" not in vars(again)
+    assert again == job
+    assert told(again.cohorts) == told(job.cohorts)
+
+
+@pytest.mark.slow
+def test_a_launcher_in_a_file_of_ones_own_trains_a_grid(small_config, own, tmp_path):
+    arguments = (f"--config={small_config}", "--config.train.epochs=1")
+    status, _, err = commands.run("ablate", *arguments, f"--workdir={tmp_path / 'here'}")
+    assert status == 0, err
+    workdir = tmp_path / "elsewhere"
+    launched = (*arguments, f"--workdir={workdir}", f"--launcher={own}:OneByOne")
+    status, out, err = commands.run("ablate", *launched)
+    assert status == 0, err
+    assert "inverted_residual, expansion 1: done elsewhere" in out
+    assert "8 runs trained, 0 failed" in out
+    assert len(rows_of(workdir)) == 8
+    assert curves_of(workdir) == curves_of(tmp_path / "here")
+    plan = plans.read(workdir)
+    assert plan is not None
+    assert "launcher" not in plan["command"]  # Which says how to get all of it again.
+
+
+def test_launchers_are_found_by_name_file_class_function_and_instance(own):
+    assert isinstance(launchers.find("local"), Local)
+    assert isinstance(launchers.find("ray"), Ray)
+    assert isinstance(launchers.find(f"{own}:OneByOne"), Launcher)
+    assert launchers.find(f"{own}:nothing").part == "launcher"
+    shard = shards.Shard(1, 2)
+    assert launchers.find(shard) is shard
+    assert isinstance(launchers.find(Local), Local)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("slurm", "launcher='slurm': expected FILE.py:NAME or one of local, ray"),
+        ("{}:Nobody", "launcher='{}:Nobody': the file has no such Nobody; expected OneByOne"),
+        (3, "launcher=3: expected one of local, ray, FILE.py:NAME, a Launcher, or a function"),
+    ],
+)
+def test_what_is_no_launcher_is_told(own, wrong, message):
+    value = wrong.format(own) if isinstance(wrong, str) else wrong
+    with pytest.raises(ValueError, match="launcher=") as error:
+        launchers.find(value)
+    assert str(error.value).startswith(message.format(own))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"on_corrupt": "ignore"}, "on_corrupt='ignore': expected one of fail, skip"),
+        ({"workers": -1}, "data_workers=-1: expected a whole number, 0 or more"),
+    ],
+)
+def test_wrong_options_of_data_are_told(options, message):
+    with pytest.raises(ValueError, match="expected") as error:
+        DataOptions(**options)
+    assert str(error.value) == message
+
+
+def test_a_folder_of_data_that_is_not_there_is_told(tmp_path):
+    options = DataOptions(str(Path(tmp_path) / "none"))
+    selection = cohort.Selection("flowers", "train", "validation", "test", 8, 1.0)
+    with pytest.raises(ValueError, match=r"^data_dir=.*: no such folder; expected that of"):
+        options.open(selection)
