@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from absl import flags
 from ml_collections import ConfigDict
@@ -222,20 +222,6 @@ def _is_full(place: Path) -> bool:
     return there is not None and shutil.disk_usage(there).free < 2**20
 
 
-def enter(arguments: Sequence[str]) -> None:
-    """Makes the command line of another process this one's.
-
-    Args:
-      arguments: its `sys.argv`.
-
-    Raises:
-      ValueError: it is wrong.
-    """
-    sys.argv = [*arguments]
-    _check_overrides(sys.argv[1:])
-    _parse(sys.argv, None)
-
-
 def command() -> str:
     """The command line, as one would type it again."""
     return shlex.join(["python", "-m", f"experiments.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
@@ -266,21 +252,6 @@ def config_path() -> tuple[Path, tuple[str, ...]]:
     """
     path, colon, argument = config_flags.get_config_filename(FLAGS["config"]).partition(":")
     return Path(path), (argument,) if colon else ()
-
-
-def of_config(function: str, expected: str, is_right: Callable[[Any], bool]) -> Any:
-    """What a function that the config's file holds beside `get_config` gives.
-
-    Args:
-      function: its name.
-      expected: see `mnv2_jax.config_file.call`.
-      is_right: see there.
-
-    Raises:
-      ValueError: see there.
-    """
-    path, argument = config_path()
-    return config_file.call(path, function, argument, expected, is_right)
 
 
 def overrides() -> set[str]:

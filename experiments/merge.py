@@ -10,6 +10,7 @@ folders that hold other results of one run are refused, and nothing is copied.
 """
 
 import contextlib
+import json
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -79,6 +80,7 @@ def _what_next(plans: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     experiments: dict[tuple[str, ...], list[str]] = {}
     for folder, plan in plans.items():
         fields = [word for word in shlex.split(plan["command"]) if word.startswith("--config")]
+        fields = fields or [plan["command"]]  # Of mnv2_jax.api.
         experiments.setdefault((plan["name"], *fields), []).append(folder)
     if len(experiments) > 1:
         told = (f"{' '.join(key)} in {', '.join(where)}" for key, where in experiments.items())
@@ -91,6 +93,8 @@ def _what_next(plans: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 def _command(plan: Mapping[str, Any]) -> str:
     """An experiment's command, for all of it, in the merged folder."""
+    if not plan["command"].startswith("python "):  # A call of mnv2_jax.api.
+        return f"{plan['command']} with workdir={json.dumps(_WORKDIR.value)}"
     command = command_line.of_the_whole(plan["command"], "workdir")
     return f"{command} {shlex.quote(f'--workdir={_WORKDIR.value}')}"
 

@@ -12,15 +12,15 @@ but seeds, and the Pareto front of the means is drawn.
 
 from pathlib import Path
 
-import pandas as pd
 from absl import flags
 from matplotlib.figure import Figure
 
 from experiments import command_line
 from mnv2_jax import atomic
 from mnv2_jax.ablation import workdir
-from mnv2_jax.analysis import records
+from mnv2_jax.ablation.folder import Workdir
 from mnv2_jax.analysis.figures import axes, plots
+from mnv2_jax.api import Results
 from mnv2_jax.terminal import say
 
 _WORKDIR = flags.DEFINE_string(
@@ -63,20 +63,11 @@ def _draw(folder: Path) -> list[Path]:
     paths = [Path(_OUTPUT.value)] if _OUTPUT.value else []
     if any(path.suffix not in _SUFFIXES or path.is_dir() for path in paths):
         raise ValueError(f"--output={_OUTPUT.value}: expected a file that ends in .svg or .png")
-    frame = records.read_results(folder)
-    view = _view(frame)
-    metric: str = _METRIC.value
-    if metric not in frame or records.describe(frame, metric).kind != "measure":
-        there = ", ".join(column.name for column in records.measures(frame))
-        raise ValueError(
-            f"--metric={metric}: no such measure in these results; expected one of {there}"
-        )
-    if axes.finished(frame, metric).empty:
-        raise ValueError(
-            f"--workdir={folder}: no run is done and has a {metric}; expected results of some"
-        )
-    figure = plots.draw_accuracy(frame, view, metric)
-    name = "_".join([*view.shown, *([] if metric == "test_accuracy" else [metric])])
+    results = Results(Workdir(folder))
+    panels, metric = tuple(_PANEL.value), str(_METRIC.value)
+    shown = axes.view(results.frame, _X.value or "", _HUE.value, panels).shown
+    figure = results.plot(_X.value or "", _HUE.value, panels, metric)
+    name = "_".join([*shown, *([] if metric == "test_accuracy" else [metric])])
     # The name of a field may hold a dot, so that a suffix cannot be set by `with_suffix`.
     paths = paths or [folder / "figures" / f"{name}{suffix}" for suffix in _SUFFIXES]
     for path in paths:
@@ -100,26 +91,6 @@ def _check(folder: Path) -> None:
     if not (folder / "results.csv").is_file():
         what = "holds no results.csv" if folder.is_dir() else "is no folder"
         raise ValueError(f"--workdir={folder}: it {what}; expected a folder that a sweep wrote")
-
-
-def _view(frame: pd.DataFrame) -> axes.View:
-    if not _X.value:
-        known = ", ".join([*records.design_axes(frame), *axes.COSTS])
-        raise ValueError(f"--x: it is missing; expected one of {known}")
-    given = [("x", _X.value), *([("hue", _HUE.value)] if _HUE.value else [])]
-    given += [("panel", name) for name in _PANEL.value]
-    found: dict[str, str] = {}
-    for flag, name in given:
-        try:
-            column = axes.column(frame, name, costs=flag == "x")
-        except ValueError as error:
-            raise ValueError(f"--{flag}={error}") from None
-        if column in found:
-            raise ValueError(f"--{flag}={name}: --{found[column]} shows it; expected another axis")
-        found[column] = flag
-    x, *rest = found
-    hue = rest.pop(0) if _HUE.value else None
-    return axes.View(x, hue, tuple(rest))
 
 
 if __name__ == "__main__":

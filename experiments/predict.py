@@ -18,19 +18,15 @@ import json
 import sys
 from pathlib import Path
 
-import jax
 import numpy as np
 from absl import flags
 
 from experiments import command_line
 from mnv2_jax import arch, atomic
-from mnv2_jax.ablation import networks, workdir
-from mnv2_jax.data import crops
-from mnv2_jax.data.decode import BadImage, check, decode
+from mnv2_jax.api import TrainedNetwork, load
 from mnv2_jax.nn import trained
-from mnv2_jax.nn.trained import Trained
 from mnv2_jax.terminal import say
-from mnv2_jax.train import inherited, prediction
+from mnv2_jax.train import prediction
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
@@ -69,8 +65,6 @@ def main(*images: str) -> int:
         _check_target(Path(_EXPORT.value))
     paths = [Path(image) for image in images]
     _check_images(paths)
-    inherited.set_aside()
-    inherited.check_devices()
     network = _network(_CHECKPOINT.value)
     if _EXPORT.value is not None:
         _export(Path(_EXPORT.value), network)
@@ -104,26 +98,23 @@ def _some(paths: list[Path]) -> str:
     return f"{', '.join(map(str, paths[:_NAMED]))}{more}"
 
 
-def _network(where: str) -> Trained:
-    with workdir.seen(where.removesuffix(f"/{trained.FILE}"), "--checkpoint=") as here:
-        try:
-            file = networks.find(here.path)
-            network = trained.load(file)
-        except ValueError as error:
-            raise ValueError(f"--checkpoint={here.shown(error)}") from None
-        if file.parent.parent.parent == here.path:
-            # Not among the predictions, which may be read by a program.
-            told = f"The best network of {here.shown(here.path)}: {here.shown(file)}"
-            say(told, sys.stderr)
+def _network(where: str) -> TrainedNetwork:
+    try:
+        network = load(where)
+    except ValueError as error:
+        raise ValueError(f"--checkpoint={error}") from None
+    if network.best_of:
+        # Not among the predictions, which may be read by a program.
+        say(f"The best network of {network.best_of}: {network.path}", sys.stderr)
     return network
 
 
-def _export(path: Path, network: Trained) -> None:
-    atomic.write_bytes(path, prediction.export(network))
+def _export(path: Path, network: TrainedNetwork) -> None:
+    atomic.write_bytes(path, network.export())
     spec, names = network.spec, network.class_names
     shape = ", ".join(map(str, spec.input_shape))
     pixels = f"{spec.resolution} x {spec.resolution} pixels"
-    side = f"{network.crop_fraction:g} of the shorter side"
+    side = f"{network.trained.crop_fraction:g} of the shorter side"
     most = f"above 0: {names[1]}, else {names[0]}" if spec.classes == 1 else "the largest is chosen"
     say(
         f"{path}: written, StableHLO for {', '.join(prediction.PLATFORMS)}; "
@@ -135,17 +126,12 @@ def _export(path: Path, network: Trained) -> None:
     )
 
 
-def _predict(paths: list[Path], network: Trained, batch_size: int, top: int) -> None:
+def _predict(paths: list[Path], network: TrainedNetwork, batch_size: int, top: int) -> None:
     """Prints a line per image, a batch at a time; of one with a bad image, those before that."""
-    of_images = prediction.logits(network)
-    size = min(batch_size, len(paths))
 
     def tell(shown: list[Path], views: list[np.ndarray]) -> None:
-        # The last batch is filled up, since every size of batch takes a compilation.
-        batch = np.zeros((size, *network.spec.input_shape), np.uint8)
-        batch[: len(views)] = views
-        shares = jax.device_get(prediction.probabilities(of_images(batch)))
-        for path, share in zip(shown, shares[: len(views)], strict=False):
+        shares = network.predict(np.stack(views), batch_size)
+        for path, share in zip(shown, shares, strict=False):
             say(f"{path}: {_most_probable(share, network.class_names, top)}")
 
     for start in range(0, len(paths), batch_size):
@@ -153,7 +139,7 @@ def _predict(paths: list[Path], network: Trained, batch_size: int, top: int) -> 
         views: list[np.ndarray] = []
         try:
             for path in chosen:
-                views.append(_view(path, network))
+                views.append(network.view(path))
         except (ValueError, OSError):
             if views:
                 tell(chosen, views)
@@ -165,17 +151,6 @@ def _most_probable(shares: np.ndarray, names: tuple[str, ...], top: int) -> str:
     """The first `top` classes by probability, or all if there are fewer; equal ones by label."""
     chosen = np.argsort(-shares, kind="stable")[:top]
     return ", ".join(f"{names[label]} {100 * shares[label]:.1f} %" for label in chosen)
-
-
-def _view(path: Path, network: Trained) -> np.ndarray:
-    """An image as it is evaluated, uint8 `[resolution, resolution, channels]`."""
-    try:
-        data = path.read_bytes()
-        check(data)
-        image = decode(data, network.spec.in_channels)
-    except BadImage as error:
-        raise ValueError(f"{path}: {error}") from None
-    return crops.evaluation_crop(image, network.spec.resolution, network.crop_fraction)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def forks() -> multiprocessing.context.ForkServerContext:
     """Makes processes that have imported the library already, but not yet used jax."""
     context = multiprocessing.get_context("forkserver")
     # No experiment: it defines its flags as it is imported, and others define the same.
-    own = ["tests.victim", "mnv2_jax.analysis.report", "mnv2_jax.ablation.progress"]
+    own = ["tests.victim", "mnv2_jax.analysis.report", "mnv2_jax.api"]
     late = ["scipy.stats", "tensorboardX"]  # Imported where they are first needed.
     context.set_forkserver_preload([*own, *late])
     return context

@@ -62,3 +62,16 @@ def test_folders_of_different_experiments_are_told_of(folder, tmp_path):
         f"Next: the experiment's command with --workdir={target}",
     ]
     assert not (target / "plan.json").exists()
+
+
+def test_an_experiment_from_python_goes_on_in_python(folder, tmp_path):
+    call = 'mnv2_jax.api: Experiment.from_file("configs/digits.py", {"seed": 7}).run(seeds=[1, 2])'
+    a = folder("a", call, done="r1")
+    b = folder("b", call, done="r2")
+    target = tmp_path / "all"
+    status, out, err = commands.run("merge", f"--workdir={target}", a, b)
+    assert (status, err) == (0, "")
+    last = out.splitlines()[-1]
+    assert last == f'Next: {call} with workdir="{target}"'
+    status, out, _ = commands.run("status", f"--workdir={target}", "--format=json")
+    assert (status, json.loads(out)["all"]["done"]) == (0, 2)

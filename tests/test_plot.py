@@ -116,7 +116,7 @@ def test_every_measure_is_drawn_in_its_unit(tmp_path, metric, title, x):
         (["--x=seed"], "--x=seed: seeds are the points"),
         (["--x=model.kernel_size"], "--x=model.kernel_size: no such axis in these results, where"),
         (["--x=expansion", "--hue=madds"], "--hue=madds: no such axis"),
-        (["--x=expansion", "--panel=model.expansion"], "--panel=model.expansion: --x shows it"),
+        (["--x=expansion", "--panel=model.expansion"], "--panel=model.expansion: x shows it"),
         ([], "--x: it is missing; expected one of dataset, block"),
         (
             ["--x=width", "--metric=loss"],

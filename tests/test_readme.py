@@ -3,8 +3,11 @@
 import doctest
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
+from PIL import Image
 
 from tests import commands
 
@@ -99,6 +102,24 @@ def get_claims():
         "scratch differ in epochs, train.learning_rate, transfer.first and transfer.norm too; "
         "name them in along=(...)"
     ) in out
+
+
+def test_the_lines_from_python_do_what_they_say(copy):
+    section = README.read_text().partition("\n## From Python")[2].partition("\n## ")[0]
+    (code,) = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    Image.new("RGB", (40, 30)).save(copy / "photo.png")
+    shown = "print(results.decide()['pairs'].item(), network.predict(['photo.png']).shape)"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{shown}"],
+        cwd=copy,
+        capture_output=True,
+        text=True,
+        timeout=commands.SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Runs: 6, cohorts: 1; 0 finished before, 6 to train" in done.stdout
+    assert done.stdout.endswith("\n3 (1, 10)\n")
+    assert (copy / "runs/notebook/report.html").is_file()
 
 
 def test_the_session_with_weights_gives_what_is_shown(tmp_path, monkeypatch):

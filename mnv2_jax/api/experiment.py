@@ -1,16 +1,14 @@
 """An experiment: a config, a grid over its fields, and the claims that the runs decide."""
 
 import json
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from ml_collections import ConfigDict
 
-from mnv2_jax import config_file
-from mnv2_jax.ablation import cohort, estimates, grid, ids, phases, records, resolve, starts
+from mnv2_jax.ablation import cohort, estimates, grid, phases, records, resolve, starts
 from mnv2_jax.ablation.grid import Grid
 from mnv2_jax.ablation.job import DataOptions, Job
 from mnv2_jax.ablation.launchers import find
@@ -19,7 +17,7 @@ from mnv2_jax.ablation.starts import Given
 from mnv2_jax.ablation.sweep import Progress, Saving
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.verdicts import check, undecidable
-from mnv2_jax.api import running
+from mnv2_jax.api import files, running
 from mnv2_jax.api.results import Results
 from mnv2_jax.api.running import Origin, Planned
 from mnv2_jax.api.telling import teller
@@ -70,7 +68,7 @@ class Experiment:
         self._pretrained = pretrained
         self._files = tuple(str(Path(file).resolve()) for file in files)
         self._text = f"Experiment(config, grid, claims, name={json.dumps(name)})"
-        self._planned: dict[Any, Planned] = {}
+        self._planned: tuple[Any, Planned] | None = None
 
     @classmethod
     def from_file(
@@ -91,17 +89,15 @@ class Experiment:
           ValueError: there is no such file, it is wrong, or it has no such field.
         """
         values = dict(overrides or {})
-        found = config_file.config(config)
-        ids.complete(found)
+        parts = files.read(config)
         for path in values:
-            grid.check_field(found, path)
-        (found,) = grid.expand(found, Grid((values,)))
-        named, colon, argument = config.partition(":")
-        arguments = (argument,) if colon else ()
-        claims, points = claims_of(Path(named), arguments), grid_of(Path(named), arguments)
-        name = name_of(Path(named), arguments)
+            grid.check_field(parts.config, path)
+        (found,) = grid.expand(parts.config, Grid((values,)))
         one = cls(
-            *(found, points, claims, name), pinned=values, pretrained=pretrained, files=[named]
+            *(found, parts.grid, parts.claims, parts.name),
+            pinned=values,
+            pretrained=pretrained,
+            files=[parts.path],
         )
         given = f", {json.dumps(values, default=str)}" if values else ""
         one._text = f"Experiment.from_file({json.dumps(config)}{given})"
@@ -201,8 +197,8 @@ class Experiment:
             compilation_cache=compilation_cache,
         )
         where = workdir or Path("runs") / self.name
-        outcome = running.run(planned, where, job, trains, teller(progress), origin)
-        return Results.open(where, self.claims, outcome=outcome)
+        here, outcome = running.run(planned, where, job, trains, teller(progress), origin)
+        return Results(here, planned.claims, outcome)
 
     def preview(self, path: str | Path, *, data: DataOptions | None = None) -> None:
         """Draw what a run's network is trained on, of its first batch, into a PNG file.
@@ -234,19 +230,21 @@ class Experiment:
         setup.begin()
         chosen = _seeds(seeds)
         data = data or DataOptions()
-        key = chosen, data
-        if key not in self._planned:
-            self._planned = {key: self._prepared(chosen, data)}
-        return self._planned[key]
+        text = grid.canonical_json(self.config)  # It may be changed between two calls.
+        key = text, self.grid, tuple(self.claims), chosen, data
+        if self._planned is None or self._planned[0] != key:
+            self._planned = key, self._prepared(chosen, data)
+        return self._planned[1]
 
     def _prepared(self, seeds: tuple[int, ...] | None, data: DataOptions) -> Planned:
+        claims = tuple(self.claims)
         configs, given = self._configs(seeds)
         cohorts = tuple(cohort.plan(configs, data.open))
         if given:
             starts.check(given, cohorts)
-        check(self.claims, records.columns([run for one in cohorts for run in one.runs]))
-        doubts = tuple(undecidable(self.claims, records.planned(cohorts)))
-        return Planned(self.name, cohorts, self.claims, doubts, given)
+        check(claims, records.columns([run for one in cohorts for run in one.runs]))
+        doubts = tuple(undecidable(claims, records.planned(cohorts)))
+        return Planned(self.name, cohorts, claims, doubts, given)
 
     def _configs(self, seeds: tuple[int, ...] | None) -> tuple[list[ConfigDict], Given | None]:
         """The configs of all runs, and the base that they start from."""
@@ -281,37 +279,6 @@ class Experiment:
         which = "" if seeds is None else f"seeds={list(seeds)}"
         text = f"mnv2_jax.api: {self._text}.run({which})"
         return Origin(text, text, self._files[0] if self._files else self._text)
-
-
-def grid_of(path: Path, arguments: tuple[str, ...]) -> Grid:
-    """The grid of a config file.
-
-    Raises:
-      ValueError: see `mnv2_jax.config_file.call`.
-    """
-    found = config_file.call(
-        *(path, "get_grid", arguments, "a Grid"), lambda found: isinstance(found, Grid)
-    )
-    assert isinstance(found, Grid)
-    return found
-
-
-def claims_of(path: Path, arguments: tuple[str, ...]) -> list[Claim]:
-    """The claims of a config file.
-
-    Raises:
-      ValueError: see `mnv2_jax.config_file.call`.
-    """
-    return list(config_file.call(path, "get_claims", arguments, "a list of claims", _are_claims))
-
-
-def name_of(path: Path, arguments: tuple[str, ...]) -> str:
-    """The default name of a config file's experiment."""
-    return "_".join([path.stem, *(re.sub(r"\W+", "_", part) for part in arguments)])
-
-
-def _are_claims(found: object) -> bool:
-    return isinstance(found, Sequence) and all(isinstance(one, Claim) for one in found)
 
 
 def _given(where: str) -> Given:

@@ -31,7 +31,7 @@ def load(run: str | Path) -> "TrainedNetwork":
     Raises:
       ValueError: there is none, or it is damaged; one line that begins with the path.
     """
-    setup.begin()
+    setup.begin(keep_programs=False)
     where = str(run)
     with workdir.seen(where.removesuffix(f"/{trained.FILE}"), "") as here:
         try:
@@ -57,6 +57,7 @@ class TrainedNetwork:
         self.trained = trained
         self.path = path
         self.best_of = best_of
+        self._size = 0
 
     @property
     def spec(self) -> arch.NetworkSpec:
@@ -92,18 +93,19 @@ class TrainedNetwork:
           ValueError: an array has another type or shape, or an image cannot be decoded.
           OSError: a file cannot be read.
         """
-        setup.begin()
+        setup.begin(keep_programs=False)
         arch.check_whole("batch_size", batch_size)
         if isinstance(images, str | Path):
             images = [images]
         count = len(images)
         if isinstance(images, np.ndarray):
             self._check(images)
-        size = min(batch_size, count)
+        # Every size of batch takes a compilation: one of an earlier call is filled up.
+        earlier = self._size if self._size <= batch_size else 0
+        size = self._size = max(min(batch_size, count), earlier)
         shares = [np.zeros((0, len(self.class_names)), np.float32)]
         for start in range(0, count, batch_size):
             chosen = images[start : start + batch_size]
-            # Every size of batch takes a compilation.
             batch = np.zeros((size, *self.spec.input_shape), np.uint8)
             for place, image in zip(batch, chosen, strict=False):
                 place[:] = self.view(image)
@@ -138,7 +140,7 @@ class TrainedNetwork:
 
     def export(self) -> bytes:
         """Write the network as StableHLO; see `mnv2_jax.train.prediction.export`."""
-        setup.begin()
+        setup.begin(keep_programs=False)
         return prediction.export(self.trained)
 
     @functools.cached_property

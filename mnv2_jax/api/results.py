@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from mnv2_jax import atomic
 from mnv2_jax.ablation import plans
 from mnv2_jax.ablation import workdir as workdirs
+from mnv2_jax.ablation.folder import Workdir
 from mnv2_jax.ablation.sweep import Outcome
-from mnv2_jax.ablation.workdir import Workdir
 from mnv2_jax.analysis import records, verdicts
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.figures import axes, plots
@@ -43,15 +43,12 @@ class Results:
         cls,
         workdir: str | Path,
         claims: Iterable[Claim] | None = None,
-        *,
-        outcome: Outcome | None = None,
     ) -> "Results":
         """Open an experiment's folder, which others may train in meanwhile.
 
         Args:
           workdir: the folder, which may be gs://BUCKET/PATH or s3://BUCKET/PATH.
           claims: to be decided; by default those that were decided by the last run there.
-          outcome: see `Results`.
 
         Raises:
           ValueError: there is no such folder or bucket.
@@ -60,7 +57,7 @@ class Results:
             here = stack.enter_context(workdirs.seen(workdir))
             if not here.path.is_dir():
                 raise ValueError(f"workdir={workdir}: no such folder; expected an experiment's")
-            results = cls(here, claims, outcome)
+            results = cls(here, claims)
             weakref.finalize(results, stack.pop_all().close)  # A copy of a bucket's is removed.
         return results
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import json
 import shlex
 import threading
 import time
@@ -13,11 +14,11 @@ from typing import Any
 from mnv2_jax import atomic
 from mnv2_jax.ablation import finished, networks, plans, sweep, tidy, workdir
 from mnv2_jax.ablation.cohort import Cohort
+from mnv2_jax.ablation.folder import Workdir
 from mnv2_jax.ablation.job import Job
 from mnv2_jax.ablation.launchers import Launcher, Watch
 from mnv2_jax.ablation.starts import Given
 from mnv2_jax.ablation.sweep import Outcome
-from mnv2_jax.ablation.workdir import Workdir
 from mnv2_jax.analysis import notes, stated
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.verdicts import claims_table
@@ -74,7 +75,7 @@ def run(
     launcher: Launcher,
     teller: Teller,
     origin: Origin,
-) -> Outcome:
+) -> tuple[Workdir, Outcome]:
     """Train the runs that are not finished, decide the claims and write a report.
 
     Args:
@@ -84,6 +85,9 @@ def run(
       launcher: trains them.
       teller: tells people.
       origin: what to record.
+
+    Returns:
+      The folder, which is claimed no more, and what became of the runs.
 
     Raises:
       ValueError: the workdir is wrong, or an image cannot be decoded.
@@ -110,7 +114,7 @@ def run(
         f"{_runs(outcome.trained)} trained, {outcome.failed} failed, "
         f"{time.perf_counter() - start:.0f} s in all"
     )
-    return outcome
+    return here, outcome
 
 
 def selected(planned: Planned, launcher: Launcher, say: Callable[[str], None]) -> list[Cohort]:
@@ -204,9 +208,11 @@ def _report(here: Workdir, planned: Planned, teller: Teller, origin: Origin) -> 
     teller.say(f"Report: {here.shown(here.path / 'report.html')}{missing}")
     best = networks.best(here.path)
     if best:
-        place = shlex.quote(here.shown(best))
-        command = f"python -m experiments.predict --checkpoint={place} IMAGE"
-        teller.say(f"Its best network, by validation accuracy: {command}")
+        place = here.shown(best)
+        how = f"python -m experiments.predict --checkpoint={shlex.quote(place)} IMAGE"
+        if not origin.command.startswith("python "):
+            how = f"mnv2_jax.api.load({json.dumps(place)})"
+        teller.say(f"Its best network, by validation accuracy: {how}")
 
 
 def _others(folder: Path, cohorts: Sequence[Cohort]) -> list[str]:

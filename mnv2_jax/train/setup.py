@@ -9,33 +9,38 @@ import jax
 from mnv2_jax import cache, cores
 from mnv2_jax.train import compilation, inherited, memory, parallel, processes
 
-_begun = False
+_done: set[str] = set()
+"""What this process has done of it."""
 
 
-def begin(compilation_cache: str | None = None, *, distributed: bool = False) -> None:
+def begin(
+    compilation_cache: str | None = None, *, distributed: bool = False, keep_programs: bool = True
+) -> None:
     """Set jax up, best before it is first used. Once is enough; calling it again does no harm.
 
     Args:
       compilation_cache: the folder that compiled programs are kept in, or "off"; by default the one
         of an earlier call, else one in the user's cache folder.
       distributed: start this process as one of several that train together.
+      keep_programs: whether compiled programs are kept: what does not train needs no such folder.
 
     Raises:
       ValueError: there is too little address space, the folder cannot be made, the processes do not
         find one another, or there is no device.
     """
-    global _begun
-    if not _begun:
+    if "settings" not in _done:
         memory.check_limit()
         inherited.set_aside()
-    if not _begun or compilation_cache is not None:
+        _done.add("settings")
+    if keep_programs and ("programs" not in _done or compilation_cache is not None):
         _keep_programs(compilation_cache)
-    if not _begun:
+        _done.add("programs")
+    if "devices" not in _done:
         _use_all_cores()
         if distributed:
             processes.join()
         inherited.check_devices()
-    _begun = True
+        _done.add("devices")
 
 
 def _keep_programs(where: str | None) -> None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -72,10 +73,11 @@ def test_the_lines_of_a_notebook_work_in_a_fresh_process(done):
 
 
 def test_progress_is_told_as_on_the_command_line(done):
-    _, out = done
+    workdir, out = done
     assert "Runs: 8, cohorts: 2; 0 finished before, 8 to train\n" in out
     assert "cohort 1 of 2 (inverted_residual, expansion 1), 4 lanes: " in out
     assert "8 runs trained, 0 failed" in out
+    assert f'Its best network, by validation accuracy: mnv2_jax.api.load("{workdir}/runs/' in out
 
 
 def test_a_second_run_trains_nothing_and_can_be_silent(done):
@@ -194,6 +196,13 @@ def test_a_plan_has_a_row_per_run_with_what_tells_runs_apart(small_config):
     assert len(pinned.plan(seeds=2)) == 2
 
 
+def test_a_config_that_is_changed_is_planned_anew(small_config):
+    experiment = experiment_of(small_config)
+    before = experiment.plan()
+    experiment.config.train.batch_size = 32
+    assert set(experiment.plan()["run_id"]).isdisjoint(before["run_id"])
+
+
 class Told:
     """Notes what an experiment tells."""
 
@@ -226,6 +235,15 @@ def test_an_object_is_told_of_progress_and_a_function_launches(small_config, tmp
     assert results.frame.empty
     with pytest.raises(ValueError, match="no run is done and has a validation_accuracy"):
         results.best()
+
+
+def test_it_runs_in_a_thread_which_receives_no_signals(small_config, tmp_path):
+    def launch(job, watch):
+        return api.Outcome(trained=0, failed=0)
+
+    with ThreadPoolExecutor() as pool:
+        found = pool.submit(experiment_of(small_config).run, tmp_path / "work", launch, False)
+    assert found.result().frame.empty
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from mnv2_jax.analysis.verdicts import (
     read_decided,
     undecidable,
 )
-from mnv2_jax.api.experiment import claims_of
+from mnv2_jax.api import files
 from tests.analysis.examples import LINEAR
 from tests.analysis.synthetic import stop, write_workdir
 
@@ -163,6 +163,16 @@ class Mine(Claim):
         return Decision(INCONCLUSIVE, float("nan"), one, [one])
 
 
+def get_config():
+    from configs import digits
+    return digits.get_config()
+
+
+def get_grid():
+    from mnv2_jax.ablation.grid import axis
+    return axis("seed", (0,))
+
+
 def get_claims():
     return [Mine(name="mine", source="", statement="")]
 """
@@ -171,7 +181,7 @@ def get_claims():
 def test_a_config_gives_claims_of_a_kind_of_its_own(frame: pd.DataFrame, tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(OWN)
-    claims = claims_of(path, ())
+    claims = files.read(str(path)).claims
     check(claims, frame.columns)
     (row,) = decide(claims, frame)
     assert (row["kind"], row["verdict"], row["p_holm"]) == ("mine", "inconclusive", None)
