@@ -37,7 +37,8 @@ def test_expanded_and_reduced_channels():
         ({"expansion": -1}, "expansion=-1: expected a number above 0, at most 10"),
         ({"expansion": 10.5}, "expansion=10.5: expected a number above 0, at most 10"),
         ({"expansion": float("nan")}, "expansion=nan"),
-        ({"projection": "tanh"}, "projection='tanh': expected one of linear, relu6, relu"),
+        ({"projection": 6}, "projection=6: expected a name"),
+        ({"block": None}, "block=None: expected a name"),
         ({"projection_placement": "beside"}, "projection_placement='beside': expected one of befo"),
         ({"shortcut": "sideways"}, "shortcut='sideways': expected one of"),
         ({"activation": "gelu"}, "activation='gelu': expected one of relu6, relu, silu, hard_swi"),
@@ -66,3 +67,29 @@ def test_a_wrong_knob_is_named_with_what_would_be_right(knobs, message):
 def test_a_wrong_convention_is_named(field, value, message):
     with pytest.raises(ValueError, match="^" + message):
         arch.Conventions(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments", "message"),
+    [
+        (
+            arch.BlockSpec,
+            {"expansions": 6},
+            "expansions=6: BlockSpec has no such argument; did you",
+        ),
+        (
+            arch.Conventions,
+            {"drop_out": 0},
+            "drop_out=0: Conventions has no .*; did you mean dropout",
+        ),
+        (arch.NetworkSpec, {"resolutoin": 8}, "resolutoin=8: NetworkSpec has .* mean resolution"),
+        (
+            arch.BlockSpec,
+            {"x" * 9: 1},
+            "x{9}=1: BlockSpec has no such argument; expected block, out",
+        ),
+    ],
+)
+def test_an_unknown_argument_is_named_with_the_nearest(make, arguments, message):
+    with pytest.raises(TypeError, match=f"^{message}"):
+        make(**arguments)

@@ -1,5 +1,6 @@
 import dataclasses
 import math
+import re
 from typing import Any
 
 import pytest
@@ -150,3 +151,18 @@ def test_specifications_are_values():
     assert presets.build("digits") == presets.build("digits")
     assert hash(presets.build("digits")) == hash(presets.build("digits"))
     assert presets.build("digits") != presets.build("digits", projection="relu6")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"expansions": 6}, "presets.build has no such argument; did you mean expansion?"),
+        ({"blok": "fused"}, "presets.build has no such argument; did you mean block?"),
+        ({"res": 8}, "presets.build has no such argument; did you mean resolution?"),
+        ({"stride": 2}, "presets.build has no such argument; expected preset, width, depth, res"),
+    ],
+)
+def test_an_unknown_argument_is_named_with_the_nearest(arguments, message):
+    ((name, value),) = arguments.items()
+    with pytest.raises(TypeError, match=f"^{name}={value!r}: {re.escape(message)}"):
+        presets.build("digits", **arguments)

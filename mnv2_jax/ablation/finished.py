@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from mnv2_jax import arch
 from mnv2_jax.ablation import records
 from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.train import processes
@@ -44,10 +45,13 @@ def check(workdir: Path, cohorts: Sequence[Cohort]) -> None:
         environments = [records.read_environment(workdir, run.id) for run in cohort.runs]
         changed = sum(_by_other_code(cohort, environment) for environment in environments)
         if changed:
-            block = cohort.runs[0].config.model.block
+            model = cohort.runs[0].config.model
+            of = f"block {model.block!r}"
+            if model.projection not in arch.CLIPS:
+                of += f" or projection {model.projection!r}"
             raise ValueError(
                 f"workdir={workdir}: {changed} runs there ({cohort}) were trained by other code "
-                f"of block {block!r}; expected another workdir, or that code"
+                f"of {of}; expected another workdir, or that code"
             )
         changed = sum(_of_other_data(cohort, environment) for environment in environments)
         if changed:

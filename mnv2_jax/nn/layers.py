@@ -49,21 +49,28 @@ def leaky_clip(x: Array, low: ArrayLike, high: ArrayLike, slope: ArrayLike) -> A
     return _leaky_clip(x, *(jnp.asarray(scalar, x.dtype) for scalar in (low, high, slope)))
 
 
-@jax.custom_jvp
+@jax.custom_vjp
 def _leaky_clip(x: Array, low: Array, high: Array, slope: Array) -> Array:
     clipped = lax.clamp(low, x, high)
     leaks = (slope != 0) & (x != clipped)
     return jnp.where(leaks, clipped + slope * (x - clipped), clipped)
 
 
-@_leaky_clip.defjvp
-def _leaky_clip_jvp(
-    primals: tuple[Array, Array, Array, Array], tangents: tuple[Array, Array, Array, Array]
-) -> tuple[Array, Array]:
-    x, low, high, slope = primals
-    tangent = tangents[0]
-    beyond = jnp.where(slope == 0, 0, slope * tangent)  # 0, whatever the tangent is.
-    return _leaky_clip(*primals), jnp.where((x > low) & (x < high), tangent, beyond)
+def _leaky_clip_forward(
+    x: Array, low: Array, high: Array, slope: Array
+) -> tuple[Array, tuple[Array, Array]]:
+    return _leaky_clip(x, low, high, slope), ((x > low) & (x < high), slope)
+
+
+def _leaky_clip_backward(
+    residuals: tuple[Array, Array], gradient: Array
+) -> tuple[Array, None, None, None]:
+    inside, slope = residuals
+    beyond = jnp.where(slope == 0, 0, slope * gradient)  # 0, whatever the gradient is.
+    return jnp.where(inside, gradient, beyond), None, None, None
+
+
+_leaky_clip.defvjp(_leaky_clip_forward, _leaky_clip_backward)
 
 
 def hard_swish(x: Array) -> Array:

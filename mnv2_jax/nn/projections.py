@@ -63,13 +63,10 @@ def apply(name: str, x: Array) -> Array:
     return layers.leaky_clip(x, low, high, slope) if slope else layers.clip(x, low, high)
 
 
-def _clip(name: str) -> Projection:
-    return lambda x: apply(name, x)
-
-
 def _function(name: str) -> Projection:
+    clips: dict[str, Projection] = {clip: functools.partial(apply, clip) for clip in arch.CLIPS}
     return user_code.find(
-        *("projection", name, {**{clip: _clip(clip) for clip in arch.CLIPS}, **FUNCTIONS}),
+        *("projection", name, clips | FUNCTIONS),
         is_one=lambda found: callable(found) and not isinstance(found, type),
         expected="a function of an array",
         example="FUNCTION",

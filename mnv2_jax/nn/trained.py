@@ -156,7 +156,7 @@ def _described(path: Path, text: str, tensors: Mapping[str, np.ndarray]) -> dict
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise ValueError(f"{path}: damaged, its {KEY} cannot be read") from None
     if version not in (1, FORMAT):
-        raise ValueError(f"{path}: a network of format {version!r}; expected {FORMAT}")
+        raise ValueError(f"{path}: a network of format {version!r}; expected 1 or {FORMAT}")
     if digest != _digest(described, tensors):
         raise ValueError(f"{path}: damaged, it does not have the hash that it was saved with")
     del described["format"]

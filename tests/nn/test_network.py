@@ -12,7 +12,7 @@ from mnv2_jax.nn import initializers, layers, projections
 from mnv2_jax.nn.blocks import BLOCKS
 from mnv2_jax.nn.blocks.base import Block, Carry, Knobs
 from mnv2_jax.nn.blocks.inverted_residual import InvertedResidual
-from mnv2_jax.nn.network import Network, program
+from mnv2_jax.nn.network import Network, initialise, program
 
 
 def small(**knobs):
@@ -307,3 +307,16 @@ def test_what_a_network_computes_includes_constants_and_initial_weights(monkeypa
         spec = arch.BlockSpec(f"own_{number}", out_channels=4)
         programs.add(program(arch.NetworkSpec(8, 1, 4, 1, (spec,), 0, 10)))
     assert len(programs) == 3
+
+
+@pytest.mark.parametrize("preset", ["tiny", "small_32px"])
+def test_initial_variables_are_those_that_flax_gives(tiny, preset):
+    spec = presets.build(preset)
+    for seed in (0, 5):
+        found = initialise(spec, seed)
+        jax.tree.map(np.testing.assert_array_equal, found, variables_of(spec, seed))
+
+
+def test_an_unknown_argument_of_a_network_is_named():
+    with pytest.raises(TypeError, match=r"^axis='batch': Network has .*; did you mean axis_name\?"):
+        Network(small(), axis="batch")  # type: ignore[call-arg]

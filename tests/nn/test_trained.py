@@ -230,8 +230,21 @@ def rewritten(path, **fields):
 
 
 def test_another_version_is_refused(path):
-    rewritten(path, format=2)
-    assert refusal(trained.load, path) == "a network of format 2; expected 1"
+    rewritten(path, format=3)
+    assert refusal(trained.load, path) == "a network of format 3; expected 1 or 2"
+
+
+def test_format_1_is_read(small, path):
+    old = dataclasses.asdict(small.spec)
+    for block in old["blocks"]:
+        block["kind"] = block.pop("block")
+    rewritten(path, format=1, spec=old)
+    assert_same(trained.load(path), small)
+    del old["blocks"][1]["kind"]
+    rewritten(path, format=1, spec=old)
+    assert refusal(trained.load, path) == "spec.blocks[1].block: the field is missing"
+    rewritten(path, format=1, spec={**old, "blocks": 7})
+    assert refusal(trained.load, path).startswith("spec.blocks")
 
 
 def test_unknown_and_missing_fields_are_named(small, path):
