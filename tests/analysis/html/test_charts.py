@@ -4,7 +4,9 @@ from typing import Any
 import pandas as pd
 import vl_convert
 
-from mnv2_jax.analysis.html import charts, design
+from mnv2_jax.analysis.claims import equivalent, greater
+from mnv2_jax.analysis.html import charts, design, embedded
+from mnv2_jax.analysis.verdicts import decide
 from tests.analysis.synthetic import make_frame, make_transfers, stop
 
 
@@ -107,3 +109,37 @@ def test_ticks_are_round_numbers() -> None:
     for madds, ticks in (([25_944, 186_992], [50_000, 100_000]), ([300, 300], [300])):
         x: Any = charts._cost(pd.Series(madds)).to_dict()
         assert x["axis"]["values"] == ticks
+
+
+def test_claims_in_different_units_have_charts_of_their_own(frame: pd.DataFrame) -> None:
+    claims = [
+        greater("linear", "", "Linear", "projection", "linear", "relu6"),
+        greater("loss", "", "Loss", "projection", "linear", "relu6", metric="test_loss"),
+        equivalent("plateau", "", "Same", "expansion", (6, 8), 0.02, metric="test_loss"),
+    ]
+    rows = decide(claims, frame)
+    curves = pd.DataFrame({"epoch": [1, 2, 3]})
+    specs = charts.make_specs(design.of(frame), frame, curves, rows)
+    assert list(specs) == ["claims", "claims_2", "accuracy", "cost", "curves"]
+    titles = {
+        name: [
+            layer["encoding"]["x"]["title"]
+            for layer in specs[name]["layer"]
+            if "title" in layer["encoding"]["x"]
+        ]
+        for name in ("claims", "claims_2")
+    }
+    assert titles == {
+        "claims": ["Difference in accuracy (percentage points)"],
+        "claims_2": ["Difference in loss (nats)"],
+    }
+    shown = [embedded._claim(row) for row in rows]
+    assert [one["unit"] for one in shown] == ["%", "nats", "nats"]
+    assert specs["claims_2"]["usermeta"] == {"unit": "nats"}
+    assert shown[0]["estimate"] == round(100 * rows[0]["estimate"], 4)
+    assert shown[1]["estimate"] == round(rows[1]["estimate"], 6)
+    assert shown[1]["difference"] == f"−{-rows[1]['estimate']:.3f} nats"
+    assert (shown[2]["margin_low"], shown[2]["margin_high"]) == (-0.02, 0.02)
+    assert (shown[1]["margin_low"], shown[1]["margin_high"]) == (None, None)
+    for spec in specs.values():
+        assert vl_convert.vegalite_to_vega(spec | {"config": charts.CONFIG})["marks"]

@@ -338,6 +338,31 @@ def test_hostile_text_is_shown_and_nothing_of_it_runs(browser: Browser, tmp_path
     assert set(browser.requests()) <= {(workdir / "report.html").as_uri(), "data:,"}
 
 
+def test_claims_in_different_units_are_drawn_apart(browser: Browser, tmp_path: Path) -> None:
+    claims = [
+        *CLAIMS,
+        greater("loss", "mine", "Less loss", "projection", "linear", "relu6", metric="test_loss"),
+    ]
+    workdir = write_workdir(tmp_path / "sweep", make_frame(expansions=(6, 8, 10), seeds=3))
+    analyse(workdir, claims, title="mixed", command="c")
+    browser.prefer()
+    browser.size(1280)
+    browser.messages(), browser.requests()
+    browser.open(workdir / "report.html")
+    texts = {name: browser.run(TEXTS, name) for name in ("claims", "claims_2")}
+    assert {"A linear projection wins", "All the same"} <= set(texts["claims"])
+    assert "Less loss" not in texts["claims"]
+    assert {"Less loss", "Difference in loss (nats)"} <= set(texts["claims_2"])
+    headings = "return [...document.querySelectorAll('#charts h3')].map((one) => one.textContent)"
+    assert browser.run(headings)[:2] == [
+        "What the claims came to",
+        "What the claims came to, in nats",
+    ]
+    untick(browser, "ReLU6")
+    assert len(browser.run(MARKS, "claims_2"))
+    assert browser.messages() == []
+
+
 def test_without_scripts_verdicts_and_command_are_there(browser: Browser, report: Path) -> None:
     browser.prefer()
     browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
