@@ -36,6 +36,14 @@ _RAY_ADDRESS = flags.DEFINE_string(
 )
 
 
+_KEEP_NETWORKS = flags.DEFINE_bool(
+    "keep_networks",
+    None,
+    "Keep the trained network of each run, for experiments.predict and evaluate. Default: where "
+    "all networks together are under 200 MB.",
+)
+
+
 def main() -> int:
     """Runs the experiment. Returns 1 if a cohort failed, else 0, whatever the verdicts are.
 
@@ -46,7 +54,7 @@ def main() -> int:
     """
     launcher = _launcher()
     session.begin()
-    return session.run(session.experiment(), launcher)
+    return session.run(session.experiment(), launcher, keep_networks=_KEEP_NETWORKS.value)
 
 
 def _launcher() -> Launcher:

@@ -67,7 +67,7 @@ def _draw(folder: Path) -> list[Path]:
     panels, metric = tuple(_PANEL.value), str(_METRIC.value)
     shown = axes.view(results.frame, _X.value or "", _HUE.value, panels).shown
     figure = results.plot(_X.value or "", _HUE.value, panels, metric)
-    name = "_".join([*shown, *([] if metric == "test_accuracy" else [metric])])
+    name = "_".join([*shown, *([] if metric == "test_accuracy" else [metric.replace("/", "_")])])
     # The name of a field may hold a dot, so that a suffix cannot be set by `with_suffix`.
     paths = paths or [folder / "figures" / f"{name}{suffix}" for suffix in _SUFFIXES]
     for path in paths:

@@ -99,7 +99,7 @@ def run(
     launcher: Launcher | None = None,
     *,
     keep_checkpoints: bool = False,
-    keep_networks: bool = False,
+    keep_networks: bool | None = None,
 ) -> int:
     """Do with an experiment what the flags say. Returns 1 if a cohort failed, else 0.
 

@@ -61,6 +61,9 @@ FILES = (
     File(f"{RESULTS}{checksums.BESIDE}", "the checksum of results.csv", "0.2"),
     File("claims.json", "what the claims came to"),
     File(NETWORK, "a trained network, where the folder is that of one run", "0.2", tidied=False),
+    File("evaluations/*.json", "what a side table's columns are, and what measured them", "0.2"),
+    File("evaluations/*.csv", "a side table: measures of finished runs, by run id", "0.2"),
+    File(f"evaluations/*.csv{checksums.BESIDE}", "the checksum of a side table", "0.2"),
     File("failures/*.json", "why a run failed the last time", "0.2"),
     File("training/*.json", "signs of life of what is in training", "0.2", tidied=False),
     File("runs/*/config.json", "every field of the config of a run", tidied=False),
@@ -218,6 +221,10 @@ def column(name: str, described: Mapping[str, Column] | None = None) -> Column:
     known = KNOWN.get(name) or (described or {}).get(name)
     if known:
         return known
+    table, slash, measure = name.partition("/")
+    if slash:  # Of a side table; see `mnv2_jax.side_tables`.
+        label = f"{measure.replace('_', ' ')}, {table}"
+        return Column(name, "number", "measure", label[:1].upper() + label[1:], digits=3)
     split, _, metric = name.partition("_")
     if split in SPLITS and metric and "." not in name:
         label = f"{_SPLITS[split]} {metric.replace('_', ' ')}"
@@ -245,17 +252,22 @@ def write_columns(workdir: Path, columns: Iterable[Column]) -> None:
       OSError: the folder cannot be written to.
     """
     path = workdir / COLUMNS
-    entries = {
+    entries = described(columns)
+    if entries:
+        checksums.write_json(path, {"columns": entries}, indent=2)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def described(columns: Iterable[Column]) -> dict[str, dict[str, Any]]:
+    """Return what columns are, by name, as JSON values; see `columns_of`."""
+    return {
         one.name: {
             key: getattr(one, key)
             for key in (_DESCRIBED if one.kind == "measure" else _DESCRIBED[:2])
         }
         for one in columns
     }
-    if entries:
-        checksums.write_json(path, {"columns": entries}, indent=2)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def read_columns(workdir: Path) -> dict[str, Column]:
@@ -266,9 +278,23 @@ def read_columns(workdir: Path) -> dict[str, Column]:
     """
     path = workdir / COLUMNS
     try:
-        entries = checksums.read_json(path).get("columns")
+        found = checksums.read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         return {}
+    return columns_of(path, found)
+
+
+def columns_of(path: Path, found: Mapping[str, Any]) -> dict[str, Column]:
+    """Return the columns that a JSON file describes under "columns", by name.
+
+    Args:
+      path: of the file, for errors.
+      found: what it holds.
+
+    Raises:
+      DamagedError: it is not what `described` returned.
+    """
+    entries = found.get("columns")
     if not isinstance(entries, dict):
         raise checksums.damaged(path, "expected what each column is under 'columns'")
     return {name: _described(path, name, entry) for name, entry in entries.items()}

@@ -99,16 +99,7 @@ class Cohort:
 
         It changes when the code of a block changes what the block computes.
         """
-        spec = self.program.spec
-        blocks = tuple(
-            dataclasses.replace(
-                block,
-                projection="linear" if block.projection in arch.CLIPS else block.projection,
-                shortcut="bottleneck" if block.shortcut == "none" else block.shortcut,
-            )
-            for block in spec.blocks
-        )
-        text = program(dataclasses.replace(spec, blocks=blocks))
+        text = program(without_lane_values(self.program.spec))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def layout(self, lanes: int) -> tuple[Callable[[int], Layout], str]:
@@ -123,6 +114,19 @@ class Cohort:
 
     def __str__(self) -> str:
         return self.label
+
+
+def without_lane_values(spec: arch.NetworkSpec) -> arch.NetworkSpec:
+    """Return the network that stands for all that differ from it in hyperparameters of lanes."""
+    blocks = tuple(
+        dataclasses.replace(
+            block,
+            projection="linear" if block.projection in arch.CLIPS else block.projection,
+            shortcut="bottleneck" if block.shortcut == "none" else block.shortcut,
+        )
+        for block in spec.blocks
+    )
+    return dataclasses.replace(spec, blocks=blocks)
 
 
 def plan(

@@ -126,6 +126,18 @@ def expand(config: ConfigDict, grid: Grid, pinned: Collection[str] = ()) -> list
     return list(runs.values())
 
 
+def with_fields(config: ConfigDict, fields: Mapping[str, Any]) -> ConfigDict:
+    """Return a copy of a config with other values, by path.
+
+    Raises:
+      ValueError: the config lacks a field, or it is of another type.
+    """
+    changed = ConfigDict(config.to_dict())
+    for path, value in fields.items():
+        _assign(changed, path, value)
+    return changed
+
+
 def _canonical_id(run: ConfigDict, point: Point) -> str:
     """The same for runs of a grid whose values are equal, whatever their last digits."""
     identity = run_id(run)

@@ -1,10 +1,31 @@
 """The networks that runs of an experiment have left."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mnv2_jax import checksums, schema
 from mnv2_jax.ablation import plans, records
+from mnv2_jax.ablation.cohort import Cohort
+
+_SMALL = 200e6
+"""Bytes that the networks of an experiment may take to be kept where nobody chose."""
+
+
+def are_kept(wish: bool | None, cohorts: Sequence[Cohort]) -> tuple[bool, str]:
+    """Decide whether the networks of runs are kept.
+
+    Args:
+      wish: None keeps them where all together are under 200 MB.
+      cohorts: all runs of the experiment.
+
+    Returns:
+      Whether they are; and that in a line for people.
+    """
+    size = sum(4 * cohort.cost.params_with_statistics * len(cohort.runs) for cohort in cohorts)
+    kept = size < _SMALL if wish is None else wish
+    how = "kept with their runs" if kept else "not kept; --keep_networks keeps them"
+    return kept, f"Networks: {how}, {size / 1e6:,.1f} MB in all"
 
 
 def find(path: Path) -> Path:
@@ -28,7 +49,7 @@ def find(path: Path) -> Path:
         return path / schema.NETWORK
     found = best(path)
     if found is None:
-        raise ValueError(f"{path}: {_why_none(_runs(path))}")
+        raise ValueError(f"{path}: {_why_none(of_runs(path))}")
     return found / schema.NETWORK
 
 
@@ -43,14 +64,14 @@ def best(workdir: Path) -> Path | None:
     """
     accuracies = {
         folder: _validation_accuracy(workdir, folder)
-        for folder in _runs(workdir)
+        for folder in of_runs(workdir)
         if (folder / schema.NETWORK).is_file()
     }
     kept = {folder: share for folder, share in accuracies.items() if share is not None}
     return max(kept, key=kept.__getitem__) if kept else None
 
 
-def _runs(workdir: Path) -> list[Path]:
+def of_runs(workdir: Path) -> list[Path]:
     """The folders of an experiment's runs: of those that are planned, or of all without a plan."""
     there = sorted(workdir.glob("runs/[!.]*"))
     plan = plans.read(workdir)

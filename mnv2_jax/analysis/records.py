@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_float_dtype
 
-from mnv2_jax import checksums, schema, values
+from mnv2_jax import checksums, schema, side_tables, values
 from mnv2_jax.schema import Column
+from mnv2_jax.side_tables import SideTable
 
 _DESCRIBED = "described"
 """The attribute of a table that holds what columns.json says of its columns."""
@@ -26,11 +27,13 @@ def read_results(workdir: Path) -> pd.DataFrame:
     cells of other columns of numbers and of truth values, such as those of a section that a run
     of a transfer does not have.
 
-    Columns that results of an earlier version lack are there, without values.
+    Columns that results of an earlier version lack are there, without values. So are those of side
+    tables, see `mnv2_jax.side_tables`.
 
     Raises:
       ValueError: the file is missing, empty or damaged, lacks a column that every one has, holds
-          one that nothing says what it is, text where a number belongs, or an unknown status.
+          one that nothing says what it is, text where a number belongs, or an unknown status; or a
+          side table is damaged.
     """
     path = workdir / schema.RESULTS
     if not path.is_file():
@@ -56,6 +59,10 @@ def read_results(workdir: Path) -> pd.DataFrame:
         raise ValueError(f"{path}: {error}; expected a table with commas") from None
     _check_columns(path, frame, described)
     frame = _with_missing(frame)
+    tables = side_tables.read_all(workdir)
+    for table in tables:
+        frame = _joined(path, frame, table)
+        described |= table.columns
     frame.attrs[_DESCRIBED] = _Described(described)
     for name in (name for name in numbers if name in frame):
         try:
@@ -69,6 +76,20 @@ def read_results(workdir: Path) -> pd.DataFrame:
     frame = frame.assign(**{name: _without_empty(frame[name]) for name in others})
     fractions = [name for name in design_axes(frame) if is_float_dtype(frame[name])]
     return frame.assign(**{name: frame[name].map(values.canonical) for name in fractions})
+
+
+def _joined(path: Path, frame: pd.DataFrame, table: SideTable) -> pd.DataFrame:
+    """The table with the columns of a side table, NaN for runs that it does not have.
+
+    Raises:
+      ValueError: it has a column that is there already.
+    """
+    twice = [name for name in table.columns if name in frame]
+    if twice:
+        raise ValueError(f"{path}: {twice} are in the side table {table.name} too; expected one")
+    rows = [table.rows.get(run, {}) for run in frame["run_id"]]
+    columns = {name: [row.get(name, np.nan) for row in rows] for name in table.columns}
+    return frame.assign(**columns)
 
 
 def _check_columns(path: Path, frame: pd.DataFrame, described: Mapping[str, Column]) -> None:

@@ -14,6 +14,7 @@ from mnv2_jax.analysis import decisions, gaps, notes, power, resampling, stats, 
 from mnv2_jax.analysis.claims import Claim, shown
 from mnv2_jax.analysis.decisions import Decision
 from mnv2_jax.analysis.units import with_unit
+from mnv2_jax.side_tables import is_of_side_table
 
 _COLOURS = {
     decisions.SUPPORTED: "bold green",
@@ -128,6 +129,9 @@ def decide(claims: Iterable[Claim], frame: pd.DataFrame) -> list[dict[str, Any]]
         absent = gaps.absent(claim, frame)
         unpaired = [] if row["seeds"] else gaps.unpaired(claim, frame)
         said = notes.write(claim, row, decision, len(decided), absent, unpaired)
+        if is_of_side_table(claim.metric) and claim.metric not in frame:
+            table = claim.metric.partition("/")[0]
+            said.insert(0, f"There is no side table {table}: experiments.evaluate writes it.")
         ruined, of = gaps.ruined(claim, frame)
         if ruined:
             said.insert(0, notes.on_ruined_pairs(ruined, of))

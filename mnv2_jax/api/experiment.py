@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from ml_collections import ConfigDict
 
-from mnv2_jax.ablation import cohort, estimates, grid, phases, records, resolve, starts
+from mnv2_jax.ablation import cohort, estimates, grid, networks, phases, records, resolve, starts
 from mnv2_jax.ablation.grid import Grid
 from mnv2_jax.ablation.job import DataOptions, Job
 from mnv2_jax.ablation.launchers import find
@@ -92,7 +92,7 @@ class Experiment:
         parts = files.read(config)
         for path in values:
             grid.check_field(parts.config, path)
-        (found,) = grid.expand(parts.config, Grid((values,)))
+        found = grid.with_fields(parts.config, values)
         one = cls(
             *(found, parts.grid, parts.claims, parts.name),
             pinned=values,
@@ -147,7 +147,7 @@ class Experiment:
         on_corrupt: str = "fail",
         checkpoint_seconds: float = 60.0,
         keep_checkpoints: bool = False,
-        keep_networks: bool = True,
+        keep_networks: bool | None = None,
         compilation_cache: str | None = None,
         origin: Origin | None = None,
     ) -> Results:
@@ -168,7 +168,8 @@ class Experiment:
           on_corrupt: "fail" or "skip"; see `DataOptions`.
           checkpoint_seconds: see `mnv2_jax.ablation.sweep.Saving`.
           keep_checkpoints: keep those of finished runs, too.
-          keep_networks: keep the trained network of each run, to `load` it; transfers always do.
+          keep_networks: keep the trained network of each run, to `load` or evaluate it; by default
+            where all together are under 200 MB. Transfers always do.
           compilation_cache: the folder of compiled programs, or "off"; by default one in the
             user's cache folder.
           origin: what the records say of how this was started.
@@ -185,19 +186,21 @@ class Experiment:
         origin = origin or self._origin(seeds)
         data = DataOptions(_text(data_dir), data_workers, on_corrupt)
         planned = self.prepare(seeds, data)
-        networks = keep_networks or "transfer" in self.config
+        says = teller(progress)
+        kept, line = networks.are_kept("transfer" in self.config or keep_networks, planned.cohorts)
+        says.say(line)
         job = Job(
             workdir="",
             parts=(),
             command=origin.command,
             data=data,
-            saving=Saving(checkpoint_seconds, keep_checkpoints, networks),
+            saving=Saving(checkpoint_seconds, keep_checkpoints, kept),
             pretrained=str(Path(self._pretrained).resolve()) if self._pretrained else "",
             files=self._files,
             compilation_cache=compilation_cache,
         )
         where = workdir or Path("runs") / self.name
-        here, outcome = running.run(planned, where, job, trains, teller(progress), origin)
+        here, outcome = running.run(planned, where, job, trains, says, origin)
         return Results(here, planned.claims, outcome)
 
     def preview(self, path: str | Path, *, data: DataOptions | None = None) -> None:

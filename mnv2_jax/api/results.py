@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mnv2_jax import atomic
-from mnv2_jax.ablation import plans
+from mnv2_jax.ablation import evaluations, plans
 from mnv2_jax.ablation import workdir as workdirs
 from mnv2_jax.ablation.folder import Workdir
+from mnv2_jax.ablation.job import DataOptions
 from mnv2_jax.ablation.sweep import Outcome
 from mnv2_jax.analysis import records, verdicts
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.figures import axes, plots
+from mnv2_jax.schema import Column
+from mnv2_jax.train import setup
 
 
 class Results:
@@ -105,6 +108,49 @@ class Results:
         if there.empty:
             raise ValueError(f"{self._here.shown(self.path)}: no run is done and has a {metric}")
         return self.runs[there.loc[there[metric].idxmax(), "run_id"]]
+
+    def evaluate(
+        self,
+        split: str = "test",
+        data: str = "",
+        evaluator: str = "metrics",
+        metrics: str = "",
+        name: str = "",
+        *,
+        data_dir: str | Path | None = None,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> pd.DataFrame:
+        """Measure the networks that runs keep once more, and write a side table.
+
+        Its columns are measures of `frame` from then on, which can be plotted and claimed.
+
+        Args:
+          split: see `mnv2_jax.ablation.evaluations.Request`, as the next four.
+          data: another data set, with the same classes.
+          evaluator: a name of `mnv2_jax.ablation.evaluators`, or `FILE.py:FUNCTION`.
+          metrics: names with commas, beside those that the runs were measured by.
+          name: of the table.
+          data_dir: the folder of prepared data sets; by default one in the user's cache folder.
+          say: is told how far it is.
+
+        Returns:
+          A row per run that keeps its network, by run id.
+
+        Raises:
+          ValueError: a value is wrong, or no run keeps its network.
+          OSError: a network or a data set cannot be read, or the table not written.
+        """
+        setup.begin()
+        options = DataOptions(None if data_dir is None else str(data_dir))
+        request = evaluations.Request(split, data, evaluator, metrics, name)
+        table = evaluations.evaluate(self.path, request, options, say)
+        self._here.sync()
+        vars(self).pop("frame", None)
+        return pd.DataFrame.from_dict(table.rows, orient="index", columns=list(table.columns))
+
+    def column(self, name: str) -> Column:
+        """Return what a column of `frame` is: its label, unit and how it is shown."""
+        return records.describe(self.frame, name)
 
     def decide(self, claims: Iterable[Claim] | None = None) -> pd.DataFrame:
         """Hold claims against the results.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mnv2_jax import atomic
+from mnv2_jax import atomic, schema
 from mnv2_jax.ablation import finished, networks, plans, sweep, tidy, workdir
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.folder import Workdir
@@ -200,8 +200,9 @@ def _report(here: Workdir, planned: Planned, teller: Teller, origin: Origin) -> 
     if planned.claims:
         teller.show(claims_table(decided))
     else:
+        described = schema.read_columns(here.path)
         for row in rows:
-            teller.say(_accuracies(row))
+            teller.say(_measured(row, described))
     if diverged := sum(row["status"] == "diverged" for row in rows):
         teller.say(f"{_runs(diverged)} diverged: the loss became NaN or infinite")
     missing = f", of {len(rows)} of {_runs(planned.count)}" if len(rows) < planned.count else ""
@@ -232,10 +233,11 @@ def _runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
 
 
-def _accuracies(row: Mapping[str, Any]) -> str:
+def _measured(row: Mapping[str, Any], described: Mapping[str, schema.Column]) -> str:
+    columns = [schema.column(name, described) for name in row if row[name] is not None]
     measured = [
-        f"{split} {100 * row[column]:.2f} %"
-        for split in ("train", "validation", "test")
-        if row.get(column := f"{split}_accuracy") is not None
+        f"{column.label.lower()} {column.text(row[column.name])}"
+        for column in columns
+        if column.kind == "measure" and not column.of_machine
     ]
-    return f"Run {row['run_id']} {row['status']}: accuracy {', '.join(measured) or 'not measured'}"
+    return f"Run {row['run_id']} {row['status']}: {', '.join(measured) or 'not measured'}"

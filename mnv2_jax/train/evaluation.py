@@ -1,15 +1,20 @@
 """Evaluates networks on a split: any variables, by any metrics, exactly on the last batch."""
 
+import dataclasses
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 
+from mnv2_jax.data.images import Images
 from mnv2_jax.data.sources import Dataset
+from mnv2_jax.train import memory, parallel, streaming
 from mnv2_jax.train.feed import Feed, Inputs
-from mnv2_jax.train.parallel import Layout
+from mnv2_jax.train.hparams import HParams
+from mnv2_jax.train.parallel import Lanes, Layout
 from mnv2_jax.train.step import LaneProgram
+from mnv2_jax.train.streaming import Streaming
 
 _BATCHES_AHEAD = 4
 
@@ -75,3 +80,53 @@ class Evaluator:
 
 def _add(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     return {name: one[name] + other[name] for name in one}
+
+
+def evaluate(
+    program: LaneProgram,
+    dataset: Dataset,
+    images: Images,
+    networks: Sequence[Mapping[str, Any]],
+    values: Sequence[HParams],
+    leave_out: Callable[[Iterable[str]], None] = lambda problems: None,
+) -> list[dict[str, float]]:
+    """Measure networks of one program on a split, as many at a time as memory holds.
+
+    Args:
+      program: what computes logits, and by which metrics they are measured.
+      dataset: that `images` are of.
+      images: the split.
+      networks: their variables, trees as `Network.init` gives them.
+      values: the networks' hyperparameters, of which projection and shortcut matter.
+      leave_out: is told a line for each image that cannot be decoded.
+
+    Returns:
+      By metric its value, for each network.
+
+    Raises:
+      ValueError: an image cannot be decoded, or its label is out of range.
+      OSError: a file cannot be read.
+    """
+    program = dataclasses.replace(program, tuning=None, parts=1)
+    variables = [program.pack(network) for network in networks]
+    found: list[dict[str, float]] = []
+    lanes = len(networks)
+    evaluator = None
+    while len(found) < len(networks):
+        if evaluator is None:
+            layout = Lanes(lanes)
+            shapes = layout.shapes(variables[0]), layout.shapes(values[0])
+            evaluator = Evaluator(program, dataset, layout, Streaming, shapes)
+            usable = memory.usable(layout.devices[0])
+            if evaluator.compiled.bytes > usable and lanes > 1:
+                lanes, evaluator = -(-lanes // 2), None
+                continue
+        part = slice(len(found), len(found) + lanes)
+        batches = streaming.evaluated(images, program, layout, leave_out)
+        found += evaluator.measure(
+            layout.spread(parallel.stack(variables[part])),
+            layout.spread(parallel.stack(values[part])),
+            batches,
+            len(variables[part]),
+        )
+    return found

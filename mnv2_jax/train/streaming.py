@@ -5,11 +5,12 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
 from mnv2_jax.data import stream
+from mnv2_jax.data.images import Images
 from mnv2_jax.data.sources import Dataset
 from mnv2_jax.train.feed import Beginning, Call, Inputs, Shared, evaluation_batch
 from mnv2_jax.train.parallel import Layout
@@ -94,18 +95,9 @@ class Streaming(Shared):
 
     def evaluation(self, split: str) -> Iterator[Inputs]:
         """See `Feed`."""
-        size = evaluation_batch(self._program, self._layout)
-        rows = self._layout.host_rows(size)
         dataset = self._dataset
         images = dataset.training(self._seed) if split == "train" else getattr(dataset, split)
-        batches = stream.EvaluationBatches(images, size, rows)
-        # In threads: it takes longer to start processes than to decode a small split.
-        with contextlib.closing(stream.iterate(batches)) as decoded:
-            for batch in decoded:
-                self._leave_out(batch.problems)
-                weights = np.broadcast_to(batch.weights, (self._layout.count, len(rows)))
-                shared = self._layout.deal((batch.images[None], batch.labels[None]))
-                yield Inputs((self._layout.deal_to_lanes(weights),), shared)
+        return evaluated(images, self._program, self._layout, self._leave_out)
 
     def close(self) -> None:
         """See `Feed`."""
@@ -157,3 +149,33 @@ class Streaming(Shared):
             with contextlib.suppress(queue.Full):
                 self._chunks.put(what, timeout=0.5)
                 return
+
+
+def evaluated(
+    images: Images,
+    program: LaneProgram,
+    layout: Layout,
+    leave_out: Callable[[Iterable[str]], None],
+) -> Iterator[Inputs]:
+    """Decode a split batch by batch, the same images for all lanes.
+
+    Args:
+      images: the split.
+      program: what is given them.
+      layout: of the lanes.
+      leave_out: is told a line for each image that cannot be decoded.
+
+    Raises:
+      ValueError: an image cannot be decoded, or its label is out of range.
+      OSError: a file cannot be read.
+    """
+    size = evaluation_batch(program, layout)
+    rows = layout.host_rows(size)
+    batches = stream.EvaluationBatches(images, size, rows)
+    # In threads: it takes longer to start processes than to decode a small split.
+    with contextlib.closing(stream.iterate(batches)) as decoded:
+        for batch in decoded:
+            leave_out(batch.problems)
+            weights = np.broadcast_to(batch.weights, (layout.count, len(rows)))
+            shared = layout.deal((batch.images[None], batch.labels[None]))
+            yield Inputs((layout.deal_to_lanes(weights),), shared)

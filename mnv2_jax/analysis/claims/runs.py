@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
 from mnv2_jax.analysis import records, stats, units
@@ -10,6 +11,7 @@ from mnv2_jax.analysis.decisions import Comparison
 from mnv2_jax.analysis.records import describe
 from mnv2_jax.analysis.stats import Scalar
 from mnv2_jax.schema import PHASE, PRETRAINING
+from mnv2_jax.side_tables import is_of_side_table
 from mnv2_jax.values import text
 
 
@@ -56,6 +58,8 @@ class Runs:
         compared: Sequence[str],
     ) -> None:
         """Args: see the class; `compared` are the fields that the claim compares."""
+        if is_of_side_table(metric) and metric not in every:  # It may be written later.
+            every = every.assign(**{metric: np.nan})
         self.every = every
         self.where = self._columns(where)
         self.metric = metric

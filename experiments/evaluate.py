@@ -1,0 +1,70 @@
+"""Evaluates finished runs again, by the networks that they keep.
+
+  python -m experiments.evaluate --workdir=runs/digits --split=test --metrics=calibration_error
+  python -m experiments.evaluate --workdir=runs/digits --evaluator=bfloat16
+  python -m experiments.evaluate --workdir=runs/cifar10 --data=cifar10_1 --split=test
+
+It writes a side table, WORKDIR/evaluations/NAME.csv, with a row per run. Its columns, such as
+NAME/accuracy, are measures like any: of experiments.plot (--metric=NAME/accuracy), of claims
+(metric="NAME/accuracy") and of the report, which the experiment's command writes anew.
+"""
+
+from absl import flags
+
+from experiments import command_line
+from mnv2_jax.ablation import evaluators
+from mnv2_jax.api.results import Results
+from mnv2_jax.terminal import outlive, say
+from mnv2_jax.train import setup
+
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "The folder of an experiment, which may be gs:// or s3://."
+)
+_SPLIT = flags.DEFINE_string(
+    "split", "test", "train, validation or test; with --data a split as TFDS writes it."
+)
+_DATA = flags.DEFINE_string(
+    "data", "", "Another data set, with the same classes. Default: that of the runs."
+)
+_EVALUATOR = flags.DEFINE_string(
+    "evaluator",
+    "metrics",
+    f"One of {', '.join(evaluators.EVALUATORS)}, or FILE.py:FUNCTION, an evaluator of your own.",
+)
+_METRICS = flags.DEFINE_string(
+    "metrics", "", "Names with commas, beside those that the runs were measured by."
+)
+_NAME = flags.DEFINE_string(
+    "name", "", "Of the side table. Default: that of the data or split, and of the evaluator."
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "The folder of prepared data sets. Default: in the user's cache folder."
+)
+
+
+def main() -> int:
+    """Evaluates the runs, and prints the side table's path and means.
+
+    Raises:
+      ValueError: a flag is wrong, or no run keeps its network.
+      OSError: a network or a data set cannot be read, or the table not written.
+    """
+    if _WORKDIR.value is None:
+        raise ValueError("--workdir: expected the folder of an experiment, such as runs/digits")
+    setup.begin()
+    outlive("stdout")
+    results = Results.open(_WORKDIR.value)
+    table = results.evaluate(
+        *(_SPLIT.value, _DATA.value, _EVALUATOR.value, _METRICS.value, _NAME.value),
+        data_dir=_DATA_DIR.value,
+        say=say,
+    )
+    for name in table.columns:
+        described = results.column(name)
+        say(f"{name}: mean {described.text(float(table[name].mean()))} over {len(table)} runs")
+    say(f"Table: {results.path}/evaluations/{str(table.columns[0]).partition('/')[0]}.csv")
+    return 0
+
+
+if __name__ == "__main__":
+    command_line.run(main, __doc__ or "")

@@ -1,0 +1,215 @@
+"""Evaluates finished runs again, by the networks that they keep; writes side tables."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from ml_collections import ConfigDict
+
+from mnv2_jax import checksums, metrics, schema, side_tables
+from mnv2_jax.ablation import cohort, evaluators, grid, ids, networks, records, resolve
+from mnv2_jax.ablation.evaluators.base import Subject
+from mnv2_jax.ablation.job import DataOptions
+from mnv2_jax.arch import NetworkSpec, check_choice
+from mnv2_jax.data.images import Images
+from mnv2_jax.data.sources import Dataset, Selection
+from mnv2_jax.metrics import SPLITS, Metric
+from mnv2_jax.nn import trained
+from mnv2_jax.nn.trained import Trained
+from mnv2_jax.side_tables import SideTable
+from mnv2_jax.train import runlog
+from mnv2_jax.train.hparams import HParams
+from mnv2_jax.train.recipe import Recipe
+from mnv2_jax.train.step import LaneProgram
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What is to be measured of finished runs.
+
+    Attributes:
+      split: of the data that runs were trained on: train, validation or test; of other data a split
+        as TFDS writes it.
+      data: another data set, with the same classes; "" for that of each run.
+      evaluator: a name of `mnv2_jax.ablation.evaluators`, or `FILE.py:FUNCTION`.
+      metrics: names with commas, beside those that runs were measured by.
+      name: of the side table; by default that of the data or split, and of the evaluator.
+
+    Raises:
+      ValueError: a value is wrong; the message names it and what would be right.
+    """
+
+    split: str = "test"
+    data: str = ""
+    evaluator: str = "metrics"
+    metrics: str = ""
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.data:
+            check_choice("split", self.split, SPLITS)
+        evaluators.find(self.evaluator)
+        if self.name and not re.fullmatch(r"\w[\w.-]*", self.name):
+            raise ValueError(f"name={self.name!r}: expected letters, digits and any of _-.")
+
+    @property
+    def table(self) -> str:
+        """The name of the side table."""
+        function = self.evaluator.rpartition(":")[2]
+        parts = [self.data or self.split, *([function] if function != "metrics" else [])]
+        return self.name or re.sub(r"[^\w.-]+", "_", "_".join(parts))
+
+
+class _Network(NamedTuple):
+    """A run that keeps its network."""
+
+    run: str
+    config: ConfigDict
+    trained: Trained
+
+
+class _Group(NamedTuple):
+    """What networks have in common that one program measures together."""
+
+    spec: NetworkSpec
+    scaling: str
+    precision: str
+    batch_size: int
+    metrics: tuple[Metric, ...]
+    selection: Selection
+    seed: int
+
+
+def evaluate(
+    workdir: Path,
+    request: Request,
+    options: DataOptions,
+    say: Callable[[str], None] = lambda line: None,
+) -> SideTable:
+    """Measure the networks that runs of an experiment keep, and write a side table.
+
+    Args:
+      workdir: the experiment's folder.
+      request: what to measure.
+      options: how data sets are found and decoded.
+      say: is told how far it is.
+
+    Raises:
+      ValueError: no run keeps its network, the data set has other classes, or an image cannot be
+        decoded.
+      OSError: a network or a data set cannot be read, or the table not written.
+    """
+    groups: dict[_Group, list[_Network]] = {}
+    count = 0
+    for network in _networks(workdir):
+        groups.setdefault(_group(network, request), []).append(network)
+        count += 1
+    if not count:
+        raise ValueError(
+            f"workdir={workdir}: no finished run there keeps its network; expected an experiment "
+            f"that was trained with --keep_networks"
+        )
+    rows: dict[str, dict[str, float]] = {}
+    columns: dict[str, schema.Column] = {}
+    problems: set[str] = set()
+    for group, members in groups.items():
+        subject = _subject(group, members, request, options, problems.update)
+        measured = evaluators.find(request.evaluator)(subject)
+        if len(measured) != len(members):
+            raise ValueError(
+                f"evaluator={request.evaluator!r}: it gives measures of {len(measured)} networks; "
+                f"expected {len(members)}"
+            )
+        for network, of_run in zip(members, measured, strict=True):
+            rows[network.run] = {f"{request.table}/{name}": x for name, x in of_run.items()}
+        for name in dict.fromkeys(name for of_run in measured for name in of_run):
+            columns[f"{request.table}/{name}"] = _column(request.table, name, subject)
+        say(f"evaluated {len(rows)} of {count} networks")
+    for line in sorted(problems):
+        say(f"left out: {line}")
+    about = {
+        **dataclasses.asdict(request),
+        "device": runlog.device_name(jax.devices()),
+        **runlog.checkout(),
+    }
+    table = SideTable(request.table, columns, rows, about)
+    side_tables.write(workdir, table)
+    return table
+
+
+def _networks(workdir: Path) -> Iterator[_Network]:
+    """The finished runs that keep their networks, in the order of their ids."""
+    for folder in networks.of_runs(workdir):
+        row = records.read(workdir, folder.name, ("config.json", "result.json"))
+        if row is None or row["status"] != "done" or not (folder / trained.FILE).is_file():
+            continue
+        config = ConfigDict(checksums.read_json(folder / "config.json"))
+        ids.complete(config)
+        yield _Network(folder.name, config, trained.load(folder / trained.FILE))
+
+
+def _group(network: _Network, request: Request) -> _Group:
+    config, found = network.config, network.trained
+    selection = resolve.data_selection(config)
+    if request.data:
+        split = request.split
+        selection = dataclasses.replace(
+            selection, name=request.data, train=split, validation=split, test=split
+        )
+    # Runs train on images of their own where there are few of each class.
+    drawn = request.split == "train" and not request.data and selection.images_per_class > 0
+    names = [*metrics.names(config.metrics), *metrics.names(request.metrics)]
+    return _Group(
+        cohort.without_lane_values(found.spec),
+        found.scaling,
+        config.train.precision,
+        config.train.evaluation_batch_size,
+        metrics.choose(names, len(found.class_names)),
+        selection if drawn else dataclasses.replace(selection, images_per_class=0),
+        int(config.seed) if drawn else 0,
+    )
+
+
+def _subject(
+    group: _Group,
+    members: Sequence[_Network],
+    request: Request,
+    options: DataOptions,
+    leave_out: Callable[[Any], None],
+) -> Subject:
+    dataset = options.open(group.selection)
+    names = members[0].trained.class_names
+    if dataset.class_names != names:
+        raise ValueError(
+            f"data={group.selection.name}: classes {', '.join(dataset.class_names[:5])}, ...; "
+            f"expected those of the networks, {', '.join(names[:5])}, ..."
+        )
+    batch = group.batch_size
+    recipe = Recipe(1, batch, batch, precision=group.precision)
+    program = LaneProgram(group.spec, recipe, 1, scaling=group.scaling, metrics=group.metrics)
+    return Subject(
+        [member.run for member in members],
+        [member.trained for member in members],
+        program,
+        [HParams.of(grid.fields(member.config)) for member in members],
+        dataset,
+        _images(dataset, request, group.seed),
+        leave_out,
+    )
+
+
+def _images(dataset: Dataset, request: Request, seed: int) -> Images:
+    split = "test" if request.data else request.split
+    images: Images = dataset.training(seed) if split == "train" else getattr(dataset, split)
+    return images
+
+
+def _column(table: str, name: str, subject: Subject) -> schema.Column:
+    """The column of a measure: as the evaluator described it, with the table's name."""
+    if name not in subject.columns:
+        subject.describe(name)
+    known = subject.columns[name]
+    return dataclasses.replace(known, name=f"{table}/{name}", label=f"{known.label}, {table}")
