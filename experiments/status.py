@@ -8,6 +8,7 @@ It reads what training leaves in the folder, and may be run at any time, on any 
 it.
 """
 
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +17,7 @@ from absl import flags
 from rich.table import Table
 
 from experiments import command_line
-from mnv2_jax import schema
+from mnv2_jax import checksums, schema
 from mnv2_jax.ablation import state, workdir
 from mnv2_jax.terminal import Console, first_few
 
@@ -36,7 +37,11 @@ def main() -> int:
         raise ValueError("--workdir: expected the folder of an experiment, such as runs/digits")
     with workdir.seen(_WORKDIR.value, files=schema.RECORD[-1:]) as here:
         found = state.read(here.path, here.files)
-        described = schema.read_columns(here.path)
+        described = {}
+        with contextlib.suppress(
+            checksums.DamagedError
+        ):  # Metrics then go by their columns' names.
+            described = schema.read_columns(here.path)
     if _FORMAT.value == "json":
         print(json.dumps(found, indent=1))
     else:
@@ -47,7 +52,8 @@ def main() -> int:
 def _print(found: dict[str, Any], described: Mapping[str, schema.Column]) -> None:
     console = Console(highlight=False, soft_wrap=True)
     table = Table(box=None)
-    table.add_column("cohort")
+    longest = max((len(cohort["label"]) for cohort in found["cohorts"]), default=0)
+    table.add_column("cohort", min_width=min(longest, 20))
     for name in state.STATES:
         table.add_column(name, justify="right")
     names = dict.fromkeys(name for cohort in found["cohorts"] for name in cohort["means"])

@@ -19,7 +19,7 @@ ARGUMENTS = ("--config.train.epochs=1", "--config.model.expansion=1")
 
 NOTES = (
     *("plan.json", "stated.json", "results.csv", "results.csv.sha256", "claims.json"),
-    *("report.html", "figures/learning_curves.svg", "failures/0123456789ab.json"),
+    *("report.html", "columns.json", "figures/learning_curves.svg", "failures/0123456789ab.json"),
     *("training/0123456789ab.json", "checkpoints/0123456789ab/pack.json"),
 )
 

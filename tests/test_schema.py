@@ -148,6 +148,11 @@ def test_a_wrong_description_is_named(tmp_path, entry, message):
     checksums.write_json(tmp_path / schema.COLUMNS, {"columns": {"depth": entry}})
     with pytest.raises(checksums.DamagedError, match=rf"columns\.json.*{message}"):
         schema.read_columns(tmp_path)
+    saved(tmp_path, make_frame().head(2))
+    with pytest.raises(ValueError, match="; the experiment's command writes it anew"):
+        records.read_results(tmp_path)
+    written.write_table(tmp_path, make_frame().head(2).to_dict("records"))
+    assert len(records.read_results(tmp_path)) == 2
 
 
 def test_every_metric_of_the_registry_has_a_column_of_every_split():

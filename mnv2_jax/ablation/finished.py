@@ -1,5 +1,6 @@
 """Which runs of a grid are finished, and whether they are what would be trained now."""
 
+import collections
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mnv2_jax import arch
+from mnv2_jax import arch, schema
 from mnv2_jax.ablation import records
 from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.train import processes
@@ -60,6 +61,28 @@ def check(workdir: Path, cohorts: Sequence[Cohort]) -> None:
                 f"images, when {cohort.dataset.name!r} held something else, or its photographs "
                 f"were not turned as EXIF says; expected another workdir, or those images"
             )
+
+
+def unmeasured(workdir: Path, cohorts: Sequence[Cohort]) -> list[str]:
+    """Say which metrics that configs name finished runs lack, a line for each metric.
+
+    Such runs are not trained again: what is measured is no part of what a run is.
+    """
+    lacking: collections.Counter[str] = collections.Counter()
+    for cohort in cohorts:
+        wanted = records.measured_of(cohort.runs)
+        for run in cohort.runs:
+            row = records.read(workdir, run.id, schema.RECORD[-1:]) or {}
+            lacking.update(
+                metric.name
+                for metric in wanted
+                if row.get("status") == "done" and metric.column("test") not in row
+            )
+    return [
+        f"{count} finished runs were not measured by {name}: it stays empty there; "
+        f"experiments.evaluate measures the networks that they keep"
+        for name, count in lacking.items()
+    ]
 
 
 def _by_other_code(cohort: Cohort, environment: dict[str, Any]) -> bool:

@@ -40,21 +40,23 @@ def read_results(workdir: Path) -> pd.DataFrame:
         raise ValueError(
             f"workdir {workdir} holds no results.csv; name a folder that a sweep wrote"
         )
-    described = schema.read_columns(workdir)
+    try:
+        described = schema.read_columns(workdir)
+        text = checksums.read_text(path)
+    except checksums.DamagedError as error:
+        raise ValueError(f"{error}; the experiment's command writes it anew") from None
     columns = {**described, **schema.KNOWN}
     texts = [name for name, column in columns.items() if column.type == "text"]
     numbers = [name for name, column in columns.items() if column.type != "text"]
     try:
         frame = pd.read_csv(
-            io.StringIO(checksums.read_text(path)),
+            io.StringIO(text),
             dtype=dict.fromkeys((name for name in texts if name in schema.KNOWN), str),
             keep_default_na=False,
             na_values={name: ["", "nan", "NaN"] for name in numbers},
         )
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path} is empty; its first line must name the columns") from None
-    except checksums.DamagedError as error:
-        raise ValueError(f"{error}; the experiment's command writes it anew") from None
     except (pd.errors.ParserError, ValueError) as error:
         raise ValueError(f"{path}: {error}; expected a table with commas") from None
     _check_columns(path, frame, described)

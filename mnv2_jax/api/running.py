@@ -162,7 +162,8 @@ def _begin(
     teller.say(
         f"Runs: {count}, cohorts: {len(mine)}; {count - left} finished before, {left} to train"
     )
-    for line in [*planned.doubts, *_others(folder, cohorts)]:
+    lacking = finished.unmeasured(folder, cohorts)
+    for line in [*planned.doubts, *_others(folder, cohorts), *lacking]:
         teller.say(line)
     return todo
 

@@ -125,8 +125,12 @@ def test_runs_finished_before_a_field_was_added_are_found(dots, later, tmp_path)
             row = {**records.describe(run, part), "status": "done", "test_accuracy": 0.9}
             records.write(tmp_path, run, row, [], {})
     later()
-    again = plan(digits.get_config(), dots)
+    config = digits.get_config()
+    config.metrics = "accuracy,calibration_error"
+    again = plan(config, dots)
     assert finished.remaining(tmp_path, again) == []
+    (said,) = finished.unmeasured(tmp_path, again)
+    assert said.startswith("4 finished runs were not measured by calibration_error: it stays empty")
     assert len(records.rows(tmp_path, again)) == 4
 
 
