@@ -74,7 +74,7 @@ def check_arguments(what: str, given: dict[str, Any], known: Collection[str]) ->
     """
     for name, value in given.items():
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            near = difflib.get_close_matches(name, known, n=1)
             right = f"did you mean {near[0]}?" if near else f"expected {', '.join(known)}"
             raise TypeError(f"{name}={value!r}: {what} has no such argument; {right}")
 

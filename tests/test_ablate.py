@@ -161,7 +161,7 @@ def test_asked_to_stop_before_its_report_is_drawn_it_says_so(finished, small_con
         (["--config.train.epochs=1.5"], "config.train.epochs=1.5: expected a value of type int"),
         (["--config.model.expansion=0"], "config.model.expansion=0.0: expected a number above 0"),
         (["--config.model.expansion=-1"], "config.model.expansion=-1.0: expected a number above 0"),
-        (["--config.model.projection=tanh"], "config.model.projection='tanh': expected one of lin"),
+        (["--config.model.projection=tanh"], "config.model.projection='tanh': expected FILE.py:"),
         (["--config.data.name=cifar11"], "config.data.name='cifar11': there is no such data set"),
         (["--workdir=README.md"], "--workdir=README.md: it is a file; expected a folder"),
         (["--workdir=/proc/nowhere"], "--workdir=/proc/nowhere: cannot write there"),

@@ -158,7 +158,7 @@ def test_specifications_are_values():
     [
         ({"expansions": 6}, "presets.build has no such argument; did you mean expansion?"),
         ({"blok": "fused"}, "presets.build has no such argument; did you mean block?"),
-        ({"res": 8}, "presets.build has no such argument; did you mean resolution?"),
+        ({"resolutions": 8}, "presets.build has no such argument; did you mean resolution?"),
         ({"stride": 2}, "presets.build has no such argument; expected preset, width, depth, res"),
     ],
 )

@@ -164,8 +164,10 @@ def plan(
             )
             datasets[selection] = dataclasses.replace(found, decoded=splits)
         dataset = datasets[selection]
-        with of_phase(members[0]):
-            lanes = resolve.lane_program(members[0], dataset)
+        # A lane that has a slope, if one has: its program takes those of all.
+        whole = next(filter(_leaks, members), members[0])
+        with of_phase(whole):
+            lanes = resolve.lane_program(whole, dataset)
         cost = network_cost(lanes.spec)
         cohorts.append(Cohort(runs, grid.digest(key), dataset, lanes, cost, label))
         cohorts[-1].layout(len(runs))  # Raises where there is none, as does the next line.
@@ -180,6 +182,11 @@ def _completed(config: ConfigDict) -> ConfigDict:
     whole = config.copy_and_resolve_references()
     ids.complete(whole)
     return whole
+
+
+def _leaks(config: ConfigDict) -> bool:
+    clip = arch.CLIPS.get(config.model.projection)
+    return clip is not None and clip.slope != 0
 
 
 def _run(config: ConfigDict) -> Run:

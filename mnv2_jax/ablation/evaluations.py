@@ -13,7 +13,7 @@ from mnv2_jax import checksums, metrics, schema, side_tables
 from mnv2_jax.ablation import cohort, evaluators, grid, ids, networks, records, resolve
 from mnv2_jax.ablation.evaluators.base import Subject
 from mnv2_jax.ablation.job import DataOptions
-from mnv2_jax.arch import NetworkSpec, check_choice
+from mnv2_jax.arch import CLIPS, NetworkSpec, check_choice
 from mnv2_jax.data.images import Images
 from mnv2_jax.data.sources import Dataset, Selection
 from mnv2_jax.metrics import SPLITS, Metric
@@ -163,7 +163,7 @@ def _group(network: _Network, request: Request) -> _Group:
     drawn = request.split == "train" and not request.data and selection.images_per_class > 0
     names = [*metrics.names(config.metrics), *metrics.names(request.metrics)]
     return _Group(
-        cohort.without_lane_values(found.spec),
+        _of_lanes(found.spec),
         found.scaling,
         config.train.precision,
         config.train.evaluation_batch_size,
@@ -171,6 +171,16 @@ def _group(network: _Network, request: Request) -> _Group:
         selection if drawn else dataclasses.replace(selection, images_per_class=0),
         int(config.seed) if drawn else 0,
     )
+
+
+def _of_lanes(spec: NetworkSpec) -> NetworkSpec:
+    """The network of the lanes' program: one that takes slopes where this network has one."""
+    shared = cohort.without_lane_values(spec)
+    clips = (CLIPS.get(block.projection) for block in spec.blocks)
+    if not any(clip and clip.slope for clip in clips):
+        return shared
+    blocks = tuple(dataclasses.replace(one, projection="leaky_relu") for one in shared.blocks)
+    return dataclasses.replace(shared, blocks=blocks)
 
 
 def _subject(

@@ -93,7 +93,7 @@ def bfloat16(block: type[Block]) -> str | None:
 
 def lanes(block: type[Block]) -> str | None:
     """Lanes with weights, images and knobs of their own give what each gives alone."""
-    subject = _Subject(block)
+    subject = _Subject(block, spec=dataclasses.replace(_SPEC, projection="leaky_relu"))
     choices = [("linear", "bottleneck"), ("relu6", "none"), ("leaky_relu", "bottleneck")]
     lanes_of: list[tuple[Any, Array, Knobs]] = [
         (subject.initialise(seed), seed * subject.x, Knobs.of(*choice))
@@ -135,18 +135,19 @@ def parts(block: type[Block]) -> str | None:
 
 def knobs(block: type[Block]) -> str | None:
     """Projection and shortcut as arguments of a program are those of the specification."""
-    subject = _Subject(block)
-    for projection, shortcut in (("relu6", "none"), ("leaky_relu", "bottleneck")):
-        spec = dataclasses.replace(_SPEC, projection=projection, shortcut=shortcut)
-        by_spec = _Subject(block, spec=spec).infer(subject.variables, subject.x, None)[0]
+    x = _Subject(block).x
+    for own, projection, shortcut, expected in (
+        ("linear", "relu6", "none", "relu6"),
+        ("leaky_relu", "linear", "bottleneck", "linear"),
+        ("leaky_relu", "leaky_relu", "none", "leaky_relu"),
+        ("gelu", "relu6", "bottleneck", "gelu"),  # No knob: it stays.
+    ):
+        given = _Subject(block, spec=dataclasses.replace(_SPEC, projection=own))
+        spec = dataclasses.replace(_SPEC, projection=expected, shortcut=shortcut)
+        by_spec = _Subject(block, spec=spec).infer(given.variables, x, None)[0]
         chosen = Knobs.of(projection, shortcut)
-        if not _near(subject.infer(subject.variables, subject.x, chosen)[0], by_spec):
-            return f"projection {projection}, shortcut {shortcut}: carry.knobs is not heeded"
-    fixed = _Subject(block, spec=dataclasses.replace(_SPEC, projection="gelu"))
-    x = subject.x
-    by_spec = fixed.infer(subject.variables, x, None)[0]
-    if not _near(fixed.infer(subject.variables, x, Knobs.of("relu6", "bottleneck"))[0], by_spec):
-        return "projection gelu: a function gives way to carry.knobs"
+        if not _near(given.infer(given.variables, x, chosen)[0], by_spec):
+            return f"projection {expected}, shortcut {shortcut}: carry.knobs is not heeded"
     return None
 
 

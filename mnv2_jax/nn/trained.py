@@ -166,7 +166,7 @@ def _described(path: Path, text: str, tensors: Mapping[str, np.ndarray]) -> dict
 def _from_format_1(described: dict[str, Any]) -> dict[str, Any]:
     spec = described.get("spec")
     if not isinstance(spec, dict) or not isinstance(spec.get("blocks"), list):
-        return described  # What it lacks is named later.
+        return described  # What is wrong with it is told later.
     blocks = [
         {"block" if name == "kind" else name: value for name, value in block.items()}
         if isinstance(block, dict)

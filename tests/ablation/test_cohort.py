@@ -32,7 +32,7 @@ def test_lane_fields_share_a_program(dots, path):
     values = {
         "seed": (0, 1),
         "data.order": ("own", "shared"),
-        "model.projection": ("linear", "relu6", "relu"),
+        "model.projection": ("linear", "relu6", "relu", "leaky_relu"),
         "model.shortcut": ("bottleneck", "none"),
         "train.learning_rate": (0.1, 0.2),
         "train.weight_decay": (0.0, 1e-3),

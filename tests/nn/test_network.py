@@ -57,8 +57,10 @@ def test_knobs_as_arguments_give_what_the_specification_gives(projection, shortc
     variables = variables_of(spec)
     images = images_for(spec)
     by_spec = apply(spec, variables, images)
-    by_knobs = apply(small(), variables, images, knobs=Knobs.of(projection, shortcut))
-    np.testing.assert_array_equal(by_spec, by_knobs)
+    knobs = Knobs.of(projection, shortcut)
+    for own in {"leaky_relu", "leaky_relu" if knobs.slope else "linear"}:
+        by_knobs = apply(small(projection=own), variables, images, knobs=knobs)
+        np.testing.assert_array_equal(by_spec, by_knobs)
 
 
 @pytest.mark.parametrize("projection", projections.FUNCTIONS)

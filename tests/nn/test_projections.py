@@ -20,6 +20,7 @@ from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.nn.cost import network_cost
 from mnv2_jax.nn.network import Network, initialise
 from mnv2_jax.train import prediction
+from tests import commands, small
 
 OWN = """
 import jax
@@ -201,6 +202,11 @@ def test_a_grid_is_a_cohort_of_clips_and_one_of_each_function(dots, tiny, own):
     assert str(swish).startswith("inverted_residual, projection ")
     assert len({part.network for part in (clips, gelu, swish)}) == 3
     assert {block.projection for block in gelu.program.spec.blocks} == {"gelu"}
+    # Its program takes slopes; where no lane has one, a program does not.
+    assert {block.projection for block in clips.program.spec.blocks} == {"leaky_relu"}
+    (plain,) = plan(dots, tiny, ("relu", "linear", "relu6"))
+    assert {block.projection for block in plain.program.spec.blocks} == {"relu"}
+    assert plain.network == clips.network
 
 
 def test_a_network_is_another_when_the_code_of_its_projection_changes(dots, tiny, tmp_path):
@@ -238,6 +244,44 @@ def test_a_projection_of_a_users_file_is_saved_loaded_and_exported(own, tiny, tm
     assert np.abs(found - others).max() > 1e-4
     exported = jax.export.deserialize(bytearray(prediction.export(loaded)))
     np.testing.assert_allclose(exported.call(images), found, rtol=1e-5, atol=1e-6)
+
+
+GRID = """
+
+def get_grid():
+    return axis("model.projection", ("linear", "relu6", "leaky_relu", "gelu", "{own}:swish2"))
+
+def get_claims():
+    return [greater("gelu", "", "GELU is better.", "model.projection", "gelu", "linear")]
+"""
+
+
+@pytest.mark.slow
+def test_an_experiment_compares_clips_and_functions(own, tmp_path):
+    config = tmp_path / "config.py"
+    config.write_text(small.CONFIG + GRID.format(own=own))
+    workdir = tmp_path / "work"
+    status, out, err = commands.run("ablate", f"--config={config}", f"--workdir={workdir}")
+    assert status == 0, out + err
+    rows = small.rows_of(workdir)
+    found = [(row["projection"], row["lanes"]) for row in rows]
+    assert sorted(found) == sorted(
+        [
+            ("linear", "3"),
+            ("relu6", "3"),
+            ("leaky_relu", "3"),
+            ("gelu", "1"),
+            (f"{own}:swish2", "1"),
+        ]
+    )
+    curves = small.curves_of(workdir)
+    assert len(set(curves.values())) == 5  # None is another's.
+    assert "GELU" in (workdir / "report.html").read_text()
+    own.write_text(OWN.format(factor=3))
+    status, _, err = commands.run("ablate", f"--config={config}", f"--workdir={workdir}")
+    assert status != 0
+    assert f"1 runs there (inverted_residual, projection {own}:swish2) were trained by other" in err
+    assert f"or projection '{own}:swish2'" in err
 
 
 @pytest.mark.parametrize("name", ["gelu", "leaky_relu"])
