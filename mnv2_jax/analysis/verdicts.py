@@ -12,6 +12,7 @@ from rich.text import Text
 from mnv2_jax import checksums
 from mnv2_jax.analysis import decisions, gaps, notes, power, resampling, stats, units
 from mnv2_jax.analysis.claims import Claim, shown
+from mnv2_jax.analysis.claims.runs import Runs
 from mnv2_jax.analysis.decisions import Decision
 from mnv2_jax.analysis.units import with_unit
 from mnv2_jax.side_tables import is_of_side_table
@@ -25,7 +26,7 @@ _COLOURS = {
 
 VERDICTS = tuple(_COLOURS)
 
-_WIDE = 24  # letters, from which on the terminal's table has an interval on a line of its own
+_WIDE = 26  # letters, from which on the terminal's table has an interval on a line of its own
 
 
 def check(claims: Iterable[Claim], columns: Iterable[str]) -> None:
@@ -33,7 +34,7 @@ def check(claims: Iterable[Claim], columns: Iterable[str]) -> None:
 
     Raises:
       ValueError: a claim's axis, `where` or metric is no such column, two have one name, or a
-        claim of the user's own kind raises an error.
+        kind of the user's own raises an error.
     """
     names: set[str] = set()
     for claim in claims:
@@ -44,9 +45,6 @@ def check(claims: Iterable[Claim], columns: Iterable[str]) -> None:
             decide([claim], pd.DataFrame(columns=list(columns), dtype=float))
         except ValueError as error:
             raise ValueError(f"claim {claim.name!r}: {error}") from None
-        except Exception as error:  # A class of the user's own raises anything.
-            reason = f"{type(error).__name__}: {error}"
-            raise ValueError(f"claim {claim.name!r}: its kind raises {reason}") from error
 
 
 def undecidable(claims: Iterable[Claim], runs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -121,11 +119,12 @@ def decide(claims: Iterable[Claim], frame: pd.DataFrame) -> list[dict[str, Any]]
     Raises:
       ValueError: a claim names a column that the results lack.
     """
-    decided = [(claim, claim.decide(claim.runs(frame))) for claim in claims]
-    adjusted = stats.holm([decision.p_value for _, decision in decided])
+    held = [(claim, claim.runs(frame)) for claim in claims]
+    decided = [(claim, runs, _decide(claim, runs)) for claim, runs in held]
+    adjusted = stats.holm([decision.p_value for *_, decision in decided])
     rows = []
-    for (claim, decision), p_holm in zip(decided, adjusted, strict=True):
-        row = _row(claim, decision, claim.measure(frame)) | {"p_holm": _number(p_holm)}
+    for (claim, runs, decision), p_holm in zip(decided, adjusted, strict=True):
+        row = _row(claim, runs, decision) | {"p_holm": _number(p_holm)}
         absent = gaps.absent(claim, frame)
         unpaired = [] if row["seeds"] else gaps.unpaired(claim, frame)
         said = notes.write(claim, row, decision, len(decided), absent, unpaired)
@@ -260,7 +259,17 @@ def _interval(row: Mapping[str, Any]) -> str:
     return f" [{measure.signed(row['ci_low'])}, {measure.signed(row['ci_high'])}]"
 
 
-def _row(claim: Claim, decision: Decision, measure: units.Measure) -> dict[str, Any]:
+def _decide(claim: Claim, runs: Runs) -> Decision:
+    try:
+        return claim.decide(runs)
+    except ValueError:
+        raise
+    except Exception as error:  # A class of the user's own raises anything.
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"a claim of kind {claim.kind} raises {reason}") from error
+
+
+def _row(claim: Claim, runs: Runs, decision: Decision) -> dict[str, Any]:
     reported, every = decision.reported, decision.every
     interval = reported.interval(claim.confidence)
     bootstrap = resampling.bootstrap_interval(reported.means, claim.confidence)
@@ -270,7 +279,7 @@ def _row(claim: Claim, decision: Decision, measure: units.Measure) -> dict[str, 
         "source": claim.source,
         "statement": claim.statement,
         "metric": claim.metric,
-        "measure": units.as_row(measure),
+        "measure": units.as_row(runs.measure),
         "estimate": _number(interval.estimate),
         "ci_low": _number(interval.low),
         "ci_high": _number(interval.high),

@@ -13,7 +13,6 @@ from mnv2_jax.analysis import power, units
 from mnv2_jax.analysis.claims import remarks
 from mnv2_jax.analysis.claims.runs import Contrast, Runs
 from mnv2_jax.analysis.decisions import REFUTED, SUPPORTED, Decision
-from mnv2_jax.analysis.records import describe
 from mnv2_jax.analysis.stats import Scalar
 from mnv2_jax.values import canonical
 
@@ -50,8 +49,16 @@ class Claim(abc.ABC):
     """A statement and the comparison that decides it. A subclass is a kind of claim.
 
     A kind says by `contrasts` or `compared` what it speaks of, and by `decide` what supports and
-    what refutes it; all else has a default. It is a frozen dataclass; its fields hold fields of the
-    config and their values, as JSON knows them.
+    what refutes it; all else has a default. It is a frozen dataclass, whose fields JSON can hold:
+
+        @dataclass(frozen=True, kw_only=True)
+        class Above(Claim):
+            bound: float
+            kind = "above"
+            counted = "runs"
+
+            def decide(self, runs):
+                return decide_sign(runs.compare(runs.distances(self.bound)))
 
     Attributes:
       name: short and unique.
@@ -63,7 +70,7 @@ class Claim(abc.ABC):
     Class attributes:
       kind: name of the kind.
       confidence: of the interval that is reported.
-      in_rows: fields of the claim that rows hold as well.
+      in_rows: fields of the claim that rows hold too.
       counted: see `Shown`.
       two_sided: whether p is small for what refutes the claim as well.
       reading: see `Shown`.
@@ -92,14 +99,6 @@ class Claim(abc.ABC):
     def __post_init__(self) -> None:
         where = {name: canonical(value) for name, value in self.where.items()}
         object.__setattr__(self, "where", where)
-
-    def measure(self, frame: pd.DataFrame) -> units.Measure:
-        """Return how the claim's metric is called and written.
-
-        Args:
-          frame: one row per run, as `records.read_results` returns it.
-        """
-        return units.measure_of(describe(frame, self.metric))
 
     def contrasts(self) -> Sequence[Contrast]:
         """Return the values that must have pairs of runs for the claim to be decided."""

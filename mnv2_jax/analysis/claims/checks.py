@@ -42,16 +42,16 @@ def check_where(name: str, where: Mapping[str, Scalar], *compared: str) -> None:
 
 
 def check_margin(name: str, margin: float, metric: str, *, or_none: bool = False) -> None:
-    """Refuse a margin that is no number in the unit of the metric's column; some may be 0.
+    """Refuse a margin that is no number in the unit of the metric; some may be 0.
 
     Raises:
       ValueError: it is not.
     """
-    measure = measure_of(schema.column(metric))
-    most = 1 if measure.is_fraction else math.inf
+    is_fraction = measure_of(schema.column(metric)).is_fraction
+    most = 1 if is_fraction else math.inf
     if 0 < margin < most or (or_none and margin == 0):
         return
-    if measure.is_fraction:
+    if is_fraction:
         expected = "a fraction, 0 or more" if or_none else "a fraction between 0 and 1"
     else:
         expected = "a number, 0 or more" if or_none else "a number above 0"

@@ -55,9 +55,8 @@ class Monotone(Claim):
 
     def remarks(self, row: Row, decision: Decision) -> list[str]:
         """See `Claim`."""
-        said = []
+        said, measure = [], units.measure_of_row(row)
         if decision.weakest is not None and row["verdict"] != SUPPORTED:
-            measure = units.measure_of_row(row)
             way = "rise" if measure.sign > 0 else "fall"
             said = [f"Furthest from a {way}: {_change(decision.weakest, measure)}."]
         falls = decision.reported.gain(self.confidence).high < 0

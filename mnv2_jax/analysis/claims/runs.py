@@ -8,7 +8,6 @@ import pandas as pd
 
 from mnv2_jax.analysis import records, stats, units
 from mnv2_jax.analysis.decisions import Comparison
-from mnv2_jax.analysis.records import describe
 from mnv2_jax.analysis.stats import Scalar
 from mnv2_jax.schema import PHASE, PRETRAINING
 from mnv2_jax.side_tables import is_of_side_table
@@ -48,6 +47,7 @@ class Runs:
       frame: those that the claim speaks of, before `where`.
       where: values that the claim restricts columns to.
       metric: the column that the claim is about.
+      measure: how that is called and written.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class Runs:
         self.every = every
         self.where = self._columns(where)
         self.metric = metric
+        self.measure = units.measure_of(records.describe(every, metric))
         named = {*self.where, *map(self.column, compared)}
         leave_out = PHASE in every and PHASE not in named
         self.frame = every[every[PHASE] != PRETRAINING] if leave_out else every
@@ -126,9 +127,7 @@ class Runs:
           differences: a row per pair.
           name: of the comparison, where a claim has several.
         """
-        return Comparison.of(
-            differences, name, units.measure_of(describe(self.frame, self.metric)).sign
-        )
+        return Comparison.of(differences, name, self.measure.sign)
 
     def _columns(self, where: Mapping[str, Scalar]) -> dict[str, Scalar]:
         return {self.column(name): value for name, value in where.items()}

@@ -51,9 +51,9 @@ def forest(
     """
     by_unit: dict[str, list[tuple[Claim, Mapping[str, Any]]]] = {}
     for claim, row in zip(claims, decided, strict=True):
-        by_unit.setdefault(claim.measure(frame).unit, []).append((claim, row))
+        by_unit.setdefault(units.measure_of_row(row).unit, []).append((claim, row))
     parts = {
-        units.of_differences([claim.measure(frame) for claim, _ in pairs]): groups
+        units.of_differences([units.measure_of_row(row) for _, row in pairs]): groups
         for pairs in by_unit.values()
         if (groups := _groups(frame, pairs))
     }
@@ -89,7 +89,8 @@ def _groups(frame: pd.DataFrame, claims: Sequence[tuple[Claim, Mapping[str, Any]
 
 def _along(claim: Claim, frame: pd.DataFrame) -> list[_Estimate]:
     """The claim's difference at each value of the main axis, if its pairs differ in one."""
-    found = claim.differences(claim.runs(frame))
+    runs = claim.runs(frame)
+    found = claim.differences(runs)
     if found is None:
         return []
     pairs = found.dropna(subset="difference")
@@ -100,7 +101,7 @@ def _along(claim: Claim, frame: pd.DataFrame) -> list[_Estimate]:
     estimates = []
     for value in values(pairs, main):
         means = stats.seed_means(pairs[pairs[main] == value])
-        interval = stats.t_interval(claim.measure(frame).factor * means, claim.confidence)
+        interval = stats.t_interval(runs.measure.factor * means, claim.confidence)
         label = full_name(main, value)
         estimates.append(_Estimate(label, interval.estimate, interval.low, interval.high))
     return estimates

@@ -200,7 +200,7 @@ def test_errors_of_a_kind_become_a_line(frame: pd.DataFrame) -> None:
     given: dict[str, Any] = {"name": "own", "source": "", "statement": "", "bound": 1.0}
     given["projection"] = "linear"
     with pytest.raises(
-        ValueError, match=r"^claim .own.: its kind raises AttributeError: .Runs. obj"
+        ValueError, match=r"^claim .own.: a claim of kind beyond raises AttributeError: .Runs. "
     ):
         check([Wrong(**given)], frame.columns)
     with pytest.raises(ValueError, match=r"^claim .own.: verdict=.perhaps.: expected one of supp"):
