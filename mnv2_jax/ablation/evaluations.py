@@ -190,7 +190,8 @@ def _subject(
     options: DataOptions,
     leave_out: Callable[[Any], None],
 ) -> Subject:
-    dataset = options.open(group.selection)
+    # Of another data set one split stands for all three.
+    dataset = options.open(group.selection, overlapping=bool(request.data))
     names = members[0].trained.class_names
     if dataset.class_names != names:
         raise ValueError(

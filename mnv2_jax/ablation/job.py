@@ -42,7 +42,7 @@ class DataOptions:
         if self.workers is not None and self.workers < 0:
             raise ValueError(f"data_workers={self.workers}: expected a whole number, 0 or more")
 
-    def open(self, selection: sources.Selection) -> sources.Dataset:
+    def open(self, selection: sources.Selection, *, overlapping: bool = False) -> sources.Dataset:
         """Open a data set; see `mnv2_jax.data.sources.load`.
 
         Raises:
@@ -53,7 +53,9 @@ class DataOptions:
         if folder and not folder.is_dir() and selection.name not in sources.EMBEDDED:
             what = "it is a file" if folder.exists() else "no such folder"
             raise ValueError(f"data_dir={folder}: {what}; expected that of prepared data sets")
-        return sources.load(selection, folder, skip_corrupt=self.on_corrupt == "skip")
+        return sources.load(
+            selection, folder, skip_corrupt=self.on_corrupt == "skip", overlapping=overlapping
+        )
 
     def workers_here(self) -> int:
         """Return how many processes decode on this machine."""

@@ -134,6 +134,7 @@ def load(
     folder: Path | None = None,
     *,
     skip_corrupt: bool = False,
+    overlapping: bool = False,
     tell: Callable[[str], None] = print,
 ) -> Dataset:
     """Opens a prepared data set; an embedded one is prepared first if need be, or anew if damaged.
@@ -142,6 +143,7 @@ def load(
       selection: what to open.
       folder: that prepared data sets live in, by default `mnv2_jax.data.folders.data_folder()`.
       skip_corrupt: leave out images that cannot be decoded.
+      overlapping: splits may share images, as where nothing is trained.
       tell: is told in a line that an embedded data set is prepared anew.
 
     Raises:
@@ -161,7 +163,8 @@ def load(
     kept = _kept(selection, found.class_names)
     shape = (selection.resolution, selection.resolution, found.channels)
     wanted = {f"data.{split}": getattr(selection, split) for split in SPLITS}
-    found.check_disjoint(wanted)
+    if not overlapping:
+        found.check_disjoint(wanted)
 
     def images(split: str) -> Images:
         records_of: Records = found.records(wanted[f"data.{split}"], f"data.{split}")

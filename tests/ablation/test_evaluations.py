@@ -1,0 +1,113 @@
+"""Finished runs are evaluated again: the same numbers by the same way, others by others."""
+
+import re
+
+import numpy as np
+import pytest
+
+from configs import digits
+from mnv2_jax import api, arch, presets
+from mnv2_jax.ablation.evaluations import Request
+from mnv2_jax.ablation.grid import axis, product
+from mnv2_jax.nn import trained
+from mnv2_jax.train import memory
+
+pytestmark = pytest.mark.slow
+
+
+def config(**changes):
+    presets.PRESETS["one_block"] = presets.Preset(
+        8, 1, 8, 2, lambda t: (presets.Stage(t, 8, 1, 1),), 32, 10, arch.BlockSpec(divisor=1)
+    )
+    found = digits.get_config()
+    found.model.preset = "one_block"
+    found.model.expansion = 2.0
+    found.train.epochs = 2
+    found.metrics = "accuracy,loss,top5_accuracy,calibration_error"
+    found.update(changes)
+    return found
+
+
+GRID = product(
+    axis("model.projection", ("linear", "relu6", "leaky_relu", "gelu")), axis("seed", range(2))
+)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    experiment = api.Experiment(config(), GRID, name="evaluated")
+    return experiment.run(tmp_path_factory.mktemp("runs") / "work", progress=False)
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_the_same_split_comes_to_the_same_numbers(results, split):
+    table = results.evaluate(split)
+    frame = results.frame.set_index("run_id").loc[table.index]
+    assert len(table) == 8
+    for metric in ("accuracy", "loss", "top5_accuracy", "calibration_error"):
+        found, recorded = table[f"{split}/{metric}"], frame[f"{split}_{metric}"]
+        # Lanes of other projections are beside them: programs round otherwise, hits do not.
+        np.testing.assert_allclose(found, recorded, rtol=1e-5, atol=1e-6)
+    joined = results.frame  # Of both, the nine digits that tables have.
+    np.testing.assert_array_equal(joined[f"{split}/accuracy"], joined[f"{split}_accuracy"])
+
+
+def test_as_many_at_a_time_as_memory_holds(results, monkeypatch):
+    whole = results.evaluate("test", name="whole")
+    monkeypatch.setattr(memory, "usable", lambda device: 1)  # Not even one fits, and one is tried.
+    parts = results.evaluate("test", name="parts")
+    np.testing.assert_allclose(parts.to_numpy(), whole.to_numpy(), rtol=1e-6)
+
+
+def test_bfloat16_is_near_and_not_the_same(results):
+    half = results.evaluate("test", evaluator="bfloat16")
+    assert half.columns[0] == "test_bfloat16/accuracy"
+    frame = results.frame.set_index("run_id").loc[half.index]
+    difference = (half["test_bfloat16/loss"] - frame["test_loss"]).abs()
+    assert 0 < difference.max() < 0.05
+
+
+def test_another_data_set_of_the_same_classes(results):
+    table = results.evaluate("validation", data="digits")
+    assert len(table) == 8
+    frame = results.frame
+    np.testing.assert_array_equal(frame["digits/accuracy"], frame["validation_accuracy"])
+
+
+def test_a_metric_that_runs_were_not_measured_by(tmp_path):
+    plain = config(metrics="accuracy,loss")
+    results = api.Experiment(plain, axis("seed", (0,)), name="plain").run(tmp_path, progress=False)
+    assert "test_top5_accuracy" not in results.frame
+    table = results.evaluate("test", metrics="top5_accuracy")
+    assert 0 < table["test/top5_accuracy"].iloc[0] <= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"split": "tset"}, "split='tset': expected one of train, validation, test"),
+        ({"evaluator": "blur"}, "evaluator='blur': expected FILE.py:FUNCTION or one of metrics"),
+        ({"name": "a/b"}, "name='a/b': expected letters, digits and any of"),
+    ],
+)
+def test_a_wrong_request_is_named(arguments, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Request(**arguments)
+
+
+def test_names_of_tables_follow_from_what_is_asked():
+    assert Request().table == "test"
+    assert Request(data="photos:v2", split="all").table == "photos_v2"
+    assert Request("train", evaluator="bfloat16").table == "train_bfloat16"
+    assert Request(name="mine").table == "mine"
+
+
+def test_networks_are_kept_where_all_together_are_small(results, tmp_path, capsys):
+    assert len([*results.path.glob(f"runs/*/{trained.FILE}")]) == 8
+    one = api.Experiment(config(), axis("seed", (0,)), name="one")
+    without = one.run(tmp_path / "without", keep_networks=False)
+    said = capsys.readouterr().out
+    assert "Networks: not kept; --keep_networks keeps them, 0.0 MB in all" in said
+    assert not [*without.path.glob(f"runs/*/{trained.FILE}")]
+    with pytest.raises(ValueError, match="no finished run there keeps its network; expected an"):
+        without.evaluate("test")

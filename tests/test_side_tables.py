@@ -1,0 +1,72 @@
+"""Side tables: written, read back, joined to results, and refused where they are damaged."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnv2_jax import side_tables
+from mnv2_jax.analysis import records
+from mnv2_jax.checksums import DamagedError
+from mnv2_jax.schema import Column
+from mnv2_jax.side_tables import SideTable
+from tests.analysis.synthetic import make_frame, write_workdir
+
+ACCURACY = Column("noise/accuracy", "number", "measure", "Accuracy, noise", "%", 1, since="")
+SIZE = Column("noise/size", "number", "measure", "Size, noise", "", 3, "lower", since="")
+COLUMNS = {"noise/accuracy": ACCURACY, "noise/size": SIZE}
+
+
+def table(rows):
+    return SideTable("noise", COLUMNS, rows, {"split": "test"})
+
+
+@given(
+    st.dictionaries(
+        st.text("0123456789abcdef", min_size=12, max_size=12),
+        st.fixed_dictionaries({}, optional=dict.fromkeys(COLUMNS, st.floats(-1e6, 1e6, width=32))),
+        max_size=5,
+    )
+)
+def test_what_is_written_is_read_back(tmp_path_factory, rows):
+    workdir = tmp_path_factory.mktemp("workdir")
+    side_tables.write(workdir, table(rows))
+    (found,) = side_tables.read_all(workdir)
+    assert (found.name, found.columns, found.about) == ("noise", COLUMNS, {"split": "test"})
+    assert found.rows.keys() == rows.keys()
+    for run, values in rows.items():
+        assert found.rows[run] == pytest.approx(values, rel=1e-8)
+
+
+def test_a_workdir_without_side_tables_has_none(tmp_path):
+    assert side_tables.read_all(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["noise.csv", "noise.json"])
+def test_damage_is_told_with_the_file(tmp_path, name):
+    side_tables.write(tmp_path, table({"a" * 12: {"noise/size": 1.0}}))
+    path = tmp_path / "evaluations" / name
+    path.write_bytes(path.read_bytes().replace(b"noise/size", b"noise/sizes"))
+    with pytest.raises(DamagedError, match=name):
+        side_tables.read_all(tmp_path)
+    (tmp_path / "evaluations" / "noise.json").unlink()
+    with pytest.raises(DamagedError):
+        side_tables.read_all(tmp_path)
+
+
+def test_results_join_it_and_say_what_its_columns_are(tmp_path):
+    write_workdir(tmp_path, make_frame())
+    before = records.read_results(tmp_path)
+    first, second, *rest = before["run_id"]
+    side_tables.write(tmp_path, table({first: {"noise/size": 2.5}, second: {}}))
+    frame = records.read_results(tmp_path).set_index("run_id")
+    assert frame.loc[first, "noise/size"] == 2.5
+    assert frame.loc[[second, *rest], "noise/size"].isna().all()
+    assert frame["noise/accuracy"].isna().all()
+    joined = records.read_results(tmp_path)
+    assert records.describe(joined, "noise/size") == SIZE
+    assert records.is_metric(joined, "noise/size")
+    assert records.design_axes(joined) == records.design_axes(before)
+    pd.testing.assert_frame_equal(joined[[*before]], before)
+    assert np.isnan(joined["noise/accuracy"]).all()
