@@ -24,7 +24,14 @@ import pandas as pd
 import pytest
 
 from mnv2_jax.analysis import stats
-from mnv2_jax.analysis.claims import Claim, equivalent, greater, interaction, monotone
+from mnv2_jax.analysis.claims import (
+    Claim,
+    equivalent,
+    greater,
+    interaction,
+    monotone,
+    within_of,
+)
 from mnv2_jax.analysis.decisions import (
     Comparison,
     Decision,
@@ -216,6 +223,24 @@ def test_monotone_claims_that_barely_hold_or_barely_fail(
     assert share(decisions, "refuted") <= 0.06
 
 
+def levels_of(frame: pd.DataFrame, value: float) -> list[Comparison]:
+    return by_experiment(within_of("w", "", "", value, MARGIN).runs(frame).distances(value))
+
+
+@NOISES
+def test_coverage_and_false_positives_of_within_of(noise: Noise) -> None:
+    """A level has no partner that what a seed does to all its runs could cancel in."""
+    frame = simulate((0,), noise)
+    truth = 0.93  # over the cells' own levels
+    assert 0.93 <= coverage(levels_of(frame, truth), 0) <= 0.97
+    for margin in (MARGIN, 0.06):
+        for value in (truth - margin, truth + margin):
+            decisions = [decide_equivalent([one], margin) for one in levels_of(frame, value)]
+            assert share(decisions, "supported") <= 0.06
+            assert np.mean([one.p_value < 0.05 for one in decisions]) <= 0.06
+            assert share(decisions, "refuted") <= 0.06
+
+
 def test_what_is_clearly_so_is_found() -> None:
     """The tests are no good if they never find anything."""
     few = partial(simulate, experiments=200)
@@ -224,6 +249,9 @@ def test_what_is_clearly_so_is_found() -> None:
     assert share(equivalences(few((0, 0, 0.05)), 3), "refuted") > 0.95
     assert share(monotones(few((0, 0.03, 0.06)), 3, 0), "supported") > 0.95
     assert share(monotones(few((0, 0.05, 0.01)), 3, 0), "refuted") > 0.95
+    inside, outside = (levels_of(few((0,)), value) for value in (0.93, 0.8))
+    assert share([decide_equivalent([one], 0.05) for one in inside], "supported") > 0.95
+    assert share([decide_equivalent([one], 0.05) for one in outside], "refuted") > 0.95
 
 
 @pytest.mark.slow
@@ -244,6 +272,7 @@ def test_the_way_of_the_simulation_is_that_of_decide() -> None:
         interaction("i", "", "", "width", 1, 0, by="expansion", more=2, less=1),
         equivalent("e", "", "", "width", (0, 1, 2), MARGIN),
         monotone("m", "", "", "width", (0, 1, 2), 0.001),
+        within_of("w", "", "", 0.93, 0.02),
     ]
     pairs = stats.paired_interactions(
         frame, ("width", 1, 0), ("expansion", 2, 1), {}, "test_accuracy"
@@ -253,6 +282,7 @@ def test_the_way_of_the_simulation_is_that_of_decide() -> None:
         [decide_sign(one) for one in by_experiment(pairs)],
         equivalences(frame, 3),
         monotones(frame, 3, 0.001),
+        [decide_equivalent([one], 0.02) for one in levels_of(frame, 0.93)],
     ]
     verdicts = set()
     for number in range(experiments):
@@ -269,4 +299,4 @@ def test_the_way_of_the_simulation_is_that_of_decide() -> None:
                 (interval.estimate, interval.low, interval.high)
             )
             verdicts.add((claim.kind, one.verdict))
-    assert len(verdicts) > 5  # of 12
+    assert len(verdicts) > 5  # of 15

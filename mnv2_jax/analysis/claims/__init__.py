@@ -16,6 +16,7 @@ from mnv2_jax.analysis.claims.equivalent import equivalent as equivalent
 from mnv2_jax.analysis.claims.greater import greater as greater
 from mnv2_jax.analysis.claims.interaction import interaction as interaction
 from mnv2_jax.analysis.claims.monotone import monotone as monotone
+from mnv2_jax.analysis.claims.within_of import within_of as within_of
 
 KINDS: dict[str, type[Claim]] = {one.kind: one for one in Claim.__subclasses__()}
 """The kinds that are imported above, by name."""
