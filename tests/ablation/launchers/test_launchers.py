@@ -113,7 +113,7 @@ def test_a_launcher_in_a_file_of_ones_own_trains_a_grid(small_config, own, tmp_p
     assert curves_of(workdir) == curves_of(tmp_path / "here")
     plan = plans.read(workdir)
     assert plan is not None
-    assert "launcher" not in plan["command"]  # Which says how to get all of it again.
+    assert "--launcher" not in plan["command"]  # Which says how to get all of it again.
 
 
 def test_launchers_are_found_by_name_file_class_function_and_instance(own):
