@@ -94,10 +94,10 @@ class Results:
         return {run: folder for run, folder in folders.items() if folder.is_dir()}
 
     def best(self, metric: str = "validation_accuracy") -> Path:
-        """Find the run with the highest accuracy, bases of a transfer apart; give its folder.
+        """Find the best run by a metric, bases of a transfer apart; give its folder.
 
         Args:
-          metric: a column of `frame`.
+          metric: a column of `frame` that holds what was measured.
 
         Raises:
           ValueError: no run is done and has it.
@@ -107,7 +107,9 @@ class Results:
         there = done[done["run_id"].isin(list(self.runs))]
         if there.empty:
             raise ValueError(f"{self._here.shown(self.path)}: no run is done and has a {metric}")
-        return self.runs[there.loc[there[metric].idxmax(), "run_id"]]
+        is_higher_better = records.describe(self.frame, metric).better == "higher"
+        values = there[metric] if is_higher_better else -there[metric]
+        return self.runs[there.loc[values.idxmax(), "run_id"]]
 
     def evaluate(
         self,

@@ -114,7 +114,9 @@ def test_results_are_opened_again(done):
     results = api.Results.open(workdir)
     assert results.outcome is None
     assert list(results.runs) == list(results.frame["run_id"])
-    assert results.best().parent == workdir / "runs"
+    frame = results.frame.set_index("run_id")
+    assert results.best() == workdir / "runs" / frame["validation_accuracy"].idxmax()
+    assert results.best("test_loss") == workdir / "runs" / frame["test_loss"].idxmin()
     decided = results.decide()
     assert decided.loc["linear_bottleneck", "pairs"] == 4
     mine = greater("seed", "mine", "Expansion 2 beats 1", "model.expansion", 2, 1)
@@ -130,7 +132,7 @@ def test_results_are_opened_again(done):
         ({"x": "expansoin"}, "x=expansoin: no such axis in these results; did you mean expansion"),
         ({"x": "expansion", "hue": "model.expansion"}, "hue=model.expansion: x shows it; expected"),
         ({"x": "expansion", "panel": "colour"}, "panel=colour: no such axis"),
-        ({"x": "expansion", "metric": "loss"}, "metric='loss': expected one of "),
+        ({"x": "expansion", "metric": "loss"}, "metric=loss: no such measure in these results; "),
     ],
 )
 def test_a_wrong_figure_is_told(done, arguments, message):
