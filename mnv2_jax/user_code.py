@@ -40,12 +40,10 @@ def find(
             return registry[value]
         known = ", ".join(registry)
         raise ValueError(f"{field}={value!r}: expected FILE.py:{example} or one of {known}")
+    if not (Path(path).is_file() and path.endswith(".py")):
+        raise ValueError(f"{field}={value!r}: no such Python file; expected FILE.py:{example}")
     try:
         module = _imported(Path(path).resolve())
-    except FileNotFoundError:
-        raise ValueError(
-            f"{field}={value!r}: no such Python file; expected FILE.py:{example}"
-        ) from None
     except Exception as error:  # A file of the user's own raises anything.
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"{field}={value!r}: the file cannot be imported ({reason})") from error
@@ -74,8 +72,8 @@ def fault(error: Exception, source: Any) -> str:
 def _imported(path: Path) -> ModuleType:
     """Import a file once, so that its classes stay the same however often it is named."""
     spec = importlib.util.spec_from_file_location(f"user file {path}", path)
-    if not path.is_file() or spec is None or spec.loader is None:
-        raise FileNotFoundError(path)
+    assert spec is not None  # Of a file that ends in .py.
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     # Dataclasses, which Flax modules are, look up their annotations there.
     sys.modules[spec.name] = module

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mnv2_jax import schema
 from mnv2_jax.analysis import power, units
 from mnv2_jax.analysis.claims import remarks
 from mnv2_jax.analysis.claims.base import EVERYWHERE, Claim, Row, Shown, within_margin
@@ -36,7 +37,7 @@ class WithinOf(Claim):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_margin(self.name, self.margin, self.metric)
-        is_fraction = units.measure_of(self.metric).is_fraction
+        is_fraction = units.measure_of(schema.column(self.metric)).is_fraction
         if not (0 <= self.value <= 1 if is_fraction else math.isfinite(self.value)):
             expected = "a fraction between 0 and 1" if is_fraction else "a number"
             raise ValueError(f"claim {self.name!r}: value {self.value!r}; must be {expected}")
