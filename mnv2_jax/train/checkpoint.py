@@ -25,7 +25,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy as policy
 
 from mnv2_jax import checksums
 
-FORMAT = 1
+FORMAT = 2
 """The version of what is written; others are not read."""
 
 _METRIC = "validation_accuracy"
