@@ -1,6 +1,7 @@
 """Decides claims by the records of the runs, and words what came out."""
 
 import math
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from mnv2_jax.analysis import decisions, gaps, notes, power, resampling, stats, 
 from mnv2_jax.analysis.claims import Claim, shown
 from mnv2_jax.analysis.claims.runs import Runs
 from mnv2_jax.analysis.decisions import Decision
-from mnv2_jax.analysis.units import with_unit
+from mnv2_jax.analysis.units import Measure, with_unit
 from mnv2_jax.side_tables import is_of_side_table
 
 _COLOURS = {
@@ -26,6 +27,7 @@ _COLOURS = {
 
 VERDICTS = tuple(_COLOURS)
 
+_NARROW = 22  # letters of words on a margin in a line of the terminal's table
 _WIDE = 26  # letters, from which on the terminal's table has an interval on a line of its own
 
 
@@ -248,8 +250,15 @@ def _difference_lines(row: Mapping[str, Any]) -> list[str]:
             with_unit(measure.signed(row["estimate"]), measure.of_differences),
             _interval(row).strip(),
         ]
-    margin = shown(row)["margin"]
-    return [*lines, interval_kind(row), *([margin] if margin else [])]
+    return [*lines, interval_kind(row), *_narrow(shown(row)["margin"], measure)]
+
+
+def _narrow(margin: str, measure: Measure) -> list[str]:
+    """Breaks words on a margin into lines that leave room for statements; units stay at numbers."""
+    for unit in {measure.unit, measure.of_differences} - {""}:
+        margin = margin.replace(f" {unit}", f"\N{NO-BREAK SPACE}{unit}")
+    lines = textwrap.wrap(margin, _NARROW)
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
 def _interval(row: Mapping[str, Any]) -> str:

@@ -151,3 +151,25 @@ def test_rows_have_all_their_keys_whatever_was_measured(frame: pd.DataFrame) -> 
         comparison, both, equal, rise = decide(every, results)
         assert set(comparison) == set(both) == KEYS
         assert set(equal) == set(rise) == KEYS | {"margin"}
+
+
+@pytest.mark.parametrize(
+    ("unit", "margin", "lines"),
+    [
+        ("%", "", []),
+        ("%", "margin ±1.0 pt", ["margin ±1.0 pt"]),
+        ("%", "within ±1.0 pt of 98.0 %", ["within ±1.0 pt of", "98.0 %"]),
+        ("nats", "within ±0.02 nats of 0.10 nats", ["within ±0.02 nats of", "0.10 nats"]),
+        ("", "no more than 3 and no less than 2", ["no more than 3 and no", "less than 2"]),
+    ],
+)
+def test_words_on_a_margin_leave_room_for_statements(
+    unit: str, margin: str, lines: list[str]
+) -> None:
+    (row,) = decide([LINEAR], make_frame(seeds=2))
+    row["measure"]["unit"] = unit
+    row["shown"]["margin"] = margin
+    output = io.StringIO()
+    Console(width=200, file=output).print(claims_table([row]))
+    cells = [line.split("│")[2].strip() for line in output.getvalue().splitlines() if "│" in line]
+    assert [cell for cell in cells if cell][2:] == lines
