@@ -117,7 +117,7 @@ class Column:
 
     @property
     def scale(self) -> float:
-        """What stored values are multiplied by to be in `unit`."""
+        """The factor that brings stored values into `unit`."""
         return 100.0 if self.unit == "%" else 1.0
 
     @property

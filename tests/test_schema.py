@@ -1,4 +1,4 @@
-"""What the schema says of files and columns, and that writers and readers go by it."""
+"""The schema of files and columns, and that writers and readers go by it."""
 
 import csv
 from pathlib import Path

@@ -35,7 +35,7 @@ def added() -> Mapping[str, Added]:
 
 
 def is_observed(path: str) -> bool:
-    """Whether a field says what is measured of a run, and not what the run is."""
+    """Return whether a field says what is measured of a run, and not what the run is."""
     field = added().get(_own(path))
     return field is not None and field.observed
 

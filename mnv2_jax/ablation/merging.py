@@ -100,7 +100,7 @@ def _check_same(one: Path, other: Path) -> None:
 
 
 def _may_lack(field: str) -> bool:
-    """Whether a field is a metric that older records do not have, or a config did not ask for."""
+    """Return whether a field is a metric that an older record, or another config, may lack."""
     column = schema.column(field)
     return column.kind != "axis" and column.since != "0.1"
 
@@ -114,7 +114,7 @@ def _curve(path: Path) -> list[dict[str, Any]]:
 
 
 def _agree(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether rows are the same, but for metrics that either side alone has."""
+    """Return whether rows are the same but for metrics that either side alone has."""
     if len(one) != len(other):
         return False
     alone = {name for row, its in zip(one, other, strict=True) for name in row.keys() ^ its.keys()}

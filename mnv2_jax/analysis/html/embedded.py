@@ -128,7 +128,7 @@ def _claim(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _measured(frame: pd.DataFrame) -> list[Column]:
-    """What the table of runs shows: measures that have a value, those of the test split first."""
+    """Return the columns of the table of runs: of measures, the test split's come first."""
     measures = records.measures(frame)
     metrics = [column for column in measures if not column.of_machine]
     place = {split: number for number, split in enumerate(_FIRST)}
