@@ -245,6 +245,8 @@ class _Sweep:
             "network": cohort.network,
             "data": cohort.dataset.fingerprint,
             "jax": jax.__version__,
+            # Curves hold them, by epoch.
+            "metrics": [metric.name for metric in cohort.program.metrics],
         }
         with contextlib.closing(Checkpoints(unfinished.checkpoints, identity)) as checkpoints:
             saving = self.saving

@@ -176,7 +176,7 @@ class _Run:
     @property
     def at_end_of_epoch(self) -> bool:
         """See `View`."""
-        return self.step % self._program.steps_per_epoch == 0
+        return self.step > 0 and self.step % self._program.steps_per_epoch == 0
 
     @property
     def validation_accuracy(self) -> float | None:

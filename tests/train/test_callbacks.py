@@ -1,0 +1,155 @@
+"""Callbacks: one protocol for what watches, saves and ends a training."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from mnv2_jax import presets
+from mnv2_jax.nn.blocks.base import Knobs
+from mnv2_jax.train import loop, parallel
+from mnv2_jax.train.callbacks import Callback, Checkpointing, Preemption, Progress
+from mnv2_jax.train.checkpoint import Checkpoints
+from mnv2_jax.train.hparams import HParams
+from mnv2_jax.train.recipe import Recipe
+from mnv2_jax.train.step import LaneProgram
+from mnv2_jax.train.stopping import Interrupted, Stop
+
+EPOCHS = 3
+VALUES = HParams(
+    *(np.uint32(0), np.uint32(0), Knobs.of("linear", "bottleneck")),
+    *(np.float32(0.05), np.float32(0.0), np.float32(0.0)),
+)
+
+
+@pytest.fixture(scope="module")
+def trainer(tiny, dots):
+    program = LaneProgram(presets.build(tiny, expansion=2), Recipe(EPOCHS, 16, 40), 4)
+    return loop.Trainer(program, dots, parallel.Lanes(1))
+
+
+class Seen(Callback):
+    """Notes what it is told, and stops after an epoch."""
+
+    def __init__(self, stop_after=0):
+        self.steps, self.epochs, self.views = [], [], []
+        self._stop_after = stop_after
+
+    def on_step(self, view):
+        self.steps.append(view.step)
+        self.views.append((view.at_end_of_epoch, view.validation_accuracy, view.is_stopping))
+        return False
+
+    def on_epoch(self, epoch, metrics):
+        self.epochs.append((epoch, [one["epoch"] for one in metrics]))
+
+    def stop_signal(self):
+        return 15 if self._stop_after and len(self.epochs) >= self._stop_after else 0
+
+
+def test_a_callback_sees_steps_and_epochs_in_their_order(trainer):
+    seen = Seen()
+    told: list[int] = []
+    (result,) = trainer.run([VALUES], [seen, Progress(told.append)])
+    assert seen.steps == told
+    assert (seen.steps[0], seen.steps[-1]) == (0, 4 * EPOCHS)
+    assert seen.steps == sorted(seen.steps)
+    assert {4, 8, 12} <= {*seen.steps}  # No call goes on past the end of an epoch.
+    assert seen.epochs == [(epoch, [epoch]) for epoch in range(1, EPOCHS + 1)]
+    ended, accuracy, stopping = seen.views[-1]
+    assert (ended, stopping) == (True, False)
+    assert seen.views[0] == (False, None, False)
+    assert accuracy == result.curve[-1]["validation_accuracy"]
+    assert all(accuracy is None for ended, accuracy, _ in seen.views if not ended)
+
+
+def test_what_watches_changes_no_number(trainer):
+    (alone,), (watched,) = trainer.run([VALUES]), trainer.run([VALUES], [Seen(), Seen()])
+    assert alone.curve == watched.curve
+    assert alone.measures == watched.measures
+
+
+def test_any_callback_may_ask_to_stop(trainer):
+    seen = Seen(stop_after=1)
+    message = "step 4 of 12 is not saved, since there are no checkpoints"
+    with pytest.raises(Interrupted, match=re.escape(message)):
+        trainer.run([VALUES], [seen])
+    assert seen.views[-1][2]
+
+
+def test_a_signal_during_the_last_step_lets_training_end(trainer):
+    stop = Stop()
+
+    class Late(Callback):
+        def on_epoch(self, epoch, metrics):
+            if epoch == EPOCHS:
+                stop.signal = 15
+
+    (result,) = trainer.run([VALUES], [Late(), Preemption(stop)])
+    assert len(result.curve) == EPOCHS
+
+
+@dataclass
+class Look:
+    """A training as a callback sees it."""
+
+    step: int
+    seconds: float
+    at_end_of_epoch: bool = True
+    is_stopping: bool = False
+    steps: int = 100
+    validation_accuracy: float | None = 0.5
+
+    def snapshot(self):
+        return self.step
+
+
+class Kept(Checkpoints):
+    """Checkpoints that note what they are given."""
+
+    def __init__(self):
+        self.saved, self.waited = [], 0
+
+    def save(self, snapshot, accuracy):
+        self.saved.append((snapshot, accuracy))
+
+    def wait(self):
+        self.waited += 1
+
+
+def test_checkpoints_are_due_by_seconds_and_at_ends_of_epochs():
+    kept = Kept()
+    saves = Checkpointing(kept, seconds=10.0)
+    looks = [
+        (Look(0, 5.0), False),  # What it begins with is saved already, or drawn again.
+        (Look(1, 14.9), False),
+        (Look(2, 15.0), True),
+        (Look(3, 30.0, at_end_of_epoch=False), False),  # Within an epoch after twice as long.
+        (Look(4, 35.0, at_end_of_epoch=False), True),
+        (Look(5, 36.0, is_stopping=True), True),
+        (Look(100, 99.0), False),
+    ]
+    assert [saves.on_step(look) for look, _ in looks] == [saved for _, saved in looks]
+    assert [step for step, _ in kept.saved] == [2, 4, 5]
+    assert kept.waited == 1  # Who stops waits until all is on disk.
+
+
+def test_the_last_step_is_saved_where_that_was_asked_for():
+    kept = Kept()
+    saves = Checkpointing(kept, seconds=1e9, save_last=True)
+    assert [saves.on_step(Look(step, 0.0)) for step in (0, 50, 100)] == [False, False, True]
+    assert kept.waited == 1
+
+
+def test_a_checkpoint_of_other_metrics_is_of_another_run(trainer, tmp_path):
+    told: list[str] = []
+    stop = Seen(stop_after=1)
+    checkpoints = Checkpoints(tmp_path, {"metrics": ["accuracy", "loss"]})
+    with pytest.raises(Interrupted, match="is saved"):
+        trainer.run([VALUES], [stop, Checkpointing(checkpoints, seconds=0.0)])
+    checkpoints.close()
+    checkpoints = Checkpoints(tmp_path, {"metrics": ["accuracy", "loss", "top5_accuracy"]})
+    trainer.run([VALUES], [Checkpointing(checkpoints, told.append)])
+    checkpoints.close()
+    assert any("its metrics differs" in line for line in told)
