@@ -167,7 +167,7 @@ def test_asked_to_stop_before_its_report_is_drawn_it_says_so(finished, small_con
         (["--workdir=/proc/nowhere"], "--workdir=/proc/nowhere: cannot write there"),
         (["--config.parallel=pods"], "config.parallel='pods': expected one of auto, lanes, batch"),
         (["--config.train.ema=1"], "config.train.ema=1.0: expected 0 or more, below 1"),
-        (["--config.train.epsilon=1"], "config.train.epsilon=1.0: expected 0, since SGD does not"),
+        (["--config.train.epsilon=1"], "config.train.epsilon=1.0: expected 0.0, since sgd do"),
         (["--checkpoint_seconds=-1"], "flag --checkpoint_seconds=-1: -1.0 is not a non-negative"),
         (["--compilation_cache=/proc/x"], "--compilation_cache=/proc/x: cannot be made"),
         (["--ray_address=auto"], "--ray_address=auto: nothing reads it; expected --launcher=ray"),

@@ -186,9 +186,7 @@ class Experiment:
         origin = origin or self._origin(seeds)
         data = DataOptions(_text(data_dir), data_workers, on_corrupt)
         planned = self.prepare(seeds, data)
-        says = teller(progress)
         kept, line = networks.are_kept("transfer" in self.config or keep_networks, planned.cohorts)
-        says.say(line)
         job = Job(
             workdir="",
             parts=(),
@@ -200,7 +198,9 @@ class Experiment:
             compilation_cache=compilation_cache,
         )
         where = workdir or Path("runs") / self.name
-        here, outcome = running.run(planned, where, job, trains, says, origin)
+        here, outcome = running.run(
+            *(planned, where, job, trains, teller(progress), origin), choices=[line]
+        )
         return Results(here, planned.claims, outcome)
 
     def preview(self, path: str | Path, *, data: DataOptions | None = None) -> None:

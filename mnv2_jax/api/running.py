@@ -75,6 +75,7 @@ def run(
     launcher: Launcher,
     teller: Teller,
     origin: Origin,
+    choices: Sequence[str] = (),
 ) -> tuple[Workdir, Outcome]:
     """Train the runs that are not finished, decide the claims and write a report.
 
@@ -85,6 +86,7 @@ def run(
       launcher: trains them.
       teller: tells people.
       origin: what to record.
+      choices: lines to tell before anything trains.
 
     Returns:
       The folder, which is claimed no more, and what became of the runs.
@@ -103,6 +105,8 @@ def run(
         if primary:
             _tidy(here, planned, teller, alone=not launcher.part)
         todo = _begin(planned, here, mine, launcher, teller, origin)
+        for line in choices:
+            teller.say(line)
         table = functools.partial(_write_table, here, planned.cohorts)
         watch = Watch(here, stop, teller.say, teller.progress, table)
         at = dataclasses.replace(job, workdir=here.location).of(todo)
