@@ -303,7 +303,7 @@ def _help_on_config(example: str) -> list[str]:
             parts.append(f"{path}: {config_file.load(Path(path)).__doc__ or ''}".strip())
         config = _config(name)
     except ValueError as error:
-        return [*parts, f"{error}"]
+        return [*parts, flagged(str(error))]
     lines = [f"Fields of the config, as {name} sets them:", *_settings(config)]
     return [*parts, "\n  ".join(lines)]
 
