@@ -280,21 +280,3 @@ def test_wrong_input_is_told_in_a_line_and_leaves_nothing(small_config, tmp_path
     assert str(error.value).startswith(message.format(tmp_path))
     assert len(str(error.value).splitlines()) == 1
     assert not list(tmp_path.iterdir())
-
-
-def test_jax_that_was_used_before_is_told_once(small_config):
-    if cores.available() == 1:
-        pytest.skip("one core is all there is")
-    text = (
-        "import jax; jax.devices(); from mnv2_jax.train import setup; setup.begin('off'); "
-        "setup.begin()"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", text], cwd=commands.ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    count = cores.available()
-    (line,) = done.stderr.splitlines()
-    assert line.startswith(
-        f"jax was used before, with 1 CPU device: training takes 1 of {count} cores; expected"
-    )
