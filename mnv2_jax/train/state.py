@@ -1,8 +1,8 @@
 """The training state of a lane: a pytree of packed Flax variables and of optax's state.
 
-A network this small has some 170 parameters and moments. As leaves of their own they make a
-training program that takes a third longer to compile and a tenth longer to run on a CPU, see
-docs/performance.md; so each part is one vector, which knows its tree.
+A small network has some 170 parameters and moments. As leaves of their own they make a training
+program that takes a fifth to a half longer to compile on CPU, and checkpoints that take two to four
+times as long to write (docs/performance.md). So each part is one vector, which knows its tree.
 """
 
 import dataclasses
