@@ -17,7 +17,6 @@ from mnv2_jax.data import draws, sources, stream
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.images import Images
 from mnv2_jax.data.stored.records import Record
-from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import parallel, runlog
 from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.loop import Trainer
@@ -60,9 +59,11 @@ def training_step(
     layout = parallel.Batch(lanes) if shared else parallel.Lanes(lanes)
     recipe = Recipe(1, batch, batch, momentum=sgd.momentum)
     program = LaneProgram(spec, recipe, steps, parts=layout.parts)
-    knobs = Knobs.of("linear", "bottleneck")
-    scalars = map(np.float32, (sgd.learning_rate, sgd.weight_decay, sgd.label_smoothing))
-    lane = HParams(np.uint32(0), np.uint32(0), knobs, *scalars)
+    lane = HParams.example().replace(
+        learning_rate=np.float32(sgd.learning_rate),
+        weight_decay=np.float32(sgd.weight_decay),
+        label_smoothing=np.float32(sgd.label_smoothing),
+    )
     values = [lane.replace(seed=np.uint32(seed)) for seed in range(lanes)]
     states = parallel.stack([program.initialise(0)] * lanes)
     orders = np.stack([draws.epoch_order(seed, 0, len(labels)) for seed in range(lanes)])
@@ -178,9 +179,7 @@ def waiting(
     spec = presets.build("mobilenet_v2", resolution=resolution)
     program = LaneProgram(spec, recipe, len(images) // batch, Augmentation(crop_area=area))
     trainer = Trainer(program, dataset, parallel.Lanes(1), Streaming, workers)
-    zero = np.float32(0.0)
-    knobs = Knobs.of("linear", "bottleneck")
-    values = [HParams(np.uint32(0), np.uint32(0), knobs, zero, zero, zero)]
+    values = [HParams.example()]
     layout = trainer.layout
     state = layout.spread(parallel.stack([program.initialise(0)]))
     lanes = layout.spread(parallel.stack(values))

@@ -33,11 +33,13 @@ class _Declared:
     Attributes:
       fields: the config's fields that it follows from, by path, each with its check.
       of: makes the value of those of the fields.
+      example: right values of the fields.
       inside: by path the values that one program may mix, where not all may be.
     """
 
     fields: Mapping[str, Check]
     of: Callable[..., Any]
+    example: tuple[Any, ...]
     inside: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
 
 
@@ -56,9 +58,9 @@ def _one_of(allowed: tuple[str, ...]) -> Check:
 _SEED = _number(lambda seed: 0 <= seed < 2**32, "a whole number from 0 to 2^32 - 1")
 
 
-def _scalar(path: str, holds: Callable[[Any], bool], expected: str) -> _Declared:
+def _scalar(path: str, holds: Callable[[Any], bool], expected: str, example: float) -> _Declared:
     """Declare one number of the config."""
-    return _Declared({path: _number(holds, expected)}, np.float32)
+    return _Declared({path: _number(holds, expected)}, np.float32, (example,))
 
 
 @jax.tree_util.register_dataclass
@@ -76,12 +78,13 @@ class HParams:
       label_smoothing: Szegedy et al. 2016.
     """
 
-    seed: Annotated[Any, _Declared({"seed": _SEED}, np.uint32)]
+    seed: Annotated[Any, _Declared({"seed": _SEED}, np.uint32, (0,))]
     data_seed: Annotated[
         Any,
         _Declared(
             {"seed": _SEED, "data.order": _one_of(ORDERS)},
             lambda seed, order: np.uint32(seed if order == "own" else 0),
+            (0, "own"),
         ),
     ]
     knobs: Annotated[
@@ -92,6 +95,7 @@ class HParams:
                 "model.shortcut": _one_of(arch.SHORTCUTS),
             },
             Knobs.of,
+            ("linear", "bottleneck"),
             # What is left out is another topology: functions, shortcuts between expansions.
             inside={
                 "model.projection": tuple(arch.CLIPS),
@@ -101,15 +105,17 @@ class HParams:
     ]
     learning_rate: Annotated[
         Any,
-        _scalar("train.learning_rate", lambda rate: 0 < rate < math.inf, "a number above 0"),
+        _scalar("train.learning_rate", lambda rate: 0 < rate < math.inf, "a number above 0", 0.1),
     ]
     weight_decay: Annotated[
         Any,
-        _scalar("train.weight_decay", lambda decay: 0 <= decay < math.inf, "a number, 0 or more"),
+        _scalar(
+            "train.weight_decay", lambda decay: 0 <= decay < math.inf, "a number, 0 or more", 0.0
+        ),
     ]
     label_smoothing: Annotated[
         Any,
-        _scalar("train.label_smoothing", lambda share: 0 <= share < 1, "0 or more, below 1"),
+        _scalar("train.label_smoothing", lambda share: 0 <= share < 1, "0 or more, below 1", 0.0),
     ]
 
     @classmethod
@@ -132,6 +138,11 @@ class HParams:
                     raise ValueError(f"config.{section}{dot}{error}") from None
             values[name] = declared.of(*(fields[path] for path in declared.fields))
         return cls(**values)
+
+    @classmethod
+    def example(cls) -> "HParams":
+        """Return hyperparameters of no run, such as for their shapes."""
+        return cls(**{name: one.of(*one.example) for name, one in _declarations().items()})
 
     def replace(self, **changes: Any) -> "HParams":
         """Return the same with other values."""

@@ -12,7 +12,6 @@ import numpy as np
 
 from mnv2_jax.data.sources import Dataset
 from mnv2_jax.metrics import SPLITS
-from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import best, parallel, processes
 from mnv2_jax.train.best import Best, Losses
 from mnv2_jax.train.callbacks import Callback
@@ -67,7 +66,7 @@ class Trainer:
         self.source = source
         self.workers = workers
         self.abstract_state = self.program.initialise(0)
-        values = layout.shapes(_hparams_of_no_run())
+        values = layout.shapes(HParams.example())
         lanes = (layout.shapes(self.abstract_state), values)
         given = source.shapes(program, dataset, layout)
         bounds = layout.share((np.int32(0), np.int32(0), np.int32(0)))
@@ -351,9 +350,3 @@ class _Run:
 
 def _losses(measured: Sequence[Mapping[str, float]]) -> Losses:
     return [(one["loss"], one["accuracy"]) for one in measured]
-
-
-def _hparams_of_no_run() -> HParams:
-    """Hyperparameters of which only the shapes are asked."""
-    zero = np.float32(0.0)
-    return HParams(np.uint32(0), np.uint32(0), Knobs.of("linear", "none"), zero, zero, zero)

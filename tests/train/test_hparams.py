@@ -23,6 +23,13 @@ def test_what_a_config_says_is_what_the_step_is_given():
     assert HParams.of({**FIELDS, "seed": 7, "data.order": "shared"}).data_seed == 0
 
 
+def test_an_example_has_the_types_of_any_other():
+    pairs = zip(
+        jax.tree.leaves(HParams.example()), jax.tree.leaves(HParams.of(FIELDS)), strict=True
+    )
+    assert all(one.dtype == other.dtype for one, other in pairs)
+
+
 def test_every_declared_field_is_one_of_the_config_and_may_differ_between_lanes():
     assert {*LANE_FIELDS} <= {*FIELDS}
     assert LANE_FIELDS["model.shortcut"] == ("bottleneck", "none")
