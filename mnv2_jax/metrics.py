@@ -117,7 +117,7 @@ METRICS: dict[str, Metric] = {
 """The metrics by name."""
 
 DEFAULT = ("accuracy", "loss")
-"""What is measured where a config does not say; every config's metrics include them, since epochs
+"""The metrics of a config that names none; every config's metrics include them, since epochs
 are compared by accuracy, and divergence is found by the loss."""
 
 

@@ -33,7 +33,7 @@ class SideTable(NamedTuple):
 
 
 def is_of_side_table(column: str) -> bool:
-    """Whether a column is named as those of side tables are."""
+    """Return whether a column is named as those of side tables are."""
     return "/" in column
 
 

@@ -28,7 +28,7 @@ from mnv2_jax.train.step import LaneProgram
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What is to be measured of finished runs.
+    """A measurement of finished runs that is asked for.
 
     Attributes:
       split: of the data that runs were trained on: train, validation or test; of other data a split
@@ -72,7 +72,7 @@ class _Network(NamedTuple):
 
 
 class _Group(NamedTuple):
-    """What networks have in common that one program measures together."""
+    """The things in common of networks that one program measures together."""
 
     spec: NetworkSpec
     scaling: str

@@ -1,4 +1,4 @@
-"""Which fields of a config are part of ids: those that came later only where they are not neutral.
+"""The fields of a config that are part of ids: later ones only where they are not neutral.
 
 A field is declared where it is defined, by `mnv2_jax.neutral.added` in the dataclass that holds its
 section, or in `OTHERS`.

@@ -21,7 +21,7 @@ from mnv2_jax.data import sources
 
 @dataclasses.dataclass(frozen=True)
 class DataOptions:
-    """How data sets are found and decoded.
+    """The way that data sets are found and decoded.
 
     Attributes:
       folder: of prepared data sets; by default one in the user's cache folder.

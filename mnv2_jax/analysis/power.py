@@ -128,7 +128,7 @@ def seeds_needed_within(
 
 
 def design(means: np.ndarray) -> dict[str, float | int | None]:
-    """What a repetition of a design could see, given the scatter of these seeds.
+    """Compute what a repetition of a design could see, given the scatter of these seeds.
 
     Args:
       means: shape `(seeds,)`, one mean difference per seed.
@@ -147,7 +147,7 @@ def design(means: np.ndarray) -> dict[str, float | int | None]:
 
 
 def design_within(means: np.ndarray, margin: float) -> dict[str, float | int | None]:
-    """What a repetition could confirm to be within a margin, if there is no difference.
+    """Compute what a repetition could confirm to be within a margin, without a difference.
 
     Args:
       means: shape `(seeds,)`, one mean difference per seed.

@@ -142,7 +142,7 @@ def describe(frame: pd.DataFrame, name: str) -> Column:
 
 
 def is_metric(frame: pd.DataFrame, name: str) -> bool:
-    """Whether a column holds a metric of a split."""
+    """Return whether a column holds a metric of a split."""
     column = describe(frame, name)
     return column.kind == "measure" and not column.of_machine
 

@@ -11,7 +11,7 @@ from mnv2_jax.schema import Column
 
 @dataclass(frozen=True)
 class Measure:
-    """How a metric is called, and how its values and their differences are written.
+    """The name of a metric, and the way its values and their differences are written.
 
     Attributes:
       label: of the metric, without the split: "accuracy".
@@ -27,12 +27,12 @@ class Measure:
 
     @property
     def is_fraction(self) -> bool:
-        """Whether values are stored as fractions of 1 and shown in per cent."""
+        """True if values are stored as fractions of 1 and shown in per cent."""
         return self.unit == "%"
 
     @property
     def factor(self) -> float:
-        """What values are multiplied by to be shown."""
+        """The factor that shown values have over stored ones."""
         return 100 if self.is_fraction else 1
 
     @property

@@ -278,7 +278,7 @@ class Experiment:
         return runs, given
 
     def _origin(self, seeds: tuple[int, ...] | None) -> Origin:
-        """What is recorded where no command line started this process."""
+        """Return what is recorded where no command line started this process."""
         which = "" if seeds is None else f"seeds={list(seeds)}"
         text = f"mnv2_jax.api: {self._text}.run({which})"
         return Origin(text, text, self._files[0] if self._files else self._text)

@@ -14,7 +14,7 @@ from mnv2_jax.analysis.claims import Claim
 
 
 class Parts(NamedTuple):
-    """What a config file holds.
+    """The content of a config file.
 
     Attributes:
       path: of the file.

@@ -24,7 +24,7 @@ from mnv2_jax.train import setup
 
 
 class Results:
-    """What an experiment's folder holds, as it was when it was opened.
+    """The content of an experiment's folder, as it was when it was opened.
 
     Attributes:
       outcome: how many runs were trained and failed just now; None of a folder that was opened.
@@ -241,6 +241,6 @@ class Results:
         return path
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """Return what a notebook shows."""
         html: Any = self.frame._repr_html_()
         return str(html)

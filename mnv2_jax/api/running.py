@@ -55,7 +55,7 @@ class Planned:
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """What started an experiment, as it is recorded.
+    """The origin of an experiment, as it is recorded.
 
     Attributes:
       command: what started this process, for the records of runs.

@@ -1,4 +1,4 @@
-"""What people are told while an experiment runs: on a console, by an object of theirs, or not."""
+"""Messages while an experiment runs: on a console, to an object of the caller's, or none."""
 
 import contextlib
 import sys

@@ -1,4 +1,4 @@
-"""What watches a training, saves it and ends it: a list of callbacks with one protocol."""
+"""Callbacks: a list of objects with one protocol that watch, save and end a training."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -21,11 +21,11 @@ class View(Protocol):
 
     @property
     def at_end_of_epoch(self) -> bool:
-        """Whether the last step was the last one of an epoch."""
+        """True if the last step was the last one of an epoch."""
 
     @property
     def is_stopping(self) -> bool:
-        """Whether the training ends here because a callback asked for it."""
+        """True if the training ends here because a callback asked for it."""
 
     @property
     def validation_accuracy(self) -> float | None:

@@ -19,8 +19,8 @@ from mnv2_jax.nn import projections
 from mnv2_jax.nn.blocks.base import Knobs
 
 ORDERS = ("own", "shared")
-"""What `config.data.order` may be: images come and are augmented as the run's own seed says, or in
-the same way in all runs, so that images that are streamed are decoded once for all seeds."""
+"""The choices of `config.data.order`: images come and are augmented as the run's own seed says, or
+in the same way in all runs, so that images that are streamed are decoded once for all seeds."""
 
 Check = Callable[[str, Any], None]
 """Raises ValueError, naming a field by the name that it is given, unless a value is right."""

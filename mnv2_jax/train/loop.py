@@ -26,8 +26,8 @@ from mnv2_jax.train.stopping import Interrupted
 from mnv2_jax.train.tuning import Start
 
 _CALL_SECONDS = 1.0
-"""How long a call of the training program is to take: signals, progress and checkpoints wait for
-its end, and calls themselves cost a millisecond."""
+"""The seconds that a call of the training program is to take: signals, progress and checkpoints
+wait for its end, and calls themselves cost a millisecond."""
 
 
 class Trainer:

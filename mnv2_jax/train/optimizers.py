@@ -51,7 +51,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 """By field of the recipe what optax calls it."""
 
 MASKS = ("mask", "weight_decay_mask")
-"""What optax calls the parameters that decay."""
+"""The names that optax has for the parameters that decay."""
 
 OPTIMIZERS: dict[str, Optimizer] = {
     "sgd": Optimizer(optax.sgd, elementwise=True),
@@ -95,7 +95,7 @@ DECAYED: dict[str, Callable[[str, int, bool], bool]] = {
     "kernels": lambda name, rank, norm: name == "kernel",
     "not_depthwise": lambda name, rank, norm: name == "kernel" and rank != 3,
 }
-"""Which parameters decay, by name, number of dimensions and whether they are BatchNorm's: all, all
+"""The parameters that decay, by name, number of dimensions and being BatchNorm's: all, all
 but BatchNorm's, kernels alone, kernels but the depthwise ones `[k, k, channels]` (slim)."""
 
 

@@ -1,4 +1,4 @@
-"""What all lanes of a program share in training: batches, optimizer, schedule, precision."""
+"""The training config that all lanes of a program share: batches, optimizer, schedule."""
 
 import dataclasses
 from collections.abc import Callable

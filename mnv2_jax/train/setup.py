@@ -10,7 +10,7 @@ from mnv2_jax import cache, cores
 from mnv2_jax.train import compilation, inherited, memory, parallel, processes
 
 _done: set[str] = set()
-"""What this process has done of it."""
+"""The set-up that this process has done."""
 
 
 def begin(

@@ -19,7 +19,7 @@ Tree = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Packing:
-    """Where the leaves of a tree lie in its vector.
+    """The places of a tree's leaves in its vector.
 
     Attributes:
       places: where each leaf begins, and its shape.

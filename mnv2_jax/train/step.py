@@ -178,7 +178,7 @@ class LaneProgram:
 
     @functools.cached_property
     def _mask(self) -> Mapping[tuple[str, ...], bool]:
-        """Which variables training changes, by path."""
+        """The variables that training changes, by path."""
         return trainable_mask(self._initialiser.shapes, self.spec, self.tuning)
 
     @functools.cached_property

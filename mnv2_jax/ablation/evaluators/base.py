@@ -1,4 +1,4 @@
-"""What an evaluator is given: trained networks of one program, and a split to measure them on."""
+"""The input of evaluators: trained networks of one program, and a split to measure them on."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence

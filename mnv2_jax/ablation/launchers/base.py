@@ -1,4 +1,4 @@
-"""What a launcher is: it trains a job, here or elsewhere."""
+"""The protocol of launchers: they train a job, here or elsewhere."""
 
 import abc
 import contextlib
@@ -36,7 +36,7 @@ class Launcher(abc.ABC):
 
     @property
     def part(self) -> str:
-        """What it claims of the workdir: others of another name may work there; "" for all of it.
+        """The part of the workdir that it claims: others may work in other parts; "" for all of it.
 
         What has all of it may remove what killed processes left.
         """

@@ -1,4 +1,4 @@
-"""What all kinds of claims share: how they are stated, held against runs, worded and drawn."""
+"""The base of all kinds of claims: statement, comparison with runs, wording and drawing."""
 
 import abc
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ EVERYWHERE: Mapping[str, Scalar] = MappingProxyType({})
 
 
 class Shown(TypedDict):
-    """How the kind of a decided claim is shown. Rows hold it, so that kinds may be unknown.
+    """The way that a decided claim is shown. Rows hold it, so that kinds may be unknown.
 
     Attributes:
       kind: what goes before the metric, such as "equivalent"; may be empty.
