@@ -49,7 +49,7 @@ def test_records_of_the_same_code_and_images_count(only, tmp_path):
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({"network": OTHER}, "by other code of block 'inverted_residual'; expected another --work"),
+        ({"network": OTHER}, "by other code of block 'inverted_residual'; expected another work"),
         ({"data": OTHER}, "on other images, when 'dots' held something else, or its photographs"),
     ],
 )

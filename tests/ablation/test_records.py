@@ -75,6 +75,7 @@ def test_a_row_holds_what_a_result_has_of_measures(cohorts):
 
         diverged: bool = False
         seconds: float = 1.5
+        restored_epoch: int | None = None
         measures: dict[str, float] = dataclasses.field(
             default_factory=lambda: {"test_accuracy": 0.5, "test_brier": 0.25}
         )

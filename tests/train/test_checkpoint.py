@@ -195,7 +195,7 @@ def test_another_version_is_refused(tmp_path, state, monkeypatch):
         write(tmp_path, state, 3)
     snapshot, (line,) = read(tmp_path, state)
     assert snapshot is None
-    assert line.endswith("it has format 99; expected 1")
+    assert line.endswith("it has format 99; expected 2")
 
 
 @pytest.mark.parametrize("name", IDENTITY)
