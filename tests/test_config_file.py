@@ -3,6 +3,7 @@
 import pytest
 
 from mnv2_jax import config_file
+from mnv2_jax.ablation import ids
 from mnv2_jax.ablation.grid import Grid
 from tests import commands
 
@@ -114,7 +115,9 @@ def get_config():
 @pytest.mark.parametrize("metrics", ["", "loss,mine.py:F1"])
 def test_a_field_that_a_file_lacks_may_be_set_on_the_command_line(write, metrics):
     path = write(f"from configs import digits\n{WITHOUT_METRICS}")
-    assert config_file.config(str(path)).metrics == "accuracy,loss"
+    found = config_file.config(str(path))
+    ids.complete(found)
+    assert found.metrics == "accuracy,loss"
     given = [f"--config.metrics={metrics}"] if metrics else []
     status, out, _ = commands.run("ablate", f"--config={path}", *given, "--print_config")
     assert status == 0
