@@ -62,7 +62,22 @@ def read_all(workdir: Path) -> list[SideTable]:
     Raises:
       DamagedError: one is not what was written.
     """
-    return [_read(path) for path in sorted((workdir / FOLDER).glob("[!.]*.csv"))]
+    return [_read(path) for path in _paths(workdir)]
+
+
+def damaged(workdir: Path) -> dict[Path, str]:
+    """Return the side tables that cannot be read, and what is wrong with each."""
+    found = {}
+    for path in _paths(workdir):
+        try:
+            _read(path)
+        except checksums.DamagedError as error:
+            found[path] = str(error)
+    return found
+
+
+def _paths(workdir: Path) -> list[Path]:
+    return sorted((workdir / FOLDER).glob("[!.]*.csv"))
 
 
 def _read(path: Path) -> SideTable:

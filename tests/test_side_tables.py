@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnv2_jax import side_tables
+from mnv2_jax.ablation import tidy
 from mnv2_jax.analysis import records
 from mnv2_jax.checksums import DamagedError
 from mnv2_jax.schema import Column
@@ -53,6 +54,21 @@ def test_damage_is_told_with_the_file(tmp_path, name):
     (tmp_path / "evaluations" / "noise.json").unlink()
     with pytest.raises(DamagedError):
         side_tables.read_all(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"run_id\n", b"\xff\x00", None])
+def test_a_damaged_table_is_put_aside_before_training(tmp_path, content):
+    path = side_tables.write(tmp_path, table({"a" * 12: {"noise/size": 1.0}}))
+    if content is None:
+        path.with_suffix(".json").unlink()
+    else:
+        path.write_bytes(content)
+    write_workdir(tmp_path, make_frame())
+    with pytest.raises(ValueError, match=r"experiments\.evaluate writes it anew"):
+        records.read_results(tmp_path)
+    (line,) = tidy.tidy(tmp_path, [], alone=True)
+    assert "experiments.evaluate writes it anew; what was there is put aside as" in line
+    assert "noise/size" not in records.read_results(tmp_path)
 
 
 def test_results_join_it_and_say_what_its_columns_are(tmp_path):

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from mnv2_jax import atomic, checksums, schema
+from mnv2_jax import atomic, checksums, schema, side_tables
 from mnv2_jax.ablation import heartbeat, records
 
 FOLDER = ".damaged"
@@ -33,6 +33,10 @@ def tidy(workdir: Path, runs: Iterable[str], *, alone: bool) -> list[str]:
                 put_aside(workdir / "runs" / run, f"{reason}; the run is trained again")
                 for run in runs
                 if (reason := _damage(workdir, run))
+            ),
+            *(
+                put_aside(path, f"{reason}; experiments.evaluate writes it anew")
+                for path, reason in side_tables.damaged(workdir).items()
             ),
             *(
                 put_aside(path, f"{path}: it is no folder")

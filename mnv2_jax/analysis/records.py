@@ -61,7 +61,10 @@ def read_results(workdir: Path) -> pd.DataFrame:
         raise ValueError(f"{path}: {error}; expected a table with commas") from None
     _check_columns(path, frame, described)
     frame = _with_missing(frame)
-    tables = side_tables.read_all(workdir)
+    try:
+        tables = side_tables.read_all(workdir)
+    except checksums.DamagedError as error:
+        raise ValueError(f"{error}; experiments.evaluate writes it anew") from None
     for table in tables:
         frame = _joined(path, frame, table)
         described |= table.columns
