@@ -129,7 +129,7 @@ def test_before_the_first_step_logits_are_those_of_keras(
     assert program.tuning == Tuning("classifier", "inference")
     drawn = program.initialise(0)
     state = program.begin(drawn, Starts(tmp_path, given).of(run, extraction))
-    variables = program.variables(state)
+    variables = state.variables.tree
     arrays, _ = stream.read(extraction.dataset.train, print)
     pixels, labels = arrays.images, arrays.labels
     assert (pixels.shape, pixels.dtype.name) == ((12, 64, 64, 3), "uint8")
@@ -144,7 +144,7 @@ def test_before_the_first_step_logits_are_those_of_keras(
     assert theirs.std() > 0.1 * np.abs(theirs).max()
     wrong = apply(variables, augment.scale(jnp.asarray(pixels), "imagenet"))
     assert compare.worst(wrong, theirs) > 0.1
-    fresh = program.variables(drawn)["batch_stats"]
+    fresh = drawn.variables.tree["batch_stats"]
     wrong = apply({**variables, "batch_stats": fresh}, images)
     assert compare.worst(wrong, theirs) > 0.1
     # A run is evaluated by the same logits: one for two classes, the second's.
