@@ -24,12 +24,23 @@ class SideTable(NamedTuple):
       columns: its measures, by name with the table's: `NAME/MEASURE`.
       rows: by run id the values of the columns that the run has.
       about: what they were measured by, as JSON values.
+      records: by run id a hash of the record that it had then.
     """
 
     name: str
     columns: Mapping[str, Column]
     rows: Mapping[str, Mapping[str, float]]
     about: Mapping[str, Any]
+    records: Mapping[str, str]
+
+
+def record_of(workdir: Path, run: str) -> str:
+    """Return a hash of the record of a run; "" where it is not there."""
+    try:
+        found = (workdir / "runs" / run / schema.RECORD[-1]).read_bytes()
+    except OSError:
+        return ""
+    return checksums.sum_of(found)
 
 
 def is_of_side_table(column: str) -> bool:
@@ -50,7 +61,11 @@ def write(workdir: Path, table: SideTable) -> Path:
         cells = [values.get(name) for name in table.columns]
         writer.writerow([run, *("" if cell is None else f"{cell:.9g}" for cell in cells)])
     path = workdir / FOLDER / f"{table.name}.csv"
-    described = {"columns": schema.described(table.columns.values()), "about": dict(table.about)}
+    described = {
+        "columns": schema.described(table.columns.values()),
+        "about": dict(table.about),
+        "records": dict(table.records),
+    }
     checksums.write_json(path.with_suffix(".json"), described, indent=2)
     checksums.write_text(path, text.getvalue())
     return path
@@ -82,12 +97,15 @@ def _paths(workdir: Path) -> list[Path]:
 
 def _read(path: Path) -> SideTable:
     lines = list(csv.reader(io.StringIO(checksums.read_text(path))))
-    about = path.with_suffix(".json")
+    described = path.with_suffix(".json")
     try:
-        found = checksums.read_json(about)
+        found = checksums.read_json(described)
     except FileNotFoundError:
-        raise checksums.damaged(about, "no such file") from None
-    columns = schema.columns_of(about, found)
+        raise checksums.damaged(described, "no such file") from None
+    columns = schema.columns_of(described, found)
+    about, of = found.get("about"), found.get("records")
+    if not (isinstance(about, dict) and isinstance(of, dict)):
+        raise checksums.damaged(described, "expected what it is about, and records by run")
     head = ["run_id", *columns]
     if not lines or lines[0] != head:
         raise checksums.damaged(path, f"expected the columns {', '.join(head)}")
@@ -95,7 +113,7 @@ def _read(path: Path) -> SideTable:
         rows = {line[0]: _numbers(head, line) for line in lines[1:]}
     except (ValueError, IndexError):
         raise checksums.damaged(path, "expected a run id and numbers in each row") from None
-    return SideTable(path.stem, columns, rows, found.get("about", {}))
+    return SideTable(path.stem, columns, rows, about, of)
 
 
 def _numbers(head: Sequence[str], line: Sequence[str]) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Find what a config names: an entry of a registry, or an object in a file of the user's own."""
 
 import functools
+import hashlib
 import importlib.util
 import inspect
 import sys
@@ -53,6 +54,15 @@ def find(
         what = ", ".join(there) or expected
         raise ValueError(f"{field}={value!r}: the file has no such {name}; expected {what}")
     return found  # type: ignore[no-any-return]
+
+
+def digest(value: str) -> str:
+    """Return a hash of the file that `FILE.py:NAME` names; "" of a name, or where it is gone."""
+    path, colon, _ = value.rpartition(":")
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12] if colon else ""
+    except OSError:
+        return ""
 
 
 def fault(error: Exception, source: Any) -> str:

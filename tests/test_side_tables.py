@@ -20,7 +20,7 @@ COLUMNS = {"noise/accuracy": ACCURACY, "noise/size": SIZE}
 
 
 def table(rows):
-    return SideTable("noise", COLUMNS, rows, {"split": "test"})
+    return SideTable("noise", COLUMNS, rows, {"split": "test"}, dict.fromkeys(rows, "then"))
 
 
 @given(
@@ -75,6 +75,7 @@ def test_results_join_it_and_say_what_its_columns_are(tmp_path):
     write_workdir(tmp_path, make_frame())
     before = records.read_results(tmp_path)
     first, second, *rest = before["run_id"]
+    # The runs of this workdir have no result.json, so that nothing was trained anew.
     side_tables.write(tmp_path, table({first: {"noise/size": 2.5}, second: {}}))
     frame = records.read_results(tmp_path).set_index("run_id")
     assert frame.loc[first, "noise/size"] == 2.5
@@ -86,3 +87,16 @@ def test_results_join_it_and_say_what_its_columns_are(tmp_path):
     assert records.design_axes(joined) == records.design_axes(before)
     pd.testing.assert_frame_equal(joined[[*before]], before)
     assert np.isnan(joined["noise/accuracy"]).all()
+
+
+def test_a_run_that_was_trained_anew_is_not_what_was_measured(tmp_path):
+    write_workdir(tmp_path, make_frame())
+    first, second, *_ = records.read_results(tmp_path)["run_id"]
+    for run in (first, second):
+        (tmp_path / "runs" / run / "result.json").write_text("{}")
+    then = {first: side_tables.record_of(tmp_path, first), second: "another"}
+    rows = {run: {"noise/size": 2.5} for run in then}
+    side_tables.write(tmp_path, SideTable("noise", COLUMNS, rows, {}, then))
+    frame = records.read_results(tmp_path).set_index("run_id")
+    assert frame.loc[first, "noise/size"] == 2.5
+    assert np.isnan(frame.loc[second, "noise/size"])

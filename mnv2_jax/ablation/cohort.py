@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mnv2_jax import arch, schema, values
+from mnv2_jax import arch, metrics, schema, user_code, values
 from mnv2_jax.ablation import distinct, grid, ids, phases, resolve
 from mnv2_jax.data import sources
 from mnv2_jax.data.sources import Dataset, Selection
@@ -99,8 +99,14 @@ class Cohort:
 
         It changes when the code of a block changes what the block computes.
         """
-        text = program(without_lane_values(self.program.spec))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return network_of(self.program.spec)
+
+    @functools.cached_property
+    def user_files(self) -> dict[str, str]:
+        """Hashes of the user's files with optimizer and metrics, which `network` does not know."""
+        config = self.runs[0].config
+        named = (config.train.optimizer, *metrics.names(config.metrics))
+        return {name: found for name in named if (found := user_code.digest(name))}
 
     def layout(self, lanes: int) -> tuple[Callable[[int], Layout], str]:
         """How so many lanes lie on the devices, and why; see `mnv2_jax.train.layouts.choose`."""
@@ -114,6 +120,12 @@ class Cohort:
 
     def __str__(self) -> str:
         return self.label
+
+
+def network_of(spec: arch.NetworkSpec) -> str:
+    """Return twelve hexadecimal digits of a hash of what a network computes, lanes apart."""
+    text = program(without_lane_values(spec))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def without_lane_values(spec: arch.NetworkSpec) -> arch.NetworkSpec:

@@ -1,15 +1,17 @@
 """Evaluates finished runs again, by the networks that they keep; writes side tables."""
 
 import dataclasses
+import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
-from mnv2_jax import checksums, metrics, schema, side_tables
+from mnv2_jax import checksums, metrics, schema, side_tables, user_code
 from mnv2_jax.ablation import cohort, evaluators, grid, ids, networks, records, resolve
 from mnv2_jax.ablation.evaluators.base import Subject
 from mnv2_jax.ablation.job import DataOptions
@@ -102,6 +104,7 @@ def evaluate(
         decoded.
       OSError: a network or a data set cannot be read, or the table not written.
     """
+    _check_name(workdir, request)
     groups: dict[_Group, list[_Network]] = {}
     count = 0
     for network in _networks(workdir):
@@ -117,12 +120,7 @@ def evaluate(
     problems: set[str] = set()
     for group, members in groups.items():
         subject = _subject(group, members, request, options, problems.update)
-        measured = evaluators.find(request.evaluator)(subject)
-        if len(measured) != len(members):
-            raise ValueError(
-                f"evaluator={request.evaluator!r}: it gives measures of {len(measured)} networks; "
-                f"expected {len(members)}"
-            )
+        measured = _measured(request, subject)
         for network, of_run in zip(members, measured, strict=True):
             rows[network.run] = {f"{request.table}/{name}": x for name, x in of_run.items()}
         for name in dict.fromkeys(name for of_run in measured for name in of_run):
@@ -135,9 +133,50 @@ def evaluate(
         "device": runlog.device_name(jax.devices()),
         **runlog.checkout(),
     }
-    table = SideTable(request.table, columns, rows, about)
+    records_of = {run: side_tables.record_of(workdir, run) for run in rows}
+    table = SideTable(request.table, columns, rows, about, records_of)
     side_tables.write(workdir, table)
     return table
+
+
+def _check_name(workdir: Path, request: Request) -> None:
+    """Refuse a name that another measurement has: claims of it would come to mean another thing."""
+    here = [one for one in side_tables.read_all(workdir) if one.name == request.table]
+    for field in ("split", "data", "evaluator"):
+        for table in here:
+            there = table.about.get(field)
+            if there != getattr(request, field):
+                raise ValueError(
+                    f"name={request.table!r}: the side table of that name is of "
+                    f"{field}={there!r}; expected another name, or its files in "
+                    f"{side_tables.FOLDER}/ removed"
+                )
+
+
+def _measured(request: Request, subject: Subject) -> list[dict[str, float]]:
+    """The measures of an evaluator, which may be a user's own, checked."""
+    evaluator, what = evaluators.find(request.evaluator), f"evaluator={request.evaluator!r}"
+    try:
+        found = list(evaluator(subject))
+    except (ValueError, OSError):
+        raise
+    except Exception as error:
+        raise ValueError(f"{what}: {user_code.fault(error, evaluator)}") from error
+    if len(found) != len(subject.runs):
+        raise ValueError(
+            f"{what}: it gives measures of {len(found)} networks; expected {len(subject.runs)}"
+        )
+    for of_run in found:
+        if not (isinstance(of_run, Mapping) and of_run):
+            raise ValueError(f"{what}: it gives {of_run!r:.60} of a network; expected measures")
+        for name, value in of_run.items():
+            is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+            if not (re.fullmatch(r"\w+", str(name)) and is_number and math.isfinite(value)):
+                raise ValueError(
+                    f"{what}: measure {name!r} is {value!r:.60}; expected a name of letters, "
+                    f"digits and _, and a finite number"
+                )
+    return [{name: float(value) for name, value in of_run.items()} for of_run in found]
 
 
 def _networks(workdir: Path) -> Iterator[_Network]:
@@ -148,7 +187,22 @@ def _networks(workdir: Path) -> Iterator[_Network]:
             continue
         config = ConfigDict(checksums.read_json(folder / "config.json"))
         ids.complete(config)
-        yield _Network(folder.name, config, trained.load(folder / trained.FILE))
+        network = _Network(folder.name, config, trained.load(folder / trained.FILE))
+        _check_code(workdir, network)
+        yield network
+
+
+def _check_code(workdir: Path, network: _Network) -> None:
+    """Check that a network computes what it computed when it was trained, by the same jax."""
+    environment = records.read_environment(workdir, network.run)
+    same_jax = environment.get("libraries", {}).get("jax") == jax.__version__
+    now = cohort.network_of(network.trained.spec)
+    if same_jax and environment.get("network", now) != now:
+        model = network.config.model
+        raise ValueError(
+            f"workdir={workdir}: run {network.run} was trained by other code of block "
+            f"{model.block!r} or projection {model.projection!r}; expected that code"
+        )
 
 
 def _group(network: _Network, request: Request) -> _Group:

@@ -40,7 +40,7 @@ def check(workdir: Path, cohorts: Sequence[Cohort]) -> None:
 
     Raises:
       ValueError: a block computes something else than when runs of it were trained, or the data
-        set holds something else.
+        set, or a user's file with an optimizer or a metric, holds something else.
     """
     for cohort in cohorts:
         environments = [records.read_environment(workdir, run.id) for run in cohort.runs]
@@ -54,6 +54,14 @@ def check(workdir: Path, cohorts: Sequence[Cohort]) -> None:
                 f"workdir={workdir}: {changed} runs there ({cohort}) were trained by other code "
                 f"of {of}; expected another workdir, or that code"
             )
+        for name, now in cohort.user_files.items():
+            before = (environment.get("user_files", {}) for environment in environments)
+            changed = sum(files.get(name, now) != now for files in before)
+            if changed:
+                raise ValueError(
+                    f"workdir={workdir}: {changed} runs there ({cohort}) were trained when the "
+                    f"file of {name} held something else; expected another workdir, or that file"
+                )
         changed = sum(_of_other_data(cohort, environment) for environment in environments)
         if changed:
             raise ValueError(

@@ -247,6 +247,7 @@ class _Sweep:
             "jax": jax.__version__,
             # Curves hold them, by epoch.
             "metrics": [metric.name for metric in cohort.program.metrics],
+            "user_files": cohort.user_files,
         }
         with contextlib.closing(Checkpoints(unfinished.checkpoints, identity)) as checkpoints:
             saving = self.saving
@@ -273,6 +274,7 @@ class _Sweep:
             **runlog.environment(self.command),
             "network": cohort.network,
             "data": cohort.dataset.fingerprint,
+            **({"user_files": cohort.user_files} if cohort.user_files else {}),
             "lanes": len(pack),
             "parallel": trainer.layout.name,
             "notes": list(notes),

@@ -84,7 +84,7 @@ def read_results(workdir: Path) -> pd.DataFrame:
 
 
 def _joined(path: Path, frame: pd.DataFrame, table: SideTable) -> pd.DataFrame:
-    """The table with the columns of a side table, NaN for runs that it does not have.
+    """The table with the columns of a side table, NaN for runs of which it has not their records.
 
     Raises:
       ValueError: it has a column that is there already.
@@ -92,7 +92,13 @@ def _joined(path: Path, frame: pd.DataFrame, table: SideTable) -> pd.DataFrame:
     twice = [name for name in table.columns if name in frame]
     if twice:
         raise ValueError(f"{path}: {twice} are in the side table {table.name} too; expected one")
-    rows = [table.rows.get(run, {}) for run in frame["run_id"]]
+    # A run that was trained anew since has another network than the one that was measured.
+    rows = [
+        {}
+        if side_tables.record_of(path.parent, run) not in ("", table.records.get(run))
+        else table.rows.get(run, {})
+        for run in frame["run_id"]
+    ]
     columns = {name: [row.get(name, np.nan) for row in rows] for name in table.columns}
     return frame.assign(**columns)
 
