@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,11 +54,15 @@ import numpy as np
 
 
 def noisy(subject):
-    """Metrics of weights with noise, and how large the weights are."""
+    """Metrics of parameters with noise, and how large the parameters are."""
     subject.describe("largest_weight", "largest weight", better="lower")
     rng = np.random.default_rng(0)
+
+    def shake(leaf):
+        return leaf + np.float32(rng.normal(0, 0.5, leaf.shape))
+
     shaken = [
-        jax.tree.map(lambda leaf: leaf + np.float32(rng.normal(0, 0.5, leaf.shape)), one.variables)
+        {**one.variables, "params": jax.tree.map(shake, one.variables["params"])}
         for one in subject.networks
     ]
     largest = [
@@ -249,3 +254,87 @@ def test_the_projection_the_block_and_the_launcher_were_used(here, finished):
 def test_the_optimizer_was_used(finished):
     for path in finished.glob("runs/*/config.json"):
         assert json.loads(path.read_text())["train"]["optimizer"].endswith("optimizer.py:half_sgd")
+
+
+WRONG = {
+    "metric_raises": (
+        "metrics",
+        "def f(logits, labels):\n    raise KeyError('no')",
+        "KeyError: 'no'",
+    ),
+    "metric_scalar": (
+        "metrics",
+        "def f(logits, labels):\n    return logits.sum()",
+        r"expected \[batch",
+    ),
+    "optimizer_raises": (
+        "optimizer",
+        "def f(learning_rate):\n    raise KeyError('no')",
+        "KeyError",
+    ),
+    "optimizer_none": ("optimizer", "def f(learning_rate):\n    return 5", "optimizer="),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_with_an_extension_is_told_before_anything_is_written(tmp_path, name):
+    field, code, message = WRONG[name]
+    (tmp_path / "mine.py").write_text(
+        f"from mnv2_jax.metrics import Metric\n{code}\nM = Metric('mine', f, 'mine')\n"
+    )
+    changes: dict[str, dict[str, Any]] = {
+        "metrics": {"metrics": f"{tmp_path}/mine.py:M"},
+        "optimizer": {
+            "train.optimizer": f"{tmp_path}/mine.py:f",
+            "train.momentum": 0.0,
+            "train.nesterov": False,
+        },
+    }
+    experiment = api.Experiment.from_file("configs/digits.py", changes[field])
+    with pytest.raises(ValueError, match=message) as error:
+        experiment.run(tmp_path / "work", seeds=1)
+    assert field in str(error.value)
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("raise KeyError('no')", "KeyError: 'no'"),
+        ("return None", "TypeError"),
+        ("return [{} for _ in subject.runs]", "expected measures"),
+        ("return [{'size': float('nan')} for _ in subject.runs]", "a finite number"),
+        ("return [{'a b/c': 1.0} for _ in subject.runs]", "a name of letters"),
+        ("return [{'size': 1.0}]", "measures of 1 networks; expected 2"),
+    ],
+)
+def test_what_is_wrong_with_an_evaluator_is_told_and_no_table_is_written(
+    finished, tmp_path, code, message
+):
+    (tmp_path / "mine.py").write_text(f"def f(subject):\n    {code}\n")
+    results = api.Results.open(finished)
+    with pytest.raises(ValueError, match=message) as error:
+        results.evaluate(evaluator=f"{tmp_path}/mine.py:f", name="wrong")
+    assert "evaluator=" in str(error.value)
+    assert not (finished / "evaluations" / "wrong.csv").exists()
+
+
+def test_a_name_is_that_of_one_measurement(finished):
+    with pytest.raises(ValueError, match="name='noise': the side table of that name is of split"):
+        api.Results.open(finished).evaluate("validation", name="noise")
+
+
+@pytest.mark.parametrize("name", ["metric", "optimizer"])
+def test_a_file_that_changed_is_not_what_runs_were_trained_with(here, finished, name):
+    path = here / f"{name}.py"
+    text = path.read_text()
+    path.write_text(f"{text}# Another one.\n")
+    try:
+        status, _, err = commands.run(
+            "ablate", f"--config={here}/config.py", f"--workdir={finished}"
+        )
+    finally:
+        path.write_text(text)
+    assert status == 2
+    assert f"{name}.py" in err
+    assert "held something else; expected another" in err

@@ -2,11 +2,16 @@
 
 import contextlib
 import dataclasses
+import numbers
 from collections.abc import Iterator
+from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
-from mnv2_jax import arch, metrics, presets
+from mnv2_jax import arch, metrics, presets, user_code
 from mnv2_jax.ablation import grid, phases
 from mnv2_jax.data import augment, sources
 from mnv2_jax.data.augmentation import Augmentation
@@ -14,9 +19,10 @@ from mnv2_jax.data.sources import Dataset, Selection
 from mnv2_jax.metrics import Metric
 from mnv2_jax.nn import projections
 from mnv2_jax.nn.blocks import block_class
-from mnv2_jax.train import layouts, modes
+from mnv2_jax.train import layouts, modes, optimizers
 from mnv2_jax.train.hparams import LANE_FIELDS
-from mnv2_jax.train.recipe import Recipe
+from mnv2_jax.train.recipe import Recipe, optimizer
+from mnv2_jax.train.state import Packed
 from mnv2_jax.train.step import LaneProgram
 from mnv2_jax.train.tuning import Tuning, first_part
 
@@ -139,7 +145,52 @@ def measured(config: ConfigDict, classes: int) -> tuple[Metric, ...]:
       ValueError: see `mnv2_jax.metrics.choose`.
     """
     with _naming("config"):
-        return metrics.choose(metrics.names(config.metrics), classes)
+        chosen = metrics.choose(metrics.names(config.metrics), classes)
+        for metric in chosen:
+            if metric not in metrics.METRICS.values():
+                _check_metric(metric, classes)
+    return chosen
+
+
+def _check_metric(metric: Metric, classes: int) -> None:
+    """Try a metric on shapes and on sums of nothing: one of the user's own raises anything."""
+    logits = jax.ShapeDtypeStruct((4, classes), jnp.float32)
+    labels = jax.ShapeDtypeStruct((4,), jnp.int32)
+    function: Any = metric.per_image
+    try:
+        found = jax.eval_shape(function, logits, labels)
+        shape = getattr(found, "shape", None)
+        function = metric.finish
+        value = None if shape is None else metric.finish(np.ones(shape[1:], np.float32), 4.0)
+    except Exception as error:
+        raise ValueError(f"metrics={metric.name!r}: {user_code.fault(error, function)}") from error
+    if not shape or shape[0] != 4 or not isinstance(value, numbers.Real):
+        given = f"numbers {shape} for 4 images, and {value!r} of their sums"
+        raise ValueError(
+            f"metrics={metric.name!r}: it gives {given}; expected [batch, ...] and a number"
+        )
+
+
+def _check_optimizer(recipe: Recipe) -> None:
+    """Try an optimizer on a few parameters: one of the user's own raises anything."""
+    some = Packed.of({"kernel": np.ones((3, 2), np.float32), "bias": np.ones(2, np.float32)})
+
+    def step(vector: Any) -> Any:
+        made = optimizer(recipe, 0.1, 0.1, some, 10)
+        updates, _ = made.update(vector, made.init(vector), vector)
+        return updates
+
+    try:
+        found = jax.eval_shape(step, some.vector)
+    except Exception as error:
+        source = optimizers.find(recipe.optimizer).make
+        reason = user_code.fault(error, source)
+        raise ValueError(f"optimizer={recipe.optimizer!r}: {reason}") from error
+    if found.shape != some.vector.shape:
+        raise ValueError(
+            f"optimizer={recipe.optimizer!r}: it gives updates of another shape; expected that of "
+            f"the gradients"
+        )
 
 
 def lane_program(config: ConfigDict, dataset: Dataset) -> LaneProgram:
@@ -155,6 +206,8 @@ def lane_program(config: ConfigDict, dataset: Dataset) -> LaneProgram:
     train = config.train
     with _naming("config.train"):
         recipe = Recipe(**{field.name: train[field.name] for field in dataclasses.fields(Recipe)})
+        if ":" in recipe.optimizer:
+            _check_optimizer(recipe)
     with _naming("config.augment"):
         fields = dataclasses.fields(Augmentation)
         augmentation = Augmentation(**{field.name: config.augment[field.name] for field in fields})

@@ -74,6 +74,10 @@ class Saving:
     keep: bool = False
     networks: bool = False
 
+    def __post_init__(self) -> None:
+        if not (isinstance(self.seconds, (int, float)) and self.seconds >= 0):
+            raise ValueError(f"checkpoint_seconds={self.seconds!r}: expected a number, 0 or more")
+
 
 def sweep(
     workdir: Path,

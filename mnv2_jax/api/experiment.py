@@ -18,7 +18,7 @@ from mnv2_jax.ablation.sweep import Progress, Saving
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.verdicts import check, undecidable
 from mnv2_jax.api import files, running
-from mnv2_jax.api.results import Results
+from mnv2_jax.api.results import Results, checked_claims
 from mnv2_jax.api.running import Origin, Planned
 from mnv2_jax.api.telling import teller
 from mnv2_jax.train import setup
@@ -60,9 +60,12 @@ class Experiment:
           files: Python files that other processes execute first, such as one that registers a
             preset.
         """
+        _check_kind("config", config, ConfigDict, "a ConfigDict; Experiment.from_file takes a path")
+        if grid is not None:
+            _check_kind("grid", grid, Grid, "a Grid, such as mnv2_jax.ablation.grid.axis makes")
         self.config = config
         self.grid = grid
-        self.claims = tuple(claims)
+        self.claims = checked_claims(claims)
         self.name = name
         self._pinned = frozenset(pinned)
         self._pretrained = pretrained
@@ -240,7 +243,7 @@ class Experiment:
         return self._planned[1]
 
     def _prepared(self, seeds: tuple[int, ...] | None, data: DataOptions) -> Planned:
-        claims = tuple(self.claims)
+        claims = checked_claims(self.claims)
         configs, given = self._configs(seeds)
         cohorts = tuple(cohort.plan(configs, data.open))
         if given:
@@ -293,10 +296,22 @@ def _given(where: str) -> Given:
         raise ValueError(f"pretrained={error}") from None
 
 
+def _check_kind(name: str, value: object, kind: type, expected: str) -> None:
+    if not isinstance(value, kind):
+        raise ValueError(f"{name}={value!r:.60}: expected {expected}")
+
+
 def _seeds(seeds: int | Iterable[int] | None) -> tuple[int, ...] | None:
     if seeds is None:
         return None
-    return tuple(range(seeds) if isinstance(seeds, int) else seeds)
+    if isinstance(seeds, int) and not isinstance(seeds, bool):
+        if seeds < 1:
+            raise ValueError(f"seeds={seeds}: expected how many, 1 or more, or which ones")
+        return tuple(range(seeds))
+    chosen = tuple(seeds) if isinstance(seeds, Iterable) else ()
+    if not chosen or not all(isinstance(one, int) for one in chosen):
+        raise ValueError(f"seeds={seeds!r:.60}: expected how many, or which ones, such as [0, 2]")
+    return chosen
 
 
 def _text(path: str | Path | None) -> str | None:

@@ -23,6 +23,18 @@ from mnv2_jax.schema import Column
 from mnv2_jax.train import setup
 
 
+def checked_claims(claims: Any) -> tuple[Claim, ...]:
+    """Return claims that a caller gave.
+
+    Raises:
+      ValueError: they are none.
+    """
+    some = tuple(claims) if isinstance(claims, Iterable) else (claims,)
+    if all(isinstance(one, Claim) for one in some):
+        return some
+    raise ValueError(f"claims={claims!r:.60}: expected a list of mnv2_jax.analysis.claims.Claim")
+
+
 class Results:
     """The content of an experiment's folder, as it was when it was opened.
 
@@ -38,7 +50,7 @@ class Results:
     ) -> None:
         """Begins; see `open`."""
         self._here = here
-        self._claims = None if claims is None else tuple(claims)
+        self._claims = None if claims is None else checked_claims(claims)
         self.outcome = outcome
 
     @classmethod
@@ -168,7 +180,7 @@ class Results:
         Raises:
           ValueError: a claim names a column that the results lack, or no claims are known.
         """
-        chosen = self._claims if claims is None else tuple(claims)
+        chosen = self._claims if claims is None else checked_claims(claims)
         if chosen is not None:
             rows = verdicts.decide(chosen, self.frame)
         elif (self.path / "claims.json").is_file():
@@ -227,7 +239,7 @@ class Results:
         from mnv2_jax.analysis.report import analyse  # Altair, most of a second to import.
 
         path = self.path / "report.html"
-        chosen = self._claims if claims is None else tuple(claims)
+        chosen = self._claims if claims is None else checked_claims(claims)
         if chosen is None and not path.is_file():
             raise ValueError(
                 f"claims: neither they nor a report are in {self._here.shown(self.path)}; "

@@ -111,7 +111,7 @@ def run(
         watch = Watch(here, stop, teller.say, teller.progress, table)
         at = dataclasses.replace(job, workdir=here.location).of(todo)
         vars(at)["given"] = planned.given  # It is open already.
-        outcome = launcher.launch(at, watch)
+        outcome = _launched(launcher, at, watch)
         if primary:
             _report(here, planned, teller, origin)
     teller.say(
@@ -119,6 +119,17 @@ def run(
         f"{time.perf_counter() - start:.0f} s in all"
     )
     return here, outcome
+
+
+def _launched(launcher: Launcher, job: Job, watch: Watch) -> Outcome:
+    """Launch a job; a launcher of the user's own may return anything."""
+    outcome = launcher.launch(job, watch)
+    if not isinstance(outcome, Outcome):
+        raise ValueError(
+            f"launcher: it returns {outcome!r:.60}; expected a mnv2_jax.api.Outcome, of how many "
+            f"runs it trained and how many failed"
+        )
+    return outcome
 
 
 def selected(planned: Planned, launcher: Launcher, say: Callable[[str], None]) -> list[Cohort]:

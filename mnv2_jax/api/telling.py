@@ -35,6 +35,11 @@ def teller(progress: "bool | Progress") -> Teller:
         with the methods of `mnv2_jax.ablation.sweep.Progress`, which is told.
     """
     if not isinstance(progress, bool):
+        if not hasattr(progress, "said"):
+            raise ValueError(
+                f"progress={progress!r:.60}: expected True, False or an object with the methods of "
+                f"mnv2_jax.ablation.sweep.Progress"
+            )
         return _ToObject(progress)
     quiet = not (progress and processes.is_primary())
     # In a notebook too it prints text, which is cheaper than HTML and kept in order.

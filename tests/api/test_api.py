@@ -280,3 +280,31 @@ def test_wrong_input_is_told_in_a_line_and_leaves_nothing(small_config, tmp_path
     assert str(error.value).startswith(message.format(tmp_path))
     assert len(str(error.value).splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"seeds": -1}, "seeds=-1: expected how many, 1 or more, or which ones"),
+        ({"seeds": 1.5}, "seeds=1.5: expected how many, or which ones"),
+        ({"seeds": []}, r"seeds=\[\]: expected how many, or which ones"),
+        ({"progress": "yes"}, "progress='yes': expected True, False or an object"),
+        ({"checkpoint_seconds": -1}, "checkpoint_seconds=-1: expected a number, 0 or more"),
+        ({"launcher": lambda job, watch: None}, "launcher: it returns None; expected a mnv2_jax"),
+    ],
+)
+def test_a_wrong_argument_of_run_is_named(small_config, tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        api.Experiment.from_file(str(small_config)).run(tmp_path / "work", **arguments)
+
+
+def test_an_experiment_of_wrong_parts_is_refused(small_config):
+    config = config_file.config(str(small_config))
+    for arguments, message in (
+        (("configs/digits.py",), "config='configs/digits.py': expected a ConfigDict"),
+        ((config, [{"seed": 0}]), "grid=.*: expected a Grid"),
+        ((config, None, ["linear"]), "claims=.*: expected a list of"),
+        ((config, None, 5), "claims=5: expected a list of"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            api.Experiment(*arguments)
