@@ -51,8 +51,13 @@ def find(
     found = getattr(module, name, None)
     if found is None or not is_one(found):
         there = [key for key, one in vars(module).items() if key[0] != "_" and is_one(one)]
-        what = ", ".join(there) or expected
-        raise ValueError(f"{field}={value!r}: the file has no such {name}; expected {what}")
+        names = ", ".join(there)
+        if found is None:
+            raise ValueError(
+                f"{field}={value!r}: the file has no such {name}; expected {names or expected}"
+            )
+        instead = f"; expected {names}" if names else ""
+        raise ValueError(f"{field}={value!r}: the file's {name} is not {expected}{instead}")
     return found  # type: ignore[no-any-return]
 
 

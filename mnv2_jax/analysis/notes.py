@@ -8,6 +8,7 @@ from mnv2_jax.analysis.claims import Claim, shown
 from mnv2_jax.analysis.decisions import Decision
 from mnv2_jax.analysis.gaps import Unpaired
 from mnv2_jax.analysis.resampling import smallest_sign_flip_p
+from mnv2_jax.side_tables import is_of_side_table
 
 _LEVEL = 0.05
 _ENOUGH_SEEDS = 6  # from which on the sign-flip test can give less than 0.05
@@ -74,7 +75,9 @@ def _what_is_missing(
     alone = sum(one.alone for one in decision.every)
     if row["dropped"] > alone:
         unlisted = "" if counted == "runs" else " is not among the results or"
-        yield f"{_left_out(row['dropped'] - alone, every, counted)}{unlisted} did not finish."
+        unmeasured = " or is not in the side table" if is_of_side_table(row["metric"]) else ""
+        left_out = _left_out(row["dropped"] - alone, every, counted)
+        yield f"{left_out}{unlisted} did not finish{unmeasured}."
     # Where no two runs are a pair, how many are none says nothing.
     if alone and not unpaired:
         yield f"{_left_out(alone, every, counted)} is not among the results, whatever the seed."

@@ -163,7 +163,13 @@ class Results:
         return pd.DataFrame.from_dict(table.rows, orient="index", columns=list(table.columns))
 
     def column(self, name: str) -> Column:
-        """Return what a column of `frame` is: its label, unit and how it is shown."""
+        """Return what a column of `frame` is: its label, unit and how it is shown.
+
+        Raises:
+          ValueError: there is no such column.
+        """
+        if name not in self.frame:
+            raise ValueError(f"column={name!r}: expected one of {', '.join(map(str, self.frame))}")
         return records.describe(self.frame, name)
 
     def decide(self, claims: Iterable[Claim] | None = None) -> pd.DataFrame:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mnv2_jax import atomic, schema
+from mnv2_jax import atomic, schema, user_code
 from mnv2_jax.ablation import finished, networks, plans, sweep, tidy, workdir
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.folder import Workdir
 from mnv2_jax.ablation.job import Job
-from mnv2_jax.ablation.launchers import Launcher, Watch
+from mnv2_jax.ablation.launchers import LAUNCHERS, Launcher, Watch
 from mnv2_jax.ablation.starts import Given
 from mnv2_jax.ablation.sweep import Outcome
 from mnv2_jax.analysis import notes, stated
@@ -122,8 +122,13 @@ def run(
 
 
 def _launched(launcher: Launcher, job: Job, watch: Watch) -> Outcome:
-    """Launch a job; a launcher of the user's own may return anything."""
-    outcome = launcher.launch(job, watch)
+    """Launch a job; a launcher of the user's own may raise and return anything."""
+    try:
+        outcome = launcher.launch(job, watch)
+    except Exception as error:
+        if type(launcher) in LAUNCHERS.values() or isinstance(error, (ValueError, OSError)):
+            raise
+        raise ValueError(f"launcher: {user_code.fault(error, type(launcher))}") from error
     if not isinstance(outcome, Outcome):
         raise ValueError(
             f"launcher: it returns {outcome!r:.60}; expected a mnv2_jax.api.Outcome, of how many "

@@ -117,6 +117,9 @@ def test_results_are_opened_again(done):
     frame = results.frame.set_index("run_id")
     assert results.best() == workdir / "runs" / frame["validation_accuracy"].idxmax()
     assert results.best("test_loss") == workdir / "runs" / frame["test_loss"].idxmin()
+    assert results.column("params").label
+    with pytest.raises(ValueError, match="column='accuracy': expected one of run_id, "):
+        results.column("accuracy")
     decided = results.decide()
     assert decided.loc["linear_bottleneck", "pairs"] == 4
     mine = greater("seed", "mine", "Expansion 2 beats 1", "model.expansion", 2, 1)
@@ -291,6 +294,7 @@ def test_wrong_input_is_told_in_a_line_and_leaves_nothing(small_config, tmp_path
         ({"progress": "yes"}, "progress='yes': expected True, False or an object"),
         ({"checkpoint_seconds": -1}, "checkpoint_seconds=-1: expected a number, 0 or more"),
         ({"launcher": lambda job, watch: None}, "launcher: it returns None; expected a mnv2_jax"),
+        ({"launcher": lambda job, watch: job.queue}, "launcher: AttributeError: 'Job' object"),
     ],
 )
 def test_a_wrong_argument_of_run_is_named(small_config, tmp_path, arguments, message):

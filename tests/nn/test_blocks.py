@@ -146,7 +146,7 @@ def test_a_block_from_a_file_is_one_class(tmp_path):
         (None, "own.py:Narrow", "no such Python file; expected FILE.py:CLASS"),
         (OWN, "own.txt:Narrow", "no such Python file; expected FILE.py:CLASS"),
         (OWN, "own.py:Wide", "the file has no such Wide; expected Narrow"),
-        (OWN, "own.py:Stranger", "the file has no such Stranger; expected Narrow"),
+        (OWN, "own.py:Stranger", "the file's Stranger is not a subclass of mnv2_jax"),
         ("import nowhere", "own.py:Narrow", "cannot be imported .ModuleNotFoundError: No module"),
         ("def (:", "own.py:Narrow", "cannot be imported .SyntaxError: "),
     ],

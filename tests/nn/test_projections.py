@@ -159,7 +159,7 @@ def own(tmp_path):
         ),
         ("gone.py:tanh", "no such Python file; expected FILE.py:FUNCTION"),
         ("OWN:tanh", "the file has no such tanh; expected swish2, mean, wide, pair, broken"),
-        ("OWN:LIMIT", "the file has no such LIMIT; expected swish2, mean, wide, pair, broken"),
+        ("OWN:LIMIT", "the file's LIMIT is not a function"),
         (
             "OWN:mean",
             "it gives float32[] for float32[2, 3, 3, 4]; expected an array of the same sh",

@@ -1,6 +1,6 @@
 """Launchers: where the runs of an experiment are trained, found by name or in a file of one's own.
 
-A launcher is a class with a method `launch(job, watch) -> Outcome`, see `base.Launcher`, or a
+A launcher is a subclass of `base.Launcher`, which has `launch(job, watch) -> Outcome`, or a
 function of the same arguments.
 """
 
