@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 import tempfile
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -14,32 +15,38 @@ SECONDS = 240.0
 """How long a command may take."""
 
 
-def forks() -> multiprocessing.context.ForkServerContext:
+def forks() -> ForkServerContext:
     """Makes processes that have imported the library already, but not yet used jax."""
     context = multiprocessing.get_context("forkserver")
     # No experiment: it defines its flags as it is imported, and others define the same.
-    own = ["tests.victim", "mnv2_jax.analysis.report", "mnv2_jax.api"]
-    late = ["scipy.stats", "tensorboardX"]  # Imported where they are first needed.
+    own = ["tests.victim", "mnv2_jax.analysis.report", "mnv2_jax.api", "mnv2_jax.config_file"]
+    # Imported where they are first needed.
+    late = [
+        *("scipy.stats", "tensorboardX", "tensorflow_datasets", "grain", "pyarrow.pandas_compat"),
+        *("jaxlib.mlir.dialects.mhlo", "matplotlib.style", "matplotlib.backends.backend_svg"),
+    ]
     context.set_forkserver_preload([*own, *late])
     return context
 
 
 def run(experiment: str, *arguments: object) -> tuple[int, str, str]:
-    """Does what `python -m experiments.EXPERIMENT` does: exit status, stdout, stderr.
-
-    Importing takes longer than most commands, and is done once.
-    """
+    """Does what `python -m experiments.EXPERIMENT` does: exit status, stdout, stderr."""
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
-        process = forks().Process(
-            target=_main, args=(experiment, list(map(str, arguments)), dict(os.environ), out, err)
-        )
-        process.start()
+        process = begin(out, err, experiment, *arguments)
         process.join(SECONDS)
         if process.exitcode is None:
             process.kill()
             raise TimeoutError(f"{experiment} {arguments}: {err.read_text()}")
         return process.exitcode, out.read_text(), err.read_text()
+
+
+def begin(out: Path, err: Path, experiment: str, *arguments: object) -> ForkServerProcess:
+    """Begins what `run` does, to be killed: importing takes longer than most commands."""
+    its = (experiment, list(map(str, arguments)), dict(os.environ), out, err)
+    process = forks().Process(target=_main, args=its)
+    process.start()
+    return process
 
 
 def start(experiment: str, *arguments: object) -> "subprocess.Popen[str]":

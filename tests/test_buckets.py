@@ -78,13 +78,14 @@ def killed(here, arguments, tmp_path_factory):
     saving = (*arguments, "--checkpoint_seconds=0")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(elsewhere))
-        with commands.start("ablate", *saving, f"--workdir={where}") as process:
-            mirror = elsewhere / "mnv2_jax" / "mirrors"
-            while process.poll() is None and not second_cohort_has_begun(mirror):
-                time.sleep(0.02)
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-    assert process.returncode == -signal.SIGKILL
+        told = (elsewhere.parent / "out", elsewhere.parent / "err")
+        process = commands.begin(*told, "ablate", *saving, f"--workdir={where}")
+        mirror = elsewhere / "mnv2_jax" / "mirrors"
+        while process.is_alive() and not second_cohort_has_begun(mirror):
+            time.sleep(0.02)
+        process.kill()
+        process.join()
+    assert process.exitcode == -signal.SIGKILL
     return where, elsewhere
 
 

@@ -24,9 +24,9 @@ MODULES = {
 CONFIGS = {name: module for name, module in MODULES.items() if hasattr(module, "get_config")}
 ASKED = {
     "digits": [*QUESTIONS],
-    "cifar10": ["smoke", *QUESTIONS, *(f"smoke,{question}" for question in QUESTIONS)],
+    "cifar10": ["smoke", *QUESTIONS, "smoke,shortcut"],
     "imagenet": ["slim", "torchvision_v2", *QUESTIONS, "slim,shortcut"],
-    "folder": ["photos", *(f"photos,{question}" for question in QUESTIONS)],
+    "folder": ["photos", "photos,shortcut"],
     "block": ["fused"],
     "transfer": ["digits", "cifar10", "folder,photos"],
 }

@@ -3,7 +3,6 @@
 import io
 import itertools
 import json
-import os
 import signal
 import time
 
@@ -167,10 +166,10 @@ def test_killed_between_and_within_phases_it_comes_to_the_same_bits(config, tmp_
     longer = [
         f"--config.{section}train.epochs={epochs}"
         for section, epochs in (
-            ("pretraining.", 60),
-            ("scratch.", 60),
-            ("extraction.", 300),
-            ("", 120),
+            ("pretraining.", 30),
+            ("scratch.", 30),
+            ("extraction.", 100),
+            ("", 40),
         )
     ]
     undisturbed, workdir = tmp_path / "whole", tmp_path / "killed"
@@ -183,6 +182,7 @@ def test_killed_between_and_within_phases_it_comes_to_the_same_bits(config, tmp_
         return sum(1 for path in workdir.glob("checkpoints/*/steps/*") if path.name.isdecimal())
 
     killed_with = []
+    told = (tmp_path / "out", tmp_path / "err")
     # Within the base's training; between base and extraction; within what follows, twice.
     for enough in (
         lambda: records() >= 2 and saved(),
@@ -191,12 +191,12 @@ def test_killed_between_and_within_phases_it_comes_to_the_same_bits(config, tmp_
         lambda: records() >= 6 and saved(),
     ):
         arguments = (f"--config={config}", f"--workdir={workdir}", "--checkpoint_seconds=0")
-        process = commands.start("finetune", *arguments, *longer)
-        while process.poll() is None and not enough():
+        process = commands.begin(*told, "finetune", *arguments, *longer)
+        while process.is_alive() and not enough():
             time.sleep(0.002)
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
         killed_with.append(records())
     assert killed_with == sorted(killed_with)
     assert killed_with[0] < 8
