@@ -41,7 +41,7 @@ lint: $(INSTALLED)  ## check style, formatting and types
 	$(VENV_PYTHON) -m ruff format --check
 	$(VENV_PYTHON) -m mypy
 
-bench: $(INSTALLED)  ## time training beside peers (ten minutes; after make parity, PyTorch and Keras too)
+bench: $(INSTALLED)  ## time operators, steps and grids (ten minutes; after make parity, beside PyTorch)
 	$(VENV_PYTHON) -m experiments.bench
 
 clean:  ## remove .venv, caches and build output; keep runs/

@@ -1,19 +1,16 @@
-"""Times this package's operators, training steps and grids beside those of others.
+"""Times this package's operators, training steps and grids beside PyTorch's.
 
   python -m experiments.bench
   python -m experiments.bench --only=depthwise,step
   python -m experiments.bench --output=experiments/results/bench
 
 Contenders run in turns, in one go of the command; what is printed are medians and their ratios.
-PyTorch, timm and Keras take part where they are installed (make parity), and are named where they
-are not. On two idle cores the default takes about ten minutes. Groups:
+PyTorch takes part where it is installed (make parity), and is named where it is not. On two idle
+cores the default takes about ten minutes. Groups:
 
   depthwise   the depthwise convolution, forward and backward
   step        a training step of the presets, over numbers of lanes
   grid        the default ablation, end to end
-  host        the time that training spends outside of compiled programs
-  loader      decoding and cropping of images that are streamed
-  scaling     how the cost of training grows with lanes, pixels and width
   roofline    on an accelerator: achieved memory traffic and arithmetic
 """
 
@@ -25,23 +22,10 @@ from typing import NamedTuple
 
 import jax
 from absl import flags
-from matplotlib.figure import Figure
 
 from experiments import command_line
-from experiments.benchmarks import (
-    depthwise,
-    figure,
-    grid,
-    host,
-    loader,
-    ours,
-    roofline,
-    rows,
-    scaling,
-    step,
-)
+from experiments.benchmarks import depthwise, grid, ours, roofline, rows, step
 from mnv2_jax import atomic
-from mnv2_jax.analysis.figures.plots import svg_text
 from mnv2_jax.terminal import Console
 from mnv2_jax.train import inherited
 
@@ -49,7 +33,7 @@ _WIDTH_OF_FILES = 160
 
 
 _ONLY = flags.DEFINE_list("only", None, "Groups, separated by commas. Default: all.")
-_OUTPUT = flags.DEFINE_string("output", None, "A folder for a CSV file per group, and a figure.")
+_OUTPUT = flags.DEFINE_string("output", None, "A folder for a CSV file per group.")
 _THOROUGH = flags.DEFINE_bool(
     "thorough", False, "Every number of lanes and torch.compile with every network: an hour."
 )
@@ -62,24 +46,17 @@ class Group(NamedTuple):
       title: of the table.
       ratio: what the rows' ratio is.
       measure: gives the rows.
-      draw: makes a figure of them, where there is one.
     """
 
     title: str
     ratio: str
     measure: Callable[[], list[rows.Row]]
-    draw: Callable[[Sequence[rows.Row]], Figure] | None = None
 
 
 GROUPS = {
     "depthwise": Group(depthwise.TITLE, depthwise.RATIO, depthwise.measure),
-    "step": Group(
-        step.TITLE, step.RATIO, lambda: step.measure(thorough=_THOROUGH.value), figure.draw
-    ),
+    "step": Group(step.TITLE, step.RATIO, lambda: step.measure(thorough=_THOROUGH.value)),
     "grid": Group(grid.TITLE, grid.RATIO, grid.measure),
-    "host": Group(host.TITLE, host.RATIO, host.measure),
-    "loader": Group(loader.TITLE, loader.RATIO, loader.measure),
-    "scaling": Group(scaling.TITLE, scaling.RATIO, scaling.measure),
     "roofline": Group(roofline.TITLE, roofline.RATIO, roofline.measure),
 }
 
@@ -110,8 +87,6 @@ def main() -> int:
         console.print()
         if output:
             atomic.write_text(output / f"{name}.csv", rows.to_csv(measured))
-        if output and group.draw:
-            atomic.write_text(output / f"{name}.svg", svg_text(group.draw(measured), name))
     return 0
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import inspect
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,8 @@ def load(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ValueError(f"config={path}: expected a Python file")
     module = importlib.util.module_from_spec(spec)
+    if str(_CHECKOUT) not in sys.path:  # Of a script elsewhere; configs build on configs.digits.
+        sys.path.append(str(_CHECKOUT))
     with _errors_named(path, "it"):
         spec.loader.exec_module(module)
     return module

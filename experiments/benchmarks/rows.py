@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 from rich.table import Table
 
-from experiments.benchmarks import ours
 from experiments.benchmarks.timing import Timing, fastest_of_each_name
+from mnv2_jax.train import runlog
 
 OURS = "ours"
 """What the names of our contenders begin with."""
 
-PEERS = ("flax", "torch", "timm", "keras")
+PEERS = ("torch",)
 
 
 class Row(NamedTuple):
@@ -92,30 +92,18 @@ def to_csv(rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
-def from_csv(text: str) -> list[Row]:
-    """The rows that `to_csv` wrote."""
-
-    def number(cell: str) -> float | None:
-        return float(cell) if cell else None
-
-    return [
-        Row(
-            line["benchmark"],
-            line["contender"],
-            line["how"],
-            line["unit"],
-            number(line["value"]),
-            number(line["ratio"]),
-            int(line["samples"]),
-        )
-        for line in csv.DictReader(io.StringIO(text))
-    ]
-
-
 @functools.cache
 def _where() -> dict[str, object]:
-    """Device, processor, versions (empty for a peer that is not installed) and commit."""
-    return ours.machine() | {name: _version(name) for name in PEERS} | ours.checkout()
+    """Device, processor, versions ("" for a peer that is not installed) and commit."""
+    made = runlog.environment("")
+    libraries = {name: made["libraries"][name] for name in ("jax", "jaxlib")}
+    peers = {name: _version(name) for name in PEERS}
+    return {
+        **{name: made[name] for name in ("device", "processor")},
+        **libraries,
+        **peers,
+        **{name: made[name] for name in ("commit", "dirty")},
+    }
 
 
 def _version(name: str) -> str:
