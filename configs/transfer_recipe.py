@@ -32,7 +32,7 @@ from mnv2_jax.analysis.claims import Claim, greater
 
 _FINETUNING = axis("transfer.phase", ("finetuning",))
 _SEEDS = axis("seed", range(100, 103))
-_ADAMW = {"optimizer": "adamw", "nesterov": False, "second_moment": 0.999, "epsilon": 1e-8}
+_ADAMW = {"optimizer": "adamw", "nesterov": False, "b2": 0.999, "epsilon": 1e-8}
 
 
 def get_config(argument: str = "digits") -> ConfigDict:

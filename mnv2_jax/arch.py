@@ -15,6 +15,8 @@ import math
 from collections.abc import Collection
 from typing import Any, NamedTuple, TypeVar
 
+from mnv2_jax.neutral import renamed
+
 T = TypeVar("T")
 
 
@@ -53,7 +55,7 @@ ACTIVATIONS = ("relu6", "relu", "silu", "hard_swish")
 """The nonlinearity inside a block: ReLU6 and ReLU, SiLU (Elfwing et al. 2017, arXiv 1702.03118),
 hard-swish (Howard et al. 2019, arXiv 1905.02244, section 5.2)."""
 
-MIDDLES = ("depthwise", "standard")
+SPATIAL_CONVS = ("depthwise", "standard")
 """The spatial convolution between expansion and projection."""
 
 PADDINGS = ("SAME", "SYMMETRIC")
@@ -128,7 +130,7 @@ class BlockSpec:
       projection_placement: one of `PLACEMENTS`.
       shortcut: one of `SHORTCUTS`.
       activation: one of `ACTIVATIONS`.
-      middle: one of `MIDDLES`.
+      spatial_conv: one of `SPATIAL_CONVS`.
       squeeze_excite: gate the spatial convolution's output by its own mean (Hu et al. 2018).
       divisor: expanded channels are rounded to multiples of it.
 
@@ -145,7 +147,7 @@ class BlockSpec:
     projection_placement: str = "before"
     shortcut: str = "bottleneck"
     activation: str = "relu6"
-    middle: str = "depthwise"
+    spatial_conv: str = renamed("depthwise", was="middle")
     squeeze_excite: bool = False
     divisor: int = 8
 
@@ -156,7 +158,7 @@ class BlockSpec:
         check_choice("projection_placement", self.projection_placement, PLACEMENTS)
         check_choice("shortcut", self.shortcut, SHORTCUTS)
         check_choice("activation", self.activation, ACTIVATIONS)
-        check_choice("middle", self.middle, MIDDLES)
+        check_choice("spatial_conv", self.spatial_conv, SPATIAL_CONVS)
         check_choice("squeeze_excite", self.squeeze_excite, (False, True))
         check_choice("stride", self.stride, (1, 2))
         check_whole("out_channels", self.out_channels)

@@ -178,7 +178,7 @@ def _check(spec: arch.BlockSpec) -> None:
         ("shortcut", ("bottleneck", "none")),
         ("projection_placement", ("before",)),
         ("activation", ("relu6",)),
-        ("middle", ("depthwise",)),
+        ("spatial_conv", ("depthwise",)),
         ("squeeze_excite", (False,)),
     ):
         arch.check_choice(knob, getattr(spec, knob), known)

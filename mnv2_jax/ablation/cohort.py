@@ -111,7 +111,7 @@ class Cohort:
     def layout(self, lanes: int) -> tuple[Callable[[int], Layout], str]:
         """How so many lanes lie on the devices, and why; see `mnv2_jax.train.layouts.choose`."""
         recipe = self.program.recipe
-        at_once = recipe.batch_size // recipe.accumulation
+        at_once = recipe.batch_size // recipe.grad_accum_steps
         return layouts.choose(self.runs[0].config.parallel, lanes, at_once)
 
     def feed(self) -> tuple[type[Feed], str]:

@@ -78,7 +78,7 @@ class _Group(NamedTuple):
 
     spec: NetworkSpec
     scaling: str
-    precision: str
+    compute_dtype: str
     batch_size: int
     metrics: tuple[Metric, ...]
     selection: Selection
@@ -185,7 +185,7 @@ def _networks(workdir: Path) -> Iterator[_Network]:
         row = records.read(workdir, folder.name, ("config.json", "result.json"))
         if row is None or row["status"] != "done" or not (folder / trained.FILE).is_file():
             continue
-        config = ConfigDict(checksums.read_json(folder / "config.json"))
+        config = ConfigDict(ids.with_current_names(checksums.read_json(folder / "config.json")))
         ids.complete(config)
         network = _Network(folder.name, config, trained.load(folder / trained.FILE))
         _check_code(workdir, network)
@@ -219,7 +219,7 @@ def _group(network: _Network, request: Request) -> _Group:
     return _Group(
         _of_lanes(found.spec),
         found.scaling,
-        config.train.precision,
+        config.train.compute_dtype,
         config.train.evaluation_batch_size,
         metrics.choose(names, len(found.class_names)),
         selection if drawn else dataclasses.replace(selection, images_per_class=0),
@@ -253,7 +253,7 @@ def _subject(
             f"expected those of the networks, {', '.join(names[:5])}, ..."
         )
     batch = group.batch_size
-    recipe = Recipe(1, batch, batch, precision=group.precision)
+    recipe = Recipe(1, batch, batch, compute_dtype=group.compute_dtype)
     program = LaneProgram(group.spec, recipe, 1, scaling=group.scaling, metrics=group.metrics)
     return Subject(
         [member.run for member in members],

@@ -14,7 +14,7 @@ from mnv2_jax.train import memory, modes
 from mnv2_jax.train.features import Features
 from mnv2_jax.train.feed import Feed
 from mnv2_jax.train.loop import Trainer
-from mnv2_jax.train.recipe import PRECISIONS
+from mnv2_jax.train.recipe import COMPUTE_DTYPES
 from mnv2_jax.train.streaming import Streaming
 
 Pack = tuple[Run, ...]
@@ -53,13 +53,13 @@ def _single_arrays(cohort: Cohort) -> Iterator[tuple[str, object, str, int]]:
     layout = cohort.layout(len(cohort.runs))[0](1)
     # Devices that are one memory hold the parts of a batch beside each other.
     parts = 1 if layout.devices[0].platform == "cpu" else layout.parts
-    size = np.dtype(PRECISIONS[recipe.precision]).itemsize
+    size = np.dtype(COMPUTE_DTYPES[recipe.compute_dtype]).itemsize
     image = size * max(math.prod(layer.output) for layer in cohort.cost.layers)
     yield "data.resolution", config.data.resolution, "the largest activation of one image", image
     yield "model.width", config.model.width, "one copy of the parameters", 4 * cohort.cost.params
     activation = "the largest activation of a batch"
     if cohort.feed()[0] is not Features:
-        at_once = -(-recipe.batch_size // (recipe.accumulation * parts))
+        at_once = -(-recipe.batch_size // (recipe.grad_accum_steps * parts))
         yield "train.batch_size", recipe.batch_size, activation, at_once * image
     evaluated = recipe.evaluation_batch_size
     yield "train.evaluation_batch_size", evaluated, activation, -(-evaluated // parts) * image

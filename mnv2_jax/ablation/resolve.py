@@ -211,7 +211,7 @@ def lane_program(config: ConfigDict, dataset: Dataset) -> LaneProgram:
     with _naming("config.augment"):
         fields = dataclasses.fields(Augmentation)
         augmentation = Augmentation(**{field.name: config.augment[field.name] for field in fields})
-        together = recipe.batch_size // recipe.accumulation
+        together = recipe.batch_size // recipe.grad_accum_steps
         augmentation.check((height, width), in_channels, together)
     name = dataset.name.partition(":")[0]
     mirrored = augmentation.flip and name in sources.MIRROR_CHANGES_CLASS

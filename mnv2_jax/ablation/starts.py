@@ -13,7 +13,7 @@ from flax import traverse_util
 from ml_collections import ConfigDict
 
 from mnv2_jax import arch, checksums
-from mnv2_jax.ablation import networks, records, resolve
+from mnv2_jax.ablation import ids, networks, records, resolve
 from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.data import augment
 from mnv2_jax.nn import pretrained, trained
@@ -203,7 +203,8 @@ def check(given: Given, cohorts: Sequence[Cohort]) -> None:
 def _trained_with(given: Given, cohorts: Sequence[Cohort]) -> str:
     """What to add to an error: how the network of a run was asked for, where the config differs."""
     try:
-        model = dict(checksums.read_json(given.path.parent / "config.json")["model"])
+        found = checksums.read_json(given.path.parent / "config.json")
+        model = dict(ids.with_current_names(found)["model"])
     except (OSError, ValueError, LookupError, TypeError):
         return ""
     ours = cohorts[0].runs[0].config.model

@@ -215,7 +215,7 @@ _OTHER_VALUES: dict[str, Any] = {
     "projection_placement": "after",
     "shortcut": "none",
     "activation": "silu",
-    "middle": "standard",
+    "spatial_conv": "standard",
     "squeeze_excite": True,
 }
 

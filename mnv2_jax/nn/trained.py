@@ -160,15 +160,19 @@ def _described(path: Path, text: str, tensors: Mapping[str, np.ndarray]) -> dict
     if digest != _digest(described, tensors):
         raise ValueError(f"{path}: damaged, it does not have the hash that it was saved with")
     del described["format"]
-    return described if version == FORMAT else _from_format_1(described)
+    return _with_current_names(described)
 
 
-def _from_format_1(described: dict[str, Any]) -> dict[str, Any]:
+_FORMER = {"kind": "block", "middle": "spatial_conv"}
+"""The names of a block's fields by those that they had in files of earlier versions."""
+
+
+def _with_current_names(described: dict[str, Any]) -> dict[str, Any]:
     spec = described.get("spec")
     if not isinstance(spec, dict) or not isinstance(spec.get("blocks"), list):
         return described  # What is wrong with it is told later.
     blocks = [
-        {"block" if name == "kind" else name: value for name, value in block.items()}
+        {_FORMER.get(name, name): value for name, value in block.items()}
         if isinstance(block, dict)
         else block
         for block in spec["blocks"]

@@ -67,7 +67,7 @@ def layers(spec: arch.NetworkSpec) -> list[Layer]:
         for knob, only in (
             ("block", "inverted_residual"),
             ("squeeze_excite", False),
-            ("middle", "depthwise"),
+            ("spatial_conv", "depthwise"),
         ):
             if getattr(block, knob) != only:
                 raise ValueError(

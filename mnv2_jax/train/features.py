@@ -15,7 +15,7 @@ from mnv2_jax.data.sources import Dataset
 from mnv2_jax.train.feed import Beginning, Call, Feed, Inputs, Orders, evaluation_batch
 from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.parallel import Layout, Program
-from mnv2_jax.train.recipe import PRECISIONS
+from mnv2_jax.train.recipe import COMPUTE_DTYPES
 from mnv2_jax.train.state import TrainState
 from mnv2_jax.train.step import BATCH_AXIS, LaneProgram
 
@@ -43,7 +43,7 @@ class ClassifierProgram(LaneProgram):
         Returns:
           float32 `[batch, features]`.
         """
-        inputs = super()._evaluated(images).astype(PRECISIONS[self.recipe.precision])
+        inputs = super()._evaluated(images).astype(COMPUTE_DTYPES[self.recipe.compute_dtype])
         variables = state.variables.tree
         result: Any = self.network.apply(variables, inputs, knobs=values.knobs, only="features")
         found = result.astype(jnp.float32)

@@ -24,7 +24,7 @@ from mnv2_jax.nn import initial
 from mnv2_jax.nn.network import Network
 from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.optimizers import decay_mask
-from mnv2_jax.train.recipe import PRECISIONS, Recipe, optimizer, schedule
+from mnv2_jax.train.recipe import COMPUTE_DTYPES, Recipe, optimizer, schedule
 from mnv2_jax.train.state import Epoch, Packed, TrainState, Variables, join, split
 from mnv2_jax.train.tuning import Start, Tuning, by_parameter, carried, trainable_mask
 
@@ -183,7 +183,7 @@ class LaneProgram:
 
     @functools.cached_property
     def _decayed(self) -> Packed:
-        mask = decay_mask(self._initialiser.shapes["params"], self.recipe.decayed)
+        mask = decay_mask(self._initialiser.shapes["params"], self.recipe.weight_decay_mask)
         return Packed.of(split({"params": mask}, self._mask)[0]["params"])
 
     def _state(self, variables: Mapping[str, Any]) -> TrainState:
@@ -215,7 +215,7 @@ class LaneProgram:
 
     def _logits(self, variables: Any, images: Array, **options: Any) -> Any:
         """Logits for float32 images, computed in the recipe's precision, then float32."""
-        precision = PRECISIONS[self.recipe.precision]
+        precision = COMPUTE_DTYPES[self.recipe.compute_dtype]
         result: Any = self.network.apply(variables, images.astype(precision), **options)
         logits, *updated = result if "mutable" in options else (result,)
         logits = logits.astype(jnp.float32)
@@ -267,7 +267,7 @@ class LaneProgram:
 
         The running moments move part by part, as BatchNorm sees one part at a time.
         """
-        count = self.recipe.accumulation
+        count = self.recipe.grad_accum_steps
         if count == 1:
             return self._gradient(state, values, batch, dropout)
 

@@ -121,7 +121,7 @@ OF_BLOCK = {
     "projection_placement": "after",
     "shortcut": "none",
     "activation": "silu",
-    "middle": "standard",
+    "spatial_conv": "standard",
     "squeeze_excite": True,
     "divisor": 8,
 }

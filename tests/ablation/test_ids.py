@@ -185,3 +185,16 @@ def test_an_unknown_metric_is_refused_before_training(dots, names, message):
     config.metrics = names
     with pytest.raises(ValueError, match=f"^{message}"):
         plan(config, dots)
+
+
+def test_a_renamed_field_keeps_ids_and_is_read_from_earlier_records():
+    config = digits.get_config()
+    assert config.train.b2 == 0.0
+    hashed = ids.without_neutral(config.to_dict())
+    assert hashed["train"]["second_moment"] == 0.0
+    assert hashed["model"]["middle"] == "depthwise"
+    recorded = {"train": {"accumulation": 2}, "pretraining": {"train": {"precision": "bfloat16"}}}
+    assert ids.with_current_names(recorded) == {
+        "train": {"grad_accum_steps": 2},
+        "pretraining": {"train": {"compute_dtype": "bfloat16"}},
+    }

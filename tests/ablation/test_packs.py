@@ -84,7 +84,7 @@ def test_what_no_memory_holds_is_refused(planned, monkeypatch, needed, message):
     packs.check_memory([planned])
 
 
-@pytest.mark.parametrize("changes", [{"accumulation": 4}, {"precision": "bfloat16"}])
+@pytest.mark.parametrize("changes", [{"grad_accum_steps": 4}, {"compute_dtype": "bfloat16"}])
 def test_what_saves_memory_is_taken_into_account(planned, monkeypatch, changes):
     recipe = dataclasses.replace(planned.program.recipe, evaluation_batch_size=1, **changes)
     saving = dataclasses.replace(

@@ -29,7 +29,7 @@ IDENTITY = {"runs": ["a", "b"], "network": "0123", "jax": "1.2.3"}
 @pytest.fixture(scope="module")
 def state(tiny):
     """The states of two lanes, of a recipe with every part that a state can have."""
-    recipe = Recipe(1, 8, 8, optimizer="rmsprop", nesterov=False, second_moment=0.9, epsilon=1.0)
+    recipe = Recipe(1, 8, 8, optimizer="rmsprop", nesterov=False, b2=0.9, epsilon=1.0)
     program = LaneProgram(presets.build(tiny, expansion=2), recipe, 1)
     return parallel.stack([program.initialise(seed) for seed in (0, 1)])
 

@@ -126,7 +126,7 @@ def test_accumulation_averages_the_gradients_of_parts(tiny):
     labels = np.tile(np.arange(8, dtype=np.int32), 2)
     found = []
     for count in (1, 2):
-        program = LaneProgram(spec, Recipe(1, 16, 16, accumulation=count), 1)
+        program = LaneProgram(spec, Recipe(1, 16, 16, grad_accum_steps=count), 1)
         gradient = jax.jit(program._accumulated)
         batch = images, labels, jax.nn.one_hot(labels, 10)
         found.append(gradient(program.initialise(0), ONE, batch, jax.random.key(0)))
@@ -138,7 +138,7 @@ def test_accumulation_averages_the_gradients_of_parts(tiny):
 
 
 def test_bfloat16_is_near_and_keeps_parameters_moments_and_loss_in_float32(run):
-    full, half = run(0, 4), run(0, 4, precision="bfloat16")
+    full, half = run(0, 4), run(0, 4, compute_dtype="bfloat16")
     assert jax.tree.map(lambda leaf: leaf.dtype, half) == jax.tree.map(
         lambda leaf: leaf.dtype, full
     )
@@ -155,10 +155,10 @@ def test_bfloat16_is_near_and_keeps_parameters_moments_and_loss_in_float32(run):
 @pytest.mark.parametrize(
     "recipe",
     [
-        {"optimizer": "rmsprop", "nesterov": False, "second_moment": 0.9, "epsilon": 1.0},
-        {"optimizer": "adamw", "nesterov": False, "second_moment": 0.999, "epsilon": 1e-8},
-        {"clip": 1.0, "warmup_epochs": 1.0, "decayed": "not_norm", "momentum": 0.0},
-        {"schedule": "exponential", "decay_rate": 0.98, "decay_epochs": 2.5, "accumulation": 4},
+        {"optimizer": "rmsprop", "nesterov": False, "b2": 0.9, "epsilon": 1.0},
+        {"optimizer": "adamw", "nesterov": False, "b2": 0.999, "epsilon": 1e-8},
+        {"clip": 1.0, "warmup_epochs": 1.0, "weight_decay_mask": "not_norm", "momentum": 0.0},
+        {"schedule": "exponential", "decay_rate": 0.98, "decay_epochs": 2.5, "grad_accum_steps": 4},
     ],
 )
 def test_recipes_train(run, recipe):

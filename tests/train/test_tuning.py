@@ -237,8 +237,8 @@ def test_an_optimizer_goes_on_for_the_classifier_and_begins_for_the_rest():
     ("optimizer", "pasts"),
     [
         ({}, 1),
-        ({"optimizer": "rmsprop", "nesterov": False, "second_moment": 0.9, "epsilon": 1.0}, 2),
-        ({"optimizer": "adamw", "nesterov": False, "second_moment": 0.99, "epsilon": 1e-8}, 3),
+        ({"optimizer": "rmsprop", "nesterov": False, "b2": 0.9, "epsilon": 1.0}, 2),
+        ({"optimizer": "adamw", "nesterov": False, "b2": 0.99, "epsilon": 1e-8}, 3),
     ],
 )
 def test_momentum_of_the_classifier_is_kept_and_the_schedule_begins_anew(
@@ -270,9 +270,7 @@ def test_another_kind_of_optimizer_begins_afresh(spec, base, dots):
     extraction = LaneProgram(spec, RECIPE, 4, tuning=Tuning())
     after = steps(extraction, begun(extraction, base), dots)
     start = Start(after.variables.tree, jax.tree.leaves(after.opt_state))
-    recipe = dataclasses.replace(
-        RECIPE, optimizer="adamw", nesterov=False, second_moment=0.99, epsilon=1e-8
-    )
+    recipe = dataclasses.replace(RECIPE, optimizer="adamw", nesterov=False, b2=0.99, epsilon=1e-8)
     tuned = LaneProgram(spec, recipe, 4, tuning=Tuning("head"))
     state = tuned.begin(tuned.initialise(0), start)
     jax.tree.map(np.testing.assert_array_equal, state.opt_state, tuned.initialise(0).opt_state)

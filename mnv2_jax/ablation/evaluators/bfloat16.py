@@ -8,5 +8,5 @@ from mnv2_jax.ablation.evaluators.base import Measures, Subject
 def bfloat16(subject: Subject) -> Measures:
     """Measure the metrics, computing in bfloat16 whatever the networks were trained in."""
     program = subject.program
-    recipe = dataclasses.replace(program.recipe, precision="bfloat16")
+    recipe = dataclasses.replace(program.recipe, compute_dtype="bfloat16")
     return subject.measure(dataclasses.replace(program, recipe=recipe))
