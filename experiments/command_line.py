@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
 import experiments
+from experiments import command_help
 from mnv2_jax import cache, config_file
 from mnv2_jax.ablation import grid, ids
 from mnv2_jax.terminal import outlive, say
@@ -41,6 +42,7 @@ class ConfigParser(config_flags.ConfigFileFlagParser):
         return config
 
 
+_HELP_CONFIG = "help_config"
 _OF_A_PART = ("shard", "launcher", "ray_address")
 
 
@@ -67,7 +69,7 @@ def run(
         None where there is none.
       several: whether there may be more of it.
       optional: whether it may be left out.
-      example: the config whose fields `--help` shows where none is named.
+      example: the config whose fields `--help_config` shows where none is named.
     """
     # Orbax logs, tracebacks included, what a line of ours tells: checkpoints that are passed over,
     # or that cannot be written.
@@ -76,12 +78,15 @@ def run(
 
     def outcome() -> int:
         if {"--help", "-h", "--helpfull"} & set(sys.argv[1:]):
-            print("\n\n".join([description, FLAGS.main_module_help(), *_help_on_config(example)]))
+            print(command_help.screen(description))
             return 0
+        if "config" in FLAGS:
+            flags.DEFINE_bool(_HELP_CONFIG, False, "Print every field of the config, and end.")
         _check_overrides(sys.argv[1:])
-        arguments = _parse(sys.argv, argument, several=several, optional=optional)
-        if "print_config" in FLAGS and FLAGS.print_config and FLAGS["config"].value is not None:
-            print("\n".join(_settings(FLAGS["config"].value)))
+        asked = f"--{_HELP_CONFIG}" in sys.argv[1:]
+        arguments = _parse(sys.argv, argument, several=several or asked, optional=optional or asked)
+        if asked:
+            print(_help_on_config(example))
             return 0
         return main(*arguments)
 
@@ -290,27 +295,14 @@ def _config_named(arguments: Sequence[str]) -> str:
     return value
 
 
-def _help_on_config(example: str) -> list[str]:
-    """What the named config says of itself, and its fields or else the example's."""
-    if "config" not in FLAGS:
-        return []
-    named = _config_named(sys.argv)
-    name = named or example
-    parts = []
-    try:
-        if named:
-            path = name.partition(":")[0]
-            parts.append(f"{path}: {config_file.load(Path(path)).__doc__ or ''}".strip())
-        config = _config(name)
-    except ValueError as error:
-        return [*parts, flagged(str(error))]
-    lines = [f"Fields of the config, as {name} sets them:", *_settings(config)]
-    return [*parts, "\n  ".join(lines)]
-
-
-def _settings(config: ConfigDict) -> list[str]:
-    """Every field as the flag that would set it."""
-    return [f"--config.{path}={value}" for path, value in grid.fields(config).items()]
+def _help_on_config(example: str) -> str:
+    """What the named config, or the example, says of itself, and its fields as flags set them."""
+    named = FLAGS["config"].value is not None
+    name = _config_named(sys.argv) or example
+    path = name.partition(":")[0]
+    said = config_file.load(Path(path)).__doc__ or ""
+    config = FLAGS["config"].value if named else _config(name)
+    return f"{path}: {said.strip()}\n\n{command_help.config_screen(config, name)}"
 
 
 def _parse(

@@ -30,17 +30,22 @@ from mnv2_jax.terminal import Console
 from mnv2_jax.train import inherited
 
 _CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Take the network of a config file; --config.model.KEY=VALUE sets a knob of it."
+    "config", None, "Print the cost of the network of this config file."
 )
 flags.FLAGS["config"].parser = command_line.ConfigParser("config")
-flags.DEFINE_bool("print_config", False, "Print the config as it is with all flags, and end.")
 _PRESET = flags.DEFINE_string("preset", None, f"One of {', '.join(presets.PRESETS)}.")
 _WIDTH = flags.DEFINE_float("width", None, "The width multiplier. Default: 1.")
 _DEPTH = flags.DEFINE_float("depth", None, "The depth multiplier. Default: 1.")
-_RESOLUTION = flags.DEFINE_integer("resolution", None, "Of the image. Default: the preset's.")
-_CLASSES = flags.DEFINE_integer("classes", None, "Of the classifier. Default: the preset's.")
+_RESOLUTION = flags.DEFINE_integer(
+    "resolution", None, "Resolution of the image. Default: the preset's."
+)
+_CLASSES = flags.DEFINE_integer(
+    "classes", None, "Classes of the classifier. Default: the preset's."
+)
 _BLOCK = flags.DEFINE_string("block", None, "A block or FILE.py:CLASS. Default: the preset's.")
-_EXPANSION = flags.DEFINE_float("expansion", None, "Of the blocks. Default: the preset's.")
+_EXPANSION = flags.DEFINE_float(
+    "expansion", None, "Expansion of the blocks. Default: the preset's."
+)
 _COMPARE = flags.DEFINE_enum(
     "compare", None, ["separable"], "Print standard against depthwise separable convolutions."
 )

@@ -29,13 +29,13 @@ _DATA = flags.DEFINE_string(
 _EVALUATOR = flags.DEFINE_string(
     "evaluator",
     "metrics",
-    f"One of {', '.join(evaluators.EVALUATORS)}, or FILE.py:FUNCTION, an evaluator of your own.",
+    f"One of {', '.join(evaluators.EVALUATORS)}, or FILE.py:FUNCTION.",
 )
 _METRICS = flags.DEFINE_string(
-    "metrics", "", "Names with commas, beside those that the runs were measured by."
+    "metrics", "", "Metrics beside those of the runs, separated by commas."
 )
 _NAME = flags.DEFINE_string(
-    "name", "", "Of the side table. Default: that of the data or split, and of the evaluator."
+    "name", "", "Name of the side table. Default: from data or split, and evaluator."
 )
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "The folder of prepared data sets. Default: in the user's cache folder."

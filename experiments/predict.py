@@ -31,8 +31,8 @@ from mnv2_jax.train import prediction
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
     None,
-    f"The network: a {trained.FILE}, the folder of its run, or that of an experiment, of which the "
-    "network with the best validation accuracy is taken; it may be in a bucket, gs:// or s3://.",
+    f"A {trained.FILE}, the folder of its run, or an experiment's, whose best network by "
+    "validation accuracy is taken; local, gs:// or s3://.",
 )
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "How many images are held at a time.")
 _TOP = flags.DEFINE_integer("top", 1, "How many of an image's most probable classes are printed.")

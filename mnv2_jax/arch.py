@@ -119,19 +119,20 @@ class BlockSpec:
     """One block: what every knob is set to. A block need not read every knob.
 
     Attributes:
-      block: the block's name in `mnv2_jax.nn.blocks.BLOCKS`, or `FILE.py:CLASS`.
+      block: one of `mnv2_jax.nn.blocks.BLOCKS`, or FILE.py:CLASS.
       out_channels: channels of the block's output.
-      stride: 1 or 2, taken by the spatial convolution.
-      expansion: t, the ratio of expanded to input channels; 1 has no expansion layer, and below 1
-        the inverted residual is the classical one (section 3.4). Blocks that go from wide to
-        narrow divide by it.
+      stride: 1 or 2, of the spatial convolution.
+      expansion: t, expanded over input channels, above 0; 1 has no expansion layer. Below 1 the
+        inverted residual is the classical one (section 3.4). Blocks that go from wide to narrow
+        divide by it.
       kernel_size: odd side of the spatial kernel.
-      projection: one of `CLIPS` or of `mnv2_jax.nn.projections.FUNCTIONS`, or `FILE.py:FUNCTION`.
-      projection_placement: one of `PLACEMENTS`.
-      shortcut: one of `SHORTCUTS`.
-      activation: one of `ACTIVATIONS`.
-      spatial_conv: one of `SPATIAL_CONVS`.
-      squeeze_excite: gate the spatial convolution's output by its own mean (Hu et al. 2018).
+      projection: activation after the projection: one of `CLIPS`, one of
+        `mnv2_jax.nn.projections.FUNCTIONS`, or FILE.py:FUNCTION.
+      projection_placement: of that activation, from the shortcut's sum: one of `PLACEMENTS`.
+      shortcut: ends of the residual connection: one of `SHORTCUTS`.
+      activation: inside a block: one of `ACTIVATIONS`.
+      spatial_conv: between expansion and projection: one of `SPATIAL_CONVS`.
+      squeeze_excite: gate the spatial convolution's output by its own mean. Hu et al. 2018.
       divisor: expanded channels are rounded to multiples of it.
 
     Raises:

@@ -233,13 +233,6 @@ def test_a_claim_about_no_column_is_refused_before_anything_trains(tmp_path):
     assert not (tmp_path / "work").exists()
 
 
-def test_help_names_the_flags():
-    status, out, _ = ablate("--help")
-    assert status == 0
-    assert "--config=configs/digits.py" in out
-    assert "workdir" in out
-
-
 OF_AN_ARGUMENT = """
 from configs import digits
 from mnv2_jax import arch, presets

@@ -25,15 +25,16 @@ class Selection:
     The last two are fields of `config.transfer`.
 
     Attributes:
-      name: of a data set prepared in the folder, or one of `EMBEDDED`.
-      train: the images to train on: a split as TFDS writes it, such as "train[:90%]".
-      validation: likewise; what choices are made by.
-      test: likewise; read once, at the end of a run.
-      resolution: the height and width of what enters the network, in pixels.
-      crop_fraction: see `mnv2_jax.data.images.Images`.
-      classes: those to keep, by label: numbers and ranges such as "0-4" or "0,2,5-7"; "" for all.
-        They are labelled anew, from 0, in the same order.
-      images_per_class: how many of each class to train on, drawn for each run; 0 for all.
+      name: data set: prepared in the data folder, or one of `EMBEDDED`.
+      train: training images: a split as TFDS writes it, such as "train[:90%]".
+      validation: images that choices are made by: a split likewise.
+      test: images that are read once, at the end of a run: a split likewise.
+      resolution: height and width of the network's input, in pixels.
+      crop_fraction: share of the shorter side that evaluation's central crop keeps, above 0 and up
+        to 1.
+      classes: labels to keep: numbers and ranges such as "0-4" or "0,2,5-7"; "" for all. They are
+        labelled anew, from 0, in the same order.
+      images_per_class: number of training images of each class, drawn for each run; 0 for all.
 
     Raises:
       ValueError: a value is out of range; the message names it and what would be right.

@@ -34,24 +34,22 @@ class Recipe:
       epochs: passes over the training split.
       batch_size: images per step.
       evaluation_batch_size: images per evaluation batch; changes speed and memory, no result.
-      grad_accum_steps: parts that a batch is computed in, one after another, gradients averaged;
-        saves memory. BatchNorm sees a part at a time.
-      compute_dtype: one of `COMPUTE_DTYPES`.
-      optimizer: one of `mnv2_jax.train.optimizers.OPTIMIZERS`, or `FILE.py:FUNCTION`.
-      momentum: of SGD and RMSProp; Adam's beta 1.
-      nesterov: Nesterov's momentum.
-      b2: decay of the squared gradients' mean: RMSProp's decay, Adam's beta 2.
-      epsilon: added to that mean inside of RMSProp's root, or outside of Adam's.
-      schedule: one of `SCHEDULES`.
-      warmup_epochs: the learning rate rises evenly to its value in these, and the schedule begins
-        after them.
-      decay_rate: see `SCHEDULES`; 0 for cosine.
-      decay_epochs: likewise.
-      weight_decay_mask: one of `WEIGHT_DECAY_MASKS`: which parameters weight decay applies to.
-      clip: the largest global norm of a gradient; 0 does not clip.
-      ema: how much the average of parameters and running moments keeps in a step, less in the
-        first ones: (1 + step) / (10 + step), as TensorFlow has it. What is evaluated is then the
-        average. 0 keeps none.
+      grad_accum_steps: parts of a batch whose gradients are averaged one after another; saves
+        memory. BatchNorm sees a part at a time.
+      compute_dtype: of activations and products: one of `COMPUTE_DTYPES`. The rest is float32.
+      optimizer: one of `mnv2_jax.train.optimizers.OPTIMIZERS`, or FILE.py:FUNCTION.
+      momentum: of SGD and RMSProp, Adam's b1; 0 or more, below 1.
+      nesterov: use Nesterov's momentum.
+      b2: decay of the squared gradients' mean: RMSProp's decay, Adam's b2; 0 or more, below 1.
+      epsilon: added to that mean inside RMSProp's root, outside Adam's; above 0 where it is read.
+      schedule: of the learning rate: one of `SCHEDULES`.
+      warmup_epochs: epochs of linear warm-up, after which the schedule begins; 0 for none.
+      decay_rate: factor of the exponential schedule, above 0, at most 1; 0 for cosine.
+      decay_epochs: epochs between two factors of the exponential schedule; 0 for cosine.
+      weight_decay_mask: parameters that decay: one of `WEIGHT_DECAY_MASKS`.
+      clip: largest global norm of a gradient; 0 does not clip.
+      ema: decay of the average of parameters and running moments that is evaluated; 0 for none. In
+        the first steps it is at most (1 + step) / (10 + step), as in TensorFlow.
 
     Raises:
       ValueError: a value is out of range, or is one that the optimizer or the schedule does not
