@@ -106,7 +106,7 @@ def get_grid(question: str = "") -> Grid:
 
 
 def get_claims(question: str = "") -> list[Claim]:
-    """What the paper says, and the comparison that decides it. Written before the runs."""
+    """Return the paper's claims and the comparisons that decide them, written before the runs."""
     if question:
         return _ask(question).claims
     return [

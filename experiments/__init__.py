@@ -6,7 +6,7 @@ import sys
 
 
 def interrupted(*_: object) -> None:
-    """What SIGINT does until the experiment has been imported, which takes seconds."""
+    """End at SIGINT until the experiment has been imported, which takes seconds."""
     os.write(2, b"interrupted; run it again to go on\n")
     os._exit(128 + signal.SIGINT)
 

@@ -42,7 +42,7 @@ _KEEP_NETWORKS = flags.DEFINE_bool(
 
 
 def main() -> int:
-    """Runs the experiment. Returns 1 if a cohort failed, else 0, whatever the verdicts are.
+    """Run the experiment. Return 1 if a cohort failed, else 0, whatever the verdicts are.
 
     Raises:
       ValueError: the config, the grid or a claim is wrong.

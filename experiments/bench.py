@@ -1,4 +1,4 @@
-"""Times this package's operators, training steps and grids beside PyTorch's.
+"""Time this package's operators, training steps and grids beside PyTorch's.
 
   python -m experiments.bench
   python -m experiments.bench --only=depthwise,step

@@ -1,4 +1,4 @@
-"""What every experiment's command line has in common: one line per error, and exit status 2."""
+"""Command lines of all experiments: one line per error, and exit status 2."""
 
 import contextlib
 import errno
@@ -55,7 +55,7 @@ def run(
     optional: bool = False,
     example: str = "configs/digits.py",
 ) -> NoReturn:
-    """Parses `sys.argv`, calls `main` and exits with the status that it gives.
+    """Parse `sys.argv`, call `main` and exit with the status that it gives.
 
     A ValueError or OSError out of `main` says that the input is wrong: it becomes one line on
     stderr and exit status 2, as do errors of the command line itself. Where nobody reads stdout any
@@ -123,7 +123,7 @@ def flagged(message: str) -> str:
 
 @contextlib.contextmanager
 def _while_stdout_is_read() -> Iterator[None]:
-    """Ends the process if stdout is a pipe that is no longer read, at the block's end at last.
+    """End the process if stdout is a pipe that is no longer read, at the block's end at last.
 
     It is not left to SIGPIPE, which would come of the sockets of clients of buckets too.
     """
@@ -165,7 +165,7 @@ _REASONS = {
 
 
 def _full_disk(error: BaseException) -> str:
-    """What to tell of an error that comes of a full disk; nothing of another one.
+    """Return the message of an error that comes of a full disk; "" for another error.
 
     What writes checkpoints raises errors of its own, which tell of the disk in their text.
     """
@@ -187,7 +187,7 @@ def _tells_of(error: BaseException, number: int) -> bool:
 
 
 def _place(chain: Sequence[BaseException]) -> str:
-    """What could not be written to, as the user knows it; empty if that is not known."""
+    """Return the place that could not be written to, as the user knows it; "" if unknown."""
     for error in chain:
         if isinstance(error, OSError) and error.filename is not None:
             return _folder_of(Path(os.fsdecode(error.filename)))
@@ -207,7 +207,7 @@ def _place(chain: Sequence[BaseException]) -> str:
 
 
 def _flags() -> dict[str, Path]:
-    """Flags that name what is written, as they were given."""
+    """Flag that name what is written, as they were given."""
     names = ("workdir", "compilation_cache", "output", "export", "preview", "data_dir")
     given = {name: FLAGS[name].value for name in names if name in FLAGS}
     return {f"--{name}={value}": Path(value).absolute() for name, value in given.items() if value}
@@ -265,7 +265,7 @@ def overrides() -> set[str]:
 
 
 def _check_overrides(arguments: Sequence[str]) -> None:
-    """Finds unknown config fields before ml-collections does, which it tells by a traceback.
+    """Find unknown config fields before ml-collections does, which it tells by a traceback.
 
     Raises:
       ValueError: the config's file is wrong, or it has no such field.
@@ -296,7 +296,7 @@ def _config_named(arguments: Sequence[str]) -> str:
 
 
 def _help_on_config(example: str) -> str:
-    """What the named config, or the example, says of itself, and its fields as flags set them."""
+    """Return the docstring of the named config or the example, and its fields as flags set them."""
     named = FLAGS["config"].value is not None
     name = _config_named(sys.argv) or example
     path = name.partition(":")[0]
@@ -312,7 +312,7 @@ def _parse(
     several: bool = False,
     optional: bool = False,
 ) -> list[str]:
-    """Sets the flags, and gives the arguments that are none; see `run` for which there may be."""
+    """Set the flags, and give the arguments that are none; see `run` for which there may be."""
     try:
         extra = FLAGS(arguments)[1:]
     except flags.IllegalFlagValueError as error:

@@ -1,4 +1,4 @@
-"""Prints what a network costs, layer by layer: parameters, multiply-adds, activation memory.
+"""Print what a network costs, layer by layer: parameters, multiply-adds, activation memory.
 
   python -m experiments.cost --preset=mobilenet_v2 --width=1.0 --resolution=224
   python -m experiments.cost --config=configs/digits.py --config.model.block=fused --format=csv
@@ -66,7 +66,7 @@ _NETWORK_FLAGS = {
 
 
 def main() -> int:
-    """Prints the cost of the network that the flags describe.
+    """Print the cost of the network that the flags describe.
 
     Raises:
       ValueError: a flag or a field of the config is wrong.
@@ -101,7 +101,7 @@ def _spec() -> arch.NetworkSpec:
 
 
 def totals(cost: Cost) -> dict[str, Any]:
-    """What the whole network costs, as JSON values."""
+    """Return the cost of the whole network, as JSON values."""
     return {
         "params": cost.params,
         "params_with_stats": cost.params_with_statistics,
@@ -142,7 +142,7 @@ def separation_rows(cost: Cost) -> list[dict[str, Any]]:
 
 
 def print_json(spec: arch.NetworkSpec, cost: Cost, compare: bool) -> None:
-    """Prints totals and rows as one JSON object."""
+    """Print totals and rows as one JSON object."""
     rows = {"separable": separation_rows(cost)} if compare else {"layers": layer_rows(cost)}
     largest = [
         {"resolution": resolution, "channels": channels}
@@ -153,7 +153,7 @@ def print_json(spec: arch.NetworkSpec, cost: Cost, compare: bool) -> None:
 
 
 def print_csv(spec: arch.NetworkSpec, cost: Cost, compare: bool) -> None:
-    """Prints the rows as CSV."""
+    """Print the rows as CSV."""
     rows = separation_rows(cost) if compare else layer_rows(cost)
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
@@ -163,7 +163,7 @@ def print_csv(spec: arch.NetworkSpec, cost: Cost, compare: bool) -> None:
 
 
 def print_tables(spec: arch.NetworkSpec, cost: Cost, compare: bool) -> None:
-    """Prints rows and totals for the terminal."""
+    """Print rows and totals for the terminal."""
     on_terminal = sys.stdout.isatty()
     console = Console(
         soft_wrap=True, highlight=False, width=None if on_terminal else _WIDTH_IN_A_FILE

@@ -1,4 +1,4 @@
-"""What an experiment would train, and what that costs, without training it."""
+"""Dry runs: the runs of an experiment and their cost, without training."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from mnv2_jax.values import text
 
 
 def show(console: Console, planned: Planned, cohorts: Sequence[Cohort]) -> None:
-    """Prints cohorts, lanes, parameters, multiply-adds, axes, estimated time and disk.
+    """Print cohorts, lanes, parameters, multiply-adds, axes, estimated time and disk.
 
     Args:
       console: where to.

@@ -1,4 +1,4 @@
-"""Evaluates finished runs again, by the networks that they keep.
+"""Evaluate finished runs again, by the networks that they keep.
 
   python -m experiments.evaluate --workdir=runs/digits --split=test --metrics=calibration_error
   python -m experiments.evaluate --workdir=runs/digits --evaluator=bfloat16
@@ -43,7 +43,7 @@ _DATA_DIR = flags.DEFINE_string(
 
 
 def main() -> int:
-    """Evaluates the runs, and prints the side table's path and means.
+    """Evaluate the runs, and print the side table's path and means.
 
     Raises:
       ValueError: a flag is wrong, or no run keeps its network.

@@ -1,4 +1,4 @@
-"""Trains one network: the config as it is, without its grid.
+"""Train one network: the config as it is, without its grid.
 
   python -m experiments.train --config=configs/digits.py
   python -m experiments.train --config=configs/digits.py --config.model.expansion=2 --config.seed=7

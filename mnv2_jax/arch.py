@@ -1,4 +1,4 @@
-"""What a network is, as data: block specifications, conventions and channel arithmetic.
+"""Networks as data: block specifications, conventions and channel arithmetic.
 
 Everything here is plain Python, without jax: a network is a value that can be compared, hashed,
 stored with a result and expanded into a grid. `mnv2_jax.nn` turns it into Flax modules;
@@ -44,12 +44,11 @@ functions, see `mnv2_jax.nn.projections`.
 """
 
 PLACEMENTS = ("before", "after")
-"""Whether the projection's activation comes before the shortcut is added or after it. The paper
-does not say which its Figure 6a has."""
+"""Places of the projection's activation: before the shortcut is added, or after it. The paper does
+not say which its Figure 6a has."""
 
 SHORTCUTS = ("bottleneck", "none", "expansion")
-"""Where the residual connection runs (Figure 6b): between bottlenecks, nowhere, or between
-expanded tensors."""
+"""Ends of the residual connection (Figure 6b): bottlenecks, none, or expanded tensors."""
 
 ACTIVATIONS = ("relu6", "relu", "silu", "hard_swish")
 """The nonlinearity inside a block: ReLU6 and ReLU, SiLU (Elfwing et al. 2017, arXiv 1702.03118),
@@ -63,11 +62,11 @@ PADDINGS = ("SAME", "SYMMETRIC")
 right, or the same number on both sides. They differ only where the stride is 2."""
 
 INITIALIZERS = ("he_normal", "truncated_normal", "glorot_uniform", "kaiming_normal")
-"""How kernels are drawn; see `mnv2_jax.nn.initializers`."""
+"""Distributions of initial kernels; see `mnv2_jax.nn.initializers`."""
 
 
 def check_arguments(what: str, given: dict[str, Any], known: Collection[str]) -> None:
-    """Raises TypeError, naming the first unknown argument and the known one nearest to it.
+    """Raise TypeError, naming the first unknown argument and the known one nearest to it.
 
     Args:
       what: is called, such as "presets.build".
@@ -96,19 +95,19 @@ def checked_arguments(cls: type[T]) -> type[T]:
 
 
 def check_choice(field: str, value: object, allowed: tuple[object, ...]) -> None:
-    """Raises ValueError, naming the field and the choices, unless `value` is one of `allowed`."""
+    """Raise ValueError, naming the field and the choices, unless `value` is one of `allowed`."""
     if value not in allowed:
         raise ValueError(f"{field}={value!r}: expected one of {', '.join(map(str, allowed))}")
 
 
 def check_whole(field: str, value: int) -> None:
-    """Raises ValueError, naming the field, unless `value` is a whole number from 1."""
+    """Raise ValueError, naming the field, unless `value` is a whole number from 1."""
     if value < 1 or value != int(value):
         raise ValueError(f"{field}={value!r}: expected a whole number, 1 or more")
 
 
 def check_multiplier(field: str, value: float) -> None:
-    """Raises ValueError, naming the field, unless `value` is above 0 and at most 10."""
+    """Raise ValueError, naming the field, unless `value` is above 0 and at most 10."""
     if not 0 < value <= 10:
         raise ValueError(f"{field}={value!r}: expected a number above 0, at most 10")
 
@@ -192,7 +191,7 @@ KNOBS = tuple(
 @checked_arguments
 @dataclasses.dataclass(frozen=True)
 class Conventions:
-    """What implementations of the same network disagree about.
+    """Details in which implementations of the same network differ.
 
     Attributes:
       padding: one of `PADDINGS`.
@@ -276,7 +275,7 @@ class NetworkSpec:
 
     @property
     def features(self) -> int:
-        """How many numbers the classifier is given of an image."""
+        """Numbers that the classifier gets of an image."""
         return self.head_channels or self.blocks[-1].out_channels
 
     @property

@@ -17,7 +17,7 @@ _OURS = tuple(_CHECKOUT / name for name in ("mnv2_jax", "experiments", "configs"
 
 
 def load(path: Path) -> ModuleType:
-    """Imports a config file.
+    """Import a config file.
 
     Raises:
       ValueError: there is no such file, or an error comes of importing it.
@@ -42,7 +42,7 @@ def call(
     expected: str,
     is_right: Callable[[Any], bool],
 ) -> Any:
-    """What a function of a config file gives.
+    """Call a function of a config file.
 
     Args:
       path: the file.
@@ -91,7 +91,7 @@ def config(value: str) -> ConfigDict:
 
 @contextlib.contextmanager
 def _errors_named(path: Path, what: str) -> Iterator[None]:
-    """Makes an error out of a config file a ValueError that names file, function and line."""
+    """Make an error out of a config file a ValueError that names file, function and line."""
     try:
         yield
     except Exception as error:
@@ -108,6 +108,6 @@ def _errors_named(path: Path, what: str) -> Iterator[None]:
 
 
 def _is_for_people(frame: traceback.FrameSummary) -> bool:
-    """Whether the code says there what is wrong: by a `raise`, not in a call such as int("six")."""
+    """Return whether the code raises there itself, rather than in a call such as int("six")."""
     ours = any(Path(frame.filename).is_relative_to(folder) for folder in _OURS)
     return ours and (frame.line or "").startswith("raise")

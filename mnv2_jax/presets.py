@@ -122,7 +122,7 @@ def build(
     conventions: str = "default",
     **knobs: Any,
 ) -> NetworkSpec:
-    """Builds the network of a preset with every block of it set to the same knobs.
+    """Build the network of a preset with every block of it set to the same knobs.
 
     The first stage keeps expansion 1 whatever `expansion` says (Table 2), and a width below 1
     leaves the last convolution as wide as it is (section 4).

@@ -1,4 +1,4 @@
-"""What is shown to people: names of files, blocks and classes hold what they like."""
+"""Output for people: names of files, blocks and classes may hold anything."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ def plain(text: str) -> str:
 
 
 def say(text: str, file: TextIO | None = None) -> None:
-    """Prints a text, on stdout by default, at once; see `plain`."""
+    """Print a text, on stdout by default, at once; see `plain`."""
     print(plain(text), file=file, flush=True)
 
 
@@ -33,7 +33,7 @@ def first_few(lines: Sequence[str], most: int = 5) -> list[str]:
 
 
 def outlive(name: str) -> None:
-    """Makes what this process does go on where sys.stdout or sys.stderr cannot be written to.
+    """Make what this process does go on where sys.stdout or sys.stderr cannot be written to.
 
     As behind `| head`, on a full disk, or where the terminal is gone. It is for commands that do
     more than to print: that what they print is lost is said on stderr, once.

@@ -1,4 +1,4 @@
-"""When two values of the config are equal: one rule, for grids, claims, records and messages.
+"""Equality of two values of the config: one rule for grids, claims, records and messages.
 
 Numbers are equal if float32, which programs compute with, has one number for both: 0.1 + 0.2 and
 0.3, or 0.8 and the value that `np.arange(0.5, 1.3, 0.1)` has for it. Whole numbers stay exact.
@@ -30,7 +30,7 @@ def canonical(value: Any) -> Any:
 
 
 def is_representable(value: Any) -> bool:
-    """Whether float32 has a finite number for a value, if it is a number with a fraction."""
+    """Return whether float32 has a finite number for a value, if it is a number with a fraction."""
     if not isinstance(value, float) or abs(value) < 3e38:  # Nearly all; the rest takes longer.
         return True
     return math.isfinite(canonical(value))

@@ -32,7 +32,7 @@ _UNIT = "s"
 
 
 class Sampled(NamedTuple):
-    """What some runs of a grid came to in PyTorch.
+    """Times and accuracies of some runs of a grid in PyTorch.
 
     Attributes:
       how: the processes and threads.
@@ -46,7 +46,7 @@ class Sampled(NamedTuple):
 
 
 def measure() -> list[Row]:
-    """Times the grid: ours whole, PyTorch's by one run per expansion."""
+    """Time the grid: ours whole, PyTorch's by one run per expansion."""
     experiment = ours.experiment(CONFIG)
     sample = [config for config in experiment.configs if _is_sampled(config)]
     count = len(experiment.configs)
@@ -107,7 +107,7 @@ def _train(experiment: ours.Experiment, configs: Sequence[ConfigDict], pool: Poo
 
 
 def whole(configs: Sequence[ConfigDict], programs: Path) -> tuple[float, float]:
-    """Runs the command; its seconds, and the mean test accuracy of the runs `configs`.
+    """Run the command; its seconds, and the mean test accuracy of the runs `configs`.
 
     Args:
       configs: some of the grid's runs.

@@ -90,12 +90,12 @@ class Experiment(NamedTuple):
 
     @property
     def dataset(self) -> sources.Dataset:
-        """What the first cohort trains on."""
+        """The data set of the first cohort."""
         return self.cohorts[0].dataset
 
 
 def experiment(path: Path) -> Experiment:
-    """Reads a config file as `experiments.ablate` does."""
+    """Read a config file as `experiments.ablate` does."""
     module = config_file.load(path)
     config = module.get_config()
     configs = grid.expand(config, module.get_grid())

@@ -1,4 +1,4 @@
-"""What a benchmark gives: rows, for the terminal and as CSV."""
+"""Rows of a benchmark, for the terminal and as CSV."""
 
 import csv
 import functools
@@ -13,7 +13,7 @@ from experiments.benchmarks.timing import Timing, fastest_of_each_name
 from mnv2_jax.train import runlog
 
 OURS = "ours"
-"""What the names of our contenders begin with."""
+"""The beginning of our contenders' names."""
 
 PEERS = ("torch",)
 

@@ -23,7 +23,7 @@ TITLE = "A training step, float32 (PyTorch on a GPU: in bf16 too)"
 RATIO = "ours is times as fast"
 
 LANES = (1, 2, 4, 8, 16, 32, 64)
-"""How many lanes are tried where all are asked for."""
+"""The numbers of lanes that are tried where all are asked for."""
 
 
 class Workload(NamedTuple):
@@ -72,7 +72,7 @@ WORKLOADS = (
 def measure(
     workloads: Sequence[Workload] = WORKLOADS, *, thorough: bool = False, turns: int = 5
 ) -> list[rows.Row]:
-    """Times every workload.
+    """Time every workload.
 
     Args:
       workloads: what to time.

@@ -29,7 +29,7 @@ class Contender(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """What a contender came to.
+    """Time of a contender.
 
     Attributes:
       contender: which one.
@@ -48,7 +48,7 @@ class Timing(NamedTuple):
 
 
 def in_turns(contenders: Sequence[Contender], turns: int = 5, limit: float = 1.5) -> list[Timing]:
-    """Times every contender once per turn, so that a busy moment of the machine strikes all alike.
+    """Time every contender once per turn, so that a busy moment of the machine strikes all alike.
 
     A sample calls often enough to last a twentieth of a second, and waits for every result. A
     contender whose samples have taken `limit` seconds sits out the remaining turns, or a slow one

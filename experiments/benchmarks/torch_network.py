@@ -77,7 +77,7 @@ class InvertedResidual(nn.Module):
         )
 
     def forward(self, x: Any) -> Any:
-        """Maps `[batch, inputs, height, width]` to the block's output."""
+        """Map `[batch, inputs, height, width]` to the block's output."""
         y = x
         if self._expands:
             y = functional.relu6(self.expand_norm(self.expand(y)), inplace=True)
@@ -117,7 +117,7 @@ class Network(nn.Module):
         self.apply(_initialise)
 
     def forward(self, images: Any) -> Any:
-        """Maps images `[batch, channels, height, width]` to logits `[batch, classes]`."""
+        """Map images `[batch, channels, height, width]` to logits `[batch, classes]`."""
         x = functional.relu6(self.stem_norm(self.stem(images)), inplace=True)
         for name in self._blocks:
             x = getattr(self, name)(x)
@@ -126,7 +126,7 @@ class Network(nn.Module):
         return self.classifier(self.dropout(x.mean((2, 3))))
 
     def load(self, variables: Mapping[tuple[str, ...], np.ndarray]) -> None:
-        """Copies the weights of our network.
+        """Copy the weights of our network.
 
         Args:
           variables: by their paths: collection, modules, name.

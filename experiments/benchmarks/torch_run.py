@@ -73,7 +73,7 @@ def _tensors(images: np.ndarray, labels: np.ndarray) -> tuple[Any, Any]:
 
 
 def shifted(images: Any, pixels: int) -> Any:
-    """Moves every image by up to `pixels` rows and columns; black, which is -1, moves in."""
+    """Move every image by up to `pixels` rows and columns; black, which is -1, moves in."""
     if not pixels:
         return images
     count, _, height, width = images.shape

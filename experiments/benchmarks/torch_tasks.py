@@ -1,4 +1,4 @@
-"""What PyTorch is asked to do, in a process of its own; see `experiments.benchmarks.workers`."""
+"""Tasks of PyTorch, in a process of its own; see `experiments.benchmarks.workers`."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a claim speaks of and the runs lack: values, or pairs.
+"""Values and pairs that a claim needs and the runs lack.
 
 Both are known before anything trains.
 """
@@ -16,7 +16,7 @@ from mnv2_jax.values import text
 
 
 def absent(claim: Claim, frame: pd.DataFrame) -> list[str]:
-    """What a claim speaks of and no run has, such as `projection relu6`.
+    """Return the values of a claim that no run has, such as `projection relu6`.
 
     Values that some runs have, but none of those that the claim's `where` leaves, are given with
     it: `transfer.norm inference where transfer.phase finetuning`.
@@ -71,7 +71,7 @@ class Unpaired:
 
 
 def unpaired(claim: Claim, frame: pd.DataFrame) -> list[Unpaired]:
-    """What a claim compares, and the runs have, without that any two of them are a pair.
+    """Return the compared values whose runs are not pairs.
 
     Args:
       claim: of any kind.
@@ -117,7 +117,7 @@ _Pair = tuple[str, stats.Scalar]
 
 
 def _any_run(frame: pd.DataFrame, pairs: Sequence[_Pair]) -> bool:
-    """Whether a run has all of these values."""
+    """Return whether a run has all of these values."""
     has = np.ones(len(frame), bool)
     for column, value in pairs:
         has &= (frame[column] == value).to_numpy(bool)

@@ -22,7 +22,7 @@ def write(
     absent: Sequence[str],
     unpaired: Sequence[Unpaired],
 ) -> list[str]:
-    """Writes what there is to say about a decided claim.
+    """Write what there is to say about a decided claim.
 
     Args:
       claim: of any kind.
@@ -59,7 +59,7 @@ def on_ruined_pairs(count: int, of: int) -> str:
 
 
 def is_doubted(row: Mapping[str, Any]) -> bool:
-    """Whether the interval decides a claim where p, after Holm's correction, does not."""
+    """Return whether the interval decides a claim where p, after Holm's correction, does not."""
     if row["p_holm"] is None:
         return False
     return bool(row["verdict"] in shown(row)["p_for"] and row["p_holm"] >= _LEVEL)

@@ -1,4 +1,4 @@
-"""How large a difference is, which ones a design can see, and how many seeds it takes.
+"""Effect sizes, detectable differences, and the seeds that they take.
 
 All of it is for one comparison paired by seed and decided by the t interval over seeds. What is
 computed from the scatter of a few seeds is as uncertain as that scatter: the true standard

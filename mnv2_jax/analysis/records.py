@@ -20,7 +20,7 @@ _DESCRIBED = "described"
 
 
 def read_results(workdir: Path) -> pd.DataFrame:
-    """Reads `workdir/results.csv`, one row per run.
+    """Read `workdir/results.csv`, one row per run.
 
     Text columns stay text: a run id such as `12e45678` is not a number, and the shortcut
     `none` is a value. Measurements of a run that did not finish are NaN, and so are the empty
@@ -206,7 +206,7 @@ def section(field: str) -> str:
 
 
 def read_curves(workdir: Path, frame: pd.DataFrame) -> pd.DataFrame:
-    """Reads `runs/<run_id>/metrics.jsonl` of every run in `frame`.
+    """Read `runs/<run_id>/metrics.jsonl` of every run in `frame`.
 
     Returns:
       One row per run and epoch: run_id, the columns of `schema.CURVES`, epochs from 1, and those
@@ -228,7 +228,7 @@ def read_curves(workdir: Path, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_files(workdir: Path, frame: pd.DataFrame, name: str) -> dict[str, dict[str, Any]]:
-    """Reads a JSON file, such as `config.json`, of every run in `frame` that has it.
+    """Read a JSON file, such as `config.json`, of every run in `frame` that has it.
 
     Returns:
       By run id the file's entries, nested keys joined by a dot.

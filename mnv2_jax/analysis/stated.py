@@ -1,4 +1,4 @@
-"""When each claim was written down: before the runs it is decided by, or after some of them."""
+"""Times at which claims were first stated: before their runs, or after some of them."""
 
 import dataclasses
 import datetime
@@ -13,7 +13,7 @@ from mnv2_jax.analysis.claims import Claim
 
 
 def note(workdir: Path, claims: Iterable[Claim], version: Mapping[str, Any], finished: int) -> None:
-    """Writes down the claims that are new to an experiment, in `stated.json`.
+    """Write down the claims that are new to an experiment, in `stated.json`.
 
     To be called before anything trains. A claim that is changed in any way is a new one.
 
@@ -36,7 +36,7 @@ def note(workdir: Path, claims: Iterable[Claim], version: Mapping[str, Any], fin
 
 
 def read(workdir: Path) -> dict[str, dict[str, Any]]:
-    """When claims were first stated, by their identities; empty where nothing was noted.
+    """Return when claims were first stated, by their identities; empty where nothing was noted.
 
     Raises:
       DamagedError: the file is not what was written.

@@ -94,7 +94,7 @@ def differing(
     where: Mapping[str, Scalar],
     along: Sequence[str] = (),
 ) -> list[str]:
-    """What keeps runs from being a pair of `paired_differences`, which has the same arguments.
+    """Return the columns that keep runs from being pairs of `paired_differences`.
 
     Returns:
       The shared columns in which those two runs differ that differ in the fewest; none if there is
@@ -244,7 +244,7 @@ def exceeds_p(values: np.ndarray, bound: float) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusts the p values of a family of tests (Holm 1979).
+    """Adjust the p values of a family of tests (Holm 1979).
 
     Rejecting where the adjusted p is below 0.05 makes a mistake anywhere in the family in at most
     5 % of repetitions, however the tests depend on one another.
@@ -267,7 +267,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def is_constant(values: np.ndarray) -> bool:
-    """Whether `values`, one or more, are equal but for rounding: there is no scatter to go by."""
+    """Return whether `values`, one or more, are equal but for rounding and so have no scatter."""
     return bool(np.ptp(values) <= 1e-12 * np.max(np.abs(values)))
 
 

@@ -88,7 +88,7 @@ def _why_not(claim: Claim, frame: pd.DataFrame) -> str:
 
 
 def decide(claims: Iterable[Claim], frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Holds each claim against the results.
+    """Hold each claim against the results.
 
     A number that the results do not give (no pairs, or an interval from one seed) is None, and
     the verdict is then inconclusive.
@@ -215,7 +215,7 @@ def claims_markdown(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def difference_text(row: Mapping[str, Any]) -> str:
-    """Writes a decided claim's estimate and interval, such as `+7.6 [+6.9, +8.2] pt`."""
+    """Write a decided claim's estimate and interval, such as `+7.6 [+6.9, +8.2] pt`."""
     measure = units.measure_of_row(row)
     if row["estimate"] is None:
         return "not measured"
@@ -228,7 +228,7 @@ def interval_kind(row: Mapping[str, Any]) -> str:
 
 
 def pair_count(row: Mapping[str, Any]) -> str:
-    """Writes how many pairs a decided claim rests on, such as `70 of 72`; or of what else."""
+    """Write how many pairs a decided claim rests on, such as `70 of 72`; or of what else."""
     counted = shown(row)["counted"]
     return with_unit(
         f"{row['pairs']} of {row['pairs'] + row['dropped']}", "" if counted == "pairs" else counted
@@ -236,7 +236,7 @@ def pair_count(row: Mapping[str, Any]) -> str:
 
 
 def p_text(p_value: float | None) -> str:
-    """Writes a p value with the digits that matter, such as `0.031` or `< 0.001`."""
+    """Write a p value with the digits that matter, such as `0.031` or `< 0.001`."""
     if p_value is None:
         return "none"
     return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
@@ -254,7 +254,7 @@ def _difference_lines(row: Mapping[str, Any]) -> list[str]:
 
 
 def _narrow(margin: str, measure: Measure) -> list[str]:
-    """Breaks words on a margin into lines that leave room for statements; units stay at numbers."""
+    """Break words on a margin into lines that leave room for statements; units stay at numbers."""
     for unit in {measure.unit, measure.of_differences} - {""}:
         margin = margin.replace(f" {unit}", f"\N{NO-BREAK SPACE}{unit}")
     lines = textwrap.wrap(margin, _NARROW)

@@ -48,7 +48,7 @@ class Experiment:
         pretrained: str | Path | None = None,
         files: Iterable[str | Path] = (),
     ) -> None:
-        """Describes an experiment; nothing is checked or trained yet.
+        """Describe an experiment; nothing is checked or trained yet.
 
         Args:
           config: every field, such as configs/digits.py sets them.

@@ -25,8 +25,8 @@ SCALINGS = {
     # By the mean and standard deviation of ImageNet's training images, as PyTorch's models do.
     "imagenet": (_IMAGENET_MEAN, _IMAGENET_DEVIATION),
 }
-"""How images are scaled: what is subtracted from red, green and blue as shares of 1, and what they
-are then divided by. Of grey images, the averages of the three."""
+"""Scales of images: means subtracted from red, green and blue as shares of 1, and deviations to
+divide by. Of grey images, the averages of the three."""
 
 
 def scale(images: Array, scaling: str) -> Array:
@@ -84,7 +84,7 @@ def augmented(
 
 
 def random_shift(keys: Array, images: Array, pixels: int) -> Array:
-    """Moves every image by up to `pixels` rows and columns, each drawn evenly; black moves in.
+    """Move every image by up to `pixels` rows and columns, each drawn evenly; black moves in.
 
     Args:
       keys: of the images, `[count]`.
@@ -116,7 +116,7 @@ def random_flip(keys: Array, images: Array) -> Array:
 
 
 def random_rotation(keys: Array, images: Array, degrees: float) -> Array:
-    """Turns every image about its centre by an angle drawn evenly; black moves in.
+    """Turn every image about its centre by an angle drawn evenly; black moves in.
 
     Values between pixels are interpolated linearly.
 

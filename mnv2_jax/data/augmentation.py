@@ -1,4 +1,4 @@
-"""How training images are augmented, as values: fields of a config, each an axis of a grid.
+"""Augmentation of training images as values: fields of a config, each an axis of a grid.
 
 What becomes of them is in `mnv2_jax.data.augment`, inside of the compiled program, and, where the
 image is needed as it is stored, in `mnv2_jax.data.crops`. Imports no jax.
@@ -12,7 +12,7 @@ MAX_MAGNITUDE = 10
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """What is done to training images, in this order. As it is by default: nothing.
+    """Augmentations of training images, in this order; by default none.
 
     Attributes:
       crop_area: least share of the area that a random-resized crop takes, 0 to 1; 0 takes the
@@ -69,11 +69,11 @@ class Augmentation:
 
     @property
     def on_host(self) -> bool:
-        """Whether images are needed as they are stored, and so are augmented while decoding."""
+        """Return whether images are needed as stored, and so are augmented while decoding."""
         return self.crop_area > 0 or self.randaugment_layers > 0
 
     def check(self, size: tuple[int, int], channels: int, together: int) -> None:
-        """Checks that it can be done.
+        """Check that it can be done.
 
         Args:
           size: height and width of the images.

@@ -32,7 +32,7 @@ def saturation(keys: Array, images: Array, strength: float) -> Array:
 
 
 def hue(keys: Array, images: Array, strength: float) -> Array:
-    """Moves all hues of each image by -`strength` to `strength` turns. Three channels."""
+    """Move all hues of each image by -`strength` to `strength` turns. Three channels."""
     turns = strength * jax.vmap(lambda key: jax.random.uniform(key, minval=-1.0))(keys)
     brightest = images.max(-1)
     chroma = brightest - images.min(-1)

@@ -1,4 +1,4 @@
-"""What is drawn on the host: the order of images, and where they are cropped.
+"""Random numbers drawn on the host: the order of images, and their crops.
 
 Every draw has a place of its own in a counter-based generator (Salmon et al. 2011, Philox), so that
 it depends on nothing that was drawn before: not on workers, and not on where training went on.

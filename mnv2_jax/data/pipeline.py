@@ -1,4 +1,4 @@
-"""What becomes of a batch inside the compiled program: augmented, scaled, with its targets."""
+"""Batches inside the compiled program: augmented, scaled, with their targets."""
 
 import zlib
 

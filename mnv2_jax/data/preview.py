@@ -1,4 +1,4 @@
-"""What a network sees, as a picture: images after augmentation and scaling, with their classes."""
+"""Pictures of a network's input: images after augmentation and scaling, with their classes."""
 
 import math
 import unicodedata

@@ -1,4 +1,4 @@
-"""What every block must keep to, whoever wrote it: shapes, gradients, modes, types, lanes, names.
+"""The contract of all blocks: shapes, gradients, modes, types, lanes, names.
 
 A check takes a block's class and gives None, or says in one line what is wrong.
 """
@@ -221,7 +221,7 @@ _OTHER_VALUES: dict[str, Any] = {
 
 
 def same_network(specs: list[arch.BlockSpec]) -> bool:
-    """Whether two of the blocks come to the same network, of two such blocks in a row."""
+    """Return whether two of the blocks come to the same network, of two such blocks in a row."""
 
     def text(spec: arch.BlockSpec) -> str:
         if spec.projection == "linear":  # It does nothing, wherever it is placed.
@@ -294,7 +294,7 @@ def _named(tree: Any) -> list[tuple[str, Any]]:
 
 
 def _near(found: Any, expected: Any) -> bool:
-    """Whether arrays are equal but for rounding, in which programs differ.
+    """Return whether arrays are equal but for rounding, in which programs differ.
 
     Relative to the largest value, since gradients near 0 are sums that cancel.
     """

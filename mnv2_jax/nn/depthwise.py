@@ -111,7 +111,7 @@ _convolve.defvjp(_forward, _backward)
 
 
 def _taps(x: Array, kernel: Array, size: tuple[int, ...], stride: int) -> Array:
-    """Sums k^2 shifted views of `x`, `size` rows and columns each, weighted by `kernel`."""
+    """Sum k^2 shifted views of `x`, `size` rows and columns each, weighted by `kernel`."""
     side = kernel.shape[1]
     products = (
         _view(x, (row, column), size, (stride, stride)) * kernel[:, row, column, None, None, None]
@@ -133,7 +133,7 @@ def _view(x: Array, start: tuple[int, ...], size: tuple[int, ...], step: tuple[i
 def _kernel_gradient(
     x: Array, spread: Array, starts: tuple[int, ...], size: tuple[int, ...], side: int, stride: int
 ) -> Array:
-    """Sums `x` times the gradient for each of the k^2 shifts between them, `[c, k, k]`.
+    """Sum `x` times the gradient for each of the k^2 shifts between them, `[c, k, k]`.
 
     The image is cut into equal blocks of at most `sums.FOLDED` rows, which one loop over memory
     lays on top of each other, for as many taps at a time as there are registers for.

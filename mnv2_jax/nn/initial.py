@@ -53,7 +53,7 @@ def _value(variable: Any, values: dict[Any, Any]) -> Any:
 
 
 def _evaluate(equation: Any, values: dict[Any, Any]) -> dict[Any, Any]:
-    """What one operation of a traced program gives, by variable; callbacks run on the host."""
+    """Return the results of one operation of a traced program, by variable."""
     arguments = [_value(variable, values) for variable in equation.invars]
     if equation.primitive.name == "pure_callback":
         # Evaluated as it stands, each would be compiled first.

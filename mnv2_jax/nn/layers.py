@@ -26,7 +26,7 @@ Array = jax.Array
 
 
 def activate(name: str, x: Array) -> Array:
-    """Applies the nonlinearity `name`, one of `mnv2_jax.arch.ACTIVATIONS`."""
+    """Apply the nonlinearity `name`, one of `mnv2_jax.arch.ACTIVATIONS`."""
     return _ACTIVATIONS[name](x)
 
 
@@ -113,7 +113,7 @@ class Depthwise(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """Filters every channel with its slice of the kernel `[k, k, channels]`."""
+        """Filter every channel with its slice of the kernel `[k, k, channels]`."""
         shape = (self.kernel_size, self.kernel_size, x.shape[-1])
         kernel = self.param("kernel", initializers.KERNELS[self.initializer], shape)
         return depthwise.depthwise_conv(x, kernel.astype(x.dtype), self.stride, self.padding)
@@ -247,12 +247,12 @@ def normalise(
 
 
 def _parts(axis_name: str | None) -> int:
-    """How many parts of a batch lie along the axis."""
+    """Return the number of parts of a batch that lie along the axis."""
     return 1 if axis_name is None else lax.axis_size(axis_name)
 
 
 def _of_all_parts(values: list[Array], axis_name: str | None) -> list[Array]:
-    """Adds up sums `[c]` over the parts of a batch, in one exchange between devices."""
+    """Add up sums `[c]` over the parts of a batch, in one exchange between devices."""
     return values if axis_name is None else list(lax.psum(jnp.stack(values), axis_name))
 
 

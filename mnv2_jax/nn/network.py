@@ -47,7 +47,7 @@ class Network(nn.Module):
         knobs: Knobs | None = None,
         only: Literal["features", "classifier"] | None = None,
     ) -> Array:
-        """Maps images `[batch, height, width, channels]` to logits `[batch, classes]`.
+        """Map images `[batch, height, width, channels]` to logits `[batch, classes]`.
 
         Args:
           inputs: images, scaled; for the classifier only, features.
@@ -98,7 +98,7 @@ class Network(nn.Module):
 
 
 def _run(block: Block, x: Array, carry: Carry, train: bool) -> tuple[Array, Carry]:
-    """Runs a block; what goes wrong inside is told with the block's name and the line."""
+    """Run a block; what goes wrong inside is told with the block's name and the line."""
     own = block.spec.block
     try:
         result = block(x, carry, train=train)
@@ -144,7 +144,7 @@ def variable_shapes(spec: arch.NetworkSpec) -> Any:
 
 @functools.cache
 def program(spec: arch.NetworkSpec) -> str:
-    """What a network computes, as text: equal for networks that start and compute the same.
+    """Return a network's program as text: equal for networks that start and compute the same.
 
     Nothing is run; the network is traced drawing its weights and in training. Where a knob changes
     nothing, a block does not read it.

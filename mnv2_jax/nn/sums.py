@@ -22,12 +22,12 @@ what is stored is no matter beside what is read."""
 
 
 def channel_sum(x: Array) -> Array:
-    """Sums `[c, h, w, n]` to `[c]`."""
+    """Sum `[c, h, w, n]` to `[c]`."""
     return x.sum((1, 2, 3))
 
 
 def channel_sum_of_products(left: Array, right: Array) -> Array:
-    """Sums the products of two `[c, h, w, n]` to `[c]`."""
+    """Sum the products of two `[c, h, w, n]` to `[c]`."""
     channels, height, width, _ = left.shape
     products = left * right
     half, odd = divmod(height * width, 2)
@@ -41,7 +41,7 @@ def channel_sum_of_products(left: Array, right: Array) -> Array:
 
 
 def fold(values: Sequence[Array], axis: int) -> tuple[Array, ...]:
-    """Sums each over one short axis, all in one loop, and stores what comes of it."""
+    """Sum each over one short axis, all in one loop, and store what comes of it."""
     zeros = tuple(np.zeros((), value.dtype) for value in values)
 
     def add(left: Sequence[Array], right: Sequence[Array]) -> tuple[Array, ...]:

@@ -73,7 +73,7 @@ class Trained:
 
 
 def save(path: Path, trained: Trained) -> None:
-    """Writes a trained network; the file is whole or absent.
+    """Write a trained network; the file is whole or absent.
 
     Raises:
       OSError: the folder cannot be written to, or the disk is full.
@@ -94,7 +94,7 @@ def save(path: Path, trained: Trained) -> None:
 
 
 def load(path: Path) -> Trained:
-    """Reads what `save` wrote, bit for bit.
+    """Read what `save` wrote, bit for bit.
 
     Raises:
       ValueError: there is no such file, it is none of a trained network, of another version, or
@@ -126,7 +126,7 @@ def load(path: Path) -> Trained:
 
 
 def is_trained(path: Path) -> bool:
-    """Whether a file is one of a trained network, by its metadata; its tensors are not read."""
+    """Return whether a file is one of a trained network, by its metadata alone."""
     try:
         with safetensors.safe_open(path, framework="numpy") as opened:
             return KEY in (opened.metadata() or {})
@@ -135,7 +135,7 @@ def is_trained(path: Path) -> bool:
 
 
 def _seems(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
-    """What a file of others holds, as far as its names tell."""
+    """Return the kind of another program's file, as far as its names tell."""
     if pretrained.CONVENTIONS_KEY in metadata:
         return "weights alone, as mnv2_jax.nn.pretrained exports them"
     for name, peer in (("features.0.0.weight", "torchvision"), ("conv_stem.weight", "timm")):
@@ -145,7 +145,7 @@ def _seems(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> st
 
 
 def _described(path: Path, text: str, tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """What the JSON text says beside version and hash.
+    """Return the JSON text's content beside version and hash.
 
     Raises:
       ValueError: it has another version, or does not have the hash.
@@ -242,7 +242,7 @@ def _fields(
 
 
 def _check(spec: arch.NetworkSpec, tensors: Mapping[str, np.ndarray]) -> None:
-    """Raises, naming the first tensor that differs, unless tensors are those of the network."""
+    """Raise, naming the first tensor that differs, unless tensors are those of the network."""
     needed = traverse_util.flatten_dict(variable_shapes(spec), sep="/")
 
     def kind(name: str, among: Mapping[str, Any]) -> str:

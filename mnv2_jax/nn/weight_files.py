@@ -14,7 +14,7 @@ import numpy as np
 import safetensors
 
 PICKLES = (b"PK\x03\x04", b"\x80")
-"""How files of `torch.save` begin: a zip archive of pickles or, before PyTorch 1.6, a pickle."""
+"""The first bytes of `torch.save`'s files: a zip of pickles or, before PyTorch 1.6, a pickle."""
 
 SUFFIXES = (".safetensors", ".h5", ".hdf5")
 """The endings of files that can be read: the first for PyTorch's weights, the rest for Keras's."""
@@ -34,7 +34,7 @@ _FILTERS = {
 
 
 class _Refused(ValueError):
-    """What a file holds is not read. The message does not name the file."""
+    """Refusal of a file's content. The message does not name the file."""
 
 
 class Tensor(NamedTuple):
@@ -58,7 +58,7 @@ class KerasLayers(NamedTuple):
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Reads the tensors of a safetensors file by name, and its metadata.
+    """Read the tensors of a safetensors file by name, and its metadata.
 
     Raises:
       ValueError: the file is none or is cut off.
@@ -81,7 +81,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]
 
 
 def read_keras(path: Path) -> KerasLayers:
-    """Reads the layers of a Keras model from HDF5: the legacy layout or that of `.weights.h5`.
+    """Read the layers of a Keras model from HDF5: the legacy layout or that of `.weights.h5`.
 
     The legacy layout lists its layers in attributes, at the root (files of weights) or under
     `model_weights` (whole models). Keras 3 names a layer by its class and its number within it.
@@ -124,7 +124,7 @@ _ODD = (
     TypeError,
     ValueError,
 )
-"""What the libraries raise, of files whose parts do not fit together."""
+"""Errors of the libraries, of files whose parts do not fit together."""
 
 
 def _check_regular(path: Path) -> None:
@@ -134,7 +134,7 @@ def _check_regular(path: Path) -> None:
 
 
 def _check_contents(file: h5py.File, size: int) -> None:
-    """Looks at every object of a file before anything is read.
+    """Look at every object of a file before anything is read.
 
     HDF5 can name other files as the place of values: a file of weights from elsewhere could then
     have any file of this machine read, and carried on as weights.

@@ -1,4 +1,4 @@
-"""Where each tensor of a MobileNetV2 is found in the files of torchvision, timm and Keras.
+"""Places of a MobileNetV2's tensors in the files of torchvision, timm and Keras.
 
 Sources: torchvision/models/mobilenetv2.py, timm/models/_efficientnet_blocks.py and
 keras/src/applications/mobilenet_v2.py.
@@ -125,7 +125,7 @@ def timm_names(spec: arch.NetworkSpec, tensors: Collection[str]) -> list[str]:
 
 
 def parameters(layer: Layer) -> tuple[tuple[str, str, str], ...]:
-    """What a layer holds, in Keras's order: collection, name here, name in PyTorch."""
+    """Return the tensors of a layer, in Keras's order: collection, name here, name in PyTorch."""
     if layer.kind == "norm":
         return (
             ("params", "scale", "weight"),

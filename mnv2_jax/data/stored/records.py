@@ -73,11 +73,11 @@ class Prepared:
 
     @property
     def classes(self) -> int:
-        """How many there are."""
+        """Return the number of them."""
         return len(self.class_names)
 
     def records(self, split: str, field: str) -> "Records":
-        """Opens a split, or parts of splits such as "train[:90%]".
+        """Open a split, or parts of splits such as "train[:90%]".
 
         Every file that is needed is looked at, so that what is missing is known at once. For
         TFRECORD files that means a walk through each, the first time.
@@ -217,7 +217,7 @@ class Records:
 
 
 def find(name: str, folder: Path) -> Prepared:
-    """Opens a prepared data set: FOLDER/NAME/[CONFIG/]VERSION.
+    """Open a prepared data set: FOLDER/NAME/[CONFIG/]VERSION.
 
     Args:
       name: such as "cifar10", "imagenet_resized/32x32" or, of a version, "cifar10:3.0.2"; without
@@ -294,7 +294,7 @@ def _split(info: Any) -> subsplits.Split:
 
 
 def _pieces(part: subsplits.Range, by_name: Mapping[str, subsplits.Split]) -> list[_Piece]:
-    """Where the records of `part` are, file by file."""
+    """Return the places of the records of `part`, file by file."""
     found = []
     split = by_name[part.split]
     begin = 0

@@ -63,7 +63,7 @@ def _versions(place: Path) -> list[str]:
 
 
 def _unfinished(child: Path) -> bool:
-    """Whether a folder is what a preparation leaves that was stopped.
+    """Return whether a folder is what a preparation leaves that was stopped.
 
     What describes a data set is written last, and until then the folder has another name.
     """

@@ -13,7 +13,7 @@ class Shard(Protocol):
     """A file of records, open. Any number of threads may read it."""
 
     def __len__(self) -> int:
-        """How many records it holds."""
+        """Return the number of records it holds."""
 
     def read(self, number: int) -> bytes:
         """One of them, counted from 0."""
@@ -23,7 +23,7 @@ class ArrayRecordShard:
     """An array_record file, open. Any number of threads may read it."""
 
     def __init__(self, path: str) -> None:
-        """Opens the file.
+        """Open the file.
 
         Raises:
           Damaged: it is not there, or is no whole array_record file.
@@ -62,14 +62,14 @@ FORMATS: dict[str, Callable[[str], Shard]] = {
     "array_record": ArrayRecordShard,
     "tfrecord": TfRecordShard,
 }
-"""What opens a file, by the name that TFDS has for its format."""
+"""The readers of files, by TFDS's names of formats."""
 
 
 class OpenShards:
     """Files of records, each opened when it is first read from, in every process anew."""
 
     def __init__(self, file_format: str, count: int) -> None:
-        """Opens nothing yet.
+        """Open nothing yet.
 
         Args:
           file_format: one of `FORMATS`.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Where the records of a split are.
+    """Places of the records of a split.
 
     Attributes:
       paths: its files, in order.
@@ -20,7 +20,7 @@ class Split:
 
     @property
     def num_examples(self) -> int:
-        """How many records there are. Called as TFDS calls it, which reads it."""
+        """Return the number of records. Called as TFDS calls it, which reads it."""
         return sum(self.shard_lengths)
 
 
@@ -79,7 +79,7 @@ def ranges(text: str, splits: Mapping[str, Split]) -> list[Range]:
 
 
 def shared(some: Sequence[Range], others: Sequence[Range]) -> int:
-    """How many records are in both."""
+    """Return the number of records that are in both."""
     return sum(
         max(0, min(one.stop, other.stop) - max(one.start, other.start))
         for one in _union(some)
@@ -89,7 +89,7 @@ def shared(some: Sequence[Range], others: Sequence[Range]) -> int:
 
 
 def carved(field: str, splits: Mapping[str, Split]) -> str:
-    """Flags that give every split of a run records of its own, where `field` has no split."""
+    """Flag that give every split of a run records of its own, where `field` has no split."""
     whole = "train" if "train" in splits else max(splits, key=lambda s: splits[s].num_examples)
     wanted = {"data.train": f"{whole}[:90%]", "data.validation": f"{whole}[90%:]"}
     if field == "data.test" and "validation" in splits:

@@ -32,7 +32,7 @@ class TfRecordShard:
     """
 
     def __init__(self, path: str) -> None:
-        """Opens the file.
+        """Open the file.
 
         Raises:
           Damaged: it is not there, is no TFRECORD file or ends within a record.
@@ -75,7 +75,7 @@ class TfRecordShard:
 
 
 def starts(path: str) -> np.ndarray:
-    """Where each record of a file begins, in bytes, and where the file ends: int64 `[records + 1]`.
+    """Return the offsets of a file's records, and its end, in bytes: int64 `[records + 1]`.
 
     Raises:
       Damaged: the file is not there, is no TFRECORD file or ends within a record.

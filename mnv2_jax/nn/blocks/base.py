@@ -1,4 +1,4 @@
-"""What every block has in common: its contract, the knobs that lanes may differ in, its parts."""
+"""Base of all blocks: the contract, the knobs that lanes may differ in, the parts."""
 
 from typing import NamedTuple
 
@@ -41,7 +41,7 @@ class Knobs(NamedTuple):
 
 
 class Carry(NamedTuple):
-    """What travels along the network beside the activations.
+    """Values that travel along the network beside the activations.
 
     Attributes:
       expanded: the last block's expanded tensor, `[batch, height, width, channels]`, which the
@@ -130,7 +130,7 @@ class Block(nn.Module):
 
     @nn.nowrap
     def add_expanded(self, x: Array, expanded: Array, carry: Carry) -> Array:
-        """Adds the last block's expanded tensor where the spec's shortcut is between expansions.
+        """Add the last block's expanded tensor where the spec's shortcut is between expansions.
 
         It exists where the stride is 1, the channels stay the same and both tensors have one shape.
         """
