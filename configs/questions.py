@@ -268,7 +268,7 @@ def blocks(design: Design, names: tuple[str, ...] = tuple(BLOCKS)) -> Question:
             axis="model.block",
             better=other,
             worse=BASELINE,
-            along=("model.width",),
+            covarying=("model.width",),
         )
         for other in others
     ]

@@ -50,7 +50,7 @@ FINETUNING = greater(
     better="finetuning",
     worse="extraction",
     where={**_LINEAR, **_INFERENCE},
-    along=_OF_PHASES,
+    covarying=_OF_PHASES,
 )
 EXTRACTION = greater(
     name="extraction",
@@ -60,7 +60,7 @@ EXTRACTION = greater(
     better="extraction",
     worse="scratch",
     where=_LINEAR,
-    along=_OF_PHASES,
+    covarying=_OF_PHASES,
 )
 NORM = greater(
     name="norm_in_inference",

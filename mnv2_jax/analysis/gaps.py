@@ -89,7 +89,7 @@ def unpaired(claim: Claim, frame: pd.DataFrame) -> list[Unpaired]:
             values = f"{one.axis} {text(one.better)} and {text(one.worse)}"
             restricted = f" where {_named(list(one.where.items()))}" if one.where else ""
             fields = stats.differing(
-                runs.frame, one.axis, one.better, one.worse, one.where, one.along
+                runs.frame, one.axis, one.better, one.worse, one.where, one.covarying
             )
             said[Unpaired(values + restricted, tuple(fields))] = None
     return list(said)

@@ -10,6 +10,7 @@ from typing import Any
 
 from mnv2_jax import checksums
 from mnv2_jax.analysis.claims import Claim
+from mnv2_jax.neutral import former_names
 
 
 def note(workdir: Path, claims: Iterable[Claim], version: Mapping[str, Any], finished: int) -> None:
@@ -53,7 +54,9 @@ def read(workdir: Path) -> dict[str, dict[str, Any]]:
 
 
 def identity(claim: Claim) -> str:
-    """Twelve hexadecimal digits of a hash of all that a claim says."""
-    said = {"kind": claim.kind, **dataclasses.asdict(claim)}
+    """Return twelve hexadecimal digits of a hash of all that a claim says."""
+    former = former_names(type(claim))
+    fields = {former.get(name, name): value for name, value in dataclasses.asdict(claim).items()}
+    said = {"kind": claim.kind, **fields}
     text = json.dumps(said, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -82,9 +82,9 @@ def _why_not(claim: Claim, frame: pd.DataFrame) -> str:
     why = "; ".join(map(str, unpaired))
     if "seed" in fields:
         return f"{why}; expected the same seeds"
-    if not hasattr(claim, "along"):
-        return f"{why}; a claim of `greater` allows for that, by along=(...)"
-    return f"{why}; name {'it' if len(fields) == 1 else 'them'} in along=(...)"
+    if not hasattr(claim, "covarying"):
+        return f"{why}; a claim of `greater` allows for that, by covarying=(...)"
+    return f"{why}; name {'it' if len(fields) == 1 else 'them'} in covarying=(...)"
 
 
 def decide(claims: Iterable[Claim], frame: pd.DataFrame) -> list[dict[str, Any]]:

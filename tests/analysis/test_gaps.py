@@ -14,14 +14,14 @@ def test_runs_that_differ_in_more_than_the_axis_are_told_before_and_after() -> N
     frame = frame.assign(**{"width": 1.0 + relu6, "train.momentum": np.where(relu6, 0.8, 0.9)})
     claims: list[Claim] = [
         greater(*CLAIM),
-        greater(*CLAIM, along=["model.width"]),
-        greater(*CLAIM, along=["model.width", "train.momentum"]),
+        greater(*CLAIM, covarying=["model.width"]),
+        greater(*CLAIM, covarying=["model.width", "train.momentum"]),
     ]
     assert undecidable(claims, frame.to_dict("records")) == [
         "claim 'linear' cannot be decided: runs with projection linear and relu6 differ in width "
-        "and train.momentum too; name them in along=(...)",
+        "and train.momentum too; name them in covarying=(...)",
         "claim 'linear' cannot be decided: runs with projection linear and relu6 differ in "
-        "train.momentum too; name it in along=(...)",
+        "train.momentum too; name it in covarying=(...)",
     ]
     both, one, none = decide(claims, frame)
     assert both["notes"] == [
@@ -46,7 +46,7 @@ def test_every_kind_of_claim_is_told_by_the_values_that_have_no_pairs() -> None:
     without = frame["shortcut"] == "none"
     shifted = frame.assign(width=1.0 + (without & (frame["projection"] == "relu6")))
     where = {"shortcut": "bottleneck"}
-    alone = "; a claim of `greater` allows for that, by along=(...)"
+    alone = "; a claim of `greater` allows for that, by covarying=(...)"
     assert undecidable(
         [
             equivalent("e", "", "", "expansion", (4, 6, 8), 0.01, where),
@@ -77,7 +77,7 @@ def test_other_seeds_are_no_pairs_whatever_is_named() -> None:
 def test_runs_that_cannot_be_told_apart_are_refused_before_they_are_trained() -> None:
     frame = make_frame(expansions=(4, 6), shortcuts=("none",))
     with pytest.raises(ValueError, match=r"^claim 'linear': two runs .* pairs are ambiguous"):
-        undecidable([greater(*CLAIM, along=["expansion"])], frame.to_dict("records"))
+        undecidable([greater(*CLAIM, covarying=["expansion"])], frame.to_dict("records"))
 
 
 def test_values_are_looked_for_among_the_runs_that_a_claim_speaks_of() -> None:
