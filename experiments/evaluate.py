@@ -55,7 +55,11 @@ def main() -> int:
     outlive("stdout")
     results = Results.open(_WORKDIR.value)
     table = results.evaluate(
-        *(_SPLIT.value, _DATA.value, _EVALUATOR.value, _METRICS.value, _NAME.value),
+        split=_SPLIT.value,
+        data=_DATA.value,
+        evaluator=_EVALUATOR.value,
+        metrics=_METRICS.value,
+        name=_NAME.value,
         data_dir=_DATA_DIR.value,
         say=say,
     )

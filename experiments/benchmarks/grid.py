@@ -55,10 +55,12 @@ def measure() -> list[Row]:
         with peers.torch_pools() as pools:
             best = sampled(experiment, sample, pools)
         theirs = Row(
-            *(name, "PyTorch, eager"),
-            f"{best.how}; {len(sample)} of the runs (linear, with shortcuts, a seed, every "
+            benchmark=name,
+            contender="PyTorch, eager",
+            how=f"{best.how}; {len(sample)} of the runs (linear, with shortcuts, a seed, every "
             f"expansion), scaled to {count}; test accuracy {best.accuracy:.1%}",
-            *(_UNIT, best.seconds * count),
+            unit=_UNIT,
+            value=best.seconds * count,
             samples=1,
         )
     except Unavailable as error:

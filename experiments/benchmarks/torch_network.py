@@ -33,7 +33,11 @@ class Convolution(nn.Module):
         self._uneven = padding == "SAME" and stride > 1 and side > 1
         self._side, self._stride = side, stride
         self.conv = nn.Conv2d(
-            *(inputs, outputs, side, stride, 0 if self._uneven else side // 2),
+            inputs,
+            outputs,
+            side,
+            stride,
+            padding=0 if self._uneven else side // 2,
             groups=groups,
             bias=False,
         )
@@ -152,7 +156,8 @@ class Trainer:
         others = [value for value in model.parameters() if value.ndim == 1]
         self.optimizer = torch.optim.SGD(
             [{"params": kernels, "weight_decay": sgd.weight_decay}, {"params": others}],
-            *(sgd.learning_rate, sgd.momentum),
+            lr=sgd.learning_rate,
+            momentum=sgd.momentum,
             nesterov=True,
             fused=True,  # One kernel for all parameters, the fastest that PyTorch has.
         )

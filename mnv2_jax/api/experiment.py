@@ -97,7 +97,10 @@ class Experiment:
             grid.check_field(parts.config, path)
         found = grid.with_fields(parts.config, values)
         one = cls(
-            *(found, parts.grid, parts.claims, parts.name),
+            config=found,
+            grid=parts.grid,
+            claims=parts.claims,
+            name=parts.name,
             pinned=values,
             pretrained=pretrained,
             files=[parts.path],

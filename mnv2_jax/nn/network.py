@@ -73,7 +73,9 @@ class Network(nn.Module):
 
         def normalised(x: Array, layer: nn.Module) -> Array:
             norm = layers.BatchNorm(
-                *(ways.norm_momentum, ways.norm_epsilon, self.axis_name),
+                momentum=ways.norm_momentum,
+                epsilon=ways.norm_epsilon,
+                axis_name=self.axis_name,
                 name=f"{layer.name}_norm",
             )
             y = norm(layer(x), train=train and layer.name in moving)
@@ -82,7 +84,10 @@ class Network(nn.Module):
         x = normalised(
             jnp.asarray(images),
             layers.Conv(
-                *(spec.stem_channels, 3, spec.stem_stride, ways.padding, ways.initializer),
+                spec.stem_channels,
+                stride=spec.stem_stride,
+                padding=ways.padding,
+                initializer=ways.initializer,
                 name="stem",
             ),
         )

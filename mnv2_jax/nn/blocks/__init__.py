@@ -29,7 +29,9 @@ def block_class(block: str) -> type[Block]:
       ValueError: there is no such block, or the file does not define one.
     """
     return user_code.find(
-        *("block", block, BLOCKS),
+        field="block",
+        value=block,
+        registry=BLOCKS,
         is_one=lambda found: (
             isinstance(found, type) and issubclass(found, Block) and found is not Block
         ),
