@@ -158,7 +158,7 @@ def test_another_machine_goes_on_from_networks_in_a_bucket(config, done, monkeyp
     assert status == 0, err
     assert small.curves_of(copy) == small.curves_of(done[0])
     for folder in done[0].glob("runs/*"):
-        there = buckets.read(f"{where}/runs/{folder.name}/{trained.FILE}")
+        there = buckets.Folder(where).read(f"runs/{folder.name}/{trained.FILE}")
         assert there == (folder / trained.FILE).read_bytes()
 
 

@@ -221,7 +221,7 @@ def _await(ray: Any, watch: Watch, waiting: dict[Any, Cohort]) -> None:
             )
         if time.perf_counter() - told > _SECONDS_BETWEEN_LINES:
             told = time.perf_counter()
-            watch.workdir.sync()
+            watch.recorded()
             watch.say(_in_training(watch.workdir.path, len(waiting)))
 
 
