@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import re
 import signal
 import time
 
@@ -113,15 +112,19 @@ def test_killed_it_goes_on_and_comes_to_the_bits_of_a_local_folder(
 
 def test_shards_of_two_machines_come_to_the_whole(here, arguments, machine, tmp_path):
     where = "s3://bucket/shards"
-    processes = []
-    for number in (1, 2):
+    processes, told = (
+        [],
+        [(tmp_path / f"out_{number}", tmp_path / f"err_{number}") for number in "12"],
+    )
+    for number, texts in enumerate(told, start=1):
         machine(f"machine_{number}")
         one = (*arguments, f"--workdir={where}", f"--shard={number}/2")
-        processes.append(commands.start("ablate", *one))
-    ended = [process.communicate(timeout=commands.SECONDS) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], ended
-    trained = [re.findall(r"(\d) runs trained, 0 failed", out) for out, _ in ended]
-    assert sum(int(count) for (count,) in trained) == RUNS
+        processes.append(commands.begin(*texts, "ablate", *one))
+    for process, texts in zip(processes, told, strict=True):
+        process.join(commands.SECONDS)
+        out, err = (text.read_text() for text in texts)
+        assert process.exitcode == 0, err
+        assert f"{RUNS // 2} runs trained, 0 failed" in out
     assert curves_of(copied(where, tmp_path / "copy")) == curves_of(here)
     # Whichever published last had seen all.
     machine("third")
@@ -151,7 +154,6 @@ NOWHERE = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_MAX_ATTEMPTS": "1"}
         ("s3://nobody/work", {}, "The specified bucket does not exist"),
         ("s3://bucket/work", {"AWS_ACCESS_KEY_ID": ""}, "Unable to locate credentials"),
         ("s3://bucket/work", NOWHERE, "Could not connect to"),
-        ("ftp://host/work", {}, "expected a folder, gs://BUCKET/PATH or s3://BUCKET/PATH"),
     ],
 )
 def test_a_bucket_that_cannot_be_had_is_told_before_anything_trains(
@@ -171,11 +173,14 @@ def test_a_bucket_that_cannot_be_had_is_told_before_anything_trains(
 @pytest.mark.parametrize(
     ("experiment", "arguments", "message"),
     [
-        ("status", ["--workdir=s3://nobody/x"], "--workdir=s3://nobody/x: there is no such bucket"),
+        (
+            "status",
+            ["--workdir=s3://nobody/x"],
+            "--workdir=s3://nobody/x: it cannot be read (The sp",
+        ),
         ("status", ["--workdir=s3://bucket/x"], "--workdir=s3://bucket/x: there is no plan.json"),
         ("plot", ["--workdir=s3://bucket/x"], "--workdir=s3://bucket/x: it holds no results.csv"),
         ("merge", ["--workdir=/tmp/x", "s3://bucket/x"], "s3://bucket/x: it has no folder runs/"),
-        ("merge", ["--workdir=/tmp/x", "s3://nobody/x"], "s3://nobody/x: there is no such bucket"),
     ],
 )
 def test_where_nothing_is_to_be_seen_it_is_told(experiment, arguments, message):
