@@ -112,34 +112,33 @@ def test_killed_it_goes_on_and_comes_to_the_bits_of_a_local_folder(
 
 def test_shards_of_two_machines_come_to_the_whole(here, arguments, machine, tmp_path):
     where = "s3://bucket/shards"
-    processes, told = (
-        [],
-        [(tmp_path / f"out_{number}", tmp_path / f"err_{number}") for number in "12"],
-    )
-    for number, texts in enumerate(told, start=1):
+    shards = []
+    for number in (1, 2):
         machine(f"machine_{number}")
+        texts = (tmp_path / f"out_{number}", tmp_path / f"err_{number}")
         one = (*arguments, f"--workdir={where}", f"--shard={number}/2")
-        processes.append(commands.begin(*texts, "ablate", *one))
-    for process, texts in zip(processes, told, strict=True):
+        shards.append((commands.begin(*texts, "ablate", *one), *texts))
+    for process, out, err in shards:
         process.join(commands.SECONDS)
-        out, err = (text.read_text() for text in texts)
-        assert process.exitcode == 0, err
-        assert f"{RUNS // 2} runs trained, 0 failed" in out
+        assert process.exitcode == 0, err.read_text()
+        assert f"{RUNS // 2} runs trained, 0 failed" in out.read_text()
     assert curves_of(copied(where, tmp_path / "copy")) == curves_of(here)
     # Whichever published last had seen all.
     machine("third")
-    status, out, err = commands.run("plot", f"--workdir={where}", "--x=expansion")
-    assert status == 0, err
-    assert out.splitlines() == [f"{where}/figures/expansion.{suffix}" for suffix in ("svg", "png")]
+    status, printed, complaint = commands.run("plot", f"--workdir={where}", "--x=expansion")
+    assert status == 0, complaint
+    assert printed.splitlines() == [
+        f"{where}/figures/expansion.{suffix}" for suffix in ("svg", "png")
+    ]
     there = buckets.Folder(where)
     rows = there.read("results.csv").decode().splitlines()
     assert len(rows) == 1 + RUNS
     assert b"<svg" in there.read("figures/expansion.svg")
     assert f"{RUNS} runs" in there.read("report.html").decode()
     # And a bucket may be what is merged into.
-    status, out, err = commands.run("merge", "--workdir=s3://bucket/all", where, here)
-    assert status == 0, err
-    told, following = out.splitlines()
+    status, printed, complaint = commands.run("merge", "--workdir=s3://bucket/all", where, here)
+    assert status == 0, complaint
+    told, following = printed.splitlines()
     assert told == f"s3://bucket/all: {RUNS} runs copied, {RUNS} there before or in several folders"
     assert following.endswith(" --workdir=s3://bucket/all")
     assert curves_of(copied("s3://bucket/all", tmp_path / "again")) == curves_of(here)

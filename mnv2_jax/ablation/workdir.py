@@ -27,12 +27,12 @@ class Workdir:
 
     Attributes:
       path: where its files are read and written.
-      files: of each run those that are there.
+      files: of each record those that are there.
       bucket: that it is the mirror of.
     """
 
     path: Path
-    files: Collection[str] = (*RECORD, NETWORK)
+    files: Collection[str] = RECORD
     bucket: Bucket | None = None
 
     @property

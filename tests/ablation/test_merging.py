@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from mnv2_jax import checksums
+from mnv2_jax import checksums, schema, side_tables
 from mnv2_jax.ablation import merging
 
 
@@ -49,7 +49,8 @@ def test_records_of_all_folders_come_together(folders, tmp_path):
 
 def test_results_that_contradict_one_another_are_refused_and_nothing_is_copied(folders, tmp_path):
     (folders[1] / "runs/two/metrics.jsonl").write_text("{}\n")
-    with pytest.raises(ValueError, match=r"b/runs/two: its metrics\.jsonl differs from that in"):
+    told = r"b: run two: its epoch in line 1 of metrics\.jsonl is None, but 1 in .*a; expected one"
+    with pytest.raises(ValueError, match=told):
         merging.merge(tmp_path / "all", folders)
     assert not (tmp_path / "all").exists()
 
@@ -107,7 +108,7 @@ def test_one_of_two_records_may_have_metrics_that_the_other_lacks(folders, tmp_p
 )
 def test_other_fields_have_to_be_in_both(folders, tmp_path, file, fields):
     change(folders[1] / "runs/two" / file, **fields)
-    with pytest.raises(ValueError, match=rf"its {file} differs from that in"):
+    with pytest.raises(ValueError, match=rf"its {next(iter(fields))} in .*{file} is"):
         merging.merge(tmp_path / "all", folders)
 
 
@@ -120,6 +121,58 @@ def test_a_record_that_is_not_whole_is_not_taken_and_is_replaced(folders, tmp_pa
     assert merging.merge(target, folders) == merging.Merged(2, 1, (told,))
     assert not (target / "runs/one").exists()
     assert (target / "runs/two/result.json").is_file()
+
+
+def measure(folder, split="test", **accuracies):
+    """Write a side table of runs, by their records as they are."""
+    columns = {"again/accuracy": schema.Column("again/accuracy", "number", "measure", "Accuracy")}
+    rows = {run: {"again/accuracy": value} for run, value in accuracies.items()}
+    of_records = {run: side_tables.record_of(folder, run) for run in rows}
+    about = {"split": split, "data": "", "evaluator": "metrics"}
+    table = side_tables.SideTable("again", columns, rows, about, of_records)
+    side_tables.write(folder, table)
+
+
+def test_side_tables_of_one_name_become_one(folders, tmp_path):
+    a, b = folders
+    change(b / "runs/two/result.json", seconds=9.5)  # Another record of the same results.
+    measure(a, one=0.7, two=0.8)
+    measure(b, two=0.8, three=0.9)
+    change(a / "runs/one/result.json", seconds=9.5)  # Trained again since it was measured.
+    target = tmp_path / "all"
+    merging.merge(target, folders)
+    (table,) = side_tables.read_all(target)
+    assert table.rows == {run: {"again/accuracy": x} for run, x in (("two", 0.8), ("three", 0.9))}
+    assert table.records == {run: side_tables.record_of(target, run) for run in table.rows}
+    assert table.about["evaluator"] == "metrics"
+    assert merging.merge(target, folders) == merging.Merged(0, 4, ())
+    assert side_tables.read_all(target) == [table]
+
+
+@pytest.mark.parametrize(
+    ("split", "accuracy", "message"),
+    [
+        ("test", 0.7, "its again/accuracy of run two is 0.7, but 0.8 in"),
+        ("train", 0.8, "its split is train, but test in"),
+    ],
+)
+def test_side_tables_that_contradict_one_another_are_refused(
+    split, accuracy, message, folders, tmp_path
+):
+    measure(folders[0], two=0.8)
+    measure(folders[1], split, two=accuracy)
+    with pytest.raises(ValueError, match=f"b: side table again: {message}"):
+        merging.merge(tmp_path / "all", folders)
+    assert not (tmp_path / "all").exists()
+
+
+def test_a_damaged_side_table_is_left_out_and_named(folders, tmp_path):
+    measure(folders[0], two=0.8)
+    path = folders[0] / "evaluations" / "again.json"
+    path.unlink()
+    assert merging.merge(tmp_path / "all", folders).damaged == (
+        f"{path}: it is damaged (no such file)",
+    )
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
