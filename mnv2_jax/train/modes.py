@@ -25,7 +25,7 @@ _RESIDENT_SHARE = 0.5
 """Of the usable memory, what the images may take: the rest is for training."""
 
 
-def choose(wish: str, program: LaneProgram, dataset: Dataset) -> tuple[type[Feed], str]:
+def choose_input_mode(wish: str, program: LaneProgram, dataset: Dataset) -> tuple[type[Feed], str]:
     """Picks how images come to the devices.
 
     Args:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mnv2_jax.ablation import finished, records, state
+from mnv2_jax.ablation import finished, records, status
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.job import Job
 from mnv2_jax.ablation.launchers.base import Launcher, Watch
@@ -245,6 +245,6 @@ def _note_failure(workdir: Path, pack: Cohort, error: str) -> None:
 
 
 def _in_training(workdir: Path, waiting: int) -> str:
-    training = [one for one in state.read(workdir)["training"] if one["alive"]]
+    training = [one for one in status.read(workdir)["training"] if one["alive"]]
     parts = [f"{one['cohort']} step {one['step']} of {one['steps']}" for one in training]
     return f"in training: {'; '.join(parts) or 'none yet'}; {waiting - len(training)} packs wait"
