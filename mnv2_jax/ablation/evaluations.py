@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from mnv2_jax import checksums, metrics, schema, side_tables, user_code
 from mnv2_jax.ablation import cohort, evaluators, grid, ids, networks, records, resolve
-from mnv2_jax.ablation.evaluators.base import Subject
+from mnv2_jax.ablation.evaluators import Subject
 from mnv2_jax.ablation.job import DataOptions
 from mnv2_jax.arch import CLIPS, NetworkSpec, check_choice
 from mnv2_jax.data.images import Images

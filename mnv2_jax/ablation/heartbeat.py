@@ -44,13 +44,7 @@ class Beat:
         """Whether the training still goes on, as far as can be told from here."""
         if self.host != socket.gethostname():
             return time.time() - self.time < _SILENT_SECONDS
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except (PermissionError, OverflowError):  # Of another user; of no process at all.
-            pass
-        return self.started == atomic.started(self.pid)
+        return atomic.is_alive(self.pid, self.started)
 
 
 class Heartbeat:

@@ -29,10 +29,17 @@ class Local(Launcher):
         """See `Launcher`."""
         folder = watch.workdir.path
         with watch.progress(job.cohorts) as progress:
-            outcome = sweep.sweep(
-                *(folder, job.cohorts, job.command, progress, watch.stop, job.saving),
-                *(job.data.workers_here(), watch.recorded, job.given),
-            )
+            outcome = sweep.Sweep(
+                folder,
+                job.cohorts,
+                job.command,
+                progress,
+                stop=watch.stop,
+                saving=job.saving,
+                workers=job.data.workers_here(),
+                recorded=watch.recorded,
+                given=job.given,
+            ).run()
         if processes.is_primary():
             estimates.note(folder, job.cohorts)
         return outcome
