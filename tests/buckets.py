@@ -77,6 +77,13 @@ class Folder:
         keys = (found.key for found in self._bucket.objects.filter(Prefix=self._prefix))
         return {key.removeprefix(self._prefix) for key in keys}
 
+    def curves(self) -> dict[str, bytes]:
+        """What every run measured, as `tests.small.curves_of` has it of a local folder."""
+        paths = [
+            name.split("/") for name in sorted(self.names()) if name.endswith("/metrics.jsonl")
+        ]
+        return {run: self.read(f"{runs}/{run}/{file}") for runs, run, file in paths}
+
     def read(self, name: str) -> bytes:
         """What a file holds; nothing where there is none."""
         if name not in self.names():

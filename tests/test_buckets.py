@@ -44,14 +44,6 @@ def machine(tmp_path, monkeypatch):
     return turn
 
 
-def copied(where, folder, count=RUNS):
-    """The records that are in a bucket, merged into a local folder."""
-    status, out, err = commands.run("merge", f"--workdir={folder}", where)
-    assert status == 0, err
-    assert f"{folder}: {count} runs copied" in out
-    return folder
-
-
 def state(where):
     status, out, err = commands.run("status", f"--workdir={where}", "--format=json")
     assert status == 0, err
@@ -69,45 +61,27 @@ def second_cohort_has_begun(mirror):
     return False
 
 
-@pytest.fixture(scope="module")
-def killed(here, arguments, tmp_path_factory):
-    """A machine on which a process was killed that had one cohort finished and one in training."""
-    where = "s3://bucket/killed"
-    elsewhere = buckets.cache_without_mirrors(tmp_path_factory.mktemp("killed") / "cache")
-    saving = (*arguments, "--checkpoint_seconds=0")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(elsewhere))
-        told = (elsewhere.parent / "out", elsewhere.parent / "err")
-        process = commands.begin(*told, "ablate", *saving, f"--workdir={where}")
-        mirror = elsewhere / "mnv2_jax" / "mirrors"
-        while process.is_alive() and not second_cohort_has_begun(mirror):
-            time.sleep(0.02)
-        process.kill()
-        process.join()
-    assert process.exitcode == -signal.SIGKILL
-    return where, elsewhere
-
-
 def test_killed_it_goes_on_and_comes_to_the_bits_of_a_local_folder(
-    killed, here, arguments, machine, monkeypatch, tmp_path
+    here, arguments, machine, tmp_path
 ):
-    where, elsewhere = killed
+    where, mirrors = "s3://bucket/killed", machine("killed")
+    training = ("ablate", *arguments, f"--workdir={where}", "--checkpoint_seconds=0")
+    process = commands.begin(tmp_path / "out", tmp_path / "err", *training)
+    while process.is_alive() and not second_cohort_has_begun(mirrors):
+        time.sleep(0.02)
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert state(where)["all"]["done"] == RUNS // 2
-    monkeypatch.setenv("XDG_CACHE_HOME", str(elsewhere))
     status, out, err = commands.run("ablate", *arguments, f"--workdir={where}")
     assert status == 0, err
     assert f"{RUNS // 2} finished before, {RUNS // 2} to train" in out
     assert f"Report: {where}/report.html" in out
-    assert curves_of(copied(where, tmp_path / "copy")) == curves_of(here)
+    assert buckets.Folder(where).curves() == curves_of(here)
     assert state(where)["training"] == []
     status, out, err = commands.run("verdicts", f"--workdir={where}", "--format=json")
     assert status == 0, err
     assert json.loads(out)[0]["pairs"] == RUNS // 2
-    # On a machine that knows nothing of it there is nothing to train.
-    machine("other")
-    status, out, err = commands.run("ablate", *arguments, f"--workdir={where}")
-    assert status == 0, err
-    assert f"{RUNS} finished before, 0 to train" in out
 
 
 def test_shards_of_two_machines_come_to_the_whole(here, arguments, machine, tmp_path):
@@ -122,7 +96,7 @@ def test_shards_of_two_machines_come_to_the_whole(here, arguments, machine, tmp_
         process.join(commands.SECONDS)
         assert process.exitcode == 0, err.read_text()
         assert f"{RUNS // 2} runs trained, 0 failed" in out.read_text()
-    assert curves_of(copied(where, tmp_path / "copy")) == curves_of(here)
+    assert buckets.Folder(where).curves() == curves_of(here)
     # Whichever published last had seen all.
     machine("third")
     status, printed, complaint = commands.run("plot", f"--workdir={where}", "--x=expansion")
@@ -135,13 +109,17 @@ def test_shards_of_two_machines_come_to_the_whole(here, arguments, machine, tmp_
     assert len(rows) == 1 + RUNS
     assert b"<svg" in there.read("figures/expansion.svg")
     assert f"{RUNS} runs" in there.read("report.html").decode()
+    status, printed, complaint = commands.run("evaluate", f"--workdir={where}")
+    assert status == 0, complaint
     # And a bucket may be what is merged into.
     status, printed, complaint = commands.run("merge", "--workdir=s3://bucket/all", where, here)
     assert status == 0, complaint
     told, following = printed.splitlines()
     assert told == f"s3://bucket/all: {RUNS} runs copied, {RUNS} there before or in several folders"
     assert following.endswith(" --workdir=s3://bucket/all")
-    assert curves_of(copied("s3://bucket/all", tmp_path / "again")) == curves_of(here)
+    merged = buckets.Folder("s3://bucket/all")
+    assert merged.curves() == curves_of(here)
+    assert merged.read("evaluations/test.csv") == there.read("evaluations/test.csv") != b""
 
 
 NOWHERE = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_MAX_ATTEMPTS": "1"}

@@ -1,6 +1,6 @@
 """A folder in a bucket, gs:// or s3://, and the local one that stands for it.
 
-What `mnv2_jax.schema.FILES` says is copied, as rsync does. The only module that knows fsspec.
+Copies what `mnv2_jax.schema.FILES` names, as rsync does. The only module that knows fsspec.
 """
 
 import contextlib
@@ -121,9 +121,7 @@ class Bucket:
             return self._pull()
 
     def _pull(self) -> bool:
-        found = self._client.find(self._root, detail=True)
-        if not found and not self._client.exists(self._root.partition("/")[0]):
-            raise FileNotFoundError("there is no such bucket")
+        found = self._client.find(self._root, detail=True)  # Raises where there is no such bucket.
         named = {name.removeprefix(f"{self._root}/"): info for name, info in found.items()}
         there = {name: info for name, info in named.items() if _BROUGHT.fullmatch(name)}
         # A run that has its result has its other files.
@@ -132,12 +130,10 @@ class Bucket:
         self._same |= set(filter(self._is_whole, wanted))
         new = wanted - self._same
         of_new = [name for name in there if _run(name) in new and Path(name).name in self._files]
-        others = [
-            name
-            for name in there
-            if not _run(name) and self._is_kept(name) and there[name] != self._there.get(name)
-        ]
-        with tempfile.TemporaryDirectory(".tmp", ".", self._path) as staging:
+        replaced = [name for name, info in there.items() if info != self._there.get(name)]
+        others = [name for name in replaced if not _run(name) and self._is_kept(name)]
+        # Where a signal ends this while the client still writes, it stays until the next time.
+        with tempfile.TemporaryDirectory(".tmp", ".", self._path, True) as staging:
             self._client.get(_in(self._root, of_new + others), _in(staging, of_new + others))
             for name in (*(f"runs/{run}" for run in new), *others):
                 (self._path / name).parent.mkdir(exist_ok=True)
@@ -162,9 +158,8 @@ class Bucket:
 
     def _stamp(self, name: str) -> int:
         """Return what changes when a file here is replaced; 0 where there is none."""
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            return (self._path / name).stat().st_mtime_ns
-        return 0
+        path = self._path / name
+        return path.stat().st_mtime_ns if path.is_file() else 0
 
     @contextlib.contextmanager
     def _told(self, what: str) -> Iterator[None]:

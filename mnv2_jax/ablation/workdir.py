@@ -119,7 +119,7 @@ def seen(
     if not _in_a_bucket(where):
         yield Workdir(Path(where))
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         bucket = Bucket(str(where), f"{flag}{where}", Path(folder), files)
         bucket.open()
         here = Workdir(Path(folder), files, bucket)
