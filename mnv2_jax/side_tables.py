@@ -37,9 +37,11 @@ class SideTable(NamedTuple):
 def record_of(workdir: Path, run: str) -> str:
     """Return a hash of the record of a run; "" where it is not there."""
     try:
-        found = (workdir / "runs" / run / schema.RECORD[-1]).read_bytes()
+        found = checksums.read_bytes(workdir / "runs" / run / schema.RECORD[-1])
     except OSError:
         return ""
+    except checksums.DamagedError:  # A pipe, say, which would be waited for.
+        return "damaged"
     return checksums.sum_of(found)
 
 

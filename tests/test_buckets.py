@@ -8,29 +8,11 @@ import time
 import pytest
 
 from tests import buckets, commands
-from tests.small import CONFIG, curves_of
+from tests.small import curves_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("server"), buckets.needed]
 
 RUNS = 4  # Of two cohorts, which are two shards: the same lanes, and so the same bits.
-
-
-@pytest.fixture(scope="module")
-def arguments(tmp_path_factory):
-    """Those of every command that trains: what is compiled once is taken by all machines."""
-    folder = tmp_path_factory.mktemp("configs")
-    config = folder / "small.py"
-    config.write_text(CONFIG.replace("epochs = 3", "epochs = 12").replace("range(2)", "range(1)"))
-    return f"--config={config}", f"--compilation_cache={folder / 'programs'}"
-
-
-@pytest.fixture(scope="module")
-def here(arguments, tmp_path_factory):
-    """The same grid in a local folder."""
-    workdir = tmp_path_factory.mktemp("local") / "work"
-    status, _, err = commands.run("ablate", *arguments, f"--workdir={workdir}")
-    assert status == 0, err
-    return workdir
 
 
 @pytest.fixture
@@ -62,41 +44,41 @@ def second_cohort_has_begun(mirror):
 
 
 def test_killed_it_goes_on_and_comes_to_the_bits_of_a_local_folder(
-    here, arguments, machine, tmp_path
+    longer, longer_config, machine, tmp_path
 ):
     where, mirrors = "s3://bucket/killed", machine("killed")
-    training = ("ablate", *arguments, f"--workdir={where}", "--checkpoint_seconds=0")
-    process = commands.begin(tmp_path / "out", tmp_path / "err", *training)
+    training = (f"--config={longer_config}", f"--workdir={where}", "--checkpoint_seconds=0")
+    process = commands.begin(tmp_path / "out", tmp_path / "err", "ablate", *training)
     while process.is_alive() and not second_cohort_has_begun(mirrors):
         time.sleep(0.02)
     process.kill()
     process.join()
     assert process.exitcode == -signal.SIGKILL
     assert state(where)["all"]["done"] == RUNS // 2
-    status, out, err = commands.run("ablate", *arguments, f"--workdir={where}")
+    status, out, err = commands.run("ablate", f"--config={longer_config}", f"--workdir={where}")
     assert status == 0, err
     assert f"{RUNS // 2} finished before, {RUNS // 2} to train" in out
     assert f"Report: {where}/report.html" in out
-    assert buckets.Folder(where).curves() == curves_of(here)
+    assert buckets.Folder(where).curves() == curves_of(longer)
     assert state(where)["training"] == []
     status, out, err = commands.run("verdicts", f"--workdir={where}", "--format=json")
     assert status == 0, err
     assert json.loads(out)[0]["pairs"] == RUNS // 2
 
 
-def test_shards_of_two_machines_come_to_the_whole(here, arguments, machine, tmp_path):
+def test_shards_of_two_machines_come_to_the_whole(longer, longer_config, machine, tmp_path):
     where = "s3://bucket/shards"
     shards = []
     for number in (1, 2):
         machine(f"machine_{number}")
         texts = (tmp_path / f"out_{number}", tmp_path / f"err_{number}")
-        one = (*arguments, f"--workdir={where}", f"--shard={number}/2")
+        one = (f"--config={longer_config}", f"--workdir={where}", f"--shard={number}/2")
         shards.append((commands.begin(*texts, "ablate", *one), *texts))
     for process, out, err in shards:
         process.join(commands.SECONDS)
         assert process.exitcode == 0, err.read_text()
         assert f"{RUNS // 2} runs trained, 0 failed" in out.read_text()
-    assert buckets.Folder(where).curves() == curves_of(here)
+    assert buckets.Folder(where).curves() == curves_of(longer)
     # Whichever published last had seen all.
     machine("third")
     status, printed, complaint = commands.run("plot", f"--workdir={where}", "--x=expansion")
@@ -112,13 +94,13 @@ def test_shards_of_two_machines_come_to_the_whole(here, arguments, machine, tmp_
     status, printed, complaint = commands.run("evaluate", f"--workdir={where}")
     assert status == 0, complaint
     # And a bucket may be what is merged into.
-    status, printed, complaint = commands.run("merge", "--workdir=s3://bucket/all", where, here)
+    status, printed, complaint = commands.run("merge", "--workdir=s3://bucket/all", where, longer)
     assert status == 0, complaint
     told, following = printed.splitlines()
     assert told == f"s3://bucket/all: {RUNS} runs copied, {RUNS} there before or in several folders"
     assert following.endswith(" --workdir=s3://bucket/all")
     merged = buckets.Folder("s3://bucket/all")
-    assert merged.curves() == curves_of(here)
+    assert merged.curves() == curves_of(longer)
     assert merged.read("evaluations/test.csv") == there.read("evaluations/test.csv") != b""
 
 
@@ -134,12 +116,12 @@ NOWHERE = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_MAX_ATTEMPTS": "1"}
     ],
 )
 def test_a_bucket_that_cannot_be_had_is_told_before_anything_trains(
-    arguments, where, environment, message, monkeypatch, machine
+    longer_config, where, environment, message, monkeypatch, machine
 ):
     mirrors = machine("nothing")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    status, out, err = commands.run("ablate", *arguments, f"--workdir={where}")
+    status, out, err = commands.run("ablate", f"--config={longer_config}", f"--workdir={where}")
     assert (status, out) == (2, "")
     assert err.startswith(f"python -m experiments.ablate: --workdir={where}: ")
     assert message in err

@@ -56,8 +56,10 @@ def train_for_another(job: Job) -> Outcome:
     """
     setup.begin(job.compilation_cache)
     stop = Stop()
-    runs = [run.id for part in job.cohorts for run in (*part.runs, *part.finished)]
-    with workdir.claimed(job.workdir, f"pack-{job.id}", runs) as here, stop.listening():
+    runs = [run for part in job.cohorts for run in (*part.runs, *part.finished)]
+    starts = [run.config.transfer.start for run in runs if "transfer" in run.config]
+    needed = [*(run.id for run in runs), *starts]
+    with workdir.claimed(job.workdir, f"pack-{job.id}", needed) as here, stop.listening():
         todo = job.of(finished.remaining(here.path, job.cohorts))
         launcher = Local()
         launcher.check(todo.cohorts)
