@@ -1,4 +1,4 @@
-"""Which runs share a compiled program.
+"""Cohorts: the runs that share a compiled program.
 
 Runs that differ only in values that a program takes as arguments are lanes of one cohort; those
 that differ in shapes or topology belong to different cohorts.

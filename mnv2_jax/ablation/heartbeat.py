@@ -1,4 +1,4 @@
-"""Which runs are in training now, for others to see: a file per pack, renewed while it trains."""
+"""Signs of life of what is in training, for others to see: a file per pack, renewed meanwhile."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""What a run leaves behind: a folder per run, whole or absent, and one table of all.
+"""Records of runs: a folder per run, whole or absent, and one table of all.
 
 Under the experiment's folder: `runs/ID/` of finished runs; `failures/ID.json` of runs that failed,
 until they are finished; `results.csv`. `mnv2_jax.schema` says what they hold.

@@ -1,4 +1,4 @@
-"""What the fields of a run's config come to: the data set, the lane's values, its program."""
+"""The data set, the lane values and the program that a run's config stands for."""
 
 import contextlib
 import dataclasses

@@ -1,4 +1,4 @@
-"""What runs start from: networks that earlier runs of the experiment trained, or a given one."""
+"""The networks that runs start from: of earlier runs of the experiment, or a given one."""
 
 import dataclasses
 import functools

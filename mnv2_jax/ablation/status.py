@@ -1,4 +1,4 @@
-"""How far an experiment is, by what lies in its folder."""
+"""The state of an experiment, by what lies in its folder."""
 
 import collections
 import math

@@ -1,4 +1,4 @@
-"""Whether lanes lie whole on the devices, or the devices share their batches."""
+"""The choice of a layout: every lane whole on one device, or batches shared by all devices."""
 
 from collections.abc import Callable
 

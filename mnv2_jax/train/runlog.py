@@ -1,4 +1,4 @@
-"""What a run leaves beside its results: where and with what it was made, and curves to watch."""
+"""The environment that a run was made in, and curves to watch."""
 
 import functools
 import importlib
