@@ -247,7 +247,7 @@ class _Claim:
         return cls(kind, int(pid), started, unquote(host), token)
 
     def is_dead(self) -> bool:
-        """Whether its process is known to have ended; of one of another host nothing is."""
+        """Return whether its process is known to have ended; of one of another host nothing is."""
         return self.host == socket.gethostname() and not is_alive(self.pid, self.started)
 
 

@@ -110,13 +110,13 @@ class Cohort:
         return {name: found for name in named if (found := user_code.digest(name))}
 
     def layout(self, lanes: int) -> tuple[Callable[[int], Layout], str]:
-        """How so many lanes lie on the devices, and why; see `mnv2_jax.train.layouts.choose`."""
+        """Choose a layout of so many lanes, and say why; see `mnv2_jax.train.layouts.choose`."""
         recipe = self.program.recipe
         at_once = recipe.batch_size // recipe.accumulation
         return layouts.choose(self.runs[0].config.parallel, lanes, at_once)
 
     def feed(self) -> tuple[type[Feed], str]:
-        """How images come to the devices, and why; see `mnv2_jax.train.modes.choose_input_mode`."""
+        """Choose how images come to the devices, and say why; see `mnv2_jax.train.modes`."""
         return modes.choose_input_mode(self.runs[0].config.data.mode, self.program, self.dataset)
 
     def __str__(self) -> str:
@@ -286,12 +286,12 @@ def _told(path: str, value: Any) -> str:
 
 
 def _of_lanes(path: str, value: Any) -> bool:
-    """Whether lanes of one cohort may differ in the field, and take this value in one."""
+    """Return whether lanes of one cohort may differ in the field, and take this value in one."""
     return path in LANE_FIELDS and value in (LANE_FIELDS[path] or (value,))
 
 
 def _own(config: ConfigDict) -> dict[str, Any]:
-    """What a run's program follows from: all but how what it starts from was trained."""
+    """The fields that a run's program follows from: all but those of the runs before it."""
     whole = config.to_dict()
     return {name: whole[name] for name in whole if name not in schema.SECTIONS}
 

@@ -41,7 +41,7 @@ class Beat:
     time: float
 
     def alive(self) -> bool:
-        """Whether the training still goes on, as far as can be told from here."""
+        """Return whether the training still goes on, as far as can be told from here."""
         if self.host != socket.gethostname():
             return time.time() - self.time < _SILENT_SECONDS
         return atomic.is_alive(self.pid, self.started)

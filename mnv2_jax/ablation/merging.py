@@ -16,7 +16,7 @@ from mnv2_jax.side_tables import SideTable
 _IMAGES = "fingerprint of the images"
 
 _Facts = Mapping[tuple[str, str], Any]
-"""What has to agree: values by their columns, and by where they stand."""
+"""Facts that have to agree: values by their columns, and by where they stand."""
 
 
 class Merged(NamedTuple):
@@ -103,7 +103,7 @@ def _may_lack(name: str) -> bool:
 
 
 def _of_run(workdir: Path, run: str) -> _Facts:
-    """What a record holds but for where, when and in what company its run was trained."""
+    """A record, but for where, when and in what company its run was trained."""
     folder = workdir / "runs" / run
     row = records.read_checked(workdir, run) or {}
     facts = {(name, ""): row[name] for name in row if not schema.column(name).of_machine}

@@ -234,7 +234,7 @@ def _at(config: Any, path: str) -> Any:
 
 
 def read_environment(workdir: Path, run_id: str) -> dict[str, Any]:
-    """Where and with what a run was trained, as its record says; nothing if it does not."""
+    """The environment that a run was trained in, as its record says; nothing if it does not."""
     try:
         return checksums.read_json(workdir / "runs" / run_id / "environment.json")
     except (FileNotFoundError, NotADirectoryError, checksums.DamagedError):

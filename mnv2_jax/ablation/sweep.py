@@ -29,7 +29,7 @@ _COHORT_ERRORS = (jax.errors.JaxRuntimeError, MemoryError, NotTrained)
 
 
 class Progress(Protocol):
-    """What a sweep tells while it works."""
+    """The messages of a sweep while it works."""
 
     def cohort_started(self, number: int, of: int, cohort: Cohort) -> None:
         """A cohort is next; its programs are being compiled, if they are not ready."""
@@ -49,7 +49,7 @@ class Progress(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a sweep came to.
+    """The outcome of a sweep.
 
     Attributes:
       trained: runs trained now to their end, not found finished.

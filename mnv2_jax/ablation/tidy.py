@@ -8,7 +8,7 @@ from mnv2_jax import atomic, checksums, schema, side_tables
 from mnv2_jax.ablation import heartbeat, records
 
 FOLDER = ".damaged"
-"""Where damaged things are put aside, beside their place."""
+"""The folder for damaged things, beside their place."""
 
 
 def tidy(workdir: Path, runs: Iterable[str], *, alone: bool) -> list[str]:

@@ -37,7 +37,7 @@ class Workdir:
 
     @property
     def location(self) -> str:
-        """What processes elsewhere find it by."""
+        """The path or URI that processes elsewhere find it by."""
         return self.bucket.uri if self.bucket else str(self.path.resolve())
 
     def shown(self, text: object) -> str:

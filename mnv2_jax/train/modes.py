@@ -19,7 +19,7 @@ _FEEDS: dict[str, type[Feed]] = {
 }
 
 MODES = ("auto", *_FEEDS)
-"""What `config.data.mode` may be."""
+"""The values of `config.data.mode`."""
 
 _RESIDENT_SHARE = 0.5
 """Of the usable memory, what the images may take: the rest is for training."""
@@ -65,7 +65,7 @@ def choose_input_mode(wish: str, program: LaneProgram, dataset: Dataset) -> tupl
 
 
 def held_bytes(mode: str, dataset: Dataset) -> tuple[int, int]:
-    """What decoded images take that are held in training, and how much memory is usable for them.
+    """Count the bytes of decoded images that are held in training, and those usable for them.
 
     Args:
       mode: "resident", where devices hold them, or "features", where the host does.

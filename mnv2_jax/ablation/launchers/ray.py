@@ -35,7 +35,7 @@ _SECONDS_BETWEEN_LINES = 15.0
 
 @dataclasses.dataclass(frozen=True)
 class Slots:
-    """How tasks fit a cluster.
+    """The room that a cluster has for tasks.
 
     Attributes:
       count: tasks that run side by side.
