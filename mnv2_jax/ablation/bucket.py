@@ -20,6 +20,7 @@ from mnv2_jax.schema import NETWORK, RECORD
 _CLIENTS = {"gs": "gcsfs", "s3": "s3fs"}
 
 _COPIED = [file for file in schema.FILES if file.in_buckets]
+_COPIED.sort(key=lambda file: not file.path.startswith("runs/"))  # Before what is made of them.
 _NAMES = [re.escape(file.path) for file in _COPIED if file.in_buckets == "shared"]
 # A bucket may hold names that would lead elsewhere, and hidden ones.
 _BROUGHT = re.compile("|".join(name.replace(r"\*", "[^./][^/]*") for name in _NAMES))
@@ -93,7 +94,7 @@ class Bucket:
         with self._turns, self._told("be written to"):
             runs = {path.name for path in self._path.glob("runs/[!.]*")}
             new = set(filter(self._is_whole, runs - self._same))
-            for file in _COPIED:  # In their order: a run's result, and the report, after the rest.
+            for file in _COPIED:  # In this order: a run's result after the rest of its record.
                 if of_runs := bool(_run(file.path)):
                     names = [file.path.replace("*", run) for run in new]
                 else:

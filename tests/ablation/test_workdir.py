@@ -152,7 +152,7 @@ def test_runs_of_others_are_told_once_and_no_run_is_copied_twice(uri, there, cli
         method = getattr(client, name)
 
         def noted(sources, targets, method=method):
-            copied.extend(path.rpartition("/")[2] for path in sources if "/runs/" in path)
+            copied.extend(path.rpartition("/")[2] for path in sources)
             return method(sources, targets)
 
         monkeypatch.setattr(client, name, noted)
@@ -161,15 +161,16 @@ def test_runs_of_others_are_told_once_and_no_run_is_copied_twice(uri, there, cli
         assert here.sync() is True
         assert sorted(copied) == sorted(RUN)
         write_run(here.path, "b")
+        (here.path / "results.csv").touch()
         copied.clear()
         assert here.sync() is False
-        assert sorted(copied) == sorted(RUN)
-        assert copied[-1] == "result.json"  # One that has it is whole.
+        # What has a result is whole, and what is in the table is there.
+        assert sorted(copied[:4]) == sorted({*RUN} - {"result.json"})
+        assert copied[4:6] == ["result.json", "results.csv"]
         copied.clear()
-        assert here.sync() is False
     with workdir.claimed(uri) as here:
         assert here.sync() is False
-    assert copied == []
+    assert copied == ["results.csv"]
 
 
 @buckets.needed
