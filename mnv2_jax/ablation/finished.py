@@ -35,6 +35,14 @@ def _parted(cohort: Cohort, todo: Iterator[bool]) -> Cohort:
     return dataclasses.replace(cohort, runs=tuple(left), finished=tuple(done))
 
 
+def note_failure(workdir: Path, cohort: Cohort, error: str) -> int:
+    """Note an error with the runs of a cohort that are not finished; return their number."""
+    failed = [run for part in remaining(workdir, [cohort]) for run in part.runs]
+    for run in failed:
+        records.write_failure(workdir, run, cohort, error)
+    return len(failed)
+
+
 def check(workdir: Path, cohorts: Sequence[Cohort]) -> None:
     """Checks that the runs found finished are those that would be trained now.
 

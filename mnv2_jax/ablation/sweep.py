@@ -149,10 +149,7 @@ class Sweep:
                         raise  # The others wait for this process in vain, and are to be told.
                     message = " ".join(str(error).split()) or type(error).__name__
                     self.progress.cohort_failed(cohort, message)
-                    for part in finished.remaining(self.workdir, [cohort]):
-                        for run in part.runs:
-                            records.write_failure(self.workdir, run, part, message)
-                            self._failed += 1
+                    self._failed += finished.note_failure(self.workdir, cohort, message)
                 if processes.is_primary():
                     self.recorded()
         finally:

@@ -47,14 +47,6 @@ def test_records_of_all_folders_come_together(folders, tmp_path):
     assert merging.merge(target, folders) == merging.Merged(0, 4, ())
 
 
-def test_results_that_contradict_one_another_are_refused_and_nothing_is_copied(folders, tmp_path):
-    (folders[1] / "runs/two/metrics.jsonl").write_text("{}\n")
-    told = r"b: run two: its epoch in line 1 of metrics\.jsonl is None, but 1 in .*a; expected one"
-    with pytest.raises(ValueError, match=told):
-        merging.merge(tmp_path / "all", folders)
-    assert not (tmp_path / "all").exists()
-
-
 def change(path, **fields):
     path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
 
@@ -65,17 +57,28 @@ def change(path, **fields):
         ("result.json", {"status": "diverged"}, "its status is diverged, but done in"),
         ("result.json", {"test_accuracy": 0.8}, r"its test_accuracy is 0\.8, but 0\.9 in"),
         ("result.json", {"test_loss": 2}, r"its test_loss is 2, but None in"),
+        (
+            "metrics.jsonl",
+            {"accuracy": 0.8},
+            r"its accuracy in line 1 of metrics\.jsonl is 0\.8, but 0",
+        ),
+        (
+            "metrics.jsonl",
+            {"learning_rate": 0.1},
+            "its learning_rate in line 1 of .* is 0.1, but None",
+        ),
+        ("config.json", {"seed": 1}, r"its seed in config\.json is 1, but None in"),
         ("environment.json", {"data": "f0"}, "its fingerprint of the images is f0, but ee in"),
     ],
 )
-def test_what_was_measured_and_the_images_are_compared_too(
+def test_results_that_contradict_one_another_are_refused_and_nothing_is_copied(
     folders, tmp_path, file, fields, message
 ):
     a, b = folders
     for folder in folders:
         change(folder / "runs/two/environment.json", data="ee")
     change(b / "runs/two" / file, **fields)
-    with pytest.raises(ValueError, match=f"^{b}: run two: {message} {a}; expected one result"):
+    with pytest.raises(ValueError, match=f"^{b}: run two: {message}.* {a}; expected one result"):
         merging.merge(tmp_path / "all", folders)
     assert not (tmp_path / "all").exists()
 
@@ -101,15 +104,6 @@ def test_one_of_two_records_may_have_metrics_that_the_other_lacks(folders, tmp_p
     if file != "config.json":
         with pytest.raises(ValueError, match="expected one result per run"):
             merging.merge(tmp_path / "other", folders)
-
-
-@pytest.mark.parametrize(
-    ("file", "fields"), [("config.json", {"seed": 1}), ("metrics.jsonl", {"learning_rate": 0.1})]
-)
-def test_other_fields_have_to_be_in_both(folders, tmp_path, file, fields):
-    change(folders[1] / "runs/two" / file, **fields)
-    with pytest.raises(ValueError, match=rf"its {next(iter(fields))} in .*{file} is"):
-        merging.merge(tmp_path / "all", folders)
 
 
 def test_a_record_that_is_not_whole_is_not_taken_and_is_replaced(folders, tmp_path):

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mnv2_jax.ablation import finished, records, status
+from mnv2_jax.ablation import finished, status
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.job import Job
 from mnv2_jax.ablation.launchers.base import Launcher, Watch
@@ -213,7 +213,7 @@ def _await(ray: Any, watch: Watch, waiting: dict[Any, Cohort]) -> None:
             pack = waiting.pop(reference)
             error = _error(ray, reference)
             if error:
-                _note_failure(watch.workdir.path, pack, error)
+                finished.note_failure(watch.workdir.path, pack, error)
             watch.recorded()
             how = f"failed: {error}" if error else "done"
             watch.say(
@@ -236,12 +236,6 @@ def _error(ray: Any, reference: Any) -> str:
         first = str(error).splitlines()[0]
         return f"its worker died {_RETRIES + 1} times: {first}"
     return ""
-
-
-def _note_failure(workdir: Path, pack: Cohort, error: str) -> None:
-    for left in finished.remaining(workdir, [pack]):
-        for run in left.runs:
-            records.write_failure(workdir, run, left, error)
 
 
 def _in_training(workdir: Path, waiting: int) -> str:
