@@ -27,7 +27,7 @@ from experiments import command_line
 from experiments.benchmarks import depthwise, grid, ours, roofline, rows, step
 from mnv2_jax import atomic
 from mnv2_jax.terminal import Console
-from mnv2_jax.train import inherited
+from mnv2_jax.train import setup
 
 _WIDTH_OF_FILES = 160
 
@@ -73,9 +73,9 @@ def main() -> int:
         raise ValueError(f"--output={output}: it is a file; expected a folder")
     # On a GPU the peers' processes need memory too, most of which JAX would take in advance.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    inherited.set_aside()
+    setup.set_aside()
     ours.use_all_cores()
-    inherited.check_devices()
+    setup.check_devices()
     console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
     for name in names:
         group = GROUPS[name]

@@ -14,7 +14,7 @@ from mnv2_jax.nn import conformance
 from mnv2_jax.nn.blocks import block_class
 from mnv2_jax.nn.blocks.base import Block
 from mnv2_jax.terminal import Console
-from mnv2_jax.train import inherited
+from mnv2_jax.train import setup
 
 
 def main(name: str) -> int:
@@ -24,8 +24,7 @@ def main(name: str) -> int:
       ValueError: there is no such block.
     """
     console = Console(soft_wrap=True, highlight=False)
-    inherited.set_aside()
-    inherited.check_devices()
+    setup.begin(keep_programs=False)
     block = block_class(name)
     failed = 0
     for check, run in conformance.CHECKS.items():

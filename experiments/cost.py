@@ -27,7 +27,7 @@ from mnv2_jax.data import sources
 from mnv2_jax.nn.blocks import block_class
 from mnv2_jax.nn.cost import BYTES_PER_VALUE, Cost, network_cost, separations
 from mnv2_jax.terminal import Console
-from mnv2_jax.train import inherited
+from mnv2_jax.train import setup
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Print the cost of the network of this config file."
@@ -71,8 +71,7 @@ def main() -> int:
     Raises:
       ValueError: a flag or a field of the config is wrong.
     """
-    inherited.set_aside()
-    inherited.check_devices()
+    setup.begin(keep_programs=False)
     spec = _spec()
     cost = network_cost(spec)
     show = {"table": print_tables, "csv": print_csv, "json": print_json}[_FORMAT.value]

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from experiments import command_line
 from mnv2_jax import atomic
 from mnv2_jax.ablation import workdir
-from mnv2_jax.ablation.folder import Workdir
+from mnv2_jax.ablation.workdir import Workdir
 from mnv2_jax.analysis.figures import axes, plots
 from mnv2_jax.api import Results
 from mnv2_jax.terminal import say

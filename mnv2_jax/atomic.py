@@ -248,15 +248,7 @@ class _Claim:
 
     def is_dead(self) -> bool:
         """Return whether its process is known to have ended; of one of another host nothing is."""
-        if self.host != socket.gethostname():
-            return False
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:  # It is another user's.
-            pass
-        return self.started != started(self.pid)
+        return self.host == socket.gethostname() and not is_alive(self.pid, self.started)
 
 
 def _other_claim(path: Path, mine: Path, *, shared: bool) -> str:
@@ -274,6 +266,17 @@ def _other_claim(path: Path, mine: Path, *, shared: bool) -> str:
         elif not shared or claim.kind == "alone":
             return f"process {claim.pid} on {claim.host} (if it has ended, remove {file})"
     return ""
+
+
+def is_alive(pid: int, since: str) -> bool:
+    """Return whether a process of this host goes on, that began as `started` said."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # Of another user; of no process at all.
+        pass
+    return since == started(pid)
 
 
 def started(pid: int) -> str:

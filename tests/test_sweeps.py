@@ -178,7 +178,7 @@ def test_a_dry_run_tells_what_there_is_and_leaves_nothing(small_config, whole, t
         ("status", ["--workdir=configs"], "--workdir=configs: there is no plan.json"),
         ("merge", ["configs"], "--workdir: expected the folder to copy records into"),
         ("merge", ["--workdir=/tmp/x"], "FOLDER: it is missing; expected one"),
-        ("merge", ["--workdir=/tmp/x", "none"], "none: no such folder"),
+        ("merge", ["--workdir=/tmp/x", "none"], "none: it has no folder runs/"),
     ],
 )
 def test_wrong_input_gives_one_line_and_status_2(experiment, arguments, message):

@@ -12,8 +12,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mnv2_jax import checksums, metrics, schema, side_tables, user_code
-from mnv2_jax.ablation import cohort, evaluators, grid, ids, networks, records, resolve
-from mnv2_jax.ablation.evaluators.base import Subject
+from mnv2_jax.ablation import cohort, evaluators, finished, grid, ids, networks, records, resolve
+from mnv2_jax.ablation.evaluators import Subject
 from mnv2_jax.ablation.job import DataOptions
 from mnv2_jax.arch import CLIPS, NetworkSpec, check_choice
 from mnv2_jax.data.images import Images
@@ -195,9 +195,7 @@ def _networks(workdir: Path) -> Iterator[_Network]:
 def _check_code(workdir: Path, network: _Network) -> None:
     """Check that a network computes what it computed when it was trained, by the same jax."""
     environment = records.read_environment(workdir, network.run)
-    same_jax = environment.get("libraries", {}).get("jax") == jax.__version__
-    now = cohort.network_of(network.trained.spec)
-    if same_jax and environment.get("network", now) != now:
+    if finished.by_other_code(environment, cohort.network_of(network.trained.spec)):
         model = network.config.model
         raise ValueError(
             f"workdir={workdir}: run {network.run} was trained by other code of block "

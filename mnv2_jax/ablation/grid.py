@@ -222,7 +222,7 @@ def check_field(config: ConfigDict, path: str) -> None:
 
 
 def expected(config: ConfigDict, path: str) -> str:
-    """What a field takes, in words."""
+    """The values that a field takes, in words."""
     found: Any = config
     for name in path.split("."):
         found = found[name]

@@ -1,4 +1,4 @@
-"""Which runs are in training now, for others to see: a file per pack, renewed while it trains."""
+"""Signs of life of what is in training, for others to see: a file per pack, renewed meanwhile."""
 
 import os
 import socket
@@ -41,16 +41,10 @@ class Beat:
     time: float
 
     def alive(self) -> bool:
-        """Whether the training still goes on, as far as can be told from here."""
+        """Return whether the training still goes on, as far as can be told from here."""
         if self.host != socket.gethostname():
             return time.time() - self.time < _SILENT_SECONDS
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except (PermissionError, OverflowError):  # Of another user; of no process at all.
-            pass
-        return self.started == atomic.started(self.pid)
+        return atomic.is_alive(self.pid, self.started)
 
 
 class Heartbeat:

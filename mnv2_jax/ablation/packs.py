@@ -145,7 +145,7 @@ class Unfinished:
 
     @property
     def checkpoints(self) -> Path:
-        """Where the checkpoints of the pack are."""
+        """The folder of the checkpoints of the pack."""
         return self._folder / "steps"
 
     def pack(self, unfinished: Sequence[Run]) -> tuple[Pack, int]:

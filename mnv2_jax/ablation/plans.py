@@ -27,7 +27,7 @@ def keep(workdir: Path, plan: Mapping[str, Any]) -> None:
 
 
 def read(workdir: Path) -> dict[str, Any] | None:
-    """What `write` wrote, or None where there is none.
+    """Read what `write` wrote; None where there is none.
 
     Raises:
       DamagedError: it is damaged.

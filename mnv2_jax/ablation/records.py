@@ -1,4 +1,4 @@
-"""What a run leaves behind: a folder per run, whole or absent, and one table of all.
+"""Records of runs: a folder per run, whole or absent, and one table of all.
 
 Under the experiment's folder: `runs/ID/` of finished runs; `failures/ID.json` of runs that failed,
 until they are finished; `results.csv`. `mnv2_jax.schema` says what they hold.
@@ -234,7 +234,7 @@ def _at(config: Any, path: str) -> Any:
 
 
 def read_environment(workdir: Path, run_id: str) -> dict[str, Any]:
-    """Where and with what a run was trained, as its record says; nothing if it does not."""
+    """The environment that a run was trained in, as its record says; nothing if it does not."""
     try:
         return checksums.read_json(workdir / "runs" / run_id / "environment.json")
     except (FileNotFoundError, NotADirectoryError, checksums.DamagedError):

@@ -1,4 +1,4 @@
-"""What the fields of a run's config come to: the data set, the lane's values, its program."""
+"""The data set, the lane values and the program that a run's config stands for."""
 
 import contextlib
 import dataclasses
@@ -50,7 +50,7 @@ _AT_MOST = {
     "train.batch_size": 65_536,
     "train.evaluation_batch_size": 65_536,
 }
-"""What no machine can train more of: refused before anything is computed from it."""
+"""Counts that no machine can train more of: refused before anything is computed from it."""
 
 
 def check_fields(config: ConfigDict) -> None:
@@ -74,7 +74,7 @@ def check_fields(config: ConfigDict) -> None:
 
 
 def data_selection(config: ConfigDict) -> Selection:
-    """What a run trains on.
+    """The data that a run trains on.
 
     Raises:
       ValueError: a value is out of range.
@@ -119,7 +119,7 @@ def network(config: ConfigDict, dataset: Dataset) -> arch.NetworkSpec:
 
 
 def _tuning(config: ConfigDict, spec: arch.NetworkSpec) -> Tuning | None:
-    """How a run trains on what it starts from; None where it starts from nothing."""
+    """The way that a run trains on from its base; None where it has none."""
     if "transfer" not in config:
         return None
     phase, start = config.transfer.phase, config.transfer.start

@@ -1,4 +1,4 @@
-"""What runs start from: networks that earlier runs of the experiment trained, or a given one."""
+"""The networks that runs start from: of earlier runs of the experiment, or a given one."""
 
 import dataclasses
 import functools
@@ -29,7 +29,7 @@ _SCALINGS = {"keras": "symmetric", "torchvision": "imagenet"}
 
 
 class NotTrained(Exception):
-    """What a run starts from has not been trained."""
+    """The run that another one starts from has not been trained."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -156,7 +156,7 @@ class Starts:
         self._load = functools.lru_cache(maxsize=64)(trained.load)
 
     def of(self, run: Run, cohort: Cohort) -> Start | None:
-        """What a run starts from, or None.
+        """Find the base of a run; None where it has none.
 
         Raises:
           NotTrained: another run that has not been trained, or whose network cannot be read.
@@ -201,7 +201,7 @@ def check(given: Given, cohorts: Sequence[Cohort]) -> None:
 
 
 def _trained_with(given: Given, cohorts: Sequence[Cohort]) -> str:
-    """What to add to an error: how the network of a run was asked for, where the config differs."""
+    """Say, for an error, how a given network was asked for, where the config differs."""
     try:
         found = checksums.read_json(given.path.parent / "config.json")
         model = dict(ids.with_current_names(found)["model"])

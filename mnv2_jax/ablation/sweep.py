@@ -29,7 +29,7 @@ _COHORT_ERRORS = (jax.errors.JaxRuntimeError, MemoryError, NotTrained)
 
 
 class Progress(Protocol):
-    """What a sweep tells while it works."""
+    """The messages of a sweep while it works."""
 
     def cohort_started(self, number: int, of: int, cohort: Cohort) -> None:
         """A cohort is next; its programs are being compiled, if they are not ready."""
@@ -49,7 +49,7 @@ class Progress(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a sweep came to.
+    """The outcome of a sweep.
 
     Attributes:
       trained: runs trained now to their end, not found finished.
@@ -79,47 +79,6 @@ class Saving:
             raise ValueError(f"checkpoint_seconds={self.seconds!r}: expected a number, 0 or more")
 
 
-def sweep(
-    workdir: Path,
-    cohorts: Sequence[Cohort],
-    command: str,
-    progress: Progress,
-    stop: Stop | None = None,
-    saving: Saving | None = None,
-    workers: int = 0,
-    recorded: Callable[[], object] = lambda: None,
-    given: Given | None = None,
-) -> Outcome:
-    """Trains every run that is not finished.
-
-    While a cohort trains, the next ones compile: compilation leaves cores idle, which training
-    takes up. A cohort that fails does not stop the others; its runs are tried again next time.
-    Of processes that train together, the primary one alone writes.
-
-    Args:
-      workdir: the experiment's folder; see `mnv2_jax.ablation.records`.
-      cohorts: what is to be trained.
-      command: the command line, for the records.
-      progress: is told what happens.
-      stop: signals that are to end it.
-      saving: by default checkpoints once a minute, removed with their cohort.
-      workers: processes that decode images which are streamed.
-      recorded: called after each cohort, when its records are written; of processes that train
-        together, by the primary one.
-      given: a base that runs start from.
-
-    Raises:
-      ValueError: an image cannot be decoded, or its label is out of range.
-      Interrupted: a signal came; training goes on where it stopped when this is called again.
-      OSError: a result or a checkpoint cannot be written.
-    """
-    return _Sweep(
-        *(workdir, cohorts, command, progress, stop or Stop(), saving or Saving(), workers),
-        recorded,
-        given,
-    ).run()
-
-
 def write_table(workdir: Path, cohorts: Sequence[Cohort]) -> list[dict[str, Any]]:
     """Writes and gives the rows of results.csv, of what is finished by now or failed.
 
@@ -133,25 +92,48 @@ def write_table(workdir: Path, cohorts: Sequence[Cohort]) -> list[dict[str, Any]
 
 
 @dataclasses.dataclass
-class _Sweep:
-    """The arguments of `sweep`, and what its parts share."""
+class Sweep:
+    """The training of every run that is not finished.
+
+    While a cohort trains, the next ones compile: compilation leaves cores idle, which training
+    takes up. A cohort that fails does not stop the others; its runs are tried again next time.
+    Of processes that train together, the primary one alone writes.
+
+    Attributes:
+      workdir: the experiment's folder; see `mnv2_jax.ablation.records`.
+      cohorts: what is to be trained.
+      command: the command line, for the records.
+      progress: is told what happens.
+      stop: signals that are to end it.
+      saving: by default checkpoints once a minute, removed with their cohort.
+      workers: processes that decode images which are streamed.
+      recorded: called after each cohort, when its records are written; of processes that train
+        together, by the primary one.
+      given: a base that runs start from.
+    """
 
     workdir: Path
     cohorts: Sequence[Cohort]
     command: str
     progress: Progress
-    stop: Stop
-    saving: Saving
-    workers: int
-    recorded: Callable[[], object]
-    given: Given | None
-    failed: int = 0
+    stop: Stop = dataclasses.field(default_factory=Stop)
+    saving: Saving = Saving()
+    workers: int = 0
+    recorded: Callable[[], object] = lambda: None
+    given: Given | None = None
 
     def __post_init__(self) -> None:
         self._starts = Starts(self.workdir, self.given)
+        self._failed = 0
 
     def run(self) -> Outcome:
-        """See `sweep`."""
+        """Train them.
+
+        Raises:
+          ValueError: an image cannot be decoded, or its label is out of range.
+          Interrupted: a signal came; training goes on where it stopped when it is run again.
+          OSError: a result or a checkpoint cannot be written.
+        """
         todo = finished.remaining(self.workdir, self.cohorts)
         compiler = ThreadPoolExecutor(max_workers=1)
         compiling = collections.deque(compiler.submit(self._compile, cohort) for cohort in todo)
@@ -167,17 +149,14 @@ class _Sweep:
                         raise  # The others wait for this process in vain, and are to be told.
                     message = " ".join(str(error).split()) or type(error).__name__
                     self.progress.cohort_failed(cohort, message)
-                    for part in finished.remaining(self.workdir, [cohort]):
-                        for run in part.runs:
-                            records.write_failure(self.workdir, run, part, message)
-                            self.failed += 1
+                    self._failed += finished.note_failure(self.workdir, cohort, message)
                 if processes.is_primary():
                     self.recorded()
         finally:
             # A compilation in progress cannot be stopped, and is not waited for.
             compiler.shutdown(wait=False, cancel_futures=True)
         trained = sum(len(cohort.runs) for cohort in todo)
-        return Outcome(trained=trained - self.failed, failed=self.failed)
+        return Outcome(trained=trained - self._failed, failed=self._failed)
 
     def _compile(self, cohort: Cohort) -> tuple[Trainer, list[str]]:
         notes: list[str] = []

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from mnv2_jax import atomic
 from mnv2_jax.ablation import evaluations, plans
 from mnv2_jax.ablation import workdir as workdirs
-from mnv2_jax.ablation.folder import Workdir
 from mnv2_jax.ablation.job import DataOptions
 from mnv2_jax.ablation.sweep import Outcome
+from mnv2_jax.ablation.workdir import Workdir
 from mnv2_jax.analysis import records, verdicts
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.figures import axes, plots

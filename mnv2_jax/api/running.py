@@ -14,11 +14,11 @@ from typing import Any
 from mnv2_jax import atomic, schema, user_code
 from mnv2_jax.ablation import finished, networks, plans, sweep, tidy, workdir
 from mnv2_jax.ablation.cohort import Cohort
-from mnv2_jax.ablation.folder import Workdir
 from mnv2_jax.ablation.job import Job
 from mnv2_jax.ablation.launchers import LAUNCHERS, Launcher, Watch
 from mnv2_jax.ablation.starts import Given
 from mnv2_jax.ablation.sweep import Outcome
+from mnv2_jax.ablation.workdir import Workdir
 from mnv2_jax.analysis import notes, stated
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.verdicts import claims_table
@@ -201,7 +201,8 @@ def _state(folder: Path, claims: Sequence[Claim], version: Mapping[str, Any], fi
 
 def _write_table(here: Workdir, cohorts: Sequence[Cohort]) -> list[dict[str, Any]]:
     """Bring results.csv up to date with what was recorded here and elsewhere; give its rows."""
-    here.sync()
+    with contextlib.suppress(OSError):  # A bucket that is lost is tried again.
+        here.sync()
     return sweep.write_table(here.path, cohorts)
 
 

@@ -51,12 +51,12 @@ class Best(NamedTuple):
         return cls(network, np.array(epoch, np.int32), *numbers)
 
     def is_beaten_by(self, validation: tuple[float, float]) -> bool:
-        """Whether another network has a better loss and accuracy on the validation split."""
+        """Return whether another network has a better loss and accuracy on the validation split."""
         loss, accuracy = validation
         return (accuracy, -loss) > (float(self.accuracy), -float(self.loss))
 
     def is_needed(self, loss: float, classes: int) -> bool:
-        """Whether training ruined what it started from.
+        """Return whether training ruined what it started from.
 
         It did if the training images' loss rose more than half way from that of the start to that
         of a guess (the logarithm of the number of classes), or is no number. A start that knows

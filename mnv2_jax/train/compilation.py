@@ -172,7 +172,7 @@ def _remove(path: Path) -> bool:
 
 
 def _is_sound(path: Path) -> bool:
-    """Whether an entry is what was written; of earlier versions, if it has a checksum itself."""
+    """Return whether an entry is what was written; an earlier version's, if it has a checksum."""
     try:
         if not stat.S_ISREG(path.lstat().st_mode):  # Another one might be waited for.
             return False
@@ -186,7 +186,7 @@ def _is_sound(path: Path) -> bool:
 
 
 def _is_whole(entry: bytes) -> bool:
-    """Whether an entry can be unpacked to its end."""
+    """Return whether an entry can be unpacked to its end."""
     if entry.startswith(_ZLIB):
         module: Any = zlib
         error: type[Exception] = zlib.error

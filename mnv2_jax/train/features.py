@@ -23,7 +23,7 @@ Array = jax.Array
 
 
 def suffices(program: LaneProgram) -> bool:
-    """Whether features are the same in every epoch: the classifier alone trains, nothing moves."""
+    """Return whether all epochs have the same features: nothing but the classifier trains."""
     tuning = program.tuning
     frozen = tuning is not None and tuning.first == "classifier" and tuning.norm != "all"
     return frozen and program.augmentation == Augmentation()

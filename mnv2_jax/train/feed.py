@@ -1,4 +1,4 @@
-"""What brings images to the devices, as training asks for them.
+"""Feeds: they bring images to the devices, as training asks for them.
 
 Every way gives the program the same images in the same order, so that a run comes to the same
 whichever is taken; see `mnv2_jax.train.modes`.

@@ -1,4 +1,4 @@
-"""How much memory there is for training, on an accelerator or in the machine."""
+"""The memory that there is for training, on an accelerator or in the machine."""
 
 import os
 import resource

@@ -105,7 +105,7 @@ class Layout(abc.ABC):
         """
 
     def host_rows(self, batch: int) -> np.ndarray:
-        """Which rows of a batch this process needs, for all of its devices."""
+        """The rows of a batch that this process needs, for all of its devices."""
         return np.unique(self.rows(batch))
 
     def share(self, tree: Any) -> Any:

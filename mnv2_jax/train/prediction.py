@@ -1,4 +1,4 @@
-"""What a trained network makes of images: logits, probabilities, and a program for elsewhere."""
+"""Logits and probabilities of images by a trained network, and a program for elsewhere."""
 
 import functools
 from collections.abc import Callable

@@ -32,12 +32,12 @@ def join() -> None:
 
 
 def is_primary() -> bool:
-    """Whether this process is the one that writes, of those that train together."""
+    """Return whether this process is the one that writes, of those that train together."""
     return jax.process_index() == 0
 
 
 def from_primary(tree: Any) -> Any:
-    """What the primary process holds: arrays or numbers, of one structure in all processes."""
+    """Give what the primary process holds: arrays or numbers, of one structure in all processes."""
     return multihost_utils.broadcast_one_to_all(tree) if jax.process_count() > 1 else tree
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from mnv2_jax.train.best import Best
 
 Metrics = dict[str, Any]
-"""What metrics.jsonl holds of an epoch."""
+"""The metrics of an epoch, as metrics.jsonl holds them."""
 
 
 @dataclasses.dataclass
@@ -45,7 +45,7 @@ class LaneResult:
 
     @property
     def is_restored(self) -> bool:
-        """Whether training ruined what it started from; see `restored_epoch`."""
+        """Return whether training ruined what it started from; see `restored_epoch`."""
         return self.restored_epoch is not None
 
     @classmethod

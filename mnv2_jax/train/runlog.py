@@ -1,4 +1,4 @@
-"""What a run leaves beside its results: where and with what it was made, and curves to watch."""
+"""The environment that a run was made in, and curves to watch."""
 
 import functools
 import importlib
@@ -17,7 +17,7 @@ from typing import Any
 import jax
 
 import mnv2_jax
-from mnv2_jax.train import inherited
+from mnv2_jax.train import setup
 from mnv2_jax.train.callbacks import Callback
 
 _LIBRARIES = (
@@ -40,7 +40,7 @@ def environment(command: str) -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "device": device_name(jax.devices()),
-        **({"settings": settings} if (settings := inherited.present()) else {}),
+        **({"settings": settings} if (settings := setup.present()) else {}),
     }
 
 

@@ -1,4 +1,4 @@
-"""What one lane does: initialise, train for some steps, evaluate a batch. Pure functions of arrays.
+"""The work of one lane: initialise, train some steps, evaluate a batch. Pure functions of arrays.
 
 Nothing here knows of other lanes; `mnv2_jax.train.parallel` puts lanes together, and says whether
 devices share a lane's batches.

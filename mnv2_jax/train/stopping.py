@@ -33,7 +33,7 @@ class Interrupted(BaseException):
 
 
 class Stop:
-    """Whether the process was asked to stop.
+    """Return whether the process was asked to stop.
 
     A signal raises `Interrupted` where it comes, but for `postponed` blocks, which look at `signal`
     themselves. A second one is not waited with. Where Python discards exceptions, as in finalizers

@@ -1,4 +1,4 @@
-"""Which parts of a trained network train on, and what they start from.
+"""The parts of a trained network that train on, and what they start from.
 
 A part is one of `mnv2_jax.arch.NetworkSpec.parts`. What does not train has no place in the
 optimizer's state, and no gradient is computed through what lies before the first part that trains.

@@ -44,7 +44,7 @@ def train(workdir, data_dir, config, *, skip_corrupt=False, seeds=(0,)):
     told: list[str] = []
     progress = victim.Silent()
     progress.said = told.append  # type: ignore[attr-defined]
-    sweep.sweep(workdir, cohorts, "test", progress)
+    sweep.Sweep(workdir, cohorts, "test", progress).run()
     return sweep.write_table(workdir, cohorts), told
 
 
@@ -77,7 +77,7 @@ def test_checkpoints_of_other_images_are_passed_over(patches, tmp_path):
     progress.said = told.append  # type: ignore[attr-defined]
     saving = sweep.Saving(keep=True)
     for trained in (before, before, after):
-        sweep.sweep(tmp_path, [trained], "test", progress, saving=saving)
+        sweep.Sweep(tmp_path, [trained], "test", progress, saving=saving).run()
         shutil.rmtree(tmp_path / "runs")  # As if it had been killed before it was recorded.
         told.append("again")
     again, other = (" ".join(told).split("again"))[1:3]

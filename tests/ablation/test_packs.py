@@ -196,7 +196,7 @@ def test_a_disk_that_fills_among_records_costs_no_training(
     tmp_path, planned, at_third_record, monkeypatch
 ):
     undisturbed = tmp_path / "undisturbed"
-    sweep.sweep(undisturbed, [planned], "test", victim.Silent())
+    sweep.Sweep(undisturbed, [planned], "test", victim.Silent()).run()
     workdir = tmp_path / "work"
 
     def fill():
@@ -205,12 +205,12 @@ def test_a_disk_that_fills_among_records_costs_no_training(
     written = at_third_record(fill)
     saving = sweep.Saving(seconds=0.0)
     with pytest.raises(OSError, match="No space left"):
-        sweep.sweep(workdir, [planned], "test", victim.Silent(), saving=saving)
+        sweep.Sweep(workdir, [planned], "test", victim.Silent(), saving=saving).run()
     assert len(curves(workdir)) == 2
     written.clear()
     monkeypatch.undo()
     steps = Steps()
-    assert sweep.sweep(workdir, [planned], "test", steps, saving=saving).trained == 2
+    assert sweep.Sweep(workdir, [planned], "test", steps, saving=saving).run().trained == 2
     # Of two runs without a record, among the lanes that it was saved with.
     ((lanes, begun),) = steps.begun
     assert lanes == 2
@@ -224,7 +224,7 @@ def test_a_signal_among_records_waits_for_the_last_one(tmp_path, planned, at_thi
     at_third_record(lambda: os.kill(os.getpid(), signal.SIGTERM))
     stop = Stop()
     with stop.listening(), pytest.raises(Interrupted, match="what was in training is finished"):
-        sweep.sweep(tmp_path, [planned], "test", victim.Silent(), stop)
+        sweep.Sweep(tmp_path, [planned], "test", victim.Silent(), stop).run()
     assert len(curves(tmp_path)) == 4
 
 
@@ -244,7 +244,7 @@ def test_out_of_memory_halves_the_pack_and_goes_on(tmp_path, planned, dots, monk
         return run(self, values, *others)
 
     monkeypatch.setattr(Trainer, "run", small_only)
-    outcome = sweep.sweep(tmp_path, [planned], "test", victim.Silent())
+    outcome = sweep.Sweep(tmp_path, [planned], "test", victim.Silent()).run()
     assert tried == [4, 2, 2]
     assert (outcome.trained, outcome.failed) == (4, 0)
     rows = records.rows(tmp_path, [planned])
@@ -309,7 +309,7 @@ config.train.batch_size = 8
 config.train.evaluation_batch_size = 8
 configs = grid.expand(config, grid.axis("seed", range(100)))
 cohorts = cohort.plan(configs, lambda _: data)
-outcome = sweep.sweep(Path(sys.argv[1]), cohorts, "test", victim.Silent())
+outcome = sweep.Sweep(Path(sys.argv[1]), cohorts, "test", victim.Silent()).run()
 print(outcome.trained, outcome.failed)
 """
 

@@ -183,7 +183,7 @@ def test_runs_whose_base_fails_are_told_why_and_trained_the_next_time(
     told, saving = Told(), sweep.Saving(networks=True)
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "run", run)
-        outcome = sweep.sweep(tmp_path, cohorts, "test", told, saving=saving)
+        outcome = sweep.Sweep(tmp_path, cohorts, "test", told, saving=saving).run()
     # What starts from the base is not trained, once it is known that there is none.
     assert tried == [None]
     assert (outcome.trained, outcome.failed) == (0, 3)
@@ -199,7 +199,7 @@ def test_runs_whose_base_fails_are_told_why_and_trained_the_next_time(
         ("failed", reason) for _, reason in reasons
     ]
     assert not (tmp_path / "runs").exists()
-    outcome = sweep.sweep(tmp_path, cohorts, "test", told, saving=saving)
+    outcome = sweep.Sweep(tmp_path, cohorts, "test", told, saving=saving).run()
     assert (outcome.trained, outcome.failed, told.failures) == (3, 0, reasons)
     assert [row["status"] for row in records.rows(tmp_path, cohorts)] == ["done"] * 3
     assert not list((tmp_path / "failures").iterdir())

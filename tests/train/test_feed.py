@@ -148,6 +148,6 @@ def test_time_that_training_waits_is_counted(streaming_trainer, monkeypatch):
 def test_what_is_chosen_is_said(spec, dots, monkeypatch, wish, augmentation, usable, source, why):
     monkeypatch.setattr(memory, "usable", lambda device: usable)
     program = LaneProgram(spec, RECIPE, 4, Augmentation(**augmentation))
-    found, said = modes.choose(wish, program, dots)
+    found, said = modes.choose_input_mode(wish, program, dots)
     assert found is source
     assert said.startswith(why)

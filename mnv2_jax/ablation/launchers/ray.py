@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mnv2_jax.ablation import finished, records, state
+from mnv2_jax.ablation import finished, status
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.job import Job
 from mnv2_jax.ablation.launchers.base import Launcher, Watch
@@ -35,7 +35,7 @@ _SECONDS_BETWEEN_LINES = 15.0
 
 @dataclasses.dataclass(frozen=True)
 class Slots:
-    """How tasks fit a cluster.
+    """The room that a cluster has for tasks.
 
     Attributes:
       count: tasks that run side by side.
@@ -213,7 +213,7 @@ def _await(ray: Any, watch: Watch, waiting: dict[Any, Cohort]) -> None:
             pack = waiting.pop(reference)
             error = _error(ray, reference)
             if error:
-                _note_failure(watch.workdir.path, pack, error)
+                finished.note_failure(watch.workdir.path, pack, error)
             watch.recorded()
             how = f"failed: {error}" if error else "done"
             watch.say(
@@ -221,7 +221,7 @@ def _await(ray: Any, watch: Watch, waiting: dict[Any, Cohort]) -> None:
             )
         if time.perf_counter() - told > _SECONDS_BETWEEN_LINES:
             told = time.perf_counter()
-            watch.workdir.sync()
+            watch.recorded()
             watch.say(_in_training(watch.workdir.path, len(waiting)))
 
 
@@ -238,13 +238,7 @@ def _error(ray: Any, reference: Any) -> str:
     return ""
 
 
-def _note_failure(workdir: Path, pack: Cohort, error: str) -> None:
-    for left in finished.remaining(workdir, [pack]):
-        for run in left.runs:
-            records.write_failure(workdir, run, left, error)
-
-
 def _in_training(workdir: Path, waiting: int) -> str:
-    training = [one for one in state.read(workdir)["training"] if one["alive"]]
+    training = [one for one in status.read(workdir)["training"] if one["alive"]]
     parts = [f"{one['cohort']} step {one['step']} of {one['steps']}" for one in training]
     return f"in training: {'; '.join(parts) or 'none yet'}; {waiting - len(training)} packs wait"

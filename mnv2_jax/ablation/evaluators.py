@@ -1,9 +1,14 @@
-"""The input of evaluators: trained networks of one program, and a split to measure them on."""
+"""Evaluators: what is measured of finished runs. A new one is a function here and its line.
+
+An evaluator is a function of a `Subject`: networks that share a program, and a split. One of a
+user's own is `FILE.py:FUNCTION`.
+"""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+from mnv2_jax import user_code
 from mnv2_jax.data.images import Images
 from mnv2_jax.data.sources import Dataset
 from mnv2_jax.metrics import Metric
@@ -92,3 +97,33 @@ Measures = Sequence[Mapping[str, float]]
 
 Evaluator = Callable[[Subject], Measures]
 """Measures the networks of a subject."""
+
+
+def metrics(subject: Subject) -> Measures:
+    """Measure the metrics, as training does."""
+    return subject.measure()
+
+
+def bfloat16(subject: Subject) -> Measures:
+    """Measure the metrics, computing in bfloat16 whatever the networks were trained in."""
+    program = subject.program
+    recipe = dataclasses.replace(program.recipe, compute_dtype="bfloat16")
+    return subject.measure(dataclasses.replace(program, recipe=recipe))
+
+
+EVALUATORS: dict[str, Evaluator] = {"metrics": metrics, "bfloat16": bfloat16}
+"""The evaluators by name."""
+
+
+def find(name: str) -> Evaluator:
+    """Return an evaluator by its name in `EVALUATORS`, or one of a file of the user's own.
+
+    Raises:
+      ValueError: there is none; one line that begins with `evaluator`.
+    """
+    kind = "a function of a mnv2_jax.ablation.evaluators.Subject"
+    return user_code.find("evaluator", name, EVALUATORS, _is_function, kind, "FUNCTION")
+
+
+def _is_function(found: object) -> bool:
+    return callable(found) and not isinstance(found, type)

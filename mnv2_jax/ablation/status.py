@@ -1,4 +1,4 @@
-"""How far an experiment is, by what lies in its folder."""
+"""The state of an experiment, by what lies in its folder."""
 
 import collections
 import math
@@ -11,7 +11,7 @@ from mnv2_jax import checksums, schema
 from mnv2_jax.ablation import heartbeat, plans, records
 
 STATES = ("done", "diverged", "running", "failed", "waiting")
-"""What a run can be: of the last three, `failed` ones are tried again the next time, and `waiting`
+"""The states of runs: of the last three, `failed` ones are tried again the next time, and `waiting`
 ones have not been begun, or were stopped."""
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from configs import digits
 from mnv2_jax import checksums
-from mnv2_jax.ablation import cohort, grid, heartbeat, plans, records, state
+from mnv2_jax.ablation import cohort, grid, heartbeat, plans, records, status
 
 GRID = grid.product(grid.axis("model.expansion", (1, 2)), grid.axis("seed", range(3)))
 
@@ -38,7 +38,7 @@ def test_runs_are_waiting_running_failed_or_done(workdir, cohorts):
     records.write_failure(workdir, first.runs[2], first, "out of [memory]")
     life = heartbeat.Heartbeat(workdir, second.id, str(second), [run.id for run in second.runs[:2]])
     life.beat(3, 8)
-    found = state.read(workdir)
+    found = status.read(workdir)
     assert found["name"] == "small"
     expected = {"done": 1, "diverged": 1, "running": 2, "failed": 1, "waiting": 1}
     assert found["all"] == expected
@@ -47,7 +47,7 @@ def test_runs_are_waiting_running_failed_or_done(workdir, cohorts):
     assert (training["step"], training["steps"], training["alive"]) == (3, 8, True)
     assert found["errors"] == [{"runs": 1, "error": "out of [memory]"}]
     life.end()
-    assert state.read(workdir)["all"]["waiting"] == 3
+    assert status.read(workdir)["all"]["waiting"] == 3
     assert not list((workdir / "training").iterdir())
 
 
@@ -56,7 +56,7 @@ def test_test_metrics_are_means_over_the_runs_that_are_done(workdir, cohorts):
     for run, value in zip(first.runs, (0.9, 0.8, None), strict=True):
         finish(workdir, first, run, **{"test_accuracy": value, "test_loss": 0.5, "train_loss": 0.1})
     finish(workdir, second, second.runs[0], "diverged", test_accuracy=0.1)
-    means = [part["means"] for part in state.read(workdir)["cohorts"]]
+    means = [part["means"] for part in status.read(workdir)["cohorts"]]
     assert means == [{"test_accuracy": pytest.approx(0.85), "test_loss": 0.5}, {}]
 
 
@@ -64,7 +64,7 @@ def test_a_cohort_has_one_name(workdir, cohorts):
     second = cohorts[1]
     for label, runs in (("inverted_residual", [run.id for run in second.runs]), ("old", ["gone"])):
         heartbeat.Heartbeat(workdir, label, label, runs).beat(1, 8)
-    found = state.read(workdir)
+    found = status.read(workdir)
     names = {one["cohort"] for one in found["training"]}
     assert names == {found["cohorts"][1]["label"], "old"}
     assert str(second) != "inverted_residual"
@@ -78,7 +78,7 @@ def test_a_failure_is_forgotten_when_the_run_is_finished(workdir, cohorts):
     finish(workdir, cohorts[0], run)
     (row,) = records.rows(workdir, cohorts)
     assert row["status"] == "done"
-    assert state.read(workdir)["errors"] == []
+    assert status.read(workdir)["errors"] == []
 
 
 def test_what_a_killed_process_left_is_not_running(workdir, cohorts):
@@ -89,18 +89,18 @@ def test_what_a_killed_process_left_is_not_running(workdir, cohorts):
         check=True,
     )
     beat(workdir, cohorts[0], pid=int(dead.stdout), host=socket.gethostname(), age=0)
-    assert state.read(workdir)["all"]["running"] == 0
-    assert not state.read(workdir)["training"][0]["alive"]
+    assert status.read(workdir)["all"]["running"] == 0
+    assert not status.read(workdir)["training"][0]["alive"]
     # Its number has been given to another process since.
     beat(workdir, cohorts[0], pid=1, host=socket.gethostname(), age=-60)
-    (training,) = state.read(workdir)["training"]
+    (training,) = status.read(workdir)["training"]
     assert (training["alive"], training["seconds_ago"]) == (False, 0)
 
 
 @pytest.mark.parametrize(("age", "alive"), [(5, True), (600, False)])
 def test_another_host_is_believed_for_a_while(workdir, cohorts, age, alive):
     beat(workdir, cohorts[0], pid=1, host="elsewhere", age=age)
-    assert state.read(workdir)["training"][0]["alive"] is alive
+    assert status.read(workdir)["training"][0]["alive"] is alive
 
 
 def beat(workdir, cohort, *, pid, host, age):
@@ -114,11 +114,11 @@ def beat(workdir, cohort, *, pid, host, age):
 
 def test_a_folder_without_an_experiment_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"there is no plan\.json"):
-        state.read(tmp_path)
+        status.read(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "7", '{"name": "x", "command": "y", "cohorts": [1]}'])
 def test_a_damaged_plan_is_named_with_what_to_do(text, tmp_path):
     (tmp_path / "plan.json").write_text(text)
     with pytest.raises(ValueError, match=r"/plan\.json: it is damaged; run the experiment's comm"):
-        state.read(tmp_path)
+        status.read(tmp_path)
