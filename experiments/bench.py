@@ -25,7 +25,6 @@ from typing import NamedTuple
 
 import jax
 from absl import flags
-from matplotlib.figure import Figure
 
 from experiments import command_line
 from experiments.benchmarks import (
@@ -41,7 +40,7 @@ from experiments.benchmarks import (
     step,
 )
 from mnv2_jax import atomic
-from mnv2_jax.analysis.figures.plots import svg_text
+from mnv2_jax.analysis.charts.chart import Chart
 from mnv2_jax.terminal import Console
 from mnv2_jax.train import inherited
 
@@ -68,7 +67,7 @@ class Group(NamedTuple):
     title: str
     ratio: str
     measure: Callable[[], list[rows.Row]]
-    draw: Callable[[Sequence[rows.Row]], Figure] | None = None
+    draw: Callable[[Sequence[rows.Row]], Chart | None] | None = None
 
 
 GROUPS = {
@@ -110,8 +109,8 @@ def main() -> int:
         console.print()
         if output:
             atomic.write_text(output / f"{name}.csv", rows.to_csv(measured))
-        if output and group.draw:
-            atomic.write_text(output / f"{name}.svg", svg_text(group.draw(measured), name))
+        if output and group.draw and (chart := group.draw(measured)):
+            chart.save(output / f"{name}.svg")
     return 0
 
 

@@ -34,7 +34,6 @@ from experiments.benchmarks.settings import Sgd
 from experiments.benchmarks.timing import Contender, Timing
 from mnv2_jax import config_file, presets
 from mnv2_jax.ablation import cohort
-from mnv2_jax.analysis.figures.plots import svg_text
 from mnv2_jax.nn.cost import network_cost
 from mnv2_jax.nn.depthwise import depthwise_conv
 from mnv2_jax.nn.network import Network
@@ -284,7 +283,8 @@ def test_wrong_input_gives_one_line_and_status_2(flag, message):
 def test_the_committed_figure_is_drawn_from_the_committed_rows():
     folder = commands.ROOT / "experiments/results/bench"
     drawn = figure.draw(rows.from_csv((folder / "step.csv").read_text()))
-    assert svg_text(drawn, "step") == (folder / "step.svg").read_text()
+    assert drawn is not None
+    assert drawn.svg() == (folder / "step.svg").read_text()
 
 
 def test_the_figure_shows_who_was_there():
@@ -295,7 +295,9 @@ def test_the_figure_shows_who_was_there():
         Row("net, expansion 1, 8 px", "another", "absent: not installed", "images/s"),
     ]
     assert rows.from_csv(rows.to_csv(measured)) == measured
-    text = svg_text(figure.draw(measured), "step")
+    drawn = figure.draw(measured)
+    assert drawn is not None
+    text = drawn.svg()
     assert "a peer" in text
     assert "another" not in text
-    assert "No contender to draw." in svg_text(figure.draw(measured[-1:]), "step")
+    assert figure.draw(measured[-1:]) is None

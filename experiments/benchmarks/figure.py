@@ -1,84 +1,106 @@
 """Draws what the training steps came to: beside peers, and over numbers of lanes."""
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
-
 from experiments.benchmarks.rows import OURS, Row
-from mnv2_jax.analysis.figures.style import BLOCK_LOOKS, INK, drawing, nothing_to_draw
+from mnv2_jax.analysis.charts.chart import INK, Chart
+from mnv2_jax.analysis.charts.hues import COLOURS, SHAPES
+from mnv2_jax.analysis.charts.panels import layer
 
 _LANES = re.compile(rf"{OURS}, (\d+) lanes?")
 
 
-def draw(rows: Sequence[Row]) -> Figure:
+def draw(rows: Sequence[Row]) -> Chart | None:
     """Draws the rows of `experiments.benchmarks.step`, the absent ones left out.
 
     On the left how many times as fast ours is, at the number of lanes where it is fastest. On the
-    right images per second over lanes, for the workload with the most numbers of lanes.
+    right images per second over lanes, for the workload with the most numbers of lanes. None where
+    all are absent.
     """
     present = [row for row in rows if row.value is not None]
     if not present:
-        return nothing_to_draw("No contender to draw.")
-    names = sorted({row.contender for row in present if not row.contender.startswith(OURS)})
-    looks = dict(zip(names, BLOCK_LOOKS, strict=False))
-    with drawing():
-        figure = Figure(figsize=(10.4, 3.9), layout="constrained")
-        left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
-        _beside_peers(left, present, looks)
-        _over_lanes(right, present, looks)
-        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5)
-    return figure
-
-
-def _beside_peers(axes: Axes, rows: Sequence[Row], looks: dict[str, dict[str, Any]]) -> None:
-    workloads = list(dict.fromkeys(row.benchmark for row in rows))
-    for name, look in looks.items():
-        of_name = [row for row in rows if row.contender == name]
-        axes.plot(
-            np.array([row.ratio for row in of_name], float),
-            [workloads.index(row.benchmark) for row in of_name],
-            label=name,
-            **look | {"linestyle": "none", "markersize": 7},
-        )
-    axes.axvline(1, color=INK, linewidth=1)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_yticks(range(len(workloads)), [_in_two_lines(name) for name in workloads])
-    axes.set_ylim(len(workloads) - 0.5, -0.5)
-    axes.set_title("Ours is … times as fast as")
-    axes.set_xlabel("ratio of images per second")
-
-
-def _over_lanes(axes: Axes, rows: Sequence[Row], looks: dict[str, dict[str, Any]]) -> None:
-    lanes: dict[str, list[tuple[int, float]]] = {}
-    for row in rows:
-        count = _LANES.fullmatch(row.contender)
-        if count and row.value is not None:
-            lanes.setdefault(row.benchmark, []).append((int(count[1]), row.value))
+        return None
+    peers = sorted({row.contender for row in present if not row.contender.startswith(OURS)})
+    names = [*peers, OURS]
+    colours = [*COLOURS[: len(peers)], INK]
+    legend = {"title": None, "symbolOpacity": 1, "symbolStrokeWidth": 0}
+    hue: dict[str, Any] = {"field": "hue", "type": "nominal", "legend": legend}
+    looks = {
+        "color": hue | {"scale": {"domain": names, "range": colours}},
+        "shape": hue | {"scale": {"domain": names, "range": SHAPES[: len(names)]}},
+    }
+    workloads = list(dict.fromkeys(row.benchmark for row in present))
+    ratios = [
+        {"part": "ratio", "hue": row.contender, "x": row.ratio, "y": workloads.index(row.benchmark)}
+        for row in present
+        if row.contender in peers and row.ratio is not None
+    ]
+    lanes: dict[str, dict[int, float | None]] = {}
+    for row in present:
+        if count := _LANES.fullmatch(row.contender):
+            lanes.setdefault(row.benchmark, {})[int(count[1])] = row.value
     workload = max(lanes, key=lambda name: len(lanes[name]))
-    counts, rates = zip(*sorted(lanes[workload]), strict=True)
-    axes.plot(counts, rates, color=INK, marker="o", label=OURS)
-    for row in rows:
-        if row.benchmark == workload and row.contender in looks and row.value is not None:
-            axes.axhline(row.value, color=looks[row.contender]["color"], linestyle="--")
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(counts, [str(count) for count in counts])
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.set_title(workload.partition(" px")[0].rpartition(", ")[0])
-    axes.set_ylabel("images per second, all together")
-    axes.set_xlabel("networks trained together (lanes)")
+    rates = [
+        *({"part": "lanes", "hue": OURS, "x": x, "y": y} for x, y in lanes[workload].items()),
+        *(
+            {"part": "peer", "hue": row.contender, "y": row.value}
+            for row in present
+            if row.benchmark == workload and row.contender in peers
+        ),
+    ]
+    spec = {
+        "data": {"name": "rows"},
+        "concat": [
+            _beside_peers(workloads, looks),
+            _over_lanes(workload, sorted(lanes[workload]), looks),
+        ],
+        "columns": 2,
+        "config": {"legend": {"orient": "bottom", "columns": 6}},
+    }
+    return Chart("Training steps", spec, [*ratios, *rates])
 
 
-def _in_two_lines(workload: str) -> str:
-    """A workload's name, broken after its first comma."""
-    return workload.replace(", ", "\n", 1)
+def _beside_peers(workloads: Sequence[str], looks: dict[str, Any]) -> dict[str, Any]:
+    labels = json.dumps([name.split(", ", 1) for name in workloads])
+    y = _axis("y", None, domain=[len(workloads) - 0.5, -0.5])
+    y["axis"] = {"values": list(range(len(workloads))), "labelExpr": f"{labels}[datum.value]"}
+    y["axis"]["labelOffset"] = -7  # of two lines
+    x = _axis("x", "ratio of images per second", type="log", padding=14)
+    x["axis"] = {"values": [first * 10.0**at for at in range(-2, 4) for first in (1, 2, 5)]}
+    point = {"type": "point", "filled": True, "size": 60, "opacity": 1}
+    return {
+        "title": "Ours is … times as fast as",
+        "width": 400,
+        "height": 44 * len(workloads),
+        "layer": [
+            {"mark": {"type": "rule", "color": INK}, "encoding": {"x": {"datum": 1}}},
+            layer("ratio", point, x=x, y=y, **looks),
+        ],
+    }
+
+
+def _over_lanes(workload: str, counts: Sequence[int], looks: dict[str, Any]) -> dict[str, Any]:
+    x = _axis("x", "networks trained together (lanes)", type="log", base=2, padding=14)
+    x["axis"] = {"values": list(counts)}
+    y = _axis("y", "images per second, all together", zero=True, nice=True)
+    dashed = {"type": "rule", "strokeDash": [6, 3], "strokeWidth": 1.5}
+    line = {"type": "line", "color": INK}
+    point = {"type": "point", "filled": True, "size": 50, "opacity": 1}
+    return {
+        "title": workload.partition(" px")[0].rpartition(", ")[0],
+        "width": 320,
+        "height": 250,
+        "layer": [
+            layer("peer", dashed, y=y, color=looks["color"]),
+            layer("lanes", line, x=x, y=y),
+            layer("lanes", point, x=x, y=y, **looks),
+        ],
+    }
+
+
+def _axis(field: str, title: str | None, **scale: Any) -> dict[str, Any]:
+    given = {"nice": False, "zero": False, **scale}
+    return {"field": field, "type": "quantitative", "title": title, "scale": given}

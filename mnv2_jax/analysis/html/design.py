@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from mnv2_jax.analysis.figures.axes import default_view, told_by_phase
-from mnv2_jax.analysis.figures.style import (
+from mnv2_jax.analysis.axes import default_view, told_by_phase
+from mnv2_jax.analysis.names import (
     KNOWN,
     in_order,
     name_before,

@@ -1,5 +1,6 @@
-"""Where values lie on the x axis of a figure: numbers by distance, names and the rest in places."""
+"""The x axis of a chart: numbers by distance, names and the rest in places."""
 
+import json
 import math
 import textwrap
 from collections.abc import Sequence
@@ -8,20 +9,13 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.ticker import (
-    EngFormatter,
-    FixedLocator,
-    MaxNLocator,
-    NullFormatter,
-    NullLocator,
-)
 
-from mnv2_jax.analysis.figures.axes import COSTS, is_number, values
-from mnv2_jax.analysis.figures.style import number_name, value_name
+from mnv2_jax.analysis.axes import COSTS, is_number, values
+from mnv2_jax.analysis.charts.panels import NARROW
+from mnv2_jax.analysis.names import axis_name, number_name, value_name
 
-_ROOM = 36
-"""Characters that a panel has room for side by side; where names need more they are slanted."""
+_LETTER = 6.2
+"""Pixels that a letter of a label is wide."""
 
 _GAP = 0.06
 """Share of the axis that two ticks have to be apart."""
@@ -47,6 +41,43 @@ class Scale:
         """Where a value lies."""
         return float(self.values.index(value) if self.kind == "places" else value)
 
+    def encoding(self) -> dict[str, Any]:
+        """Return the channel `x`, with a tick per value where they do not crowd."""
+        low, high = self.at(self.values[0]), self.at(self.values[-1])
+        if self.kind == "places":
+            found = self._places()
+        elif self.column in COSTS:
+            found = _costs(low, high)
+        else:
+            scale = {"type": self.kind, "domain": [low, high], "nice": False, "zero": False}
+            ticks = _uncrowded(self)
+            chosen = {"values": ticks} if ticks else {"tickCount": 6}
+            found = {
+                "scale": scale | {"padding": 14},
+                "axis": chosen | {"format": ".6~g", "labelOverlap": not ticks},
+            }
+        return {"field": "x", "type": "quantitative", "title": axis_name(self.column), **found}
+
+    def _places(self) -> dict[str, Any]:
+        """The names below their places, in lines where they fit so, else slanted."""
+        labels = [value_name(self.column, value) for value in self.values]
+        letters = int(NARROW / len(labels) / _LETTER)
+        lines = [textwrap.wrap(one, max(letters, 1), break_long_words=False) for one in labels]
+        slanted = any(len(line) > letters for label in lines for line in label)
+        shown = json.dumps(labels if slanted else lines)
+        slant = {"labelAngle": -30, "labelAlign": "right", "labelLimit": 220} if slanted else {}
+        return {
+            "scale": {"domain": [-0.5, len(labels) - 0.5], "nice": False, "zero": False},
+            "axis": {
+                "values": list(range(len(labels))),
+                # JSON's texts are those of Vega's expressions, whatever is in them.
+                "labelExpr": f"{shown}[datum.value]",
+                "labelOverlap": False,
+                "grid": self.joined,
+                **slant,
+            },
+        }
+
 
 def scale_of(frame: pd.DataFrame, column: str) -> Scale:
     """Costs, and numbers that spread better so, are logarithmic.
@@ -68,34 +99,17 @@ def scale_of(frame: pd.DataFrame, column: str) -> Scale:
     return Scale(column, present, kind, joined=True)
 
 
-def put_on(axis: Axes, scale: Scale) -> None:
-    """Gives a panel the scale, with a tick per value where they do not crowd."""
-    if scale.kind == "places":
-        _places(axis, scale)
-        return
-    if scale.kind == "log":
-        axis.set_xscale("log")
-        axis.xaxis.set_minor_locator(NullLocator())
-        axis.xaxis.set_minor_formatter(NullFormatter())
-    if scale.column in COSTS:
-        _costs(axis, float(scale.values[0]), float(scale.values[-1]))
-    elif ticks := _uncrowded(scale):
-        axis.set_xticks(ticks, [value_name(scale.column, tick) for tick in ticks])
-    elif scale.kind == "linear":
-        axis.xaxis.set_major_locator(MaxNLocator(6))
-
-
-def _costs(axis: Axes, low: float, high: float) -> None:
+def _costs(low: float, high: float) -> dict[str, Any]:
     """Ticks at round numbers, few or many as the range is wide or narrow."""
     room = max((high / low) ** 0.06, 1.6 if high < 2 * low else 1.0)
-    axis.set_xlim(low / room, high * room)
+    low, high = low / room, high * room
     steps = (1, 3) if high > 40 * low else (1, 2, 5) if high > 4 * low else (1, 1.5, 2, 3, 4, 5, 7)
-    decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
-    ticks = np.array([step * 10.0**decade for decade in decades for step in steps])
-    # A label may widen the axis a little to the left.
-    near = (ticks > low / room / 4) & (ticks < high * room)
-    axis.xaxis.set_major_locator(FixedLocator(ticks[near]))
-    axis.xaxis.set_major_formatter(EngFormatter(sep="\N{NO-BREAK SPACE}"))
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [step * 10.0**decade for decade in decades for step in steps]
+    return {
+        "scale": {"type": "log", "domain": [low, high], "nice": False},
+        "axis": {"values": [tick for tick in ticks if low <= tick <= high], "format": "~s"},
+    }
 
 
 def _spans_decades(numbers: Sequence[float]) -> bool:
@@ -120,18 +134,3 @@ def _uncrowded(scale: Scale) -> list[float]:
         if places[index] - places[kept[-1]] >= _GAP * span:
             kept.append(index)
     return [float(numbers[index]) for index in kept] if 2 * len(kept) > len(places) else []
-
-
-def _places(axis: Axes, scale: Scale) -> None:
-    labels = [value_name(scale.column, value) for value in scale.values]
-    wide = round(axis.bbox.width / axis.figure.dpi / 3 * _ROOM / len(labels))
-    wrapped = [textwrap.fill(label, max(wide, 8), break_long_words=False) for label in labels]
-    slanted = any(len(line) > wide for label in wrapped for line in label.splitlines())
-    axis.set_xticks(range(len(labels)), labels if slanted else wrapped)
-    if slanted:
-        for label in axis.get_xticklabels():
-            label.set(rotation=30, horizontalalignment="right", rotation_mode="anchor")
-    axis.set_xlim(-0.5, len(labels) - 0.5)
-    axis.grid(visible=scale.joined, axis="x")
-    for place in range(1, 1 if scale.joined else len(labels)):
-        axis.axvline(place - 0.5, color="#eeeeee", linewidth=0.8, zorder=0)
