@@ -16,7 +16,7 @@ from mnv2_jax.ablation.folder import Workdir
 from mnv2_jax.ablation.job import DataOptions
 from mnv2_jax.ablation.sweep import Outcome
 from mnv2_jax.analysis import axes, records, verdicts
-from mnv2_jax.analysis.charts import chart_accuracy
+from mnv2_jax.analysis.charts.accuracy import accuracy
 from mnv2_jax.analysis.charts.chart import Chart
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.report import analyse
@@ -222,7 +222,7 @@ class Results:
         panels = (panel,) if isinstance(panel, str) else tuple(panel)
         view = axes.view(self.frame, x, hue, panels)
         records.check_measure(self.frame, metric)
-        chart = chart_accuracy(self.frame, view, metric)
+        chart = accuracy(self.frame.reset_index(drop=True), view, metric)
         if chart is None:
             raise ValueError(
                 f"workdir={self._here.shown(self.path)}: no run is done and has "

@@ -8,10 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from mnv2_jax.analysis.axes import COSTS, View, cost_view, default_view, finished
+from mnv2_jax.analysis.axes import COSTS, cost_view, default_view, finished
 from mnv2_jax.analysis.charts.accuracy import accuracy
 from mnv2_jax.analysis.charts.chart import Chart
-from mnv2_jax.analysis.charts.cost import accuracy_over_cost
 from mnv2_jax.analysis.charts.curves import learning_curves
 from mnv2_jax.analysis.charts.forest import forest
 from mnv2_jax.analysis.charts.paper import paper_figure_6
@@ -45,9 +44,7 @@ def make_charts(
         "paired_differences": lambda: forest(frame, claims, decided),
         f"accuracy_over_{view.x}": lambda: accuracy(frame, view),
         **{
-            f"accuracy_over_{cost}": functools.partial(
-                accuracy_over_cost, frame, cost_view(done, cost)
-            )
+            f"accuracy_over_{cost}": functools.partial(accuracy, frame, cost_view(done, cost))
             for cost in reversed(COSTS)
             if done[cost].nunique() > 1
         },
@@ -70,18 +67,3 @@ def or_told(name: str) -> Iterator[None]:
     except Exception as error:  # What draws, and what it calls, raises what it likes.
         reason = " ".join(str(error).split()) or type(error).__name__
         logging.getLogger(__name__).warning("figure %s: cannot be drawn: %.200s", name, reason)
-
-
-def chart_accuracy(frame: pd.DataFrame, view: View, metric: str) -> Chart | None:
-    """Chart a measure over any axis, or over a cost with the Pareto front.
-
-    Args:
-      frame: one row per run, as `records.read_results` returns it.
-      view: what to show.
-      metric: a measure.
-
-    Returns:
-      None if no run has what is to be shown.
-    """
-    make = accuracy_over_cost if view.x in COSTS else accuracy
-    return make(frame.reset_index(drop=True), view, metric)

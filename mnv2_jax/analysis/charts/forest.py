@@ -9,8 +9,8 @@ import pandas as pd
 from mnv2_jax.analysis import stats, units
 from mnv2_jax.analysis.axes import main_number, values
 from mnv2_jax.analysis.charts.chart import AXIS, INK, PAGE, Chart
+from mnv2_jax.analysis.charts.lines import Rows
 from mnv2_jax.analysis.charts.panels import layer
-from mnv2_jax.analysis.charts.rows import Rows
 from mnv2_jax.analysis.claims import Claim, shown
 from mnv2_jax.analysis.html.markup import difference, signed
 from mnv2_jax.analysis.names import full_name

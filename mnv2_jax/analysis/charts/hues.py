@@ -73,6 +73,13 @@ class Hues:
             for place, channel in enumerate(("color", "shape", "strokeDash"))
         }
 
+    def offsets(self, value: Any) -> tuple[float, float]:
+        """Return how far right the means of a value stand, and its seeds: these hide no bar."""
+        count = len(self.values)
+        step = min(0.8 / count, 0.26) if count > 1 else 0.0
+        middle = (self.values.index(value) - (count - 1) / 2) * step
+        return (middle + 0.2 * step, middle - 0.25 * step) if count > 1 else (0.0, -0.12)
+
     @property
     def entry(self) -> int:
         """The pixels that an entry of the legend takes, about."""

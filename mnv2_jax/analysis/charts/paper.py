@@ -10,8 +10,8 @@ from mnv2_jax.analysis.axes import PHASE, finished, remarks
 from mnv2_jax.analysis.charts.chart import Chart
 from mnv2_jax.analysis.charts.curves import METRIC, curve_layers, curve_table, put_curve
 from mnv2_jax.analysis.charts.hues import Hues
+from mnv2_jax.analysis.charts.lines import Rows
 from mnv2_jax.analysis.charts.panels import HEIGHT
-from mnv2_jax.analysis.charts.rows import Rows
 
 _COMPARISONS = {
     "6a": ("projection", ("linear", "relu6"), {"shortcut": "bottleneck"}),
@@ -59,8 +59,7 @@ def paper_figure_6(frame: pd.DataFrame, curves: pd.DataFrame) -> Chart | None:
         # From where the paper's curves are seen too: the beginning would flatten the end.
         since = table.loc[group["run_id"]].dropna(axis="columns", how="all").columns.max() / 4
         for value, runs in group.groupby(axis):
-            shared = {"hue": hues.labels[value], "line": hues.labels[value]}
-            put_curve(own, runs, table, shared, since=since)
+            put_curve(own, runs, table, since=since, hue=hues.labels[value])
         titles = {"x": "Training steps (millions)", "y": "Top-1 (%)"}
         sides = {
             f"The paper, Figure {name}": (published, curve_layers(published, hues, **titles)),

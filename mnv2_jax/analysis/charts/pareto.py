@@ -1,30 +1,32 @@
 """The Pareto front: the networks that no other beats in both cost and a measure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mnv2_jax.analysis.axes import varying
-from mnv2_jax.analysis.charts.panels import HEIGHT, NARROW
+from mnv2_jax.analysis.charts.chart import INK
+from mnv2_jax.analysis.charts.hues import FRONT
+from mnv2_jax.analysis.charts.lines import Rows
+from mnv2_jax.analysis.charts.panels import HEIGHT, NARROW, layer
 from mnv2_jax.analysis.names import full_name
 from mnv2_jax.analysis.records import design_axes
 from mnv2_jax.schema import Column
 
-_LETTERS, _LONGEST = 64, 24
-"""Members of a front whose names are longer, all or one, are numbered, and named in the note."""
-
 _MOST = 20
 """Names in the note, at most."""
 
-_LETTER, _LINE = 5.6, 13
+_LONGEST = 24
+"""Letters of a name: members with longer ones are numbered."""
+
+_LETTER, _LINE = 5.6, 15
 """Pixels that a letter of a label is wide, and a label high."""
 
 
 def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
-    """The points that no other beats: as cheap and as good, and better in one of the two.
+    """Return the points that no other beats: as cheap and as good, and better in one of the two.
 
     Args:
       costs: one per point, less is better.
@@ -43,113 +45,107 @@ def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
     return front
 
 
-@dataclass(frozen=True)
-class Front:
-    """The Pareto front of the networks of one data set, in the unit that is shown.
-
-    Attributes:
-      runs: of these networks.
-      steps: x and y of the corners, by rising cost.
-      members: x, y, label and the axes of each network in it; equal ones once.
-      metric: on y.
-      common: the names of values that all members share.
-      listed: the names of members, for the note.
-      numbered: whether labels are numbers, which the note explains.
-    """
-
-    runs: pd.DataFrame
-    steps: Sequence[tuple[float, float]]
-    members: pd.DataFrame
-    metric: Column
-    common: Sequence[str]
-    listed: Sequence[str]
-    numbered: bool
-
-    def in_panel(self, runs: pd.DataFrame) -> list[tuple[float, float, str]]:
-        """Return cost, mean and label of the members that are among `runs`, by rising cost."""
-        design = design_axes(self.runs)
-        here = set(_keys(runs[design]))
-        own = [key in here for key in _keys(self.members[design])]
-        columns = self.members.loc[own, ["x", "y", "label"]]
-        return list(columns.itertuples(index=False, name=None))
-
-    def note(self, *, unnamed: bool) -> str:
-        """Return what is said below the chart: all names too, where labels do not say them."""
-        label, metric = self.metric.label, self.metric.name
-        what = "mean accuracies" if metric.endswith("accuracy") else f"means of {_in_a_row(label)}"
-        said = f" ({', '.join(self.common)})" if self.common else ""
-        more = len(self.listed) - _MOST
-        listed = "; ".join(self.listed[:_MOST]) + (f"; and {more} more" if more > 0 else "")
-        listed = listed.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
-        return f"Pareto front of {what}{said}{f': {listed}' if self.numbered or unnamed else ''}."
-
-
-def front_of(runs: pd.DataFrame, cost: str, measure: Column) -> Front:
-    """Find the front of the networks' means.
+def put_front(
+    rows: Rows,
+    runs: pd.DataFrame,
+    cost: str,
+    measure: Column,
+    panels: Sequence[tuple[str, pd.DataFrame]],
+    x: dict[str, Any],
+    layers: Sequence[dict[str, Any]],
+) -> str:
+    """Add the front of the networks' means to all panels, and name its members.
 
     Args:
+      rows: to add to.
       runs: of one data set, all done.
       cost: the column on x.
       measure: the column on y.
+      panels: with the runs in each; a member is named in its own.
+      x: its channel, which begins early enough for the first name.
+      layers: as `lines.layers_of` returns them.
+
+    Returns:
+      What the chart has to say of it.
     """
     design, metric = design_axes(runs), measure.name
     networks = runs.groupby([cost, *design], as_index=False, dropna=False)[metric].mean()
-    networks["x"], networks["y"] = networks[cost], measure.scale * networks[metric]
+    networks["y"] = measure.scale * networks[metric]
     scores = networks["y"] * (1 if measure.better == "higher" else -1)
-    members = networks.iloc[pareto_front(networks["x"].tolist(), scores.tolist())]
+    members = networks.iloc[pareto_front(networks[cost].tolist(), scores.tolist())]
     told = [axis for axis in varying(runs) if members[axis].nunique() > 1]
     shared = [axis for axis in varying(runs) if told and axis not in told]
     firsts = [(axis, members[axis].iloc[0]) for axis in shared]
     common = [_in_a_row(full_name(axis, first)) for axis, first in firsts if pd.notna(first)]
-    equal = members.groupby(["x", "y"])["y"].transform("size") - 1
-    members = members.assign(equal=equal).drop_duplicates(["x", "y"])
+    equal = members.groupby([cost, "y"])["y"].transform("size") - 1
+    members = members.assign(equal=equal).drop_duplicates([cost, "y"])
     names = _names(members, told or varying(runs))
-    numbered = sum(map(len, names)) > _LETTERS or max(map(len, names)) > _LONGEST
-    numbers = [str(number) for number in range(1, len(names) + 1)]
-    listed = [f"{number}: {name}" for number, name in zip(numbers, names, strict=True)]
-    corners = [*members["x"], runs[cost].max()], [*members["y"], members["y"].iloc[-1]]
-    return Front(
-        runs=runs,
-        steps=list(zip(*corners, strict=True)),
-        members=members.assign(label=numbers if numbered else names),
-        metric=measure,
-        common=common,
-        listed=listed if numbered else names,
-        numbered=numbered,
-    )
+    points = list(zip(members[cost], members["y"], strict=True))
+    named = _fit(points, names, x, layers[-1]["encoding"]["y"]["scale"]["domain"])
+    labels = names if named else [str(number) for number in range(1, len(names) + 1)]
+    number = rows.set_of(runs.index)
+    for title, in_panel in panels:
+        if not in_panel.index.isin(runs.index).any():
+            continue
+        for at, y in [*points, (runs[cost].max(), points[-1][1])]:
+            rows.add("front", panel=title, x=at, y=y, hue=FRONT, set=number)
+        here = set(_keys(in_panel[design]))
+        for (at, y), label, key in zip(points, labels, _keys(members[design]), strict=True):
+            if key in here:
+                rows.add("member", panel=title, x=at, y=y, text=label, set=number)
+    label = _in_a_row(measure.label)
+    what = "mean accuracies" if metric.endswith("accuracy") else f"means of {label}"
+    said = f"Pareto front of {what}" + (f" ({', '.join(common)})" if common else "")
+    if named:
+        return f"{said}."
+    listed = [f"{one}: {name}" for one, name in zip(labels, names[:_MOST], strict=False)]
+    listed += [f"and {len(names) - _MOST} more"] if len(names) > _MOST else []
+    space = "\N{NO-BREAK SPACE}"
+    return f"{said}: {'; '.join(listed).replace(' = ', f'{space}={space}')}."
 
 
-def without_overlaps(
-    members: Sequence[tuple[float, float, str]],
-    x: tuple[float, float],
-    y: tuple[float, float],
-    up: int,
-) -> list[tuple[float, float, str]]:
-    """Return the members whose label, to the left, does not run into that of a better one.
-
-    Args:
-      members: cost, mean and label, by rising cost.
-      x: the ends of the logarithmic axis.
-      y: the ends of the other.
-      up: 1 where labels stand above their points, -1 below.
-    """
-    pixel = np.log10(x[1] / x[0]) / NARROW
-    line = _LINE * (y[1] - y[0]) / HEIGHT
-    named: list[tuple[float, float, str]] = []
-    for at, value, label in reversed(members):
-        # Of the names so far, the one nearest in both directions is the last.
-        if named:
-            next_at, next_value, next_label = named[-1]
-            left = np.log10(next_at) - pixel * label_width(next_label)
-            if np.log10(at) > left and up * (next_value - value) < line:
-                continue
-        named.append((at, value, label))
-    return named[::-1]
+def _fit(
+    points: Sequence[tuple[float, float]],
+    names: Sequence[str],
+    x: dict[str, Any],
+    ends: Sequence[float],
+) -> bool:
+    """Give names room on the axis, if none is long or would run into the one before it."""
+    low, high = x["scale"]["domain"]
+    pixel, line = np.log(high / low) / NARROW, _LINE * (ends[1] - ends[0]) / HEIGHT
+    lefts = [
+        np.log(at) - pixel * (_LETTER * len(name) + 12)
+        for (at, _), name in zip(points, names, strict=True)
+    ]
+    apart = [
+        left >= np.log(before[0]) or abs(point[1] - before[1]) >= line
+        for left, point, before in zip(lefts[1:], points[1:], points, strict=False)
+    ]
+    if not all(apart) or max(map(len, names)) > _LONGEST:
+        return False
+    x["scale"]["domain"] = [min(low, float(np.exp(lefts[0]))), high]
+    return True
 
 
-def label_width(label: str) -> float:
-    """The pixels that a label takes to the left of its point."""
-    return _LETTER * len(label) + 12
+def front_layers(layers: Sequence[dict[str, Any]], measure: Column) -> list[dict[str, Any]]:
+    """Return the layers of `lines.layers_of` with those of fronts, and room for their labels."""
+    up = measure.better == "higher"
+    channels = layers[-1]["encoding"]
+    domain = channels["y"]["scale"]["domain"]
+    room = 0.1 * (domain[1] - domain[0])
+    domain[:] = [domain[0], domain[1] + room] if up else [domain[0] - room, domain[1]]
+    at = {"x": channels["x"], "y": channels["y"]}
+    step = {"type": "line", "interpolate": "step-after", "strokeWidth": 1}
+    ring = {"type": "point", "size": 130, "color": INK, "strokeWidth": 1, "opacity": 1}
+    words = {"type": "text", "fontSize": 11, "align": "right", "dx": -6, "color": INK}
+    words |= {"baseline": "bottom", "dy": -5} if up else {"baseline": "top", "dy": 5}
+    return [
+        *layers[:-2],
+        layer("front", step, **at, color=channels["color"]),
+        *layers[-2:],
+        layer("member", ring, **at),
+        layer("member", words, **at, text={"field": "text"}),
+    ]
 
 
 def _keys(runs: pd.DataFrame) -> list[tuple[Any, ...]]:

@@ -78,6 +78,14 @@ class Scale:
             },
         }
 
+    def dividers(self) -> list[dict[str, Any]]:
+        """Return a layer of lines between places that are not joined."""
+        if self.joined:
+            return []
+        between = [{"x": place + 0.5} for place in range(len(self.values) - 1)]
+        mark = {"type": "rule", "color": "var(--rule)"}
+        return [{"data": {"values": between}, "mark": mark, "encoding": {"x": self.encoding()}}]
+
 
 def scale_of(frame: pd.DataFrame, column: str) -> Scale:
     """Costs, and numbers that spread better so, are logarithmic.

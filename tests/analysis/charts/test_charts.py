@@ -12,7 +12,8 @@ from PIL import Image
 
 from mnv2_jax.analysis import charts
 from mnv2_jax.analysis.axes import View
-from mnv2_jax.analysis.charts import chart_accuracy, make_charts
+from mnv2_jax.analysis.charts import make_charts
+from mnv2_jax.analysis.charts.accuracy import accuracy
 from mnv2_jax.analysis.charts.chart import CONFIG, VEGA_LITE, Chart
 from mnv2_jax.analysis.claims import equivalent, greater
 from mnv2_jax.analysis.verdicts import decide
@@ -111,7 +112,7 @@ def test_rows_name_runs_by_their_positions_whatever_the_index() -> None:
 
 def test_files_have_the_same_bytes_whatever_was_written_before() -> None:
     view = View("madds", "projection", ("shortcut",))
-    one, other = (chart_accuracy(make_frame(seeds=2), view, "test_accuracy") for _ in range(2))
+    one, other = (accuracy(make_frame(seeds=2), view) for _ in range(2))
     assert one is not None
     assert other is not None
     svg, picture = one.svg(), other.png()
@@ -126,7 +127,7 @@ def test_files_have_the_marks_of_the_whole_alone() -> None:
     frame = make_frame((1, 2, 4, 6, 8), ("linear",), ("none",), seeds=2)
     rates = [frame.assign(**{"train.rate": rate}) for rate in (0.1, 0.2)]
     frame = pd.concat(rates, ignore_index=True)
-    averaged = chart_accuracy(frame, View("expansion"), "test_accuracy")
+    averaged = accuracy(frame, View("expansion"))
     assert averaged is not None
     assert len(averaged.rows) == 3 * 5 * (1 + 2)
     own = [row for row in averaged.rows if "of" not in averaged.sets[row["set"]]]

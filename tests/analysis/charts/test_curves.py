@@ -26,7 +26,7 @@ def test_curves_are_means_and_intervals_over_seeds():
             100 * frame[frame["projection"] == projection].groupby("seed")["test_accuracy"].mean()
         )
         expected = stats.t_interval(per_seed.to_numpy(), 0.95)
-        (end,) = whole(chart, "curve", hue=hue, x=2)
+        (end,) = whole(chart, "mean", hue=hue, x=2)
         found = [end["y"], end["low"], end["high"], end["seeds"]]
         np.testing.assert_allclose(
             found, [expected.estimate, expected.low, expected.high, 3], atol=1e-3
@@ -42,28 +42,28 @@ def test_curves_end_where_the_first_of_their_runs_ends():
     curves = curves_of(frame, epochs=4)
     cut = curves[~((curves["run_id"] == frame["run_id"][0]) & (curves["epoch"] > 3))]
     chart = chart_of(frame, cut)
-    assert [row["x"] for row in whole(chart, "curve")] == [1, 2, 3]
+    assert [row["x"] for row in whole(chart, "mean")] == [1, 2, 3]
 
 
 def test_long_curves_are_thinned_and_keep_their_ends():
-    epochs = [row["x"] for row in whole(chart_of(alone(), epochs=500), "curve")]
+    epochs = [row["x"] for row in whole(chart_of(alone(), epochs=500), "mean")]
     assert len(epochs) == 60
     assert (epochs[0], epochs[-1]) == (1, 500)
 
 
-def test_curves_keep_to_what_an_accuracy_can_be():
-    assert channel(chart_of(alone()), "y")["scale"]["domain"][0] > 0
+def test_wide_bands_of_two_seeds_do_not_flatten_curves():
     frame = alone().assign(test_accuracy=[0.1, 0.9])
     chart = chart_of(frame)
-    assert channel(chart, "y")["scale"]["domain"] == [-2, 102]
-    assert max(row["high"] for row in whole(chart, "curve")) > 400
+    # Means of 25 and 50 %; the bands of two seeds are many times as wide.
+    assert channel(chart, "y")["scale"]["domain"] == [12.5, 62.5]
+    assert max(row["high"] for row in whole(chart, "mean")) > 400
 
 
 def test_phases_of_a_transfer_are_never_averaged():
     frame = make_sections()
     reached = {"pretraining": 0.99, "scratch": 0.9, "extraction": 0.5, "finetuning": 0.7}
     frame["test_accuracy"] = frame["transfer.phase"].map(reached)
-    ends = {(row["panel"], row["y"]) for row in whole(chart_of(frame), "curve", x=2)}
+    ends = {(row["panel"], row["y"]) for row in whole(chart_of(frame), "mean", x=2)}
     assert ends == {
         ("Pretraining (other classes)", 99),
         ("From scratch", 90),

@@ -75,7 +75,7 @@ def test_ours_are_runs_like_the_papers():
     at_six = frame[(frame["expansion"] == 6) & (frame["shortcut"] == "bottleneck")]
     means = 100 * at_six.groupby("projection")["test_accuracy"].mean()
     for hue, projection in (("Linear", "linear"), ("ReLU6", "relu6")):
-        found = [row["y"] for row in whole(chart, "curve", view="1", hue=hue)]
+        found = [row["y"] for row in whole(chart, "mean", view="1", hue=hue)]
         np.testing.assert_allclose(found, means[projection] * np.array([0.5, 1]), atol=1e-3)
     assert "Averaged" not in note(chart)
 
@@ -83,7 +83,7 @@ def test_ours_are_runs_like_the_papers():
 def test_the_first_quarter_of_training_is_left_out():
     chart = chart_of(epochs=12, expansions=(6,))
     for view in ("1", "3"):
-        assert min(row["x"] for row in whole(chart, "curve", view=view)) == 3
+        assert min(row["x"] for row in whole(chart, "mean", view=view)) == 3
 
 
 def test_without_the_papers_expansion_the_others_are_averaged_and_that_is_said():
@@ -94,7 +94,7 @@ def test_without_the_papers_expansion_the_others_are_averaged_and_that_is_said()
 
 def test_what_a_variant_looks_like_is_the_same_on_both_sides():
     views = chart_of(shortcuts=("bottleneck", "none", "expansion")).spec["concat"][2:]
-    theirs, ours = (view["layer"][1]["encoding"] for view in views)
+    theirs, ours = (view["layer"][3]["encoding"] for view in views)
     for look in ("color", "strokeDash"):
         assert theirs[look] == ours[look]
     assert len(theirs["color"]["scale"]["domain"]) == 3

@@ -186,8 +186,8 @@ def test_a_mean_is_drawn_only_where_it_is_that_of_the_runs_that_are_chosen(page:
 
     check(24)
     curves = "learning_curves"
-    whole = {mark["line"] + mark["panel"]: mark["y"] for mark in page.run(MARKS, curves)}
-    for value in ("1", "2", "4", "6", "8"):  # which are expansions first, then seeds
+    whole = {mark["hue"] + mark["panel"]: mark["y"] for mark in page.run(MARKS, curves)}
+    for value in ("1", "2", "4", "6", "8"):
         page.run(
             "[...document.querySelectorAll('#filters fieldset')].find((group) => group.textContent"
             ".startsWith('Expansion')).querySelectorAll('label').forEach((label) => {"
@@ -197,7 +197,7 @@ def test_a_mean_is_drawn_only_where_it_is_that_of_the_runs_that_are_chosen(page:
     eventually(lambda: len(marks(page, "point")) < 30)
     check(4)
     # Curves of one expansion have means of their own.
-    alone = {mark["line"] + mark["panel"]: mark["y"] for mark in page.run(MARKS, curves)}
+    alone = {mark["hue"] + mark["panel"]: mark["y"] for mark in page.run(MARKS, curves)}
     assert alone.keys() == whole.keys()
     assert alone != whole
     untick(page, "0")  # of seeds: means of fewer were never computed
