@@ -11,7 +11,7 @@ import pandas as pd
 from mnv2_jax.analysis import records
 from mnv2_jax.analysis.axes import COSTS
 from mnv2_jax.analysis.charts.chart import CONFIG, Chart
-from mnv2_jax.analysis.html.design import Axis, Design, value_text
+from mnv2_jax.analysis.html.design import Axis, value_text
 from mnv2_jax.analysis.names import number_name, short_name
 from mnv2_jax.analysis.records import describe
 from mnv2_jax.schema import Column
@@ -23,7 +23,7 @@ _FIRST = ("test", "validation", "train")  # splits, in the order of the table's 
 
 def page_data(
     *,
-    design: Design,
+    axes: Sequence[Axis],
     frame: pd.DataFrame,
     curves: pd.DataFrame,
     configs: Mapping[str, Mapping[str, Any]],
@@ -33,7 +33,7 @@ def page_data(
     """Gathers what the page's script reads.
 
     Args:
-      design: of `frame`.
+      axes: in which the runs differ.
       frame: one row per run, as `records.read_results` returns it.
       curves: one row per run and epoch, as `records.read_curves` returns it.
       configs: by run id, fields by path; a run may lack one.
@@ -45,7 +45,7 @@ def page_data(
     main = describe(frame, "test_accuracy")
     errors = frame["error"].tolist() if "error" in frame else [""] * len(frame)
     return {
-        "axes": [_axis(axis) for axis in design.axes],
+        "axes": [_axis(axis) for axis in axes],
         "measured": [
             {
                 "key": column.name,
@@ -79,15 +79,11 @@ def json_text(value: Any) -> str:
 
 
 def _axis(axis: Axis) -> dict[str, Any]:
-    numbers = [None if pd.isna(value) else value for value in axis.values] if axis.numeric else None
     return {
-        "key": axis.key,
-        "name": axis.name,
         "label": axis.label,
-        "before": axis.before,
         "labels": axis.labels,
         "texts": [number_name(axis.name, value) or value_text(value) for value in axis.values],
-        "numbers": numbers,
+        "numeric": axis.numeric,
         "codes": axis.codes,
     }
 

@@ -11,6 +11,7 @@ from string import Template
 from typing import Any
 
 import pandas as pd
+import vl_convert
 
 from mnv2_jax import atomic, cache
 from mnv2_jax.analysis import notes, records
@@ -46,9 +47,9 @@ def render(
       configs: by run id, as `records.read_files` returns them.
       environments: by run id, as `records.read_files` returns them.
     """
-    axes = design.of(frame)
+    axes = design.axes_of(frame)
     data = embedded.page_data(
-        design=axes,
+        axes=axes,
         frame=frame,
         curves=curves,
         configs=configs,
@@ -66,7 +67,7 @@ def render(
         unfinished=_unfinished(frame),
         claims=claim_table.table(claims),
         more_reading=claim_table.reading(claims),
-        charts=_figures(charts, filters=bool(axes.axes)),
+        charts=_figures(charts, filters=bool(axes)),
         accuracy=means.table(axes, frame),
         environment=_environment(records.distinct_values(environments)),
         data=embedded.json_text(data),
@@ -90,8 +91,6 @@ def _vega() -> str:
     kept = cache.folder() / f"vega-{VEGA_LITE}-{metadata.version('vl-convert-python')}.js"
     with contextlib.suppress(OSError):
         return kept.read_text(encoding="utf-8")
-    import vl_convert  # Holds a JavaScript engine; needed once per version.
-
     # Its stub asks for a snippet, without which it exports all three to the page. Takes seconds.
     bundle = vl_convert.javascript_bundle(vl_version=VEGA_LITE)  # type: ignore[call-arg]
     # Either would end the script element, or make its end be missed.

@@ -17,7 +17,7 @@ def data_of(
     **records: Any,
 ) -> dict[str, Any]:
     data = embedded.page_data(
-        design=design.of(frame),
+        axes=design.axes_of(frame),
         frame=frame,
         curves=curves,
         configs=records.get("configs", {}),
