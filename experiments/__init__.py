@@ -37,12 +37,8 @@ def _begin() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123
-    # Nothing is drawn on a screen, and matplotlib cannot be imported where that of a notebook,
-    # which processes started there inherit, is not installed.
-    os.environ["MPLBACKEND"] = "agg"
     logging.basicConfig(format="%(message)s")  # As it is until a library sets another one.
-    # Libraries want a home as they are imported, and tell of it if there is none to write to.
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    # Libraries want a home as they are imported.
     try:
         Path.home()
     except RuntimeError:  # See `mnv2_jax.cache`, which says so where there is neither.

@@ -13,13 +13,12 @@ but seeds, and the Pareto front of the means is drawn.
 from pathlib import Path
 
 from absl import flags
-from matplotlib.figure import Figure
 
 from experiments import command_line
-from mnv2_jax import atomic
 from mnv2_jax.ablation import workdir
 from mnv2_jax.ablation.workdir import Workdir
-from mnv2_jax.analysis.figures import axes, plots
+from mnv2_jax.analysis import axes
+from mnv2_jax.analysis.charts.chart import SUFFIXES
 from mnv2_jax.api import Results
 from mnv2_jax.terminal import say
 
@@ -37,8 +36,6 @@ _METRIC = flags.DEFINE_string(
 _OUTPUT = flags.DEFINE_string(
     "output", None, "An .svg or .png file. Default: both, WORKDIR/figures/X_HUE_PANEL.*"
 )
-
-_SUFFIXES = (".svg", ".png")
 
 
 def main() -> int:
@@ -61,30 +58,24 @@ def _draw(folder: Path) -> list[Path]:
     """Draws the figure of what lies in a folder; the files that were written."""
     _check(folder)
     paths = [Path(_OUTPUT.value)] if _OUTPUT.value else []
-    if any(path.suffix not in _SUFFIXES or path.is_dir() for path in paths):
+    if any(path.suffix not in SUFFIXES or path.is_dir() for path in paths):
         raise ValueError(f"--output={_OUTPUT.value}: expected a file that ends in .svg or .png")
     results = Results(Workdir(folder))
     panels, metric = tuple(_PANEL.value), str(_METRIC.value)
     shown = axes.view(results.frame, _X.value or "", _HUE.value, panels).shown
-    figure = results.plot(_X.value or "", _HUE.value, panels, metric)
+    chart = results.plot(_X.value or "", _HUE.value, panels, metric)
     name = "_".join([*shown, *([] if metric == "test_accuracy" else [metric.replace("/", "_")])])
     # The name of a field may hold a dot, so that a suffix cannot be set by `with_suffix`.
-    paths = paths or [folder / "figures" / f"{name}{suffix}" for suffix in _SUFFIXES]
+    paths = paths or [folder / "figures" / f"{name}{suffix}" for suffix in SUFFIXES]
     for path in paths:
-        _write(figure, name, path)
+        try:
+            chart.save(path)
+        except OSError as error:
+            raise ValueError(
+                f"--output: cannot be written ({path}: {error.strerror}); expected a file in a "
+                f"folder to write to"
+            ) from None
     return paths
-
-
-def _write(figure: Figure, name: str, path: Path) -> None:
-    svg = path.suffix == ".svg"
-    data = plots.svg_text(figure, name).encode() if svg else plots.png_bytes(figure)
-    try:
-        atomic.write_bytes(path, data)
-    except OSError as error:
-        raise ValueError(
-            f"--output: cannot be written ({path}: {error.strerror}); expected a file in a folder "
-            f"to write to"
-        ) from None
 
 
 def _check(folder: Path) -> None:

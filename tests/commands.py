@@ -23,7 +23,7 @@ def forks() -> ForkServerContext:
     # Imported where they are first needed.
     late = [
         *("scipy.stats", "tensorboardX", "tensorflow_datasets", "grain", "pyarrow.pandas_compat"),
-        *("jaxlib.mlir.dialects.mhlo", "matplotlib.style", "matplotlib.backends.backend_svg"),
+        "jaxlib.mlir.dialects.mhlo",
     ]
     context.set_forkserver_preload([*own, *late])
     return context

@@ -149,7 +149,6 @@ def test_a_terminal_that_is_gone_stops_it_as_a_signal_does(small_config, tmp_pat
 
 
 def test_settings_of_elsewhere_are_survived(small_config, tmp_path, monkeypatch):
-    (tmp_path / "matplotlibrc").write_text("text.usetex: True\n")
     (tmp_path / "sitecustomize.py").write_text("import pwd\npwd.getpwuid = {}.__getitem__\n")
     settings = {
         "JAX_ENABLE_X64": "1",
@@ -163,7 +162,6 @@ def test_settings_of_elsewhere_are_survived(small_config, tmp_path, monkeypatch)
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("MATPLOTLIBRC", str(tmp_path))
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # Users have no home, but for HOME.
     monkeypatch.delenv("HOME", raising=False)

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from mnv2_jax.analysis import records, stated
+from mnv2_jax.analysis.charts import make_charts, or_told
 from mnv2_jax.analysis.claims import Claim
-from mnv2_jax.analysis.figures import plots
 from mnv2_jax.analysis.html import page
 from mnv2_jax.analysis.verdicts import decide, write_decided
 from mnv2_jax.atomic import write_bytes, write_text
@@ -40,18 +40,18 @@ def analyse(
         for claim, row in zip(claims, decide(claims, frame), strict=True)
     ]
     curves = records.read_curves(workdir, frame)
-    drawn = plots.make_figures(frame, curves, claims, decided)
+    charts = make_charts(frame, curves, claims, decided)
     figures: dict[str, bytes] = {}
-    for name, figure in drawn.items():
-        with plots.or_told(name):
-            svg, png = plots.svg_text(figure, name).encode(), plots.png_bytes(figure)
-            figures |= {f"{name}.svg": svg, f"{name}.png": png}
+    for name, chart in charts.items():
+        with or_told(name):
+            figures |= {f"{name}.svg": chart.svg().encode(), f"{name}.png": chart.png()}
     html = page.render(
         title=title,
         command=command,
         frame=frame,
         claims=decided,
         curves=curves,
+        charts=charts,
         configs=records.read_files(workdir, frame, "config.json"),
         environments=records.read_files(workdir, frame, "environment.json"),
     )

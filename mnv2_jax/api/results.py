@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from mnv2_jax import atomic
 from mnv2_jax.ablation import evaluations, plans
@@ -16,9 +15,11 @@ from mnv2_jax.ablation import workdir as workdirs
 from mnv2_jax.ablation.job import DataOptions
 from mnv2_jax.ablation.sweep import Outcome
 from mnv2_jax.ablation.workdir import Workdir
-from mnv2_jax.analysis import records, verdicts
+from mnv2_jax.analysis import axes, records, verdicts
+from mnv2_jax.analysis.charts.accuracy import accuracy
+from mnv2_jax.analysis.charts.chart import Chart
 from mnv2_jax.analysis.claims import Claim
-from mnv2_jax.analysis.figures import axes, plots
+from mnv2_jax.analysis.report import analyse
 from mnv2_jax.schema import Column
 from mnv2_jax.train import setup
 
@@ -203,11 +204,11 @@ class Results:
         hue: str | None = None,
         panel: str | Sequence[str] = (),
         metric: str = "test_accuracy",
-    ) -> Figure:
+    ) -> Chart:
         """Draw accuracy over an axis, or over what networks cost.
 
         Every seed is a point; lines are means, bands 95 % t intervals over seeds. A notebook shows
-        the figure; `figure.savefig` writes it.
+        the chart; `chart.save("name.svg")`, or .png, writes it, and `chart.spec` is Vega-Lite.
 
         Args:
           x: an axis by its column or its path in the config, or "params" or "madds".
@@ -221,15 +222,13 @@ class Results:
         panels = (panel,) if isinstance(panel, str) else tuple(panel)
         view = axes.view(self.frame, x, hue, panels)
         records.check_measure(self.frame, metric)
-        if axes.finished(self.frame, metric).empty:
+        chart = accuracy(self.frame.reset_index(drop=True), view, metric)
+        if chart is None:
             raise ValueError(
-                f"workdir={self._here.shown(self.path)}: no run is done and has a {metric}; "
-                f"expected results of some"
+                f"workdir={self._here.shown(self.path)}: no run is done and has "
+                f"a {metric} and {' and '.join(view.shown)}; expected results of some"
             )
-        figure = plots.draw_accuracy(self.frame, view, metric)
-        # Figures are made without pyplot, so that no notebook knows how to show them.
-        vars(figure)["_repr_png_"] = functools.partial(plots.png_bytes, figure)
-        return figure
+        return chart
 
     def report(self, claims: Iterable[Claim] | None = None) -> Path:
         """Write report.html, claims.json and the figures; give the path of the report.
@@ -242,8 +241,6 @@ class Results:
           ValueError: no claims are known and there is no report, or a record is damaged.
           OSError: the folder cannot be written to.
         """
-        from mnv2_jax.analysis.report import analyse  # Altair, most of a second to import.
-
         path = self.path / "report.html"
         chosen = self._claims if claims is None else checked_claims(claims)
         if chosen is None and not path.is_file():

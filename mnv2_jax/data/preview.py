@@ -1,14 +1,15 @@
 """Pictures of a network's input: images after augmentation and scaling, with their classes."""
 
+import html
+import io
 import math
 import unicodedata
 from collections.abc import Sequence
-from pathlib import Path
 
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+import vl_convert
+from PIL import Image
 
 from mnv2_jax.data import augment
 
@@ -16,7 +17,9 @@ _TILE = 96
 """The least width and height of an image on the sheet, in pixels."""
 
 _GAP = 6
-_FONT_SIZE = 12
+_LINE = 14
+_LETTERS = 0x530
+"""The first code behind Latin, Greek and Cyrillic, which the font has that vl-convert brings."""
 
 
 def contact_sheet(images: np.ndarray, captions: Sequence[str], scaling: str) -> Image.Image:
@@ -39,22 +42,29 @@ def contact_sheet(images: np.ndarray, captions: Sequence[str], scaling: str) -> 
             f"there are {len(captions)} for {len(images)}"
         )
     pixels = _enlarged(_bytes(images, scaling))
-    font = _font()
     height, width = pixels.shape[1:3]
-    ascent, descent = font.getmetrics()
-    row_height, column_width = height + ascent + descent + 2 * _GAP, width + _GAP
+    row_height, column_width = height + _LINE + 2 * _GAP, width + _GAP
     # As many columns as make the sheet about square.
     columns = min(len(pixels), math.ceil(math.sqrt(len(pixels) * row_height / column_width)))
     rows = math.ceil(len(pixels) / columns)
     size = (columns * column_width + _GAP, rows * row_height + _GAP)
     sheet = Image.new("RGB", size, "white")
-    draw = ImageDraw.Draw(sheet)
+    texts = []
     for place, (tile, caption) in enumerate(zip(pixels, captions, strict=True)):
         row, column = divmod(place, columns)
         left, top = column * column_width + _GAP, row * row_height + _GAP
         sheet.paste(Image.fromarray(tile), (left, top))
-        text = _shortened(_drawable(caption, font), width, font)
-        draw.text((left, top + height + _GAP // 2), text, fill="black", font=font)
+        # A picture in the picture cuts off what is too long.
+        texts.append(
+            f'<svg x="{left}" y="{top + height}" width="{width}" height="{row_height - height}">'
+            f'<text y="{_LINE}">{html.escape(_drawable(caption))}</text></svg>'
+        )
+    drawn = vl_convert.svg_to_png(
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{size[0]}" height="{size[1]}" '
+        f'font-family="Liberation Sans" font-size="12">{"".join(texts)}</svg>'
+    )
+    words = Image.open(io.BytesIO(drawn))
+    sheet.paste(words, mask=words)
     return sheet
 
 
@@ -70,30 +80,13 @@ def _enlarged(pixels: np.ndarray) -> np.ndarray:
     return pixels.repeat(factor, 1).repeat(factor, 2)
 
 
-def _font() -> ImageFont.FreeTypeFont:
-    # PIL's own has ASCII alone, matplotlib's all alphabets of Europe and more.
-    path = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
-    return ImageFont.truetype(path, _FONT_SIZE)
-
-
-def _drawable(caption: str, font: ImageFont.FreeTypeFont) -> str:
+def _drawable(caption: str) -> str:
     """A caption in a line, with a code for what the font lacks, which tells classes apart."""
-    missing = bytes(font.getmask("\U0010ffff"))
-
-    def drawn(character: str) -> bool:
-        return character.isprintable() and bytes(font.getmask(character)) != missing
-
     # Names of folders may have accents as characters of their own, as on macOS.
     composed = unicodedata.normalize("NFC", caption)
     return "".join(
-        character if drawn(character) else character.encode("unicode_escape").decode("ascii")
+        character
+        if character.isprintable() and ord(character) < _LETTERS
+        else character.encode("unicode_escape").decode("ascii")
         for character in composed
     )
-
-
-def _shortened(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(f"{text}…") > width:
-        text = text[:-1]
-    return f"{text}…"

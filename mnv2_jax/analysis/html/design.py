@@ -1,4 +1,4 @@
-"""Which axes a set of runs varies, and which place each takes in the report's charts."""
+"""The axes in which a set of runs differ, as the report's filters and tables name them."""
 
 from collections import Counter
 from collections.abc import Hashable
@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from mnv2_jax.analysis.figures.axes import default_view, told_by_phase
-from mnv2_jax.analysis.figures.style import (
+from mnv2_jax.analysis.axes import told_by_phase
+from mnv2_jax.analysis.names import (
     KNOWN,
     in_order,
     name_before,
@@ -17,9 +17,6 @@ from mnv2_jax.analysis.figures.style import (
     short_name,
 )
 from mnv2_jax.analysis.records import design_axes
-from mnv2_jax.schema import PHASE
-
-_MOST_HUES, _MOST_PANELS = 7, 6
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,6 @@ class Axis:
 
     Attributes:
       name: the column, such as `train.learning_rate`.
-      key: what charts call it. Vega takes a dot in a field's name for a step into an object.
       label: what the reader sees; the column itself where another axis would be called the same.
       before: what goes before a value where nothing beside it names the axis; may be empty.
       numeric: whether `values` are numbers without names, and so have distances.
@@ -38,7 +34,6 @@ class Axis:
     """
 
     name: str
-    key: str
     label: str
     before: str
     numeric: bool
@@ -52,38 +47,8 @@ class Axis:
         return tuple(self.before + label for label in self.labels)
 
 
-@dataclass(frozen=True)
-class Design:
-    """The axes of a set of runs, and which of them charts show as what.
-
-    Attributes:
-      axes: all that vary, seed last.
-      x: along the horizontal axis.
-      hue: by colour, marker and dash.
-      panel: by panel.
-    """
-
-    axes: tuple[Axis, ...]
-    x: Axis | None
-    hue: Axis | None
-    panel: Axis | None
-
-    @property
-    def curve_hue(self) -> Axis | None:
-        """What colours tell apart over epochs: phases of a transfer are never averaged."""
-        return self.x if self.x and self.x.name == PHASE else self.hue
-
-    @property
-    def hidden(self) -> tuple[Axis, ...]:
-        """What a line of the charts averages over, the seed aside."""
-        shown = (self.x, self.hue, self.panel)
-        return tuple(axis for axis in self.axes if axis not in shown and axis.name != "seed")
-
-
-def of(frame: pd.DataFrame) -> Design:
-    """Finds the axes in which the runs of `frame` differ, and gives each its place.
-
-    The places are those of the static figures, as far as there is room: one axis of panels.
+def axes_of(frame: pd.DataFrame) -> tuple[Axis, ...]:
+    """Return the axes in which the runs of `frame` differ, seed last.
 
     Args:
       frame: one row per run, as `records.read_results` returns it.
@@ -95,23 +60,7 @@ def of(frame: pd.DataFrame) -> Design:
         if frame[name].nunique(dropna=False) > 1 and name not in told
     ]
     called = Counter(map(short_name, names))
-    axes = tuple(
-        _axis(frame, name, f"axis{number}", alone=called[short_name(name)] == 1)
-        for number, name in enumerate(names)
-    )
-    by_name = {axis.name: axis for axis in axes if axis.name != "seed"}
-    view = default_view(frame)
-    x = by_name.get(view.x)
-    hue = by_name.get(view.hue or "")
-    if hue is None and x is not None and not x.numeric:
-        hue = x  # Of charts that have something else along x, such as epochs.
-    panels = (by_name[name] for name in view.panels if name in by_name)
-    return Design(
-        axes,
-        x=x,
-        hue=hue if hue and len(hue.values) <= _MOST_HUES else None,
-        panel=next((axis for axis in panels if len(axis.values) <= _MOST_PANELS), None),
-    )
+    return tuple(_axis(frame, name, alone=called[short_name(name)] == 1) for name in names)
 
 
 def value_text(value: Any) -> str:
@@ -123,7 +72,7 @@ def value_text(value: Any) -> str:
     return str(value) or "none"
 
 
-def _axis(frame: pd.DataFrame, name: str, key: str, *, alone: bool) -> Axis:
+def _axis(frame: pd.DataFrame, name: str, *, alone: bool) -> Axis:
     column = frame[name]
     numbers = is_numeric_dtype(column) and not is_bool_dtype(column)
     if not numbers:
@@ -140,7 +89,6 @@ def _axis(frame: pd.DataFrame, name: str, key: str, *, alone: bool) -> Axis:
     missing = len(values) - 1  # NaN is not equal to itself, so it is never found
     return Axis(
         name=name,
-        key=key,
         label=short_name(name) if alone else name,
         before=name_before(name) if alone else f"{name} ",
         numeric=numbers and not any(number_name(name, value) for value in values),

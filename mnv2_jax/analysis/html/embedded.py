@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnv2_jax.analysis import records, units
-from mnv2_jax.analysis.claims import shown
-from mnv2_jax.analysis.figures.axes import COSTS
-from mnv2_jax.analysis.figures.style import number_name, short_name
-from mnv2_jax.analysis.html.design import Axis, Design, value_text
-from mnv2_jax.analysis.html.markup import difference, signed
+from mnv2_jax.analysis import records
+from mnv2_jax.analysis.axes import COSTS
+from mnv2_jax.analysis.charts.chart import CONFIG, Chart
+from mnv2_jax.analysis.html.design import Axis, value_text
+from mnv2_jax.analysis.names import number_name, short_name
 from mnv2_jax.analysis.records import describe
 from mnv2_jax.schema import Column
 
@@ -24,36 +23,29 @@ _FIRST = ("test", "validation", "train")  # splits, in the order of the table's 
 
 def page_data(
     *,
-    design: Design,
+    axes: Sequence[Axis],
     frame: pd.DataFrame,
     curves: pd.DataFrame,
     configs: Mapping[str, Mapping[str, Any]],
     environments: Mapping[str, Mapping[str, Any]],
-    claims: Sequence[Mapping[str, Any]],
-    charts: Mapping[str, Any],
-    chart_config: Mapping[str, Any],
+    charts: Mapping[str, Chart],
 ) -> dict[str, Any]:
     """Gathers what the page's script reads.
 
     Args:
-      design: of `frame`.
+      axes: in which the runs differ.
       frame: one row per run, as `records.read_results` returns it.
       curves: one row per run and epoch, as `records.read_curves` returns it.
       configs: by run id, fields by path; a run may lack one.
       environments: by run id, entries by path; a run may lack one.
-      claims: decided claims, as `verdicts.decide` returns them.
-      charts: Vega-Lite specifications by name.
-      chart_config: what all of them look like, as Vega-Lite's config.
+      charts: by name.
     """
     run_ids = frame["run_id"].tolist()
     shown = _measured(frame)
     main = describe(frame, "test_accuracy")
     errors = frame["error"].tolist() if "error" in frame else [""] * len(frame)
     return {
-        "axes": [_axis(axis) for axis in design.axes],
-        "x": design.x.key if design.x else None,
-        "curve_hue": design.curve_hue.key if design.curve_hue else None,
-        "panel": design.panel.key if design.panel else None,
+        "axes": [_axis(axis) for axis in axes],
         "measured": [
             {
                 "key": column.name,
@@ -73,9 +65,8 @@ def page_data(
         "curves": _curves(run_ids, curves),
         "config": _shared_and_differing(run_ids, configs),
         "environment": _shared_and_differing(run_ids, environments),
-        "claims": [_claim(row) for row in claims if row["estimate"] is not None],
-        "charts": charts,
-        "chart_config": chart_config,
+        "charts": {name: _chart(chart) for name, chart in charts.items()},
+        "chart_config": CONFIG,
     }
 
 
@@ -88,43 +79,20 @@ def json_text(value: Any) -> str:
 
 
 def _axis(axis: Axis) -> dict[str, Any]:
-    numbers = [None if pd.isna(value) else value for value in axis.values] if axis.numeric else None
     return {
-        "key": axis.key,
-        "name": axis.name,
         "label": axis.label,
-        "before": axis.before,
         "labels": axis.labels,
         "texts": [number_name(axis.name, value) or value_text(value) for value in axis.values],
-        "numbers": numbers,
+        "numeric": axis.numeric,
         "codes": axis.codes,
     }
 
 
-def _claim(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A claim in the unit that is shown."""
-    measure, band = units.measure_of_row(row), shown(row)["band"] or (None, None)
-    named = {name: row[name] for name in ("estimate", "ci_low", "ci_high")}
-    estimate, low, high, *ends = (
-        None if value is None else round(measure.factor * value, 4 if measure.is_fraction else 6)
-        for value in (*named.values(), *band)
-    )
-    interval = "none"
-    if low is not None:
-        ends_text = f"{signed(measure, row['ci_low'])} to {signed(measure, row['ci_high'])}"
-        interval = f"{ends_text}, {100 * row['confidence']:.0f} %"
-    return {
-        "statement": row["statement"],
-        "verdict": row["verdict"],
-        "unit": measure.unit,
-        "estimate": estimate,
-        "low": low,
-        "high": high,
-        "difference": difference(measure, row["estimate"]),
-        "interval": interval,
-        "margin_low": ends[0],
-        "margin_high": ends[1],
-    }
+def _chart(chart: Chart) -> dict[str, Any]:
+    """A chart, with its rows as a table: 5,000 of them would repeat their fields."""
+    fields = list(dict.fromkeys(field for row in chart.rows for field in row))
+    rows = [[row.get(field) for field in fields] for row in chart.rows]
+    return {"spec": chart.spec, "fields": fields, "rows": rows, "sets": chart.sets}
 
 
 def _measured(frame: pd.DataFrame) -> list[Column]:

@@ -7,31 +7,34 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnv2_jax.analysis.html.design import Axis, Design
+from mnv2_jax.analysis.axes import default_view
+from mnv2_jax.analysis.html.design import Axis
 from mnv2_jax.analysis.html.markup import count, region
 
 _MOST_COLUMNS = 8
 
 
-def table(design: Design, frame: pd.DataFrame) -> str:
+def table(axes: Sequence[Axis], frame: pd.DataFrame) -> str:
     """Mean test accuracy of each cell of the design, over its seeds, as HTML.
 
     The axes that charts show by panel and colour head the columns, where those are few enough; all
     others have a column of their own that names their value in each row.
 
     Args:
-      design: of `frame`.
+      axes: in which the runs differ.
       frame: one row per run, as `records.read_results` returns it.
     """
     done = (frame["status"] == "done") & np.isfinite(frame["test_accuracy"])
     if not done.any():
         return "<p>No run finished.</p>"
-    across = [axis for axis in (design.panel, design.hue) if axis and axis is not design.x]
+    design = {axis.name: axis for axis in axes if axis.name != "seed"}
+    view = default_view(frame)
+    across = [design[name] for name in (*view.panels[:1], view.hue) if name in design]
     if np.prod([len(axis.values) for axis in across], dtype=int) > _MOST_COLUMNS:
         across = []
-    down = [axis for axis in design.axes if axis.name != "seed" and axis not in across]
+    down = [axis for axis in design.values() if axis not in across]
     # Positions of values stand for the values: they sort as values are shown.
-    codes = {axis.key: axis.codes for axis in design.axes if axis.name != "seed"}
+    codes = {name: axis.codes for name, axis in design.items()}
     runs = pd.DataFrame(codes, index=frame.index)
     runs["seed"], runs["accuracy"] = frame["seed"], 100 * frame["test_accuracy"]
     runs["every"] = 0  # so that there is something to group by where nothing varies
@@ -70,7 +73,7 @@ class _Cell:
 
 
 def _groups(runs: pd.DataFrame, axes: Sequence[Axis]) -> list[tuple[tuple[int, ...], pd.Series]]:
-    grouped = runs.groupby(["every", *(axis.key for axis in axes)])["accuracy"]
+    grouped = runs.groupby(["every", *(axis.name for axis in axes)])["accuracy"]
     return [(key[1:], values) for key, values in _with_tuples(grouped)]
 
 

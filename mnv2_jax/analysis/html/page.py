@@ -11,13 +11,14 @@ from string import Template
 from typing import Any
 
 import pandas as pd
+import vl_convert
 
 from mnv2_jax import atomic, cache
 from mnv2_jax.analysis import notes, records
-from mnv2_jax.analysis.figures.style import number_name, short_name
-from mnv2_jax.analysis.html import charts, claim_table, design, embedded, means, reproduce
-from mnv2_jax.analysis.html.design import Design
+from mnv2_jax.analysis.charts.chart import VEGA_LITE, Chart
+from mnv2_jax.analysis.html import claim_table, design, embedded, means, reproduce
 from mnv2_jax.analysis.html.markup import count, region
+from mnv2_jax.analysis.names import number_name, short_name
 from mnv2_jax.schema import STATUSES
 
 _SCRIPTS = ("page.js", "charts.js", "details.js", "table.js", "start.js")
@@ -30,6 +31,7 @@ def render(
     frame: pd.DataFrame,
     claims: Sequence[Mapping[str, Any]],
     curves: pd.DataFrame,
+    charts: Mapping[str, Chart],
     configs: Mapping[str, Mapping[str, Any]],
     environments: Mapping[str, Mapping[str, Any]],
 ) -> str:
@@ -41,20 +43,18 @@ def render(
       frame: one row per run, as `records.read_results` returns it.
       claims: decided claims, as `verdicts.decide` returns them.
       curves: one row per run and epoch, as `records.read_curves` returns it.
+      charts: by name, as `charts.make_charts` returns them.
       configs: by run id, as `records.read_files` returns them.
       environments: by run id, as `records.read_files` returns them.
     """
-    axes = design.of(frame)
-    specs = charts.make_specs(axes, frame, curves, claims)
+    axes = design.axes_of(frame)
     data = embedded.page_data(
-        design=axes,
+        axes=axes,
         frame=frame,
         curves=curves,
         configs=configs,
         environments=environments,
-        claims=claims,
-        charts=specs,
-        chart_config=charts.CONFIG,
+        charts=charts,
     )
     style, script, vega = _web("report.css"), "\n".join(map(_web, _SCRIPTS)), _vega()
     return Template(_web("report.html")).substitute(
@@ -67,7 +67,7 @@ def render(
         unfinished=_unfinished(frame),
         claims=claim_table.table(claims),
         more_reading=claim_table.reading(claims),
-        charts=_charts(axes, specs, (frame["status"] == "done").sum() >= charts.MANY),
+        charts=_figures(charts, filters=bool(axes)),
         accuracy=means.table(axes, frame),
         environment=_environment(records.distinct_values(environments)),
         data=embedded.json_text(data),
@@ -88,13 +88,11 @@ def _web(name: str) -> str:
 @functools.cache
 def _vega() -> str:
     """Vega, Vega-Lite and vega-embed, of the version that Altair writes for."""
-    kept = cache.folder() / f"vega-{charts.VEGA_LITE}-{metadata.version('vl-convert-python')}.js"
+    kept = cache.folder() / f"vega-{VEGA_LITE}-{metadata.version('vl-convert-python')}.js"
     with contextlib.suppress(OSError):
         return kept.read_text(encoding="utf-8")
-    import vl_convert  # Holds a JavaScript engine; needed once per version.
-
     # Its stub asks for a snippet, without which it exports all three to the page. Takes seconds.
-    bundle = vl_convert.javascript_bundle(vl_version=charts.VEGA_LITE)  # type: ignore[call-arg]
+    bundle = vl_convert.javascript_bundle(vl_version=VEGA_LITE)  # type: ignore[call-arg]
     # Either would end the script element, or make its end be missed.
     if "</script" in bundle or "<!--" in bundle:
         raise ValueError("the Vega bundle of vl-convert cannot be put into a page: it holds a tag")
@@ -135,66 +133,25 @@ def _unfinished(frame: pd.DataFrame) -> str:
     return f"Of {count(len(frame), 'run')}, {diverged} diverged and {failed} failed."
 
 
-def _charts(axes: Design, specs: Mapping[str, Any], many: bool) -> str:
+def _figures(charts: Mapping[str, Chart], *, filters: bool) -> str:
     """Places for the page's script to draw into: first what filters do not change."""
-    texts = _captions(axes, many)
-    figures = {name: _figure(name, *texts[name]) for name in texts if name in specs}
-    claims = [figures.pop("claims", "")]
-    for name, spec in specs.items():
-        if name.startswith("claims_"):
-            heading, caption = texts["claims"]
-            unit = spec["usermeta"]["unit"]
-            claims.append(_figure(name, f"{heading}{f', in {unit}' if unit else ''}", caption))
-    filters = (
+    figures = {name: _figure(name, chart) for name, chart in charts.items()}
+    fixed = [figures.pop(name) for name, chart in charts.items() if not chart.sets]
+    group = (
         '<div id="filters" role="group" aria-label="Filters"><p class="quiet">The charts below and '
-        "the table of runs show what is ticked.</p></div>"
+        "the table of runs show what is ticked. Means are drawn where they are of the ticked runs "
+        "alone: where a chart averages over an axis, tick one value of it, or all.</p></div>"
     )
-    return "\n".join([*claims, filters if axes.axes else "", *figures.values()])
+    return "\n".join([*fixed, group if filters else "", *figures.values()])
 
 
-def _captions(axes: Design, many: bool) -> dict[str, tuple[str, str]]:
-    along = "runs" if axes.x is None else axes.x.label.lower()
-    averaged = ", ".join(axis.label.lower() for axis in axes.hidden)
-    averaging = f" A mean averages over {averaged}: filter to tell them apart." if averaged else ""
-    shallow = ""
-    if axes.x and axes.x.name == "expansion" and 1 in axes.x.values:
-        shallow = (
-            " At expansion 1 the block has no expansion layer: that network is shallower than the "
-            "others."
-        )
-    return {
-        "claims": (
-            "What the claims came to",
-            "Mean differences with the intervals that decide the claims. A shaded bar is the "
-            "margin within which values count as equivalent. Filters do not change this chart: "
-            "claims are decided on all runs.",
-        ),
-        "accuracy": (
-            f"Accuracy over {along}",
-            "Every small point is a run; large ones are means over seeds, with 95 % t intervals."
-            f"{averaging}{shallow}",
-        ),
-        "cost": (
-            "Accuracy over cost",
-            "The same runs over multiply-adds, on a logarithmic scale: what is better may only be "
-            f"larger.{averaging}{' So many runs are not drawn one by one again.' if many else ''}",
-        ),
-        "curves": (
-            "Learning curves",
-            "Validation accuracy after each epoch: thick lines are means of all finished runs of a "
-            "colour, thin ones of each cell of the design, over seeds. More than 150 cells are not "
-            "drawn one by one; filter to see them.",
-        ),
-    }
-
-
-def _figure(name: str, heading: str, caption: str) -> str:
-    label = f"figure-{name}-title"
+def _figure(name: str, chart: Chart) -> str:
+    label, heading = f"figure-{name}-title", escape(chart.heading)
     return (
-        f'<figure aria-labelledby="{label}"><h3 id="{label}">{escape(heading)}</h3>\n'
+        f'<figure aria-labelledby="{escape(label)}"><h3 id="{escape(label)}">{heading}</h3>\n'
         '<p class="quiet" hidden></p>\n'
-        f'<div class="chart" id="chart-{name}" role="img" aria-label="{escape(heading)}"></div>\n'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        f'<div class="chart" id="chart-{escape(name)}" role="img" aria-label="{heading}"></div>\n'
+        f"<figcaption>{escape(' '.join(chart.notes))}</figcaption></figure>"
     )
 
 

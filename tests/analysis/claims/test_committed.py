@@ -8,8 +8,9 @@ import pytest
 
 from configs import cifar10, digits, digits_recipe, transfer, transfer_recipe
 from mnv2_jax.analysis import records, stated
+from mnv2_jax.analysis.charts.forest import claim_fields
 from mnv2_jax.analysis.claims import Claim
-from mnv2_jax.analysis.html import claim_table, embedded
+from mnv2_jax.analysis.html import claim_table
 from mnv2_jax.analysis.verdicts import decide, read_decided
 from tests.analysis.examples import LINEAR, more_without_shortcuts, plateau, rising
 
@@ -63,7 +64,7 @@ def test_rows_of_earlier_versions_are_shown_as_those_of_this_one(folder: str) ->
     ]
     assert claim_table.table(kept) == claim_table.table(before)
     assert claim_table.reading(kept) == claim_table.reading(before)
-    assert [*map(embedded._claim, now)] == [*map(embedded._claim, before)]
+    assert [*map(claim_fields, now)] == [*map(claim_fields, before)]
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,12 @@ import pytest
 from rich.console import Console
 
 from mnv2_jax.analysis import stated
+from mnv2_jax.analysis.charts.forest import forest
 from mnv2_jax.analysis.claims import KINDS, Claim, shown
 from mnv2_jax.analysis.claims.base import Row, Shown
 from mnv2_jax.analysis.claims.runs import Runs
 from mnv2_jax.analysis.decisions import Decision, decide_sign
-from mnv2_jax.analysis.figures.forest import forest
-from mnv2_jax.analysis.html import claim_table, embedded
+from mnv2_jax.analysis.html import claim_table
 from mnv2_jax.analysis.report import analyse
 from mnv2_jax.analysis.verdicts import (
     check,
@@ -29,6 +29,7 @@ from mnv2_jax.analysis.verdicts import (
     undecidable,
 )
 from mnv2_jax.api import files
+from tests.analysis.charts.drawn import whole
 from tests.analysis.examples import LINEAR
 from tests.analysis.synthetic import stop, write_workdir
 
@@ -119,13 +120,11 @@ def test_its_rows_are_shown_where_the_class_is_not_known(frame: pd.DataFrame) ->
     assert "above 0.5" in html
     assert "beyond test accuracy" in html
     assert "<dt>Beyond</dt>\n<dd>Better than a &lt;bound&gt;.</dd>" in html
-    assert embedded._claim(rows[0])["margin_low"] is None
-    labels = [
-        label.get_text()
-        for axis in forest(frame, [beyond(), LINEAR], rows).axes
-        for label in axis.get_yticklabels()
-    ]
-    assert labels[:2] == ["own", "linear"]
+    chart = forest(frame, [beyond(), LINEAR], rows)
+    assert chart is not None
+    first, second = whole(chart, "estimate")
+    assert (first["claim"], second["claim"]) == (rows[0]["statement"], rows[1]["statement"])
+    assert first["margin_low"] is None
 
 
 def test_rows_of_a_kind_that_nothing_is_known_of_are_shown_too(frame: pd.DataFrame) -> None:
@@ -135,7 +134,9 @@ def test_rows_of_a_kind_that_nothing_is_known_of_are_shown_too(frame: pd.DataFra
     assert "**supported**" in claims_markdown([bare])
     assert "beyond test accuracy" in claim_table.table([bare])
     assert claim_table.reading([bare | dict.fromkeys(("detectable", "seeds_needed"))])
-    assert embedded._claim(bare)["verdict"] == "supported"
+    chart = forest(frame, [beyond()], [bare])
+    assert chart is not None
+    assert [one["verdict"] for one in whole(chart, "estimate")] == ["supported"]
 
 
 def test_it_goes_through_the_whole_analysis(frame: pd.DataFrame, tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ import pytest
 from rich.console import Console
 
 from mnv2_jax.analysis import power, stats
+from mnv2_jax.analysis.charts.forest import forest
 from mnv2_jax.analysis.claims import KINDS, Claim, within_of
-from mnv2_jax.analysis.figures.forest import forest
-from mnv2_jax.analysis.html import claim_table, embedded
+from mnv2_jax.analysis.html import claim_table
 from mnv2_jax.analysis.verdicts import check, claims_markdown, claims_table, decide, undecidable
+from tests.analysis.charts.drawn import whole
 from tests.analysis.synthetic import make_frame, make_transfers, stop
 
 WHERE = {"model.projection": "linear", "model.shortcut": "bottleneck"}
@@ -109,10 +110,10 @@ def test_it_is_shown_like_any_other(frame: pd.DataFrame) -> None:
     html = claim_table.table(rows) + claim_table.reading(rows)
     for words in ("within ±1.0 pt of 95.0 %", "within_of test accuracy", "<dt>Within of</dt>"):
         assert words in html
-    one = embedded._claim(rows[0])
+    chart = forest(frame, [level(0.95, where=WHERE)], rows)
+    assert chart is not None
+    (one,) = whole(chart, "estimate")
     assert (one["margin_low"], one["margin_high"]) == (-1.0, 1.0)
-    (axis,) = forest(frame, [level(0.95, where=WHERE)], rows).axes
-    assert len(axis.patches) == 1
 
 
 @pytest.mark.parametrize("value", [87.3, -0.1, float("nan")])

@@ -1,23 +1,28 @@
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from mnv2_jax.analysis.charts.chart import Chart
 from mnv2_jax.analysis.html import design, embedded
 from tests.analysis.synthetic import make_frame, stop
 
 
-def data_of(frame: pd.DataFrame, curves: pd.DataFrame, **records: Any) -> dict[str, Any]:
+def data_of(
+    frame: pd.DataFrame,
+    curves: pd.DataFrame,
+    charts: Mapping[str, Chart] | None = None,
+    **records: Any,
+) -> dict[str, Any]:
     data = embedded.page_data(
-        design=design.of(frame),
+        axes=design.axes_of(frame),
         frame=frame,
         curves=curves,
         configs=records.get("configs", {}),
         environments=records.get("environments", {}),
-        claims=[],
-        charts={},
-        chart_config={},
+        charts=charts or {},
     )
     return json.loads(embedded.json_text(data))
 
@@ -75,6 +80,17 @@ def test_curves_are_thinned_and_share_their_epochs() -> None:
     assert (number, validation[0], validation[-1], train[0]) == (0, 0.5, None, 100)
     assert second[1][-1] == 100
     assert data_of(frame, curves.head(200))["curves"]["runs"][1] is None
+
+
+def test_rows_of_charts_are_a_table() -> None:
+    chart = Chart("a", {"mark": "bar"}, [{"part": "point", "set": 0}, {"part": "mean", "y": 1.5}])
+    frame = make_frame(expansions=(1,), projections=("linear",), shortcuts=("none",), seeds=1)
+    assert data_of(frame, curves_of(frame, 1), {"one": chart})["charts"]["one"] == {
+        "spec": {"mark": "bar"},
+        "fields": ["part", "set", "y"],
+        "rows": [["point", 0, None], ["mean", None, 1.5]],
+        "sets": [],
+    }
 
 
 def test_what_runs_share_is_written_once() -> None:

@@ -7,7 +7,7 @@ from tests.analysis.synthetic import make_frame, stop
 
 
 def rows_of(frame: pd.DataFrame) -> list[list[str]]:
-    html = means.table(design.of(frame), frame)
+    html = means.table(design.axes_of(frame), frame)
     rows = re.findall(r"<tr>(.*?)</tr>", html[html.index("<table") :])
     cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in rows]
     return [[re.sub(r"<[^>]*>", " ", cell).strip() for cell in row] for row in cells]

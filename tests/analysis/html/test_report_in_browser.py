@@ -11,12 +11,10 @@ import pytest
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.keys import Keys
 
-from mnv2_jax.analysis import stats
 from mnv2_jax.analysis.claims import equivalent, greater
-from mnv2_jax.analysis.figures.style import PHASES
 from mnv2_jax.analysis.report import analyse
 from tests.analysis.html.browser import Browser, started
-from tests.analysis.synthetic import EPOCHS, make_frame, make_sections, stop, write_workdir
+from tests.analysis.synthetic import make_frame, write_workdir
 
 pytestmark = pytest.mark.slow
 
@@ -25,21 +23,28 @@ CLAIMS = (
     equivalent("plateau", "section 4", "All the same", "expansion", (6, 8, 10), 0.01),
 )
 HOSTILE = '</script><img src=x onerror="document.title=1"><!--<script>document.title=2</script>'
-CHARTS = ("claims", "accuracy", "cost", "curves")
+CHARTS = (
+    "paired_differences",
+    "accuracy_over_expansion",
+    "accuracy_over_madds",
+    "accuracy_over_params",
+    "learning_curves",
+    "paper_figure_6",
+)
 
-# Every mark of a chart's runs, means or lines: [what it is, its row].
+# The rows of a chart's marks, each once: what is drawn. `runs` are those of a row.
 MARKS = """
-const found = [];
+const found = new Set();
 (function visit(item) {
   for (const child of item.items ?? []) {
-    if (item.role === "mark") found.push([item.marktype, child.datum]);
+    if (item.role === "mark" && child.datum?.part) found.add(child.datum);
     visit(child);
   }
 })(drawn.get(arguments[0]).scenegraph().root);
-return found.map(([kind, { run, x, axis0, axis1, mean, low, high, level }]) =>
-  ({ kind, run, x, axis0, axis1, mean, low, high, level }));
+const { sets } = report.charts[arguments[0]];
+return [...found].map(({ part, set, x, y, line, hue, panel }) =>
+  ({ part, x, y, line, hue, panel, runs: sets[set]?.runs }));
 """
-
 
 # What stands in the place of charts that are empty.
 TOLD = """
@@ -55,14 +60,14 @@ return [...document.querySelectorAll(`#chart-${arguments[0]} svg text`)].flatMap
 
 # A run whose point nothing covers, and where it lies.
 POINT = """
-const chart = document.getElementById("chart-accuracy");
+const chart = document.getElementById("chart-accuracy_over_expansion");
 chart.scrollIntoView({ block: "center", behavior: "instant" });
 for (const path of chart.querySelectorAll("path")) {
   const box = path.getBoundingClientRect();
   const [x, y] = [Math.round(box.x + box.width / 2), Math.round(box.y + box.height / 2)];
-  const run = path.__data__?.datum?.run;
+  const run = runOf(report.charts.accuracy_over_expansion, path.__data__?.datum);
   const free = document.elementFromPoint(x, y) === path;
-  if (Number.isInteger(run) && free) return [report.runs.run_id[run], x, y];
+  if (run !== undefined && free) return [report.runs.run_id[run], x, y];
 }
 """
 
@@ -113,8 +118,8 @@ def untick(page: Browser, label: str) -> None:
     page.press(Keys.SPACE)
 
 
-def points(page: Browser, chart: str) -> list[dict]:
-    return [mark for mark in page.run(MARKS, chart) if mark["run"] is not None]
+def marks(page: Browser, part: str, chart: str = "accuracy_over_expansion") -> list[dict]:
+    return [mark for mark in page.run(MARKS, chart) if mark["part"] == part]
 
 
 def eventually(holds: Callable[[], bool]) -> None:
@@ -128,57 +133,76 @@ def eventually(holds: Callable[[], bool]) -> None:
 def test_it_draws_its_charts_and_asks_for_nothing(page: Browser, report: Path) -> None:
     assert page.messages() == []
     assert set(page.requests()) <= {report.as_uri(), "data:,"}
-    assert [len(points(page, name)) for name in ("accuracy", "cost")] == [142, 142]
+    for name in CHARTS[1:4]:
+        assert len(marks(page, "point", name)) == 142
+        assert len(marks(page, "mean", name)) == 24
     assert all(page.run(MARKS, name) for name in CHARTS)
     assert page.run("return document.querySelectorAll('.chart svg').length") == len(CHARTS)
-
-
-def test_means_and_bands_are_those_of_the_statistics(page: Browser) -> None:
-    frame = make_frame()
-    stop(frame, 30)
-    stop(frame, 77, "failed")
-    frame = frame[frame["status"] == "done"]
-    means = [mark for mark in page.run(MARKS, "accuracy") if mark["mean"] is not None]
-    means = [mark for mark in means if mark["kind"] == "symbol"]
-    assert len(means) == 24
-    projections = {"Linear": "linear", "ReLU6": "relu6"}
-    shortcuts = {"Shortcut between bottlenecks": "bottleneck", "No shortcut": "none"}
-    for mark in means:
-        cell = frame[
-            (frame["projection"] == projections[mark["axis0"]])
-            & (frame["shortcut"] == shortcuts[mark["axis1"]])
-            & (frame["expansion"] == mark["x"])
-        ]
-        expected = stats.t_interval(100 * cell["test_accuracy"].to_numpy(), 0.95)
-        np.testing.assert_allclose(
-            [mark["mean"], mark["low"], mark["high"]],
-            [expected.estimate, expected.low, expected.high],
-            atol=1e-3,
-        )
 
 
 def test_a_filter_changes_charts_and_table(page: Browser) -> None:
     assert shown(page) == "All 144 runs"
     untick(page, "ReLU6")
     page.press(Keys.ENTER)  # submits nothing
-    untick(page, "3")
+    untick(page, "4")
     assert shown(page) == "60 of 144 runs"
     assert set(rows(page, 2)) == {"linear"}
     # One of them diverged, another failed: the table has them, charts do not.
-    eventually(lambda: len(points(page, "accuracy")) == len(points(page, "cost")) == 58)
-    assert {mark["axis0"] for mark in points(page, "accuracy")} == {"Linear"}
-    assert {mark["axis0"] for mark in page.run(MARKS, "curves") if mark["axis0"]} == {"Linear"}
-    assert len(page.run(MARKS, "claims"))  # claims are decided on all runs
+    eventually(lambda: len(marks(page, "point")) == 58)
+    assert {mark["hue"] for mark in page.run(MARKS, CHARTS[1])} == {"Linear"}
+    assert len(marks(page, "mean")) == 10
+    assert len(page.run(MARKS, "paired_differences"))  # claims are decided on all runs
+    # The front is of all networks, and so are the mean curves of all expansions.
+    assert marks(page, "front", "accuracy_over_madds") == []
+    assert page.run(MARKS, "learning_curves") == []
+    assert page.run(TOLD) == ["No mean of this chart is of the chosen runs alone."]
     untick(page, "Linear")
     assert shown(page) == "0 of 144 runs"
     assert rows(page, 0) == []
-    eventually(lambda: points(page, "accuracy") == [])
-    assert page.run(TOLD) == ["No run is chosen."] * 3
+    eventually(lambda: page.run(MARKS, CHARTS[1]) == [])
+    # The paper's own curves stay, beside none of ours.
+    assert page.run(TOLD) == [*["No run is chosen."] * 4, False]
     page.run("document.querySelector('#filters .status button').focus()")
     page.press(Keys.ENTER)
     assert shown(page) == "All 144 runs"
     assert page.run(TOLD) == []
     assert page.messages() == []
+
+
+def test_a_mean_is_drawn_only_where_it_is_that_of_the_runs_that_are_chosen(page: Browser) -> None:
+    accuracy = page.run("return report.runs.test_accuracy")
+
+    def check(count: int) -> None:
+        chosen = set(page.run("return selected"))
+        means = [one for one in page.run(MARKS, CHARTS[1]) if one["part"] == "mean"]
+        assert len(means) == count
+        points = marks(page, "point")
+        for mean in means:
+            assert set(mean["runs"]) <= chosen
+            place = [(one["line"], one["x"]) == (mean["line"], mean["x"]) for one in points]
+            own = [one["y"] for one, here in zip(points, place, strict=True) if here]
+            assert np.mean(own) == pytest.approx(mean["y"], abs=1e-3)
+            assert np.mean([accuracy[run] for run in mean["runs"]]) == pytest.approx(mean["y"])
+
+    check(24)
+    curves = "learning_curves"
+    whole = {mark["hue"] + mark["panel"]: mark["y"] for mark in page.run(MARKS, curves)}
+    for value in ("1", "2", "4", "6", "8"):
+        page.run(
+            "[...document.querySelectorAll('#filters fieldset')].find((group) => group.textContent"
+            ".startsWith('Expansion')).querySelectorAll('label').forEach((label) => {"
+            " if (label.textContent === arguments[0]) label.firstChild.click(); })",
+            value,
+        )
+    eventually(lambda: len(marks(page, "point")) < 30)
+    check(4)
+    # Curves of one expansion have means of their own.
+    alone = {mark["hue"] + mark["panel"]: mark["y"] for mark in page.run(MARKS, curves)}
+    assert alone.keys() == whole.keys()
+    assert alone != whole
+    untick(page, "0")  # of seeds: means of fewer were never computed
+    eventually(lambda: len(marks(page, "point")) == 20)
+    check(0)
 
 
 def test_the_table_is_sorted_and_turned_by_keyboard(page: Browser) -> None:
@@ -231,7 +255,7 @@ def test_a_point_tells_its_run_and_opens_it(page: Browser) -> None:
 def test_the_page_never_scrolls_sideways(page: Browser, width: int) -> None:
     page.run("openRun(0)")
     page.size(width)
-    page.wait(f"return document.querySelector('#chart-accuracy svg').clientWidth <= {width}")
+    page.wait(f"return document.querySelector('.chart svg').clientWidth <= {width}")
     overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert page.run(overflow) == 0
 
@@ -257,39 +281,15 @@ def test_names_of_axes_and_values_are_whole(browser: Browser, tmp_path: Path, wi
     browser.prefer()
     browser.size(width)
     browser.open(workdir / "report.html")
-    words = browser.run(TEXTS, "accuracy")
+    words = browser.run(TEXTS, "accuracy_over_shortcut")
     assert not [text for text in words if "…" in text]
-    assert {"Frozen False", "Frozen True"} <= set(words)
+    assert {"Frozen", "False", "True"} <= set(words)
     assert "Shortcut between bottlenecks" in " ".join(words)
-
-
-def test_learning_curves_of_a_transfer_are_means_of_a_phase(
-    browser: Browser, tmp_path: Path
-) -> None:
-    frame = make_sections()
-    reached = {"pretraining": 0.99, "scratch": 0.9, "extraction": 0.5, "finetuning": 0.7}
-    frame["test_accuracy"] = frame["transfer.phase"].map(reached)
-    workdir = write_workdir(tmp_path / "sweep", frame)
-    analyse(workdir, [], title="t", command="c")
-    browser.prefer()
-    browser.size(1280)
-    browser.open(workdir / "report.html")
-    ends = browser.run(
-        "return chartRows('curves').curves"
-        ".filter(({ level, epoch }) => level === 'mean' && epoch === arguments[0])"
-        ".map(({ name, accuracy }) => [name, accuracy])",
-        EPOCHS,
-    )
-    assert len(ends) == 8
-    for name, accuracy in ends:
-        _, _, phase = name.rpartition(", ")
-        (expected,) = (100 * reached[key] for key, called in PHASES.items() if called == phase)
-        assert accuracy == pytest.approx(expected), name
 
 
 def test_charts_follow_the_colour_scheme(page: Browser) -> None:
     colours = (
-        "return [...document.querySelectorAll('#chart-accuracy path')]"
+        "return [...document.querySelectorAll('#chart-accuracy_over_expansion path')]"
         ".map((path) => getComputedStyle(path).fill)"
     )
     light = page.run(colours)
@@ -307,7 +307,7 @@ def test_paper_gets_charts_and_all_rows_but_no_filters(page: Browser) -> None:
     assert len(rows(page, 0)) == 72
     height = "return document.querySelector(arguments[0]).getBoundingClientRect().height"
     assert page.run(height, "#filters") == 0
-    assert page.run(height, "#chart-accuracy svg") > 100
+    assert page.run(height, "#chart-accuracy_over_expansion svg") > 100
     # Drawn for paper, lest its letters shrink with it.
     width = "return Math.max(...[...document.querySelectorAll('.chart svg')].map((chart) =>"
     width += " chart.viewBox.baseVal.width))"
@@ -332,35 +332,14 @@ def test_hostile_text_is_shown_and_nothing_of_it_runs(browser: Browser, tmp_path
     assert browser.run("return document.title") == HOSTILE
     assert browser.run("return document.querySelectorAll('img').length") == 0
     assert browser.run("return document.querySelector('.details pre').textContent") == HOSTILE
-    browser.run("showTooltip(null, { clientX: 9, clientY: 9 }, null, { run: 0 })")
+    browser.run(
+        "const chart = report.charts.accuracy_over_projection;"
+        "const point = chart.rows.find(({ part }) => part === 'point');"
+        "showTooltip(chart, { clientX: 9, clientY: 9 }, point)"
+    )
     assert HOSTILE in browser.run("return tooltip.textContent")
     assert browser.messages() == []
     assert set(browser.requests()) <= {(workdir / "report.html").as_uri(), "data:,"}
-
-
-def test_claims_in_different_units_are_drawn_apart(browser: Browser, tmp_path: Path) -> None:
-    claims = [
-        *CLAIMS,
-        greater("loss", "mine", "Less loss", "projection", "linear", "relu6", metric="test_loss"),
-    ]
-    workdir = write_workdir(tmp_path / "sweep", make_frame(expansions=(6, 8, 10), seeds=3))
-    analyse(workdir, claims, title="mixed", command="c")
-    browser.prefer()
-    browser.size(1280)
-    browser.messages(), browser.requests()
-    browser.open(workdir / "report.html")
-    texts = {name: browser.run(TEXTS, name) for name in ("claims", "claims_2")}
-    assert {"A linear projection wins", "All the same"} <= set(texts["claims"])
-    assert "Less loss" not in texts["claims"]
-    assert {"Less loss", "Difference in loss (nats)"} <= set(texts["claims_2"])
-    headings = "return [...document.querySelectorAll('#charts h3')].map((one) => one.textContent)"
-    assert browser.run(headings)[:2] == [
-        "What the claims came to",
-        "What the claims came to, in nats",
-    ]
-    untick(browser, "ReLU6")
-    assert len(browser.run(MARKS, "claims_2"))
-    assert browser.messages() == []
 
 
 def test_without_scripts_verdicts_and_command_are_there(browser: Browser, report: Path) -> None:

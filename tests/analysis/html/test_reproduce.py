@@ -14,6 +14,7 @@ def test_the_commit_is_named_beside_the_command() -> None:
         frame=frame,
         claims=[],
         curves=curves_of(frame, 1),
+        charts={},
         configs={},
         environments={run_id: {"commit": ONE, "dirty": False} for run_id in frame["run_id"]},
     )

@@ -5,7 +5,7 @@ const columns = [
   { label: "Run", text: (run) => report.runs.run_id[run] },
   { label: "Status", text: (run) => report.runs.status[run] },
   ...report.axes.map((axis) => ({
-    label: axis.label, numeric: axis.numbers !== null,
+    label: axis.label, numeric: axis.numeric,
     text: (run) => axis.texts[axis.codes[run]], key: (run) => axis.codes[run],
   })),
   ...report.measured.map(({ key, label: text, digits }) => ({

@@ -10,7 +10,7 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from mnv2_jax.analysis import records
-from mnv2_jax.analysis.figures.style import axis_name, in_order
+from mnv2_jax.analysis.names import axis_name, in_order
 from mnv2_jax.analysis.records import design_axes, section
 from mnv2_jax.schema import KNOWN, PHASE, PRETRAINING
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from mnv2_jax.analysis.figures.paper import paper_figure_6, published_curves
-from tests.analysis.figures.test_plots import curves_of
+from mnv2_jax.analysis.charts.paper import paper_figure_6, published_curves
+from tests.analysis.charts.drawn import curves_of, note, whole
 from tests.analysis.synthetic import make_frame
 
 # Read out of the figure with all of its points: means over 0.25 million steps before and after 2 to
@@ -33,13 +33,13 @@ def test_there_are_no_other_curves():
     assert set(zip(curves["projection"], curves["shortcut"], strict=True)) == set(MEANS)
 
 
-def drawn(**grid):
-    frame = make_frame(seeds=2, **grid)
-    return paper_figure_6(frame, curves_of(frame))
+def chart_of(epochs=2, seeds=2, **grid):
+    frame = make_frame(seeds=seeds, **grid)
+    return paper_figure_6(frame, curves_of(frame, epochs))
 
 
-def titles(figure):
-    return [axis.get_title(loc="left") or axis.get_title() for axis in figure.axes]
+def titles(chart):
+    return [view["title"] for view in chart.spec["concat"]]
 
 
 @pytest.mark.parametrize(
@@ -55,11 +55,11 @@ def titles(figure):
     ],
 )
 def test_only_what_was_compared_is_drawn(grid, compared):
-    figure = drawn(**grid)
+    chart = chart_of(**grid)
     if not compared:
-        assert figure is None
+        assert chart is None
         return
-    assert titles(figure)[::3] == [f"The paper, Figure {name}" for name in compared]
+    assert titles(chart)[::2] == [f"The paper, Figure {name}" for name in compared]
 
 
 def test_without_learning_curves_there_is_nothing_beside_the_papers():
@@ -69,41 +69,38 @@ def test_without_learning_curves_there_is_nothing_beside_the_papers():
 
 def test_ours_are_runs_like_the_papers():
     frame = make_frame(expansions=(2, 6), seeds=3)
-    figure = paper_figure_6(frame, curves_of(frame))
-    assert figure is not None
-    assert titles(figure)[1] == "Ours, digits, t = 6, 3 seeds"
+    chart = paper_figure_6(frame, curves_of(frame))
+    assert chart is not None
+    assert titles(chart)[1] == "Ours, digits, t = 6, 3 seeds"
     at_six = frame[(frame["expansion"] == 6) & (frame["shortcut"] == "bottleneck")]
     means = 100 * at_six.groupby("projection")["test_accuracy"].mean()
-    linear, relu6 = figure.axes[1].lines
-    for line, projection in ((linear, "linear"), (relu6, "relu6")):
-        expected = means[projection] * np.array([0.5, 1])
-        np.testing.assert_allclose(np.asarray(line.get_ydata(), float), expected)
-    assert "Averaged" not in figure.get_supxlabel()
+    for hue, projection in (("Linear", "linear"), ("ReLU6", "relu6")):
+        found = [row["y"] for row in whole(chart, "mean", view="1", hue=hue)]
+        np.testing.assert_allclose(found, means[projection] * np.array([0.5, 1]), atol=1e-3)
+    assert "Averaged" not in note(chart)
 
 
 def test_the_first_quarter_of_training_is_left_out():
-    frame = make_frame(expansions=(6,), seeds=2)
-    figure = paper_figure_6(frame, curves_of(frame, epochs=12))
-    assert figure is not None
-    for axis in (figure.axes[1], figure.axes[4]):
-        assert {float(np.min(np.asarray(line.get_xdata()))) for line in axis.lines} == {3}
+    chart = chart_of(epochs=12, expansions=(6,))
+    for view in ("1", "3"):
+        assert min(row["x"] for row in whole(chart, "mean", view=view)) == 3
 
 
 def test_without_the_papers_expansion_the_others_are_averaged_and_that_is_said():
-    figure = drawn(expansions=(2, 4))
-    assert titles(figure)[1] == "Ours, digits, 2 seeds"
-    assert "Averaged over expansion." in figure.get_supxlabel().replace("\n", " ")
+    chart = chart_of(expansions=(2, 4))
+    assert titles(chart)[1] == "Ours, digits, 2 seeds"
+    assert "Averaged over expansion." in note(chart)
 
 
 def test_what_a_variant_looks_like_is_the_same_on_both_sides():
-    left, right = drawn(shortcuts=("bottleneck", "none", "expansion")).axes[3:5]
-    for theirs, ours in zip(left.lines, right.lines, strict=True):
-        assert theirs.get_color() == ours.get_color()
-        assert theirs.get_marker() == ours.get_marker()
+    views = chart_of(shortcuts=("bottleneck", "none", "expansion")).spec["concat"][2:]
+    theirs, ours = (view["layer"][3]["encoding"] for view in views)
+    for look in ("color", "strokeDash"):
+        assert theirs[look] == ours[look]
+    assert len(theirs["color"]["scale"]["domain"]) == 3
 
 
 def test_transfers_are_nothing_beside_the_papers():
     frame = make_frame()
-    assert paper_figure_6(frame, curves_of(frame)) is not None
     frame["transfer.phase"] = "finetuning"
     assert paper_figure_6(frame, curves_of(frame)) is None

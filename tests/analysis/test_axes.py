@@ -2,8 +2,8 @@ import pandas as pd
 import pytest
 
 from mnv2_jax.ablation import records
-from mnv2_jax.analysis.figures import axes
-from mnv2_jax.analysis.figures.axes import View, averaged, default_view, finished, remarks, varying
+from mnv2_jax.analysis import axes
+from mnv2_jax.analysis.axes import View, averaged, default_view, finished, remarks, varying
 from tests.analysis.synthetic import DECAY, RATE, make_frame, make_sections, make_transfers, stop
 
 

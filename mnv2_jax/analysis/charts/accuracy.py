@@ -1,0 +1,157 @@
+"""A measure over any axis, or over what networks cost: every seed a point, means and intervals."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from mnv2_jax.analysis.axes import (
+    COSTS,
+    View,
+    averaged,
+    differ,
+    finished,
+    main_number,
+    remarks,
+    to_draw,
+    unfinished,
+    values,
+    varying,
+    without_pretraining,
+)
+from mnv2_jax.analysis.charts.chart import Chart
+from mnv2_jax.analysis.charts.hues import Hues
+from mnv2_jax.analysis.charts.lines import Rows, divide, layers_of, parts_of
+from mnv2_jax.analysis.charts.panels import WIDE, divide_panels, panelled
+from mnv2_jax.analysis.charts.pareto import front_layers, put_front
+from mnv2_jax.analysis.charts.scales import Scale, scale_of
+from mnv2_jax.analysis.names import axis_name, value_name
+from mnv2_jax.analysis.records import describe, design_axes
+from mnv2_jax.schema import Column
+
+_MOST_LINES = 24
+"""More lines in a panel over a cost would hide each other."""
+
+
+def accuracy(frame: pd.DataFrame, view: View, metric: str = "test_accuracy") -> Chart | None:
+    """Chart a metric over an axis, or over a cost.
+
+    Over an axis a note says what is averaged over. Over a cost nothing is averaged but seeds:
+    networks that differ in one axis of numbers alone are joined, and each data set has the Pareto
+    front of its means; pretraining, on other classes, has none.
+
+    Args:
+      frame: one row per run by position, see `records.read_results`.
+      view: what to show; `axes.column` finds its columns.
+      metric: a measure.
+
+    Returns:
+      None if no run can be drawn.
+    """
+    measure = describe(frame, metric)
+    every = finished(frame, metric)
+    done, left_out = to_draw(every, view.shown)
+    if done.empty:
+        return None
+    over_cost = view.x in COSTS
+    scale = scale_of(done, view.x)
+    hues = Hues(view.hue, values(done, view.hue) if view.hue else [], front=over_cost)
+    panels = divide_panels(done, view.panels)
+    main = main_number(done, view.shown) if over_cost else None
+    lines = [
+        (title, line)
+        for title, runs in panels
+        for line in (_networks(runs, main, view.x) if over_cost else _hues(runs, view.hue))
+    ]
+    hidden = [] if over_cost else averaged(done, view.shown)
+    crowded = over_cost and len(lines) > _MOST_LINES * len(panels)
+    rows = Rows()
+    _put_lines(rows, lines, scale, hues, view, measure, hidden, crowded)
+    x, ends = scale.encoding(), rows.limits(measure)
+    layers = layers_of(x, hues, measure.title, ends, measure.digits)
+    said = rows.bands()
+    if over_cost:
+        for _, rivals in without_pretraining(done).groupby("dataset"):
+            said.append(put_front(rows, rivals, view.x, measure, panels, x, layers))
+        layers = front_layers(layers, measure)
+        said += _on_lines(done, view, main, crowded, lines)
+    else:
+        said += remarks(done, view.shown)
+    said += [*left_out, *unfinished(frame, every)]
+    if view.x == "expansion" and 1 in scale.values:
+        said.append("At expansion 1 blocks have no expansion layer: that network is shallower.")
+    width = min(max(WIDE, 26 * len(scale.values) * len(hues.values)), 650)
+    spec = panelled(
+        [*scale.dividers(), *layers],
+        [title for title, _ in panels],
+        hues,
+        WIDE if scale.joined else width,
+    )
+    heading = f"{measure.label} over {axis_name(view.x).lower().removesuffix(' t')}"
+    return Chart(heading, spec, rows.rows, rows.sets, said)
+
+
+def _put_lines(
+    rows: Rows,
+    lines: list[tuple[str, pd.DataFrame]],
+    scale: Scale,
+    hues: Hues,
+    view: View,
+    measure: Column,
+    hidden: list[str],
+    crowded: bool,
+) -> None:
+    """Add means and seeds of lines, each with the title of its panel."""
+    for number, (title, line) in enumerate(lines):
+        hue = line[view.hue].iloc[0] if view.hue else None
+        measured = (measure.scale * line[measure.name]).to_dict()
+        cells = divide(line, view.x)
+        band = scale.joined and len(cells) > 1
+        fields: dict[str, Any] = {"panel": title, "hue": hues.labels[hue], "line": number}
+        fields["kind"] = "" if crowded else "band" if band else "bar"
+        right, left = (0.0, 0.0) if scale.joined else hues.offsets(hue)
+        for value, cell in cells.items():
+            x, at = scale.at(value), value_name(view.x, value)
+            rows.add_mean(
+                cell,
+                measured,
+                parts_of(cell, hidden),
+                seeds_at=None if crowded else x + left,
+                interval=not crowded,
+                x=x + right,
+                at=at,
+                **fields,
+            )
+
+
+def _hues(runs: pd.DataFrame, hue: str | None) -> Iterator[pd.DataFrame]:
+    """Divide runs into lines that each have one value of `hue`."""
+    yield from divide(runs, hue).values()
+
+
+def _networks(runs: pd.DataFrame, main: str | None, cost: str) -> Iterator[pd.DataFrame]:
+    """Divide runs into networks, or lines of networks that differ in the axis `main` alone."""
+    axes = [axis for axis in design_axes(runs) if axis != main]
+    for _, line in runs.groupby(axes, dropna=False):
+        networks = [part for _, part in line.groupby(main, dropna=False)] if main else [line]
+        yield from [line] if line[cost].nunique() == len(networks) else networks
+
+
+def _on_lines(
+    done: pd.DataFrame,
+    view: View,
+    main: str | None,
+    crowded: bool,
+    lines: list[tuple[str, pd.DataFrame]],
+) -> list[str]:
+    """What a chart over a cost has to say of its lines and points."""
+    joined = not crowded and any(line[view.x].nunique() > 1 for _, line in lines)
+    shown = (*view.shown, *([main] if main and joined else []))
+    said = differ([axis for axis in varying(done) if axis not in shown])
+    if crowded:
+        what = "Points are means over seeds; there are too many to join or to give intervals."
+        return [what, *said]
+    if main and joined:
+        along = ", ".join(value_name(main, value) for value in values(done, main))
+        return [f"Lines join {axis_name(main).lower().removesuffix(' t')} {along}.", *said]
+    return said

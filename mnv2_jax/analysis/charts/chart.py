@@ -1,0 +1,188 @@
+"""A chart: a Vega-Lite specification with its rows, drawn by the report's page, as SVG and as PNG.
+
+Everything that is computed is in the rows. Colours are the CSS variables of the report's page, so
+that it follows light, dark and print without being drawn again; files take the light ones.
+"""
+
+import functools
+import json
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import vl_convert
+
+from mnv2_jax import atomic
+
+VEGA_LITE = "6.4"
+"""The version that specifications are written for."""
+
+INK, QUIET, PAGE, AXIS = (f"var(--{name})" for name in ("ink", "quiet", "page", "axis"))
+
+SUFFIXES = (".svg", ".png")
+
+CONFIG: dict[str, Any] = {
+    "background": "transparent",
+    "font": 'system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif',
+    "aria": False,  # a figure has one label; one for each of 5,000 points helps nobody
+    "view": {"stroke": None},
+    "axis": {
+        "domainColor": AXIS,
+        "tickColor": AXIS,
+        "gridColor": "var(--rule)",
+        "labelColor": QUIET,
+        "titleColor": QUIET,
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "titlePadding": 8,
+        "labelPadding": 5,
+    },
+    "axisX": {"tickSize": 4},
+    "axisY": {"ticks": False, "tickCount": 6},
+    "header": {
+        "title": None,
+        "labelColor": INK,
+        "labelFontSize": 13,
+        "labelFontWeight": 600,
+        "labelAnchor": "start",
+        "labelPadding": 6,
+    },
+    "title": {"color": INK, "fontSize": 13, "fontWeight": 600, "anchor": "start", "offset": 8},
+    "legend": {
+        "orient": "top",
+        "titleColor": QUIET,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "labelColor": INK,
+        "labelFontSize": 12.5,
+        "labelLimit": 260,
+        "symbolSize": 70,
+        "columnPadding": 22,
+        "offset": 14,
+    },
+    "facet": {"spacing": 24},
+    "concat": {"spacing": 24},
+}
+"""The looks of all charts, as Vega-Lite's config."""
+
+# vl-convert brings this font along, so that files do not depend on those of the machine.
+_FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
+_PIXELS_PER_INCH = 150
+_LETTER = 5.6
+"""Pixels that a letter of a note is wide."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart, and what is said below it.
+
+    Attributes:
+      heading: of the report's figure.
+      spec: in Vega-Lite, without rows: its data are named `rows`. `usermeta` has, for the page, the
+        `room` that axes take beside panels, the width of an `entry` of the legend, and whether
+        panels that are wide `grow` in height.
+      rows: all that is drawn. One with `set` is drawn while the reader chooses the runs of the set.
+      sets: runs by their positions in the results, under `runs`. Where `of` names a larger set, a
+        row stands for the part of it that is chosen, and else is not drawn.
+      notes: sentences.
+    """
+
+    heading: str
+    spec: Mapping[str, Any]
+    rows: Sequence[Mapping[str, Any]]
+    sets: Sequence[Mapping[str, Any]] = field(default=())
+    notes: Sequence[str] = field(default=())
+
+    def svg(self) -> str:
+        """Write the chart as SVG, texts as text; the same chart gives the same text."""
+        whole = [row for row in self.rows if "set" not in row or "of" not in self.sets[row["set"]]]
+        config = _merged(CONFIG, self.spec.get("config", {}))
+        spec: dict[str, Any] = {
+            **_in_light({**self.spec, "config": config | {"background": PAGE, "font": _FONT}}),
+            "datasets": {"rows": whole},
+        }
+        spec["padding"] = 8
+        if self.notes:
+            lines = textwrap.wrap(" ".join(self.notes), int(self.width / _LETTER))
+            spec["title"] = {
+                "text": lines,
+                "orient": "bottom",
+                "anchor": "start",
+                "fontSize": 11,
+                "fontWeight": "normal",
+                "color": _light()["quiet"],
+                "offset": 14,
+            }
+        return _svg(json.dumps(spec))
+
+    def png(self) -> bytes:
+        """Write the chart as PNG, 150 dots per inch; the same chart gives the same bytes."""
+        return vl_convert.svg_to_png(self.svg(), ppi=_PIXELS_PER_INCH)
+
+    def save(self, path: str | Path) -> None:
+        """Write a file, in one step.
+
+        Raises:
+          ValueError: its name ends in neither .svg nor .png.
+          OSError: it cannot be written.
+        """
+        path = Path(path)
+        if path.suffix not in SUFFIXES:
+            raise ValueError(f"path={path}: expected a file that ends in .svg or .png")
+        atomic.write_bytes(path, self.png() if path.suffix == ".png" else self.svg().encode())
+
+    @property
+    def width(self) -> float:
+        """The width of the file, about, in pixels."""
+        (first, *_) = views_of(self.spec)
+        return self.spec.get("columns", 1) * (first["width"] + 40)
+
+    def _repr_png_(self) -> bytes:
+        """Return what a notebook shows."""
+        return self.png()
+
+
+def views_of(spec: Mapping[str, Any]) -> list[Any]:
+    """Return the parts of a specification that have a size."""
+    return [spec["spec"]] if "spec" in spec else spec.get("concat", [spec])
+
+
+@functools.lru_cache(maxsize=1)  # Most are written as PNG too, which is made from the SVG.
+def _svg(spec: str) -> str:
+    # Nothing is loaded from anywhere, whatever the rows say.
+    svg = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE, allowed_base_urls=[])
+    # Vega numbers its clips on from those of the charts before.
+    numbers: dict[str, str] = {}
+    return re.sub(
+        r'(id="clip|url\(#clip)(\d+)',
+        lambda found: found[1] + numbers.setdefault(found[2], str(len(numbers))),
+        svg,
+    )
+
+
+def _merged(config: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    return {**config, **{name: config.get(name, {}) | part for name, part in own.items()}}
+
+
+@functools.cache
+def _light() -> dict[str, str]:
+    """The colours of the report's page on a light screen, by the names of their variables."""
+    css = resources.files("mnv2_jax.analysis.html") / "web" / "report.css"
+    first, _, _ = css.read_text(encoding="utf-8").partition("}")
+    return {**dict(re.findall(r"--([\w-]+): *(#\w+);", first)), "page": "#ffffff"}
+
+
+def _in_light(value: Any) -> Any:
+    """A part of a specification with colours in the place of CSS variables."""
+    if isinstance(value, dict):
+        return {key: _in_light(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_light(one) for one in value]
+    if isinstance(value, str) and value.startswith("var(--"):
+        return _light()[value[6:-1]]
+    return value

@@ -1,0 +1,171 @@
+"""Means over seeds as lines with bands, or as marks with bars, and seeds as points beside them."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mnv2_jax.analysis import stats
+from mnv2_jax.analysis.charts.chart import PAGE
+from mnv2_jax.analysis.charts.hues import Hues
+from mnv2_jax.analysis.charts.panels import layer
+from mnv2_jax.schema import Column
+
+
+class Rows:
+    """Rows and sets of runs, as `Chart` has them; each set once."""
+
+    def __init__(self) -> None:
+        """Begins without rows."""
+        self.rows: list[dict[str, Any]] = []
+        self.sets: list[dict[str, Any]] = []
+        self._numbers: dict[tuple[tuple[int, ...], int | None], int] = {}
+
+    def set_of(self, runs: Iterable[int], of: int | None = None) -> int:
+        """Return the number of a set of runs, positions in the results; a part `of` another's."""
+        key = tuple(sorted(runs)), of
+        if key not in self._numbers:
+            self._numbers[key] = len(self.sets)
+            self.sets.append({"runs": list(key[0])} | ({} if of is None else {"of": of}))
+        return self._numbers[key]
+
+    def add(self, part: str, **fields: Any) -> None:
+        """Add a row of a part of the chart, such as `mean`; numbers that there are not are null."""
+        for name, value in fields.items():
+            plain = value.item() if isinstance(value, np.generic) else value
+            if isinstance(plain, float):
+                plain = round(plain, 6) if math.isfinite(plain) else None
+            fields[name] = plain
+        self.rows.append({"part": part, **fields})
+
+    def add_mean(
+        self,
+        runs: pd.DataFrame,
+        measured: Mapping[int, float],
+        parts: Iterable[pd.DataFrame] = (),
+        *,
+        seeds_at: float | None = None,
+        interval: bool = True,
+        **fields: Any,
+    ) -> None:
+        """Add a mean over seeds, each of which averages its runs first, with its 95 % t interval.
+
+        Args:
+          runs: that the mean is of.
+          measured: values of runs by position.
+          parts: of the runs, of which readers can choose one; it has a mean of its own.
+          seeds_at: x of the seeds' points; None for none.
+          interval: whether it is drawn.
+          fields: others of the row.
+        """
+        whole, seeds = self.set_of(runs.index), _by_seed(runs)
+        for part, of in [(runs, None), *((part, whole) for part in parts)]:
+            means = []
+            for seed, positions in _by_seed(part).items():
+                means.append(sum(measured[one] for one in positions) / len(positions))
+                if seeds_at is None or (of is not None and len(positions) == len(seeds[seed])):
+                    continue
+                number = self.set_of(positions, None if of is None else self.set_of(seeds[seed]))
+                place = {"x": seeds_at, "y": means[-1], "seed": seed, "set": number}
+                self.add("point", **fields | place)
+            found = stats.t_interval(np.array(means), 0.95)
+            ends = {"low": found.low, "high": found.high} if interval else {}
+            own = {"y": found.estimate, "seeds": len(means), "set": self.set_of(part.index, of)}
+            self.add("mean", **fields, **own, **{"low": None, "high": None, **ends})
+
+    def limits(self, measure: Column) -> tuple[float, float]:
+        """Return the ends of y by the points: wide intervals of two seeds would flatten all else.
+
+        Nothing is shown below 0 of what is never negative, nor above 100 %. A tenth of the room
+        stays beyond, so that points there are whole.
+        """
+        points = [row["y"] for row in self.rows]
+        ends = [
+            row[end] for row in self.rows for end in ("low", "high") if row.get(end) is not None
+        ]
+        low, high = min(points), max(points)
+        # Differences in the last digit that is shown are not made to fill the figure.
+        room = max(high - low, 10 * 10.0**-measure.digits) / 2
+        bottom, top = min([low, *ends]), max([high, *ends])
+        margin = 0.05 * (top - bottom)
+        bottom, top = max(bottom - margin, low - room), min(top + margin, high + room)
+        if low >= 0:
+            bottom = max(bottom, -0.1 * room)
+        return bottom, min(top, 100 + 0.1 * room) if measure.unit == "%" else top
+
+    def bands(self) -> list[str]:
+        """Return what a chart has to say of bands and bars."""
+        kinds = {row.get("kind") for row in self.rows if row.get("low") is not None}
+        named = " and ".join(f"{kind}s" for kind in ("band", "bar") if kind in kinds)
+        return [f"{named.capitalize()} are 95 % t intervals over seeds."] if named else []
+
+
+def _by_seed(runs: pd.DataFrame) -> dict[int, list[int]]:
+    """The positions of runs by their seeds."""
+    found: dict[int, list[int]] = {}
+    for position, seed in zip(runs.index.tolist(), runs["seed"].tolist(), strict=True):
+        found.setdefault(int(seed), []).append(position)
+    return dict(sorted(found.items()))
+
+
+def parts_of(runs: pd.DataFrame, hidden: Sequence[str]) -> Iterator[pd.DataFrame]:
+    """Yield the parts of a mean's runs that have one value of an axis that it averages over."""
+    for axis in hidden:
+        if runs[axis].nunique(dropna=False) > 1:
+            yield from (part for _, part in runs.groupby(axis, dropna=False))
+
+
+def divide(runs: pd.DataFrame, column: str | None) -> dict[Any, pd.DataFrame]:
+    """Return runs by their values in a column; all under None without one."""
+    return dict(iter(runs.groupby(column))) if column else {None: runs}
+
+
+def layers_of(
+    x: dict[str, Any], hues: Hues, title: str, ends: tuple[float, float], digits: int
+) -> list[dict[str, Any]]:
+    """Return the layers of points, means and intervals.
+
+    Args:
+      x: its channel.
+      hues: of the lines.
+      title: of y.
+      ends: of y.
+      digits: that tooltips show.
+    """
+    looks = hues.encoding()
+    color, shape, line = looks["color"], looks["shape"], {"field": "line", "type": "nominal"}
+    y: dict[str, Any] = {
+        "field": "y",
+        "type": "quantitative",
+        "title": title,
+        "scale": {"domain": list(ends), "nice": False, "zero": False},
+    }
+    if title.endswith("(%)"):  # Names may stand where no value can.
+        y["axis"] = {"labelExpr": "datum.value > 100 || datum.value < 0 ? '' : datum.label"}
+    at, between = {"x": x, "y": y}, {"x": x, "y": y | {"field": "low"}, "y2": {"field": "high"}}
+    named = {"at": x["title"], "hue": "Line", "panel": "Panel"}
+    numbers = {"y": "Mean", "low": "95 % from", "high": "to"}
+    told = [
+        *({"field": field, "type": "nominal", "title": name} for field, name in named.items()),
+        *({"field": one, "format": f".{digits}f", "title": name} for one, name in numbers.items()),
+        {"field": "seeds", "title": "Seeds"},
+    ]
+    mark = {"type": "point", "filled": True, "clip": True}
+    small = mark | {"size": 18, "opacity": 0.5, "tooltip": {"content": "data"}}
+    large = mark | {"size": 55, "opacity": 1, "stroke": PAGE, "strokeWidth": 1}
+    area = {"type": "area", "opacity": 0.15, "clip": True}
+    stroke, rule = ({"type": one, "strokeWidth": 2, "clip": True} for one in ("line", "rule"))
+    band, bar, marked = (f"datum.part === 'mean' && datum.{one}" for one in _KINDS)
+    dash = looks["strokeDash"]
+    return [
+        layer(band, area, **between, color=color, detail=line),
+        layer(bar, rule, **between, color=color),
+        layer("point", small, **at, color=color, shape=shape),
+        layer(band, stroke, **at, color=color, strokeDash=dash, detail=line),
+        layer(marked, large, **at, color=color, shape=shape, tooltip=told),
+    ]
+
+
+_KINDS = ("kind === 'band'", "kind === 'bar'", "marked !== false")

@@ -1,0 +1,69 @@
+"""The panels of a chart: one for each combination of values of some axes."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from mnv2_jax.analysis.axes import values
+from mnv2_jax.analysis.charts.hues import Hues
+from mnv2_jax.analysis.names import full_name
+
+NARROW, WIDE, HEIGHT = 290, 430, 250
+"""Pixels: the widths of a panel beside others and of one by itself, and the height of both."""
+
+
+def divide_panels(frame: pd.DataFrame, by: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
+    """Return the title and the runs of each panel, in the order in which they are shown.
+
+    Args:
+      frame: the runs to draw; not empty.
+      by: columns, none for a single panel.
+    """
+    groups: list[tuple[list[str], pd.DataFrame]] = [([], frame)]
+    for axis in by:
+        groups = [
+            ([*names, full_name(axis, value)], part[part[axis] == value])
+            for names, part in groups
+            for value in values(part, axis)
+        ]
+    return [("\n".join(textwrap.wrap(", ".join(names), 42)), part) for names, part in groups]
+
+
+def panelled(
+    layers: Sequence[Mapping[str, Any]], titles: Sequence[str], hues: Hues, width: int = WIDE
+) -> dict[str, Any]:
+    """Return the specification of layers in panels, whose rows name their panel.
+
+    Args:
+      layers: of each panel.
+      titles: of the panels, in order.
+      hues: the lines' own.
+      width: of a panel by itself.
+    """
+    count = len(titles)
+    columns = 2 if count in (2, 4) else min(count, 3)
+    width = NARROW if columns > 1 else width
+    own = {"width": width, "height": HEIGHT, "layer": list(layers)}
+    header = {"labelExpr": r"split(datum.label, '\n')"}
+    facet = {"field": "panel", "type": "nominal", "sort": list(titles), "header": header}
+    inner = own if titles == [""] else {"facet": facet, "columns": columns, "spec": own}
+    return {
+        "data": {"name": "rows"},
+        **inner,
+        "config": {"legend": hues.legend(columns * width)},
+        "usermeta": {"room": 64, "entry": hues.entry, "grow": True},
+    }
+
+
+def layer(part: str, mark: Mapping[str, Any], **channels: Any) -> dict[str, Any]:
+    """Return a layer that draws the rows of a part of the chart.
+
+    Args:
+      part: such as `mean`; or a condition on a row, `datum`.
+      mark: in Vega-Lite.
+      channels: its encoding.
+    """
+    condition = part if "datum" in part else f"datum.part === '{part}'"
+    return {"transform": [{"filter": condition}], "mark": dict(mark), "encoding": channels}

@@ -1,0 +1,174 @@
+"""The Pareto front: the networks that no other beats in both cost and a measure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mnv2_jax.analysis.axes import varying
+from mnv2_jax.analysis.charts.chart import INK
+from mnv2_jax.analysis.charts.hues import FRONT
+from mnv2_jax.analysis.charts.lines import Rows
+from mnv2_jax.analysis.charts.panels import HEIGHT, NARROW, layer
+from mnv2_jax.analysis.names import full_name
+from mnv2_jax.analysis.records import design_axes
+from mnv2_jax.schema import Column
+
+_MOST = 20
+"""Names in the note, at most."""
+
+_LONGEST = 24
+"""Letters of a name: members with longer ones are numbered."""
+
+_LETTER, _LINE = 5.6, 15
+"""Pixels that a letter of a label is wide, and a label high."""
+
+
+def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
+    """Return the points that no other beats: as cheap and as good, and better in one of the two.
+
+    Args:
+      costs: one per point, less is better.
+      scores: one per point, more is better.
+
+    Returns:
+      Their indices, by rising cost. Of equal points all are in.
+    """
+    front: list[int] = []
+    best = -np.inf, -np.inf
+    for index in sorted(range(len(costs)), key=lambda i: (costs[i], -scores[i])):
+        point = costs[index], scores[index]
+        if point[1] > best[1] or point == best:
+            front.append(index)
+            best = point
+    return front
+
+
+def put_front(
+    rows: Rows,
+    runs: pd.DataFrame,
+    cost: str,
+    measure: Column,
+    panels: Sequence[tuple[str, pd.DataFrame]],
+    x: dict[str, Any],
+    layers: Sequence[dict[str, Any]],
+) -> str:
+    """Add the front of the networks' means to all panels, and name its members.
+
+    Args:
+      rows: to add to.
+      runs: of one data set, all done.
+      cost: the column on x.
+      measure: the column on y.
+      panels: with the runs in each; a member is named in its own.
+      x: its channel, which begins early enough for the first name.
+      layers: as `lines.layers_of` returns them.
+
+    Returns:
+      What the chart has to say of it.
+    """
+    design, metric = design_axes(runs), measure.name
+    networks = runs.groupby([cost, *design], as_index=False, dropna=False)[metric].mean()
+    networks["y"] = measure.scale * networks[metric]
+    scores = networks["y"] * (1 if measure.better == "higher" else -1)
+    members = networks.iloc[pareto_front(networks[cost].tolist(), scores.tolist())]
+    told = [axis for axis in varying(runs) if members[axis].nunique() > 1]
+    shared = [axis for axis in varying(runs) if told and axis not in told]
+    firsts = [(axis, members[axis].iloc[0]) for axis in shared]
+    common = [_in_a_row(full_name(axis, first)) for axis, first in firsts if pd.notna(first)]
+    equal = members.groupby([cost, "y"])["y"].transform("size") - 1
+    members = members.assign(equal=equal).drop_duplicates([cost, "y"])
+    names = _names(members, told or varying(runs))
+    points = list(zip(members[cost], members["y"], strict=True))
+    named = _fit(points, names, x, layers[-1]["encoding"]["y"]["scale"]["domain"])
+    labels = names if named else [str(number) for number in range(1, len(names) + 1)]
+    number = rows.set_of(runs.index)
+    for title, in_panel in panels:
+        if not in_panel.index.isin(runs.index).any():
+            continue
+        for at, y in [*points, (runs[cost].max(), points[-1][1])]:
+            rows.add("front", panel=title, x=at, y=y, hue=FRONT, set=number)
+        here = set(_keys(in_panel[design]))
+        for (at, y), label, key in zip(points, labels, _keys(members[design]), strict=True):
+            if key in here:
+                rows.add("member", panel=title, x=at, y=y, text=label, set=number)
+    label = _in_a_row(measure.label)
+    what = "mean accuracies" if metric.endswith("accuracy") else f"means of {label}"
+    said = f"Pareto front of {what}" + (f" ({', '.join(common)})" if common else "")
+    if named:
+        return f"{said}."
+    listed = [f"{one}: {name}" for one, name in zip(labels, names[:_MOST], strict=False)]
+    listed += [f"and {len(names) - _MOST} more"] if len(names) > _MOST else []
+    space = "\N{NO-BREAK SPACE}"
+    return f"{said}: {'; '.join(listed).replace(' = ', f'{space}={space}')}."
+
+
+def _fit(
+    points: Sequence[tuple[float, float]],
+    names: Sequence[str],
+    x: dict[str, Any],
+    ends: Sequence[float],
+) -> bool:
+    """Give names room on the axis, if none is long or would run into the one before it."""
+    low, high = x["scale"]["domain"]
+    pixel, line = np.log(high / low) / NARROW, _LINE * (ends[1] - ends[0]) / HEIGHT
+    lefts = [
+        np.log(at) - pixel * (_LETTER * len(name) + 12)
+        for (at, _), name in zip(points, names, strict=True)
+    ]
+    apart = [
+        left >= np.log(before[0]) or abs(point[1] - before[1]) >= line
+        for left, point, before in zip(lefts[1:], points[1:], points, strict=False)
+    ]
+    if not all(apart) or max(map(len, names)) > _LONGEST:
+        return False
+    x["scale"]["domain"] = [min(low, float(np.exp(lefts[0]))), high]
+    return True
+
+
+def front_layers(layers: Sequence[dict[str, Any]], measure: Column) -> list[dict[str, Any]]:
+    """Return the layers of `lines.layers_of` with those of fronts, and room for their labels."""
+    up = measure.better == "higher"
+    channels = layers[-1]["encoding"]
+    domain = channels["y"]["scale"]["domain"]
+    room = 0.1 * (domain[1] - domain[0])
+    domain[:] = [domain[0], domain[1] + room] if up else [domain[0] - room, domain[1]]
+    at = {"x": channels["x"], "y": channels["y"]}
+    step = {"type": "line", "interpolate": "step-after", "strokeWidth": 1}
+    ring = {"type": "point", "size": 130, "color": INK, "strokeWidth": 1, "opacity": 1}
+    words = {"type": "text", "fontSize": 11, "align": "right", "dx": -6, "color": INK}
+    words |= {"baseline": "bottom", "dy": -5} if up else {"baseline": "top", "dy": 5}
+    return [
+        *layers[:-2],
+        layer("front", step, **at, color=channels["color"]),
+        *layers[-2:],
+        layer("member", ring, **at),
+        layer("member", words, **at, text={"field": "text"}),
+    ]
+
+
+def _keys(runs: pd.DataFrame) -> list[tuple[Any, ...]]:
+    """The values of each run; NaN, which is not equal to itself, as None."""
+    return list(runs.astype(object).where(runs.notna(), None).itertuples(index=False, name=None))
+
+
+def _names(members: pd.DataFrame, axes: Sequence[str]) -> list[str]:
+    """What tells members apart, and how many equal ones each stands for."""
+    names = [
+        ", ".join(
+            f"t = {value:g}" if axis == "expansion" else _in_a_row(full_name(axis, value))
+            for axis, value in zip(axes, row, strict=True)
+            if pd.notna(value)
+        )
+        for row in members[list(axes)].itertuples(index=False, name=None)
+    ]
+    return [
+        f"{name} (and {equal} equal)" if equal else name
+        for name, equal in zip(names, members["equal"], strict=True)
+    ]
+
+
+def _in_a_row(name: str) -> str:
+    """Begins a name small, unless it is one like ReLU6."""
+    return name if any(map(str.isupper, name[1:])) else name[:1].lower() + name[1:]

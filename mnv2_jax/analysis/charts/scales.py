@@ -1,0 +1,144 @@
+"""The x axis of a chart: numbers by distance, names and the rest in places."""
+
+import json
+import math
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from mnv2_jax.analysis.axes import COSTS, is_number, values
+from mnv2_jax.analysis.charts.panels import NARROW
+from mnv2_jax.analysis.names import axis_name, number_name, value_name
+
+_LETTER = 6.2
+"""Pixels that a letter of a label is wide."""
+
+_GAP = 0.06
+"""Share of the axis that two ticks have to be apart."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How a column lies on x.
+
+    Attributes:
+      column: of results.csv.
+      values: all that are drawn, in order.
+      kind: `places` are evenly spaced, one a value.
+      joined: whether a line from value to value means something.
+    """
+
+    column: str
+    values: Sequence[Any]
+    kind: Literal["linear", "log", "places"]
+    joined: bool
+
+    def at(self, value: Any) -> float:
+        """Where a value lies."""
+        return float(self.values.index(value) if self.kind == "places" else value)
+
+    def encoding(self) -> dict[str, Any]:
+        """Return the channel `x`, with a tick per value where they do not crowd."""
+        low, high = self.at(self.values[0]), self.at(self.values[-1])
+        if self.kind == "places":
+            found = self._places()
+        elif self.column in COSTS:
+            found = _costs(low, high)
+        else:
+            scale = {"type": self.kind, "domain": [low, high], "nice": False, "zero": False}
+            ticks = _uncrowded(self)
+            chosen = {"values": ticks} if ticks else {"tickCount": 6}
+            found = {
+                "scale": scale | {"padding": 14},
+                "axis": chosen | {"format": ".6~g", "labelOverlap": not ticks},
+            }
+        return {"field": "x", "type": "quantitative", "title": axis_name(self.column), **found}
+
+    def _places(self) -> dict[str, Any]:
+        """The names below their places, in lines where they fit so, else slanted."""
+        labels = [value_name(self.column, value) for value in self.values]
+        letters = int(NARROW / len(labels) / _LETTER)
+        lines = [textwrap.wrap(one, max(letters, 1), break_long_words=False) for one in labels]
+        slanted = any(len(line) > letters for label in lines for line in label)
+        shown = json.dumps(labels if slanted else lines)
+        slant = {"labelAngle": -30, "labelAlign": "right", "labelLimit": 220} if slanted else {}
+        return {
+            "scale": {"domain": [-0.5, len(labels) - 0.5], "nice": False, "zero": False},
+            "axis": {
+                "values": list(range(len(labels))),
+                # JSON's texts are those of Vega's expressions, whatever is in them.
+                "labelExpr": f"{shown}[datum.value]",
+                "labelOverlap": False,
+                "grid": self.joined,
+                **slant,
+            },
+        }
+
+    def dividers(self) -> list[dict[str, Any]]:
+        """Return a layer of lines between places that are not joined."""
+        if self.joined:
+            return []
+        between = [{"x": place + 0.5} for place in range(len(self.values) - 1)]
+        mark = {"type": "rule", "color": "var(--rule)"}
+        return [{"data": {"values": between}, "mark": mark, "encoding": {"x": self.encoding()}}]
+
+
+def scale_of(frame: pd.DataFrame, column: str) -> Scale:
+    """Costs, and numbers that spread better so, are logarithmic.
+
+    Numbers that span decades from a 0 are evenly spaced, as are those of which one has a name, and
+    what is not a number.
+    """
+    present = values(frame, column)
+    if not is_number(frame, column):
+        return Scale(column, present, "places", joined=False)
+    if column in COSTS:
+        return Scale(column, present, "log", joined=True)
+    if any(number_name(column, value) for value in present):
+        return Scale(column, present, "places", joined=True)
+    positive = [value for value in present if value > 0]
+    if not _spans_decades(positive):
+        return Scale(column, present, "linear", joined=True)
+    kind: Literal["log", "places"] = "log" if len(positive) == len(present) else "places"
+    return Scale(column, present, kind, joined=True)
+
+
+def _costs(low: float, high: float) -> dict[str, Any]:
+    """Ticks at round numbers, few or many as the range is wide or narrow."""
+    room = max((high / low) ** 0.06, 1.6 if high < 2 * low else 1.0)
+    low, high = low / room, high * room
+    steps = (1, 3) if high > 40 * low else (1, 2, 5) if high > 4 * low else (1, 1.5, 2, 3, 4, 5, 7)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [step * 10.0**decade for decade in decades for step in steps]
+    return {
+        "scale": {"type": "log", "domain": [low, high], "nice": False},
+        "axis": {"values": [tick for tick in ticks if low <= tick <= high], "format": "~s"},
+    }
+
+
+def _spans_decades(numbers: Sequence[float]) -> bool:
+    """Whether the largest is above ten times the smallest, and logarithms lie more evenly."""
+    if len(numbers) < 2 or numbers[-1] < 10.1 * numbers[0]:
+        return False
+    if numbers[-1] >= 100 * numbers[0]:
+        return True
+    unevenness = [
+        np.std(gaps) / np.mean(gaps) for gaps in (np.diff(numbers), np.diff(np.log(numbers)))
+    ]
+    return bool(unevenness[1] < unevenness[0])
+
+
+def _uncrowded(scale: Scale) -> list[float]:
+    """The values to have a tick: those far enough from the one before; none if most are not."""
+    numbers = np.array(scale.values, float)
+    places = np.log(numbers) if scale.kind == "log" else numbers
+    span = np.ptp(places) or 1.0
+    kept = [0]
+    for index in range(1, len(places)):
+        if places[index] - places[kept[-1]] >= _GAP * span:
+            kept.append(index)
+    return [float(numbers[index]) for index in kept] if 2 * len(kept) > len(places) else []

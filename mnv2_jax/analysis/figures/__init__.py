@@ -1,1 +1,0 @@
-"""Figures of matplotlib, from records alone, as SVG and PNG."""

@@ -1,0 +1,92 @@
+"""The names of axes and of their values, and the order in which they are shown."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mnv2_jax import schema
+from mnv2_jax.analysis import records
+
+PROJECTIONS = {
+    **{"linear": "Linear", "relu6": "ReLU6", "relu": "ReLU", "leaky_relu": "Leaky ReLU"},
+    **{"gelu": "GELU", "silu": "SiLU", "hard_swish": "Hard-swish"},
+}
+SHORTCUTS = {
+    "bottleneck": "Shortcut between bottlenecks",
+    "none": "No shortcut",
+    "expansion": "Shortcut between expansions",
+}
+PHASES = {
+    "pretraining": "Pretraining (other classes)",
+    "scratch": "From scratch",
+    "extraction": "Feature extraction",
+    "finetuning": "Fine-tuning",
+}
+NORMS = {
+    "inference": "BatchNorm in inference mode",
+    "trained": "BatchNorm moves where trained",
+    "all": "BatchNorm moves everywhere",
+}
+KNOWN: Mapping[str, Mapping[str, str]] = {
+    "projection": PROJECTIONS,
+    "shortcut": SHORTCUTS,
+    "transfer.phase": PHASES,
+    "transfer.norm": NORMS,
+}
+"""Columns whose values have an order and names of their own."""
+
+_NUMBERS: Mapping[str, Mapping[float, str]] = {"transfer.images_per_class": {0: "all"}}
+"""Columns some of whose numbers have names: these stand for more than any other number."""
+
+_LONGEST = 36  # Letters of a value's name: longer ones would leave no room for what is drawn.
+
+
+def in_order(column: str, present: Iterable[Any]) -> list[Any]:
+    """Sorts the values of a column, each once: the order in which all that shows them does.
+
+    Numbers go by size, those that have a name last; texts as `KNOWN` lists them, others last and
+    by name.
+    """
+    rank = {value: index for index, value in enumerate(KNOWN.get(column, {}))}
+    return sorted(
+        set(present),
+        key=lambda value: (bool(number_name(column, value)), rank.get(value, len(rank)), value),
+    )
+
+
+def axis_name(column: str) -> str:
+    """What a column of results.csv is called in a figure."""
+    label = schema.column(column).label
+    if section := records.section(column):
+        return f"{section.capitalize()}: {label[:1].lower()}{label[1:]}"
+    return label
+
+
+def value_name(column: str, value: Any) -> str:
+    """What a value of `column` is called by itself."""
+    if isinstance(value, float | int) and not isinstance(value, bool):
+        return number_name(column, value) or f"{value:g}"
+    name = KNOWN.get(column, {}).get(str(value), str(value)) or "not set"
+    if len(name) <= _LONGEST:
+        return name
+    # Both ends tell: a block's file, and its class.
+    return f"{name[: _LONGEST // 3]}…{name[-(2 * _LONGEST // 3) :]}"
+
+
+def number_name(column: str, value: Any) -> str:
+    """What a number of `column` is called that has a name; nothing for any other value."""
+    return _NUMBERS.get(column, {}).get(value, "")
+
+
+def short_name(column: str) -> str:
+    """What a column is called beside its values."""
+    return schema.column(column).short or axis_name(column)
+
+
+def name_before(column: str) -> str:
+    """What goes before a value of `column` where nothing beside it names the column."""
+    return "" if column in (*KNOWN, "block", "dataset") else f"{short_name(column)} "
+
+
+def full_name(column: str, value: Any) -> str:
+    """What a value of `column` is called where nothing beside it names the column."""
+    return name_before(column) + value_name(column, value)

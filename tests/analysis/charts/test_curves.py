@@ -1,0 +1,92 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from mnv2_jax.analysis import stats
+from mnv2_jax.analysis.charts.curves import learning_curves
+from tests.analysis.charts.drawn import channel, curves_of, note, titles, whole
+from tests.analysis.synthetic import make_frame, make_sections, stop
+
+
+def chart_of(frame, curves=None, epochs=2):
+    chart = learning_curves(frame, curves_of(frame, epochs) if curves is None else curves)
+    assert chart is not None
+    return chart
+
+
+def alone(seeds=2):
+    return make_frame(expansions=(6,), projections=("linear",), shortcuts=("none",), seeds=seeds)
+
+
+def test_curves_are_means_and_intervals_over_seeds():
+    frame = make_frame((1, 2, 4, 6, 8), shortcuts=("none",), seeds=3)
+    chart = chart_of(frame)
+    for hue, projection in (("Linear", "linear"), ("ReLU6", "relu6")):
+        per_seed = (
+            100 * frame[frame["projection"] == projection].groupby("seed")["test_accuracy"].mean()
+        )
+        expected = stats.t_interval(per_seed.to_numpy(), 0.95)
+        (end,) = whole(chart, "mean", hue=hue, x=2)
+        found = [end["y"], end["low"], end["high"], end["seeds"]]
+        np.testing.assert_allclose(
+            found, [expected.estimate, expected.low, expected.high, 3], atol=1e-3
+        )
+    assert note(chart) == "Bands are 95 % t intervals over seeds. Averaged over expansion."
+    # For the filters: a curve of each expansion.
+    parts = {row["set"] for row in chart.rows if "of" in chart.sets[row["set"]]}
+    assert len(parts) == 10
+
+
+def test_curves_end_where_the_first_of_their_runs_ends():
+    frame = alone()
+    curves = curves_of(frame, epochs=4)
+    cut = curves[~((curves["run_id"] == frame["run_id"][0]) & (curves["epoch"] > 3))]
+    chart = chart_of(frame, cut)
+    assert [row["x"] for row in whole(chart, "mean")] == [1, 2, 3]
+
+
+def test_long_curves_are_thinned_and_keep_their_ends():
+    epochs = [row["x"] for row in whole(chart_of(alone(), epochs=500), "mean")]
+    assert len(epochs) == 60
+    assert (epochs[0], epochs[-1]) == (1, 500)
+
+
+def test_wide_bands_of_two_seeds_do_not_flatten_curves():
+    frame = alone().assign(test_accuracy=[0.1, 0.9])
+    chart = chart_of(frame)
+    # Means of 25 and 50 %; the bands of two seeds are many times as wide.
+    assert channel(chart, "y")["scale"]["domain"] == [12.5, 62.5]
+    assert max(row["high"] for row in whole(chart, "mean")) > 400
+
+
+def test_phases_of_a_transfer_are_never_averaged():
+    frame = make_sections()
+    reached = {"pretraining": 0.99, "scratch": 0.9, "extraction": 0.5, "finetuning": 0.7}
+    frame["test_accuracy"] = frame["transfer.phase"].map(reached)
+    ends = {(row["panel"], row["y"]) for row in whole(chart_of(frame), "mean", x=2)}
+    assert ends == {
+        ("Pretraining (other classes)", 99),
+        ("From scratch", 90),
+        ("Feature extraction", 50),
+        ("Fine-tuning", 70),
+    }
+
+
+def test_panels_and_colours_are_those_of_the_axes():
+    frame = make_frame(expansions=(6,), seeds=2)
+    blocks = [frame.assign(block=block, run_id=block + frame["run_id"]) for block in ("a", "b")]
+    chart = chart_of(pd.concat(blocks, ignore_index=True))
+    assert channel(chart, "color")["scale"]["domain"] == ["a", "b"]
+    assert len(titles(chart)) == 4
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_without_a_curve_of_a_finished_run_there_is_no_chart(done):
+    frame = alone()
+    curves = curves_of(frame)
+    if done:
+        curves = curves.head(0)
+    else:
+        for index in frame.index:
+            stop(frame, index)
+    assert learning_curves(frame, curves) is None
