@@ -48,4 +48,4 @@ def test_help_shows_what_the_config_that_is_named_says_of_itself():
     # One that takes an argument says so without it.
     _, out, _ = commands.run("ablate", "--help", "--config=configs/folder.py")
     assert "NAME" in out
-    assert out.endswith("--config=configs/folder.py: expected configs/folder.py:NAME\n")
+    assert out.endswith("--config=configs/folder.py: expected configs/folder.py:FOLDER\n")

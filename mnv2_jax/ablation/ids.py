@@ -11,6 +11,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mnv2_jax import arch, metrics, schema, values
+from mnv2_jax.data import folders
 from mnv2_jax.neutral import Added, added_fields
 
 OTHERS = {"metrics": Added(",".join(metrics.DEFAULT), "0.2", observed=True)}
@@ -64,6 +65,15 @@ def complete(config: ConfigDict) -> None:
                 section[name] = added()[path].neutral
 
 
+def identity(path: str, value: Any) -> Any:
+    """Return the part of a field's value that ids and tables hold.
+
+    Of a folder of images it is its own name: the folders that it lies in change no id, and whether
+    it holds the same images is known by their fingerprint.
+    """
+    return folders.own_name(value) if _own(path) == "data.name" else value
+
+
 def without_neutral(config: Mapping[str, Any], holder: str = "") -> dict[str, Any]:
     """Return what ids are made from: a config as dicts, without what is neutral or observed.
 
@@ -78,7 +88,7 @@ def without_neutral(config: Mapping[str, Any], holder: str = "") -> dict[str, An
             if rest or not value:
                 kept[name] = rest
         elif not _is_left_out(holder + name, value):
-            kept[name] = value
+            kept[name] = identity(holder + name, value)
     return kept
 
 

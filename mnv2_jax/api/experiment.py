@@ -249,8 +249,9 @@ class Experiment:
         if given:
             starts.check(given, cohorts)
         check(claims, records.columns([run for one in cohorts for run in one.runs]))
-        doubts = tuple(undecidable(claims, records.planned(cohorts)))
-        return Planned(self.name, cohorts, claims, doubts, given)
+        found = dict.fromkeys(line for one in cohorts for line in one.dataset.remarks)
+        remarks = (*found, *undecidable(claims, records.planned(cohorts)))
+        return Planned(self.name, cohorts, claims, remarks, given)
 
     def _configs(self, seeds: tuple[int, ...] | None) -> tuple[list[ConfigDict], Given | None]:
         """The configs of all runs, and the base that they start from."""
