@@ -58,7 +58,7 @@ _ON_CORRUPT = flags.DEFINE_enum(
     "fail",
     ["fail", "skip"],
     "What to do with an image that cannot be decoded: stop, or leave it out and tell. Damaged "
-    "files of records stop a run always.",
+    "files of records, and images of a folder that change meanwhile, stop a run always.",
 )
 flags.DEFINE_bool("print_config", False, "Print the config as it is with all flags, and end.")
 _DRY_RUN = flags.DEFINE_bool(

@@ -58,22 +58,18 @@ class Files:
       labels: int32 `[count]`.
     """
 
-    def __init__(self, root: Path, files: Sequence[File], notes: Notes) -> None:
+    def __init__(self, root: Path, files: Sequence[File], problems: Mapping[str, str]) -> None:
         """Choose files; nothing is read.
 
         Args:
           root: the folder; files are found from another current folder, too, if it is absolute.
           files: of the folder.
-          notes: of these files at least.
+          problems: by path, of files that cannot be decoded, the reason.
         """
         self.labels = np.array([file.label for file in files], np.int32)
         self._root = str(root)
         self._files = files
-        self._problems = {
-            number: problem
-            for number, file in enumerate(files)
-            if (problem := notes[file.path].problem)
-        }
+        self._problems = problems
 
     def __len__(self) -> int:
         return len(self._files)
@@ -88,8 +84,8 @@ class Files:
         if not 0 <= index < len(self):
             raise IndexError(f"image {index} of {len(self)}")
         file = self._files[index]
-        if problem := self._problems.get(index):
-            return Record(b"", file.label, file.path, problem)
+        if file.path in self._problems:
+            return Record(b"", file.label, file.path, self._problems[file.path])
         try:
             data = _read(self._root, file)
         except OSError as error:
@@ -111,7 +107,7 @@ class FolderSet:
     Attributes:
       name: as it was asked for.
       folder: its files.
-      notes: the findings about them.
+      problems: by path, of files that cannot be decoded, the reason.
       fingerprint: twelve hexadecimal digits that change with the bytes, the label, the split or the
         order of any image, and with the names of classes. Files in the same places under another
         folder, or with other times, have the same. Where decoding turns an image, the rule is part
@@ -121,7 +117,7 @@ class FolderSet:
 
     name: str
     folder: ImageFolder
-    notes: Notes
+    problems: Mapping[str, str]
     fingerprint: str
     remarks: tuple[str, ...]
     channels: int = 3
@@ -154,7 +150,7 @@ class FolderSet:
             for part in parts
             for file in self.folder.splits[part.split][part.start : part.stop]
         ]
-        return Files(self.folder.root, files, self.notes)
+        return Files(self.folder.root, files, self.problems)
 
 
 def find(name: str, tell: Callable[[str], None], *, skip_corrupt: bool = False) -> FolderSet:
@@ -178,15 +174,15 @@ def find(name: str, tell: Callable[[str], None], *, skip_corrupt: bool = False) 
         raise ValueError(f"config.data.name={name!r}: {error}") from None
     folder = dataclasses.replace(folder, root=folder.root.absolute())
     notes = _checked(folder, lambda line: tell(f"{name}: {line}"))
-    bad = {path: note.problem for path, note in notes.items() if note.problem}
-    if bad and not skip_corrupt:
-        some = image_folder.some([f"{path} ({bad[path]})" for path in sorted(bad)])
+    problems = dict(sorted((path, note.problem) for path, note in notes.items() if note.problem))
+    if problems and not skip_corrupt:
+        some = image_folder.some([f"{path} ({reason})" for path, reason in problems.items()])
         raise ValueError(
-            f"config.data.name={name!r}: {len(bad):,} of {len(notes):,} images cannot be decoded: "
-            f"{some}; --on_corrupt=skip leaves them out"
+            f"config.data.name={name!r}: {len(problems):,} of {len(notes):,} images cannot be "
+            f"decoded: {some}; --on_corrupt=skip leaves them out"
         )
     remarks = _remarks(name, folder, notes)
-    return FolderSet(name, folder, notes, _fingerprint(folder, notes), remarks)
+    return FolderSet(name, folder, problems, _fingerprint(folder, notes), remarks)
 
 
 def _checked(folder: ImageFolder, tell: Callable[[str], None]) -> Notes:

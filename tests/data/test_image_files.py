@@ -41,6 +41,10 @@ def stored(found, split="train"):
     return [records[index] for index in range(len(records))]
 
 
+def no_home():
+    raise ValueError
+
+
 def count_reads(monkeypatch):
     read = []
     original = image_files._read
@@ -151,7 +155,7 @@ def test_known_files_are_not_read_again(twelve, monkeypatch):
     assert sorted(read) == ["train/ant/0.png", "train/bee/new.png"]
 
 
-@pytest.mark.parametrize("damage", ["cut", "text", "gone", "unwritable"])
+@pytest.mark.parametrize("damage", ["cut", "text", "gone", "unwritable", "no home"])
 def test_a_cache_that_is_damaged_costs_time_only(twelve, monkeypatch, damage):
     first = find(twelve)
     (kept,) = (cache.folder() / "image_folders").glob("*.json")
@@ -164,6 +168,8 @@ def test_a_cache_that_is_damaged_costs_time_only(twelve, monkeypatch, damage):
         shutil.rmtree(cache.folder())
     if damage == "unwritable":
         cache.folder().write_text("in the way")
+    elif damage == "no home":
+        monkeypatch.setattr(cache, "folder", no_home)
     read = count_reads(monkeypatch)
     assert find(twelve) == first
     assert len(read) == 12
