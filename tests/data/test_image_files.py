@@ -14,7 +14,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from mnv2_jax import cache
-from mnv2_jax.data import decode, image_files
+from mnv2_jax.data import decode, image_checks, image_files
 from tests.data.images import encoded, fill, tree
 
 TWELVE = tuple(f"{kind}/{number}.png" for number in range(6) for kind in ("ant", "bee"))
@@ -47,13 +47,13 @@ def no_home():
 
 def count_reads(monkeypatch):
     read = []
-    original = image_files._read
+    original = image_checks.read
 
     def counted(root, file):
         read.append(file.path)
         return original(root, file)
 
-    monkeypatch.setattr(image_files, "_read", counted)
+    monkeypatch.setattr(image_checks, "read", counted)
     return read
 
 
@@ -176,8 +176,8 @@ def test_a_cache_that_is_damaged_costs_time_only(twelve, monkeypatch, damage):
 
 
 def test_an_interrupted_check_goes_on_and_tells_how_far_it_is(twelve, monkeypatch):
-    monkeypatch.setattr(image_files, "_AT_ONCE", 2)
-    monkeypatch.setattr(image_files, "_TELL_SECONDS", 0.0)
+    monkeypatch.setattr(image_checks, "_AT_ONCE", 2)
+    monkeypatch.setattr(image_checks, "_TELL_SECONDS", 0.0)
     told = []
 
     def interrupt(line):
@@ -211,7 +211,7 @@ def test_a_file_that_changes_after_the_folder_was_opened_is_refused(twelve, chan
 
 
 def test_a_file_that_changes_while_it_is_checked_is_refused(twelve, monkeypatch):
-    monkeypatch.setattr(image_files, "_read", lambda root, file: None)
+    monkeypatch.setattr(image_checks, "read", lambda root, file: None)
     with pytest.raises(OSError, match=r"png: it changed while it was checked; run it again$"):
         find(twelve)
 

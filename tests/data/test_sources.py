@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
-from mnv2_jax.data import image_files, sources, stream
+from mnv2_jax.data import image_checks, sources, stream
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.stored import records
 from tests import commands
@@ -391,7 +391,7 @@ def test_a_folder_of_images_is_a_data_set_whose_labels_are_known_unread(tmp_path
     )
     selection = some(name=f"{tmp_path}/in/", classes="1-2", images_per_class=2)
     whole = sources.load(selection)
-    monkeypatch.setattr(image_files, "_read", None)  # Known by now.
+    monkeypatch.setattr(image_checks, "read", None)  # Known by now.
     dataset = sources.load(selection)
     assert dataset.class_names == ("bee", "cow")
     assert [len(getattr(dataset, split)) for split in sources.SPLITS] == [8, 2, 2]
