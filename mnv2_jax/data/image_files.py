@@ -1,5 +1,6 @@
 """A folder of images as a data set: each file is checked once, and read by its number."""
 
+import collections
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -71,7 +72,6 @@ class FolderSet:
     """A folder of images, checked. Made by `find`.
 
     Attributes:
-      name: as it was asked for.
       folder: its files.
       problems: by path, of files that cannot be decoded, the reason.
       fingerprint: twelve hexadecimal digits that change with the bytes, the label, the split or the
@@ -81,7 +81,6 @@ class FolderSet:
       remarks: lines for people about the folder.
     """
 
-    name: str
     folder: ImageFolder
     problems: Mapping[str, str]
     fingerprint: str
@@ -146,7 +145,7 @@ def find(name: str, tell: Callable[[str], None], *, skip_corrupt: bool = False) 
             f"decoded: {some}; --on_corrupt=skip leaves them out"
         )
     remarks = _remarks(name, folder, notes)
-    return FolderSet(name, folder, problems, _fingerprint(folder, notes), remarks)
+    return FolderSet(folder, problems, _fingerprint(folder, notes), remarks)
 
 
 def _fingerprint(folder: ImageFolder, notes: Notes) -> str:
@@ -165,9 +164,11 @@ def _remarks(name: str, folder: ImageFolder, notes: Notes) -> tuple[str, ...]:
     if folder.ignored:
         some = image_folder.some(folder.ignored)
         remarks.append(f"Other files passed over ({len(folder.ignored):,}): {some}")
-    if folder.singles:
-        some = image_folder.some(folder.singles)
-        remarks.append(f"Classes with a single image in train ({len(folder.singles):,}): {some}")
+    count = collections.Counter(file.label for file in folder.splits["train"])
+    singles = [name for label, name in enumerate(folder.classes) if count[label] == 1]
+    if singles:
+        some = image_folder.some(singles)
+        remarks.append(f"Classes with a single image in train ({len(singles):,}): {some}")
     earlier: dict[str, str] = {}
     for split, files in folder.splits.items():
         digests = {file.path: digest for file in files if (digest := notes[file.path].digest)}

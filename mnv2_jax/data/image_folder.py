@@ -56,12 +56,6 @@ class ImageFolder:
     splits: dict[str, tuple[File, ...]]
     ignored: tuple[str, ...]
 
-    @property
-    def singles(self) -> tuple[str, ...]:
-        """The classes of which there is one image to train on."""
-        counts = collections.Counter(file.label for file in self.splits[_TRAIN])
-        return tuple(name for label, name in enumerate(self.classes) if counts[label] == 1)
-
 
 def scan(root: Path) -> ImageFolder:
     """Find the images of `root/train/CLASS/*`, or of `root/CLASS/*`.

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
@@ -290,18 +289,6 @@ def test_pipes_and_devices_are_not_waited_for(twelve):
         (f"train/ant/{name}.png", "it cannot be read: it is no regular file")
         for name in ("null", "pipe")
     ]
-
-
-def test_images_of_every_kind_are_taken(tmp_path):
-    folder = tmp_path / "in" / "train" / "odd"
-    folder.mkdir(parents=True)
-    Image.new("L", (4, 4), 9).save(folder / "grey.jpg")
-    Image.new("CMYK", (4, 4)).save(folder / "cmyk.jpg")
-    Image.fromarray(np.full((3, 3), 40_000, np.uint16)).save(folder / "sixteen.png")
-    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
-    frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
-    for record in stored(find(tmp_path / "in")):
-        assert decode.decode(record.image, 3).mode == "RGB"
 
 
 def test_what_was_found_is_told(tmp_path):

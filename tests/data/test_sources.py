@@ -406,17 +406,3 @@ def test_a_folder_of_images_is_a_data_set_whose_labels_are_known_unread(tmp_path
     assert (
         len(sources.load(dataclasses.replace(selection, **overlapping), overlapping=True).test) == 8
     )
-
-
-def test_images_of_a_folder_that_cannot_be_decoded_are_refused_or_left_out(tmp_path):
-    fill(tmp_path, *(f"in/{split}/{n}/{split}.png" for split in sources.SPLITS for n in range(3)))
-    (tmp_path / "in/train/1/train.png").write_bytes(b"")
-    selection = some(name=f"{tmp_path}/in/")
-    with pytest.raises(
-        ValueError, match=r"1 of 9 images cannot .* train/1/train.png \(it is empty\); "
-    ):
-        sources.load(selection)
-    dataset = sources.load(selection, skip_corrupt=True)
-    arrays, problems = stream.read(dataset.train, print)
-    assert sorted(arrays.weights.tolist()) == [0, 1, 1]
-    assert problems == ("train/1/train.png: it is empty",)

@@ -53,7 +53,6 @@ class Prepared:
       file_format: "array_record" or "tfrecord".
       class_names: by label.
       channels: 1 for grey images, else 3.
-      size: height and width of every image, in pixels; None where they differ.
       features: what the parts of a record are called.
       splits: by name.
       fingerprint: twelve hexadecimal digits that change with what it holds: with names of classes,
@@ -68,16 +67,10 @@ class Prepared:
     file_format: str
     class_names: tuple[str, ...]
     channels: int
-    size: tuple[int | None, int | None]
     features: features.Features
     splits: Mapping[str, subsplits.Split]
     fingerprint: str
     remarks: tuple[str, ...] = ()
-
-    @property
-    def classes(self) -> int:
-        """How many there are."""
-        return len(self.class_names)
 
     def records(self, split: str, field: str) -> "Records":
         """Opens a split, or parts of splits such as "train[:90%]".
@@ -181,7 +174,7 @@ class Records:
             image, label, file = self._prepared.features.parse(data)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
-        classes = self._prepared.classes
+        classes = len(self._prepared.class_names)
         if not 0 <= label < classes:
             hint = "; the split has no labels" if label == -1 else ""
             raise ValueError(f"{where}: its label is {label}, expected 0 to {classes - 1}{hint}")
@@ -222,7 +215,7 @@ def find(name: str, folder: Path) -> Prepared:
         names = features.find(info)
     except ValueError as error:
         raise ValueError(f"{asked}: {error}") from None
-    *_, height, width, channels = info.features[names.image].shape
+    channels = info.features[names.image].shape[-1]
     class_names = tuple(info.features[names.label].names)
     if (longest := max(map(len, class_names))) > _CLASS_NAME:
         raise ValueError(
@@ -236,7 +229,6 @@ def find(name: str, folder: Path) -> Prepared:
         file_format=file_format,
         class_names=class_names,
         channels=1 if channels == 1 else 3,
-        size=(height, width),
         features=names,
         splits=found,
         fingerprint=_fingerprint(class_names, info.splits, info.features[names.image]),
