@@ -122,7 +122,7 @@ def evaluate(
     columns: dict[str, schema.Column] = {}
     problems: set[str] = set()
     for group, members in groups.items():
-        subject = _subject(group, members, request, options, problems.update)
+        subject = _subject(group, members, request, options, problems.update, say)
         measured = _measured(request, subject)
         for network, of_run in zip(members, measured, strict=True):
             rows[network.run] = {f"{request.table}/{name}": x for name, x in of_run.items()}
@@ -246,9 +246,10 @@ def _subject(
     request: Request,
     options: DataOptions,
     leave_out: Callable[[Any], None],
+    say: Callable[[str], None],
 ) -> Subject:
     # Of another data set one split stands for all three.
-    dataset = options.open(group.selection, overlapping=bool(request.data))
+    dataset = options.open(group.selection, overlapping=bool(request.data), tell=say)
     names = members[0].trained.class_names
     if dataset.class_names != names:
         raise ValueError(

@@ -3,14 +3,15 @@
 import dataclasses
 import functools
 import json
+import re
 import shutil
 
 import pytest
 
 from configs import folder
-from mnv2_jax import presets
+from mnv2_jax import api, presets
 from mnv2_jax.ablation import cohort, finished, grid, sweep
-from mnv2_jax.data import sources
+from mnv2_jax.data import image_checks, sources
 from mnv2_jax.data.stored import records
 from tests import samples, victim
 from tests.data import made
@@ -205,3 +206,23 @@ def test_a_folder_that_changes_while_it_is_trained_on_is_refused(photos, tmp_pat
     cohorts = cohort.plan([config], load)
     with pytest.raises(OSError, match=r"photos/train/class 5/5.png: it has changed; expected imag"):
         sweep.sweep(tmp_path / "work", cohorts, "test", victim.Silent())
+
+
+def test_a_folder_may_change_between_two_runs_of_an_experiment(
+    photos, tmp_path, monkeypatch, capsys
+):
+    shutil.copytree(photos, tmp_path / "photos")
+    (tmp_path / "photos/test/class 3/3.png").unlink()
+    monkeypatch.setattr(image_checks, "_TELL_SECONDS", 0.0)
+    config = of_folder(tmp_path / "photos", mode="streaming")
+    config.train.epochs = 1
+    experiment = api.Experiment(config)
+    told = victim.Silent()
+    lines: list[str] = []
+    told.said = lines.append  # type: ignore[attr-defined]
+    first = experiment.run(tmp_path / "first", progress=told)
+    assert re.search(r"/photos/: \d+ of 119 images checked, .*/s, \d+ s left$", lines[0])
+    (tmp_path / "photos/train/class 5/5.png").unlink()
+    second = experiment.run(tmp_path / "second", progress=False)
+    assert [*first.runs] == [*second.runs]
+    assert capsys.readouterr().out == ""
