@@ -11,8 +11,7 @@ Expect:   not measured yet; of smoke,factorial, linear projections ahead by 6.3 
           shortcuts by 5.1; see README.md
 
 Data:     python -m experiments.prepare --dataset=cifar10
-          or, of a folder with train/CLASS/*.png and test/CLASS/*.png,
-          python -m experiments.prepare --images=DIR --name=cifar10
+          or, of a folder with train/CLASS/*.png and test/CLASS/*.png, --config.data.name=DIR/
 
 QUESTION is one of configs/questions.py, asked with 6 seeds; of smoke at expansions 1, 3 and 6.
 

@@ -2,7 +2,7 @@
 
 Command:  python -m experiments.finetune --config=configs/transfer.py
           python -m experiments.finetune --config=configs/transfer.py:cifar10
-          python -m experiments.finetune --config=configs/transfer.py:folder,NAME \
+          python -m experiments.finetune --config=configs/transfer.py:folder,DIR/ \
               --pretrained=WEIGHTS
 Hardware: two CPU cores; for cifar10 and large images, an accelerator
 Time:     digits 103 s on two cores, compilation included, 141 to 537 s on busy ones; of a
@@ -12,8 +12,8 @@ Expect:   on digits, fine-tuning ahead of feature extraction by 22 points of top
           scratch ahead of both; see README.md. On six classes of photographs, from ImageNet's
           weights, fine-tuning ahead by 0 to 14 points
 
-Data:     digits come with a package; cifar10 as in configs/cifar10.py. Images of your own:
-          python -m experiments.prepare --images=DIR --name=NAME
+Data:     digits come with a package; cifar10 as in configs/cifar10.py. Images of your own, in DIR/,
+          as in configs/folder.py
 
 A base is trained on five classes. The other five are learned from ten images each (of cifar10
 twenty), by a network that begins with random weights, by a new classifier on the frozen base
@@ -95,7 +95,7 @@ def get_config(argument: str = "digits") -> ConfigDict:
     """One run of fine-tuning.
 
     Args:
-      argument: "digits", "cifar10", or "folder," and the name of a prepared folder.
+      argument: "digits", "cifar10", or "folder," and the path of a folder of images.
     """
     dataset, name = _parse(argument)
     if dataset == "folder":
@@ -195,10 +195,10 @@ def _transfer(first: str, classes: str, images_per_class: int) -> ConfigDict:
 
 
 def _parse(argument: str) -> tuple[str, str]:
-    """Which data set, and the name of a folder."""
+    """Which data set, and the path of a folder."""
     dataset, _, name = argument.partition(",")
     if (dataset not in ("digits", "cifar10") or name) and not (dataset == "folder" and name):
         raise ValueError(
-            f"config: {argument!r} after the colon: expected digits, cifar10 or folder,NAME"
+            f"config: {argument!r} after the colon: expected digits, cifar10 or folder,DIR/"
         )
     return dataset, name

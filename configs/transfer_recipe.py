@@ -2,9 +2,9 @@
 
 Command:  python -m experiments.finetune --config=configs/transfer_recipe.py
           python -m experiments.finetune --config=configs/transfer_recipe.py:digits,clip
-          python -m experiments.finetune --config=configs/transfer_recipe.py:folder,NAME \
+          python -m experiments.finetune --config=configs/transfer_recipe.py:folder,DIR/ \
               --pretrained=WEIGHTS
-          and with folder,NAME,adamw
+          and with folder,DIR/,adamw
 Hardware: two CPU cores
 Time:     on two busy cores, compilation included, 183 s for 288 of digits' 306 runs, 133 s for the
           36 of digits,clip, 486 s for 36 of the 48 of a folder of 227 images at 96 pixels
@@ -39,8 +39,8 @@ def get_config(argument: str = "digits") -> ConfigDict:
     """The run that is to be trained well.
 
     Args:
-      argument: "digits", "digits,clip", "folder,NAME" or "folder,NAME,adamw", with the name of a
-        prepared folder.
+      argument: "digits", "digits,clip", "folder,DIR/" or "folder,DIR/,adamw", with the path of a
+        folder of images.
     """
     base, variant = _parse(argument)
     config = transfer.get_config(base)

@@ -40,7 +40,7 @@ def show(console: Console, planned: Planned, cohorts: Sequence[Cohort]) -> None:
     console.print(f"Axes: {_axes(cohorts)}", highlight=False)
     names = [claim.name for claim in planned.claims]
     console.print(f"Claims: {', '.join(names) or 'none'}", highlight=False)
-    for line in planned.doubts:
+    for line in planned.remarks:
         console.print(line)
     known = [estimate for estimate in seconds if estimate is not None]
     if cohorts and len(known) == len(cohorts):

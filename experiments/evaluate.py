@@ -3,6 +3,7 @@
   python -m experiments.evaluate --workdir=runs/digits --split=test --metrics=calibration_error
   python -m experiments.evaluate --workdir=runs/digits --evaluator=bfloat16
   python -m experiments.evaluate --workdir=runs/cifar10 --data=cifar10_1 --split=test
+  python -m experiments.evaluate --workdir=runs/folder_photos --data=new_photos/ --split=all
 
 It writes a side table, WORKDIR/evaluations/NAME.csv, with a row per run. Its columns, such as
 NAME/accuracy, are measures like any: of experiments.plot (--metric=NAME/accuracy), of claims
@@ -24,7 +25,9 @@ _SPLIT = flags.DEFINE_string(
     "split", "test", "train, validation or test; with --data a split as TFDS writes it."
 )
 _DATA = flags.DEFINE_string(
-    "data", "", "Another data set, with the same classes. Default: that of the runs."
+    "data",
+    "",
+    "Another data set with the same classes, or a folder of images (DIR/). Default: the runs' own.",
 )
 _EVALUATOR = flags.DEFINE_string(
     "evaluator",
@@ -39,6 +42,12 @@ _NAME = flags.DEFINE_string(
 )
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "The folder of prepared data sets. Default: in the user's cache folder."
+)
+_ON_CORRUPT = flags.DEFINE_enum(
+    "on_corrupt",
+    "fail",
+    ["fail", "skip"],
+    "What to do with an image that cannot be decoded: stop, or leave it out and tell.",
 )
 
 
@@ -61,6 +70,7 @@ def main() -> int:
         metrics=_METRICS.value,
         name=_NAME.value,
         data_dir=_DATA_DIR.value,
+        on_corrupt=_ON_CORRUPT.value,
         say=say,
     )
     for name in table.columns:

@@ -107,12 +107,12 @@ def run(
         console.print(f"What the network sees: {_PREVIEW.value}; nothing is trained")
         return 0
     if _DRY_RUN.value:
-        planned = experiment.prepare(data=data)
+        planned = experiment.prepare(data=data, say=console.print)
         cohorts = selected(planned, launcher, console.print)
         launcher.check(cohorts)
         dry_run.show(console, planned, cohorts)
         return 0
-    experiment.prepare(data=data)  # What is wrong is told before anything is printed.
+    experiment.prepare(data=data, say=console.print)  # What is wrong is told before anything else.
     outlive("stdout")
     path, argument = command_line.config_path()
     command = command_line.command()

@@ -57,4 +57,4 @@ def test_help_on_a_config_shows_its_fields_as_flags_set_them():
     # One that takes an argument says so without it.
     status, _, err = commands.run("ablate", "--config=configs/folder.py", "--help_config")
     assert status == 2
-    assert err.endswith("--config=configs/folder.py: expected configs/folder.py:NAME\n")
+    assert err.endswith("--config=configs/folder.py: expected configs/folder.py:FOLDER\n")

@@ -16,6 +16,7 @@ from mnv2_jax.ablation import cohort, evaluators, finished, grid, ids, networks,
 from mnv2_jax.ablation.evaluators import Subject
 from mnv2_jax.ablation.job import DataOptions
 from mnv2_jax.arch import CLIPS, NetworkSpec, check_choice
+from mnv2_jax.data import folders
 from mnv2_jax.data.images import Images
 from mnv2_jax.data.sources import Dataset, Selection
 from mnv2_jax.metrics import SPLITS, Metric
@@ -35,7 +36,8 @@ class Request:
     Attributes:
       split: of the data that runs were trained on: train, validation or test; of other data a split
         as TFDS writes it.
-      data: another data set, with the same classes; "" for that of each run.
+      data: another data set, with the same classes, which may be the path of a folder of images; ""
+        for that of each run.
       evaluator: a name of `mnv2_jax.ablation.evaluators`, or `FILE.py:FUNCTION`.
       metrics: names with commas, beside those that runs were measured by.
       name: of the side table; by default that of the data or split, and of the evaluator.
@@ -61,7 +63,8 @@ class Request:
     def table(self) -> str:
         """The name of the side table."""
         function = self.evaluator.rpartition(":")[2]
-        parts = [self.data or self.split, *([function] if function != "metrics" else [])]
+        data = folders.own_name(self.data).rstrip("/")
+        parts = [data or self.split, *([function] if function != "metrics" else [])]
         return self.name or re.sub(r"[^\w.-]+", "_", "_".join(parts))
 
 
@@ -119,7 +122,7 @@ def evaluate(
     columns: dict[str, schema.Column] = {}
     problems: set[str] = set()
     for group, members in groups.items():
-        subject = _subject(group, members, request, options, problems.update)
+        subject = _subject(group, members, request, options, problems.update, say)
         measured = _measured(request, subject)
         for network, of_run in zip(members, measured, strict=True):
             rows[network.run] = {f"{request.table}/{name}": x for name, x in of_run.items()}
@@ -241,9 +244,10 @@ def _subject(
     request: Request,
     options: DataOptions,
     leave_out: Callable[[Any], None],
+    say: Callable[[str], None],
 ) -> Subject:
     # Of another data set one split stands for all three.
-    dataset = options.open(group.selection, overlapping=bool(request.data))
+    dataset = options.open(group.selection, overlapping=bool(request.data), tell=say)
     names = members[0].trained.class_names
     if dataset.class_names != names:
         raise ValueError(

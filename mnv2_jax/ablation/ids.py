@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from ml_collections import ConfigDict
 
 from mnv2_jax import arch, metrics, schema, values
+from mnv2_jax.data import folders
 from mnv2_jax.neutral import Added, added_fields, former_names
 
 T = TypeVar("T")
@@ -95,6 +96,15 @@ def with_current_names(config: Mapping[str, Any], holder: str = "") -> dict[str,
     }
 
 
+def identity(path: str, value: Any) -> Any:
+    """Return the part of a field's value that ids and tables hold.
+
+    Of a folder of images it is its own name: the folders that it lies in change no id, and whether
+    it holds the same images is known by their fingerprint.
+    """
+    return folders.own_name(value) if _own(path) == "data.name" else value
+
+
 def without_neutral(config: Mapping[str, Any], holder: str = "") -> dict[str, Any]:
     """Return what ids are made from: a config as dicts, without what is neutral or observed.
 
@@ -111,7 +121,8 @@ def without_neutral(config: Mapping[str, Any], holder: str = "") -> dict[str, An
             if rest or not value:
                 kept[name] = rest
         elif not _is_left_out(holder + name, value):
-            kept[former().get(_own(holder + name), name)] = value
+            was = former().get(_own(holder + name), name)
+            kept[was] = identity(holder + name, value)
     return kept
 
 

@@ -3,14 +3,14 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
-from mnv2_jax import config_file, cores
+from mnv2_jax import config_file, cores, terminal
 from mnv2_jax.ablation import cohort
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.starts import Given
@@ -42,7 +42,13 @@ class DataOptions:
         if self.workers is not None and self.workers < 0:
             raise ValueError(f"data_workers={self.workers}: expected a whole number, 0 or more")
 
-    def open(self, selection: sources.Selection, *, overlapping: bool = False) -> sources.Dataset:
+    def open(
+        self,
+        selection: sources.Selection,
+        *,
+        overlapping: bool = False,
+        tell: Callable[[str], None] = terminal.say,
+    ) -> sources.Dataset:
         """Open a data set; see `mnv2_jax.data.sources.load`.
 
         Raises:
@@ -53,8 +59,9 @@ class DataOptions:
         if folder and not folder.is_dir() and selection.name not in sources.EMBEDDED:
             what = "it is a file" if folder.exists() else "no such folder"
             raise ValueError(f"data_dir={folder}: {what}; expected that of prepared data sets")
+        skip = self.on_corrupt == "skip"
         return sources.load(
-            selection, folder, skip_corrupt=self.on_corrupt == "skip", overlapping=overlapping
+            selection, folder, skip_corrupt=skip, overlapping=overlapping, tell=tell
         )
 
     def workers_here(self) -> int:

@@ -35,7 +35,10 @@ def describe(run: Run, cohort: Cohort) -> dict[str, Any]:
     fields = grid.fields(run.config)
     return {
         "run_id": run.id,
-        **{column: values.canonical(fields[path]) for column, path in _FIELDS.items()},
+        **{
+            column: values.canonical(ids.identity(path, fields[path]))
+            for column, path in _FIELDS.items()
+        },
         "params": cohort.cost.params,
         "madds": cohort.cost.madds,
     }

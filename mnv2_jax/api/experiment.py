@@ -1,13 +1,15 @@
 """An experiment: a config, a grid over its fields, and the claims that the runs decide."""
 
+import functools
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from ml_collections import ConfigDict
 
+from mnv2_jax import terminal
 from mnv2_jax.ablation import cohort, estimates, grid, networks, phases, records, resolve, starts
 from mnv2_jax.ablation.grid import Grid
 from mnv2_jax.ablation.job import DataOptions, Job
@@ -21,6 +23,7 @@ from mnv2_jax.api import files, running
 from mnv2_jax.api.results import Results, checked_claims
 from mnv2_jax.api.running import Origin, Planned
 from mnv2_jax.api.telling import teller
+from mnv2_jax.data.sources import Dataset, Selection
 from mnv2_jax.train import setup
 
 
@@ -191,7 +194,9 @@ class Experiment:
         seeds = _seeds(seeds)
         origin = origin or self._origin(seeds)
         data = DataOptions(_text(data_dir), data_workers, on_corrupt)
-        planned = self.prepare(seeds, data)
+        told = teller(progress)
+        planned = self.prepare(seeds, data, told.say)
+        self._planned = None  # A folder of images may change until the next call.
         kept, line = networks.are_kept("transfer" in self.config or keep_networks, planned.cohorts)
         job = Job(
             workdir="",
@@ -204,9 +209,7 @@ class Experiment:
             compilation_cache=compilation_cache,
         )
         where = workdir or Path("runs") / self.name
-        here, outcome = running.run(
-            *(planned, where, job, trains, teller(progress), origin), choices=[line]
-        )
+        here, outcome = running.run(*(planned, where, job, trains, told, origin), choices=[line])
         return Results(here, planned.claims, outcome)
 
     def preview(self, path: str | Path, *, data: DataOptions | None = None) -> None:
@@ -228,9 +231,17 @@ class Experiment:
         draw_preview(Path(path), one)
 
     def prepare(
-        self, seeds: int | Iterable[int] | None = None, data: DataOptions | None = None
+        self,
+        seeds: int | Iterable[int] | None = None,
+        data: DataOptions | None = None,
+        say: Callable[[str], None] = terminal.say,
     ) -> Planned:
         """Check everything about every run and claim, and sort runs into cohorts.
+
+        Args:
+          seeds: see `run`.
+          data: how data sets are found and decoded.
+          say: is told how far the check of a folder of images is.
 
         Raises:
           ValueError: a value is wrong; the message names the field and what would be right.
@@ -242,18 +253,21 @@ class Experiment:
         text = grid.canonical_json(self.config)  # It may be changed between two calls.
         key = text, self.grid, tuple(self.claims), chosen, data
         if self._planned is None or self._planned[0] != key:
-            self._planned = key, self._prepared(chosen, data)
+            self._planned = key, self._prepared(chosen, functools.partial(data.open, tell=say))
         return self._planned[1]
 
-    def _prepared(self, seeds: tuple[int, ...] | None, data: DataOptions) -> Planned:
+    def _prepared(
+        self, seeds: tuple[int, ...] | None, load: Callable[[Selection], Dataset]
+    ) -> Planned:
         claims = checked_claims(self.claims)
         configs, given = self._configs(seeds)
-        cohorts = tuple(cohort.plan(configs, data.open))
+        cohorts = tuple(cohort.plan(configs, load))
         if given:
             starts.check(given, cohorts)
         check(claims, records.columns([run for one in cohorts for run in one.runs]))
-        doubts = tuple(undecidable(claims, records.planned(cohorts)))
-        return Planned(self.name, cohorts, claims, doubts, given)
+        found = dict.fromkeys(line for one in cohorts for line in one.dataset.remarks)
+        remarks = (*found, *undecidable(claims, records.planned(cohorts)))
+        return Planned(self.name, cohorts, claims, remarks, given)
 
     def _configs(self, seeds: tuple[int, ...] | None) -> tuple[list[ConfigDict], Given | None]:
         """The configs of all runs, and the base that they start from."""

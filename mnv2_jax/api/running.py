@@ -37,14 +37,14 @@ class Planned:
       name: its title.
       cohorts: all of its runs.
       claims: to be decided.
-      doubts: a line for each claim that these runs cannot decide.
+      remarks: lines to tell first: of folders of images, and of claims that cannot be decided.
       given: a base that runs start from.
     """
 
     name: str
     cohorts: tuple[Cohort, ...]
     claims: tuple[Claim, ...]
-    doubts: tuple[str, ...]
+    remarks: tuple[str, ...]
     given: Given | None
 
     @property
@@ -183,7 +183,7 @@ def _begin(
         f"Runs: {count}, cohorts: {len(mine)}; {count - left} finished before, {left} to train"
     )
     lacking = finished.unmeasured(folder, cohorts)
-    for line in [*planned.doubts, *_others(folder, cohorts), *lacking]:
+    for line in [*planned.remarks, *_others(folder, cohorts), *lacking]:
         teller.say(line)
     return todo
 

@@ -37,7 +37,8 @@ _ADAM7 = (
 
 TURNING = "turned as EXIF says"
 """A rule of decoding that earlier versions lacked. It is part of the fingerprint of data sets whose
-images it may have changed; see `mnv2_jax.data.stored.records.Prepared`."""
+images it may have changed; see `stored.records.Prepared` and, of folders, `image_files.FolderSet`.
+"""
 
 _JPEG_DAMAGE = ("premature end", "bad huffman code")
 """Warnings of its decoder, in part, after which pixels are missing or wrong; after others such as

@@ -99,6 +99,8 @@ class Images:
     def _example(self, index: int, crop: Callable[..., np.ndarray]) -> Example:
         record = self.records[index]
         try:
+            if record.problem:
+                raise BadImage(record.problem)
             image = decode(record.image, self.shape[2])
         except BadImage as error:
             problem = f"{record.where}: {error}"

@@ -1,4 +1,4 @@
-"""Data sets by name: what is prepared on disk, and the digits that are embedded."""
+"""Data sets by name: prepared on disk, the digits that are embedded, or a folder of images."""
 
 import contextlib
 import dataclasses
@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from mnv2_jax.data import draws, folders, subsets
+from mnv2_jax import metrics
+from mnv2_jax.data import draws, folders, image_files, subsets
 from mnv2_jax.data.images import Arrays, Images, Records
-from mnv2_jax.data.stored import records
+from mnv2_jax.data.stored import records, subsplits
+from mnv2_jax.terminal import say
 
-SPLITS = ("train", "validation", "test")
+SPLITS = metrics.SPLITS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Selection:
     The last two are fields of `config.transfer`.
 
     Attributes:
-      name: data set: prepared in the data folder, or one of `EMBEDDED`.
+      name: data set: the path of a folder of images, such as photos/, a set prepared in the data
+        folder, or one of `EMBEDDED`. See `mnv2_jax.data.folders.is_path`.
       train: training images: a split as TFDS writes it, such as "train[:90%]".
       validation: images that choices are made by: a split likewise.
       test: images that are read once, at the end of a run: a split likewise.
@@ -75,9 +78,11 @@ class Dataset:
       train: see `Selection`.
       validation: likewise.
       test: likewise.
-      fingerprint: see `mnv2_jax.data.stored.records.Prepared`; "" where nothing is known. That of
-        all classes, where some are kept.
+      fingerprint: see `mnv2_jax.data.stored.records.Prepared` and, of a folder,
+        `mnv2_jax.data.image_files.FolderSet`; "" where nothing is known. That of all classes, where
+        some are kept.
       images_per_class: see `Selection`; each class has so many or more in `train`.
+      remarks: lines for people about what was found.
       decoded: whole splits by their names, once they are decoded, and what could not be.
     """
 
@@ -88,6 +93,7 @@ class Dataset:
     test: Images
     fingerprint: str = ""
     images_per_class: int = 0
+    remarks: tuple[str, ...] = ()
     decoded: dict[str, tuple[Arrays, tuple[str, ...]]] = dataclasses.field(
         default_factory=dict, compare=False, repr=False
     )
@@ -136,27 +142,33 @@ def load(
     *,
     skip_corrupt: bool = False,
     overlapping: bool = False,
-    tell: Callable[[str], None] = print,
+    tell: Callable[[str], None] = say,
 ) -> Dataset:
-    """Opens a prepared data set; an embedded one is prepared first if need be, or anew if damaged.
+    """Opens a data set; an embedded one is prepared first if need be, or anew if damaged.
 
     Args:
       selection: what to open.
       folder: that prepared data sets live in, by default `mnv2_jax.data.folders.data_folder()`.
       skip_corrupt: leave out images that cannot be decoded.
       overlapping: splits may share images, as where nothing is trained.
-      tell: is told in a line that an embedded data set is prepared anew.
+      tell: is told in a line that an embedded data set is prepared anew, and now and then how far
+        the check of a folder of images is.
 
     Raises:
       ValueError: there is no such data set, split or class, splits share images, there is one class
-        alone, or too few images of one; the message says what would be right.
-      OSError: the folder cannot be written to, or a prepared file cannot be read.
+        alone, too few images of one, or images of a folder that cannot be decoded; the message says
+        what would be right.
+      OSError: the folder cannot be written to, or a file cannot be read.
     """
-    where = folder or folders.data_folder()
-    if selection.name in EMBEDDED:
-        _prepare(selection.name, where, tell)
-    found = records.find(selection.name, where)
-    if found.classes < 2:
+    found: image_files.FolderSet | records.Prepared
+    if folders.is_path(selection.name):
+        found = image_files.find(selection.name, tell, skip_corrupt=skip_corrupt)
+    else:
+        where = folder or folders.data_folder()
+        if selection.name in EMBEDDED:
+            _prepare(selection.name, where, tell)
+        found = records.find(selection.name, where)
+    if len(found.class_names) < 2:
         raise ValueError(
             f"config.data.name={selection.name!r}: it has one class, {found.class_names[0]!r}; "
             f"expected two or more to tell apart"
@@ -165,7 +177,7 @@ def load(
     shape = (selection.resolution, selection.resolution, found.channels)
     wanted = {f"data.{split}": getattr(selection, split) for split in SPLITS}
     if not overlapping:
-        found.check_disjoint(wanted)
+        subsplits.check_disjoint(wanted, found.splits)
 
     def images(split: str) -> Images:
         records_of: Records = found.records(wanted[f"data.{split}"], f"data.{split}")
@@ -176,7 +188,7 @@ def load(
     parts = images("train"), images("validation"), images("test")
     names = tuple(found.class_names[label] for label in kept)
     few = selection.images_per_class
-    dataset = Dataset(selection.name, names, *parts, found.fingerprint, few)
+    dataset = Dataset(selection.name, names, *parts, found.fingerprint, few, found.remarks)
     if selection.classes or few:
         _check_enough(selection, dataset, kept)
     return dataset
@@ -304,7 +316,7 @@ def _digits(folder: Path) -> Any:
 
 EMBEDDED: dict[str, Callable[[Path], Any]] = {"digits": _digits}
 """Data sets that come with a package, prepared when first asked for. A new one is a builder here
-and one line: it takes a folder and gives a TFDS builder. All others: `experiments.prepare`."""
+and one line: it takes a folder and gives a TFDS builder. Others of TFDS: `experiments.prepare`."""
 
 MIRROR_CHANGES_CLASS = frozenset({"digits"})
 """Data sets whose images must not be mirrored: a mirrored digit is another sign, or none."""

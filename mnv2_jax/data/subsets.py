@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mnv2_jax.data.image_files import Files
 from mnv2_jax.data.images import Records
 from mnv2_jax.data.stored.records import Record
 
@@ -57,13 +58,13 @@ class Subset:
 
 
 def labels(records: Records) -> np.ndarray:
-    """The labels of records, int32 `[count]`. They are stored with the images: all is read.
+    """The labels of records, int32 `[count]`. Where they are stored with the images, all is read.
 
     Raises:
       ValueError: a label is out of range.
       OSError: a record cannot be read.
     """
-    if isinstance(records, Subset):
+    if isinstance(records, (Subset, Files)):
         return records.labels
     return np.array([records[index].label for index in range(len(records))], np.int32)
 

@@ -48,6 +48,23 @@ def test_all_committed_results_are_spoken_of():
     assert there == {*COMMITTED, *NOT_OF_THIS_CODE}
 
 
+def test_ids_and_tables_hold_the_name_of_a_folder_and_not_where_it_lies(dots):
+    def planned(name):
+        config = digits.get_config()
+        config.data.name = name
+        (one,) = cohort.plan(grid.expand(config, grid.axis("seed", (0,))), lambda _: dots)
+        (run,) = one.runs
+        assert run.config.data.name == name
+        return one.id, run.id, records.describe(run, one)
+
+    first = planned("photos/")
+    assert first[2]["dataset"] == "photos/"
+    for name in ("./photos", "/data/photos/", "~/photos/"):
+        assert planned(name) == first
+    assert planned("photos")[:2] != first[:2]
+    assert planned("other/")[1] != first[1]
+
+
 @dataclasses.dataclass(frozen=True)
 class Wider(Augmentation):
     """Augmentation as a later version may have it."""

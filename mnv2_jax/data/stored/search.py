@@ -23,7 +23,10 @@ def version_folder(name: str, folder: Path) -> Path:
     asked = f"config.data.name={name!r}"
     parsed = _NAME.fullmatch(name)
     if not parsed:
-        raise ValueError(f"{asked}: expected a name such as 'cifar10' or 'imagenet_resized/32x32'")
+        raise ValueError(
+            f"{asked}: expected a name such as 'cifar10' or 'imagenet_resized/32x32', or the path "
+            f"of a folder of images, which ends in /"
+        )
     place = folder / parsed["path"]
     versions = _versions(place)
     if parsed["version"]:
@@ -39,17 +42,17 @@ def version_folder(name: str, folder: Path) -> Path:
     if configs:
         raise ValueError(f"{asked}: expected one of its configs: {', '.join(configs)}")
     command = folders.prepare_command(name, folder)
-    if place.is_dir() and any(_unfinished(child) for child in place.iterdir()):
+    if command and place.is_dir() and any(_unfinished(child) for child in place.iterdir()):
         raise ValueError(f"{asked}: its preparation in {place} has not finished; go on: {command}")
     sets = _sets(folder)
-    close = difflib.get_close_matches(name, sets, n=1)
-    hint = f"did you mean {close[0]!r}? If not, prepare" if close else "prepare"
     there = f", which has {', '.join(sets)}" if sets else ""
-    bare = parsed["path"].partition("/")[0]
-    other = f" (or out of images: --images=DIR --name={bare})" if " --dataset=" in command else ""
-    raise ValueError(
-        f"{asked}: there is no such data set in {folder}{there}; {hint} it: {command}{other}"
-    )
+    close = difflib.get_close_matches(name, sets, n=1)
+    ways = [
+        *([f"did you mean {close[0]!r}?"] if close else []),
+        *([f"to prepare it: {command}"] if command else []),
+        f"of a folder of images the name ends in /: '{parsed['path']}/'",
+    ]
+    raise ValueError(f"{asked}: there is no such data set in {folder}{there}; {'; '.join(ways)}")
 
 
 def _versions(place: Path) -> list[str]:

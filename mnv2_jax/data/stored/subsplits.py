@@ -1,6 +1,8 @@
 """Splits and parts of splits, written as TFDS writes them: "train[:90%]", "train+validation"."""
 
 import dataclasses
+import difflib
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -76,6 +78,46 @@ def ranges(text: str, splits: Mapping[str, Split]) -> list[Range]:
     if not found:
         raise ValueError(f"there are no records in it; there are {there}")
     return found
+
+
+def of_field(field: str, text: str, splits: Mapping[str, Split]) -> list[Range]:
+    """Return the records that a field of the config stands for; see `ranges`.
+
+    Args:
+      field: such as "data.train".
+      text: its value.
+      splits: those of the data set, by name.
+
+    Raises:
+      ValueError: there are no such records; the message says how to carve them out, if that helps.
+    """
+    try:
+        return ranges(text, splits)
+    except UnknownSplit as error:
+        close = difflib.get_close_matches(text.partition("[")[0], splits, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"to carve it: {carved(field, splits)}"
+        raise ValueError(f"config.{field}={text!r}: {error}; {hint}") from None
+    except ValueError as error:
+        raise ValueError(f"config.{field}={text!r}: {error}") from None
+
+
+def check_disjoint(wanted: Mapping[str, str], splits: Mapping[str, Split]) -> None:
+    """Check that splits of a run share no records.
+
+    Args:
+      wanted: a split for each field.
+      splits: those of the data set, by name.
+
+    Raises:
+      ValueError: two share records, or a split does not exist.
+    """
+    found = {field: of_field(field, text, splits) for field, text in wanted.items()}
+    for one, other in itertools.combinations(wanted, 2):
+        if count := shared(found[one], found[other]):
+            raise ValueError(
+                f"config.{one}={wanted[one]!r} and config.{other}={wanted[other]!r}: they share "
+                f"{count} records; expected none, as in 'train[:90%]' and 'train[90%:]'"
+            )
 
 
 def shared(some: Sequence[Range], others: Sequence[Range]) -> int:

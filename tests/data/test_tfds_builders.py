@@ -1,6 +1,6 @@
 import pytest
 
-from mnv2_jax.data.prepare import tfds_builders
+from mnv2_jax.data import tfds_builders
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is in a folder of images: splits, classes and files, before any file is read."""
+"""The index of a folder of images: splits, classes and files, before any file is read."""
 
 import collections
 import dataclasses
@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mnv2_jax.data.sources import SPLITS
+from mnv2_jax.metrics import SPLITS
 
-EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
+EXTENSIONS = (
+    *(".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"),
 )
-"""What names of images end in, in any case."""
+"""The endings of names of images, in any case."""
 
 _TRAIN, _VALIDATION, _TEST = SPLITS
 
@@ -36,7 +36,7 @@ class File(NamedTuple):
 
     @property
     def rank(self) -> bytes:
-        """What files are ordered by: SHA-256 of the path, the same on every machine."""
+        """The key that files are ordered by: SHA-256 of the path, the same on every machine."""
         return hashlib.sha256(_normal(self.path).encode()).digest()
 
 
@@ -56,15 +56,9 @@ class ImageFolder:
     splits: dict[str, tuple[File, ...]]
     ignored: tuple[str, ...]
 
-    @property
-    def singles(self) -> tuple[str, ...]:
-        """The classes of which there is one image to train on."""
-        counts = collections.Counter(file.label for file in self.splits[_TRAIN])
-        return tuple(name for label, name in enumerate(self.classes) if counts[label] == 1)
-
 
 def scan(root: Path) -> ImageFolder:
-    """Finds the images of `root/train/CLASS/*`, or of `root/CLASS/*`.
+    """Find the images of `root/train/CLASS/*`, or of `root/CLASS/*`.
 
     The first kind may have `validation` and `test` as well. The second kind is split 80/10/10 by a
     hash of each file's path, so that a file stays in its split when others come or go. Links are
@@ -76,15 +70,16 @@ def scan(root: Path) -> ImageFolder:
       OSError: a folder cannot be read.
     """
     if not root.is_dir():
-        what = "it is a file" if root.exists() else "no such folder"
-        raise ValueError(f"--images={root}: {what}; expected a folder of images")
+        where = "" if root.is_absolute() else f" in {Path.cwd()}"
+        what = "it is a file" if root.exists() else f"no such folder{where}"
+        raise ValueError(f"{root}: {what}; expected a folder of images")
     ignored: list[str] = []
     if (root / _TRAIN).is_dir():
         folders = {
             split: _class_folders(root, split, ignored) for split in _split_folders(root, ignored)
         }
     elif present := [split for split in (_VALIDATION, _TEST) if (root / split).is_dir()]:
-        raise ValueError(f"--images={root}: it has {present[0]}/ and no {_TRAIN}/ beside it")
+        raise ValueError(f"{root}: it has {present[0]}/ and no {_TRAIN}/ beside it")
     else:
         folders = {"": _class_folders(root, "", ignored)}
     classes = tuple(sorted(next(iter(folders.values()))))
@@ -105,7 +100,7 @@ def scan(root: Path) -> ImageFolder:
 
 
 def some(names: Sequence[str], most: int = 5) -> str:
-    """The first few names, and how many more there are."""
+    """Return the first few names, and how many more there are."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
@@ -135,12 +130,8 @@ def _class_folders(root: Path, split: str, ignored: list[str]) -> dict[str, str]
             ignored.append(path)
             continue
         name = _normal(entry.name)
-        if name != name.strip() or {"\n", "\r"} & set(name):
-            # TFDS keeps names of classes as stripped lines.
-            raise ValueError(
-                f"{entry.path!r}: the name of a class must not begin or end with a space, nor "
-                f"hold a line break"
-            )
+        if {"\n", "\r"} & set(name):  # It stands in lines of messages and tables.
+            raise ValueError(f"{entry.path!r}: the name of a class must not hold a line break")
         if name in found:
             both = f"{found[name].rpartition('/')[2]!a} and {entry.name!a}"
             raise ValueError(
@@ -171,12 +162,12 @@ def _files(
             try:
                 status = entry.stat()
                 files.append(File(path, label, status.st_size, status.st_mtime_ns))
-            except OSError:  # Told when it is read, beside what else cannot be.
+            except OSError:  # Reported when it is read, beside what else cannot be.
                 files.append(File(path, label, 0, 0))
         if len(files) == before:
             raise ValueError(
                 f"{root / folder}: class {name!r} has no images; expected files ending in "
-                f"{some(sorted(EXTENSIONS), len(EXTENSIONS))} in it, or that folder removed"
+                f"{', '.join(EXTENSIONS)} in it, or that folder removed"
             )
     return files
 
@@ -222,12 +213,12 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # As of links in a circle, of which it is told as of files.
+    except OSError:  # As of links in a circle, which are reported as files are.
         return False
 
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
-    return Path(entry.name).suffix.lower() in EXTENSIONS
+    return entry.name.lower().endswith(EXTENSIONS)
 
 
 def _refuse_images_in(folder: os.DirEntry[str], of_class: Path) -> None:
@@ -235,7 +226,7 @@ def _refuse_images_in(folder: os.DirEntry[str], of_class: Path) -> None:
     if any(_is_image(entry) for entry in _entries(Path(folder.path))):
         raise ValueError(
             f"{folder.path}: images in a folder within that of class {of_class.name!r}; expected "
-            f"them in {of_class} itself, or --images={of_class} if folders in it are the classes"
+            f"them in {of_class} itself, or the folder {of_class}/ if those in it are the classes"
         )
 
 
