@@ -205,7 +205,7 @@ def test_a_folder_that_changes_while_it_is_trained_on_is_refused(photos, tmp_pat
 
     cohorts = cohort.plan([config], load)
     with pytest.raises(OSError, match=r"photos/train/class 5/5.png: it has changed; expected imag"):
-        sweep.sweep(tmp_path / "work", cohorts, "test", victim.Silent())
+        sweep.Sweep(tmp_path / "work", cohorts, "test", victim.Silent()).run()
 
 
 def test_a_folder_may_change_between_two_runs_of_an_experiment(
