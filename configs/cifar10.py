@@ -93,7 +93,7 @@ def _ask(argument: str) -> questions.Question:
 
 
 def _parse(argument: str) -> tuple[bool, str]:
-    """Whether it is smoke, and the question if there is one."""
+    """Return whether it is smoke, and the question if there is one."""
     scale, question = questions.split(argument)
     if scale not in ("", "smoke"):
         raise ValueError(

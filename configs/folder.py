@@ -48,7 +48,7 @@ def get_grid(folder: str) -> Grid:
 
 
 def get_claims(folder: str) -> list[Claim]:
-    """What the paper says, and the comparison that decides it."""
+    """Return the paper's claims, and the comparisons that decide them."""
     return _ask(folder).claims
 
 

@@ -301,7 +301,7 @@ def ask(name: str, design: Design) -> Question:
 
 
 def split(argument: str | None) -> tuple[str, str]:
-    """Cuts a config's argument, such as `slim,shortcut`, into what is its own and the question."""
+    """Cut a config's argument, such as `slim,shortcut`, into what is its own and the question."""
     own, _, last = (argument or "").rpartition(",")
     return (own, last) if last in QUESTIONS else (argument or "", "")
 

@@ -120,7 +120,7 @@ def get_grid(argument: str = "digits") -> Grid:
 
 
 def get_claims(argument: str = "digits") -> list[Claim]:
-    """What is told of transfer learning, and the comparison that decides it."""
+    """Return common claims about transfer, and the comparisons that decide them."""
     if _parse(argument)[0] == "folder":
         return [dataclasses.replace(FINETUNING, where=_INFERENCE)]
     return [EXTRACTION, FINETUNING, NORM, LINEAR_BASE, LINEAR_BASE_TUNED]
@@ -195,7 +195,7 @@ def _transfer(first: str, classes: str, images_per_class: int) -> ConfigDict:
 
 
 def _parse(argument: str) -> tuple[str, str]:
-    """Which data set, and the path of a folder."""
+    """Return the data set, and the path of a folder."""
     dataset, _, name = argument.partition(",")
     if (dataset not in ("digits", "cifar10") or name) and not (dataset == "folder" and name):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""How the recipes of transfer.py's phases were chosen, by validation accuracy.
+"""Choice of the training configs of transfer.py's phases, by validation accuracy.
 
 Command:  python -m experiments.finetune --config=configs/transfer_recipe.py
           python -m experiments.finetune --config=configs/transfer_recipe.py:digits,clip
@@ -92,7 +92,7 @@ def get_grid(argument: str = "digits") -> Grid:
 
 
 def get_claims(argument: str = "digits") -> list[Claim]:
-    """What smaller trials on the validation split had shown, written down after them."""
+    """Return claims of smaller trials on the validation split, written down after them."""
     base, variant = _parse(argument)
     if variant or _of_folder(base):
         return []

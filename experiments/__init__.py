@@ -12,7 +12,7 @@ def interrupted(*_: object) -> None:
 
 
 def _tell_of_jax(kind: type[BaseException], error: BaseException, _: object) -> None:
-    """Says in a line which variable of the environment jax refuses, as it does when imported."""
+    """Say in a line which variable of the environment jax refuses, as it does when imported."""
     import re
 
     found = re.search(r"(?:JAX flag |environment ')(jax_\w+)", str(error), re.IGNORECASE)

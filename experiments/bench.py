@@ -62,7 +62,7 @@ GROUPS = {
 
 
 def main() -> int:
-    """Measures the groups asked for, prints each as it ends and writes it if asked to.
+    """Measure the groups asked for, print each as it ends and write it if asked to.
 
     Raises:
       ValueError: there is no such group, or the output is a file.

@@ -26,7 +26,7 @@ from experiments import command_help
 from mnv2_jax import cache, config_file
 from mnv2_jax.ablation import grid, ids
 from mnv2_jax.terminal import outlive, say
-from mnv2_jax.train.stopping import Interrupted
+from mnv2_jax.train.preemption import Interrupted
 
 FLAGS = flags.FLAGS
 

@@ -30,7 +30,7 @@ _WORKDIR = flags.DEFINE_string(
 
 
 def main(*sources: str) -> int:
-    """Copies finished runs and their side tables.
+    """Copy finished runs and their side tables.
 
     Raises:
       ValueError: a folder is wrong, or results contradict one another.

@@ -39,7 +39,7 @@ _OUTPUT = flags.DEFINE_string(
 
 
 def main() -> int:
-    """Draws the figure that the flags describe, and prints what it wrote.
+    """Draw the figure that the flags describe, and print what it wrote.
 
     Raises:
       ValueError: a flag is wrong, there is nothing to draw, or nowhere to write it.
@@ -55,7 +55,7 @@ def main() -> int:
 
 
 def _draw(folder: Path) -> list[Path]:
-    """Draws the figure of what lies in a folder; the files that were written."""
+    """Draw the figure of what lies in a folder; the files that were written."""
     _check(folder)
     paths = [Path(_OUTPUT.value)] if _OUTPUT.value else []
     if any(path.suffix not in SUFFIXES or path.is_dir() for path in paths):

@@ -28,7 +28,7 @@ _FORMAT = flags.DEFINE_enum("format", "table", ["table", "json"], "How to print.
 
 
 def main() -> int:
-    """Prints the state of the experiment. Returns 0, whatever it is.
+    """Print the state of the experiment. Returns 0, whatever it is.
 
     Raises:
       ValueError: there is no experiment in the folder.

@@ -18,7 +18,7 @@ flags.adopt_module_key_flags(session)
 
 
 def main() -> int:
-    """Trains the network. Returns 1 if it failed, else 0.
+    """Train the network. Return 1 if it failed, else 0.
 
     Raises:
       ValueError: the config is wrong.

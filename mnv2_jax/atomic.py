@@ -85,7 +85,7 @@ def remove(path: Path) -> None:
 
 @contextlib.contextmanager
 def in_turns(path: Path) -> Iterator[None]:
-    """Lets one process at a time into the block, the others waiting; `path` is the lock's file."""
+    """Let one process at a time into the block, the others waiting; `path` is the lock's file."""
     with _opened(path) as lock:
         if _flock(lock, fcntl.LOCK_EX):
             yield
@@ -177,7 +177,7 @@ def _opened(path: Path) -> IO[str]:
 
 
 def _flock(lock: IO[str], how: int) -> bool:
-    """Locks a file; whether its file system can.
+    """Lock a file; whether its file system can.
 
     Raises:
       BlockingIOError, PermissionError: others hold the lock, and `how` is not to wait for it.

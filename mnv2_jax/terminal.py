@@ -81,7 +81,7 @@ class Console(rich.console.Console):
     """One that shows texts as they are: brackets are no markup, and colons no pictures."""
 
     def __init__(self, **options: Any) -> None:
-        """Begins; `options` are those of Rich."""
+        """Begin; `options` are those of Rich."""
         super().__init__(markup=False, emoji=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:

@@ -14,7 +14,7 @@ from mnv2_jax import presets
 from mnv2_jax.ablation import cohort, grid, sweep
 from mnv2_jax.train import compilation
 from mnv2_jax.train.checkpoint import Checkpoints
-from mnv2_jax.train.stopping import Interrupted, Stop
+from mnv2_jax.train.preemption import Interrupted, Stop
 from tests import samples
 
 

@@ -83,7 +83,7 @@ def measure() -> list[Row]:
 def sampled(
     experiment: ours.Experiment, configs: Sequence[ConfigDict], pools: Sequence[Pool]
 ) -> Sampled:
-    """Trains runs in PyTorch, in the pool that takes less time for an epoch of one of them.
+    """Train runs in PyTorch, in the pool that takes less time for an epoch of one of them.
 
     Raises:
       Unavailable: PyTorch cannot.
@@ -95,7 +95,7 @@ def sampled(
 
 
 def _train(experiment: ours.Experiment, configs: Sequence[ConfigDict], pool: Pool) -> Sampled:
-    """Deals the runs out to the pool's processes, which train them side by side."""
+    """Deal the runs out to the pool's processes, which train them side by side."""
     train = configs[0].train
     sgd = Sgd(train.learning_rate, train.momentum, train.weight_decay, train.label_smoothing)
     recipe = train.batch_size, train.epochs, configs[0].augment.shift, sgd

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from experiments.benchmarks.settings import Sgd
 from mnv2_jax import arch, config_file
 from mnv2_jax.ablation import cohort, grid, resolve
-from mnv2_jax.data import draws, sources, stream
+from mnv2_jax.data import rng, sources, stream
 from mnv2_jax.train import parallel
 from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.recipe import Recipe
@@ -38,7 +38,7 @@ class Step(NamedTuple):
 def training_step(
     spec: arch.NetworkSpec, lanes: int, batch: int, steps: int, sgd: Sgd, *, shared: bool = False
 ) -> Step:
-    """Compiles `steps` steps of training on random images for `lanes` networks at once.
+    """Compile `steps` steps of training on random images for `lanes` networks at once.
 
     Args:
       spec: the network.
@@ -59,13 +59,13 @@ def training_step(
     )
     values = [lane.replace(seed=np.uint32(seed)) for seed in range(lanes)]
     states = parallel.stack([program.initialise(0)] * lanes)
-    orders = np.stack([draws.epoch_order(seed, 0, len(labels)) for seed in range(lanes)])
-    of_lanes = [layout.spread(tree) for tree in (states, parallel.stack(values), orders)]
+    orders = np.stack([rng.epoch_order(seed, 0, len(labels)) for seed in range(lanes)])
+    of_lanes = [layout.shard_lanes(tree) for tree in (states, parallel.stack(values), orders)]
     bounds = (np.int32(0), np.int32(0), np.int32(steps))
-    data = layout.share((images, labels, *bounds))
+    data = layout.replicate((images, labels, *bounds))
     compiled = layout.compile(program.train, of_lanes, data).run
     # On the devices, so that no call waits for them to travel there.
-    inputs = layout.place((*of_lanes, *data))
+    inputs = layout.device_put((*of_lanes, *data))
     how = f"{layout.per_device} per device on {len(layout.devices)} of {jax.device_count()} devices"
     return Step(lambda: compiled(*inputs), how, compiled)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rich.table import Table
 
 from experiments.benchmarks.timing import Timing, fastest_of_each_name
-from mnv2_jax.train import runlog
+from mnv2_jax.train import environment
 
 OURS = "ours"
 """The beginning of our contenders' names."""
@@ -95,7 +95,7 @@ def to_csv(rows: Sequence[Row]) -> str:
 @functools.cache
 def _where() -> dict[str, object]:
     """Device, processor, versions ("" for a peer that is not installed) and commit."""
-    made = runlog.environment("")
+    made = environment.describe("")
     libraries = {name: made["libraries"][name] for name in ("jax", "jaxlib")}
     peers = {name: _version(name) for name in PEERS}
     return {

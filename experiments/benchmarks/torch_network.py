@@ -43,7 +43,7 @@ class Convolution(nn.Module):
         )
 
     def forward(self, x: Any) -> Any:
-        """Convolves `[batch, inputs, height, width]`."""
+        """Convolve `[batch, inputs, height, width]`."""
         if self._uneven:
             (top, bottom), (left, right) = (self._pads(size) for size in x.shape[2:])
             x = functional.pad(x, (left, right, top, bottom))
@@ -165,7 +165,7 @@ class Trainer:
         self._bfloat16 = bfloat16
 
     def step(self, images: Any, labels: Any) -> Any:
-        """Trains on float images `[batch, channels, height, width]`; gives the loss."""
+        """Train on float images `[batch, channels, height, width]`; gives the loss."""
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self._bfloat16):
             loss = functional.cross_entropy(
@@ -194,7 +194,7 @@ def _norm(channels: int, ways: arch.Conventions) -> nn.BatchNorm2d:
 
 
 def _initialise(module: nn.Module) -> None:
-    """Draws kernels as `mnv2_jax.nn.initializers.he_normal` does, the classifier's smaller."""
+    """Draw kernels as `mnv2_jax.nn.initializers.he_normal` does, the classifier's smaller."""
     if isinstance(module, nn.Conv2d):
         fan_out = module.out_channels // module.groups * module.kernel_size[0] ** 2
         nn.init.normal_(module.weight, 0.0, (2 / fan_out) ** 0.5)

@@ -18,7 +18,7 @@ Splits = dict[str, tuple[np.ndarray, np.ndarray]]
 def train(
     spec: arch.NetworkSpec, splits: Splits, batch: int, epochs: int, shift: int, sgd: Sgd
 ) -> tuple[float, float]:
-    """Trains with a cosine schedule, evaluates validation after each epoch, all at the end.
+    """Train with a cosine schedule, evaluates validation after each epoch, all at the end.
 
     Args:
       spec: the network.

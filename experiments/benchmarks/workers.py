@@ -124,7 +124,7 @@ def _counted(count: int, noun: str, plural: str) -> str:
 
 
 def _serve() -> None:
-    """Answers the parent's messages until it closes the pipe.
+    """Answer the parent's messages until it closes the pipe.
 
     A message is a task to add, the number of one to run, or None, which drops all. An answer is
     whether that failed, and what it gave or why.

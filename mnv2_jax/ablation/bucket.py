@@ -41,7 +41,7 @@ class Bucket:
         files: Collection[str] = (*RECORD, NETWORK),
         runs: Collection[str] | None = None,
     ) -> None:
-        """Begins; asks the bucket nothing yet.
+        """Begin; asks the bucket nothing yet.
 
         Args:
           uri: the folder in the bucket.

@@ -22,8 +22,8 @@ from mnv2_jax.nn.cost import Cost, network_cost
 from mnv2_jax.nn.network import program
 from mnv2_jax.train import hparams, layouts, modes
 from mnv2_jax.train.features import Features
-from mnv2_jax.train.feed import Feed
 from mnv2_jax.train.hparams import HParams
+from mnv2_jax.train.input_pipeline import InputPipeline
 from mnv2_jax.train.parallel import Layout
 from mnv2_jax.train.step import LaneProgram
 
@@ -104,7 +104,7 @@ class Cohort:
 
     @functools.cached_property
     def user_files(self) -> dict[str, str]:
-        """Hashes of the user's files with optimizer and metrics, which `network` does not know."""
+        """Hash of the user's files with optimizer and metrics, which `network` does not know."""
         config = self.runs[0].config
         named = (config.train.optimizer, *metrics.names(config.metrics))
         return {name: found for name in named if (found := user_code.digest(name))}
@@ -115,7 +115,7 @@ class Cohort:
         at_once = recipe.batch_size // recipe.grad_accum_steps
         return layouts.choose(self.runs[0].config.parallel, lanes, at_once)
 
-    def feed(self) -> tuple[type[Feed], str]:
+    def feed(self) -> tuple[type[InputPipeline], str]:
         """Choose how images come to the devices, and say why; see `mnv2_jax.train.modes`."""
         return modes.choose_input_mode(self.runs[0].config.data.mode, self.program, self.dataset)
 
@@ -145,7 +145,7 @@ def without_lane_values(spec: arch.NetworkSpec) -> arch.NetworkSpec:
 def plan(
     configs: Sequence[ConfigDict], load: Callable[[Selection], Dataset] = sources.load
 ) -> list[Cohort]:
-    """Sorts runs into cohorts, in the order in which they first appear.
+    """Sort runs into cohorts, in the order in which they first appear.
 
     Everything about every run is checked here, before anything trains.
 
@@ -247,7 +247,7 @@ def _run(config: ConfigDict) -> Run:
 
 @contextlib.contextmanager
 def of_phase(config: ConfigDict) -> Iterator[None]:
-    """Says of an error which phase of transfer learning it is of: each may have its own values."""
+    """Say of an error which phase of transfer learning it is of: each may have its own values."""
     try:
         yield
     except ValueError as error:

@@ -23,7 +23,7 @@ from mnv2_jax.metrics import SPLITS, Metric
 from mnv2_jax.nn import trained
 from mnv2_jax.nn.trained import Trained
 from mnv2_jax.side_tables import SideTable
-from mnv2_jax.train import runlog
+from mnv2_jax.train import environment
 from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.step import LaneProgram
@@ -133,8 +133,8 @@ def evaluate(
         say(f"left out: {line}")
     about = {
         **dataclasses.asdict(request),
-        "device": runlog.device_name(jax.devices()),
-        **runlog.checkout(),
+        "device": environment.device_name(jax.devices()),
+        **environment.checkout(),
     }
     records_of = {run: side_tables.record_of(workdir, run) for run in rows}
     table = SideTable(request.table, columns, rows, about, records_of)

@@ -44,7 +44,7 @@ def note_failure(workdir: Path, cohort: Cohort, error: str) -> int:
 
 
 def check(workdir: Path, cohorts: Sequence[Cohort]) -> None:
-    """Checks that the runs found finished are those that would be trained now.
+    """Check that the runs found finished are those that would be trained now.
 
     Raises:
       ValueError: a block computes something else than when runs of it were trained, or the data

@@ -88,7 +88,7 @@ def _join(combinations: Iterable[tuple[Point, ...]]) -> Grid:
 
 
 def expand(config: ConfigDict, grid: Grid, pinned: Collection[str] = ()) -> list[ConfigDict]:
-    """Resolves a grid into configs, one per run.
+    """Resolve a grid into configs, one per run.
 
     Args:
       config: holds every field that the grid sets, and the values of those that it does not; see
@@ -204,7 +204,7 @@ def _as_dicts(config: ConfigDict | Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def check_field(config: ConfigDict, path: str) -> None:
-    """Checks that a config has a field.
+    """Check that a config has a field.
 
     Raises:
       ValueError: it has none at `path`; the message says what it has there.

@@ -1,4 +1,4 @@
-"""Signs of life of what is in training, for others to see: a file per pack, renewed meanwhile."""
+"""Signs of life of what is in training, for others to see: a file per chunk, renewed meanwhile."""
 
 import os
 import socket
@@ -48,18 +48,18 @@ class Beat:
 
 
 class Heartbeat:
-    """Gives signs of life of a pack in training."""
+    """Gives signs of life of a chunk in training."""
 
-    def __init__(self, workdir: Path, pack: str, cohort: str, runs: Sequence[str]) -> None:
-        """Begins.
+    def __init__(self, workdir: Path, chunk: str, cohort: str, runs: Sequence[str]) -> None:
+        """Begin.
 
         Args:
           workdir: the experiment's folder.
-          pack: names the file.
+          chunk: names the file.
           cohort: see `Beat`.
           runs: see `Beat`.
         """
-        self._path = workdir / _FOLDER / f"{pack}.json"
+        self._path = workdir / _FOLDER / f"{chunk}.json"
         self._cohort = cohort
         self._runs = tuple(runs)
         self._host = socket.gethostname()
@@ -67,7 +67,7 @@ class Heartbeat:
         self._next = 0.0
 
     def beat(self, step: int, steps: int) -> None:
-        """Tells how far it is, now and then.
+        """Tell how far it is, now and then.
 
         Raises:
           OSError: the folder cannot be written to.
@@ -82,7 +82,7 @@ class Heartbeat:
             checksums.write_json(self._path, asdict(beat))
 
     def end(self) -> None:
-        """Takes the sign away; the folder stays, since others may be about to write to it."""
+        """Take the sign away; the folder stays, since others may be about to write to it."""
         self._path.unlink(missing_ok=True)
 
 
@@ -92,7 +92,7 @@ def beats(workdir: Path) -> Iterator[Beat]:
 
 
 def remove_dead(workdir: Path) -> None:
-    """Removes the signs of life of what has stopped; in a bucket others may be at work.
+    """Remove the signs of life of what has stopped; in a bucket others may be at work.
 
     Raises:
       OSError: the folder cannot be written to.

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from mnv2_jax import config_file, cores, terminal
 from mnv2_jax.ablation import cohort
 from mnv2_jax.ablation.cohort import Cohort
-from mnv2_jax.ablation.starts import Given
+from mnv2_jax.ablation.pretrained import PretrainedWeights
 from mnv2_jax.ablation.sweep import Saving
 from mnv2_jax.arch import check_choice
 from mnv2_jax.data import sources
@@ -79,7 +79,7 @@ class Part:
       id: its checkpoints' name.
       label: its name for people.
       configs: resolved, of the runs to train.
-      finished: of the runs that have a record; a pack that was interrupted may hold some.
+      finished: of the runs that have a record; a chunk that was interrupted may hold some.
     """
 
     id: str
@@ -128,13 +128,13 @@ class Job:
         return tuple(_planned(part, load) for part in self.parts)
 
     @functools.cached_property
-    def given(self) -> Given | None:
+    def given(self) -> PretrainedWeights | None:
         """The base that runs start from.
 
         Raises:
           ValueError: there are no weights.
         """
-        return Given.open(Path(self.pretrained)) if self.pretrained else None
+        return PretrainedWeights.open(Path(self.pretrained)) if self.pretrained else None
 
     @property
     def id(self) -> str:

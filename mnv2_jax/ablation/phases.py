@@ -22,7 +22,7 @@ from mnv2_jax.arch import check_choice
 from mnv2_jax.schema import PHASE, SECTIONS
 
 PHASES = ("scratch", "extraction", "finetuning")
-"""What `config.transfer.phase` may be: all parts are trained, beginning with random weights; a new
+"""Values of `config.transfer.phase`: all parts are trained, beginning with random weights; a new
 classifier is trained on a frozen base; parts of the base are trained after that. A base that an
 experiment trains itself has the phase "pretraining"."""
 
@@ -128,7 +128,7 @@ def _resolved(config: ConfigDict, phase: str, until: Sequence[str]) -> ConfigDic
 
 
 def _set(run: ConfigDict, phase: str, path: str, value: Any) -> None:
-    """Sets a field as the section of a phase says."""
+    """Set a field as the section of a phase says."""
     try:
         grid.check_field(run, path)
     except ValueError as error:

@@ -106,7 +106,7 @@ def write(
     environment: Mapping[str, Any],
     network: Trained | None = None,
 ) -> None:
-    """Writes the record of a run: config.json, metrics.jsonl, environment.json, result.json.
+    """Write the record of a run: config.json, metrics.jsonl, environment.json, result.json.
 
     The folder appears under its name complete. One that cannot be read back is replaced.
 
@@ -245,7 +245,7 @@ def read_environment(workdir: Path, run_id: str) -> dict[str, Any]:
 
 
 def write_failure(workdir: Path, run: Run, cohort: Cohort, error: str) -> None:
-    """Notes that a run failed, and why; it is tried again the next time."""
+    """Note that a run failed, and why; it is tried again the next time."""
     row = {**describe(run, cohort), "status": "failed", "error": error}
     checksums.write_json(_failure_path(workdir, run.id), row, indent=2)
 
@@ -278,7 +278,7 @@ def rows(workdir: Path, cohorts: Sequence[Cohort]) -> list[dict[str, Any]]:
 def write_table(
     workdir: Path, rows: Sequence[Mapping[str, Any]], measured: Sequence[Metric] = ()
 ) -> None:
-    """Writes `results.csv`, one row per run, and `columns.json` where it has to say something.
+    """Write `results.csv`, one row per run, and `columns.json` where it has to say something.
 
     Args:
       workdir: the experiment's folder.

@@ -54,7 +54,7 @@ _AT_MOST = {
 
 
 def check_fields(config: ConfigDict) -> None:
-    """Checks that a config has every field, and no number that is absurd.
+    """Check that a config has every field, and no number that is absurd.
 
     Raises:
       ValueError: it lacks one, or one holds an absurd number.
@@ -236,7 +236,7 @@ def _check(path: str, value: object, holds: bool, expected: str) -> None:
 
 @contextlib.contextmanager
 def _naming(section: str) -> Iterator[None]:
-    """Puts the config's section before the field that an error inside names."""
+    """Put the config's section before the field that an error inside names."""
     try:
         yield
     except ValueError as error:

@@ -25,7 +25,7 @@ def read(workdir: Path, files: Collection[str] = schema.RECORD) -> dict[str, Any
     Returns:
       name and command of the experiment; under `all` how many runs are in which of `STATES`;
       `cohorts`, the same by cohort, and under `means` those of the test metrics of its runs that
-      are done; `training`, the packs in training and whether they are alive;
+      are done; `training`, the chunks in training and whether they are alive;
       `errors`, each with how many runs failed by it; `damaged`, what is wrong with records whose
       runs are trained again the next time.
 
@@ -40,7 +40,7 @@ def read(workdir: Path, files: Collection[str] = schema.RECORD) -> dict[str, Any
         )
     beats = list(heartbeat.beats(workdir))
     running = {run for beat in beats if beat.alive() for run in beat.runs}
-    # A task that was handed a pack sees that cohort alone, and has a shorter label for it.
+    # A task that was handed a chunk sees that cohort alone, and has a shorter label for it.
     labels = {run: cohort["label"] for cohort in plan["cohorts"] for run in cohort["runs"]}
     errors: collections.Counter[str] = collections.Counter()
     damaged: list[str] = []

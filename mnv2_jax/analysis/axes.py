@@ -1,4 +1,4 @@
-"""Which columns of results.csv figures are drawn over, and what they hide by leaving some out."""
+"""Columns of results.csv that figures are drawn over, and what figures average over."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ _MOST_PANELS = 4
 
 @dataclass(frozen=True)
 class View:
-    """What a figure shows: a column on x, one as lines, and some that divide the panels."""
+    """Axes of a figure: a column on x, one as lines, and some that divide the panels."""
 
     x: str
     hue: str | None = None
@@ -147,7 +147,7 @@ def view(frame: pd.DataFrame, x: str, hue: str | None, panels: Sequence[str]) ->
 
 
 def is_number(frame: pd.DataFrame, axis: str) -> bool:
-    """Whether an axis has an order and distances; truth values have none."""
+    """Return whether an axis has an order and distances; truth values have none."""
     return is_numeric_dtype(frame[axis]) and not is_bool_dtype(frame[axis])
 
 
@@ -191,24 +191,24 @@ def averaged(frame: pd.DataFrame, shown: Iterable[str]) -> list[str]:
 
 
 def remarks(frame: pd.DataFrame, shown: Sequence[str]) -> list[str]:
-    """What a figure that shows these columns has to say of the axes it does not show."""
+    """Return a figure's remarks on the axes that it does not show."""
     hidden = averaged(frame, shown)
     along = [axis for axis in varying(frame) if axis not in (*shown, *hidden)]
     return [*averaging(hidden), *differ(along)]
 
 
 def averaging(hidden: Sequence[str]) -> list[str]:
-    """What a figure has to say of axes that it averages over."""
+    """Return a figure's remarks on axes that it averages over."""
     return [f"Averaged over {_listed(hidden)}."] if hidden else []
 
 
 def differ(hidden: Sequence[str]) -> list[str]:
-    """What a figure has to say of axes that tell its points apart and that it does not show."""
+    """Return a figure's remark on axes that tell its points apart and that it does not show."""
     return [f"Points differ in {_listed(hidden)} too."] if hidden else []
 
 
 def unfinished(frame: pd.DataFrame, done: pd.DataFrame) -> list[str]:
-    """What a figure has to say of the runs that are not in it."""
+    """Return a figure's remarks on the runs that are not in it."""
     missing = len(frame) - len(done)
     return [f"{missing} of {len(frame)} runs did not finish and are left out."] if missing else []
 
@@ -238,7 +238,7 @@ def main_number(done: pd.DataFrame, but: Iterable[str] = ()) -> str | None:
 
 
 def curve_view(done: pd.DataFrame) -> View:
-    """What learning curves show, over epochs: all that varies, as far as there is room."""
+    """Return the axes of learning curves: all that varies, as far as there is room."""
     return _view(done, "epoch", varying(done))
 
 

@@ -63,7 +63,7 @@ def margin_power(sd: float, seeds: int, margin: float, alpha: float = 0.05) -> f
     """
     df = seeds - 1
     observed = np.sqrt(2 * special.gammaincinv(df / 2, _SLICES) / df)  # sd that seeds show, by sd
-    # Given that, the mean must keep from the margin by half the width of the interval.
+    # PretrainedWeights that, the mean must keep from the margin by half the width of the interval.
     room = margin * np.sqrt(seeds) / sd - special.stdtrit(df, 1 - alpha) * observed
     return float(np.mean(np.maximum(0, 2 * special.ndtr(room) - 1)))
 

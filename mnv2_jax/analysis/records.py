@@ -177,7 +177,7 @@ def check_measure(frame: pd.DataFrame, metric: str) -> None:
 
 
 def count_ruined(frame: pd.DataFrame) -> int:
-    """The number of runs that training ruined; see `mnv2_jax.analysis.notes.on_ruined`."""
+    """The number of runs that training ruined; see `mnv2_jax.analysis.caveats.on_ruined`."""
     # Tables of runs that are planned have no outcomes.
     return int(frame["restored_epoch"].notna().sum()) if "restored_epoch" in frame else 0
 

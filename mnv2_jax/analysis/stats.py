@@ -42,7 +42,7 @@ def paired_differences(
     metric: str,
     covarying: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Subtracts, run by run, `metric` at `axis == worse` from `metric` at `axis == better`.
+    """Subtract, run by run, `metric` at `axis == worse` from `metric` at `axis == better`.
 
     Two runs are a pair when they agree in the seed and in every design axis other than `axis` and
     those in `covarying`.
@@ -119,7 +119,7 @@ def paired_interactions(
     where: Mapping[str, Scalar],
     metric: str,
 ) -> pd.DataFrame:
-    """Subtracts paired differences at one value of an axis from those at another.
+    """Subtract paired differences at one value of an axis from those at another.
 
     Args:
       frame: one row per run, as `read_results` returns it.
@@ -180,7 +180,7 @@ def check_columns(frame: pd.DataFrame, where: Mapping[str, Scalar], metric: str)
 
 
 def seed_means(pairs: pd.DataFrame) -> np.ndarray:
-    """Averages `difference` within each seed; seeds without a complete pair are left out.
+    """Average `difference` within each seed; seeds without a complete pair are left out.
 
     A seed that lost some of its pairs averages those it has left. Where the difference depends on
     the lost axis value this adds scatter between seeds, so the interval grows.

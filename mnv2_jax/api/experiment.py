@@ -10,12 +10,21 @@ import pandas as pd
 from ml_collections import ConfigDict
 
 from mnv2_jax import terminal
-from mnv2_jax.ablation import cohort, estimates, grid, networks, phases, records, resolve, starts
+from mnv2_jax.ablation import (
+    cohort,
+    estimates,
+    grid,
+    networks,
+    phases,
+    pretrained,
+    records,
+    resolve,
+)
 from mnv2_jax.ablation.grid import Grid
 from mnv2_jax.ablation.job import DataOptions, Job
 from mnv2_jax.ablation.launchers import find
+from mnv2_jax.ablation.pretrained import PretrainedWeights
 from mnv2_jax.ablation.preview import draw_preview
-from mnv2_jax.ablation.starts import Given
 from mnv2_jax.ablation.sweep import Progress, Saving
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.verdicts import check, undecidable
@@ -263,13 +272,15 @@ class Experiment:
         configs, given = self._configs(seeds)
         cohorts = tuple(cohort.plan(configs, load))
         if given:
-            starts.check(given, cohorts)
+            pretrained.check(given, cohorts)
         check(claims, records.columns([run for one in cohorts for run in one.runs]))
         found = dict.fromkeys(line for one in cohorts for line in one.dataset.remarks)
         remarks = (*found, *undecidable(claims, records.planned(cohorts)))
         return Planned(self.name, cohorts, claims, remarks, given)
 
-    def _configs(self, seeds: tuple[int, ...] | None) -> tuple[list[ConfigDict], Given | None]:
+    def _configs(
+        self, seeds: tuple[int, ...] | None
+    ) -> tuple[list[ConfigDict], PretrainedWeights | None]:
         """The configs of all runs, and the base that they start from."""
         points, pinned = self.grid, self._pinned
         if seeds is not None:
@@ -304,11 +315,11 @@ class Experiment:
         return Origin(text, text, self._files[0] if self._files else self._text)
 
 
-def _given(where: str) -> Given:
+def _given(where: str) -> PretrainedWeights:
     if not where:
         raise ValueError("pretrained: it is empty; expected the folder of a run, or a file")
     try:
-        return Given.open(Path(where))
+        return PretrainedWeights.open(Path(where))
     except ValueError as error:
         raise ValueError(f"pretrained={error}") from None
 

@@ -49,7 +49,7 @@ class Results:
         claims: Iterable[Claim] | None = None,
         outcome: Outcome | None = None,
     ) -> None:
-        """Begins; see `open`."""
+        """Begin; see `open`."""
         self._here = here
         self._claims = None if claims is None else checked_claims(claims)
         self.outcome = outcome

@@ -16,17 +16,17 @@ from mnv2_jax.ablation import finished, networks, plans, sweep, tidy, workdir
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.job import Job
 from mnv2_jax.ablation.launchers import LAUNCHERS, Launcher, Watch
-from mnv2_jax.ablation.starts import Given
+from mnv2_jax.ablation.pretrained import PretrainedWeights
 from mnv2_jax.ablation.sweep import Outcome
 from mnv2_jax.ablation.workdir import Workdir
-from mnv2_jax.analysis import notes, stated
+from mnv2_jax.analysis import caveats, stated
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.verdicts import claims_table
 from mnv2_jax.api.telling import Teller
 from mnv2_jax.checksums import DamagedError
 from mnv2_jax.terminal import first_few
-from mnv2_jax.train import processes, runlog
-from mnv2_jax.train.stopping import Stop
+from mnv2_jax.train import environment, processes
+from mnv2_jax.train.preemption import Stop
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Planned:
     cohorts: tuple[Cohort, ...]
     claims: tuple[Claim, ...]
     remarks: tuple[str, ...]
-    given: Given | None
+    given: PretrainedWeights | None
 
     @property
     def count(self) -> int:
@@ -174,7 +174,7 @@ def _begin(
     launcher.check(todo)
     if processes.is_primary():
         plans.write(folder, planned.name, origin.again, cohorts)
-        version = {"config": origin.config, **runlog.checkout()}
+        version = {"config": origin.config, **environment.checkout()}
         if line := _state(folder, planned.claims, version, planned.count - _count(unfinished)):
             teller.say(line)
         here.sync()
@@ -217,7 +217,7 @@ def _report(here: Workdir, planned: Planned, teller: Teller, origin: Origin) -> 
         if not here.sync():
             break
     ruined = sum(row.get("restored_epoch") is not None for row in rows)
-    if said := notes.on_ruined(ruined, len(rows)):
+    if said := caveats.on_ruined(ruined, len(rows)):
         teller.say(said)
     if planned.claims:
         teller.show(claims_table(decided))

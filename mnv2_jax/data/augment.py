@@ -37,7 +37,7 @@ def scale(images: Array, scaling: str) -> Array:
 
 
 def unscale(images: Array, scaling: str) -> Array:
-    """Undoes `scale`: float32, 0 to 255, up to rounding."""
+    """Undo `scale`: float32, 0 to 255, up to rounding."""
     mean, deviation = (_by_channel(part, images.shape[-1]) for part in SCALINGS[scaling])
     return 255 * (images * deviation + mean)
 
@@ -110,7 +110,7 @@ def random_shift(keys: Array, images: Array, pixels: int) -> Array:
 
 
 def random_flip(keys: Array, images: Array) -> Array:
-    """Mirrors every second image, left to right; `[count, height, width, channels]`."""
+    """Mirror every second image, left to right; `[count, height, width, channels]`."""
     flipped = jax.vmap(jax.random.bits)(keys) % 2 == 1
     return jnp.where(flipped[:, None, None, None], images[:, :, ::-1], images)
 
@@ -146,7 +146,7 @@ def random_rotation(keys: Array, images: Array, degrees: float) -> Array:
 
 
 def random_cutout(keys: Array, images: Array, side: int) -> Array:
-    """Blanks out a square of every image, centred on any of its pixels, cut off at the border.
+    """Blank out a square of every image, centred on any of its pixels, cut off at the border.
 
     Args:
       keys: of the images, `[count]`.
@@ -167,7 +167,7 @@ def random_cutout(keys: Array, images: Array, side: int) -> Array:
 
 
 def mixed_up(keys: Array, images: Array, targets: Array, alpha: float) -> tuple[Array, Array]:
-    """Averages each image and its targets with those of the other one of its pair.
+    """Average each image and its targets with those of the other one of its pair.
 
     Pairs are neighbours: batches are in random order, and what a device computes of one holds whole
     pairs. The larger weight, drawn image by image, is the image's own.

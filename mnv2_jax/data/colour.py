@@ -16,7 +16,7 @@ _LUMA = (0.2989, 0.587, 0.114)
 
 
 def brightness(keys: Array, images: Array, strength: float) -> Array:
-    """Multiplies each image by a factor of 1 - `strength` to 1 + `strength`."""
+    """Multiply each image by a factor of 1 - `strength` to 1 + `strength`."""
     return _blended(_factors(keys, strength), images, jnp.zeros(()))
 
 

@@ -195,7 +195,7 @@ def _without_texts(png: bytes) -> bytes:
 
 
 def _check_rows(png: bytes) -> None:
-    """Sees to it that the pixels of a PNG are all there, which PIL leaves black where they end.
+    """See to it that the pixels of a PNG are all there, which PIL leaves black where they end.
 
     Raises:
       BadImage: they end early.

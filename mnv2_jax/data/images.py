@@ -16,7 +16,7 @@ class Records(Protocol):
     """Encoded images with their labels, by number."""
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Return their number."""
 
     def __getitem__(self, index: int) -> Record:
         """One of them."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mnv2_jax import metrics
-from mnv2_jax.data import draws, folders, image_files, subsets
+from mnv2_jax.data import folders, image_files, rng, subsets
 from mnv2_jax.data.images import Arrays, Images, Records
 from mnv2_jax.data.stored import records, subsplits
 from mnv2_jax.terminal import say
@@ -22,7 +22,7 @@ SPLITS = metrics.SPLITS
 
 @dataclasses.dataclass(frozen=True)
 class Selection:
-    """Which images of which data set, and at which size: fields of `config.data`.
+    """Selection of images, and their size: fields of `config.data`.
 
     The last two are fields of `config.transfer`.
 
@@ -100,12 +100,12 @@ class Dataset:
 
     @property
     def classes(self) -> int:
-        """How many there are."""
+        """Return their number."""
         return len(self.class_names)
 
     @property
     def training_images(self) -> int:
-        """How many images a run trains on."""
+        """Return the number of images a run trains on."""
         return self.images_per_class * self.classes or len(self.train)
 
     def chosen(self, seed: int) -> np.ndarray:
@@ -120,7 +120,7 @@ class Dataset:
         """
         if not self.images_per_class:
             return np.arange(len(self.train), dtype=np.int32)
-        return draws.few_of_each(seed, self.train_labels, self.images_per_class)
+        return rng.few_of_each(seed, self.train_labels, self.images_per_class)
 
     def training(self, seed: int) -> Images:
         """The images that a run trains on, those of `chosen`; see there."""
@@ -144,7 +144,7 @@ def load(
     overlapping: bool = False,
     tell: Callable[[str], None] = say,
 ) -> Dataset:
-    """Opens a data set; an embedded one is prepared first if need be, or anew if damaged.
+    """Open a data set; an embedded one is prepared first if need be, or anew if damaged.
 
     Args:
       selection: what to open.
@@ -217,7 +217,7 @@ def _kept(selection: Selection, class_names: tuple[str, ...]) -> Sequence[int]:
 
 
 def _check_enough(selection: Selection, dataset: Dataset, kept: Sequence[int]) -> None:
-    """Sees to it that there are images of the classes that are kept, and as many as are asked for.
+    """See to it that there are images of the classes that are kept, and as many as are asked for.
 
     Validation and test may lack some of them.
     """
@@ -245,7 +245,7 @@ def _check_enough(selection: Selection, dataset: Dataset, kept: Sequence[int]) -
 
 
 def _prepare(name: str, folder: Path, tell: Callable[[str], None]) -> None:
-    """Prepares an embedded data set, unless it is there and whole."""
+    """Prepare an embedded data set, unless it is there and whole."""
     holder = folder / name
     if _is_whole(name, folder, _stamp(holder)):
         return
@@ -288,14 +288,14 @@ _Stamp = tuple[tuple[str, int, int], ...]
 
 
 def _stamp(holder: Path) -> _Stamp:
-    """What changes with the files of a data set, its versions being in `holder`."""
+    """Return a stamp that changes with the files of a data set, whose versions are in `holder`."""
     found = ((path, path.stat()) for path in sorted(holder.glob("[0-9]*/*")))
     return tuple((str(path), status.st_size, status.st_mtime_ns) for path, status in found)
 
 
 @functools.lru_cache(maxsize=8)
 def _is_whole(name: str, folder: Path, stamp: _Stamp) -> bool:
-    """Whether every record of a data set is there and can be read. Of a stamp it is found once."""
+    """Return whether every record of a data set can be read; of a stamp it is found once."""
     if not stamp:
         return False
     try:

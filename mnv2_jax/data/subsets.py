@@ -21,7 +21,7 @@ class Subset:
     """
 
     def __init__(self, records: Records, places: np.ndarray, labels: np.ndarray) -> None:
-        """Chooses records; nothing is read.
+        """Choose records; nothing is read.
 
         Args:
           records: all of them.

@@ -22,7 +22,7 @@ _INSTALL = "pip install -e '.[prepare]'"
 
 
 def find(name: str, data_dir: Path, manual_dir: Path | None) -> Builder:
-    """Finds a builder.
+    """Find a builder.
 
     Args:
       name: NAME, or NAME/CONFIG.
@@ -68,7 +68,7 @@ def find(name: str, data_dir: Path, manual_dir: Path | None) -> Builder:
 
 
 def prepared(builder: Builder) -> bool:
-    """Whether the data set is there already."""
+    """Return whether the data set is there already."""
     return bool(builder.data_path.exists())
 
 
@@ -90,7 +90,7 @@ def bytes_needed(builder: Builder, manual_dir: Path | None) -> int | None:
 
 
 def prepare(builder: Builder, data_dir: Path, manual_dir: Path | None, *, bars: bool) -> None:
-    """Downloads and prepares a data set. What was downloaded before is not downloaded again.
+    """Download and prepares a data set. What was downloaded before is not downloaded again.
 
     Args:
       builder: see `find`.
@@ -120,7 +120,7 @@ def prepare(builder: Builder, data_dir: Path, manual_dir: Path | None, *, bars: 
 
 @contextlib.contextmanager
 def _explained(name: str) -> Iterator[None]:
-    """Makes errors of a builder's ones that say what to do."""
+    """Make errors of a builder's ones that say what to do."""
     import requests
     from tensorflow_datasets.core import download
     from tensorflow_datasets.core.download import download_manager, extractor

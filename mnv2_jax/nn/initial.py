@@ -21,7 +21,7 @@ class Initialiser:
     """
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
-        """Traces `function`, which takes a uint32 seed and gives a tree of arrays."""
+        """Trace `function`, which takes a uint32 seed and gives a tree of arrays."""
         traced, self.shapes = jax.make_jaxpr(function, return_shape=True)(np.uint32(0))
         draws, _ = partial_eval.dce_jaxpr(
             traced.jaxpr, [True] * len(traced.jaxpr.outvars), instantiate=True
@@ -37,7 +37,7 @@ class Initialiser:
                 self._known |= _evaluate(equation, self._known)
 
     def __call__(self, seed: int) -> Any:
-        """Draws the tree of one seed, as host arrays."""
+        """Draw the tree of one seed, as host arrays."""
         values = {**self._known, self._seed: np.uint32(seed)}
         for equation in self._equations:
             values |= _evaluate(equation, values)

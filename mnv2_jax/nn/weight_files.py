@@ -128,7 +128,7 @@ _ODD = (
 
 
 def _check_regular(path: Path) -> None:
-    """Refuses what may be waited for without end, such as a pipe."""
+    """Refuse what may be waited for without end, such as a pipe."""
     if path.exists() and not path.is_file():
         raise ValueError(f"{path}: not a regular file")
 

@@ -11,7 +11,7 @@ LAYOUTS = ("auto", "lanes", "batch")
 
 
 def choose(wish: str, lanes: int, batch_size: int) -> tuple[Callable[[int], Layout], str]:
-    """Picks a layout for the lanes of a cohort.
+    """Pick a layout for the lanes of a cohort.
 
     Args:
       wish: one of `LAYOUTS`.

@@ -24,7 +24,7 @@ all, and for the threads of a core. With less, threads that cannot be started ar
 
 
 def check_limit() -> None:
-    """Checks that `ulimit -v` leaves jax the address space that it sets aside.
+    """Check that `ulimit -v` leaves jax the address space that it sets aside.
 
     Raises:
       ValueError: it does not.

@@ -7,12 +7,12 @@ import jax
 from mnv2_jax.data.sources import Dataset
 from mnv2_jax.train import features, memory
 from mnv2_jax.train.features import Features
-from mnv2_jax.train.feed import Feed
+from mnv2_jax.train.input_pipeline import InputPipeline
 from mnv2_jax.train.resident import Resident
 from mnv2_jax.train.step import LaneProgram
 from mnv2_jax.train.streaming import Streaming
 
-_FEEDS: dict[str, type[Feed]] = {
+_FEEDS: dict[str, type[InputPipeline]] = {
     "resident": Resident,
     "streaming": Streaming,
     "features": Features,
@@ -25,8 +25,10 @@ _RESIDENT_SHARE = 0.5
 """Of the usable memory, what the images may take: the rest is for training."""
 
 
-def choose_input_mode(wish: str, program: LaneProgram, dataset: Dataset) -> tuple[type[Feed], str]:
-    """Picks how images come to the devices.
+def choose_input_mode(
+    wish: str, program: LaneProgram, dataset: Dataset
+) -> tuple[type[InputPipeline], str]:
+    """Pick how images come to the devices.
 
     Args:
       wish: one of `MODES`.

@@ -19,7 +19,7 @@ Logits = Callable[[Array | np.ndarray], Array]
 `[batch, classes]`."""
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-"""What `export` makes a program for, by jax's names."""
+"""The platforms that `export` makes a program for, by jax's names."""
 
 
 def logits(trained: Trained) -> Logits:
@@ -50,7 +50,7 @@ def probabilities(logits: Array | np.ndarray) -> Array:
 
 
 def export(trained: Trained) -> bytes:
-    """What `logits` does as StableHLO, weights included, for `PLATFORMS` and any size of batch.
+    """Export `logits` as StableHLO, weights included, for `PLATFORMS` and any size of batch.
 
     `jax.export.deserialize` reads it, without this package, and its `call` takes images.
 

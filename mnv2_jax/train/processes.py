@@ -9,7 +9,7 @@ from jax.experimental import multihost_utils
 
 
 def join() -> None:
-    """Starts this process as one of several that train together.
+    """Start this process as one of several that train together.
 
     On a TPU pod or under Slurm, Open MPI or Kubernetes the others are found; elsewhere the
     environment tells: `JAX_COORDINATOR_ADDRESS` (host:port of the first process),

@@ -22,13 +22,13 @@ SCHEDULES = ("cosine", "exponential")
 """Half a cosine to 0; or times `decay_rate` every `decay_epochs`, in steps, as slim has it."""
 
 COMPUTE_DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-"""What activations and products are computed in. Parameters, their updates, BatchNorm's moments
+"""Types of activations and products. Parameters, their updates, BatchNorm's moments
 and the loss are float32 in any case."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What all lanes of a program share.
+    """Training config that all lanes of a program share.
 
     Attributes:
       epochs: passes over the training split.

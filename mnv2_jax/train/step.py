@@ -66,7 +66,7 @@ class LaneProgram:
 
     @property
     def classes(self) -> int:
-        """How many there are. One logit tells two apart: that of the second, the first's is 0."""
+        """The number of classes; one logit tells two apart, the second's, the first's being 0."""
         return max(2, self.spec.classes)
 
     @property
@@ -109,7 +109,7 @@ class LaneProgram:
         start: Array,
         stop: Array,
     ) -> TrainState:
-        """Trains a lane from step `start` to before step `stop`, within one epoch.
+        """Train a lane from step `start` to before step `stop`, within one epoch.
 
         The bounds are arguments, so that one program runs any number of steps: what a state comes
         to does not depend on where the caller paused.
@@ -199,13 +199,13 @@ class LaneProgram:
     def _batch(
         self, key: Array, number: Array, rows: Array, chosen: Array, data: tuple[Array, Array]
     ) -> tuple[Array, Array, Array]:
-        """Inputs, labels and targets of a step; see `mnv2_jax.data.pipeline.train_batch`."""
+        """Input, labels and targets of a step; see `mnv2_jax.data.pipeline.train_batch`."""
         return pipeline.train_batch(
             *(key, number, rows, chosen, data, self.augmentation, self.scaling, self.classes)
         )
 
     def _evaluated(self, images: Array) -> Array:
-        """What the network is given of images that are evaluated."""
+        """Return the network's input of images that are evaluated."""
         return augment.scale(images, self.scaling)
 
     def _optimizer(self, learning_rate: Any, weight_decay: Any) -> optax.GradientTransformation:

@@ -17,14 +17,14 @@ from mnv2_jax.arch import NetworkSpec, check_choice
 from mnv2_jax.train.state import Tree
 
 NORMS = ("inference", "trained", "all")
-"""Where BatchNorm normalises with the batch's moments and moves its running ones while a trained
-network trains on: nowhere; in the parts that train, as Keras does where `training=True` is passed
-to them; or in frozen parts as well, as PyTorch does after `model.train()`."""
+"""Places where BatchNorm normalises with the batch's moments and moves its running ones while a
+trained network trains on: nowhere; in the parts that train, as Keras does where `training=True` is
+passed to them; or in frozen parts as well, as PyTorch does after `model.train()`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Tuning:
-    """How a trained network trains on.
+    """Further training of a trained network.
 
     Attributes:
       first: the first part that trains, those after it included.
@@ -69,7 +69,7 @@ def first_part(spec: NetworkSpec, wish: str) -> str:
 
 
 class Start(NamedTuple):
-    """What a run starts from.
+    """State that a run starts from.
 
     Attributes:
       variables: a network's; parts that it does not have are drawn afresh.

@@ -13,7 +13,7 @@ from PIL import Image
 
 from configs import transfer
 from mnv2_jax.ablation import cohort, grid, phases
-from mnv2_jax.ablation.starts import Given, Starts
+from mnv2_jax.ablation.pretrained import PretrainedWeights, Starts
 from mnv2_jax.data import augment, stream
 from mnv2_jax.nn import trained
 from mnv2_jax.train import prediction
@@ -116,7 +116,7 @@ def with_head(keras, features, head):
 def test_before_the_first_step_logits_are_those_of_keras(
     keras, model, weights, photos, tmp_path, report, suffix
 ):
-    given = Given.open(weights[suffix])
+    given = PretrainedWeights.open(weights[suffix])
     layout = "legacy HDF5" if suffix == ".h5" else ".weights.h5"
     assert (given.source, given.conventions) == (f"Keras ({layout})", "keras")
     extraction, _ = planned(given, photos)
@@ -164,7 +164,7 @@ def done(weights, photos, tmp_path_factory):
 
 
 def test_the_command_trains_what_was_compared(weights, photos, done):
-    cohorts = planned(Given.open(weights[".weights.h5"]), photos)
+    cohorts = planned(PretrainedWeights.open(weights[".weights.h5"]), photos)
     expected = [run.id for part in cohorts for run in part.runs]
     assert [done[phase].name for phase in ("extraction", "finetuning")] == expected
     for folder in done.values():
@@ -197,7 +197,7 @@ def test_the_trained_head_on_features_of_keras_predicts_what_we_do(
     keras, model, weights, photos, done, report
 ):
     network = trained.load(done["extraction"] / trained.FILE)
-    extraction, _ = planned(Given.open(weights[".weights.h5"]), photos)
+    extraction, _ = planned(PretrainedWeights.open(weights[".weights.h5"]), photos)
     arrays, _ = stream.read(extraction.dataset.test, print)
     features = features_of(keras, model, arrays.images)
     theirs = with_head(keras, features, network.variables["params"]["classifier"])

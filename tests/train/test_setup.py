@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 from mnv2_jax import cores
-from mnv2_jax.train import runlog, setup
+from mnv2_jax.train import environment, setup
 from tests import commands
 
 
@@ -96,11 +96,11 @@ def test_nothing_is_told_where_nothing_differs(monkeypatch, caplog):
 def test_records_have_what_is_set(monkeypatch):
     for name in [name for name in os.environ if name.startswith(("JAX_", "XLA_"))]:
         monkeypatch.delenv(name)
-    assert "settings" not in runlog.environment("test")
+    assert "settings" not in environment.describe("test")
     monkeypatch.setenv("JAX_ENABLE_X64", "1")
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     settings = {"JAX_ENABLE_X64": "1", "JAX_PLATFORMS": "cpu"}
-    assert runlog.environment("test")["settings"] == settings
+    assert environment.describe("test")["settings"] == settings
 
 
 @pytest.mark.parametrize("error", [AssertionError(), RuntimeError("Unable to initialize")])

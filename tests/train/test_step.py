@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from mnv2_jax import presets
-from mnv2_jax.data import augment, draws, stream
+from mnv2_jax.data import augment, rng, stream
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.recipe import Recipe
@@ -40,7 +40,7 @@ def run(tiny, dots):
         program, train = compiled[key]
         state = program.initialise(0) if state is None else state
         first = start - start % 4
-        order = draws.epoch_order(0, start // 4, 64)
+        order = rng.epoch_order(0, start // 4, 64)
         bounds = np.int32(first), np.int32(start), np.int32(stop)
         return jax.device_get(train(state, ONE, order, images.images, images.labels, *bounds))
 
@@ -61,7 +61,7 @@ def test_where_a_call_pauses_makes_no_difference(run):
 def test_metrics_are_means_over_the_epoch_so_far(run, tiny, dots):
     state = run(0, 0)
     program = LaneProgram(presets.build(tiny, expansion=2), Recipe(6, 16, 16), 4)
-    order = draws.epoch_order(0, 0, 64)
+    order = rng.epoch_order(0, 0, 64)
     train, _ = stream.read(dots.train, print)
 
     @jax.jit

@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from mnv2_jax import presets
-from mnv2_jax.data import augment, draws, stream
+from mnv2_jax.data import augment, rng, stream
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.recipe import Recipe
@@ -54,7 +54,7 @@ def begun(program, base):
 def steps(program, state, dots, count=4):
     images, _ = stream.read(dots.train, print)
     bounds = np.int32(0), np.int32(0), np.int32(count)
-    order = draws.epoch_order(0, 0, 64)
+    order = rng.epoch_order(0, 0, 64)
     train = jax.jit(program.train)
     return jax.device_get(train(state, ONE, order, images.images, images.labels, *bounds))
 

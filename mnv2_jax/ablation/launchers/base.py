@@ -9,7 +9,7 @@ from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.job import Job
 from mnv2_jax.ablation.sweep import Outcome, Progress
 from mnv2_jax.ablation.workdir import Workdir
-from mnv2_jax.train.stopping import Stop
+from mnv2_jax.train.preemption import Stop
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mnv2_jax.ablation import estimates, finished, packs, workdir
+from mnv2_jax.ablation import chunks, estimates, finished, workdir
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.job import Job
 from mnv2_jax.ablation.launchers.base import Launcher, Watch
 from mnv2_jax.ablation.sweep import Outcome, Progress, Sweep
 from mnv2_jax.ablation.workdir import Workdir
 from mnv2_jax.train import processes, setup
-from mnv2_jax.train.stopping import Stop
+from mnv2_jax.train.preemption import Stop
 
 
 class Local(Launcher):
@@ -23,7 +23,7 @@ class Local(Launcher):
 
     def check(self, cohorts: Sequence[Cohort]) -> None:
         """See `Launcher`: what cannot fit into memory."""
-        packs.check_memory(cohorts)
+        chunks.check_memory(cohorts)
 
     def launch(self, job: Job, watch: Watch) -> Outcome:
         """See `Launcher`."""
@@ -47,7 +47,7 @@ def train_for_another(job: Job) -> Outcome:
     needed = [*(run.id for run in runs), *starts]
     with workdir.claimed(job.workdir, f"pack-{job.id}", needed) as here, stop.listening():
         todo = job.of(finished.remaining(here.path, job.cohorts))
-        packs.check_memory(todo.cohorts)
+        chunks.check_memory(todo.cohorts)
         silent: Any = _Silent()
         return _train(todo, here, silent, stop, recorded=lambda: None)
 

@@ -70,7 +70,7 @@ def of_shard(cohorts: Sequence[Cohort], shard: Shard) -> list[Cohort]:
 
 
 def pieces(cohort: Cohort, count: int) -> list[Cohort]:
-    """Cuts a cohort into so many, of about as many runs each; no more than it has runs."""
+    """Cut a cohort into so many, of about as many runs each; no more than it has runs."""
     count = min(count, len(cohort.runs))
     bounds = [len(cohort.runs) * index // count for index in range(count + 1)]
     return [piece(cohort, cohort.runs[start:end]) for start, end in itertools.pairwise(bounds)]

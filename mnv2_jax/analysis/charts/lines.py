@@ -18,7 +18,7 @@ class Rows:
     """Rows and sets of runs, as `Chart` has them; each set once."""
 
     def __init__(self) -> None:
-        """Begins without rows."""
+        """Begin without rows."""
         self.rows: list[dict[str, Any]] = []
         self.sets: list[dict[str, Any]] = []
         self._numbers: dict[tuple[tuple[int, ...], int | None], int] = {}

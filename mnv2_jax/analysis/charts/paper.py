@@ -20,7 +20,7 @@ _COMPARISONS = {
 """For each panel of Figure 6 what it compares, and what its curves have in common."""
 
 _LIKE_THE_PAPER = {"block": "inverted_residual", "expansion": 6.0, "width": 1.0}
-"""Where runs differ in these, those are taken that are as in the paper."""
+"""Values of the paper, which choose among runs that differ in these columns."""
 
 
 def published_curves() -> pd.DataFrame:

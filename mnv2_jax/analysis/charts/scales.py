@@ -23,7 +23,7 @@ _GAP = 0.06
 
 @dataclass(frozen=True)
 class Scale:
-    """How a column lies on x.
+    """Scale of a column on x.
 
     Attributes:
       column: of results.csv.
@@ -38,7 +38,7 @@ class Scale:
     joined: bool
 
     def at(self, value: Any) -> float:
-        """Where a value lies."""
+        """Return the place of a value."""
         return float(self.values.index(value) if self.kind == "places" else value)
 
     def encoding(self) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def _costs(low: float, high: float) -> dict[str, Any]:
 
 
 def _spans_decades(numbers: Sequence[float]) -> bool:
-    """Whether the largest is above ten times the smallest, and logarithms lie more evenly."""
+    """Return whether the largest is above ten times the smallest and logarithms lie evenly."""
     if len(numbers) < 2 or numbers[-1] < 10.1 * numbers[0]:
         return False
     if numbers[-1] >= 100 * numbers[0]:

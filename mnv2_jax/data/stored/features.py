@@ -46,7 +46,7 @@ class Features(NamedTuple):
 
 
 def check_description(place: Path) -> None:
-    """Refuses a data set whose description TFDS is not to read.
+    """Refuse a data set whose description TFDS is not to read.
 
     TFDS imports the module of any class that is named there, which runs its code; and it waits for
     what is no file, such as a pipe.

@@ -101,7 +101,7 @@ class OpenShards:
 
 
 def _allow_open_files(count: int) -> None:
-    """Lets this process hold `count` more files open, as far as the system lets it.
+    """Let this process hold `count` more files open, as far as the system lets it.
 
     Data sets have up to thousands of files, and many a system begins with 1,024.
     """

@@ -120,7 +120,7 @@ class Block(nn.Module):
 
     @nn.nowrap
     def squeeze_excite(self, x: Array) -> Array:
-        """Gates `x` by its own mean where the spec asks for it."""
+        """Gate `x` by its own mean where the spec asks for it."""
         if not self.spec.squeeze_excite:
             return x
         gate = layers.SqueezeExcite(

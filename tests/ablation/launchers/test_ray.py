@@ -15,7 +15,7 @@ import pytest
 
 from mnv2_jax.ablation import heartbeat
 from mnv2_jax.ablation.launchers import ray as cluster
-from mnv2_jax.train.stopping import Interrupted, Stop
+from mnv2_jax.train.preemption import Interrupted, Stop
 from tests import buckets, commands
 from tests.small import curves_of
 
@@ -25,7 +25,7 @@ needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is not installed: '.[sweep]'"
 )
 
-RUNS = 4  # Of two cohorts, which are a pack each.
+RUNS = 4  # Of two cohorts, which are a chunk each.
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_a_cluster_comes_to_the_same_bits_though_a_worker_is_killed(
         killed = kill_one(workdir, process)
         out, err = process.communicate(timeout=2 * commands.SECONDS)
     assert process.returncode == 0, err
-    assert "Ray: 2 packs on 2 machines" in out
+    assert "Ray: 2 chunks on 2 machines" in out
     assert len(curves_of(workdir)) == RUNS
     assert curves_of(workdir) == curves_of(longer)
     assert (workdir / "report.html").is_file()
@@ -183,13 +183,13 @@ def test_asked_to_stop_it_says_so_whatever_ray_makes_of_it(ray, number, signalle
     ray.wait = wait
     stop = Stop()
     watch: Any = types.SimpleNamespace(stop=stop)
-    pack: Any = None
+    chunk: Any = None
     with (
         stop.listening(),
         pytest.raises(Interrupted, match="goes on from its last checkpoint") as caught,
         cluster._stoppable(stop),
     ):
-        cluster._await(ray, watch, {"task": pack})
+        cluster._await(ray, watch, {"task": chunk})
     assert caught.value.signal == number
 
 

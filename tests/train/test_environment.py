@@ -12,7 +12,7 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
 
 import mnv2_jax
-from mnv2_jax.train import runlog
+from mnv2_jax.train import environment
 
 
 @pytest.fixture
@@ -26,13 +26,13 @@ def checkout(tmp_path, monkeypatch):
     for arguments in (["init", "-q"], ["add", "."], [*identity, "commit", "-q", "-m", "first"]):
         subprocess.run(["git", "-C", tmp_path, *arguments], check=True)
     monkeypatch.setattr(mnv2_jax, "__file__", str(package / "__init__.py"))
-    runlog.checkout.cache_clear()
+    environment.checkout.cache_clear()
     yield tmp_path
-    runlog.checkout.cache_clear()
+    environment.checkout.cache_clear()
 
 
 def dirty():
-    return runlog.environment("test")["dirty"]
+    return environment.describe("test")["dirty"]
 
 
 @pytest.mark.parametrize("path", ["mnv2_jax/__init__.py", "mnv2_jax/new.py", "configs/mine.py"])
@@ -68,7 +68,7 @@ def curve(path):
 def test_curves_are_tensorboards_event_files_and_begin_anew(tmp_path):
     losses = {"a": (2.5, 2.25), "b": (float("nan"), 1.0)}
     for _ in range(2):
-        board = runlog.Board(tmp_path, list(losses))
+        board = environment.TensorBoardWriter(tmp_path, list(losses))
         for epoch in (1, 2):
             board.on_epoch(
                 epoch, [{"epoch": epoch, "train_loss": of[epoch - 1]} for of in losses.values()]
@@ -90,7 +90,9 @@ def test_no_number_of_runs_takes_too_many_files_or_threads(tmp_path):
     )
     threads = threading.active_count()
     try:
-        runlog.Board(tmp_path, runs).on_epoch(1, [{"epoch": 1, "train_loss": 1.0}] * len(runs))
+        environment.TensorBoardWriter(tmp_path, runs).on_epoch(
+            1, [{"epoch": 1, "train_loss": 1.0}] * len(runs)
+        )
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert threading.active_count() == threads

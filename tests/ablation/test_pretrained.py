@@ -6,8 +6,8 @@ import pytest
 
 from configs import digits
 from mnv2_jax import presets
-from mnv2_jax.ablation import cohort, grid, phases, records, resolve, starts, sweep
-from mnv2_jax.ablation.starts import Given, NotTrained, Starts
+from mnv2_jax.ablation import cohort, grid, phases, pretrained, records, resolve, sweep
+from mnv2_jax.ablation.pretrained import NotTrained, PretrainedWeights, Starts
 from mnv2_jax.nn import trained
 from mnv2_jax.train.loop import Trainer
 from tests import victim
@@ -119,11 +119,11 @@ def test_what_has_not_been_trained_or_is_damaged_is_told_with_both_runs(tiny, do
 
 
 def test_runs_start_from_a_base_that_is_given(tiny, ours, dots, tmp_path):
-    given = Given.open(ours)
+    given = PretrainedWeights.open(ours)
     changes = {"data__scaling": "imagenet", "model__conventions": "torchvision"}
     cohorts = plan(dots, given=given, **changes)
     assert set(cohorts) == {"extraction", "finetuning"}
-    starts.check(given, list(cohorts.values()))
+    pretrained.check(given, list(cohorts.values()))
     found = Starts(tmp_path, given)
     start = found.of(cohorts["extraction"].runs[0], cohorts["extraction"])
     assert_is_base_of(start, trained.load(ours).variables)
@@ -139,14 +139,14 @@ def test_runs_start_from_a_base_that_is_given(tiny, ours, dots, tmp_path):
 def test_every_lane_has_the_network_of_a_base_that_is_given(
     tiny, ours, dots, tmp_path, field, values
 ):
-    given = Given.open(ours)
+    given = PretrainedWeights.open(ours)
     changes = {"data__scaling": "imagenet", "model__conventions": "torchvision"}
     cohorts = plan(dots, grid.axis(f"model.{field}", values), given=given, **changes)
     extraction = cohorts["extraction"]
     assert [run.config.model[field] for run in extraction.runs] == [*values]
     right, wrong = values
     expected = f"{ours}: {field}={right!r} in block_01 that was trained there, {wrong!r} in the co"
-    told = refusal(starts.check, given, list(cohorts.values()))
+    told = refusal(pretrained.check, given, list(cohorts.values()))
     assert told.startswith(f"pretrained={expected}")
     found = Starts(tmp_path, given)
     assert found.of(extraction.runs[0], extraction) is not None

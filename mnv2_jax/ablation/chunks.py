@@ -12,16 +12,16 @@ from mnv2_jax import checksums
 from mnv2_jax.ablation.cohort import Cohort, Run, of_phase
 from mnv2_jax.train import memory, modes
 from mnv2_jax.train.features import Features
-from mnv2_jax.train.feed import Feed
+from mnv2_jax.train.input_pipeline import InputPipeline
 from mnv2_jax.train.loop import Trainer
 from mnv2_jax.train.recipe import COMPUTE_DTYPES
 from mnv2_jax.train.streaming import Streaming
 
-Pack = tuple[Run, ...]
+Chunk = tuple[Run, ...]
 
 
 def check_memory(cohorts: Sequence[Cohort]) -> None:
-    """Refuses what cannot fit into memory by any means, before anything is allocated.
+    """Refuse what cannot fit into memory by any means, before anything is allocated.
 
     Raises:
       ValueError: of one lane, a single array takes more than there is; the message names the field.
@@ -66,7 +66,7 @@ def _single_arrays(cohort: Cohort) -> Iterator[tuple[str, object, str, int]]:
 
 
 def trainer_of(cohort: Cohort, lanes: int, workers: int, tell: Callable[[str], None]) -> Trainer:
-    """Compiles the trainer of a cohort, for as many lanes as there are or fit into memory.
+    """Compile the trainer of a cohort, for as many lanes as there are or fit into memory.
 
     Args:
       cohort: what trains.
@@ -94,13 +94,13 @@ def trainer_of(cohort: Cohort, lanes: int, workers: int, tell: Callable[[str], N
             fewer = min(lanes - 1, max(1, lanes * usable // trainer.bytes))
             tell(
                 f"{lanes} lanes would take {trainer.bytes / 2**30:.2f} GiB of "
-                f"{usable / 2**30:.2f} usable; packs of {fewer} at most"
+                f"{usable / 2**30:.2f} usable; chunks of {fewer} at most"
             )
         lanes = even(lanes, fewer)
 
 
 def even(lanes: int, most: int) -> int:
-    """The size of packs of at most `most` lanes that differ as little as they can in size."""
+    """The size of chunks of at most `most` lanes that differ as little as they can in size."""
     return -(-lanes // -(-lanes // most))
 
 
@@ -116,10 +116,10 @@ def halved(lanes: int, error: Exception) -> int:
     return -(-lanes // 2)
 
 
-def split(runs: Sequence[Run], size: int, feed: type[Feed]) -> list[Pack]:
-    """Cuts runs into packs of `size` at most.
+def split(runs: Sequence[Run], size: int, feed: type[InputPipeline]) -> list[Chunk]:
+    """Cut runs into chunks of `size` at most.
 
-    Where images are streamed, the lanes of a pack are given the same ones.
+    Where images are streamed, the lanes of a chunk are given the same ones.
     """
     groups: dict[int, list[Run]] = {}
     for run in runs:
@@ -133,7 +133,7 @@ def split(runs: Sequence[Run], size: int, feed: type[Feed]) -> list[Pack]:
 
 
 class Unfinished:
-    """The pack of a cohort that was in training when a sweep was killed, in a folder of its own.
+    """The chunk of a cohort that was in training when a sweep was killed, in a folder of its own.
 
     Its checkpoints go on only with the same lanes in the same program, so that its runs are kept
     beside them: also those that have a record, where it was killed while records were written.
@@ -145,11 +145,11 @@ class Unfinished:
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of the checkpoints of the pack."""
+        """The folder of the checkpoints of the chunk."""
         return self._folder / "steps"
 
-    def pack(self, unfinished: Sequence[Run]) -> tuple[Pack, int]:
-        """The pack to go on with, and the size of the cohort's packs; empty, 0 where none is.
+    def chunk(self, unfinished: Sequence[Run]) -> tuple[Chunk, int]:
+        """The chunk to go on with, and the size of the cohort's chunks; empty, 0 where none is.
 
         Args:
           unfinished: the runs that have no result yet.
@@ -163,15 +163,15 @@ class Unfinished:
         wanted = {run.id for run in unfinished}
         return (runs, size) if any(run.id in wanted for run in runs) else ((), 0)
 
-    def begin(self, pack: Pack, size: int) -> None:
-        """Notes that a pack is now in training. Checkpoints of another one are removed.
+    def begin(self, chunk: Chunk, size: int) -> None:
+        """Note that a chunk is now in training. Checkpoints of another one are removed.
 
         Where the note is lost they stay: each knows itself which runs it is of.
 
         Raises:
           OSError: the folder cannot be written to.
         """
-        wanted = {"runs": [run.id for run in pack], "size": size}
+        wanted = {"runs": [run.id for run in chunk], "size": size}
         note = self._folder / "pack.json"
         try:
             found = checksums.read_json(note)
@@ -183,5 +183,5 @@ class Unfinished:
             checksums.write_json(note, wanted)
 
     def remove(self) -> None:
-        """Removes what was kept of the cohort; other shards may be about to write beside it."""
+        """Remove what was kept of the cohort; other shards may be about to write beside it."""
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -25,7 +25,7 @@ _LIBRARIES = (
 )
 
 
-def environment(command: str) -> dict[str, Any]:
+def describe(command: str) -> dict[str, Any]:
     """Code version, library versions and hardware, as JSON values.
 
     Args:
@@ -50,21 +50,21 @@ def device_name(devices: list[jax.Device]) -> str:
 
 
 def load() -> None:
-    """Imports what `Board` needs: seconds where PyTorch is installed, which tensorboardX imports.
+    """Import tensorboardX: seconds where PyTorch is installed, which it imports.
 
     Best called while something else has to be waited for.
     """
     importlib.import_module("tensorboardX")
 
 
-class Board(Callback):
+class TensorBoardWriter(Callback):
     """Writes TensorBoard's event files of runs in training, a folder each, epoch by epoch.
 
     None stays open: there may be more runs than files that a process may have open.
     """
 
     def __init__(self, folder: Path, run_ids: Sequence[str]) -> None:
-        """Begins the runs' curves anew: what is restored is written again.
+        """Begin the runs' curves anew: what is restored is written again.
 
         Raises:
           OSError: the folder cannot be written to.

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mnv2_jax.analysis.claims import Claim, shown
+from mnv2_jax.analysis.coverage import Unpaired
 from mnv2_jax.analysis.decisions import Decision
-from mnv2_jax.analysis.gaps import Unpaired
 from mnv2_jax.analysis.resampling import smallest_sign_flip_p
 from mnv2_jax.side_tables import is_of_side_table
 
@@ -39,7 +39,7 @@ def write(
 
 
 def on_ruined(count: int, of: int) -> str:
-    """Says that training ruined so many runs of so many, and what stands for them; else nothing."""
+    """Say that training ruined so many runs of so many, and what stands for them; else nothing."""
     if not count:
         return ""
     return (
@@ -51,7 +51,7 @@ def on_ruined(count: int, of: int) -> str:
 
 
 def on_ruined_pairs(count: int, of: int) -> str:
-    """Says of a claim that training ruined so many of the runs that it compares."""
+    """Say of a claim that training ruined so many of the runs that it compares."""
     return (
         f"Training ruined {count} of the {of} runs that are compared: they count with the network "
         "of their best epoch by validation accuracy, which may be the one that they started from."

@@ -36,7 +36,7 @@ def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
 
 
 def few_of_each(seed: int, labels: np.ndarray, count: int) -> np.ndarray:
-    """Draws `count` images of each class.
+    """Draw `count` images of each class.
 
     A draw of more images holds those of a draw of fewer.
 

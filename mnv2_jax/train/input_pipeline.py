@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mnv2_jax.data import draws, stream
+from mnv2_jax.data import rng, stream
 from mnv2_jax.data.images import Arrays, Images
 from mnv2_jax.data.sources import Dataset
 from mnv2_jax.train.hparams import HParams
@@ -20,7 +20,7 @@ from mnv2_jax.train.step import LaneProgram
 
 
 class Inputs(NamedTuple):
-    """What a program is given beside the lanes' states and values.
+    """Inputs of a program beside the lanes' states and values.
 
     Attributes:
       of_lanes: what each lane has of its own.
@@ -31,8 +31,8 @@ class Inputs(NamedTuple):
     shared: tuple[Any, ...]
 
 
-class Call(NamedTuple):
-    """What a call of the training program is given.
+class StepInputs(NamedTuple):
+    """Inputs of a call of the training program.
 
     Attributes:
       stop: the step before which it ends.
@@ -46,7 +46,7 @@ class Call(NamedTuple):
 
 
 class Beginning(NamedTuple):
-    """What a feed is begun with.
+    """Arguments that an input pipeline begins with.
 
     Attributes:
       program: what is fed.
@@ -56,7 +56,7 @@ class Beginning(NamedTuple):
       lanes: states and values as the layout spreads them.
       step: what training begins with, or goes on from.
       workers: processes that decode images which are streamed.
-      prepared: see `Feed.prepare`.
+      prepared: see `InputPipeline.prepare`.
       tell: called with a line for people.
     """
 
@@ -76,7 +76,7 @@ class Beginning(NamedTuple):
         return [int(lane.data_seed) for lane in self.values]
 
 
-class Feed(abc.ABC):
+class InputPipeline(abc.ABC):
     """The images of a run, of one trainer.
 
     Attributes:
@@ -100,13 +100,13 @@ class Feed(abc.ABC):
 
     @classmethod
     def program(cls, program: LaneProgram) -> LaneProgram:
-        """What lanes do with what this feed gives them."""
+        """The program of lanes that take this pipeline's inputs."""
         return program
 
     @classmethod
     @abc.abstractmethod
-    def begin(cls, beginning: Beginning) -> "Feed":
-        """What lanes are given from a step on.
+    def begin(cls, beginning: Beginning) -> "InputPipeline":
+        """Take the inputs of lanes from a step on.
 
         Raises:
           ValueError: an image cannot be decoded, or its label is out of range.
@@ -117,7 +117,7 @@ class Feed(abc.ABC):
     def prepare(
         cls, program: LaneProgram, dataset: Dataset, layout: Layout, lanes: tuple[Any, Any]
     ) -> Program | None:
-        """Compiles what the feed needs beside training and evaluation, for lanes of such shapes."""
+        """Compile what the feed needs beside training and evaluation, for lanes of such shapes."""
         return None
 
     @classmethod
@@ -131,7 +131,7 @@ class Feed(abc.ABC):
         """The shapes of what the evaluation program is given."""
 
     @abc.abstractmethod
-    def take(self, step: int, steps: int) -> Call:
+    def take(self, step: int, steps: int) -> StepInputs:
         """The images of the steps from `step` on, as many as `steps` in the same epoch or fewer.
 
         Asked for the same step again, it gives the same. Steps only go forward.
@@ -154,7 +154,7 @@ class Feed(abc.ABC):
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Gives up memory, and stops what works in the background."""
+        """Give up memory, and stop what works in the background."""
 
     def _arrays(self, split: str) -> Arrays:
         """A whole split, which is decoded the first time."""
@@ -177,13 +177,13 @@ class Feed(abc.ABC):
         return (step // per_epoch + 1) * per_epoch
 
 
-class Orders:
+class EpochPermutations:
     """The order in which each lane takes its images, on the devices; drawn once an epoch."""
 
     def __init__(
         self, program: LaneProgram, layout: Layout, seeds: Sequence[int], places: Mapping[int, Any]
     ) -> None:
-        """Begins.
+        """Begin.
 
         Args:
           program: what is fed.
@@ -202,37 +202,38 @@ class Orders:
         epoch = step // self._program.steps_per_epoch
         if self._known[0] != epoch:
             orders = {
-                seed: places[draws.epoch_order(seed, epoch, len(places))]
+                seed: places[rng.epoch_order(seed, epoch, len(places))]
                 for seed, places in self._places.items()
             }
             of_lanes = np.stack([orders[seed] for seed in self._seeds])
             first = np.int32(epoch * self._program.steps_per_epoch)
-            place, layout = self._layout.place, self._layout
-            self._known = epoch, place(layout.spread(of_lanes)), place(layout.share(first))
+            layout = self._layout
+            put = layout.device_put
+            self._known = epoch, put(layout.shard_lanes(of_lanes)), put(layout.replicate(first))
         return self._known[1:]
 
 
-class Shared(Feed):
+class Shared(InputPipeline):
     """Brings the same images to all lanes, each in an order of its own."""
 
     @classmethod
     @abc.abstractmethod
     def places(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> tuple[int, int]:
-        """How many images a device is given at a time, and how many places their order has."""
+        """Return the images that a device is given at a time, and the places of their order."""
 
     @classmethod
     def shapes(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> Inputs:
-        """See `Feed`."""
+        """See `InputPipeline`."""
         count, places = cls.places(program, dataset, layout)
         order = jax.ShapeDtypeStruct((places,), np.int32)
-        return Inputs((layout.shapes(order),), layout.share_shapes(_images(dataset, count)))
+        return Inputs((layout.shapes(order),), layout.replicated_shapes(_images(dataset, count)))
 
     @classmethod
     def evaluation_shapes(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> Inputs:
-        """See `Feed`."""
+        """See `InputPipeline`."""
         size = evaluation_batch(program, layout) // layout.parts
         weights = jax.ShapeDtypeStruct((size,), np.float32)
-        return Inputs((layout.shapes(weights),), layout.share_shapes(_images(dataset, size)))
+        return Inputs((layout.shapes(weights),), layout.replicated_shapes(_images(dataset, size)))
 
 
 def _images(dataset: Dataset, count: int) -> tuple[Any, Any]:

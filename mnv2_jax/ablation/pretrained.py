@@ -21,11 +21,11 @@ from mnv2_jax.nn.network import variable_shapes
 from mnv2_jax.train.tuning import Start
 
 OF_WEIGHTS = "weights"
-"""What `config.data.scaling` and `config.model.conventions` are where weights that are given decide
+"""The value of `config.data.scaling` and `config.model.conventions` where given weights decide
 what they are."""
 
 _SCALINGS = {"keras": "symmetric", "torchvision": "imagenet"}
-"""How images were scaled for the weights that others have trained, by their conventions."""
+"""Scales of images for weights that others have trained, by their conventions."""
 
 
 class NotTrained(Exception):
@@ -33,7 +33,7 @@ class NotTrained(Exception):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Given:
+class PretrainedWeights:
     """A base that is given: a file of weights.
 
     Attributes:
@@ -53,8 +53,8 @@ class Given:
     network: trained.Trained | None
 
     @classmethod
-    def open(cls, where: Path) -> "Given":
-        """Finds out what lies in a file, or in the folder of a run of ours.
+    def open(cls, where: Path) -> "PretrainedWeights":
+        """Find out what lies in a file, or in the folder of a run of ours.
 
         Raises:
           ValueError: there are no weights; one line, with the path.
@@ -72,7 +72,7 @@ class Given:
         return cls(path, f"file-{digest[:12]}", source, conventions, scaling, network)
 
     def settle(self, config: ConfigDict) -> None:
-        """Makes a config one for these weights.
+        """Make a config one for these weights.
 
         Raises:
           ValueError: it says of scaling, conventions or resolution what does not go with them.
@@ -143,8 +143,8 @@ class Given:
 class Starts:
     """Finds what runs start from."""
 
-    def __init__(self, workdir: Path, given: Given | None = None) -> None:
-        """Begins.
+    def __init__(self, workdir: Path, given: PretrainedWeights | None = None) -> None:
+        """Begin.
 
         Args:
           workdir: the experiment's folder.
@@ -152,7 +152,7 @@ class Starts:
         """
         self._workdir = workdir
         self._given = given
-        self._start = functools.lru_cache(maxsize=4)(Given.start)
+        self._start = functools.lru_cache(maxsize=4)(PretrainedWeights.start)
         self._load = functools.lru_cache(maxsize=64)(trained.load)
 
     def of(self, run: Run, cohort: Cohort) -> Start | None:
@@ -180,8 +180,8 @@ class Starts:
         return Start(_base(found.variables))
 
 
-def check(given: Given, cohorts: Sequence[Cohort]) -> None:
-    """Checks that a base that is given is one for all runs that start from it.
+def check(given: PretrainedWeights, cohorts: Sequence[Cohort]) -> None:
+    """Check that a base that is given is one for all runs that start from it.
 
     Raises:
       ValueError: it is of another network.
@@ -200,7 +200,7 @@ def check(given: Given, cohorts: Sequence[Cohort]) -> None:
             raise ValueError(f"pretrained={error}{_trained_with(given, cohorts)}") from None
 
 
-def _trained_with(given: Given, cohorts: Sequence[Cohort]) -> str:
+def _trained_with(given: PretrainedWeights, cohorts: Sequence[Cohort]) -> str:
     """Say, for an error, how a given network was asked for, where the config differs."""
     try:
         found = checksums.read_json(given.path.parent / "config.json")
@@ -234,7 +234,7 @@ def _named(conventions: arch.Conventions) -> str:
 
 
 def _check_same(path: Path, given: arch.NetworkSpec, wanted: arch.NetworkSpec) -> None:
-    """Raises, naming the first difference, unless two networks compute the same features."""
+    """Raise, naming the first difference, unless two networks compute the same features."""
     if len(given.blocks) != len(wanted.blocks):
         raise ValueError(
             f"{path}: a network of {len(given.blocks)} blocks; the config's has "

@@ -11,7 +11,7 @@ from types import FrameType
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU)
 
 _OF_THE_SYSTEM = (signal.SIGHUP, signal.SIGXCPU)
-"""What comes of a lost terminal, and of a limit on CPU time. `nohup` ignores the former, and it
+"""Signals of a lost terminal, and of a limit on CPU time. `nohup` ignores the former, and it
 stays so. Both come again and again, by which nobody asks for more haste."""
 
 _SECONDS_UNTIL_AGAIN = 0.02
@@ -51,7 +51,7 @@ class Stop:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Takes over the signals inside the block, which is to be in the main thread."""
+        """Take over the signals inside the block, which is to be in the main thread."""
         ignored = {one for one in _OF_THE_SYSTEM if signal.getsignal(one) == signal.SIG_IGN}
         with self._noticing_discarded():
             before = {

@@ -1,4 +1,4 @@
-"""Lanes beyond memory train in packs."""
+"""Lanes beyond memory train in chunks."""
 
 import dataclasses
 import errno
@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnv2_jax.ablation import cohort, packs, records, sweep
+from mnv2_jax.ablation import chunks, cohort, records, sweep
 from mnv2_jax.train import memory
 from mnv2_jax.train.loop import Trainer
+from mnv2_jax.train.preemption import Interrupted, Stop
 from mnv2_jax.train.resident import Resident
-from mnv2_jax.train.stopping import Interrupted, Stop
 from mnv2_jax.train.streaming import Streaming
 from tests import commands, victim
 
@@ -29,35 +29,35 @@ OUT = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8
 
 
 @given(lanes=st.integers(1, 500), most=st.integers(1, 500))
-def test_packs_are_as_few_and_as_even_as_they_can_be(lanes, most):
-    size = packs.even(lanes, most)
+def test_chunks_are_as_few_and_as_even_as_they_can_be(lanes, most):
+    size = chunks.even(lanes, most)
     runs: list[Any] = list(range(lanes))
-    pieces = packs.split(runs, size, Resident)
+    pieces = chunks.split(runs, size, Resident)
     assert [run for piece in pieces for run in piece] == runs
     assert max(map(len, pieces)) <= most
     assert len(pieces) == -(-lanes // most)
 
 
-def test_streamed_images_are_shared_by_the_lanes_of_a_pack():
+def test_streamed_images_are_shared_by_the_lanes_of_a_chunk():
     seeds = [0, 1, 0, 2, 0, 1]
     runs: list[Any] = [
         types.SimpleNamespace(id=number, values=types.SimpleNamespace(data_seed=np.uint32(seed)))
         for number, seed in enumerate(seeds)
     ]
-    pieces = packs.split(runs, 2, Streaming)
+    pieces = chunks.split(runs, 2, Streaming)
     found: list[list[Any]] = [[run.id for run in piece] for piece in pieces]
     assert found == [[0, 2], [4], [1, 5], [3]]
-    assert packs.split(runs, 10, Resident) == [tuple(runs)]
+    assert chunks.split(runs, 10, Resident) == [tuple(runs)]
 
 
 def test_half_is_tried_after_memory_ran_out_and_after_nothing_else():
-    assert packs.halved(5, OUT) == 3
-    assert packs.halved(2, MemoryError()) == 1
+    assert chunks.halved(5, OUT) == 3
+    assert chunks.halved(2, MemoryError()) == 1
     with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
-        packs.halved(1, OUT)
+        chunks.halved(1, OUT)
     other = jax.errors.JaxRuntimeError("INTERNAL: something else")
     with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
-        packs.halved(8, other)
+        chunks.halved(8, other)
 
 
 @pytest.fixture
@@ -79,9 +79,9 @@ def planned(dots, tiny):
 def test_what_no_memory_holds_is_refused(planned, monkeypatch, needed, message):
     monkeypatch.setattr(memory, "usable", lambda device: needed - 1)
     with pytest.raises(ValueError, match=re.escape(message)):
-        packs.check_memory([planned])
+        chunks.check_memory([planned])
     monkeypatch.setattr(memory, "usable", lambda device: 512 * 256)
-    packs.check_memory([planned])
+    chunks.check_memory([planned])
 
 
 @pytest.mark.parametrize("changes", [{"grad_accum_steps": 4}, {"compute_dtype": "bfloat16"}])
@@ -91,7 +91,7 @@ def test_what_saves_memory_is_taken_into_account(planned, monkeypatch, changes):
         planned, program=dataclasses.replace(planned.program, recipe=recipe)
     )
     monkeypatch.setattr(memory, "usable", lambda device: 512 * 16)
-    packs.check_memory([saving])
+    chunks.check_memory([saving])
 
 
 @pytest.mark.parametrize("mode", ["auto", "streaming", "resident"])
@@ -102,24 +102,24 @@ def test_images_beyond_memory_are_streamed_or_refused(planned, monkeypatch, mode
     planned.runs[0].config.data.mode = mode
     # 64 + 30 of 8 x 8 pixels, for each of two devices and the host.
     monkeypatch.setattr(memory, "usable", lambda device: 94 * 64 * 3)
-    packs.check_memory([planned])
+    chunks.check_memory([planned])
     monkeypatch.setattr(memory, "usable", lambda device: 94 * 64 * 3 - 1)
     if mode != "resident":
         assert planned.feed()[0] is Streaming
-        packs.check_memory([planned])
+        chunks.check_memory([planned])
         return
     message = "config.data.mode='resident': the images take .* expected 'auto' or 'streaming'"
     with pytest.raises(ValueError, match=message):
-        packs.check_memory([planned])
+        chunks.check_memory([planned])
 
 
-def test_the_pack_in_training_is_remembered(tmp_path, planned):
-    unfinished = packs.Unfinished(tmp_path, planned)
+def test_the_chunk_in_training_is_remembered(tmp_path, planned):
+    unfinished = chunks.Unfinished(tmp_path, planned)
     runs = planned.runs
-    assert unfinished.pack(runs) == ((), 0)
+    assert unfinished.chunk(runs) == ((), 0)
     unfinished.begin(runs[1:3], 2)
     (unfinished.checkpoints / "7").mkdir(parents=True)
-    assert unfinished.pack(runs) == (runs[1:3], 2)
+    assert unfinished.chunk(runs) == (runs[1:3], 2)
     # Begun again, it goes on; another one begins anew.
     unfinished.begin(runs[1:3], 2)
     assert (unfinished.checkpoints / "7").exists()
@@ -127,39 +127,39 @@ def test_the_pack_in_training_is_remembered(tmp_path, planned):
     assert not unfinished.checkpoints.exists()
     # It goes on as long as one of its runs has no record.
     part = dataclasses.replace(planned, runs=runs[1:], finished=runs[:1])
-    assert packs.Unfinished(tmp_path, part).pack(part.runs) == (runs[:2], 2)
-    assert unfinished.pack(runs[2:]) == ((), 0)
+    assert chunks.Unfinished(tmp_path, part).chunk(part.runs) == (runs[:2], 2)
+    assert unfinished.chunk(runs[2:]) == ((), 0)
     unfinished.remove()
-    assert unfinished.pack(runs) == ((), 0)
+    assert unfinished.chunk(runs) == ((), 0)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"runs": ["unknown"], "size": 1}'])
-def test_a_note_of_the_pack_that_says_nothing_is_none(tmp_path, planned, text):
-    unfinished = packs.Unfinished(tmp_path, planned)
+def test_a_note_of_the_chunk_that_says_nothing_is_none(tmp_path, planned, text):
+    unfinished = chunks.Unfinished(tmp_path, planned)
     unfinished.begin(planned.runs, 4)
     (tmp_path / "checkpoints" / planned.id / "pack.json").write_text(text)
-    assert unfinished.pack(planned.runs) == ((), 0)
+    assert unfinished.chunk(planned.runs) == ((), 0)
 
 
 @pytest.mark.parametrize("damage", [lambda note: note.unlink(), lambda note: note.write_text("{")])
 def test_checkpoints_outlive_the_note(tmp_path, planned, damage):
-    unfinished = packs.Unfinished(tmp_path, planned)
+    unfinished = chunks.Unfinished(tmp_path, planned)
     unfinished.begin(planned.runs, 4)
     (unfinished.checkpoints / "7").mkdir(parents=True)
     damage(tmp_path / "checkpoints" / planned.id / "pack.json")
     unfinished.begin(planned.runs, 4)
     assert (unfinished.checkpoints / "7").exists()
-    assert unfinished.pack(planned.runs) == (planned.runs, 4)
+    assert unfinished.chunk(planned.runs) == (planned.runs, 4)
 
 
 class Steps(victim.Silent):
-    """Notes with which step each pack's training begins, and of how many runs."""
+    """Notes with which step each chunk's training begins, and of how many runs."""
 
     def __init__(self) -> None:
         self.begun: list[tuple[int, int]] = []
         self._is_new = False
 
-    def pack_started(self, cohort: Any, lanes: int) -> None:
+    def chunk_started(self, cohort: Any, lanes: int) -> None:
         self._is_new = True
 
     def trained(self, cohort: Any, lanes: int, step: int) -> None:
@@ -233,7 +233,7 @@ def environments(workdir):
 
 
 @pytest.mark.slow
-def test_out_of_memory_halves_the_pack_and_goes_on(tmp_path, planned, dots, monkeypatch):
+def test_out_of_memory_halves_the_chunk_and_goes_on(tmp_path, planned, dots, monkeypatch):
     run = Trainer.run
     tried = []
 
@@ -262,17 +262,17 @@ def test_what_the_compiler_needs_decides_how_many_lanes_there_are(planned, dots,
         compiled.append(layout.count)
         return types.SimpleNamespace(layout=layout, bytes=100 + 10 * layout.count)
 
-    monkeypatch.setattr(packs, "Trainer", trainer)
+    monkeypatch.setattr(chunks, "Trainer", trainer)
     monkeypatch.setattr(memory, "usable", lambda device: 150)
     said: list[str] = []
-    found = packs.trainer_of(planned, 100, 0, said.append)
-    # A proportion of 1,100 bytes asks for 13; then of 13 lanes in packs as even as can be.
+    found = chunks.trainer_of(planned, 100, 0, said.append)
+    # A proportion of 1,100 bytes asks for 13; then of 13 lanes in chunks as even as can be.
     assert compiled == [100, 13, 7, 4]
     assert found.layout.count == 4
     assert said[2].startswith("100 lanes would take")
     # Where not even one fits, it is tried all the same: what is needed is an estimate.
     monkeypatch.setattr(memory, "usable", lambda device: 1)
-    assert packs.trainer_of(planned, 100, 0, said.append).layout.count == 1
+    assert chunks.trainer_of(planned, 100, 0, said.append).layout.count == 1
 
 
 def test_out_of_memory_compiling_tries_half(planned, dots, monkeypatch):
@@ -281,9 +281,9 @@ def test_out_of_memory_compiling_tries_half(planned, dots, monkeypatch):
             raise OUT
         return types.SimpleNamespace(layout=layout, bytes=1)
 
-    monkeypatch.setattr(packs, "Trainer", trainer)
+    monkeypatch.setattr(chunks, "Trainer", trainer)
     said: list[str] = []
-    assert packs.trainer_of(planned, 100, 0, said.append).layout.count == 25
+    assert chunks.trainer_of(planned, 100, 0, said.append).layout.count == 25
     assert said[2:] == [
         "out of memory compiling 100 lanes; trying 50",
         "out of memory compiling 50 lanes; trying 25",

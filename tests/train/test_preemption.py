@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from mnv2_jax.train import stopping
-from mnv2_jax.train.stopping import Interrupted, Stop
+from mnv2_jax.train import preemption
+from mnv2_jax.train.preemption import Interrupted, Stop
 
 
 def killed_where_faults_are_told(number):
@@ -22,7 +22,7 @@ def killed_where_faults_are_told(number):
         raise ValueError("a fault") from error
 
 
-@pytest.mark.parametrize("number", stopping.SIGNALS)
+@pytest.mark.parametrize("number", preemption.SIGNALS)
 def test_an_interruption_is_not_taken_for_a_fault(number):
     stop = Stop()
     with stop.listening(), pytest.raises(Interrupted) as caught:
