@@ -44,7 +44,7 @@ Notes = Mapping[str, Note]
 """The findings by the paths of files."""
 
 
-def checked(folder: ImageFolder, tell: Callable[[str], None]) -> Notes:
+def check_files(folder: ImageFolder, tell: Callable[[str], None]) -> Notes:
     """Check the files of a folder that are new or have changed.
 
     The findings are kept in the user's cache folder, so that the next time no file is read.
@@ -72,7 +72,7 @@ def checked(folder: ImageFolder, tell: Callable[[str], None]) -> Notes:
         and note.digest  # What could not be read may be permitted since.
     }
     try:
-        _check(folder.root, [file for file in files if file.path not in notes], notes, tell)
+        _check_new(folder.root, [file for file in files if file.path not in notes], notes, tell)
     finally:  # An interrupted check goes on from there.
         if notes != known:
             text = json.dumps([[path, *note] for path, note in notes.items()])
@@ -88,7 +88,7 @@ def _cache_file(root: Path) -> Path:
     return cache.folder() / "image_folders" / f"{name}.json"
 
 
-def _check(
+def _check_new(
     root: Path, files: Sequence[File], notes: dict[str, Note], tell: Callable[[str], None]
 ) -> None:
     """Read files in threads, find out whether they can be decoded, and add that to `notes`."""
@@ -96,7 +96,7 @@ def _check(
     pool = ThreadPoolExecutor(cores.available())
     try:
         parts = [files[first : first + _AT_ONCE] for first in range(0, len(files), _AT_ONCE)]
-        tasks = [pool.submit(_notes_of, str(root), part) for part in parts]
+        tasks = [pool.submit(_check_part, str(root), part) for part in parts]
         done = 0
         for task in as_completed(tasks):
             notes.update(task.result())
@@ -111,11 +111,11 @@ def _check(
         pool.shutdown(cancel_futures=True)
 
 
-def _notes_of(root: str, files: Sequence[File]) -> dict[str, Note]:
-    return {file.path: _note(root, file) for file in files}
+def _check_part(root: str, files: Sequence[File]) -> dict[str, Note]:
+    return {file.path: _check_file(root, file) for file in files}
 
 
-def _note(root: str, file: File) -> Note:
+def _check_file(root: str, file: File) -> Note:
     digest, turned, problem = "", False, ""
     try:
         data = read(root, file)

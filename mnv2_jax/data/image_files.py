@@ -119,7 +119,7 @@ class FolderSet:
 
 
 def find(name: str, tell: Callable[[str], None], *, skip_corrupt: bool = False) -> FolderSet:
-    """Open a folder of images, and check it; see `mnv2_jax.data.image_checks.checked`.
+    """Open a folder of images, and check it; see `mnv2_jax.data.image_checks.check_files`.
 
     Args:
       name: its path.
@@ -128,7 +128,7 @@ def find(name: str, tell: Callable[[str], None], *, skip_corrupt: bool = False) 
 
     Raises:
       ValueError: there is no such folder, it is of another kind, see `image_folder.scan`, or images
-        cannot be decoded and are not to be skipped.
+        cannot be decoded and are not to be skipped, or are all that there are.
       OSError: a folder in it cannot be read, or a file changes while it is checked.
     """
     try:
@@ -136,7 +136,7 @@ def find(name: str, tell: Callable[[str], None], *, skip_corrupt: bool = False) 
     except ValueError as error:
         raise ValueError(f"config.data.name={name!r}: {error}") from None
     folder = dataclasses.replace(folder, root=folder.root.absolute())
-    notes = image_checks.checked(folder, lambda line: tell(f"{name}: {line}"))
+    notes = image_checks.check_files(folder, lambda line: tell(f"{name}: {line}"))
     problems = dict(sorted((path, note.problem) for path, note in notes.items() if note.problem))
     if problems and not skip_corrupt:
         some = image_folder.some([f"{path} ({reason})" for path, reason in problems.items()])
@@ -144,6 +144,14 @@ def find(name: str, tell: Callable[[str], None], *, skip_corrupt: bool = False) 
             f"config.data.name={name!r}: {len(problems):,} of {len(notes):,} images cannot be "
             f"decoded: {some}; --on_corrupt=skip leaves them out"
         )
+    for split, files in folder.splits.items():
+        labels = {file.label for file in files if file.path not in problems}
+        lacking = sorted(set(range(len(folder.classes))) - labels)
+        if not labels or (split == "train" and lacking):
+            raise ValueError(
+                f"config.data.name={name!r}: no image in {split} can be decoded of the class "
+                f"{folder.classes[lacking[0]]!r}; expected that of every class one can"
+            )
     remarks = _remarks(name, folder, notes)
     return FolderSet(folder, problems, _fingerprint(folder, notes), remarks)
 

@@ -248,6 +248,7 @@ def test_bad_files_are_all_told_at_once(twelve):
 
 def test_bad_files_that_may_be_skipped_are_records_with_a_problem(twelve):
     bad = spoil(twelve)
+    fill(twelve, "test/ant/good.png")
     found = find(twelve, skip_corrupt=True)
     records = [*stored(found), *stored(found, "test")]
     assert {record.where for record in records if record.problem} == bad
@@ -259,6 +260,15 @@ def test_bad_files_that_may_be_skipped_are_records_with_a_problem(twelve):
         "it cannot be read: Too many levels of symbolic links"
     )
     assert "damaged or cut off" in problems["train/ant/cut.jpg"]
+
+
+@pytest.mark.parametrize(("split", "kind"), [("train", "bee"), ("test", "ant")])
+def test_nothing_good_left_is_refused(tmp_path, split, kind):
+    fill(tmp_path / "in", "train/ant/1.png", "train/bee/1.png", "test/bee/1.png")
+    (tmp_path / "in" / split / "bee" / "1.png").write_bytes(b"")
+    message = rf"in/': no image in {split} can be decoded of the class '{kind}'; expected that of e"
+    with pytest.raises(ValueError, match=message):
+        find(tmp_path / "in", skip_corrupt=True)
 
 
 def test_what_could_not_be_read_is_tried_again(twelve):
