@@ -4,7 +4,7 @@ Command:  python -m experiments.ablate --config=configs/digits.py
           python -m experiments.ablate --config=configs/digits.py:QUESTION
 Hardware: two CPU cores
 Time:     107 to 157 s, compilation included
-Expect:   linear projections ahead by 1.3 points of top-1, shortcuts by 4.7; see README.md
+Expect:   linear projections ahead by 1.3 points of top-1, shortcuts by 4.7; see docs/results/
 
 QUESTION is one of configs/questions.py, asked of digits with 8 seeds; the longest is factorial, of
 480 runs, which took 28 minutes on two busy cores.
@@ -94,7 +94,7 @@ def get_config(question: str = "") -> ConfigDict:
 
 
 def get_grid(question: str = "") -> Grid:
-    """The question's, or 144 runs: expansion x projection x shortcut x seed."""
+    """Return the question's, or 144 runs: expansion x projection x shortcut x seed."""
     if question:
         return _ask(question).grid
     return product(

@@ -19,7 +19,7 @@ from mnv2_jax.analysis.claims import Claim, greater
 
 
 def get_config() -> ConfigDict:
-    """The run that is to be trained well."""
+    """Return the run that is to be trained well."""
     return digits.get_config()
 
 

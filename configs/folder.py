@@ -43,7 +43,7 @@ def get_config(folder: str) -> ConfigDict:
 
 
 def get_grid(folder: str) -> Grid:
-    """The question's, or projection x 6 seeds, at expansion 6 with shortcuts."""
+    """Return the question's, or projection x 6 seeds, at expansion 6 with shortcuts."""
     return _ask(folder).grid
 
 

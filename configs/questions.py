@@ -288,7 +288,7 @@ QUESTIONS: dict[str, Callable[[Design], Question]] = {
 
 
 def ask(name: str, design: Design) -> Question:
-    """The question of that name, of a design.
+    """Return the question of that name, of a design.
 
     Raises:
       ValueError: there is none.

@@ -9,7 +9,7 @@ Time:     digits 103 s on two cores, compilation included, 141 to 537 s on busy 
           folder of 227 images both phases of a seed 70 to 102 s at 96 pixels, 103 to 279 s at 160,
           685 s at 224, on busy ones; cifar10 not measured yet
 Expect:   on digits, fine-tuning ahead of feature extraction by 22 points of top-1, training from
-          scratch ahead of both; see README.md. On six classes of photographs, from ImageNet's
+          scratch ahead of both; see docs/results/. On six classes of photographs, from ImageNet's
           weights, fine-tuning ahead by 0 to 14 points
 
 Data:     digits come with a package; cifar10 as in configs/cifar10.py. Images of your own, in DIR/,

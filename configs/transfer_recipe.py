@@ -36,7 +36,7 @@ _ADAMW = {"optimizer": "adamw", "nesterov": False, "b2": 0.999, "epsilon": 1e-8}
 
 
 def get_config(argument: str = "digits") -> ConfigDict:
-    """The run that is to be trained well.
+    """Return the run that is to be trained well.
 
     Args:
       argument: "digits", "digits,clip", "folder,DIR/" or "folder,DIR/,adamw", with the path of a
@@ -111,7 +111,7 @@ def get_claims(argument: str = "digits") -> list[Claim]:
 
 
 def _parse(argument: str) -> tuple[str, str]:
-    """The argument of transfer.py, and what else is tried."""
+    """Return the argument of transfer.py, and what else is tried."""
     base, _, variant = argument.rpartition(",")
     if (base, variant) == ("digits", "clip") or (_of_folder(base) and variant == "adamw"):
         return base, variant

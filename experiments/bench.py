@@ -91,7 +91,7 @@ def main() -> int:
 
 
 def chosen(only: Sequence[str] | None) -> list[str]:
-    """The groups asked for, in the order of `GROUPS`."""
+    """Return the groups asked for, in the order of `GROUPS`."""
     if only is None:
         return list(GROUPS)
     for name in only or [""]:

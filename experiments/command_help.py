@@ -118,7 +118,7 @@ def meaning(path: str) -> str:
 
 
 def _attributes(cls: type) -> Iterator[tuple[str, str]]:
-    """The attributes that the docstring of a class describes, with their texts."""
+    """Return the attributes that the docstring of a class describes, with their texts."""
     block = (inspect.getdoc(cls) or "").partition("Attributes:\n")[2].partition("\n\n")[0]
     for entry in re.split(r"\n(?=  \w)", block):
         name, _, text = entry.strip().partition(": ")

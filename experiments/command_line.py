@@ -116,7 +116,7 @@ def run(
 
 
 def flagged(message: str) -> str:
-    """An error of the library with dashes before the argument that it names, if that is a flag."""
+    """Return a library's error with dashes before the argument that it names, if that is a flag."""
     named = re.match(r"(\w+)[=:]", message)
     return f"--{message}" if named and named[1] in FLAGS else message
 
@@ -214,7 +214,7 @@ def _flags() -> dict[str, Path]:
 
 
 def _folder_of(path: Path) -> str:
-    """The flag that names a file or a folder that it is in, else the folder that it is in."""
+    """Return the flag that names a file or a folder around it, else the folder that it is in."""
     path = path.absolute()
     for flag, folder in _flags().items():
         if folder in (path, *path.parents):
@@ -228,12 +228,12 @@ def _is_full(place: Path) -> bool:
 
 
 def command() -> str:
-    """The command line, as one would type it again."""
+    """Return the command line, as one would type it again."""
     return shlex.join(["python", "-m", f"experiments.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
 
 
 def of_the_whole(command: str, *others: str) -> str:
-    """A command without the flags that say which part of an experiment to train, or where.
+    """Return a command without the flags that say which part of an experiment to train, or where.
 
     Args:
       command: as typed.
@@ -251,7 +251,7 @@ def of_the_whole(command: str, *others: str) -> str:
 
 
 def config_path() -> tuple[Path, tuple[str, ...]]:
-    """The config's file and the argument that may follow a colon: none or one.
+    """Return the config's file and the argument that may follow a colon: none or one.
 
     `get_config` is called with it, and so must be what else the file holds.
     """
@@ -260,7 +260,7 @@ def config_path() -> tuple[Path, tuple[str, ...]]:
 
 
 def overrides() -> set[str]:
-    """The paths of config fields that were given on the command line."""
+    """Return the paths of config fields that were given on the command line."""
     return set(config_flags.get_override_values(FLAGS["config"]))
 
 
@@ -286,7 +286,7 @@ def _config(value: str) -> ConfigDict:
 
 
 def _config_named(arguments: Sequence[str]) -> str:
-    """The value of `--config` before flags are parsed; empty where it is not given."""
+    """Return the value of `--config` before flags are parsed; empty where it is not given."""
     value = ""
     for argument, following in itertools.pairwise([*arguments, ""]):
         name, equals, given = argument.partition("=")

@@ -111,7 +111,7 @@ def totals(cost: Cost) -> dict[str, Any]:
 
 
 def layer_rows(cost: Cost) -> list[dict[str, Any]]:
-    """A row per layer, shapes written as 56x56x24."""
+    """Return a row per layer, shapes written as 56x56x24."""
     return [
         {
             "layer": layer.path,
@@ -127,7 +127,7 @@ def layer_rows(cost: Cost) -> list[dict[str, Any]]:
 
 
 def separation_rows(cost: Cost) -> list[dict[str, Any]]:
-    """A row per convolution that is separable or could be."""
+    """Return a row per convolution that is separable or could be."""
     return [
         {
             "layer": row.path,

@@ -54,7 +54,7 @@ def show(console: Console, planned: Planned, cohorts: Sequence[Cohort]) -> None:
 
 
 def _axes(cohorts: Sequence[Cohort]) -> str:
-    """The fields in which runs differ, each with its values; what a phase tells is left out."""
+    """Return the fields in which runs differ, with their values; what a phase tells is left out."""
     fields = [grid.fields(run.config) for cohort in cohorts for run in cohort.runs]
     told = {*phases.told_by_phase(fields), "transfer.start"}
     values: dict[str, dict[Any, None]] = {}

@@ -61,7 +61,7 @@ def main(*sources: str) -> int:
 
 
 def _plans(folders: Mapping[str, Path]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The plans of experiments by their folders; a line for each that is damaged."""
+    """Return the plans of experiments by their folders; a line for each that is damaged."""
     for name, folder in folders.items():
         try:
             if plan := plans.read(folder):
@@ -87,7 +87,7 @@ def _what_next(plans: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _command(plan: Mapping[str, Any]) -> str:
-    """An experiment's command, for all of it, in the merged folder."""
+    """Return an experiment's command, for all of it, in the merged folder."""
     if not plan["command"].startswith("python "):  # A call of mnv2_jax.api.
         return f"{plan['command']} with workdir={json.dumps(_WORKDIR.value)}"
     command = command_line.of_the_whole(plan["command"], "workdir")

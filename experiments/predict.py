@@ -148,7 +148,7 @@ def _predict(paths: list[Path], network: TrainedNetwork, batch_size: int, top: i
 
 
 def _most_probable(shares: np.ndarray, names: tuple[str, ...], top: int) -> str:
-    """The first `top` classes by probability, or all if there are fewer; equal ones by label."""
+    """Return the first `top` classes by probability, or all of fewer; equal ones by label."""
     chosen = np.argsort(-shares, kind="stable")[:top]
     return ", ".join(f"{names[label]} {100 * shares[label]:.1f} %" for label in chosen)
 

@@ -74,7 +74,7 @@ def begin() -> None:
 
 
 def experiment(pretrained: str | None = None) -> Experiment:
-    """The config file's experiment, with the fields that flags set.
+    """Return the config file's experiment, with the fields that flags set.
 
     Raises:
       ValueError: the config file is wrong.

@@ -285,7 +285,7 @@ class NetworkSpec:
 
 
 def round_channels(wish: float, divisor: int = 8) -> int:
-    """The multiple of `divisor` nearest to `wish`, at least `divisor` and never below 0.9 `wish`.
+    """Round `wish` to a multiple of `divisor`, at least `divisor` and never below 0.9 `wish`.
 
     The rule of the authors' implementation (slim's `_make_divisible`): halves round up.
 

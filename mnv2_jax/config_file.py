@@ -68,7 +68,7 @@ def call(
 
 
 def config(value: str) -> ConfigDict:
-    """The config that `--config=VALUE` stands for: a file, and an argument that may follow a colon.
+    """Return the config of `--config=VALUE`: a file, and an argument that may follow a colon.
 
     Raises:
       ValueError: see `call`; the argument is missing, or there is one too many.

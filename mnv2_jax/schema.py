@@ -127,7 +127,7 @@ class Column:
         return f"{self.label} ({self.unit})" if self.unit else self.label
 
     def text(self, value: float) -> str:
-        """A stored value as shown, with its unit."""
+        """Return a stored value as shown, with its unit."""
         return f"{self.scale * value:,.{self.digits}f}{f' {self.unit}' if self.unit else ''}"
 
 

@@ -17,7 +17,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def plain(text: str) -> str:
-    r"""A text with what would steer the terminal written out: an escape as \x1b."""
+    r"""Return a text with what would steer the terminal written out: an escape as \x1b."""
     return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
@@ -27,7 +27,7 @@ def say(text: str, file: TextIO | None = None) -> None:
 
 
 def first_few(lines: Sequence[str], most: int = 5) -> list[str]:
-    """The first lines, and how many more there are."""
+    """Return the first lines, and how many more there are."""
     more = len(lines) - most
     return [*lines[:most], *([f"and {more} more like these"] if more > 0 else [])]
 

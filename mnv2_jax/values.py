@@ -11,14 +11,14 @@ import numpy as np
 
 
 def plain(value: Any) -> Any:
-    """A value as Python has it, for one of NumPy's scalars: float32's 0.1 becomes 0.1."""
+    """Return a value as Python has it, for one of NumPy's scalars: float32's 0.1 becomes 0.1."""
     if isinstance(value, np.floating) and not isinstance(value, np.float64):
         return float(str(value))
     return value.item() if isinstance(value, np.generic) else value
 
 
 def canonical(value: Any) -> Any:
-    """The value that stands for all that are equal to it; of numbers the one with fewest digits.
+    """Return the value that stands for its equals; of numbers the one with fewest digits.
 
     What float32 cannot hold becomes infinite; see `is_representable`.
     """
@@ -37,6 +37,6 @@ def is_representable(value: Any) -> bool:
 
 
 def text(value: Any) -> str:
-    """A value as messages write it: nine digits at most, which tell all float32 numbers apart."""
+    """Return a value as messages write it: nine digits, which tell float32 numbers apart."""
     value = canonical(value)
     return f"{value:.9g}" if isinstance(value, float) else str(value)

@@ -103,7 +103,7 @@ def experiment(path: Path) -> Experiment:
 
 
 def network_of(config: ConfigDict, dataset: sources.Dataset) -> arch.NetworkSpec:
-    """The network of one run, its projection and shortcut included."""
+    """Return the network of one run, its projection and shortcut included."""
     return resolve.lane_program(config, dataset).spec
 
 

@@ -33,7 +33,7 @@ def torch_pools() -> Iterator[list[Pool]]:
 
 
 def torch_ways(*, compiled: bool = False) -> list[TorchWay]:
-    """The ways worth trying: both memory layouts, on a GPU with and without mixed precision.
+    """Return the ways worth trying: both memory layouts, on a GPU with and without mixed precision.
 
     `torch.compile` takes a minute or two for each, and is asked for `channels_last` alone.
     """

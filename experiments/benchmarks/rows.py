@@ -43,7 +43,7 @@ class Row(NamedTuple):
 def compare(
     benchmark: str, unit: str, timings: Sequence[Timing], absent: Mapping[str, str]
 ) -> list[Row]:
-    """A row per name: the fastest contender of it, and how many times as fast ours is.
+    """Return a row per name: the fastest contender of it, and how many times as fast ours is.
 
     Of several rows of ours the fastest is the one compared with.
 
@@ -67,7 +67,7 @@ def compare(
 
 
 def table(title: str, ratio: str, rows: Sequence[Row]) -> Table:
-    """The rows of a group, for the terminal."""
+    """Return the rows of a group, for the terminal."""
     result = Table(title=title, title_justify="left", box=None)
     for heading in ("benchmark", "contender", "how"):
         result.add_column(heading, overflow="fold")
@@ -84,7 +84,7 @@ def table(title: str, ratio: str, rows: Sequence[Row]) -> Table:
 
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """The rows as CSV, each with the machine, the versions and the commit."""
+    """Return the rows as CSV, each with the machine, the versions and the commit."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [*Row._fields, *_where()], lineterminator="\n")
     writer.writeheader()

@@ -69,7 +69,7 @@ def in_turns(contenders: Sequence[Contender], turns: int = 5, limit: float = 1.5
 
 
 def on_devices(name: str, calls: Sequence[Callable[[], Any]], amount: float) -> list[Contender]:
-    """The two ways to use all devices with a program for one: a copy on each, or one copy.
+    """Return the two ways to use all devices with a program for one: a copy on each, or one copy.
 
     A CPU's cores are devices here, whose threads a program on one of them may use as well.
 
@@ -94,7 +94,7 @@ def on_devices(name: str, calls: Sequence[Callable[[], Any]], amount: float) -> 
 
 
 def fastest_of_each_name(timings: Sequence[Timing]) -> list[Timing]:
-    """The timing with the highest rate under each name, in the order the names first appear."""
+    """Return the timing with the highest rate under each name, in the order of first appearance."""
     best: dict[str, Timing] = {}
     for timing in timings:
         name = timing.contender.name

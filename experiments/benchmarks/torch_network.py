@@ -207,7 +207,7 @@ _NAMES = {"scale": "weight", "bias": "bias", "mean": "running_mean", "var": "run
 
 
 def _renamed(path: tuple[str, ...], value: np.ndarray) -> tuple[str, Any]:
-    """A variable of ours as an entry of a state dict: name and tensor."""
+    """Return a variable of ours as an entry of a state dict: name and tensor."""
     _, *modules, name = path
     module = ".".join(modules)
     if name != "kernel":

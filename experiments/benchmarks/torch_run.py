@@ -59,7 +59,7 @@ def train(
 
 
 def _evaluate(model: Any, images: Any, labels: Any) -> float:
-    """The accuracy in inference mode; the loss, which ours takes too, is computed with it."""
+    """Return the accuracy in inference mode; the loss is computed with it, as ours is."""
     model.eval()
     with torch.inference_mode():
         logits = model(images)

@@ -15,7 +15,7 @@ from mnv2_jax import arch
 def training(
     spec: arch.NetworkSpec, batch: int, steps: int, sgd: Sgd, way: TorchWay
 ) -> Callable[[], None]:
-    """Steps of training on random images that are in memory, scaled.
+    """Make steps of training on random images that are in memory, scaled.
 
     Args:
       spec: the network.

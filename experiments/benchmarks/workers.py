@@ -114,7 +114,7 @@ class Pool:
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
-    """A pipe that was asked for, of which `Popen` cannot say that it is there."""
+    """Return a pipe that was asked for, of which `Popen` cannot say that it is there."""
     assert pipe is not None
     return pipe
 

@@ -100,7 +100,7 @@ def trainer_of(cohort: Cohort, lanes: int, workers: int, tell: Callable[[str], N
 
 
 def even(lanes: int, most: int) -> int:
-    """The size of chunks of at most `most` lanes that differ as little as they can in size."""
+    """Return the size of chunks of at most `most` lanes that are as equal as they can be."""
     return -(-lanes // -(-lanes // most))
 
 
@@ -149,7 +149,7 @@ class Unfinished:
         return self._folder / "steps"
 
     def chunk(self, unfinished: Sequence[Run]) -> tuple[Chunk, int]:
-        """The chunk to go on with, and the size of the cohort's chunks; empty, 0 where none is.
+        """Return the chunk to go on with, and the size of the cohort's chunks; empty, 0 if none is.
 
         Args:
           unfinished: the runs that have no result yet.

@@ -291,7 +291,7 @@ def _of_lanes(path: str, value: Any) -> bool:
 
 
 def _own(config: ConfigDict) -> dict[str, Any]:
-    """The fields that a run's program follows from: all but those of the runs before it."""
+    """Return the fields that a run's program follows from: all but those of the runs before it."""
     whole = config.to_dict()
     return {name: whole[name] for name in whole if name not in schema.SECTIONS}
 

@@ -16,7 +16,7 @@ _CLOSE = 0.01
 def width_of_equal_madds(
     preset: str, resolution: int, block: str, baseline: str, **knobs: Any
 ) -> float:
-    """The width multiplier at which one block costs what another one costs at width 1.
+    """Return the width multiplier at which one block costs what another one costs at width 1.
 
     Multiply-adds grow in steps, since channels are rounded; the nearest step is taken.
 

@@ -72,7 +72,7 @@ def disk(cohorts: Sequence[Cohort]) -> int:
 
 
 def here() -> str:
-    """The devices of this process."""
+    """Return the devices of this process."""
     return environment.device_name(jax.devices())
 
 

@@ -157,7 +157,7 @@ def _check_name(workdir: Path, request: Request) -> None:
 
 
 def _measured(request: Request, subject: Subject) -> list[dict[str, float]]:
-    """The measures of an evaluator, which may be a user's own, checked."""
+    """Return the measures of an evaluator, which may be a user's own, checked."""
     evaluator, what = evaluators.find(request.evaluator), f"evaluator={request.evaluator!r}"
     try:
         found = list(evaluator(subject))
@@ -183,7 +183,7 @@ def _measured(request: Request, subject: Subject) -> list[dict[str, float]]:
 
 
 def _networks(workdir: Path) -> Iterator[_Network]:
-    """The finished runs that keep their networks, in the order of their ids."""
+    """Return the finished runs that keep their networks, in the order of their ids."""
     for folder in networks.of_runs(workdir):
         row = records.read(workdir, folder.name, ("config.json", "result.json"))
         if row is None or row["status"] != "done" or not (folder / trained.FILE).is_file():
@@ -229,7 +229,7 @@ def _group(network: _Network, request: Request) -> _Group:
 
 
 def _of_lanes(spec: NetworkSpec) -> NetworkSpec:
-    """The network of the lanes' program: one that takes slopes where this network has one."""
+    """Return the network of the lanes' program: it takes slopes where this network has one."""
     shared = cohort.without_lane_values(spec)
     clips = (CLIPS.get(block.projection) for block in spec.blocks)
     if not any(clip and clip.slope for clip in clips):
@@ -275,7 +275,7 @@ def _images(dataset: Dataset, request: Request, seed: int) -> Images:
 
 
 def _column(table: str, name: str, subject: Subject) -> schema.Column:
-    """The column of a measure: as the evaluator described it, with the table's name."""
+    """Return the column of a measure: as the evaluator described it, with the table's name."""
     if name not in subject.columns:
         subject.describe(name)
     known = subject.columns[name]

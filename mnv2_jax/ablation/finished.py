@@ -16,7 +16,7 @@ from mnv2_jax.train import processes
 
 
 def remaining(workdir: Path, cohorts: Sequence[Cohort]) -> list[Cohort]:
-    """The cohorts that still have runs to train, with those runs alone.
+    """Return the cohorts that still have runs to train, with those runs alone.
 
     Processes that train together get the same, by what the primary one finds.
     """
@@ -27,7 +27,7 @@ def remaining(workdir: Path, cohorts: Sequence[Cohort]) -> list[Cohort]:
 
 
 def _parted(cohort: Cohort, todo: Iterator[bool]) -> Cohort:
-    """A cohort with those of its runs that are to do, the others noted as finished."""
+    """Return a cohort with those of its runs that are to do, the others noted as finished."""
     left: list[Run] = []
     done = [*cohort.finished]
     for run in cohort.runs:

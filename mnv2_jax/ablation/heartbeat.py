@@ -87,7 +87,7 @@ class Heartbeat:
 
 
 def beats(workdir: Path) -> Iterator[Beat]:
-    """The signs of life in an experiment's folder, those of dead processes included."""
+    """Return the signs of life in an experiment's folder, those of dead processes included."""
     return filter(None, map(_read, sorted((workdir / _FOLDER).glob("*.json"))))
 
 
@@ -104,7 +104,7 @@ def remove_dead(workdir: Path) -> None:
 
 
 def _read(path: Path) -> Beat | None:
-    """A sign of life; None if it ended meanwhile, or is damaged: it is written anew in seconds."""
+    """Return a sign of life; None if it ended, or is damaged: it is written anew in seconds."""
     try:
         found = checksums.read_json(path)
         return Beat(**{**found, "runs": tuple(found["runs"])})

@@ -132,6 +132,6 @@ def _is_left_out(path: str, value: Any) -> bool:
 
 
 def _own(path: str) -> str:
-    """The field that a path names, where a phase's section sets it too."""
+    """Return the field that a path names, where a phase's section sets it too."""
     section, _, rest = path.partition(".")
     return rest if section in schema.SECTIONS else path

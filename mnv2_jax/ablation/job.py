@@ -145,7 +145,7 @@ class Job:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def of(self, cohorts: Sequence[Cohort]) -> "Job":
-        """The same job for these cohorts, which may be pieces of its own, instead of its own."""
+        """Return the same job for other cohorts, which may be pieces of its own."""
         job = dataclasses.replace(self, parts=tuple(map(_part, cohorts)))
         vars(job)["cohorts"] = tuple(cohorts)
         return job

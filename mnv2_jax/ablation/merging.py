@@ -103,7 +103,7 @@ def _may_lack(name: str) -> bool:
 
 
 def _of_run(workdir: Path, run: str) -> _Facts:
-    """A record, but for where, when and in what company its run was trained."""
+    """Return a record, but for where, when and in what company its run was trained."""
     folder = workdir / "runs" / run
     row = records.read_checked(workdir, run) or {}
     facts = {(name, ""): row[name] for name in row if not schema.column(name).of_machine}
@@ -129,7 +129,7 @@ def _of_table(table: SideTable) -> _Facts:
 
 
 def _joined(folders: Sequence[Path], damaged: list[str]) -> list[SideTable]:
-    """The side tables of all folders: those of one name together, of runs as they are now."""
+    """Return the side tables of all folders, joined by name, of runs as they are now."""
     read: list[tuple[Path, SideTable]] = []
     joined: dict[str, SideTable] = {}
     for folder in folders:

@@ -89,7 +89,7 @@ class PretrainedWeights:
             )
 
     def start(self, spec: arch.NetworkSpec) -> Start:
-        """The base for a network.
+        """Return the base for a network.
 
         Raises:
           ValueError: the weights are those of another network.
@@ -223,7 +223,7 @@ def _base(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _named(conventions: arch.Conventions) -> str:
-    """The conventions of a network, which may differ in its dropout, by their name."""
+    """Return the conventions of a network, which may differ in its dropout, by their name."""
     for name, ways in arch.CONVENTIONS.items():
         if dataclasses.replace(ways, dropout=conventions.dropout) == conventions:
             return name

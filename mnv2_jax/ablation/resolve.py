@@ -74,7 +74,7 @@ def check_fields(config: ConfigDict) -> None:
 
 
 def data_selection(config: ConfigDict) -> Selection:
-    """The data that a run trains on.
+    """Return the data that a run trains on.
 
     Raises:
       ValueError: a value is out of range.
@@ -88,7 +88,7 @@ def data_selection(config: ConfigDict) -> Selection:
 
 
 def network(config: ConfigDict, dataset: Dataset) -> arch.NetworkSpec:
-    """The network of a run, fitted to the data set.
+    """Return the network of a run, fitted to the data set.
 
     Raises:
       ValueError: a value is out of range.
@@ -119,7 +119,7 @@ def network(config: ConfigDict, dataset: Dataset) -> arch.NetworkSpec:
 
 
 def _tuning(config: ConfigDict, spec: arch.NetworkSpec) -> Tuning | None:
-    """The way that a run trains on from its base; None where it has none."""
+    """Return the way that a run trains on from its base; None where it has none."""
     if "transfer" not in config:
         return None
     phase, start = config.transfer.phase, config.transfer.start
@@ -135,7 +135,7 @@ def _tuning(config: ConfigDict, spec: arch.NetworkSpec) -> Tuning | None:
 
 
 def measured(config: ConfigDict, classes: int) -> tuple[Metric, ...]:
-    """The metrics of a run: names with commas, which may be `FILE.py:OBJECT`.
+    """Return the metrics of a run: names with commas, which may be `FILE.py:OBJECT`.
 
     Args:
       config: of the run.
@@ -194,7 +194,7 @@ def _check_optimizer(recipe: Recipe) -> None:
 
 
 def lane_program(config: ConfigDict, dataset: Dataset) -> LaneProgram:
-    """The program of a run's cohort: the network fitted to the data set, and the recipe.
+    """Return the program of a run's cohort: the network fitted to the data set, and the recipe.
 
     Raises:
       ValueError: a value is out of range.

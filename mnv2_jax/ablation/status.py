@@ -16,7 +16,7 @@ ones have not been begun, or were stopped."""
 
 
 def read(workdir: Path, files: Collection[str] = schema.RECORD) -> dict[str, Any]:
-    """The state of an experiment, as JSON values.
+    """Return the state of an experiment, as JSON values.
 
     Args:
       workdir: its folder.
@@ -81,7 +81,7 @@ def read(workdir: Path, files: Collection[str] = schema.RECORD) -> dict[str, Any
 
 
 def _means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """The mean of each metric of the test split over the rows that have it, as it is stored."""
+    """Return the mean of each test metric over the rows that have it, as it is stored."""
     found: dict[str, list[float]] = {}
     for row in rows:
         for name, value in row.items():
@@ -93,7 +93,7 @@ def _means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 def _state(
     workdir: Path, run: str, row: Mapping[str, Any] | None, running: bool
 ) -> tuple[str, str]:
-    """The state of a run, and the error if it failed."""
+    """Return the state of a run, and the error if it failed."""
     if row is not None:
         return str(row["status"]), ""
     if running:

@@ -32,16 +32,16 @@ class Progress(Protocol):
     """The messages of a sweep while it works."""
 
     def cohort_started(self, number: int, of: int, cohort: Cohort) -> None:
-        """A cohort is next; its programs are being compiled, if they are not ready."""
+        """Return a cohort is next; its programs are being compiled, if they are not ready."""
 
     def chunk_started(self, cohort: Cohort, lanes: int) -> None:
-        """The programs are ready, and the training of so many lanes of a cohort begins."""
+        """Return the programs are ready, and the training of so many lanes of a cohort begins."""
 
     def trained(self, cohort: Cohort, lanes: int, step: int) -> None:
         """So many lanes have done so many steps; the first call tells where they begin."""
 
     def cohort_failed(self, cohort: Cohort, error: str) -> None:
-        """A cohort ended with an error; the sweep goes on."""
+        """Return a cohort ended with an error; the sweep goes on."""
 
     def said(self, line: str) -> None:
         """Something worth a line: a choice that was made, a checkpoint that is passed over."""
@@ -295,7 +295,7 @@ def _row(
 
 
 def _network(cohort: Cohort, run: Run, result: LaneResult) -> Trained:
-    """A run's network, with what it takes to use it."""
+    """Return a run's network, with what it takes to use it."""
     return Trained(
         spec=resolve.network(run.config, cohort.dataset),
         variables=dict(result.variables),

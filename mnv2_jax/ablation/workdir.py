@@ -41,7 +41,7 @@ class Workdir:
         return self.bucket.uri if self.bucket else str(self.path.resolve())
 
     def shown(self, text: object) -> str:
-        """A text that may name files of the folder, as the user knows them."""
+        """Return a text that may name files of the folder, as the user knows them."""
         return str(text).replace(str(self.path), self.bucket.uri) if self.bucket else str(text)
 
     def sync(self) -> bool:
@@ -128,7 +128,7 @@ def seen(
 
 
 def mirror(uri: str, part: str) -> Path:
-    """The local folder that stands for one in a bucket, or for a part of what is done there."""
+    """Return the local folder that stands for one in a bucket, or for a part of its work."""
     text = f"{uri.rstrip('/')} {part}"
     name = re.sub(r"\W+", "_", text).strip("_")[-80:]
     digits = hashlib.sha256(text.encode()).hexdigest()[:12]

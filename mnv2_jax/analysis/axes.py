@@ -37,7 +37,7 @@ class View:
 
 
 def finished(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The runs that are done and have the metric; truth values have become text.
+    """Return the runs that are done and have the metric; truth values have become text.
 
     Empty cells of a phase's section are NaN: a run without the section has no value. Others are an
     empty text, a value like any.
@@ -61,7 +61,7 @@ def _cells(cells: pd.Series) -> pd.Series:
 
 
 def to_draw(done: pd.DataFrame, shown: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
-    """The runs for a figure that shows these columns, and what it has to say of the others.
+    """Return the runs for a figure that shows these columns, and what it has to say of the others.
 
     Without the phase, runs of pretraining would be taken for such as the rest, though they are
     tested on other classes. Runs that lack the section of a column have no place in it.
@@ -77,7 +77,7 @@ def to_draw(done: pd.DataFrame, shown: Sequence[str]) -> tuple[pd.DataFrame, lis
 
 
 def without_pretraining(done: pd.DataFrame) -> pd.DataFrame:
-    """The runs of other phases than pretraining; all where there are none, or no phases."""
+    """Return the runs of other phases than pretraining; all where there are none, or no phases."""
     if PHASE not in done or done[PHASE].nunique() < 2:
         return done
     others = done[done[PHASE] != PRETRAINING]
@@ -85,7 +85,7 @@ def without_pretraining(done: pd.DataFrame) -> pd.DataFrame:
 
 
 def column(frame: pd.DataFrame, name: str, *, costs: bool = False) -> str:
-    """The column that `name` means: a column's own name, a field's path or the path's last part.
+    """Return the column that `name` means: a column, a field's path or the path's last part.
 
     Args:
       frame: one row per run, as `records.read_results` returns it.
@@ -152,18 +152,18 @@ def is_number(frame: pd.DataFrame, axis: str) -> bool:
 
 
 def values(frame: pd.DataFrame, axis: str) -> list[Any]:
-    """The distinct values of an axis, in the order to draw them."""
+    """Return the distinct values of an axis, in the order to draw them."""
     return in_order(axis, frame[axis].dropna().unique().tolist())
 
 
 def varying(frame: pd.DataFrame) -> list[str]:
-    """The axes that runs differ in, seed aside, and without those of `told_by_phase`."""
+    """Return the axes that runs differ in, seed aside, and without those of `told_by_phase`."""
     told = told_by_phase(frame)
     return [axis for axis in design_axes(frame) if frame[axis].nunique() > 1 and axis not in told]
 
 
 def told_by_phase(frame: pd.DataFrame) -> set[str]:
-    """The axes of a transfer that have one value in each phase, such as its epochs.
+    """Return the axes of a transfer that have one value in each phase, such as its epochs.
 
     Those too that follow from the phase and what its section sets, such as `train.learning_rate`
     from `extraction.train.learning_rate`.
@@ -181,7 +181,7 @@ def told_by_phase(frame: pd.DataFrame) -> set[str]:
 
 
 def averaged(frame: pd.DataFrame, shown: Iterable[str]) -> list[str]:
-    """The axes that runs differ in where all that is shown, and the seed, agree."""
+    """Return the axes that runs differ in where all that is shown, and the seed, agree."""
     shown = list(dict.fromkeys(shown))
     rest = [axis for axis in varying(frame) if axis not in shown]
     if not rest:
@@ -214,7 +214,7 @@ def unfinished(frame: pd.DataFrame, done: pd.DataFrame) -> list[str]:
 
 
 def default_view(done: pd.DataFrame) -> View:
-    """The axes to show where nobody chose: those that vary, the paper's own ones first."""
+    """Return the axes to show where nobody chose: those that vary, the paper's own ones first."""
     rest = varying(done)
     x = (
         PHASE
@@ -225,13 +225,13 @@ def default_view(done: pd.DataFrame) -> View:
 
 
 def cost_view(done: pd.DataFrame, cost: str) -> View:
-    """The same over a cost, where the main axis is along the lines."""
+    """Return the same over a cost, where the main axis is along the lines."""
     main = main_number(done)
     return _view(done, cost, [axis for axis in varying(done) if axis != main])
 
 
 def main_number(done: pd.DataFrame, but: Iterable[str] = ()) -> str | None:
-    """The first axis of numbers that runs differ in, of those not in `but`."""
+    """Return the first axis of numbers that runs differ in, of those not in `but`."""
     numbers = [axis for axis in varying(done) if is_number(done, axis) and axis not in but]
     ordered = [*(axis for axis in _MAIN if axis in numbers), *numbers]
     return next((axis for axis in ordered if axis != "epochs"), None)

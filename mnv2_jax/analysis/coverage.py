@@ -96,7 +96,7 @@ def unpaired(claim: Claim, frame: pd.DataFrame) -> list[Unpaired]:
 
 
 def ruined(claim: Claim, frame: pd.DataFrame) -> tuple[int, int]:
-    """The number of runs that a claim compares and training ruined, and of all that it compares.
+    """Return the numbers of ruined runs and of all runs that a claim compares.
 
     Raises:
       ValueError: the claim names a column that the results lack.

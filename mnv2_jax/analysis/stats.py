@@ -276,7 +276,7 @@ def _standard_error(values: np.ndarray) -> float:
 
 
 def _shared(frame: pd.DataFrame, axis: str, covarying: Sequence[str]) -> list[str]:
-    """The columns in which the two runs of a pair agree."""
+    """Return the columns in which the two runs of a pair agree."""
     return [name for name in design_axes(frame) if name not in (axis, *covarying)] + ["seed"]
 
 

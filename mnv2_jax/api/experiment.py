@@ -281,7 +281,7 @@ class Experiment:
     def _configs(
         self, seeds: tuple[int, ...] | None
     ) -> tuple[list[ConfigDict], PretrainedWeights | None]:
-        """The configs of all runs, and the base that they start from."""
+        """Return the configs of all runs, and the base that they start from."""
         points, pinned = self.grid, self._pinned
         if seeds is not None:
             points, pinned = grid.with_seeds(self.grid, seeds), pinned - {"seed"}

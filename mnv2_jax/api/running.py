@@ -138,7 +138,7 @@ def _launched(launcher: Launcher, job: Job, watch: Watch) -> Outcome:
 
 
 def selected(planned: Planned, launcher: Launcher, say: Callable[[str], None]) -> list[Cohort]:
-    """The runs that a launcher is to train; says so if there are none."""
+    """Return the runs that a launcher is to train; says so if there are none."""
     mine = launcher.select(planned.cohorts)
     if not mine:
         say(f"{launcher}: it has no run; others have all {planned.count}")

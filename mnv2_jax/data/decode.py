@@ -180,7 +180,7 @@ def _warning(jpeg: bytes, mode: str) -> str:
 
 
 def _chunks(png: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """The kind of each chunk of a PNG, where it begins and where it ends."""
+    """Return the kind of each chunk of a PNG, where it begins and where it ends."""
     start = len(_PNG)
     while start + 8 <= len(png):
         length, kind = struct.unpack_from(">I4s", png, start)

@@ -83,7 +83,7 @@ def check_files(folder: ImageFolder, tell: Callable[[str], None]) -> Notes:
 
 
 def _cache_file(root: Path) -> Path:
-    """The file that the findings are kept in; by another rule of decoding there may be others."""
+    """Return the file of the findings; another rule of decoding may have others."""
     name = checksums.sum_of(f"{root.resolve()}\n{decode.TURNING}".encode())[:32]
     return cache.folder() / "image_folders" / f"{name}.json"
 

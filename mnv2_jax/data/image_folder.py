@@ -121,7 +121,7 @@ def _split_folders(root: Path, ignored: list[str]) -> list[str]:
 
 
 def _class_folders(root: Path, split: str, ignored: list[str]) -> dict[str, str]:
-    """The class folders of a split, by their normalised names, as paths relative to `root`."""
+    """Return the class folders of a split by normalised names, as paths relative to `root`."""
     found: dict[str, str] = {}
     for entry in _entries(root / split):
         path = f"{split}/{entry.name}" if split else entry.name

@@ -70,7 +70,7 @@ class Images:
         return len(self.records)
 
     def __getitem__(self, index: int) -> Example:
-        """An image as it is evaluated: its central square.
+        """Return an image as it is evaluated: its central square.
 
         Raises:
           ValueError: it cannot be decoded, or its label is out of range.
@@ -83,7 +83,7 @@ class Images:
     def view(
         self, index: int, augmentation: Augmentation, generator: np.random.Generator
     ) -> Example:
-        """An image as it is trained on, as far as that is the host's to do.
+        """Return an image as it is trained on, as far as that is the host's to do.
 
         Raises:
           ValueError: it cannot be decoded, or its label is out of range.

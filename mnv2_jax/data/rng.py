@@ -10,7 +10,7 @@ import numpy as np
 
 
 def generator(seed: int, name: str, step: int = 0, row: int = 0) -> np.random.Generator:
-    """The stream `name` of a seed, at a step and a row of its batch.
+    """Return the stream `name` of a seed, at a step and a row of its batch.
 
     Args:
       seed: 0 to 2^32 - 1.
@@ -22,7 +22,7 @@ def generator(seed: int, name: str, step: int = 0, row: int = 0) -> np.random.Ge
 
 
 def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
-    """The order in which an epoch takes the images, int32 `[count]`: a new one in every epoch.
+    """Return the order of images in an epoch, int32 `[count]`: a new one in every epoch.
 
     Args:
       seed: see `generator`.

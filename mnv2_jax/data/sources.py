@@ -109,7 +109,7 @@ class Dataset:
         return self.images_per_class * self.classes or len(self.train)
 
     def chosen(self, seed: int) -> np.ndarray:
-        """The places in `train` of the images that a run trains on, ascending, int32 `[count]`.
+        """Return the places in `train` of a run's training images, ascending, int32 `[count]`.
 
         Args:
           seed: of the run's data. Of more images of each class, it chooses these and others.
@@ -123,7 +123,7 @@ class Dataset:
         return rng.few_of_each(seed, self.train_labels, self.images_per_class)
 
     def training(self, seed: int) -> Images:
-        """The images that a run trains on, those of `chosen`; see there."""
+        """Return the images that a run trains on, those of `chosen`; see there."""
         if not self.images_per_class:
             return self.train
         places = self.chosen(seed)
@@ -195,7 +195,7 @@ def load(
 
 
 def _kept(selection: Selection, class_names: tuple[str, ...]) -> Sequence[int]:
-    """The labels to keep, ascending."""
+    """Return the labels to keep, ascending."""
     count = len(class_names)
     if not selection.classes:
         return range(count)

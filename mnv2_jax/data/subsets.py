@@ -34,7 +34,7 @@ class Subset:
 
     @classmethod
     def of_classes(cls, records: Records, kept: Sequence[int]) -> "Subset":
-        """The records of some classes, for which every label, and so every record, is read once.
+        """Return the records of some classes; every label, and so every record, is read once.
 
         Args:
           records: of all classes.
@@ -58,7 +58,7 @@ class Subset:
 
 
 def labels(records: Records) -> np.ndarray:
-    """The labels of records, int32 `[count]`. Where they are stored with the images, all is read.
+    """Return the labels of records, int32 `[count]`; stored with the images, all is read.
 
     Raises:
       ValueError: a label is out of range.
@@ -70,7 +70,7 @@ def labels(records: Records) -> np.ndarray:
 
 
 def label_ranges(text: str) -> tuple[range, ...]:
-    """The labels that `text` stands for, ascending, in ranges that share none.
+    """Return the labels that `text` stands for, ascending, in ranges that share none.
 
     Args:
       text: numbers, and ranges with both their ends, such as "0-4" or "0,2,5-7".

@@ -111,7 +111,7 @@ def lanes(block: type[Block]) -> str | None:
 
 
 def parts(block: type[Block]) -> str | None:
-    """A batch in two parts, as on two devices, gives what the whole batch gives."""
+    """Return a batch in two parts, as on two devices, gives what the whole batch gives."""
     subject = _Subject(block)
     halves = subject.x.reshape(2, -1, *subject.x.shape[1:])
     split = block(_SPEC, axis_name="batch")
@@ -194,7 +194,7 @@ CHECKS: dict[str, Check] = {
 
 
 def knobs_read(block: str) -> list[str]:
-    """The knobs of `mnv2_jax.arch.KNOBS` that change what a network of the block computes.
+    """Return the knobs of `mnv2_jax.arch.KNOBS` that change what a network of the block computes.
 
     Args:
       block: see `mnv2_jax.nn.blocks.block_class`.
@@ -288,7 +288,7 @@ def _shape_problem(
 
 
 def _named(tree: Any) -> list[tuple[str, Any]]:
-    """The leaves of a tree by their paths, names joined by "/"."""
+    """Return the leaves of a tree by their paths, names joined by "/"."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in leaves]
 

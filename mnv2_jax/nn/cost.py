@@ -121,7 +121,7 @@ class Cost:
         return max(operator.activation_bytes for operator in self.operators())
 
     def operators(self) -> Iterator[Operator]:
-        """The network as section 5.1 computes it.
+        """Return the network as section 5.1 computes it.
 
         A block whose convolutions are pointwise (or none), depthwise, pointwise is one operator
         where that takes less: computed channel by channel, no more than one channel of the
@@ -216,7 +216,7 @@ def network_cost(spec: arch.NetworkSpec) -> Cost:
 
 
 def module_cost(module: nn.Module, *arguments: Any, **options: Any) -> Cost:
-    """The cost of any module that takes arrays `[1, ...]`; see `network_cost`."""
+    """Return the cost of any module that takes arrays `[1, ...]`; see `network_cost`."""
     found: list[LayerCost] = []
     seen: set[tuple[str, ...]] = set()
 
@@ -250,7 +250,7 @@ def module_cost(module: nn.Module, *arguments: Any, **options: Any) -> Cost:
 
 
 def _own(module: nn.Module, collection: str) -> dict[str, Any]:
-    """The variables of a module that are not those of a module inside."""
+    """Return the variables of a module that are not those of a module inside."""
     variables = module.variables.get(collection, {})
     return {name: value for name, value in variables.items() if not isinstance(value, dict)}
 

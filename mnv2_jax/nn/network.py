@@ -139,7 +139,7 @@ def _initialiser(spec: arch.NetworkSpec) -> initial.Initialiser:
 
 @functools.lru_cache(maxsize=8)
 def variable_shapes(spec: arch.NetworkSpec) -> Any:
-    """The tree of `jax.ShapeDtypeStruct` that `Network(spec).init` gives arrays of.
+    """Return the tree of `jax.ShapeDtypeStruct` that `Network(spec).init` gives arrays of.
 
     To trace a large network takes a second; nothing is computed.
     """

@@ -269,7 +269,7 @@ def _first(names: list[str]) -> str:
 
 
 def _conventions_name(conventions: arch.Conventions) -> str:
-    """The name of conventions, or of the first under which inference is the same."""
+    """Return the name of conventions, or of the first under which inference is the same."""
 
     def inference(ways: arch.Conventions) -> tuple[str, float]:
         return ways.padding, ways.norm_epsilon

@@ -181,7 +181,7 @@ def _with_current_names(described: dict[str, Any]) -> dict[str, Any]:
 
 
 def _digest(described: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str:
-    """A hash of what is said of a network and of every tensor's name, type, shape and bytes."""
+    """Return a hash of a network's description and of all tensors' names, types, shapes, bytes."""
     sha = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         sha.update(f"{name} {tensor.dtype} {tensor.shape}".encode())
@@ -190,7 +190,7 @@ def _digest(described: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> 
 
 
 def _network(described: Any, tensors: int) -> arch.NetworkSpec:
-    """The spec that `dataclasses.asdict` made a dict of, of a network with so many tensors.
+    """Return the spec that `dataclasses.asdict` made a dict of, of a network with so many tensors.
 
     Raises:
       ValueError: a field is missing or unknown, or its value is out of range.
@@ -220,7 +220,7 @@ def _made(kind: type[_Spec], described: Any, where: str) -> _Spec:
 def _fields(
     kind: type[Any], described: Any, where: str, but: Collection[str] = ()
 ) -> dict[str, Any]:
-    """The fields of a dataclass out of JSON, all and no others.
+    """Return the fields of a dataclass out of JSON, all and no others.
 
     Args:
       kind: the dataclass.

@@ -183,14 +183,14 @@ def _legacy_layers(group: h5py.Group) -> Iterator[list[Tensor]]:
 
 
 def _names(group: h5py.Group, attribute: str) -> list[str]:
-    """A list of names: bytes or text, depending on the version of Keras that wrote it."""
+    """Return a list of names: bytes or text, depending on the version of Keras that wrote it."""
     return [
         name.decode() if isinstance(name, bytes) else str(name) for name in group.attrs[attribute]
     ]
 
 
 def _keras3_layers(group: h5py.Group) -> dict[str, list[list[Tensor]]]:
-    """The layers by class, of which the second has the suffix "_1", the third "_2" and so on."""
+    """Return the layers by class; the second has the suffix "_1", the third "_2" and so on."""
     layers: dict[str, list[list[Tensor]]] = {}
     for class_name, _, name in sorted((*_class_and_number(name), name) for name in group):
         weights = group.get(f"{name}/vars", {})

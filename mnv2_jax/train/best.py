@@ -37,7 +37,7 @@ class Best(NamedTuple):
     def of(
         cls, state: TrainState, epoch: int, validation: tuple[float, float], start: float
     ) -> "Best":
-        """That of a lane which has had no better one.
+        """Return that of a lane which has had no better one.
 
         Args:
           state: the lane's.
@@ -70,7 +70,7 @@ class Best(NamedTuple):
         return not loss <= max(start, (start + math.log(classes)) / 2)
 
     def restored(self, state: TrainState) -> TrainState:
-        """A lane's state with this network in it."""
+        """Return a lane's state with this network in it."""
         params, batch_stats, ema = self.network
         return state._replace(params=params, batch_stats=batch_stats, ema=ema)
 

@@ -138,7 +138,7 @@ class Checkpoints:
             self._manager.wait_until_finished()
 
     def restore(self, abstract_state: Any, tell: Callable[[str], None]) -> Checkpoint | None:
-        """The newest sound checkpoint, or None where there is none.
+        """Return the newest sound checkpoint, or None where there is none.
 
         Damaged ones, and those of other runs or another version, are passed over and put aside,
         as `<step>.unsound`.
@@ -267,7 +267,7 @@ def _kinds(state: Any) -> Any:
 
 
 def _digest(text: str, state: Any) -> str:
-    """A hash of a text and of every array's place, type, shape and bytes."""
+    """Return a hash of a text and of every array's place, type, shape and bytes."""
     sha = hashlib.sha256(text.encode())
     leaves = {
         jax.tree_util.keystr(path, simple=True, separator="/"): np.ascontiguousarray(leaf)

@@ -121,7 +121,7 @@ class _Hashes:
             )
 
     def _after(self, event: str, duration_secs: float, **details: str | int) -> None:
-        """Called by jax after whatever it took time for: what takes this long may be kept."""
+        """Listen to jax's times: what takes this long may be kept."""
         if self.folder and duration_secs >= _SECONDS:
             with self._lock:
                 self._note(self.folder)

@@ -45,7 +45,7 @@ def describe(command: str) -> dict[str, Any]:
 
 
 def device_name(devices: list[jax.Device]) -> str:
-    """The kind of the devices and how many there are, such as "cpu x 2"."""
+    """Return the kind of the devices and how many there are, such as "cpu x 2"."""
     return f"{devices[0].device_kind} x {len(devices)}"
 
 
@@ -95,7 +95,7 @@ class TensorBoardWriter(Callback):
 
 
 def _event(**fields: Any) -> bytes:
-    """An event as it stands in a file: its length and itself, each with a checksum."""
+    """Return an event as it stands in a file: its length and itself, each with a checksum."""
     # Not every machine that trains has it to import.
     from tensorboardX.proto.event_pb2 import Event
     from tensorboardX.record_writer import masked_crc32c
@@ -107,7 +107,7 @@ def _event(**fields: Any) -> bytes:
 
 @functools.cache
 def checkout() -> dict[str, Any]:
-    """The commit of the code that runs and whether it was changed since; null outside of git."""
+    """Return the commit of the code and whether it was changed since; null outside of git."""
     folder = Path(mnv2_jax.__file__).parent
 
     def git(*arguments: str) -> str | None:

@@ -40,7 +40,7 @@ class ClassifierProgram(LaneProgram):
     """Trains the classifier of a frozen network: what stands for images are their features."""
 
     def features(self, state: TrainState, values: HParams, images: Array) -> Array:
-        """The features of a batch, or of a device's part of it, whole on each device.
+        """Return the features of a batch, or of a device's part of it, whole on each device.
 
         Args:
           state: the lane's state.
@@ -186,7 +186,7 @@ class Features(InputPipeline):
             yield Inputs(self._layout.shard_batch_to_lanes(batch), ())
 
     def _batches(self, count: int) -> Iterator[np.ndarray]:
-        """The places of batches' rows of this process; what fills up the last lies beyond them."""
+        """Return the places of this process's rows of batches; what fills up lies beyond them."""
         size = evaluation_batch(self._program, self._layout)
         for start in range(0, count, size):
             yield start + self._layout.host_rows(size)
@@ -240,7 +240,7 @@ def _bases(beginning: Beginning) -> list[str]:
 
 
 def _features(program: LaneProgram, count: int) -> tuple[Any, Any]:
-    """The shapes of so many images' features and labels."""
+    """Return the shapes of so many images' features and labels."""
     return (
         jax.ShapeDtypeStruct((count, program.spec.features), np.float32),
         jax.ShapeDtypeStruct((count,), np.int32),

@@ -100,7 +100,7 @@ class InputPipeline(abc.ABC):
 
     @classmethod
     def program(cls, program: LaneProgram) -> LaneProgram:
-        """The program of lanes that take this pipeline's inputs."""
+        """Return the program of lanes that take this pipeline's inputs."""
         return program
 
     @classmethod
@@ -123,16 +123,16 @@ class InputPipeline(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def shapes(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> Inputs:
-        """The shapes of what a call of the training program is given."""
+        """Return the shapes of what a call of the training program is given."""
 
     @classmethod
     @abc.abstractmethod
     def evaluation_shapes(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> Inputs:
-        """The shapes of what the evaluation program is given."""
+        """Return the shapes of what the evaluation program is given."""
 
     @abc.abstractmethod
     def take(self, step: int, steps: int) -> StepInputs:
-        """The images of the steps from `step` on, as many as `steps` in the same epoch or fewer.
+        """Return the images from `step` on, of at most `steps` steps of the same epoch.
 
         Asked for the same step again, it gives the same. Steps only go forward.
 
@@ -157,7 +157,7 @@ class InputPipeline(abc.ABC):
         """Give up memory, and stop what works in the background."""
 
     def _arrays(self, split: str) -> Arrays:
-        """A whole split, which is decoded the first time."""
+        """Return a whole split, which is decoded the first time."""
         decoded = self._dataset.decoded
         if split not in decoded:
             images: Images = getattr(self._dataset, split)
@@ -198,7 +198,7 @@ class EpochPermutations:
         self._known: tuple[int, Any, Any] = (-1, None, None)
 
     def of(self, step: int) -> tuple[Any, Any]:
-        """The order of the epoch that a step is in, of lanes; and its first step, shared."""
+        """Return the order of the epoch that a step is in, of lanes; and its first step, shared."""
         epoch = step // self._program.steps_per_epoch
         if self._known[0] != epoch:
             orders = {
@@ -237,7 +237,7 @@ class Shared(InputPipeline):
 
 
 def _images(dataset: Dataset, count: int) -> tuple[Any, Any]:
-    """The shapes of so many images and their labels."""
+    """Return the shapes of so many images and their labels."""
     return (
         jax.ShapeDtypeStruct((count, *dataset.train.shape), np.uint8),
         jax.ShapeDtypeStruct((count,), np.int32),

@@ -81,7 +81,7 @@ def _number(path: Path) -> int | None:
 
 
 def _field(path: Path, name: str) -> int | None:
-    """The bytes that a line such as "MemAvailable:  1024 kB" of a file of /proc tells."""
+    """Return the bytes that a line such as "MemAvailable:  1024 kB" of a file of /proc tells."""
     try:
         lines = path.read_text().splitlines()
     except OSError:

@@ -105,7 +105,7 @@ class Layout(abc.ABC):
         """
 
     def host_rows(self, batch: int) -> np.ndarray:
-        """The rows of a batch that this process needs, for all of its devices."""
+        """Return the rows of a batch that this process needs, for all of its devices."""
         return np.unique(self.rows(batch))
 
     def replicate(self, tree: Any) -> Any:
@@ -117,7 +117,7 @@ class Layout(abc.ABC):
         return jax.tree.map(repeat, tree)
 
     def replicated_shapes(self, tree: Any) -> Any:
-        """The shapes of what `share` makes of arrays like those of `tree`."""
+        """Return the shapes of what `share` makes of arrays like those of `tree`."""
 
         def on_devices(leaf: Any) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct((self._here, *leaf.shape), leaf.dtype)
@@ -140,7 +140,7 @@ class Layout(abc.ABC):
         return [jax.tree.unflatten(structure, of_lane) for of_lane in zip(*leaves, strict=True)]
 
     def shapes(self, lane: Any) -> Any:
-        """The shapes of what `spread` makes of pytrees like `lane`."""
+        """Return the shapes of what `spread` makes of pytrees like `lane`."""
 
         def with_lanes(leaf: Any) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct((self._here, self.per_device, *leaf.shape), leaf.dtype)

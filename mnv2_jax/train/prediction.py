@@ -23,7 +23,7 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 
 
 def logits(trained: Trained) -> Logits:
-    """The network in inference mode, as it is evaluated in float32: a compiled function of images.
+    """Return the network in inference mode, in float32: a compiled function of images.
 
     Raises:
       ValueError: the network's scaling is unknown.

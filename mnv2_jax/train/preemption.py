@@ -68,7 +68,7 @@ class Stop:
 
     @contextlib.contextmanager
     def postponed(self) -> Iterator[None]:
-        """A block that ends by itself soon after `signal` is set, and raises what it has to."""
+        """Open a block that ends soon after `signal` is set, and raises what it has to."""
         before, self._postponed = self._postponed, True
         try:
             yield

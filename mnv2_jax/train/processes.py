@@ -42,7 +42,7 @@ def from_primary(tree: Any) -> Any:
 
 
 def of_any_process(number: int) -> int:
-    """The largest of the numbers that the processes hold, 0 or more each."""
+    """Return the largest of the numbers that the processes hold, 0 or more each."""
     if jax.process_count() == 1:
         return number
     return int(multihost_utils.process_allgather(np.int32(number)).max())

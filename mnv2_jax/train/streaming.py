@@ -108,7 +108,7 @@ class Streaming(Shared):
 
     @staticmethod
     def _chunk(program: LaneProgram, dataset: Dataset, layout: Layout) -> int:
-        """The number of steps whose images are brought to the devices together."""
+        """Return the number of steps whose images are brought to the devices together."""
         of_step = program.recipe.batch_size // layout.parts * math.prod(dataset.train.shape)
         return max(1, min(program.steps_per_epoch, _CHUNK_BYTES // of_step))
 

@@ -47,7 +47,7 @@ class Tuning:
 
 
 def first_part(spec: NetworkSpec, wish: str) -> str:
-    """The first part that trains.
+    """Return the first part that trains.
 
     Args:
       spec: the network.
@@ -98,7 +98,7 @@ def trainable_mask(
 
 
 def by_parameter(state: Any, size: int) -> Any:
-    """An optimizer's state of which every parameter can have a past of its own.
+    """Return an optimizer's state of which every parameter can have a past of its own.
 
     Adam counts the steps of all parameters at once. Where some went through more of them than
     others, its correction of means that began at 0 has to know: it counts for each, here.
@@ -114,7 +114,7 @@ def by_parameter(state: Any, size: int) -> Any:
 
 
 def carried(state: Any, old: Sequence[np.ndarray], size: int, place: slice) -> Any:
-    """An optimizer's state that goes on from another one for some of its parameters.
+    """Return an optimizer's state that goes on from another one for some of its parameters.
 
     The schedule's own count of steps is not carried over: it begins anew.
 
@@ -138,6 +138,6 @@ def carried(state: Any, old: Sequence[np.ndarray], size: int, place: slice) -> A
 
 
 def _from(spec: NetworkSpec, first: str | None) -> frozenset[str]:
-    """The names of the modules of a part and of those after it."""
+    """Return the names of the modules of a part and of those after it."""
     parts = () if first is None else spec.parts[spec.parts.index(first) :]
     return frozenset([*parts, *(f"{part}_norm" for part in parts)])

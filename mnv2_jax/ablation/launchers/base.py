@@ -43,7 +43,7 @@ class Launcher(abc.ABC):
         return "launcher"
 
     def select(self, cohorts: Sequence[Cohort]) -> list[Cohort]:
-        """The part of a grid that it trains; by default all."""
+        """Return the part of a grid that it trains; by default all."""
         return list(cohorts)
 
     def check(self, cohorts: Sequence[Cohort]) -> None:

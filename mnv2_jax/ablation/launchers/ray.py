@@ -110,7 +110,7 @@ def _interrupted(stop: Stop) -> Interrupted:
 
 
 def _task() -> Callable[[bytes], None]:
-    """A function that is sent by value: a worker finds this package, and blocks, as we do."""
+    """Return a function sent by value: a worker finds this package, and blocks, as we do."""
     folder, path = str(Path.cwd()), [*sys.path]
 
     def task(job: bytes) -> None:
@@ -191,7 +191,7 @@ def _check_answers(address: str) -> None:
 
 
 def slots(nodes: Sequence[dict[str, Any]]) -> Slots:
-    """A task per GPU or, where there is none, per machine: jax takes all cores of one."""
+    """Return a task per GPU or, where there is none, per machine: jax takes all cores of one."""
     resources = [node["Resources"] for node in nodes if node["Alive"]]
     gpus = sum(int(one.get("GPU", 0)) for one in resources)
     if gpus:
@@ -226,7 +226,7 @@ def _await(ray: Any, watch: Watch, waiting: dict[Any, Cohort]) -> None:
 
 
 def _error(ray: Any, reference: Any) -> str:
-    """The error that a task ended with, in a line; empty if there was none."""
+    """Return the error that a task ended with, in a line; empty if there was none."""
     try:
         ray.get(reference)
     except ray.exceptions.RayTaskError as error:

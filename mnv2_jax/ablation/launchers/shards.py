@@ -47,7 +47,7 @@ def parse(text: str) -> Shard:
 
 
 def of_shard(cohorts: Sequence[Cohort], shard: Shard) -> list[Cohort]:
-    """The runs that a shard trains: with the others, every run once.
+    """Return the runs that a shard trains: with the others, every run once.
 
     Shards have about the same work, and as few cohorts as that allows, since each compiles its own.
     What a shard holds depends on the grid alone, not on what is finished.
@@ -77,7 +77,7 @@ def pieces(cohort: Cohort, count: int) -> list[Cohort]:
 
 
 def piece(cohort: Cohort, runs: Sequence[Run]) -> Cohort:
-    """Some of a cohort's runs, as a cohort with an id of its own; all of them, as they were."""
+    """Return some of a cohort's runs as a cohort with an id of its own, or the cohort itself."""
     if len(runs) == len(cohort.runs):
         return cohort
     text = " ".join([cohort.id, *(run.id for run in runs)])

@@ -103,7 +103,7 @@ class Rows:
 
 
 def _by_seed(runs: pd.DataFrame) -> dict[int, list[int]]:
-    """The positions of runs by their seeds."""
+    """Return the positions of runs by their seeds."""
     found: dict[int, list[int]] = {}
     for position, seed in zip(runs.index.tolist(), runs["seed"].tolist(), strict=True):
         found.setdefault(int(seed), []).append(position)

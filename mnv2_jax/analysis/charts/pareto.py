@@ -149,7 +149,7 @@ def front_layers(layers: Sequence[dict[str, Any]], measure: Column) -> list[dict
 
 
 def _keys(runs: pd.DataFrame) -> list[tuple[Any, ...]]:
-    """The values of each run; NaN, which is not equal to itself, as None."""
+    """Return the values of each run; NaN, which is not equal to itself, as None."""
     return list(runs.astype(object).where(runs.notna(), None).itertuples(index=False, name=None))
 
 

@@ -59,7 +59,7 @@ class Scale:
         return {"field": "x", "type": "quantitative", "title": axis_name(self.column), **found}
 
     def _places(self) -> dict[str, Any]:
-        """The names below their places, in lines where they fit so, else slanted."""
+        """Return the names below their places, in lines where they fit so, else slanted."""
         labels = [value_name(self.column, value) for value in self.values]
         letters = int(NARROW / len(labels) / _LETTER)
         lines = [textwrap.wrap(one, max(letters, 1), break_long_words=False) for one in labels]
@@ -133,7 +133,7 @@ def _spans_decades(numbers: Sequence[float]) -> bool:
 
 
 def _uncrowded(scale: Scale) -> list[float]:
-    """The values to have a tick: those far enough from the one before; none if most are not."""
+    """Return the values with a tick: those far enough from the one before; none if most are not."""
     numbers = np.array(scale.values, float)
     places = np.log(numbers) if scale.kind == "log" else numbers
     span = np.ptp(places) or 1.0

@@ -89,7 +89,7 @@ def _axis(axis: Axis) -> dict[str, Any]:
 
 
 def _chart(chart: Chart) -> dict[str, Any]:
-    """A chart, with its rows as a table: 5,000 of them would repeat their fields."""
+    """Return a chart, with its rows as a table: 5,000 of them would repeat their fields."""
     fields = list(dict.fromkeys(field for row in chart.rows for field in row))
     rows = [[row.get(field) for field in fields] for row in chart.rows]
     return {"spec": chart.spec, "fields": fields, "rows": rows, "sets": chart.sets}
@@ -106,7 +106,7 @@ def _measured(frame: pd.DataFrame) -> list[Column]:
 
 
 def _numbers(values: pd.Series, column: Column) -> list[float | None]:
-    """A column in its unit, with three more digits than are shown, and at least four."""
+    """Return a column in its unit, with three more digits than are shown, and at least four."""
     digits = max(column.digits + 3, 4)
     return [
         round(column.scale * value, digits) if np.isfinite(value) else None

@@ -20,7 +20,7 @@ class Features(NamedTuple):
     file: str | None
 
     def parse(self, data: bytes) -> tuple[bytes, int, str]:
-        """The image as it is stored, its label and its file (or nothing) out of a record.
+        """Return the image as it is stored, its label and its file (or nothing) out of a record.
 
         Args:
           data: a serialized `tf.train.Example`.

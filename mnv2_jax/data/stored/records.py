@@ -99,7 +99,7 @@ class Prepared:
         return Records(self, pieces)
 
     def damaged(self, error: Damaged) -> OSError:
-        """The error to raise for a file that cannot be read: it says what to do."""
+        """Return the error to raise for a file that cannot be read: it says what to do."""
         again = folders.prepare_again(self.name, self.data_dir, self.folder)
         return OSError(f"{error}; {again}")
 

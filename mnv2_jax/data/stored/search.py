@@ -11,7 +11,7 @@ _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
 def version_folder(name: str, folder: Path) -> Path:
-    """The folder that holds the data set `name`: of the version asked for, or else of the newest.
+    """Return the folder of the data set `name`: of the version asked for, else of the newest.
 
     Args:
       name: such as "cifar10", "imagenet_resized/32x32" or "cifar10:3.0.2".
@@ -56,7 +56,7 @@ def version_folder(name: str, folder: Path) -> Path:
 
 
 def _versions(place: Path) -> list[str]:
-    """The whole versions in a folder, oldest first."""
+    """Return the whole versions in a folder, oldest first."""
     found = [
         child.name
         for child in (place.iterdir() if place.is_dir() else ())
@@ -76,7 +76,7 @@ def _unfinished(child: Path) -> bool:
 
 
 def _sets(folder: Path) -> list[str]:
-    """The names of all prepared data sets, with configs where they have some."""
+    """Return the names of all prepared data sets, with configs where they have some."""
     found = {
         path.parents[1].relative_to(folder).as_posix()
         for pattern in ("*/*/dataset_info.json", "*/*/*/dataset_info.json")

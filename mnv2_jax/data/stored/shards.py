@@ -46,7 +46,7 @@ class ArrayRecordShard:
         return int(self._reader.num_records())
 
     def read(self, number: int) -> bytes:
-        """The data of record `number`, counted from 0.
+        """Return the data of record `number`, counted from 0.
 
         Raises:
           Damaged: the record cannot be read.

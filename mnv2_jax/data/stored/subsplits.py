@@ -39,7 +39,7 @@ class UnknownSplit(ValueError):
 
 
 def ranges(text: str, splits: Mapping[str, Split]) -> list[Range]:
-    """The records that `text` stands for, in order.
+    """Return the records that `text` stands for, in order.
 
     Args:
       text: one split or part of a split, or several joined by "+"; see

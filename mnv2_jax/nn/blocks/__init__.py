@@ -20,7 +20,7 @@ BLOCKS: dict[str, type[Block]] = {
 
 
 def block_class(block: str) -> type[Block]:
-    """The class of a block by its name in `BLOCKS`, or from a file of one's own.
+    """Return the class of a block by its name in `BLOCKS`, or from a file of one's own.
 
     Args:
       block: a name, or `FILE.py:CLASS`, the file seen from the current folder.

@@ -30,7 +30,7 @@ class Knobs(NamedTuple):
 
     @classmethod
     def of(cls, projection: str, shortcut: str) -> "Knobs":
-        """The knobs for values as `mnv2_jax.arch.BlockSpec` names them.
+        """Return the knobs for values as `mnv2_jax.arch.BlockSpec` names them.
 
         A projection that is a function is no knob: its numbers are those of the linear one, and
         blocks whose spec has one do not read them.
@@ -141,7 +141,7 @@ class Block(nn.Module):
 
     @nn.nowrap
     def project(self, y: Array, carry: Carry) -> Array:
-        """The projection's activation, of the carry's knobs or the spec's."""
+        """Return the projection's activation, of the carry's knobs or the spec's."""
         knobs, own = carry.knobs, self.spec.projection
         if knobs is None or own not in arch.CLIPS:
             return projections.apply(own, y)
@@ -151,7 +151,7 @@ class Block(nn.Module):
 
     @nn.nowrap
     def add_input(self, x: Array, y: Array, carry: Carry) -> Array:
-        """The shortcut: adds the input where the stride is 1 and the channels stay the same."""
+        """Add the input where the stride is 1 and the channels stay the same."""
         if not self._keeps_shape(x):
             return y
         knobs = carry.knobs or Knobs.of(self.spec.projection, self.spec.shortcut)
@@ -159,7 +159,7 @@ class Block(nn.Module):
 
     @nn.nowrap
     def join(self, x: Array, y: Array, carry: Carry) -> Array:
-        """The end of a bottleneck: the projection's activation and the shortcut, as placed."""
+        """End a bottleneck: apply the projection's activation and the shortcut, as placed."""
         if self.spec.projection_placement == "after":
             return self.project(self.add_input(x, y, carry), carry)
         return self.add_input(x, self.project(y, carry), carry)
