@@ -137,10 +137,11 @@ def test_a_bucket_that_cannot_be_had_is_told_before_anything_trains(
         ),
         ("status", ["--workdir=s3://bucket/x"], "--workdir=s3://bucket/x: there is no plan.json"),
         ("plot", ["--workdir=s3://bucket/x"], "--workdir=s3://bucket/x: it holds no results.csv"),
-        ("merge", ["--workdir=/tmp/x", "s3://bucket/x"], "s3://bucket/x: it has no folder runs/"),
+        ("merge", ["--workdir=WORK", "s3://bucket/x"], "s3://bucket/x: it has no folder runs/"),
     ],
 )
-def test_where_nothing_is_to_be_seen_it_is_told(experiment, arguments, message):
+def test_where_nothing_is_to_be_seen_it_is_told(experiment, arguments, message, tmp_path):
+    arguments = [text.replace("WORK", str(tmp_path / "work")) for text in arguments]
     status, out, err = commands.run(experiment, *arguments)
     assert (status, out) == (2, "")
     assert err.startswith(f"python -m experiments.{experiment}: {message}"), err
