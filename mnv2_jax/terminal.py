@@ -4,7 +4,8 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -12,6 +13,9 @@ import rich.console
 from rich.console import ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
+
+SECONDS_BETWEEN_LINES = 5.0
+"""How often `counter` tells how far something is."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -30,6 +34,28 @@ def first_few(lines: Sequence[str], most: int = 5) -> list[str]:
     """Return the first lines, and how many more there are."""
     more = len(lines) - most
     return [*lines[:most], *([f"and {more} more like these"] if more > 0 else [])]
+
+
+def counter(tell: Callable[[str], None], total: int, what: str) -> Callable[[int], None]:
+    """Return what is to be called with how many are done; it tells now and then how far that is.
+
+    Args:
+      tell: is told a line, such as "20 of 100 images decoded, 4/s, 20 s left".
+      total: how many there are.
+      what: is done, such as "images decoded".
+    """
+    began = told = time.perf_counter()
+
+    def count(done: int) -> None:
+        nonlocal told
+        now = time.perf_counter()
+        if now - told >= SECONDS_BETWEEN_LINES:
+            rate = done / (now - began)
+            left = (total - done) / rate
+            tell(f"{done:,} of {total:,} {what}, {rate:,.0f}/s, {left:.0f} s left")
+            told = now
+
+    return count
 
 
 def outlive(name: str) -> None:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import stat
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -15,11 +14,10 @@ from typing import NamedTuple
 from mnv2_jax import cache, checksums, cores
 from mnv2_jax.data import decode
 from mnv2_jax.data.image_folder import File, ImageFolder
+from mnv2_jax.terminal import counter
 
 _AT_ONCE = 64
 """Files that a thread checks in a row."""
-
-_TELL_SECONDS = 5.0
 
 
 class Note(NamedTuple):
@@ -92,7 +90,7 @@ def _check_new(
     root: Path, files: Sequence[File], notes: dict[str, Note], tell: Callable[[str], None]
 ) -> None:
     """Read files in threads, find out whether they can be decoded, and add that to `notes`."""
-    began = told = time.perf_counter()
+    count = counter(tell, len(files), "images checked")
     pool = ThreadPoolExecutor(cores.available())
     try:
         parts = [files[first : first + _AT_ONCE] for first in range(0, len(files), _AT_ONCE)]
@@ -101,12 +99,7 @@ def _check_new(
         for task in as_completed(tasks):
             notes.update(task.result())
             done += len(task.result())
-            now = time.perf_counter()
-            if now - told >= _TELL_SECONDS:
-                rate = done / (now - began)
-                left = (len(files) - done) / rate
-                tell(f"{done:,} of {len(files):,} images checked, {rate:,.0f}/s, {left:.0f} s left")
-                told = now
+            count(done)
     finally:
         pool.shutdown(cancel_futures=True)
 

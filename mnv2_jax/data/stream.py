@@ -24,14 +24,13 @@ from mnv2_jax import cores
 from mnv2_jax.data import rng
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.images import Arrays, Example, Images
+from mnv2_jax.terminal import counter
 
 _PARENT_SECONDS = 1.0
 """Seconds between two looks of a worker at whether its parent is still there."""
 
 _READ = 256
 """Images that are decoded together when a whole split is read."""
-
-_TELL_SECONDS = 5.0
 
 
 class Batch(NamedTuple):
@@ -290,18 +289,12 @@ def read(images: Images, tell: Callable[[str], None]) -> tuple[Arrays, tuple[str
     """
     count = len(images)
     size = min(_READ, count)
-    began = told = time.perf_counter()
+    count_done = counter(tell, count, "images decoded")
     parts = []
     with contextlib.closing(iterate(EvaluationBatches(images, size, range(size)))) as batches:
         for number, batch in enumerate(batches, start=1):
             parts.append(batch)
-            now = time.perf_counter()
-            if now - told >= _TELL_SECONDS:
-                done = min(count, number * size)
-                rate = done / (now - began)
-                left = (count - done) / rate
-                tell(f"{done:,} of {count:,} images decoded, {rate:,.0f}/s, {left:.0f} s left")
-                told = now
+            count_done(min(count, number * size))
     fields = zip(*(part[:3] for part in parts), strict=True)
     arrays = Arrays(*(np.concatenate(field)[:count] for field in fields))
     problems = tuple(line for part in parts for line in part.problems)

@@ -34,7 +34,7 @@ class Subset:
 
     @classmethod
     def of_classes(cls, records: Records, kept: Sequence[int]) -> "Subset":
-        """Return the records of some classes; every label, and so every record, is read once.
+        """Return the records of some classes, for which every label is read once; see `labels`.
 
         Args:
           records: of all classes.

@@ -9,9 +9,9 @@ import shutil
 import pytest
 
 from configs import folder
-from mnv2_jax import api, presets
+from mnv2_jax import api, presets, terminal
 from mnv2_jax.ablation import cohort, finished, grid, sweep
-from mnv2_jax.data import image_checks, sources
+from mnv2_jax.data import sources
 from mnv2_jax.data.stored import records
 from tests import samples, victim
 from tests.data import made
@@ -213,7 +213,7 @@ def test_a_folder_may_change_between_two_runs_of_an_experiment(
 ):
     shutil.copytree(photos, tmp_path / "photos")
     (tmp_path / "photos/test/class 3/3.png").unlink()
-    monkeypatch.setattr(image_checks, "_TELL_SECONDS", 0.0)
+    monkeypatch.setattr(terminal, "SECONDS_BETWEEN_LINES", 0.0)
     config = of_folder(tmp_path / "photos", mode="streaming")
     config.train.epochs = 1
     experiment = api.Experiment(config)

@@ -12,7 +12,7 @@ import sys
 import pytest
 from PIL import ExifTags, Image
 
-from mnv2_jax import cache
+from mnv2_jax import cache, terminal
 from mnv2_jax.data import decode, image_checks, image_files
 from tests.data.images import encoded, fill, tree
 
@@ -176,7 +176,7 @@ def test_a_cache_that_is_damaged_costs_time_only(twelve, monkeypatch, damage):
 
 def test_an_interrupted_check_goes_on_and_tells_how_far_it_is(twelve, monkeypatch):
     monkeypatch.setattr(image_checks, "_AT_ONCE", 2)
-    monkeypatch.setattr(image_checks, "_TELL_SECONDS", 0.0)
+    monkeypatch.setattr(terminal, "SECONDS_BETWEEN_LINES", 0.0)
     told = []
 
     def interrupt(line):

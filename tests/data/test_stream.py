@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mnv2_jax import terminal
 from mnv2_jax.data import rng, stream
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.images import Images
@@ -95,7 +96,7 @@ def test_a_whole_split_is_read_in_its_order():
 
 
 def test_reading_tells_how_far_it_is(monkeypatch):
-    monkeypatch.setattr(stream, "_TELL_SECONDS", 0.0)
+    monkeypatch.setattr(terminal, "SECONDS_BETWEEN_LINES", 0.0)
     monkeypatch.setattr(stream, "_READ", 64)
     told: list[str] = []
     stream.read(numbered(100), told.append)

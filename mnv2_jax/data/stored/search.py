@@ -18,7 +18,7 @@ def version_folder(name: str, folder: Path) -> Path:
       folder: that prepared data sets live in.
 
     Raises:
-      ValueError: it is not there, or not whole; the message says how to prepare it.
+      ValueError: it is not there; the message says how to prepare it.
     """
     asked = f"config.data.name={name!r}"
     parsed = _NAME.fullmatch(name)
@@ -41,10 +41,7 @@ def version_folder(name: str, folder: Path) -> Path:
     configs = [other for other in _sets(folder) if other.startswith(f"{name}/")]
     if configs:
         raise ValueError(f"{asked}: expected one of its configs: {', '.join(configs)}")
-    command = folders.prepare_command(name, folder)
-    if command and place.is_dir() and any(_unfinished(child) for child in place.iterdir()):
-        raise ValueError(f"{asked}: its preparation in {place} has not finished; go on: {command}")
-    sets = _sets(folder)
+    sets, command = _sets(folder), folders.prepare_command(name, folder)
     there = f", which has {', '.join(sets)}" if sets else ""
     close = difflib.get_close_matches(name, sets, n=1)
     ways = [
@@ -56,23 +53,13 @@ def version_folder(name: str, folder: Path) -> Path:
 
 
 def _versions(place: Path) -> list[str]:
-    """Return the whole versions in a folder, oldest first."""
+    """Return the versions in a folder, oldest first. What describes one is written last."""
     found = [
         child.name
         for child in (place.iterdir() if place.is_dir() else ())
-        if _VERSION.fullmatch(child.name) and not _unfinished(child)
+        if _VERSION.fullmatch(child.name) and (child / "dataset_info.json").is_file()
     ]
     return sorted(found, key=lambda version: [int(part) for part in version.split(".")])
-
-
-def _unfinished(child: Path) -> bool:
-    """Return whether a folder is what a preparation leaves that was stopped.
-
-    What describes a data set is written last, and until then the folder has another name.
-    """
-    if _VERSION.fullmatch(child.name):
-        return not (child / "dataset_info.json").is_file()
-    return "incomplete" in child.name or child.name.endswith(".tmp")
 
 
 def _sets(folder: Path) -> list[str]:

@@ -92,18 +92,6 @@ def test_a_data_set_of_several_configs(folder):
 
 
 @pytest.mark.parametrize(
-    "left", ["1.0.0.incomplete", "incomplete.ABC123_1.0.0", ".1.0.0.xyz.tmp", "1.0.0"]
-)
-def test_a_preparation_that_has_not_finished(folder, left):
-    (folder / "cifar10" / left).mkdir(parents=True)
-    (folder / "cifar10" / left / "cifar10-train.array_record-00000-of-00001").touch()
-    assert error("cifar10", folder) == (
-        f"its preparation in {folder}/cifar10 has not finished; go on: "
-        "python -m experiments.prepare --dataset=cifar10"
-    )
-
-
-@pytest.mark.parametrize(
     "name", ["", "..", "../cats", "a/b/c", "/cats", "cats:", "cats:new", "a b"]
 )
 def test_what_can_be_no_name(folder, name):
