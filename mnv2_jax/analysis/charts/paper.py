@@ -123,13 +123,8 @@ def _put_published(rows: Rows, axis: str, where: Mapping[str, str], hues: Hues) 
         marked = max(1, len(curve) // 8)
         points = zip(curve["steps_millions"], curve["top1_percent"], strict=True)
         for place, (x, y) in enumerate(points):
-            shared = {
-                "hue": hues.labels[value],
-                "line": hues.labels[value],
-                "low": None,
-                "high": None,
-            }
-            rows.add("curve", x=x, y=y, marked=place % marked == 0, **shared)
+            own = {"x": x, "y": y, "kind": "band", "marked": place % marked == 0}
+            rows.add("mean", hue=hues.labels[value], **own)
 
 
 def _ours(rows: pd.DataFrame) -> str:
