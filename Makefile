@@ -7,6 +7,7 @@ VENV := .venv
 VENV_PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 PARITY_INSTALLED := $(VENV)/.parity-installed
+DOCS_INSTALLED := $(VENV)/.docs-installed
 
 # Packages of the caller's on PYTHONPATH would hide the pinned ones from pip and from the tests, and `user = true` in
 # a pip.conf makes every installation into a virtual environment fail.
@@ -19,7 +20,7 @@ SIDE_BY_SIDE := --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loa
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))
 
 .DEFAULT_GOAL := help
-.PHONY: help ablation transfer test parity lint bench clean
+.PHONY: help ablation transfer test parity lint docs bench clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F '|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -41,11 +42,14 @@ lint: $(INSTALLED)  ## check style, formatting and types
 	$(VENV_PYTHON) -m ruff format --check
 	$(VENV_PYTHON) -m mypy
 
-bench: $(INSTALLED)  ## time training beside peers (ten minutes; after make parity, PyTorch and Keras too)
+docs: $(DOCS_INSTALLED)  ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(VENV_PYTHON) -m mkdocs build --strict
+
+bench: $(INSTALLED)  ## time operators, steps and grids (ten minutes; after make parity, beside PyTorch)
 	$(VENV_PYTHON) -m experiments.bench
 
 clean:  ## remove .venv, caches and build output; keep runs/
-	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist site *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A .venv that works is brought up to date where it stands, so that what was added to it (an accelerator's jax) stays;
@@ -67,4 +71,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 $(PARITY_INSTALLED): $(INSTALLED)
 	@echo "Installing Keras and PyTorch into $(VENV), about 1 GB: a few minutes"
 	@$(VENV_PYTHON) -m pip install --disable-pip-version-check --quiet --editable '.[dev,parity]' --constraint constraints.txt
+	@touch $@
+
+$(DOCS_INSTALLED): $(INSTALLED)
+	@$(VENV_PYTHON) -m pip install --disable-pip-version-check --quiet --editable '.[docs]' --constraint constraints.txt
 	@touch $@

@@ -8,11 +8,10 @@ Hardware: one accelerator; for smoke, two CPU cores
 Time:     not measured yet on an accelerator; smoke takes 200 to 310 s, compilation included, and
           smoke,factorial, of 72 runs, 80 minutes on two busy cores
 Expect:   not measured yet; of smoke,factorial, linear projections ahead by 6.3 points of top-1,
-          shortcuts by 5.1; see README.md
+          shortcuts by 5.1; see docs/results/
 
 Data:     python -m experiments.prepare --dataset=cifar10
-          or, of a folder with train/CLASS/*.png and test/CLASS/*.png,
-          python -m experiments.prepare --images=DIR --name=cifar10
+          or, of a folder with train/CLASS/*.png and test/CLASS/*.png, --config.data.name=DIR/
 
 QUESTION is one of configs/questions.py, asked with 6 seeds; of smoke at expansions 1, 3 and 6.
 
@@ -58,7 +57,7 @@ def get_config(argument: str = "") -> ConfigDict:
 
 
 def get_grid(argument: str = "") -> Grid:
-    """The question's, or 144 runs: expansion x projection x shortcut x seed; smoke: 4 runs."""
+    """Return the question's grid, or expansion x projection x shortcut x seed; smoke: 4 runs."""
     smoke, question = _parse(argument)
     if question:
         return _ask(argument).grid
@@ -74,7 +73,7 @@ def get_grid(argument: str = "") -> Grid:
 
 
 def get_claims(argument: str = "") -> list[Claim]:
-    """The question's, or those of the paper on projections and shortcuts."""
+    """Return the question's, or those of the paper on projections and shortcuts."""
     smoke, question = _parse(argument)
     if question:
         return _ask(argument).claims
@@ -94,7 +93,7 @@ def _ask(argument: str) -> questions.Question:
 
 
 def _parse(argument: str) -> tuple[bool, str]:
-    """Whether it is smoke, and the question if there is one."""
+    """Return whether it is smoke, and the question if there is one."""
     scale, question = questions.split(argument)
     if scale not in ("", "smoke"):
         raise ValueError(

@@ -4,7 +4,7 @@ Command:  python -m experiments.ablate --config=configs/digits.py
           python -m experiments.ablate --config=configs/digits.py:QUESTION
 Hardware: two CPU cores
 Time:     107 to 157 s, compilation included
-Expect:   linear projections ahead by 1.3 points of top-1, shortcuts by 4.7; see README.md
+Expect:   linear projections ahead by 1.3 points of top-1, shortcuts by 4.7; see docs/results/
 
 QUESTION is one of configs/questions.py, asked of digits with 8 seeds; the longest is factorial, of
 480 runs, which took 28 minutes on two busy cores.
@@ -62,7 +62,7 @@ def get_config(question: str = "") -> ConfigDict:
     config.model.projection_placement = "before"
     config.model.shortcut = "bottleneck"
     config.model.activation = "relu6"
-    config.model.middle = "depthwise"
+    config.model.spatial_conv = "depthwise"
     config.model.squeeze_excite = False
     config.model.conventions = "default"
 
@@ -71,20 +71,20 @@ def get_config(question: str = "") -> ConfigDict:
     config.train.epochs = 15
     config.train.batch_size = 64
     config.train.evaluation_batch_size = 256
-    config.train.accumulation = 1
-    config.train.precision = "float32"
+    config.train.grad_accum_steps = 1
+    config.train.compute_dtype = "float32"
     config.train.optimizer = "sgd"
     config.train.learning_rate = 0.1
     config.train.momentum = 0.9
     config.train.nesterov = True
-    config.train.second_moment = 0.0
+    config.train.b2 = 0.0
     config.train.epsilon = 0.0
     config.train.schedule = "cosine"
     config.train.warmup_epochs = 0.0
     config.train.decay_rate = 0.0
     config.train.decay_epochs = 0.0
     config.train.weight_decay = 0.02
-    config.train.decayed = "kernels"
+    config.train.weight_decay_mask = "kernels"
     config.train.label_smoothing = 0.0
     config.train.clip = 0.0
     config.train.ema = 0.0
@@ -94,7 +94,7 @@ def get_config(question: str = "") -> ConfigDict:
 
 
 def get_grid(question: str = "") -> Grid:
-    """The question's, or 144 runs: expansion x projection x shortcut x seed."""
+    """Return the question's, or 144 runs: expansion x projection x shortcut x seed."""
     if question:
         return _ask(question).grid
     return product(
@@ -106,7 +106,7 @@ def get_grid(question: str = "") -> Grid:
 
 
 def get_claims(question: str = "") -> list[Claim]:
-    """What the paper says, and the comparison that decides it. Written before the runs."""
+    """Return the paper's claims and the comparisons that decide them, written before the runs."""
     if question:
         return _ask(question).claims
     return [

@@ -1,4 +1,4 @@
-"""How the recipe of digits.py was chosen: learning rate, weight decay, random shift.
+"""Choice of the training config of digits.py: learning rate, weight decay, random shift.
 
 Command:  python -m experiments.ablate --config=configs/digits_recipe.py
 Hardware: two CPU cores
@@ -19,7 +19,7 @@ from mnv2_jax.analysis.claims import Claim, greater
 
 
 def get_config() -> ConfigDict:
-    """The run that is to be trained well."""
+    """Return the run that is to be trained well."""
     return digits.get_config()
 
 
@@ -37,7 +37,7 @@ def get_grid() -> Grid:
 
 
 def get_claims() -> list[Claim]:
-    """What smaller trials on the validation split had shown, written down after them."""
+    """Return claims of smaller trials on the validation split, written down after them."""
     return [
         greater(
             name="shift",

@@ -1,14 +1,14 @@
 """Linear against ReLU6 projections on images of your own.
 
-Command:  python -m experiments.ablate --config=configs/folder.py:NAME
-          python -m experiments.ablate --config=configs/folder.py:NAME,QUESTION
+Command:  python -m experiments.ablate --config=configs/folder.py:DIR/
+          python -m experiments.ablate --config=configs/folder.py:DIR/,QUESTION
 Hardware: two CPU cores for a few thousand images, an accelerator for more
 Time:     by the images: about one multiply-add of `small_32px` times images, epochs and 12 runs
 Expect:   by the images
 
-Data:     python -m experiments.prepare --images=DIR --name=NAME
-          DIR holds CLASS/*.jpg, which are split 80 : 10 : 10 into train, validation and test; or
-          train/CLASS/*.jpg, validation/CLASS/*.jpg and test/CLASS/*.jpg.
+Data:     DIR/ holds CLASS/*.jpg, which are split 80 : 10 : 10 into train, validation and test; or
+          train/CLASS/*.jpg, validation/CLASS/*.jpg and test/CLASS/*.jpg. Without the slash, it is
+          the name of a data set that TFDS has prepared.
 
 QUESTION is one of configs/questions.py, asked with 6 seeds, at expansions 1, 3 and 6.
 
@@ -28,11 +28,11 @@ from mnv2_jax.ablation.grid import Grid
 from mnv2_jax.analysis.claims import Claim
 
 
-def get_config(name: str) -> ConfigDict:
-    """One run, on the data set of that name, which a question may follow."""
+def get_config(folder: str) -> ConfigDict:
+    """One run, on the images of a folder, whose path a question may follow."""
     config = cifar10.get_config()
 
-    config.data.name, _ = questions.split(name)
+    config.data.name, _ = questions.split(folder)
     config.data.train = "train"
     config.data.validation = "validation"
     config.data.test = "test"
@@ -42,16 +42,16 @@ def get_config(name: str) -> ConfigDict:
     return config
 
 
-def get_grid(name: str) -> Grid:
-    """The question's, or projection x 6 seeds, at expansion 6 with shortcuts."""
-    return _ask(name).grid
+def get_grid(folder: str) -> Grid:
+    """Return the question's, or projection x 6 seeds, at expansion 6 with shortcuts."""
+    return _ask(folder).grid
 
 
-def get_claims(name: str) -> list[Claim]:
-    """What the paper says, and the comparison that decides it."""
-    return _ask(name).claims
+def get_claims(folder: str) -> list[Claim]:
+    """Return the paper's claims, and the comparisons that decide them."""
+    return _ask(folder).claims
 
 
-def _ask(name: str) -> questions.Question:
-    affordable = questions.Design(get_config(name), seeds=6, expansions=(1, 3, 6))
-    return questions.ask(questions.split(name)[1] or "linear_bottleneck", affordable)
+def _ask(folder: str) -> questions.Question:
+    affordable = questions.Design(get_config(folder), seeds=6, expansions=(1, 3, 6))
+    return questions.ask(questions.split(folder)[1] or "linear_bottleneck", affordable)

@@ -85,7 +85,7 @@ def get_config(argument: str = "") -> ConfigDict:
 
 
 def get_grid(argument: str = "") -> Grid:
-    """The question's, or Figure 6 and its ReLU6 projection: 4 variants x 3 seeds."""
+    """Return the question's, or Figure 6 and its ReLU6 projection: 4 variants x 3 seeds."""
     if _parse(argument)[1]:
         return _ask(argument).grid
     return product(
@@ -98,7 +98,7 @@ def get_grid(argument: str = "") -> Grid:
 
 
 def get_claims(argument: str = "") -> list[Claim]:
-    """The question's, or those of Figure 6."""
+    """Return the question's, or those of Figure 6."""
     if _parse(argument)[1]:
         return _ask(argument).claims
     return [questions.LINEAR, questions.SHORTCUT, questions.BETWEEN_BOTTLENECKS]
@@ -113,7 +113,7 @@ def _ask(argument: str) -> questions.Question:
 
 
 def _parse(argument: str) -> tuple[str, str]:
-    """The recipe, and the question if there is one."""
+    """Return the recipe, and the question if there is one."""
     recipe, question = questions.split(argument)
     if recipe and recipe not in _EPOCHS:
         raise ValueError(

@@ -23,7 +23,7 @@ from mnv2_jax.nn.blocks import BLOCKS
 
 @dataclasses.dataclass(frozen=True)
 class Design:
-    """How much a data set can afford.
+    """Seeds, expansions and widths that a data set can afford.
 
     Attributes:
       config: what all runs share.
@@ -215,12 +215,12 @@ def projection_placement(design: Design) -> Question:
 
 
 def _not_linear_after(point: Point) -> bool:
-    """Where it stands makes no difference to a projection without activation."""
+    """Leave out what is equal: a linear projection is the same in both places."""
     return (point["model.projection"], point["model.projection_placement"]) != ("linear", "after")
 
 
 def activation(design: Design) -> Question:
-    """Does it matter which activation the expanded tensors get?"""
+    """Do it matter which activation the expanded tensors get?"""
     claims: list[Claim] = [
         equivalent(
             name="relu6_or_relu",
@@ -249,7 +249,7 @@ def activation(design: Design) -> Question:
 
 
 def blocks(design: Design, names: tuple[str, ...] = tuple(BLOCKS)) -> Question:
-    """Which block makes the most of the same multiply-adds? All of `BLOCKS`, or those named.
+    """Compare blocks at equal multiply-adds: all of `BLOCKS`, or those named.
 
     Widths are chosen for equal cost; what rounding leaves of the difference is in the results.
     """
@@ -268,7 +268,7 @@ def blocks(design: Design, names: tuple[str, ...] = tuple(BLOCKS)) -> Question:
             axis="model.block",
             better=other,
             worse=BASELINE,
-            along=("model.width",),
+            covarying=("model.width",),
         )
         for other in others
     ]
@@ -288,7 +288,7 @@ QUESTIONS: dict[str, Callable[[Design], Question]] = {
 
 
 def ask(name: str, design: Design) -> Question:
-    """The question of that name, of a design.
+    """Return the question of that name, of a design.
 
     Raises:
       ValueError: there is none.
@@ -301,7 +301,7 @@ def ask(name: str, design: Design) -> Question:
 
 
 def split(argument: str | None) -> tuple[str, str]:
-    """Cuts a config's argument, such as `slim,shortcut`, into what is its own and the question."""
+    """Cut a config's argument, such as `slim,shortcut`, into what is its own and the question."""
     own, _, last = (argument or "").rpartition(",")
     return (own, last) if last in QUESTIONS else (argument or "", "")
 

@@ -2,18 +2,18 @@
 
 Command:  python -m experiments.finetune --config=configs/transfer.py
           python -m experiments.finetune --config=configs/transfer.py:cifar10
-          python -m experiments.finetune --config=configs/transfer.py:folder,NAME \
+          python -m experiments.finetune --config=configs/transfer.py:folder,DIR/ \
               --pretrained=WEIGHTS
 Hardware: two CPU cores; for cifar10 and large images, an accelerator
 Time:     digits 103 s on two cores, compilation included, 141 to 537 s on busy ones; of a
           folder of 227 images both phases of a seed 70 to 102 s at 96 pixels, 103 to 279 s at 160,
           685 s at 224, on busy ones; cifar10 not measured yet
 Expect:   on digits, fine-tuning ahead of feature extraction by 22 points of top-1, training from
-          scratch ahead of both; see README.md. On six classes of photographs, from ImageNet's
+          scratch ahead of both; see docs/results/. On six classes of photographs, from ImageNet's
           weights, fine-tuning ahead by 0 to 14 points
 
-Data:     digits come with a package; cifar10 as in configs/cifar10.py. Images of your own:
-          python -m experiments.prepare --images=DIR --name=NAME
+Data:     digits come with a package; cifar10 as in configs/cifar10.py. Images of your own, in DIR/,
+          as in configs/folder.py
 
 A base is trained on five classes. The other five are learned from ten images each (of cifar10
 twenty), by a network that begins with random weights, by a new classifier on the frozen base
@@ -50,7 +50,7 @@ FINETUNING = greater(
     better="finetuning",
     worse="extraction",
     where={**_LINEAR, **_INFERENCE},
-    along=_OF_PHASES,
+    covarying=_OF_PHASES,
 )
 EXTRACTION = greater(
     name="extraction",
@@ -60,7 +60,7 @@ EXTRACTION = greater(
     better="extraction",
     worse="scratch",
     where=_LINEAR,
-    along=_OF_PHASES,
+    covarying=_OF_PHASES,
 )
 NORM = greater(
     name="norm_in_inference",
@@ -95,7 +95,7 @@ def get_config(argument: str = "digits") -> ConfigDict:
     """One run of fine-tuning.
 
     Args:
-      argument: "digits", "cifar10", or "folder," and the name of a prepared folder.
+      argument: "digits", "cifar10", or "folder," and the path of a folder of images.
     """
     dataset, name = _parse(argument)
     if dataset == "folder":
@@ -120,7 +120,7 @@ def get_grid(argument: str = "digits") -> Grid:
 
 
 def get_claims(argument: str = "digits") -> list[Claim]:
-    """What is told of transfer learning, and the comparison that decides it."""
+    """Return common claims about transfer, and the comparisons that decide them."""
     if _parse(argument)[0] == "folder":
         return [dataclasses.replace(FINETUNING, where=_INFERENCE)]
     return [EXTRACTION, FINETUNING, NORM, LINEAR_BASE, LINEAR_BASE_TUNED]
@@ -195,10 +195,10 @@ def _transfer(first: str, classes: str, images_per_class: int) -> ConfigDict:
 
 
 def _parse(argument: str) -> tuple[str, str]:
-    """Which data set, and the name of a folder."""
+    """Return the data set, and the path of a folder."""
     dataset, _, name = argument.partition(",")
     if (dataset not in ("digits", "cifar10") or name) and not (dataset == "folder" and name):
         raise ValueError(
-            f"config: {argument!r} after the colon: expected digits, cifar10 or folder,NAME"
+            f"config: {argument!r} after the colon: expected digits, cifar10 or folder,DIR/"
         )
     return dataset, name

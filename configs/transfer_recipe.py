@@ -1,10 +1,10 @@
-"""How the recipes of transfer.py's phases were chosen, by validation accuracy.
+"""Choice of the training configs of transfer.py's phases, by validation accuracy.
 
 Command:  python -m experiments.finetune --config=configs/transfer_recipe.py
           python -m experiments.finetune --config=configs/transfer_recipe.py:digits,clip
-          python -m experiments.finetune --config=configs/transfer_recipe.py:folder,NAME \
+          python -m experiments.finetune --config=configs/transfer_recipe.py:folder,DIR/ \
               --pretrained=WEIGHTS
-          and with folder,NAME,adamw
+          and with folder,DIR/,adamw
 Hardware: two CPU cores
 Time:     on two busy cores, compilation included, 183 s for 288 of digits' 306 runs, 133 s for the
           36 of digits,clip, 486 s for 36 of the 48 of a folder of 227 images at 96 pixels
@@ -32,15 +32,15 @@ from mnv2_jax.analysis.claims import Claim, greater
 
 _FINETUNING = axis("transfer.phase", ("finetuning",))
 _SEEDS = axis("seed", range(100, 103))
-_ADAMW = {"optimizer": "adamw", "nesterov": False, "second_moment": 0.999, "epsilon": 1e-8}
+_ADAMW = {"optimizer": "adamw", "nesterov": False, "b2": 0.999, "epsilon": 1e-8}
 
 
 def get_config(argument: str = "digits") -> ConfigDict:
-    """The run that is to be trained well.
+    """Return the run that is to be trained well.
 
     Args:
-      argument: "digits", "digits,clip", "folder,NAME" or "folder,NAME,adamw", with the name of a
-        prepared folder.
+      argument: "digits", "digits,clip", "folder,DIR/" or "folder,DIR/,adamw", with the path of a
+        folder of images.
     """
     base, variant = _parse(argument)
     config = transfer.get_config(base)
@@ -92,7 +92,7 @@ def get_grid(argument: str = "digits") -> Grid:
 
 
 def get_claims(argument: str = "digits") -> list[Claim]:
-    """What smaller trials on the validation split had shown, written down after them."""
+    """Return claims of smaller trials on the validation split, written down after them."""
     base, variant = _parse(argument)
     if variant or _of_folder(base):
         return []
@@ -111,7 +111,7 @@ def get_claims(argument: str = "digits") -> list[Claim]:
 
 
 def _parse(argument: str) -> tuple[str, str]:
-    """The argument of transfer.py, and what else is tried."""
+    """Return the argument of transfer.py, and what else is tried."""
     base, _, variant = argument.rpartition(",")
     if (base, variant) == ("digits", "clip") or (_of_folder(base) and variant == "adamw"):
         return base, variant

@@ -6,13 +6,13 @@ import sys
 
 
 def interrupted(*_: object) -> None:
-    """What SIGINT does until the experiment has been imported, which takes seconds."""
+    """End at SIGINT until the experiment has been imported, which takes seconds."""
     os.write(2, b"interrupted; run it again to go on\n")
     os._exit(128 + signal.SIGINT)
 
 
 def _tell_of_jax(kind: type[BaseException], error: BaseException, _: object) -> None:
-    """Says in a line which variable of the environment jax refuses, as it does when imported."""
+    """Say in a line which variable of the environment jax refuses, as it does when imported."""
     import re
 
     found = re.search(r"(?:JAX flag |environment ')(jax_\w+)", str(error), re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""Trains a grid of networks, decides the config's claims and writes a report.
+"""Train a grid of networks, decide the config's claims and write a report.
 
   python -m experiments.ablate --config=configs/digits.py
   python -m experiments.ablate --config=configs/digits.py --workdir=runs/30 --config.train.epochs=30
@@ -7,10 +7,9 @@
   python -m experiments.ablate --config=configs/digits.py:factorial --shard=2/8
   python -m experiments.ablate --config=configs/digits.py:factorial --launcher=ray
 
-A field given on the command line is the same in all runs; where the grid has an axis on it, the
-axis collapses to that value. What is finished in the workdir is not trained again; what was in
-training when the process was killed goes on from its last checkpoint. Shards, such as the jobs of
-an array, may share a workdir, or have one each, which `experiments.merge` joins.
+A field given on the command line is the same in all runs; a grid's axis on it collapses to that
+value. Rerunning skips finished runs and resumes killed ones from their last checkpoint. Shards may
+share a workdir, or have one each, which `experiments.merge` joins.
 """
 
 from absl import flags
@@ -21,31 +20,29 @@ from mnv2_jax.ablation.launchers import Launcher, shards
 
 flags.adopt_module_key_flags(session)
 _SHARD = flags.DEFINE_string(
-    "shard", None, "Train the I-th of N parts of the runs, of about equal work: I/N, such as 2/8."
+    "shard", None, "Train the I-th of N parts of about equal work: I/N, such as 2/8."
 )
 _LAUNCHER = flags.DEFINE_string(
     "launcher",
     "local",
-    "Where to train: local, in this process; ray, on a Ray cluster, a cohort at a time on every "
-    "accelerator or, without one, every machine; or FILE.py:NAME, a launcher of your own.",
+    "local, in this process; ray, on a Ray cluster; or FILE.py:NAME, a launcher of your own.",
 )
 _RAY_ADDRESS = flags.DEFINE_string(
     "ray_address",
     None,
-    "Of the cluster, 'auto' on one of its machines. Default: one is started, on this machine.",
+    "Address of the Ray cluster, or auto. Default: start one on this machine.",
 )
 
 
 _KEEP_NETWORKS = flags.DEFINE_bool(
     "keep_networks",
     None,
-    "Keep the trained network of each run, for experiments.predict and evaluate. Default: where "
-    "all networks together are under 200 MB.",
+    "Keep trained networks, for evaluate and predict. Default: if all are under 200 MB.",
 )
 
 
 def main() -> int:
-    """Runs the experiment. Returns 1 if a cohort failed, else 0, whatever the verdicts are.
+    """Run the experiment. Return 1 if a cohort failed, else 0, whatever the verdicts are.
 
     Raises:
       ValueError: the config, the grid or a claim is wrong.

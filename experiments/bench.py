@@ -1,19 +1,16 @@
-"""Times this package's operators, training steps and grids beside those of others.
+"""Time this package's operators, training steps and grids beside PyTorch's.
 
   python -m experiments.bench
   python -m experiments.bench --only=depthwise,step
   python -m experiments.bench --output=experiments/results/bench
 
 Contenders run in turns, in one go of the command; what is printed are medians and their ratios.
-PyTorch, timm and Keras take part where they are installed (make parity), and are named where they
-are not. On two idle cores the default takes about ten minutes. Groups:
+PyTorch takes part where it is installed (make parity), and is named where it is not. On two idle
+cores the default takes about ten minutes. Groups:
 
   depthwise   the depthwise convolution, forward and backward
   step        a training step of the presets, over numbers of lanes
   grid        the default ablation, end to end
-  host        the time that training spends outside of compiled programs
-  loader      decoding and cropping of images that are streamed
-  scaling     how the cost of training grows with lanes, pixels and width
   roofline    on an accelerator: achieved memory traffic and arithmetic
 """
 
@@ -27,28 +24,16 @@ import jax
 from absl import flags
 
 from experiments import command_line
-from experiments.benchmarks import (
-    depthwise,
-    figure,
-    grid,
-    host,
-    loader,
-    ours,
-    roofline,
-    rows,
-    scaling,
-    step,
-)
+from experiments.benchmarks import depthwise, grid, ours, roofline, rows, step
 from mnv2_jax import atomic
-from mnv2_jax.analysis.charts.chart import Chart
 from mnv2_jax.terminal import Console
-from mnv2_jax.train import inherited
+from mnv2_jax.train import setup
 
 _WIDTH_OF_FILES = 160
 
 
 _ONLY = flags.DEFINE_list("only", None, "Groups, separated by commas. Default: all.")
-_OUTPUT = flags.DEFINE_string("output", None, "A folder for a CSV file per group, and a figure.")
+_OUTPUT = flags.DEFINE_string("output", None, "A folder for a CSV file per group.")
 _THOROUGH = flags.DEFINE_bool(
     "thorough", False, "Every number of lanes and torch.compile with every network: an hour."
 )
@@ -61,30 +46,23 @@ class Group(NamedTuple):
       title: of the table.
       ratio: what the rows' ratio is.
       measure: gives the rows.
-      draw: makes a figure of them, where there is one.
     """
 
     title: str
     ratio: str
     measure: Callable[[], list[rows.Row]]
-    draw: Callable[[Sequence[rows.Row]], Chart | None] | None = None
 
 
 GROUPS = {
     "depthwise": Group(depthwise.TITLE, depthwise.RATIO, depthwise.measure),
-    "step": Group(
-        step.TITLE, step.RATIO, lambda: step.measure(thorough=_THOROUGH.value), figure.draw
-    ),
+    "step": Group(step.TITLE, step.RATIO, lambda: step.measure(thorough=_THOROUGH.value)),
     "grid": Group(grid.TITLE, grid.RATIO, grid.measure),
-    "host": Group(host.TITLE, host.RATIO, host.measure),
-    "loader": Group(loader.TITLE, loader.RATIO, loader.measure),
-    "scaling": Group(scaling.TITLE, scaling.RATIO, scaling.measure),
     "roofline": Group(roofline.TITLE, roofline.RATIO, roofline.measure),
 }
 
 
 def main() -> int:
-    """Measures the groups asked for, prints each as it ends and writes it if asked to.
+    """Measure the groups asked for, print each as it ends and write it if asked to.
 
     Raises:
       ValueError: there is no such group, or the output is a file.
@@ -95,9 +73,9 @@ def main() -> int:
         raise ValueError(f"--output={output}: it is a file; expected a folder")
     # On a GPU the peers' processes need memory too, most of which JAX would take in advance.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    inherited.set_aside()
+    setup.set_aside()
     ours.use_all_cores()
-    inherited.check_devices()
+    setup.check_devices()
     console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
     for name in names:
         group = GROUPS[name]
@@ -109,13 +87,11 @@ def main() -> int:
         console.print()
         if output:
             atomic.write_text(output / f"{name}.csv", rows.to_csv(measured))
-        if output and group.draw and (chart := group.draw(measured)):
-            chart.save(output / f"{name}.svg")
     return 0
 
 
 def chosen(only: Sequence[str] | None) -> list[str]:
-    """The groups asked for, in the order of `GROUPS`."""
+    """Return the groups asked for, in the order of `GROUPS`."""
     if only is None:
         return list(GROUPS)
     for name in only or [""]:

@@ -1,4 +1,4 @@
-"""Checks that a block keeps to what every block must, and tells which knobs it reads.
+"""Check a block against the contract of all blocks; print which fields it reads.
 
   python -m experiments.check_block inverted_residual
   python -m experiments.check_block sandglass
@@ -14,18 +14,17 @@ from mnv2_jax.nn import conformance
 from mnv2_jax.nn.blocks import block_class
 from mnv2_jax.nn.blocks.base import Block
 from mnv2_jax.terminal import Console
-from mnv2_jax.train import inherited
+from mnv2_jax.train import setup
 
 
 def main(name: str) -> int:
-    """Prints a line per check. Returns 1 if one failed, else 0.
+    """Print a line per check. Return 1 if one failed, else 0.
 
     Raises:
       ValueError: there is no such block.
     """
     console = Console(soft_wrap=True, highlight=False)
-    inherited.set_aside()
-    inherited.check_devices()
+    setup.begin(keep_programs=False)
     block = block_class(name)
     failed = 0
     for check, run in conformance.CHECKS.items():
@@ -44,7 +43,7 @@ def main(name: str) -> int:
 
 
 def _problem(run: conformance.Check, block: type[Block]) -> str | None:
-    """What a check finds; a block that cannot even run is a finding too."""
+    """Return the findings of a check; a block that cannot run is a finding too."""
     try:
         return run(block)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What every experiment's command line has in common: one line per error, and exit status 2."""
+"""Command lines of all experiments: one line per error, and exit status 2."""
 
 import contextlib
 import errno
@@ -22,10 +22,11 @@ from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
 import experiments
+from experiments import command_help
 from mnv2_jax import cache, config_file
 from mnv2_jax.ablation import grid, ids
 from mnv2_jax.terminal import outlive, say
-from mnv2_jax.train.stopping import Interrupted
+from mnv2_jax.train.preemption import Interrupted
 
 FLAGS = flags.FLAGS
 
@@ -41,6 +42,7 @@ class ConfigParser(config_flags.ConfigFileFlagParser):
         return config
 
 
+_HELP_CONFIG = "help_config"
 _OF_A_PART = ("shard", "launcher", "ray_address")
 
 
@@ -53,7 +55,7 @@ def run(
     optional: bool = False,
     example: str = "configs/digits.py",
 ) -> NoReturn:
-    """Parses `sys.argv`, calls `main` and exits with the status that it gives.
+    """Parse `sys.argv`, call `main` and exit with the status that it gives.
 
     A ValueError or OSError out of `main` says that the input is wrong: it becomes one line on
     stderr and exit status 2, as do errors of the command line itself. Where nobody reads stdout any
@@ -67,7 +69,7 @@ def run(
         None where there is none.
       several: whether there may be more of it.
       optional: whether it may be left out.
-      example: the config whose fields `--help` shows where none is named.
+      example: the config whose fields `--help_config` shows where none is named.
     """
     # Orbax logs, tracebacks included, what a line of ours tells: checkpoints that are passed over,
     # or that cannot be written.
@@ -76,12 +78,15 @@ def run(
 
     def outcome() -> int:
         if {"--help", "-h", "--helpfull"} & set(sys.argv[1:]):
-            print("\n\n".join([description, FLAGS.main_module_help(), *_help_on_config(example)]))
+            print(command_help.screen(description))
             return 0
+        if "config" in FLAGS:
+            flags.DEFINE_bool(_HELP_CONFIG, False, "Print every field of the config, and end.")
         _check_overrides(sys.argv[1:])
-        arguments = _parse(sys.argv, argument, several=several, optional=optional)
-        if "print_config" in FLAGS and FLAGS.print_config and FLAGS["config"].value is not None:
-            print("\n".join(_settings(FLAGS["config"].value)))
+        asked = f"--{_HELP_CONFIG}" in sys.argv[1:]
+        arguments = _parse(sys.argv, argument, several=several or asked, optional=optional or asked)
+        if asked:
+            print(_help_on_config(example))
             return 0
         return main(*arguments)
 
@@ -111,14 +116,14 @@ def run(
 
 
 def flagged(message: str) -> str:
-    """An error of the library with dashes before the argument that it names, if that is a flag."""
+    """Return a library's error with dashes before the argument that it names, if that is a flag."""
     named = re.match(r"(\w+)[=:]", message)
     return f"--{message}" if named and named[1] in FLAGS else message
 
 
 @contextlib.contextmanager
 def _while_stdout_is_read() -> Iterator[None]:
-    """Ends the process if stdout is a pipe that is no longer read, at the block's end at last.
+    """End the process if stdout is a pipe that is no longer read, at the block's end at last.
 
     It is not left to SIGPIPE, which would come of the sockets of clients of buckets too.
     """
@@ -160,7 +165,7 @@ _REASONS = {
 
 
 def _full_disk(error: BaseException) -> str:
-    """What to tell of an error that comes of a full disk; nothing of another one.
+    """Return the message of an error that comes of a full disk; "" for another error.
 
     What writes checkpoints raises errors of its own, which tell of the disk in their text.
     """
@@ -182,7 +187,7 @@ def _tells_of(error: BaseException, number: int) -> bool:
 
 
 def _place(chain: Sequence[BaseException]) -> str:
-    """What could not be written to, as the user knows it; empty if that is not known."""
+    """Return the place that could not be written to, as the user knows it; "" if unknown."""
     for error in chain:
         if isinstance(error, OSError) and error.filename is not None:
             return _folder_of(Path(os.fsdecode(error.filename)))
@@ -202,14 +207,14 @@ def _place(chain: Sequence[BaseException]) -> str:
 
 
 def _flags() -> dict[str, Path]:
-    """Flags that name what is written, as they were given."""
+    """Flag that name what is written, as they were given."""
     names = ("workdir", "compilation_cache", "output", "export", "preview", "data_dir")
     given = {name: FLAGS[name].value for name in names if name in FLAGS}
     return {f"--{name}={value}": Path(value).absolute() for name, value in given.items() if value}
 
 
 def _folder_of(path: Path) -> str:
-    """The flag that names a file or a folder that it is in, else the folder that it is in."""
+    """Return the flag that names a file or a folder around it, else the folder that it is in."""
     path = path.absolute()
     for flag, folder in _flags().items():
         if folder in (path, *path.parents):
@@ -223,12 +228,12 @@ def _is_full(place: Path) -> bool:
 
 
 def command() -> str:
-    """The command line, as one would type it again."""
+    """Return the command line, as one would type it again."""
     return shlex.join(["python", "-m", f"experiments.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
 
 
 def of_the_whole(command: str, *others: str) -> str:
-    """A command without the flags that say which part of an experiment to train, or where.
+    """Return a command without the flags that say which part of an experiment to train, or where.
 
     Args:
       command: as typed.
@@ -246,7 +251,7 @@ def of_the_whole(command: str, *others: str) -> str:
 
 
 def config_path() -> tuple[Path, tuple[str, ...]]:
-    """The config's file and the argument that may follow a colon: none or one.
+    """Return the config's file and the argument that may follow a colon: none or one.
 
     `get_config` is called with it, and so must be what else the file holds.
     """
@@ -255,12 +260,12 @@ def config_path() -> tuple[Path, tuple[str, ...]]:
 
 
 def overrides() -> set[str]:
-    """The paths of config fields that were given on the command line."""
+    """Return the paths of config fields that were given on the command line."""
     return set(config_flags.get_override_values(FLAGS["config"]))
 
 
 def _check_overrides(arguments: Sequence[str]) -> None:
-    """Finds unknown config fields before ml-collections does, which it tells by a traceback.
+    """Find unknown config fields before ml-collections does, which it tells by a traceback.
 
     Raises:
       ValueError: the config's file is wrong, or it has no such field.
@@ -281,7 +286,7 @@ def _config(value: str) -> ConfigDict:
 
 
 def _config_named(arguments: Sequence[str]) -> str:
-    """The value of `--config` before flags are parsed; empty where it is not given."""
+    """Return the value of `--config` before flags are parsed; empty where it is not given."""
     value = ""
     for argument, following in itertools.pairwise([*arguments, ""]):
         name, equals, given = argument.partition("=")
@@ -290,27 +295,14 @@ def _config_named(arguments: Sequence[str]) -> str:
     return value
 
 
-def _help_on_config(example: str) -> list[str]:
-    """What the named config says of itself, and its fields or else the example's."""
-    if "config" not in FLAGS:
-        return []
-    named = _config_named(sys.argv)
-    name = named or example
-    parts = []
-    try:
-        if named:
-            path = name.partition(":")[0]
-            parts.append(f"{path}: {config_file.load(Path(path)).__doc__ or ''}".strip())
-        config = _config(name)
-    except ValueError as error:
-        return [*parts, flagged(str(error))]
-    lines = [f"Fields of the config, as {name} sets them:", *_settings(config)]
-    return [*parts, "\n  ".join(lines)]
-
-
-def _settings(config: ConfigDict) -> list[str]:
-    """Every field as the flag that would set it."""
-    return [f"--config.{path}={value}" for path, value in grid.fields(config).items()]
+def _help_on_config(example: str) -> str:
+    """Return the docstring of the named config or the example, and its fields as flags set them."""
+    named = FLAGS["config"].value is not None
+    name = _config_named(sys.argv) or example
+    path = name.partition(":")[0]
+    said = config_file.load(Path(path)).__doc__ or ""
+    config = FLAGS["config"].value if named else _config(name)
+    return f"{path}: {said.strip()}\n\n{command_help.config_screen(config, name)}"
 
 
 def _parse(
@@ -320,7 +312,7 @@ def _parse(
     several: bool = False,
     optional: bool = False,
 ) -> list[str]:
-    """Sets the flags, and gives the arguments that are none; see `run` for which there may be."""
+    """Set the flags, and give the arguments that are none; see `run` for which there may be."""
     try:
         extra = FLAGS(arguments)[1:]
     except flags.IllegalFlagValueError as error:

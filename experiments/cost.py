@@ -1,4 +1,4 @@
-"""Prints what a network costs, layer by layer: parameters, multiply-adds, activation memory.
+"""Print what a network costs, layer by layer: parameters, multiply-adds, activation memory.
 
   python -m experiments.cost --preset=mobilenet_v2 --width=1.0 --resolution=224
   python -m experiments.cost --config=configs/digits.py --config.model.block=fused --format=csv
@@ -27,20 +27,25 @@ from mnv2_jax.data import sources
 from mnv2_jax.nn.blocks import block_class
 from mnv2_jax.nn.cost import BYTES_PER_VALUE, Cost, network_cost, separations
 from mnv2_jax.terminal import Console
-from mnv2_jax.train import inherited
+from mnv2_jax.train import setup
 
 _CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Take the network of a config file; --config.model.KEY=VALUE sets a knob of it."
+    "config", None, "Print the cost of the network of this config file."
 )
 flags.FLAGS["config"].parser = command_line.ConfigParser("config")
-flags.DEFINE_bool("print_config", False, "Print the config as it is with all flags, and end.")
 _PRESET = flags.DEFINE_string("preset", None, f"One of {', '.join(presets.PRESETS)}.")
 _WIDTH = flags.DEFINE_float("width", None, "The width multiplier. Default: 1.")
 _DEPTH = flags.DEFINE_float("depth", None, "The depth multiplier. Default: 1.")
-_RESOLUTION = flags.DEFINE_integer("resolution", None, "Of the image. Default: the preset's.")
-_CLASSES = flags.DEFINE_integer("classes", None, "Of the classifier. Default: the preset's.")
+_RESOLUTION = flags.DEFINE_integer(
+    "resolution", None, "Resolution of the image. Default: the preset's."
+)
+_CLASSES = flags.DEFINE_integer(
+    "classes", None, "Classes of the classifier. Default: the preset's."
+)
 _BLOCK = flags.DEFINE_string("block", None, "A block or FILE.py:CLASS. Default: the preset's.")
-_EXPANSION = flags.DEFINE_float("expansion", None, "Of the blocks. Default: the preset's.")
+_EXPANSION = flags.DEFINE_float(
+    "expansion", None, "Expansion of the blocks. Default: the preset's."
+)
 _COMPARE = flags.DEFINE_enum(
     "compare", None, ["separable"], "Print standard against depthwise separable convolutions."
 )
@@ -61,13 +66,12 @@ _NETWORK_FLAGS = {
 
 
 def main() -> int:
-    """Prints the cost of the network that the flags describe.
+    """Print the cost of the network that the flags describe.
 
     Raises:
       ValueError: a flag or a field of the config is wrong.
     """
-    inherited.set_aside()
-    inherited.check_devices()
+    setup.begin(keep_programs=False)
     spec = _spec()
     cost = network_cost(spec)
     show = {"table": print_tables, "csv": print_csv, "json": print_json}[_FORMAT.value]
@@ -96,7 +100,7 @@ def _spec() -> arch.NetworkSpec:
 
 
 def totals(cost: Cost) -> dict[str, Any]:
-    """What the whole network costs, as JSON values."""
+    """Return the cost of the whole network, as JSON values."""
     return {
         "params": cost.params,
         "params_with_stats": cost.params_with_statistics,
@@ -107,7 +111,7 @@ def totals(cost: Cost) -> dict[str, Any]:
 
 
 def layer_rows(cost: Cost) -> list[dict[str, Any]]:
-    """A row per layer, shapes written as 56x56x24."""
+    """Return a row per layer, shapes written as 56x56x24."""
     return [
         {
             "layer": layer.path,
@@ -123,7 +127,7 @@ def layer_rows(cost: Cost) -> list[dict[str, Any]]:
 
 
 def separation_rows(cost: Cost) -> list[dict[str, Any]]:
-    """A row per convolution that is separable or could be."""
+    """Return a row per convolution that is separable or could be."""
     return [
         {
             "layer": row.path,
@@ -137,7 +141,7 @@ def separation_rows(cost: Cost) -> list[dict[str, Any]]:
 
 
 def print_json(spec: arch.NetworkSpec, cost: Cost, compare: bool) -> None:
-    """Prints totals and rows as one JSON object."""
+    """Print totals and rows as one JSON object."""
     rows = {"separable": separation_rows(cost)} if compare else {"layers": layer_rows(cost)}
     largest = [
         {"resolution": resolution, "channels": channels}
@@ -148,7 +152,7 @@ def print_json(spec: arch.NetworkSpec, cost: Cost, compare: bool) -> None:
 
 
 def print_csv(spec: arch.NetworkSpec, cost: Cost, compare: bool) -> None:
-    """Prints the rows as CSV."""
+    """Print the rows as CSV."""
     rows = separation_rows(cost) if compare else layer_rows(cost)
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
@@ -158,7 +162,7 @@ def print_csv(spec: arch.NetworkSpec, cost: Cost, compare: bool) -> None:
 
 
 def print_tables(spec: arch.NetworkSpec, cost: Cost, compare: bool) -> None:
-    """Prints rows and totals for the terminal."""
+    """Print rows and totals for the terminal."""
     on_terminal = sys.stdout.isatty()
     console = Console(
         soft_wrap=True, highlight=False, width=None if on_terminal else _WIDTH_IN_A_FILE

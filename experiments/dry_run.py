@@ -1,4 +1,4 @@
-"""What an experiment would train, and what that costs, without training it."""
+"""Dry runs: the runs of an experiment and their cost, without training."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from mnv2_jax.values import text
 
 
 def show(console: Console, planned: Planned, cohorts: Sequence[Cohort]) -> None:
-    """Prints cohorts, lanes, parameters, multiply-adds, axes, estimated time and disk.
+    """Print cohorts, lanes, parameters, multiply-adds, axes, estimated time and disk.
 
     Args:
       console: where to.
@@ -40,7 +40,7 @@ def show(console: Console, planned: Planned, cohorts: Sequence[Cohort]) -> None:
     console.print(f"Axes: {_axes(cohorts)}", highlight=False)
     names = [claim.name for claim in planned.claims]
     console.print(f"Claims: {', '.join(names) or 'none'}", highlight=False)
-    for line in planned.doubts:
+    for line in planned.remarks:
         console.print(line)
     known = [estimate for estimate in seconds if estimate is not None]
     if cohorts and len(known) == len(cohorts):
@@ -54,7 +54,7 @@ def show(console: Console, planned: Planned, cohorts: Sequence[Cohort]) -> None:
 
 
 def _axes(cohorts: Sequence[Cohort]) -> str:
-    """The fields in which runs differ, each with its values; what a phase tells is left out."""
+    """Return the fields in which runs differ, with their values; what a phase tells is left out."""
     fields = [grid.fields(run.config) for cohort in cohorts for run in cohort.runs]
     told = {*phases.told_by_phase(fields), "transfer.start"}
     values: dict[str, dict[Any, None]] = {}

@@ -1,8 +1,9 @@
-"""Evaluates finished runs again, by the networks that they keep.
+"""Evaluate finished runs again, by the networks that they keep.
 
   python -m experiments.evaluate --workdir=runs/digits --split=test --metrics=calibration_error
   python -m experiments.evaluate --workdir=runs/digits --evaluator=bfloat16
   python -m experiments.evaluate --workdir=runs/cifar10 --data=cifar10_1 --split=test
+  python -m experiments.evaluate --workdir=runs/folder_photos --data=new_photos/ --split=all
 
 It writes a side table, WORKDIR/evaluations/NAME.csv, with a row per run. Its columns, such as
 NAME/accuracy, are measures like any: of experiments.plot (--metric=NAME/accuracy), of claims
@@ -24,26 +25,34 @@ _SPLIT = flags.DEFINE_string(
     "split", "test", "train, validation or test; with --data a split as TFDS writes it."
 )
 _DATA = flags.DEFINE_string(
-    "data", "", "Another data set, with the same classes. Default: that of the runs."
+    "data",
+    "",
+    "Another data set with the same classes, or a folder of images (DIR/). Default: the runs' own.",
 )
 _EVALUATOR = flags.DEFINE_string(
     "evaluator",
     "metrics",
-    f"One of {', '.join(evaluators.EVALUATORS)}, or FILE.py:FUNCTION, an evaluator of your own.",
+    f"One of {', '.join(evaluators.EVALUATORS)}, or FILE.py:FUNCTION.",
 )
 _METRICS = flags.DEFINE_string(
-    "metrics", "", "Names with commas, beside those that the runs were measured by."
+    "metrics", "", "Metrics beside those of the runs, separated by commas."
 )
 _NAME = flags.DEFINE_string(
-    "name", "", "Of the side table. Default: that of the data or split, and of the evaluator."
+    "name", "", "Name of the side table. Default: from data or split, and evaluator."
 )
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "The folder of prepared data sets. Default: in the user's cache folder."
 )
+_ON_CORRUPT = flags.DEFINE_enum(
+    "on_corrupt",
+    "fail",
+    ["fail", "skip"],
+    "What to do with an image that cannot be decoded: stop, or leave it out and tell.",
+)
 
 
 def main() -> int:
-    """Evaluates the runs, and prints the side table's path and means.
+    """Evaluate the runs, and print the side table's path and means.
 
     Raises:
       ValueError: a flag is wrong, or no run keeps its network.
@@ -55,8 +64,13 @@ def main() -> int:
     outlive("stdout")
     results = Results.open(_WORKDIR.value)
     table = results.evaluate(
-        *(_SPLIT.value, _DATA.value, _EVALUATOR.value, _METRICS.value, _NAME.value),
+        split=_SPLIT.value,
+        data=_DATA.value,
+        evaluator=_EVALUATOR.value,
+        metrics=_METRICS.value,
+        name=_NAME.value,
         data_dir=_DATA_DIR.value,
+        on_corrupt=_ON_CORRUPT.value,
         say=say,
     )
     for name in table.columns:

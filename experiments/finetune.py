@@ -1,4 +1,4 @@
-"""Transfers trained networks to other images: feature extraction, then fine-tuning.
+"""Transfer trained networks to other images: feature extraction, then fine-tuning.
 
   python -m experiments.finetune --config=configs/transfer.py
   python -m experiments.finetune --config=configs/transfer.py --config.train.learning_rate=0.003
@@ -25,7 +25,7 @@ _PRETRAINED = flags.DEFINE_string(
 
 
 def main() -> int:
-    """Runs the experiment. Returns 1 if a cohort failed, else 0, whatever the verdicts are.
+    """Run the experiment. Return 1 if a cohort failed, else 0, whatever the verdicts are.
 
     Raises:
       ValueError: the config, the grid, a claim or the weights are wrong.

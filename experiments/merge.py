@@ -4,9 +4,10 @@
   python -m experiments.merge --workdir=runs/digits shards/*
   python -m experiments.merge --workdir=runs/all runs/first_seeds s3://bucket/more_seeds
 
-Records of finished runs are copied. Then `experiments.ablate` with that workdir finds them
-finished, trains what is missing and writes the report; the last line printed is that command. Two
-folders that hold other results of one run are refused, and nothing is copied.
+Finished runs are copied, and the side tables of experiments.evaluate. Then `experiments.ablate`
+with that workdir finds them finished, trains what is missing and writes the report; the last line
+printed is that command. Two folders that hold other results of one run are refused, and nothing is
+copied.
 """
 
 import contextlib
@@ -29,7 +30,7 @@ _WORKDIR = flags.DEFINE_string(
 
 
 def main(*sources: str) -> int:
-    """Copies the records of finished runs.
+    """Copy finished runs and their side tables.
 
     Raises:
       ValueError: a folder is wrong, or results contradict one another.
@@ -40,19 +41,12 @@ def main(*sources: str) -> int:
     outlive("stdout")
     with contextlib.ExitStack() as stack:
         folders = [stack.enter_context(workdir.seen(source, flag="")).path for source in sources]
-        for folder in folders:
-            if not folder.is_dir():
-                raise ValueError(f"{folder}: no such folder; expected that of an experiment")
         target = stack.enter_context(workdir.claimed(_WORKDIR.value))
-        known = _plan(target.path)
-        found = {_WORKDIR.value: known} if known else {}
-        for source, folder in zip(sources, folders, strict=True):
-            plan = _plan(folder)
-            if plan:
-                found.setdefault(source, plan)
+        named = {_WORKDIR.value: target.path, **dict(zip(sources, folders, strict=True))}
+        found = dict(_plans(named))
         merged = merging.merge(target.path, folders)
         grids = [plan["cohorts"] for plan in found.values()]
-        if grids and not known and all(one == grids[0] for one in grids):
+        if grids and _WORKDIR.value not in found and all(one == grids[0] for one in grids):
             plan = next(iter(found.values()))
             plans.keep(target.path, {**plan, "command": _command(plan)})
     say(
@@ -66,17 +60,18 @@ def main(*sources: str) -> int:
     return 0
 
 
-def _plan(folder: Path) -> dict[str, Any] | None:
-    """What an experiment's runs are; None, and a line, where that is damaged."""
-    try:
-        return plans.read(folder)
-    except checksums.DamagedError as error:
-        say(str(error))
-        return None
+def _plans(folders: Mapping[str, Path]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Return the plans of experiments by their folders; a line for each that is damaged."""
+    for name, folder in folders.items():
+        try:
+            if plan := plans.read(folder):
+                yield name, plan
+        except checksums.DamagedError as error:
+            say(str(error))
 
 
 def _what_next(plans: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Whether the folders are of several experiments, and the command that goes on with them."""
+    """Lines for folders of several experiments, and the command that goes on with them."""
     experiments: dict[tuple[str, ...], list[str]] = {}
     for folder, plan in plans.items():
         fields = [word for word in shlex.split(plan["command"]) if word.startswith("--config")]
@@ -92,7 +87,7 @@ def _what_next(plans: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _command(plan: Mapping[str, Any]) -> str:
-    """An experiment's command, for all of it, in the merged folder."""
+    """Return an experiment's command, for all of it, in the merged folder."""
     if not plan["command"].startswith("python "):  # A call of mnv2_jax.api.
         return f"{plan['command']} with workdir={json.dumps(_WORKDIR.value)}"
     command = command_line.of_the_whole(plan["command"], "workdir")

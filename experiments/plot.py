@@ -16,7 +16,7 @@ from absl import flags
 
 from experiments import command_line
 from mnv2_jax.ablation import workdir
-from mnv2_jax.ablation.folder import Workdir
+from mnv2_jax.ablation.workdir import Workdir
 from mnv2_jax.analysis import axes
 from mnv2_jax.analysis.charts.chart import SUFFIXES
 from mnv2_jax.api import Results
@@ -39,7 +39,7 @@ _OUTPUT = flags.DEFINE_string(
 
 
 def main() -> int:
-    """Draws the figure that the flags describe, and prints what it wrote.
+    """Draw the figure that the flags describe, and print what it wrote.
 
     Raises:
       ValueError: a flag is wrong, there is nothing to draw, or nowhere to write it.
@@ -55,7 +55,7 @@ def main() -> int:
 
 
 def _draw(folder: Path) -> list[Path]:
-    """Draws the figure of what lies in a folder; the files that were written."""
+    """Draw the figure of what lies in a folder; the files that were written."""
     _check(folder)
     paths = [Path(_OUTPUT.value)] if _OUTPUT.value else []
     if any(path.suffix not in SUFFIXES or path.is_dir() for path in paths):

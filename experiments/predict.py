@@ -1,4 +1,4 @@
-"""Tells what a trained network sees in images, and writes the network as a program for elsewhere.
+"""Classify images by a trained network, or export it.
 
 Usage: python -m experiments.predict --checkpoint=PATH [--FLAG=VALUE ...] [IMAGE ...]
 
@@ -31,22 +31,22 @@ from mnv2_jax.train import prediction
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
     None,
-    f"The network: a {trained.FILE}, the folder of its run, or that of an experiment, of which the "
-    "network with the best validation accuracy is taken; it may be in a bucket, gs:// or s3://.",
+    f"A {trained.FILE}, the folder of its run, or an experiment's, whose best network by "
+    "validation accuracy is taken; local, gs:// or s3://.",
 )
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "How many images are held at a time.")
 _TOP = flags.DEFINE_integer("top", 1, "How many of an image's most probable classes are printed.")
 _EXPORT = flags.DEFINE_string("export", None, "Write the network as StableHLO to this file.")
 
 _COLOURS = {1: "grey", 3: "RGB"}
-"""What an image is, by its number of channels."""
+"""The kinds of images, by number of channels."""
 
 _NAMED = 3
-"""How many wrong images an error names at most."""
+"""The most wrong images that an error names."""
 
 
 def main(*images: str) -> int:
-    """Prints a line per image, and before them how the exported file is to be used.
+    """Print a line per image, and before them how the exported file is to be used.
 
     Raises:
       ValueError: a flag or the network is wrong, or an IMAGE is no file, all before anything is
@@ -127,7 +127,7 @@ def _export(path: Path, network: TrainedNetwork) -> None:
 
 
 def _predict(paths: list[Path], network: TrainedNetwork, batch_size: int, top: int) -> None:
-    """Prints a line per image, a batch at a time; of one with a bad image, those before that."""
+    """Print a line per image, a batch at a time; of one with a bad image, those before that."""
 
     def tell(shown: list[Path], views: list[np.ndarray]) -> None:
         shares = network.predict(np.stack(views), batch_size)
@@ -148,7 +148,7 @@ def _predict(paths: list[Path], network: TrainedNetwork, batch_size: int, top: i
 
 
 def _most_probable(shares: np.ndarray, names: tuple[str, ...], top: int) -> str:
-    """The first `top` classes by probability, or all if there are fewer; equal ones by label."""
+    """Return the first `top` classes by probability, or all of fewer; equal ones by label."""
     chosen = np.argsort(-shares, kind="stable")[:top]
     return ", ".join(f"{names[label]} {100 * shares[label]:.1f} %" for label in chosen)
 

@@ -15,33 +15,29 @@ from mnv2_jax.terminal import Console, outlive
 from mnv2_jax.train import processes, setup
 
 CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "The config file; --config.KEY=VALUE sets a field of it.", lock_config=True
+    "config", None, "The config file, and an argument of it after a colon.", lock_config=True
 )
 flags.FLAGS["config"].parser = command_line.ConfigParser("config")
 _WORKDIR = flags.DEFINE_string(
     "workdir",
     None,
-    "The folder for results, which may be gs://BUCKET/PATH or s3://BUCKET/PATH. "
-    "Default: runs/<name of the experiment>.",
+    "The folder for results, local, gs:// or s3://. Default: runs/NAME of the experiment.",
 )
 _CHECKPOINT_SECONDS = flags.DEFINE_float(
     "checkpoint_seconds",
     60.0,
-    "After so many seconds of training, a checkpoint is written at the next end of an epoch; "
-    "after twice as many, within one. What a kill costs at most.",
+    "Seconds between checkpoints, which are written at ends of epochs if possible.",
     lower_bound=0.0,
 )
 _COMPILATION_CACHE = flags.DEFINE_string(
     "compilation_cache",
     None,
-    "The folder that compiled programs are kept in, or 'off'. Default: the user's cache folder.",
+    "The folder of compiled programs, or off. Default: in the user's cache folder.",
 )
 _DISTRIBUTED = flags.DEFINE_bool(
     "distributed",
     False,
-    "Start this process as one of several that share batches, by jax.distributed.initialize(): on "
-    "a TPU pod or under Slurm it finds the others by itself, elsewhere JAX_COORDINATOR_ADDRESS, "
-    "JAX_NUM_PROCESSES and JAX_PROCESS_ID tell.",
+    "Train in several processes that share batches, by jax.distributed.initialize().",
 )
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "The folder of prepared data sets. Default: in the user's cache folder."
@@ -49,23 +45,18 @@ _DATA_DIR = flags.DEFINE_string(
 _DATA_WORKERS = flags.DEFINE_integer(
     "data_workers",
     None,
-    "Processes that decode images which are streamed; 0 decodes in threads. No number changes what "
-    "comes out. Default: 0 on CPU, else all cores but one.",
+    "Processes that decode streamed images; 0: threads. Default: 0 on CPU, else cores - 1.",
     lower_bound=0,
 )
 _ON_CORRUPT = flags.DEFINE_enum(
     "on_corrupt",
     "fail",
     ["fail", "skip"],
-    "What to do with an image that cannot be decoded: stop, or leave it out and tell. Damaged "
-    "files of records stop a run always.",
+    "Stop at images that cannot be decoded, or leave them out and say so.",
 )
-flags.DEFINE_bool("print_config", False, "Print the config as it is with all flags, and end.")
-_DRY_RUN = flags.DEFINE_bool(
-    "dry_run", False, "Tell what there is to train, how long it takes and what it costs, and end."
-)
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the runs, their cost and time, and end.")
 _PREVIEW = flags.DEFINE_string(
-    "preview", None, "Draw what the first run's network sees into this PNG file, and end."
+    "preview", None, "Draw training images as the network sees them into this PNG file, and end."
 )
 
 
@@ -83,7 +74,7 @@ def begin() -> None:
 
 
 def experiment(pretrained: str | None = None) -> Experiment:
-    """The config file's experiment, with the fields that flags set.
+    """Return the config file's experiment, with the fields that flags set.
 
     Raises:
       ValueError: the config file is wrong.
@@ -101,7 +92,7 @@ def run(
     keep_checkpoints: bool = False,
     keep_networks: bool | None = None,
 ) -> int:
-    """Do with an experiment what the flags say. Returns 1 if a cohort failed, else 0.
+    """Do with an experiment what the flags say. Return 1 if a cohort failed, else 0.
 
     Raises:
       ValueError: a config, a claim or the workdir is wrong.
@@ -116,12 +107,12 @@ def run(
         console.print(f"What the network sees: {_PREVIEW.value}; nothing is trained")
         return 0
     if _DRY_RUN.value:
-        planned = experiment.prepare(data=data)
+        planned = experiment.prepare(data=data, say=console.print)
         cohorts = selected(planned, launcher, console.print)
         launcher.check(cohorts)
         dry_run.show(console, planned, cohorts)
         return 0
-    experiment.prepare(data=data)  # What is wrong is told before anything is printed.
+    experiment.prepare(data=data, say=console.print)  # What is wrong is told before anything else.
     outlive("stdout")
     path, argument = command_line.config_path()
     command = command_line.command()

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from experiments import command_line
 from mnv2_jax import checksums, schema
-from mnv2_jax.ablation import state, workdir
+from mnv2_jax.ablation import status, workdir
 from mnv2_jax.terminal import Console, first_few
 
 _WORKDIR = flags.DEFINE_string(
@@ -28,7 +28,7 @@ _FORMAT = flags.DEFINE_enum("format", "table", ["table", "json"], "How to print.
 
 
 def main() -> int:
-    """Prints the state of the experiment. Returns 0, whatever it is.
+    """Print the state of the experiment. Returns 0, whatever it is.
 
     Raises:
       ValueError: there is no experiment in the folder.
@@ -36,7 +36,7 @@ def main() -> int:
     if _WORKDIR.value is None:
         raise ValueError("--workdir: expected the folder of an experiment, such as runs/digits")
     with workdir.seen(_WORKDIR.value, files=schema.RECORD[-1:]) as here:
-        found = state.read(here.path, here.files)
+        found = status.read(here.path, here.files)
         described = {}
         with contextlib.suppress(
             checksums.DamagedError
@@ -54,7 +54,7 @@ def _print(found: dict[str, Any], described: Mapping[str, schema.Column]) -> Non
     table = Table(box=None)
     longest = max((len(cohort["label"]) for cohort in found["cohorts"]), default=0)
     table.add_column("cohort", min_width=min(longest, 20))
-    for name in state.STATES:
+    for name in status.STATES:
         table.add_column(name, justify="right")
     names = dict.fromkeys(name for cohort in found["cohorts"] for name in cohort["means"])
     metrics = [schema.column(name, described) for name in names]
@@ -64,11 +64,11 @@ def _print(found: dict[str, Any], described: Mapping[str, schema.Column]) -> Non
         means = cohort["means"]
         table.add_row(
             cohort["label"],
-            *(f"{cohort[name]:,}" for name in state.STATES),
+            *(f"{cohort[name]:,}" for name in status.STATES),
             *(one.text(means[one.name]) if one.name in means else "" for one in metrics),
         )
     if len(found["cohorts"]) > 1:
-        table.add_row("all", *(f"{found['all'][name]:,}" for name in state.STATES))
+        table.add_row("all", *(f"{found['all'][name]:,}" for name in status.STATES))
     console.print(f"{found['name']}: {found['command']}")
     console.print(table)
     for one in found["training"]:

@@ -1,4 +1,4 @@
-"""Trains one network: the config as it is, without its grid.
+"""Train one network: the config as it is, without its grid.
 
   python -m experiments.train --config=configs/digits.py
   python -m experiments.train --config=configs/digits.py --config.model.expansion=2 --config.seed=7
@@ -18,7 +18,7 @@ flags.adopt_module_key_flags(session)
 
 
 def main() -> int:
-    """Trains the network. Returns 1 if it failed, else 0.
+    """Train the network. Return 1 if it failed, else 0.
 
     Raises:
       ValueError: the config is wrong.

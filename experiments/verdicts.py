@@ -1,4 +1,4 @@
-"""Prints what an experiment's claims came to.
+"""Print what an experiment's claims came to.
 
   python -m experiments.verdicts --workdir=runs/digits
   python -m experiments.verdicts --workdir=experiments/results/digits --format=markdown
@@ -23,7 +23,7 @@ _FORMAT = flags.DEFINE_enum("format", "table", ["table", "markdown", "json"], "H
 
 
 def main() -> int:
-    """Prints the decided claims. Returns 0, whatever they came to.
+    """Print the decided claims. Returns 0, whatever they came to.
 
     Raises:
       ValueError: there are none in the folder, or the file is damaged.

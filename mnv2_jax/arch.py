@@ -1,4 +1,4 @@
-"""What a network is, as data: block specifications, conventions and channel arithmetic.
+"""Networks as data: block specifications, conventions and channel arithmetic.
 
 Everything here is plain Python, without jax: a network is a value that can be compared, hashed,
 stored with a result and expanded into a grid. `mnv2_jax.nn` turns it into Flax modules;
@@ -14,6 +14,8 @@ import functools
 import math
 from collections.abc import Collection
 from typing import Any, NamedTuple, TypeVar
+
+from mnv2_jax.neutral import renamed
 
 T = TypeVar("T")
 
@@ -42,18 +44,17 @@ functions, see `mnv2_jax.nn.projections`.
 """
 
 PLACEMENTS = ("before", "after")
-"""Whether the projection's activation comes before the shortcut is added or after it. The paper
-does not say which its Figure 6a has."""
+"""Places of the projection's activation: before the shortcut is added, or after it. The paper does
+not say which its Figure 6a has."""
 
 SHORTCUTS = ("bottleneck", "none", "expansion")
-"""Where the residual connection runs (Figure 6b): between bottlenecks, nowhere, or between
-expanded tensors."""
+"""Ends of the residual connection (Figure 6b): bottlenecks, none, or expanded tensors."""
 
 ACTIVATIONS = ("relu6", "relu", "silu", "hard_swish")
 """The nonlinearity inside a block: ReLU6 and ReLU, SiLU (Elfwing et al. 2017, arXiv 1702.03118),
 hard-swish (Howard et al. 2019, arXiv 1905.02244, section 5.2)."""
 
-MIDDLES = ("depthwise", "standard")
+SPATIAL_CONVS = ("depthwise", "standard")
 """The spatial convolution between expansion and projection."""
 
 PADDINGS = ("SAME", "SYMMETRIC")
@@ -61,11 +62,11 @@ PADDINGS = ("SAME", "SYMMETRIC")
 right, or the same number on both sides. They differ only where the stride is 2."""
 
 INITIALIZERS = ("he_normal", "truncated_normal", "glorot_uniform", "kaiming_normal")
-"""How kernels are drawn; see `mnv2_jax.nn.initializers`."""
+"""Distributions of initial kernels; see `mnv2_jax.nn.initializers`."""
 
 
 def check_arguments(what: str, given: dict[str, Any], known: Collection[str]) -> None:
-    """Raises TypeError, naming the first unknown argument and the known one nearest to it.
+    """Raise TypeError, naming the first unknown argument and the known one nearest to it.
 
     Args:
       what: is called, such as "presets.build".
@@ -94,19 +95,19 @@ def checked_arguments(cls: type[T]) -> type[T]:
 
 
 def check_choice(field: str, value: object, allowed: tuple[object, ...]) -> None:
-    """Raises ValueError, naming the field and the choices, unless `value` is one of `allowed`."""
+    """Raise ValueError, naming the field and the choices, unless `value` is one of `allowed`."""
     if value not in allowed:
         raise ValueError(f"{field}={value!r}: expected one of {', '.join(map(str, allowed))}")
 
 
 def check_whole(field: str, value: int) -> None:
-    """Raises ValueError, naming the field, unless `value` is a whole number from 1."""
+    """Raise ValueError, naming the field, unless `value` is a whole number from 1."""
     if value < 1 or value != int(value):
         raise ValueError(f"{field}={value!r}: expected a whole number, 1 or more")
 
 
 def check_multiplier(field: str, value: float) -> None:
-    """Raises ValueError, naming the field, unless `value` is above 0 and at most 10."""
+    """Raise ValueError, naming the field, unless `value` is above 0 and at most 10."""
     if not 0 < value <= 10:
         raise ValueError(f"{field}={value!r}: expected a number above 0, at most 10")
 
@@ -117,19 +118,20 @@ class BlockSpec:
     """One block: what every knob is set to. A block need not read every knob.
 
     Attributes:
-      block: the block's name in `mnv2_jax.nn.blocks.BLOCKS`, or `FILE.py:CLASS`.
+      block: one of `mnv2_jax.nn.blocks.BLOCKS`, or FILE.py:CLASS.
       out_channels: channels of the block's output.
-      stride: 1 or 2, taken by the spatial convolution.
-      expansion: t, the ratio of expanded to input channels; 1 has no expansion layer, and below 1
-        the inverted residual is the classical one (section 3.4). Blocks that go from wide to
-        narrow divide by it.
+      stride: 1 or 2, of the spatial convolution.
+      expansion: t, expanded over input channels, above 0; 1 has no expansion layer. Below 1 the
+        inverted residual is the classical one (section 3.4). Blocks that go from wide to narrow
+        divide by it.
       kernel_size: odd side of the spatial kernel.
-      projection: one of `CLIPS` or of `mnv2_jax.nn.projections.FUNCTIONS`, or `FILE.py:FUNCTION`.
-      projection_placement: one of `PLACEMENTS`.
-      shortcut: one of `SHORTCUTS`.
-      activation: one of `ACTIVATIONS`.
-      middle: one of `MIDDLES`.
-      squeeze_excite: gate the spatial convolution's output by its own mean (Hu et al. 2018).
+      projection: activation after the projection: one of `CLIPS`, one of
+        `mnv2_jax.nn.projections.FUNCTIONS`, or FILE.py:FUNCTION.
+      projection_placement: of that activation, from the shortcut's sum: one of `PLACEMENTS`.
+      shortcut: ends of the residual connection: one of `SHORTCUTS`.
+      activation: inside a block: one of `ACTIVATIONS`.
+      spatial_conv: between expansion and projection: one of `SPATIAL_CONVS`.
+      squeeze_excite: gate the spatial convolution's output by its own mean. Hu et al. 2018.
       divisor: expanded channels are rounded to multiples of it.
 
     Raises:
@@ -145,7 +147,7 @@ class BlockSpec:
     projection_placement: str = "before"
     shortcut: str = "bottleneck"
     activation: str = "relu6"
-    middle: str = "depthwise"
+    spatial_conv: str = renamed("depthwise", was="middle")
     squeeze_excite: bool = False
     divisor: int = 8
 
@@ -156,7 +158,7 @@ class BlockSpec:
         check_choice("projection_placement", self.projection_placement, PLACEMENTS)
         check_choice("shortcut", self.shortcut, SHORTCUTS)
         check_choice("activation", self.activation, ACTIVATIONS)
-        check_choice("middle", self.middle, MIDDLES)
+        check_choice("spatial_conv", self.spatial_conv, SPATIAL_CONVS)
         check_choice("squeeze_excite", self.squeeze_excite, (False, True))
         check_choice("stride", self.stride, (1, 2))
         check_whole("out_channels", self.out_channels)
@@ -189,7 +191,7 @@ KNOBS = tuple(
 @checked_arguments
 @dataclasses.dataclass(frozen=True)
 class Conventions:
-    """What implementations of the same network disagree about.
+    """Details in which implementations of the same network differ.
 
     Attributes:
       padding: one of `PADDINGS`.
@@ -273,7 +275,7 @@ class NetworkSpec:
 
     @property
     def features(self) -> int:
-        """How many numbers the classifier is given of an image."""
+        """Numbers that the classifier gets of an image."""
         return self.head_channels or self.blocks[-1].out_channels
 
     @property
@@ -283,7 +285,7 @@ class NetworkSpec:
 
 
 def round_channels(wish: float, divisor: int = 8) -> int:
-    """The multiple of `divisor` nearest to `wish`, at least `divisor` and never below 0.9 `wish`.
+    """Round `wish` to a multiple of `divisor`, at least `divisor` and never below 0.9 `wish`.
 
     The rule of the authors' implementation (slim's `_make_divisible`): halves round up.
 

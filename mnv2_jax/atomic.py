@@ -28,7 +28,7 @@ _SECONDS_BETWEEN_TRIES = 0.05
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Writes `data` to `path`, replacing what was there in one step.
+    """Write `data` to `path`, replacing what was there in one step.
 
     A reader, or a process killed at any moment, sees the old file or the new one, never a part.
 
@@ -53,13 +53,13 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `text` as UTF-8 to `path`, replacing what was there in one step; see `write_bytes`."""
+    """Write `text` as UTF-8 to `path`, replacing what was there in one step; see `write_bytes`."""
     write_bytes(path, text.encode())
 
 
 @contextlib.contextmanager
 def folder(path: Path) -> Iterator[Path]:
-    """Gives an empty folder to fill, which becomes `path` when the block ends without an error.
+    """Give an empty folder to fill, which becomes `path` when the block ends without an error.
 
     An unfinished folder is removed; if `path` exists already when the block ends, it is kept.
     """
@@ -76,7 +76,7 @@ def folder(path: Path) -> Iterator[Path]:
 
 
 def remove(path: Path) -> None:
-    """Removes a file, a link or a folder with all that is in it, if there is one."""
+    """Remove a file, a link or a folder with all that is in it, if there is one."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -85,7 +85,7 @@ def remove(path: Path) -> None:
 
 @contextlib.contextmanager
 def in_turns(path: Path) -> Iterator[None]:
-    """Lets one process at a time into the block, the others waiting; `path` is the lock's file."""
+    """Let one process at a time into the block, the others waiting; `path` is the lock's file."""
     with _opened(path) as lock:
         if _flock(lock, fcntl.LOCK_EX):
             yield
@@ -98,7 +98,7 @@ def in_turns(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def claimed(path: Path, field: str, part: str = "") -> Iterator[None]:
-    """Makes a folder if need be, and keeps other processes out while the block runs.
+    """Make a folder if need be, and keep other processes out while the block runs.
 
     The claim ends with the process, however it ends. A claim of a part keeps out those that claim
     the same part or the whole.
@@ -133,7 +133,7 @@ def claimed(path: Path, field: str, part: str = "") -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(path: Path, field: str, *, shared: bool) -> Iterator[None]:
-    """Holds a lock, alone or with others that share it; the file says who holds it.
+    """Hold a lock, alone or with others that share it; the file says who holds it.
 
     It stays after the block: a process that waits for a lock must not hold one of a removed file.
     """
@@ -162,7 +162,7 @@ def _holder(path: Path) -> str:
 
 
 def _opened(path: Path) -> IO[str]:
-    """Opens the file of a lock, and makes it if need be.
+    """Open the file of a lock, and make it if need be.
 
     Raises:
       ValueError: something else is in its place.
@@ -177,7 +177,7 @@ def _opened(path: Path) -> IO[str]:
 
 
 def _flock(lock: IO[str], how: int) -> bool:
-    """Locks a file; whether its file system can.
+    """Lock a file; whether its file system can.
 
     Raises:
       BlockingIOError, PermissionError: others hold the lock, and `how` is not to wait for it.
@@ -202,7 +202,7 @@ def _tell_of_claims(reason: str) -> None:
 
 
 def _claim(path: Path, held: contextlib.ExitStack, *, shared: bool, tries: int = 1) -> str:
-    """Holds a lock, where the file system has none, until `held` ends; or tells who else holds it.
+    """Hold a lock, where the file system has none, until `held` ends; or tell who else holds it.
 
     Whoever wants it makes a file of its own first and looks for those of others then, so that of
     two at least one sees the other. No name is used twice: the file of a dead process can be
@@ -228,7 +228,7 @@ def _claim(path: Path, held: contextlib.ExitStack, *, shared: bool, tries: int =
 
 
 class _Claim:
-    """What the name of a claim's file says: its process, and whether it keeps all others out."""
+    """Contents of the name of a claim's file: its process, and whether it excludes all others."""
 
     def __init__(self, kind: str, pid: int, started: str, host: str = "", token: str = "") -> None:
         self.kind = kind
@@ -247,16 +247,8 @@ class _Claim:
         return cls(kind, int(pid), started, unquote(host), token)
 
     def is_dead(self) -> bool:
-        """Whether its process is known to have ended; of one of another host nothing is."""
-        if self.host != socket.gethostname():
-            return False
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:  # It is another user's.
-            pass
-        return self.started != started(self.pid)
+        """Return whether its process is known to have ended; of one of another host nothing is."""
+        return self.host == socket.gethostname() and not is_alive(self.pid, self.started)
 
 
 def _other_claim(path: Path, mine: Path, *, shared: bool) -> str:
@@ -276,8 +268,19 @@ def _other_claim(path: Path, mine: Path, *, shared: bool) -> str:
     return ""
 
 
+def is_alive(pid: int, since: str) -> bool:
+    """Return whether a process of this host goes on, that began as `started` said."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # Of another user; of no process at all.
+        pass
+    return since == started(pid)
+
+
 def started(pid: int) -> str:
-    """When a process of this host began, as its system counts; what tells it from a later one."""
+    """Return the start of a process here, which tells it from a later one of the same id."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:  # There is no such file but on Linux.

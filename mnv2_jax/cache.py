@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def folder() -> Path:
-    """The folder for this project: `$XDG_CACHE_HOME/mnv2_jax`, else under ~/.cache.
+    """Return the folder for this project: `$XDG_CACHE_HOME/mnv2_jax`, else under ~/.cache.
 
     Raises:
       ValueError: the user has no home.

@@ -22,7 +22,7 @@ SCHEMA = 1
 """The version of what is written; others are not read."""
 
 BESIDE = ".sha256"
-"""What the name of a text's file is followed by in that of its checksum."""
+"""The suffix of a checksum's file, after the name of the file that it is of."""
 
 MOST_BYTES = 2**28
 """Larger files are not read."""
@@ -205,7 +205,7 @@ def _bounded(text: str) -> int:
 
 
 def _depth(content: Any) -> int:
-    """How deep lists and objects lie in one another, counted without recursion."""
+    """Return the depth of nested lists and objects, counted without recursion."""
     depth, layer = 0, [content]
     while layer := [part for part in layer if isinstance(part, (dict, list))]:
         depth += 1

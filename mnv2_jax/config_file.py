@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import inspect
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ _OURS = tuple(_CHECKOUT / name for name in ("mnv2_jax", "experiments", "configs"
 
 
 def load(path: Path) -> ModuleType:
-    """Imports a config file.
+    """Import a config file.
 
     Raises:
       ValueError: there is no such file, or an error comes of importing it.
@@ -27,6 +28,8 @@ def load(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ValueError(f"config={path}: expected a Python file")
     module = importlib.util.module_from_spec(spec)
+    if str(_CHECKOUT) not in sys.path:  # Of a script elsewhere; configs build on configs.digits.
+        sys.path.append(str(_CHECKOUT))
     with _errors_named(path, "it"):
         spec.loader.exec_module(module)
     return module
@@ -39,7 +42,7 @@ def call(
     expected: str,
     is_right: Callable[[Any], bool],
 ) -> Any:
-    """What a function of a config file gives.
+    """Call a function of a config file.
 
     Args:
       path: the file.
@@ -65,7 +68,7 @@ def call(
 
 
 def config(value: str) -> ConfigDict:
-    """The config that `--config=VALUE` stands for: a file, and an argument that may follow a colon.
+    """Return the config of `--config=VALUE`: a file, and an argument that may follow a colon.
 
     Raises:
       ValueError: see `call`; the argument is missing, or there is one too many.
@@ -88,7 +91,7 @@ def config(value: str) -> ConfigDict:
 
 @contextlib.contextmanager
 def _errors_named(path: Path, what: str) -> Iterator[None]:
-    """Makes an error out of a config file a ValueError that names file, function and line."""
+    """Make an error out of a config file a ValueError that names file, function and line."""
     try:
         yield
     except Exception as error:
@@ -105,6 +108,6 @@ def _errors_named(path: Path, what: str) -> Iterator[None]:
 
 
 def _is_for_people(frame: traceback.FrameSummary) -> bool:
-    """Whether the code says there what is wrong: by a `raise`, not in a call such as int("six")."""
+    """Return whether the code raises there itself, rather than in a call such as int("six")."""
     ours = any(Path(frame.filename).is_relative_to(folder) for folder in _OURS)
     return ours and (frame.line or "").startswith("raise")

@@ -56,7 +56,7 @@ class Metric:
             raise ValueError(f"name={self.name!r}: expected lower case letters, digits and _")
 
     def column(self, split: str) -> str:
-        """The column of results.csv that holds the metric of a split."""
+        """Return the column of results.csv that holds the metric of a split."""
         return f"{split}_{self.name}"
 
 

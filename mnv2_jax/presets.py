@@ -102,8 +102,14 @@ PRESETS: dict[str, Preset] = {
     # Howard et al. 2017, arXiv 1704.04861, Table 1: no shortcuts, no last convolution. The 13
     # depthwise separable blocks each end in an activation, here ReLU6 as in the authors' code.
     "mobilenet_v1": Preset(
-        *(224, 3, 32, 2, _mobilenet_v1, 0, 1000),
-        BlockSpec("separable", expansion=1, projection="relu6", shortcut="none"),
+        resolution=224,
+        in_channels=3,
+        stem_channels=32,
+        stem_stride=2,
+        stages=_mobilenet_v1,
+        head_channels=0,
+        classes=1000,
+        block=BlockSpec("separable", expansion=1, projection="relu6", shortcut="none"),
     ),
     # Small enough for minutes on a laptop. Narrow bottlenecks show the effect of a nonlinear
     # projection; channels are as asked for, since rounding to 8 would make them all alike.
@@ -122,7 +128,7 @@ def build(
     conventions: str = "default",
     **knobs: Any,
 ) -> NetworkSpec:
-    """Builds the network of a preset with every block of it set to the same knobs.
+    """Build the network of a preset with every block of it set to the same knobs.
 
     The first stage keeps expansion 1 whatever `expansion` says (Table 2), and a width below 1
     leaves the last convolution as wide as it is (section 4).

@@ -69,14 +69,15 @@ FILES = (
     File("runs/*/config.json", "every field of the config of a run", tidied=False),
     File("runs/*/metrics.jsonl", "metrics of a run by epoch", tidied=False),
     File("runs/*/environment.json", "where and with what a run was trained", tidied=False),
-    File("runs/*/result.json", "the row of a run, checksums of its record", tidied=False),
     File(f"runs/*/{NETWORK}", "the trained network of a run, if it is kept", "0.2", tidied=False),
+    File("runs/*/result.json", "the row of a run, checksums of its record", tidied=False),
     File("checkpoints/*/pack.json", "the runs that a checkpoint is of", "0.2", in_buckets=""),
     File("tensorboard/*/events.*", "curves for TensorBoard", "0.2", in_buckets="", tidied=False),
     File("figures/*", "figures as SVG and PNG", in_buckets="written"),
     File("report.html", "the report", in_buckets="written"),
 )
-"""The files, in the order in which they come to a bucket: a report after what it shows."""
+"""The files, in the order in which they come to a bucket: a result after the rest of its record, a
+report after what it shows."""
 
 FOLDERS = tuple(dict.fromkeys(file.path.partition("/")[0] for file in FILES if "/" in file.path))
 
@@ -126,7 +127,7 @@ class Column:
         return f"{self.label} ({self.unit})" if self.unit else self.label
 
     def text(self, value: float) -> str:
-        """A stored value as shown, with its unit."""
+        """Return a stored value as shown, with its unit."""
         return f"{self.scale * value:,.{self.digits}f}{f' {self.unit}' if self.unit else ''}"
 
 

@@ -37,9 +37,11 @@ class SideTable(NamedTuple):
 def record_of(workdir: Path, run: str) -> str:
     """Return a hash of the record of a run; "" where it is not there."""
     try:
-        found = (workdir / "runs" / run / schema.RECORD[-1]).read_bytes()
+        found = checksums.read_bytes(workdir / "runs" / run / schema.RECORD[-1])
     except OSError:
         return ""
+    except checksums.DamagedError:  # A pipe, say, which would be waited for.
+        return "damaged"
     return checksums.sum_of(found)
 
 
@@ -80,15 +82,15 @@ def read_all(workdir: Path) -> list[SideTable]:
     return [_read(path) for path in _paths(workdir)]
 
 
-def damaged(workdir: Path) -> dict[Path, str]:
-    """Return the side tables that cannot be read, and what is wrong with each."""
-    found = {}
+def read_whole(workdir: Path) -> tuple[list[SideTable], dict[Path, str]]:
+    """Read the side tables that are whole; of the others give what is wrong with each."""
+    whole, damaged = [], {}
     for path in _paths(workdir):
         try:
-            _read(path)
+            whole.append(_read(path))
         except checksums.DamagedError as error:
-            found[path] = str(error)
-    return found
+            damaged[path] = str(error)
+    return whole, damaged
 
 
 def _paths(workdir: Path) -> list[Path]:

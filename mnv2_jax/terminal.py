@@ -1,4 +1,4 @@
-"""What is shown to people: names of files, blocks and classes hold what they like."""
+"""Output for people: names of files, blocks and classes may hold anything."""
 
 import contextlib
 import os
@@ -17,23 +17,23 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def plain(text: str) -> str:
-    r"""A text with what would steer the terminal written out: an escape as \x1b."""
+    r"""Return a text with what would steer the terminal written out: an escape as \x1b."""
     return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def say(text: str, file: TextIO | None = None) -> None:
-    """Prints a text, on stdout by default, at once; see `plain`."""
+    """Print a text, on stdout by default, at once; see `plain`."""
     print(plain(text), file=file, flush=True)
 
 
 def first_few(lines: Sequence[str], most: int = 5) -> list[str]:
-    """The first lines, and how many more there are."""
+    """Return the first lines, and how many more there are."""
     more = len(lines) - most
     return [*lines[:most], *([f"and {more} more like these"] if more > 0 else [])]
 
 
 def outlive(name: str) -> None:
-    """Makes what this process does go on where sys.stdout or sys.stderr cannot be written to.
+    """Make what this process does go on where sys.stdout or sys.stderr cannot be written to.
 
     As behind `| head`, on a full disk, or where the terminal is gone. It is for commands that do
     more than to print: that what they print is lost is said on stderr, once.
@@ -81,7 +81,7 @@ class Console(rich.console.Console):
     """One that shows texts as they are: brackets are no markup, and colons no pictures."""
 
     def __init__(self, **options: Any) -> None:
-        """Begins; `options` are those of Rich."""
+        """Begin; `options` are those of Rich."""
         super().__init__(markup=False, emoji=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:

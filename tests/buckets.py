@@ -63,12 +63,40 @@ def cache_without_mirrors(folder: Path) -> Path:
     return folder
 
 
-def read(uri: str) -> bytes:
-    """What a file in a bucket holds, by another client than ours."""
-    import boto3
+class Folder:
+    """A folder in a bucket, by another client than ours."""
 
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    return boto3.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    def __init__(self, uri: str) -> None:
+        import boto3
+
+        name, _, self._prefix = f"{uri}/".removeprefix("s3://").partition("/")
+        self._bucket = boto3.resource("s3").Bucket(name)
+
+    def names(self) -> set[str]:
+        """The names of all files in it."""
+        keys = (found.key for found in self._bucket.objects.filter(Prefix=self._prefix))
+        return {key.removeprefix(self._prefix) for key in keys}
+
+    def curves(self) -> dict[str, bytes]:
+        """What every run measured, as `tests.small.curves_of` has it of a local folder."""
+        paths = [
+            name.split("/") for name in sorted(self.names()) if name.endswith("/metrics.jsonl")
+        ]
+        return {run: self.read(f"{runs}/{run}/{file}") for runs, run, file in paths}
+
+    def read(self, name: str) -> bytes:
+        """What a file holds; nothing where there is none."""
+        if name not in self.names():
+            return b""
+        return self._bucket.Object(self._prefix + name).get()["Body"].read()
+
+    def write(self, name: str, data: bytes) -> None:
+        """Writes a file."""
+        self._bucket.put_object(Key=self._prefix + name, Body=data)
+
+    def remove(self, name: str) -> None:
+        """Removes a file."""
+        self._bucket.Object(self._prefix + name).delete()
 
 
 def main() -> None:

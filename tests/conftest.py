@@ -29,7 +29,7 @@ import pytest
 
 from mnv2_jax import presets
 from mnv2_jax.data.sources import Dataset
-from tests import buckets, samples, small
+from tests import buckets, commands, samples, small
 
 # Compilation and a busy machine make single examples slow without anything being wrong.
 hypothesis.settings.register_profile(
@@ -58,6 +58,24 @@ def small_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("configs") / "small.py"
     path.write_text(small.CONFIG)
     return path
+
+
+@pytest.fixture(scope="session")
+def longer_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four runs of it of two cohorts, long enough for one to be killed in the middle."""
+    path = tmp_path_factory.mktemp("configs") / "longer.py"
+    text = small.CONFIG.replace("epochs = 3", "epochs = 12").replace("range(2)", "range(1)")
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture(scope="session")
+def longer(longer_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The workdir of these runs, trained by one process in a local folder."""
+    workdir = tmp_path_factory.mktemp("local") / "work"
+    status, _, err = commands.run("ablate", f"--config={longer_config}", f"--workdir={workdir}")
+    assert status == 0, err
+    return workdir
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ import pytest
 from mnv2_jax import atomic, schema
 from mnv2_jax.analysis.verdicts import read_decided
 from tests import commands
+from tests.data.images import fill
 from tests.small import CONFIG, rows_of
 
 pytestmark = pytest.mark.slow
@@ -233,13 +234,6 @@ def test_a_claim_about_no_column_is_refused_before_anything_trains(tmp_path):
     assert not (tmp_path / "work").exists()
 
 
-def test_help_names_the_flags():
-    status, out, _ = ablate("--help")
-    assert status == 0
-    assert "--config=configs/digits.py" in out
-    assert "workdir" in out
-
-
 OF_AN_ARGUMENT = """
 from configs import digits
 from mnv2_jax import arch, presets
@@ -317,6 +311,27 @@ def test_a_wrong_argument_of_a_config_is_refused(config, message, tmp_path):
     assert (status, out) == (2, "")
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+def test_a_folder_of_images_is_planned_whatever_its_name(tmp_path):
+    folder = tmp_path / "my photos, é:x"
+    fill(folder, *(f"{kind}/{number}.png" for kind in ("ant", "bee") for number in range(60)))
+    arguments = ("--config.train.batch_size=8", "--dry_run")
+    status, out, err = ablate(f"--config=configs/folder.py:{folder}/,shortcut", *arguments)
+    assert status == 0, err
+    assert "Axes: model.shortcut bottleneck, none, expansion; seed 0 to 5" in out
+    assert re.search(
+        r"my photos, é:x/: classes: 2; images: train \d+, validation \d+, test \d+", out
+    )
+    (folder / "bee/7.png").write_bytes(b"")
+    status, out, err = ablate(f"--config=configs/folder.py:{folder}", *arguments)
+    (line,) = err.splitlines()
+    assert status == 2
+    assert "1 of 120 images cannot be decoded: bee/7.png (it is empty); --on_corrupt=skip" in line
+    status, out, err = ablate(
+        f"--config=configs/folder.py:{folder}", "--on_corrupt=skip", *arguments
+    )
+    assert status == 0, err
 
 
 def test_an_axis_that_the_block_ignores_is_refused(tmp_path):

@@ -43,7 +43,10 @@ def test_expanded_and_reduced_channels():
         ({"shortcut": "sideways"}, "shortcut='sideways': expected one of"),
         ({"activation": "gelu"}, "activation='gelu': expected one of relu6, relu, silu, hard_swi"),
         ({"kernel_size": 2}, "kernel_size=2: expected an odd number"),
-        ({"middle": "grouped"}, "middle='grouped': expected one of depthwise, standard"),
+        (
+            {"spatial_conv": "grouped"},
+            "spatial_conv='grouped': expected one of depthwise, standard",
+        ),
         ({"squeeze_excite": "yes"}, "squeeze_excite='yes': expected one of False, True"),
         ({"stride": 3}, "stride=3: expected one of 1, 2"),
         ({"out_channels": 0}, "out_channels=0: expected a whole number"),

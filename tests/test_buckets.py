@@ -2,36 +2,17 @@
 
 import contextlib
 import json
-import re
 import signal
 import time
 
 import pytest
 
 from tests import buckets, commands
-from tests.small import CONFIG, curves_of
+from tests.small import curves_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("server"), buckets.needed]
 
 RUNS = 4  # Of two cohorts, which are two shards: the same lanes, and so the same bits.
-
-
-@pytest.fixture(scope="module")
-def arguments(tmp_path_factory):
-    """Those of every command that trains: what is compiled once is taken by all machines."""
-    folder = tmp_path_factory.mktemp("configs")
-    config = folder / "small.py"
-    config.write_text(CONFIG.replace("epochs = 3", "epochs = 12").replace("range(2)", "range(1)"))
-    return f"--config={config}", f"--compilation_cache={folder / 'programs'}"
-
-
-@pytest.fixture(scope="module")
-def here(arguments, tmp_path_factory):
-    """The same grid in a local folder."""
-    workdir = tmp_path_factory.mktemp("local") / "work"
-    status, _, err = commands.run("ablate", *arguments, f"--workdir={workdir}")
-    assert status == 0, err
-    return workdir
 
 
 @pytest.fixture
@@ -43,14 +24,6 @@ def machine(tmp_path, monkeypatch):
         return tmp_path / name / "mnv2_jax" / "mirrors"
 
     return turn
-
-
-def copied(where, folder, count=RUNS):
-    """The records that are in a bucket, merged into a local folder."""
-    status, out, err = commands.run("merge", f"--workdir={folder}", where)
-    assert status == 0, err
-    assert f"{folder}: {count} runs copied" in out
-    return folder
 
 
 def state(where):
@@ -70,75 +43,65 @@ def second_cohort_has_begun(mirror):
     return False
 
 
-@pytest.fixture(scope="module")
-def killed(here, arguments, tmp_path_factory):
-    """A machine on which a process was killed that had one cohort finished and one in training."""
-    where = "s3://bucket/killed"
-    elsewhere = buckets.cache_without_mirrors(tmp_path_factory.mktemp("killed") / "cache")
-    saving = (*arguments, "--checkpoint_seconds=0")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(elsewhere))
-        told = (elsewhere.parent / "out", elsewhere.parent / "err")
-        process = commands.begin(*told, "ablate", *saving, f"--workdir={where}")
-        mirror = elsewhere / "mnv2_jax" / "mirrors"
-        while process.is_alive() and not second_cohort_has_begun(mirror):
-            time.sleep(0.02)
-        process.kill()
-        process.join()
-    assert process.exitcode == -signal.SIGKILL
-    return where, elsewhere
-
-
 def test_killed_it_goes_on_and_comes_to_the_bits_of_a_local_folder(
-    killed, here, arguments, machine, monkeypatch, tmp_path
+    longer, longer_config, machine, tmp_path
 ):
-    where, elsewhere = killed
+    where, mirrors = "s3://bucket/killed", machine("killed")
+    training = (f"--config={longer_config}", f"--workdir={where}", "--checkpoint_seconds=0")
+    process = commands.begin(tmp_path / "out", tmp_path / "err", "ablate", *training)
+    while process.is_alive() and not second_cohort_has_begun(mirrors):
+        time.sleep(0.02)
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert state(where)["all"]["done"] == RUNS // 2
-    monkeypatch.setenv("XDG_CACHE_HOME", str(elsewhere))
-    status, out, err = commands.run("ablate", *arguments, f"--workdir={where}")
+    status, out, err = commands.run("ablate", f"--config={longer_config}", f"--workdir={where}")
     assert status == 0, err
     assert f"{RUNS // 2} finished before, {RUNS // 2} to train" in out
     assert f"Report: {where}/report.html" in out
-    assert curves_of(copied(where, tmp_path / "copy")) == curves_of(here)
+    assert buckets.Folder(where).curves() == curves_of(longer)
     assert state(where)["training"] == []
     status, out, err = commands.run("verdicts", f"--workdir={where}", "--format=json")
     assert status == 0, err
     assert json.loads(out)[0]["pairs"] == RUNS // 2
-    # On a machine that knows nothing of it there is nothing to train.
-    machine("other")
-    status, out, err = commands.run("ablate", *arguments, f"--workdir={where}")
-    assert status == 0, err
-    assert f"{RUNS} finished before, 0 to train" in out
 
 
-def test_shards_of_two_machines_come_to_the_whole(here, arguments, machine, tmp_path):
+def test_shards_of_two_machines_come_to_the_whole(longer, longer_config, machine, tmp_path):
     where = "s3://bucket/shards"
-    processes = []
+    shards = []
     for number in (1, 2):
         machine(f"machine_{number}")
-        one = (*arguments, f"--workdir={where}", f"--shard={number}/2")
-        processes.append(commands.start("ablate", *one))
-    ended = [process.communicate(timeout=commands.SECONDS) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], ended
-    trained = [re.findall(r"(\d) runs trained, 0 failed", out) for out, _ in ended]
-    assert sum(int(count) for (count,) in trained) == RUNS
-    assert curves_of(copied(where, tmp_path / "copy")) == curves_of(here)
+        texts = (tmp_path / f"out_{number}", tmp_path / f"err_{number}")
+        one = (f"--config={longer_config}", f"--workdir={where}", f"--shard={number}/2")
+        shards.append((commands.begin(*texts, "ablate", *one), *texts))
+    for process, out, err in shards:
+        process.join(commands.SECONDS)
+        assert process.exitcode == 0, err.read_text()
+        assert f"{RUNS // 2} runs trained, 0 failed" in out.read_text()
+    assert buckets.Folder(where).curves() == curves_of(longer)
     # Whichever published last had seen all.
     machine("third")
-    status, out, err = commands.run("plot", f"--workdir={where}", "--x=expansion")
-    assert status == 0, err
-    assert out.splitlines() == [f"{where}/figures/expansion.{suffix}" for suffix in ("svg", "png")]
-    rows = buckets.read(f"{where}/results.csv").decode().splitlines()
+    status, printed, complaint = commands.run("plot", f"--workdir={where}", "--x=expansion")
+    assert status == 0, complaint
+    assert printed.splitlines() == [
+        f"{where}/figures/expansion.{suffix}" for suffix in ("svg", "png")
+    ]
+    there = buckets.Folder(where)
+    rows = there.read("results.csv").decode().splitlines()
     assert len(rows) == 1 + RUNS
-    assert b"<svg" in buckets.read(f"{where}/figures/expansion.svg")
-    assert f"{RUNS} runs" in buckets.read(f"{where}/report.html").decode()
+    assert b"<svg" in there.read("figures/expansion.svg")
+    assert f"{RUNS} runs" in there.read("report.html").decode()
+    status, printed, complaint = commands.run("evaluate", f"--workdir={where}")
+    assert status == 0, complaint
     # And a bucket may be what is merged into.
-    status, out, err = commands.run("merge", "--workdir=s3://bucket/all", where, here)
-    assert status == 0, err
-    told, following = out.splitlines()
+    status, printed, complaint = commands.run("merge", "--workdir=s3://bucket/all", where, longer)
+    assert status == 0, complaint
+    told, following = printed.splitlines()
     assert told == f"s3://bucket/all: {RUNS} runs copied, {RUNS} there before or in several folders"
     assert following.endswith(" --workdir=s3://bucket/all")
-    assert curves_of(copied("s3://bucket/all", tmp_path / "again")) == curves_of(here)
+    merged = buckets.Folder("s3://bucket/all")
+    assert merged.curves() == curves_of(longer)
+    assert merged.read("evaluations/test.csv") == there.read("evaluations/test.csv") != b""
 
 
 NOWHERE = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_MAX_ATTEMPTS": "1"}
@@ -150,31 +113,33 @@ NOWHERE = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_MAX_ATTEMPTS": "1"}
         ("s3://nobody/work", {}, "The specified bucket does not exist"),
         ("s3://bucket/work", {"AWS_ACCESS_KEY_ID": ""}, "Unable to locate credentials"),
         ("s3://bucket/work", NOWHERE, "Could not connect to"),
-        ("ftp://host/work", {}, "expected a folder, gs://BUCKET/PATH or s3://BUCKET/PATH"),
     ],
 )
 def test_a_bucket_that_cannot_be_had_is_told_before_anything_trains(
-    arguments, where, environment, message, monkeypatch, machine
+    longer_config, where, environment, message, monkeypatch, machine
 ):
     mirrors = machine("nothing")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    status, out, err = commands.run("ablate", *arguments, f"--workdir={where}")
+    status, out, err = commands.run("ablate", f"--config={longer_config}", f"--workdir={where}")
     assert (status, out) == (2, "")
     assert err.startswith(f"python -m experiments.ablate: --workdir={where}: ")
     assert message in err
     assert len(err.splitlines()) == 1, err
-    assert not mirrors.exists()
+    assert not [*mirrors.glob("*/[!.]*")]
 
 
 @pytest.mark.parametrize(
     ("experiment", "arguments", "message"),
     [
-        ("status", ["--workdir=s3://nobody/x"], "--workdir=s3://nobody/x: there is no such bucket"),
+        (
+            "status",
+            ["--workdir=s3://nobody/x"],
+            "--workdir=s3://nobody/x: it cannot be read (The sp",
+        ),
         ("status", ["--workdir=s3://bucket/x"], "--workdir=s3://bucket/x: there is no plan.json"),
         ("plot", ["--workdir=s3://bucket/x"], "--workdir=s3://bucket/x: it holds no results.csv"),
         ("merge", ["--workdir=/tmp/x", "s3://bucket/x"], "s3://bucket/x: it has no folder runs/"),
-        ("merge", ["--workdir=/tmp/x", "s3://nobody/x"], "s3://nobody/x: there is no such bucket"),
     ],
 )
 def test_where_nothing_is_to_be_seen_it_is_told(experiment, arguments, message):

@@ -31,7 +31,7 @@ def test_a_sound_block():
     assert (status, err) == (0, "")
     assert out.splitlines()[-2:] == [
         "Knobs it reads: kernel_size, shortcut, activation",
-        "Knobs without effect on it: expansion, projection, projection_placement, middle, "
+        "Knobs without effect on it: expansion, projection, projection_placement, spatial_conv, "
         "squeeze_excite",
     ]
 

@@ -119,6 +119,6 @@ def test_a_field_that_a_file_lacks_may_be_set_on_the_command_line(write, metrics
     ids.complete(found)
     assert found.metrics == "accuracy,loss"
     given = [f"--config.metrics={metrics}"] if metrics else []
-    status, out, _ = commands.run("ablate", f"--config={path}", *given, "--print_config")
+    status, out, _ = commands.run("ablate", f"--config={path}", *given, "--help_config")
     assert status == 0
-    assert f"--config.metrics={metrics or 'accuracy,loss'}" in out.splitlines()
+    assert f"--config.metrics={metrics or 'accuracy,loss'}\n" in out

@@ -26,9 +26,9 @@ ASKED = {
     "digits": [*QUESTIONS],
     "cifar10": ["smoke", *QUESTIONS, "smoke,shortcut"],
     "imagenet": ["slim", "torchvision_v2", *QUESTIONS, "slim,shortcut"],
-    "folder": ["photos", "photos,shortcut"],
+    "folder": ["photos/", "photos/,shortcut"],
     "block": ["fused"],
-    "transfer": ["digits", "cifar10", "folder,photos"],
+    "transfer": ["digits", "cifar10", "folder,my photos, 2024/"],
 }
 """What may follow the colon."""
 
@@ -86,8 +86,8 @@ def test_every_config_plans_with_every_question_and_claims_name_columns(module):
         planned = records.planned(cohorts)
         assert undecidable(claims, planned) == []  # What they speak of is in the grid.
         told = io.StringIO()
-        doubts = tuple(undecidable(claims, planned))
-        whole = Planned(module.__name__, tuple(cohorts), tuple(claims), doubts, None)
+        remarks = tuple(undecidable(claims, planned))
+        whole = Planned(module.__name__, tuple(cohorts), tuple(claims), remarks, None)
         dry_run.show(Console(file=told), whole, cohorts)
         assert (
             f"Runs: {len(runs):,}, cohorts: {len(cohorts)}; nothing is trained" in told.getvalue()
@@ -105,7 +105,7 @@ def test_every_head_says_command_cost_and_expectation(module):
 
 @pytest.mark.parametrize(
     ("argument", "count"),
-    [("digits,clip", 6 + 6 + 24), ("folder,photos", 3 + 45), ("folder,photos,adamw", 3 + 9)],
+    [("digits,clip", 6 + 6 + 24), ("folder,photos/", 3 + 45), ("folder,photos/,adamw", 3 + 9)],
 )
 def test_trials_of_fine_tuning_start_from_the_same_networks(argument, count):
     assert len(runs_of(CONFIGS["transfer_recipe"], (argument,))) == count

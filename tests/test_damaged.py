@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from mnv2_jax import checksums, schema
-from mnv2_jax.ablation import state
+from mnv2_jax.ablation import status as status_of
 from mnv2_jax.analysis.verdicts import read_decided
 from tests import commands
 from tests.small import CONFIG, curves_of, rows_of
@@ -146,5 +146,5 @@ def test_no_command_falls_and_the_experiments_own_makes_all_anew(damage, config,
     assert curves_of(workdir) == curves_of(whole)
     assert measured(workdir) == measured(whole)
     assert "</html>" in (workdir / "report.html").read_text()
-    assert state.read(workdir)["all"]["done"] == 4
+    assert status_of.read(workdir)["all"]["done"] == 4
     assert len(read_decided(workdir)) == len(read_decided(whole)) == 1

@@ -153,13 +153,11 @@ def test_another_machine_goes_on_from_networks_in_a_bucket(config, done, monkeyp
         out = finetune(of, where)
         assert told in out
     assert f"experiments.predict --checkpoint={where}/runs/" in out
-    copy = tmp_path / "copy"
-    status, _, err = commands.run("merge", f"--workdir={copy}", where)
-    assert status == 0, err
-    assert small.curves_of(copy) == small.curves_of(done[0])
+    there = buckets.Folder(where)
+    assert there.curves() == small.curves_of(done[0])
     for folder in done[0].glob("runs/*"):
-        there = buckets.read(f"{where}/runs/{folder.name}/{trained.FILE}")
-        assert there == (folder / trained.FILE).read_bytes()
+        network = there.read(f"runs/{folder.name}/{trained.FILE}")
+        assert network == (folder / trained.FILE).read_bytes()
 
 
 def test_killed_between_and_within_phases_it_comes_to_the_same_bits(config, tmp_path):
@@ -338,7 +336,7 @@ def test_weights_that_no_run_starts_from_are_refused(config, base, tmp_path):
 
 
 def test_weights_of_another_width_or_scaling_are_refused(weights, tmp_path, photos):
-    folder = ["--config=configs/transfer.py:folder,photos", f"--data_dir={photos}"]
+    folder = [f"--config=configs/transfer.py:folder,{photos}/"]
     folder += ["--config.data.resolution=32", f"--workdir={tmp_path / 'work'}"]
     folder += ["--config.train.batch_size=4"]
     folder += [f"--pretrained={weights}"]
@@ -351,11 +349,6 @@ def test_weights_of_another_width_or_scaling_are_refused(weights, tmp_path, phot
     assert "--pretrained: it is missing" in line
 
 
-def prepare(images, data_dir):
-    arguments = (f"--images={images}", "--name=photos", f"--data_dir={data_dir}")
-    return commands.run("prepare", *arguments)
-
-
 def picture(path, colour):
     path.parent.mkdir(parents=True, exist_ok=True)
     file = io.BytesIO()
@@ -366,15 +359,13 @@ def picture(path, colour):
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """A prepared folder of two classes."""
-    folder, data_dir = tmp_path_factory.mktemp("images"), tmp_path_factory.mktemp("data")
+    """A folder of images of two classes."""
+    folder = tmp_path_factory.mktemp("images")
     for split, count in (("train", 6), ("validation", 2), ("test", 2)):
         for name, colour in (("dark", 20), ("light", 200)):
             for number in range(count):
                 picture(folder / split / name / f"{number}.png", colour)
-    status, _, err = prepare(folder, data_dir)
-    assert status == 0, err
-    return data_dir
+    return folder
 
 
 def test_one_class_or_a_class_with_one_image_is_refused(weights, tmp_path):
@@ -382,16 +373,14 @@ def test_one_class_or_a_class_with_one_image_is_refused(weights, tmp_path):
     for number in range(9):
         picture(tmp_path / "one" / "light" / f"{number}.png", 200)
         picture(tmp_path / "alone" / "light" / f"{number}.png", 200)
-    status, _, err = prepare(tmp_path / "one", tmp_path / "data")
-    assert status == 2
-    assert "class 'dark'" in err
-    assert len(err.strip().splitlines()) == 1
-    status, _, err = prepare(tmp_path / "alone", tmp_path / "data")
-    assert status == 0, err
-    line = refusal(
-        "--config=configs/transfer.py:folder,photos",
-        f"--data_dir={tmp_path / 'data'}",
-        f"--pretrained={weights}",
-        "--config.data.scaling=symmetric",
-    )
-    assert "config.data.name='photos': it has one class, 'light'; expected two or more" in line
+    for folder, message in (
+        ("one", "images of class 'dark': 1; expected 3 or more"),
+        ("alone", "it has one class, 'light'; expected two or more to tell apart"),
+    ):
+        line = refusal(
+            f"--config=configs/transfer.py:folder,{tmp_path}/{folder}/",
+            f"--pretrained={weights}",
+            "--config.data.scaling=symmetric",
+        )
+        assert f"config.data.name='{tmp_path}/{folder}/': " in line
+        assert message in line

@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from configs import digits, transfer
+from experiments import command_help
+from mnv2_jax.ablation import grid
+from mnv2_jax.train import recipe
 from tests import commands
 
 EXPERIMENTS = sorted(
@@ -18,34 +22,39 @@ def test_there_are_experiments():
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_help_shows_three_examples_and_the_flags(experiment):
+def test_help_is_one_screen_with_examples_and_flags(experiment):
     status, out, err = commands.run(experiment, "--help")
     assert status == 0, err
-    examples = [
-        line
-        for line in out.splitlines()
-        if line.startswith(f"  python -m experiments.{experiment}")
-    ]
-    assert len(examples) >= 3
+    lines = out.splitlines()
+    assert sum(line.startswith(f"  python -m experiments.{experiment}") for line in lines) >= 3
+    assert len(lines) <= 50
+    assert "None" not in out
     source = Path(commands.ROOT, "experiments", f"{experiment}.py").read_text()
-    assert ("--config.model.expansion=" in out) == (
-        "_config_file(" in source or "session" in source
+    has_config = "_config_file(" in source or "session" in source
+    assert ("--help_config" in out) == has_config
+
+
+def test_every_field_of_a_config_has_a_meaning():
+    for config in (digits.get_config(), transfer.get_config()):
+        lacking = [path for path in grid.fields(config) if not command_help.meaning(path)]
+        assert lacking == []
+    assert command_help.meaning("train.schedule") == "of the learning rate: one of " + ", ".join(
+        recipe.SCHEDULES
     )
+    assert command_help.meaning("model.wings") == ""
 
 
-def test_help_shows_the_fields_of_the_config_that_is_named():
-    status, out, _ = commands.run("train", "--help", "--config=configs/cifar10.py:smoke")
+def test_help_on_a_config_shows_its_fields_as_flags_set_them():
+    given = ("--config=configs/cifar10.py:smoke", "--config.seed=7", "--help_config")
+    status, out, _ = commands.run("train", *given)
     assert status == 0
+    assert out.startswith("configs/cifar10.py: Linear against ReLU6")
     assert "Fields of the config, as configs/cifar10.py:smoke sets them:" in out
     assert "--config.train.epochs=8\n" in out
-
-
-def test_help_shows_what_the_config_that_is_named_says_of_itself():
-    _, out, _ = commands.run("ablate", "--help", "--config=configs/digits.py")
-    assert "\nconfigs/digits.py: Linear against ReLU6 projections, shortcuts on and off" in out
-    said, fields = out.index("QUESTION is one of"), out.index("Fields of the config, as configs/")
-    assert said < fields
+    assert "--config.seed=7\n" in out
+    _, out, _ = commands.run("finetune", "--help_config")
+    assert "Fields of the config, as configs/transfer.py sets them:" in out
     # One that takes an argument says so without it.
-    _, out, _ = commands.run("ablate", "--help", "--config=configs/folder.py")
-    assert "NAME" in out
-    assert out.endswith("--config=configs/folder.py: expected configs/folder.py:NAME\n")
+    status, _, err = commands.run("ablate", "--config=configs/folder.py", "--help_config")
+    assert status == 2
+    assert err.endswith("--config=configs/folder.py: expected configs/folder.py:FOLDER\n")

@@ -47,7 +47,7 @@ KNOWN_CYCLES: tuple[frozenset[str], ...] = ()
 
 # What is likely to be replaced has one home.
 ONLY_HOME = {
-    "epath": "mnv2_jax/ablation/bucket.py",
+    "fsspec": "mnv2_jax/ablation/bucket.py",
     "pmap": "mnv2_jax/train/parallel.py",
     "orbax": "mnv2_jax/train/checkpoint.py",
 }

@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 import mnv2_jax
 
 ROOT = Path(__file__).resolve().parents[1]
-PYTHONS = ("3.11", "3.12")
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 
 
 def read(name: str) -> str:
@@ -47,7 +47,7 @@ def pins(python: str, *extras: str) -> dict[str, str]:
     """
     first, *rest = read("constraints.txt").split("# Added by the extra ")
     sections = {re.findall("`(.*?)`", section)[0]: section for section in rest}
-    assert list(sections) == ["parity", "prepare", "cloud"]
+    assert list(sections) == ["parity", "prepare", "cloud", "docs"]
     # The line itself has come after a comment's sign, which is gone.
     added = ["# " + sections[extra] for extra in extras]
     text = "\n".join([first, *added])
@@ -88,8 +88,8 @@ def test_one_version_in_project_package_and_changelog():
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_every_declared_dependency_is_pinned_within_its_bounds(python: str):
-    pinned = pins(python, "parity", "prepare", "cloud")
-    for requirement in declared("parity", "prepare", "cloud"):
+    pinned = pins(python, "parity", "prepare", "cloud", "docs")
+    for requirement in declared("parity", "prepare", "cloud", "docs"):
         if requirement.marker and not requirement.marker.evaluate(environment_of(python)):
             continue
         version = pinned[canonicalize_name(requirement.name)]
@@ -131,6 +131,14 @@ def test_pins_of_prepare_are_exactly_what_it_adds():
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     before = set(pins(python, "parity"))
     assert set(pins(python, "parity", "prepare")) - before == needed - before
+
+
+@on_tested_platform
+def test_pins_of_docs_are_exactly_what_it_adds():
+    needed = needed_by("docs")
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    before = set(pins(python))
+    assert set(pins(python, "docs")) - before == needed - before
 
 
 @on_tested_platform
@@ -180,14 +188,11 @@ def test_hooks_are_local():
     assert set(repositories) == {"local"}
 
 
-@pytest.mark.parametrize("document", ["README.md", "experiments/results/README.md"])
-def test_every_command_of_the_readme_is_run_by_ci(document: str) -> None:
-    text = read(document)
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    # What takes a cluster or a bucket is marked as `sh`: there tests run it, which README names.
-    plain = [block for language, block in blocks if not language]
-    commands = [line for block in plain for line in block.splitlines()]
-    commands = [line for line in commands if line.startswith(("make ", "python "))]
+def test_every_command_of_the_results_is_run_by_ci() -> None:
+    blocks = re.findall(
+        r"^```\n(.*?)^```$", read("experiments/results/README.md"), re.M | re.DOTALL
+    )
+    commands = [line for block in blocks for line in block.splitlines()]
     ci = (ROOT / ".ci" / "run").read_text()
     assert commands
     assert [line for line in commands if line not in ci] == []

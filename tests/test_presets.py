@@ -102,7 +102,7 @@ def test_knobs_reach_every_block():
         "projection_placement": "after",
         "shortcut": "expansion",
         "activation": "hard_swish",
-        "middle": "standard",
+        "spatial_conv": "standard",
         "squeeze_excite": True,
     }
     assert {*knobs, "expansion"} == set(arch.KNOBS)

@@ -173,7 +173,7 @@ def test_values_are_shown_in_their_unit():
 
 
 def test_the_reference_lists_every_file_and_every_column():
-    text = (ROOT / "docs" / "workdir.md").read_text()
+    text = (ROOT / "docs" / "reference" / "files-of-a-workdir.md").read_text()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
     files = {row[0]: row[1:] for row in rows if len(row) == 3}
     columns = {row[0]: row[1:] for row in rows if len(row) == 6}

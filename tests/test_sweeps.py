@@ -178,7 +178,7 @@ def test_a_dry_run_tells_what_there_is_and_leaves_nothing(small_config, whole, t
         ("status", ["--workdir=configs"], "--workdir=configs: there is no plan.json"),
         ("merge", ["configs"], "--workdir: expected the folder to copy records into"),
         ("merge", ["--workdir=/tmp/x"], "FOLDER: it is missing; expected one"),
-        ("merge", ["--workdir=/tmp/x", "none"], "none: no such folder"),
+        ("merge", ["--workdir=/tmp/x", "none"], "none: it has no folder runs/"),
     ],
 )
 def test_wrong_input_gives_one_line_and_status_2(experiment, arguments, message):
@@ -197,17 +197,3 @@ def test_merging_folders_that_contradict_one_another_leaves_nothing(whole, tmp_p
     assert status == 2
     assert f"run {result.parent.name}: its test_accuracy is 0.5, but" in err
     assert not (tmp_path / "all" / "runs").exists()
-
-
-def test_a_config_is_printed_as_the_flags_that_set_it():
-    status, out, err = commands.run(
-        "ablate", "--config=configs/digits.py:factorial", "--config.seed=7", "--print_config"
-    )
-    assert status == 0, err
-    assert "--config.seed=7" in out.splitlines()
-    assert "--config.model.projection=linear" in out.splitlines()
-    # What is printed can be typed again.
-    status, again, err = commands.run(
-        "ablate", "--config=configs/digits.py", *out.split("\n")[:-1], "--print_config"
-    )
-    assert (status, again) == (0, out), err

@@ -148,13 +148,6 @@ def test_a_terminal_that_is_gone_stops_it_as_a_signal_does(small_config, tmp_pat
     assert int(step.name) > 0
 
 
-def test_help_names_the_flags_of_training():
-    status, out, _ = train("--help")
-    assert status == 0
-    for flag in ("--workdir", "--checkpoint_seconds", "--compilation_cache", "--[no]distributed"):
-        assert flag in out
-
-
 def test_settings_of_elsewhere_are_survived(small_config, tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text("import pwd\npwd.getpwuid = {}.__getitem__\n")
     settings = {

@@ -1,4 +1,4 @@
-"""The claims in the README are those that were decided, word for word."""
+"""The claims in the documentation are those that were decided, word for word."""
 
 import pytest
 
@@ -12,13 +12,26 @@ FOLDERS = sorted(path.parent.name for path in RESULTS.glob("*/claims.json"))
 @pytest.mark.parametrize(
     "folder", ["digits", "digits_factorial", "cifar10_smoke_factorial", "transfer"]
 )
-def test_the_readme_has_the_claims_as_the_command_prints_them(folder):
+def test_the_results_page_has_the_claims_as_the_command_prints_them(folder):
     status, out, err = commands.run(
         "verdicts", f"--workdir={RESULTS / folder}", "--format=markdown"
     )
     assert status == 0, err
     assert out.count("\n") > 4
-    assert out in (commands.ROOT / "README.md").read_text()
+    assert out in (commands.ROOT / "docs/results/index.md").read_text()
+
+
+def test_the_readme_has_the_differences_of_the_factorial():
+    _, out, _ = commands.run(
+        "verdicts", f"--workdir={RESULTS / 'digits_factorial'}", "--format=markdown"
+    )
+    readme = (commands.ROOT / "README.md").read_text()
+    rows = [line.split(" | ") for line in out.splitlines() if "section" in line]
+    assert len(rows) == 6
+    for _, _, difference, _, p, verdict in rows:
+        holm = p.partition("(")[2].rstrip(")")
+        shown = f"| {difference.removesuffix(' (95 %)')} | {holm} | {verdict}"
+        assert shown in readme
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

@@ -14,7 +14,7 @@ from mnv2_jax import presets
 from mnv2_jax.ablation import cohort, grid, sweep
 from mnv2_jax.train import compilation
 from mnv2_jax.train.checkpoint import Checkpoints
-from mnv2_jax.train.stopping import Interrupted, Stop
+from mnv2_jax.train.preemption import Interrupted, Stop
 from tests import samples
 
 
@@ -77,7 +77,7 @@ def work(
     cohorts = cohort.plan(runs, lambda _: data)
     try:
         with stop.listening():
-            sweep.sweep(
+            sweep.Sweep(
                 workdir,
                 cohorts,
                 "victim",
@@ -86,7 +86,7 @@ def work(
                 sweep.Saving(seconds=0.0, keep=True),
                 workers or 0,
                 recorded=lambda: sweep.write_table(workdir, cohorts),
-            )
+            ).run()
     except Interrupted as stopped:
         os._exit(128 + stopped.signal)
     sys.exit(0)

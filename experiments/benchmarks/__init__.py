@@ -1,1 +1,1 @@
-"""What `python -m experiments.bench` times: a module per group, and what they have in common."""
+"""Benchmarks of `python -m experiments.bench`: a module per group, and what they share."""

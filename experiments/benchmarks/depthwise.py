@@ -36,7 +36,7 @@ _CHANNEL_FIRST = (3, 1, 2, 0)  # Each of the two permutations undoes itself.
 
 
 def measure(shapes: Sequence[Sequence[int]] = SHAPES, turns: int = 5) -> list[rows.Row]:
-    """Times every shape: ours, grouped `lax.conv_general_dilated` and PyTorch.
+    """Time every shape: ours, grouped `lax.conv_general_dilated` and PyTorch.
 
     Each contender fills the machine with one array per device or process, or uses all threads for
     one array, whichever is the faster.
@@ -66,7 +66,7 @@ def _of_shape(shape: Sequence[int], pools: Sequence[Pool], turns: int) -> list[r
 
 
 def grouped_conv(x: Array, kernel: Array, stride: int = 1, padding: str = "SAME") -> Array:
-    """What `mnv2_jax.nn.depthwise.depthwise_conv` computes, by XLA's grouped convolution."""
+    """Compute `mnv2_jax.nn.depthwise.depthwise_conv` by XLA's grouped convolution."""
     pads = [depthwise.pad_width(size, kernel.shape[0], stride, padding) for size in x.shape[1:3]]
     return lax.conv_general_dilated(
         x,

@@ -32,7 +32,7 @@ _UNIT = "s"
 
 
 class Sampled(NamedTuple):
-    """What some runs of a grid came to in PyTorch.
+    """Times and accuracies of some runs of a grid in PyTorch.
 
     Attributes:
       how: the processes and threads.
@@ -46,7 +46,7 @@ class Sampled(NamedTuple):
 
 
 def measure() -> list[Row]:
-    """Times the grid: ours whole, PyTorch's by one run per expansion."""
+    """Time the grid: ours whole, PyTorch's by one run per expansion."""
     experiment = ours.experiment(CONFIG)
     sample = [config for config in experiment.configs if _is_sampled(config)]
     count = len(experiment.configs)
@@ -55,10 +55,12 @@ def measure() -> list[Row]:
         with peers.torch_pools() as pools:
             best = sampled(experiment, sample, pools)
         theirs = Row(
-            *(name, "PyTorch, eager"),
-            f"{best.how}; {len(sample)} of the runs (linear, with shortcuts, a seed, every "
+            benchmark=name,
+            contender="PyTorch, eager",
+            how=f"{best.how}; {len(sample)} of the runs (linear, with shortcuts, a seed, every "
             f"expansion), scaled to {count}; test accuracy {best.accuracy:.1%}",
-            *(_UNIT, best.seconds * count),
+            unit=_UNIT,
+            value=best.seconds * count,
             samples=1,
         )
     except Unavailable as error:
@@ -81,7 +83,7 @@ def measure() -> list[Row]:
 def sampled(
     experiment: ours.Experiment, configs: Sequence[ConfigDict], pools: Sequence[Pool]
 ) -> Sampled:
-    """Trains runs in PyTorch, in the pool that takes less time for an epoch of one of them.
+    """Train runs in PyTorch, in the pool that takes less time for an epoch of one of them.
 
     Raises:
       Unavailable: PyTorch cannot.
@@ -93,7 +95,7 @@ def sampled(
 
 
 def _train(experiment: ours.Experiment, configs: Sequence[ConfigDict], pool: Pool) -> Sampled:
-    """Deals the runs out to the pool's processes, which train them side by side."""
+    """Deal the runs out to the pool's processes, which train them side by side."""
     train = configs[0].train
     sgd = Sgd(train.learning_rate, train.momentum, train.weight_decay, train.label_smoothing)
     recipe = train.batch_size, train.epochs, configs[0].augment.shift, sgd
@@ -107,7 +109,7 @@ def _train(experiment: ours.Experiment, configs: Sequence[ConfigDict], pool: Poo
 
 
 def whole(configs: Sequence[ConfigDict], programs: Path) -> tuple[float, float]:
-    """Runs the command; its seconds, and the mean test accuracy of the runs `configs`.
+    """Run the command; its seconds, and the mean test accuracy of the runs `configs`.
 
     Args:
       configs: some of the grid's runs.

@@ -12,7 +12,7 @@ from experiments.benchmarks.workers import Pool, Unavailable
 
 
 class Asked(NamedTuple):
-    """What came of asking a peer to take part.
+    """Answer of a peer that is asked to take part.
 
     Attributes:
       contenders: the ways in which it can, under one name.
@@ -25,7 +25,7 @@ class Asked(NamedTuple):
 
 @contextlib.contextmanager
 def torch_pools() -> Iterator[list[Pool]]:
-    """Processes for PyTorch: one whose threads use all cores and one per core; one on a GPU."""
+    """Process for PyTorch: one whose threads use all cores and one per core; one on a GPU."""
     cores = len(jax.local_devices())
     arranged = [(1, cores), (cores, 1)] if cores > 1 and not on_gpu() else [(1, cores)]
     with contextlib.ExitStack() as stack:
@@ -33,7 +33,7 @@ def torch_pools() -> Iterator[list[Pool]]:
 
 
 def torch_ways(*, compiled: bool = False) -> list[TorchWay]:
-    """The ways worth trying: both memory layouts, on a GPU with and without mixed precision.
+    """Return the ways worth trying: both memory layouts, on a GPU with and without mixed precision.
 
     `torch.compile` takes a minute or two for each, and is asked for `channels_last` alone.
     """
@@ -46,7 +46,7 @@ def torch_ways(*, compiled: bool = False) -> list[TorchWay]:
 
 
 def on_gpu() -> bool:
-    """Whether ours runs on one, where PyTorch then runs too."""
+    """Return whether ours runs on one, where PyTorch then runs too."""
     return jax.default_backend() == "gpu"
 
 
@@ -58,7 +58,7 @@ def ask(
     ways: Sequence[TorchWay],
     amount: float,
 ) -> Asked:
-    """Prepares a task in every way in every pool.
+    """Prepare a task in every way in every pool.
 
     Args:
       name: of the contender.

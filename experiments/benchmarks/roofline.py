@@ -1,4 +1,4 @@
-"""How near a training step comes to what the accelerator can do.
+"""Rates of a training step beside those that the accelerator can do.
 
 Bytes and operations are those that XLA counts for the compiled program; the rates to compare with
 are measured too, by copying an array and by multiplying two matrices.
@@ -35,7 +35,7 @@ def measure(
     copied_values: int = _COPIED_VALUES,
     matrix_side: int = _MATRIX_SIDE,
 ) -> list[Row]:
-    """Times a step per network and number of lanes.
+    """Time a step per network and number of lanes.
 
     Args:
       workloads: see `WORKLOADS`.
@@ -73,7 +73,7 @@ def _of_step(preset: str, batch: int, lanes: int, ceilings: dict[str, float]) ->
 
 
 def _counted(compiled: Any) -> dict[str, float]:
-    """What XLA says of a program: a dict, or a list of one in some versions."""
+    """Return XLA's cost analysis of a program: a dict, or a list of one in some versions."""
     counted = compiled.cost_analysis() or {}
     return dict(counted[0] if isinstance(counted, list) else counted)
 

@@ -1,4 +1,4 @@
-"""What a benchmark gives: rows, for the terminal and as CSV."""
+"""Rows of a benchmark, for the terminal and as CSV."""
 
 import csv
 import functools
@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 from rich.table import Table
 
-from experiments.benchmarks import ours
 from experiments.benchmarks.timing import Timing, fastest_of_each_name
+from mnv2_jax.train import environment
 
 OURS = "ours"
-"""What the names of our contenders begin with."""
+"""The beginning of our contenders' names."""
 
-PEERS = ("flax", "torch", "timm", "keras")
+PEERS = ("torch",)
 
 
 class Row(NamedTuple):
@@ -43,7 +43,7 @@ class Row(NamedTuple):
 def compare(
     benchmark: str, unit: str, timings: Sequence[Timing], absent: Mapping[str, str]
 ) -> list[Row]:
-    """A row per name: the fastest contender of it, and how many times as fast ours is.
+    """Return a row per name: the fastest contender of it, and how many times as fast ours is.
 
     Of several rows of ours the fastest is the one compared with.
 
@@ -67,7 +67,7 @@ def compare(
 
 
 def table(title: str, ratio: str, rows: Sequence[Row]) -> Table:
-    """The rows of a group, for the terminal."""
+    """Return the rows of a group, for the terminal."""
     result = Table(title=title, title_justify="left", box=None)
     for heading in ("benchmark", "contender", "how"):
         result.add_column(heading, overflow="fold")
@@ -84,7 +84,7 @@ def table(title: str, ratio: str, rows: Sequence[Row]) -> Table:
 
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """The rows as CSV, each with the machine, the versions and the commit."""
+    """Return the rows as CSV, each with the machine, the versions and the commit."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [*Row._fields, *_where()], lineterminator="\n")
     writer.writeheader()
@@ -92,30 +92,18 @@ def to_csv(rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
-def from_csv(text: str) -> list[Row]:
-    """The rows that `to_csv` wrote."""
-
-    def number(cell: str) -> float | None:
-        return float(cell) if cell else None
-
-    return [
-        Row(
-            line["benchmark"],
-            line["contender"],
-            line["how"],
-            line["unit"],
-            number(line["value"]),
-            number(line["ratio"]),
-            int(line["samples"]),
-        )
-        for line in csv.DictReader(io.StringIO(text))
-    ]
-
-
 @functools.cache
 def _where() -> dict[str, object]:
-    """Device, processor, versions (empty for a peer that is not installed) and commit."""
-    return ours.machine() | {name: _version(name) for name in PEERS} | ours.checkout()
+    """Device, processor, versions ("" for a peer that is not installed) and commit."""
+    made = environment.describe("")
+    libraries = {name: made["libraries"][name] for name in ("jax", "jaxlib")}
+    peers = {name: _version(name) for name in PEERS}
+    return {
+        **{name: made[name] for name in ("device", "processor")},
+        **libraries,
+        **peers,
+        **{name: made[name] for name in ("commit", "dirty")},
+    }
 
 
 def _version(name: str) -> str:

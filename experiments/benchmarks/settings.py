@@ -20,7 +20,7 @@ class Sgd(NamedTuple):
 
 
 class TorchWay(NamedTuple):
-    """How PyTorch is asked to run.
+    """Settings of PyTorch.
 
     Attributes:
       channels_last: whether channels lie innermost in memory.

@@ -2,9 +2,8 @@
 
 Images are random and in memory. Padding is the same on both sides, or PyTorch would need a layer
 more for it. The rates of lanes, copies and processes are summed: all contenders use all cores.
-Plain Flax, PyTorch, Keras and timm stay within their public interface, a loop over steps; ours is
-the program that experiments run. Weight decay is left out of Keras, whose optimizer has it as an
-argument that would decay everything.
+PyTorch stays within its public interface, a loop over steps; ours is the program that experiments
+run.
 """
 
 import dataclasses
@@ -14,17 +13,17 @@ from typing import NamedTuple
 
 import jax
 
-from experiments.benchmarks import flax_network, ours, peers, rows, timing
+from experiments.benchmarks import ours, peers, rows, timing
 from experiments.benchmarks.settings import Sgd
 from experiments.benchmarks.timing import Contender
-from experiments.benchmarks.workers import Pool, Unavailable
+from experiments.benchmarks.workers import Pool
 from mnv2_jax import arch, presets
 
 TITLE = "A training step, float32 (PyTorch on a GPU: in bf16 too)"
 RATIO = "ours is times as fast"
 
 LANES = (1, 2, 4, 8, 16, 32, 64)
-"""How many lanes are tried where all are asked for."""
+"""The numbers of lanes that are tried where all are asked for."""
 
 
 class Workload(NamedTuple):
@@ -73,7 +72,7 @@ WORKLOADS = (
 def measure(
     workloads: Sequence[Workload] = WORKLOADS, *, thorough: bool = False, turns: int = 5
 ) -> list[rows.Row]:
-    """Times every workload.
+    """Time every workload.
 
     Args:
       workloads: what to time.
@@ -89,26 +88,22 @@ def _of_workload(
 ) -> list[rows.Row]:
     spec, thorough = load.spec, thorough or load.thorough
     lanes = LANES if thorough else sorted({1, len(jax.local_devices())})
-    contenders, absent = _in_this_process(load, spec, lanes)
-    with Pool(1, len(jax.local_devices()), {"KERAS_BACKEND": "jax"}) as keras:
-        for asked in (
-            _torch("PyTorch, eager", load, spec, pools),
-            _compiled(load, spec, pools, thorough),
-            _timm(load, spec, pools),
-            _keras(load, spec, keras),
-        ):
-            contenders += asked.contenders
-            absent |= asked.absent
-        timings = timing.in_turns(contenders, turns)
+    contenders, absent = _ours(load, spec, lanes)
+    for asked in (
+        _torch("PyTorch, eager", load, spec, pools),
+        _compiled(load, spec, pools, thorough),
+    ):
+        contenders += asked.contenders
+        absent |= asked.absent
+    timings = timing.in_turns(contenders, turns)
     for pool in pools:
         pool.forget()
     name = f"{load.preset}, expansion {load.expansion}, {spec.resolution} px, batch {load.images}"
     return rows.compare(name, "images/s", timings, absent)
 
 
-def _in_this_process(load: Workload, spec: arch.NetworkSpec, lanes: Sequence[int]) -> peers.Asked:
-    """Ours and plain Flax, compiled side by side: a compilation keeps one core busy."""
-    images, labels = ours.random_images(spec, load.images)
+def _ours(load: Workload, spec: arch.NetworkSpec, lanes: Sequence[int]) -> peers.Asked:
+    """Compile our layouts side by side: a compilation keeps one core busy."""
     devices = jax.local_devices()
     layouts = [(f"{rows.OURS}, {_lanes(count)}", count, False) for count in lanes]
     if len(devices) > 1 and load.images % len(devices) == 0:
@@ -119,10 +114,6 @@ def _in_this_process(load: Workload, spec: arch.NetworkSpec, lanes: Sequence[int
 
     with ThreadPoolExecutor(len(devices)) as compiler:
         steps = [compiler.submit(training_step, count, shared) for _, count, shared in layouts]
-        plain = [
-            compiler.submit(flax_network.training_step, spec, images, labels, Sgd(), device)
-            for device in devices
-        ]
     contenders, absent = [], {}
     for (name, count, _), compiled in zip(layouts, steps, strict=True):
         try:
@@ -134,8 +125,6 @@ def _in_this_process(load: Workload, spec: arch.NetworkSpec, lanes: Sequence[int
         else:
             amount = count * load.images * load.steps
             contenders.append(Contender(name, step.how, step.run, amount))
-    calls = [compiled.result() for compiled in plain]
-    contenders += timing.on_devices("plain Flax", calls, load.images)
     return peers.Asked(contenders, absent)
 
 
@@ -150,13 +139,12 @@ def _torch(
     pools: Sequence[Pool],
     *,
     compiled: bool = False,
-    source: str = "spec",
 ) -> peers.Asked:
     return peers.ask(
         name,
         pools,
         "experiments.benchmarks.torch_tasks:training",
-        lambda way: (spec, load.images, 1, Sgd(), way, source),
+        lambda way: (spec, load.images, 1, Sgd(), way),
         peers.torch_ways(compiled=compiled),
         load.images,
     )
@@ -169,21 +157,3 @@ def _compiled(
     if not thorough:
         return peers.Asked([], {name: "left out for its compilation; see --thorough"})
     return _torch(name, load, spec, pools[-1:], compiled=True)
-
-
-def _timm(load: Workload, spec: arch.NetworkSpec, pools: Sequence[Pool]) -> peers.Asked:
-    if load.preset != "mobilenet_v2":
-        return peers.Asked([], {})
-    return _torch("timm, mobilenetv2_100", load, spec, pools, source="mobilenetv2_100")
-
-
-def _keras(load: Workload, spec: arch.NetworkSpec, pool: Pool) -> peers.Asked:
-    if load.preset != "mobilenet_v2":
-        return peers.Asked([], {})
-    name = "Keras on JAX"
-    arguments = spec.resolution, load.images, 1, Sgd()
-    try:
-        run = pool.prepare("experiments.benchmarks.keras_tasks:training", *arguments)
-    except Unavailable as error:
-        return peers.Asked([], {name: f"absent: {error}"})
-    return peers.Asked([Contender(name, pool.how, run, load.images)], {})

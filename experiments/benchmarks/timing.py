@@ -29,7 +29,7 @@ class Contender(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """What a contender came to.
+    """Time of a contender.
 
     Attributes:
       contender: which one.
@@ -48,7 +48,7 @@ class Timing(NamedTuple):
 
 
 def in_turns(contenders: Sequence[Contender], turns: int = 5, limit: float = 1.5) -> list[Timing]:
-    """Times every contender once per turn, so that a busy moment of the machine strikes all alike.
+    """Time every contender once per turn, so that a busy moment of the machine strikes all alike.
 
     A sample calls often enough to last a twentieth of a second, and waits for every result. A
     contender whose samples have taken `limit` seconds sits out the remaining turns, or a slow one
@@ -69,7 +69,7 @@ def in_turns(contenders: Sequence[Contender], turns: int = 5, limit: float = 1.5
 
 
 def on_devices(name: str, calls: Sequence[Callable[[], Any]], amount: float) -> list[Contender]:
-    """The two ways to use all devices with a program for one: a copy on each, or one copy.
+    """Return the two ways to use all devices with a program for one: a copy on each, or one copy.
 
     A CPU's cores are devices here, whose threads a program on one of them may use as well.
 
@@ -94,7 +94,7 @@ def on_devices(name: str, calls: Sequence[Callable[[], Any]], amount: float) -> 
 
 
 def fastest_of_each_name(timings: Sequence[Timing]) -> list[Timing]:
-    """The timing with the highest rate under each name, in the order the names first appear."""
+    """Return the timing with the highest rate under each name, in the order of first appearance."""
     best: dict[str, Timing] = {}
     for timing in timings:
         name = timing.contender.name

@@ -33,13 +33,17 @@ class Convolution(nn.Module):
         self._uneven = padding == "SAME" and stride > 1 and side > 1
         self._side, self._stride = side, stride
         self.conv = nn.Conv2d(
-            *(inputs, outputs, side, stride, 0 if self._uneven else side // 2),
+            inputs,
+            outputs,
+            side,
+            stride,
+            padding=0 if self._uneven else side // 2,
             groups=groups,
             bias=False,
         )
 
     def forward(self, x: Any) -> Any:
-        """Convolves `[batch, inputs, height, width]`."""
+        """Convolve `[batch, inputs, height, width]`."""
         if self._uneven:
             (top, bottom), (left, right) = (self._pads(size) for size in x.shape[2:])
             x = functional.pad(x, (left, right, top, bottom))
@@ -77,7 +81,7 @@ class InvertedResidual(nn.Module):
         )
 
     def forward(self, x: Any) -> Any:
-        """Maps `[batch, inputs, height, width]` to the block's output."""
+        """Map `[batch, inputs, height, width]` to the block's output."""
         y = x
         if self._expands:
             y = functional.relu6(self.expand_norm(self.expand(y)), inplace=True)
@@ -117,7 +121,7 @@ class Network(nn.Module):
         self.apply(_initialise)
 
     def forward(self, images: Any) -> Any:
-        """Maps images `[batch, channels, height, width]` to logits `[batch, classes]`."""
+        """Map images `[batch, channels, height, width]` to logits `[batch, classes]`."""
         x = functional.relu6(self.stem_norm(self.stem(images)), inplace=True)
         for name in self._blocks:
             x = getattr(self, name)(x)
@@ -126,7 +130,7 @@ class Network(nn.Module):
         return self.classifier(self.dropout(x.mean((2, 3))))
 
     def load(self, variables: Mapping[tuple[str, ...], np.ndarray]) -> None:
-        """Copies the weights of our network.
+        """Copy the weights of our network.
 
         Args:
           variables: by their paths: collection, modules, name.
@@ -152,7 +156,8 @@ class Trainer:
         others = [value for value in model.parameters() if value.ndim == 1]
         self.optimizer = torch.optim.SGD(
             [{"params": kernels, "weight_decay": sgd.weight_decay}, {"params": others}],
-            *(sgd.learning_rate, sgd.momentum),
+            lr=sgd.learning_rate,
+            momentum=sgd.momentum,
             nesterov=True,
             fused=True,  # One kernel for all parameters, the fastest that PyTorch has.
         )
@@ -160,7 +165,7 @@ class Trainer:
         self._bfloat16 = bfloat16
 
     def step(self, images: Any, labels: Any) -> Any:
-        """Trains on float images `[batch, channels, height, width]`; gives the loss."""
+        """Train on float images `[batch, channels, height, width]`; gives the loss."""
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self._bfloat16):
             loss = functional.cross_entropy(
@@ -178,7 +183,7 @@ def _check(spec: arch.BlockSpec) -> None:
         ("shortcut", ("bottleneck", "none")),
         ("projection_placement", ("before",)),
         ("activation", ("relu6",)),
-        ("middle", ("depthwise",)),
+        ("spatial_conv", ("depthwise",)),
         ("squeeze_excite", (False,)),
     ):
         arch.check_choice(knob, getattr(spec, knob), known)
@@ -189,7 +194,7 @@ def _norm(channels: int, ways: arch.Conventions) -> nn.BatchNorm2d:
 
 
 def _initialise(module: nn.Module) -> None:
-    """Draws kernels as `mnv2_jax.nn.initializers.he_normal` does, the classifier's smaller."""
+    """Draw kernels as `mnv2_jax.nn.initializers.he_normal` does, the classifier's smaller."""
     if isinstance(module, nn.Conv2d):
         fan_out = module.out_channels // module.groups * module.kernel_size[0] ** 2
         nn.init.normal_(module.weight, 0.0, (2 / fan_out) ** 0.5)
@@ -202,7 +207,7 @@ _NAMES = {"scale": "weight", "bias": "bias", "mean": "running_mean", "var": "run
 
 
 def _renamed(path: tuple[str, ...], value: np.ndarray) -> tuple[str, Any]:
-    """A variable of ours as an entry of a state dict: name and tensor."""
+    """Return a variable of ours as an entry of a state dict: name and tensor."""
     _, *modules, name = path
     module = ".".join(modules)
     if name != "kernel":

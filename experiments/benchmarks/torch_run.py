@@ -18,7 +18,7 @@ Splits = dict[str, tuple[np.ndarray, np.ndarray]]
 def train(
     spec: arch.NetworkSpec, splits: Splits, batch: int, epochs: int, shift: int, sgd: Sgd
 ) -> tuple[float, float]:
-    """Trains with a cosine schedule, evaluates validation after each epoch, all at the end.
+    """Train with a cosine schedule, evaluates validation after each epoch, all at the end.
 
     Args:
       spec: the network.
@@ -59,7 +59,7 @@ def train(
 
 
 def _evaluate(model: Any, images: Any, labels: Any) -> float:
-    """The accuracy in inference mode; the loss, which ours takes too, is computed with it."""
+    """Return the accuracy in inference mode; the loss is computed with it, as ours is."""
     model.eval()
     with torch.inference_mode():
         logits = model(images)
@@ -73,7 +73,7 @@ def _tensors(images: np.ndarray, labels: np.ndarray) -> tuple[Any, Any]:
 
 
 def shifted(images: Any, pixels: int) -> Any:
-    """Moves every image by up to `pixels` rows and columns; black, which is -1, moves in."""
+    """Move every image by up to `pixels` rows and columns; black, which is -1, moves in."""
     if not pixels:
         return images
     count, _, height, width = images.shape

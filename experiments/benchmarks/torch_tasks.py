@@ -1,4 +1,4 @@
-"""What PyTorch is asked to do, in a process of its own; see `experiments.benchmarks.workers`."""
+"""Tasks of PyTorch, in a process of its own; see `experiments.benchmarks.workers`."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,15 +7,15 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from experiments.benchmarks import torch_network, torchvision_operators
+from experiments.benchmarks import torch_network
 from experiments.benchmarks.settings import Sgd, TorchWay
 from mnv2_jax import arch
 
 
 def training(
-    spec: arch.NetworkSpec, batch: int, steps: int, sgd: Sgd, way: TorchWay, source: str
+    spec: arch.NetworkSpec, batch: int, steps: int, sgd: Sgd, way: TorchWay
 ) -> Callable[[], None]:
-    """Steps of training on random images that are in memory, scaled.
+    """Make steps of training on random images that are in memory, scaled.
 
     Args:
       spec: the network.
@@ -23,11 +23,10 @@ def training(
       steps: per call.
       sgd: the optimizer.
       way: how.
-      source: "spec" for the network written from the spec, else the name of a model of timm's.
     """
     device = _device(way)
     torch.manual_seed(0)
-    model = _model(spec, source)
+    model = torch_network.Network(spec)
     shape = (batch, spec.in_channels, spec.resolution, spec.resolution)
     images = (torch.rand(shape) * 2 - 1).to(device)
     labels = torch.randint(0, spec.classes, (batch,)).to(device)
@@ -95,17 +94,6 @@ def runs(
         return [torch_run.train(spec, splits, batch, epochs, shift, sgd) for spec in specs]
 
     return train_all
-
-
-def _model(spec: arch.NetworkSpec, source: str) -> Any:
-    if source == "spec":
-        return torch_network.Network(spec)
-    operators = torchvision_operators.declare()
-    import timm
-
-    model = timm.create_model(source, num_classes=spec.classes)
-    del operators
-    return model
 
 
 def _device(way: TorchWay) -> Any:

@@ -31,7 +31,7 @@ class Pool:
     def __init__(
         self, count: int, threads: int, environment: Mapping[str, str] | None = None
     ) -> None:
-        """Starts the processes.
+        """Start the processes.
 
         Args:
           count: how many.
@@ -60,13 +60,13 @@ class Pool:
         ]
 
     def prepare(self, task: str, *arguments: Any) -> Callable[[], list[Any]]:
-        """Gives every process the same task; see `prepare_each`."""
+        """Give every process the same task; see `prepare_each`."""
         return self.prepare_each(task, [arguments] * self.count)
 
     def prepare_each(
         self, task: str, arguments: Sequence[Sequence[Any]]
     ) -> Callable[[], list[Any]]:
-        """Gives every process a task beside those that it has.
+        """Give every process a task beside those that it has.
 
         Args:
           task: "module:function". The function gives the task: another function, ready to run,
@@ -83,11 +83,11 @@ class Pool:
         return lambda: self._ask([number] * self.count)
 
     def forget(self) -> None:
-        """Drops the tasks of every process, and the memory that they hold."""
+        """Drop the tasks of every process, and the memory that they hold."""
         self._ask([None] * self.count)
 
     def close(self) -> None:
-        """Ends the processes."""
+        """End the processes."""
         for process in self._processes:
             process.kill()
             process.communicate()
@@ -114,7 +114,7 @@ class Pool:
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
-    """A pipe that was asked for, of which `Popen` cannot say that it is there."""
+    """Return a pipe that was asked for, of which `Popen` cannot say that it is there."""
     assert pipe is not None
     return pipe
 
@@ -124,7 +124,7 @@ def _counted(count: int, noun: str, plural: str) -> str:
 
 
 def _serve() -> None:
-    """Answers the parent's messages until it closes the pipe.
+    """Answer the parent's messages until it closes the pipe.
 
     A message is a task to add, the number of one to run, or None, which drops all. An answer is
     whether that failed, and what it gave or why.

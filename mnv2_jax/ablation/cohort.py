@@ -1,4 +1,4 @@
-"""Which runs share a compiled program.
+"""Cohorts: the runs that share a compiled program.
 
 Runs that differ only in values that a program takes as arguments are lanes of one cohort; those
 that differ in shapes or topology belong to different cohorts.
@@ -14,15 +14,16 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mnv2_jax import arch, metrics, schema, user_code, values
-from mnv2_jax.ablation import distinct, grid, ids, phases, resolve
+from mnv2_jax.ablation import grid, ids, phases, resolve
 from mnv2_jax.data import sources
 from mnv2_jax.data.sources import Dataset, Selection
+from mnv2_jax.nn.conformance import same_network
 from mnv2_jax.nn.cost import Cost, network_cost
 from mnv2_jax.nn.network import program
 from mnv2_jax.train import hparams, layouts, modes
 from mnv2_jax.train.features import Features
-from mnv2_jax.train.feed import Feed
 from mnv2_jax.train.hparams import HParams
+from mnv2_jax.train.input_pipeline import InputPipeline
 from mnv2_jax.train.parallel import Layout
 from mnv2_jax.train.step import LaneProgram
 
@@ -103,20 +104,20 @@ class Cohort:
 
     @functools.cached_property
     def user_files(self) -> dict[str, str]:
-        """Hashes of the user's files with optimizer and metrics, which `network` does not know."""
+        """Hash of the user's files with optimizer and metrics, which `network` does not know."""
         config = self.runs[0].config
         named = (config.train.optimizer, *metrics.names(config.metrics))
         return {name: found for name in named if (found := user_code.digest(name))}
 
     def layout(self, lanes: int) -> tuple[Callable[[int], Layout], str]:
-        """How so many lanes lie on the devices, and why; see `mnv2_jax.train.layouts.choose`."""
+        """Choose a layout of so many lanes, and say why; see `mnv2_jax.train.layouts.choose`."""
         recipe = self.program.recipe
-        at_once = recipe.batch_size // recipe.accumulation
+        at_once = recipe.batch_size // recipe.grad_accum_steps
         return layouts.choose(self.runs[0].config.parallel, lanes, at_once)
 
-    def feed(self) -> tuple[type[Feed], str]:
-        """How images come to the devices, and why; see `mnv2_jax.train.modes.choose`."""
-        return modes.choose(self.runs[0].config.data.mode, self.program, self.dataset)
+    def feed(self) -> tuple[type[InputPipeline], str]:
+        """Choose how images come to the devices, and say why; see `mnv2_jax.train.modes`."""
+        return modes.choose_input_mode(self.runs[0].config.data.mode, self.program, self.dataset)
 
     def __str__(self) -> str:
         return self.label
@@ -144,7 +145,7 @@ def without_lane_values(spec: arch.NetworkSpec) -> arch.NetworkSpec:
 def plan(
     configs: Sequence[ConfigDict], load: Callable[[Selection], Dataset] = sources.load
 ) -> list[Cohort]:
-    """Sorts runs into cohorts, in the order in which they first appear.
+    """Sort runs into cohorts, in the order in which they first appear.
 
     Everything about every run is checked here, before anything trains.
 
@@ -184,8 +185,46 @@ def plan(
         cohorts.append(Cohort(runs, grid.digest(key), dataset, lanes, cost, label))
         cohorts[-1].layout(len(runs))  # Raises where there is none, as does the next line.
         cohorts[-1].feed()
-    distinct.check(configs)
+    _check_distinct(configs)
     return cohorts
+
+
+def _check_distinct(configs: Sequence[ConfigDict]) -> None:
+    """Refuse axes that change nothing: a knob that runs of a block differ in has to matter to it.
+
+    It need not matter everywhere: where a linear projection is placed does not matter, where
+    ReLU6 is placed does.
+
+    Raises:
+      ValueError: a block does not read a knob that its runs differ in, or takes two values of it
+        for the same.
+    """
+    knobs = [knob for knob in arch.KNOBS if knob != "block"]
+    by_block: dict[str, dict[tuple[Any, ...], None]] = {}  # Each setting once, whatever its seeds.
+    for config in configs:
+        model = config.model
+        by_block.setdefault(model.block, {})[tuple(model[knob] for knob in knobs)] = None
+    for block, settings in by_block.items():
+        runs = [dict(zip(knobs, values, strict=True)) for values in settings]
+        for knob in runs[0]:
+            if len({run[knob] for run in runs}) > 1 and not _matters(block, knob, runs):
+                raise ValueError(
+                    f"grid: model.{knob}: with block {block!r} two of its values are the same "
+                    f"network; expected values that differ, such as one alone "
+                    f"(--config.model.{knob}={runs[0][knob]})"
+                )
+
+
+def _matters(block: str, knob: str, runs: Sequence[dict[str, Any]]) -> bool:
+    """Return whether under some other settings all values of the knob make a difference."""
+    values_by_others: dict[tuple[Any, ...], dict[Any, arch.BlockSpec]] = {}
+    for run in runs:
+        others = tuple(value for name, value in run.items() if name != knob)
+        values_by_others.setdefault(others, {})[run[knob]] = arch.BlockSpec(block, **run)
+    return any(
+        len(specs) > 1 and not same_network(list(specs.values()))
+        for specs in values_by_others.values()
+    )
 
 
 def _completed(config: ConfigDict) -> ConfigDict:
@@ -208,7 +247,7 @@ def _run(config: ConfigDict) -> Run:
 
 @contextlib.contextmanager
 def of_phase(config: ConfigDict) -> Iterator[None]:
-    """Says of an error which phase of transfer learning it is of: each may have its own values."""
+    """Say of an error which phase of transfer learning it is of: each may have its own values."""
     try:
         yield
     except ValueError as error:
@@ -247,12 +286,12 @@ def _told(path: str, value: Any) -> str:
 
 
 def _of_lanes(path: str, value: Any) -> bool:
-    """Whether lanes of one cohort may differ in the field, and take this value in one."""
+    """Return whether lanes of one cohort may differ in the field, and take this value in one."""
     return path in LANE_FIELDS and value in (LANE_FIELDS[path] or (value,))
 
 
 def _own(config: ConfigDict) -> dict[str, Any]:
-    """What a run's program follows from: all but how what it starts from was trained."""
+    """Return the fields that a run's program follows from: all but those of the runs before it."""
     whole = config.to_dict()
     return {name: whole[name] for name in whole if name not in schema.SECTIONS}
 

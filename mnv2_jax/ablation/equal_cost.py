@@ -16,7 +16,7 @@ _CLOSE = 0.01
 def width_of_equal_madds(
     preset: str, resolution: int, block: str, baseline: str, **knobs: Any
 ) -> float:
-    """The width multiplier at which one block costs what another one costs at width 1.
+    """Return the width multiplier at which one block costs what another one costs at width 1.
 
     Multiply-adds grow in steps, since channels are rounded; the nearest step is taken.
 
@@ -43,7 +43,7 @@ def width_of_equal_madds(
 
 
 def _search(ratio: Callable[[int], float]) -> None:
-    """Looks for the width at which `ratio`, which grows about as its square, crosses 1."""
+    """Look for the width at which `ratio`, which grows about as its square, crosses 1."""
     width = _PER_UNIT
     below, above = 0, 0  # Widths known to cost too little and too much; 0 where none is.
     while abs(ratio(width) - 1) > _CLOSE:

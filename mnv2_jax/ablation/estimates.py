@@ -13,7 +13,7 @@ import jax
 from mnv2_jax import cache, checksums
 from mnv2_jax.ablation import records
 from mnv2_jax.ablation.cohort import Cohort
-from mnv2_jax.train import runlog
+from mnv2_jax.train import environment
 
 _BLOCK = 4096
 _FILES_PER_RUN = 6
@@ -72,8 +72,8 @@ def disk(cohorts: Sequence[Cohort]) -> int:
 
 
 def here() -> str:
-    """The devices of this process."""
-    return runlog.device_name(jax.devices())
+    """Return the devices of this process."""
+    return environment.device_name(jax.devices())
 
 
 def _kind(cohort: Cohort) -> str:

@@ -12,17 +12,18 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mnv2_jax import checksums, metrics, schema, side_tables, user_code
-from mnv2_jax.ablation import cohort, evaluators, grid, ids, networks, records, resolve
-from mnv2_jax.ablation.evaluators.base import Subject
+from mnv2_jax.ablation import cohort, evaluators, finished, grid, ids, networks, records, resolve
+from mnv2_jax.ablation.evaluators import Subject
 from mnv2_jax.ablation.job import DataOptions
 from mnv2_jax.arch import CLIPS, NetworkSpec, check_choice
+from mnv2_jax.data import folders
 from mnv2_jax.data.images import Images
 from mnv2_jax.data.sources import Dataset, Selection
 from mnv2_jax.metrics import SPLITS, Metric
 from mnv2_jax.nn import trained
 from mnv2_jax.nn.trained import Trained
 from mnv2_jax.side_tables import SideTable
-from mnv2_jax.train import runlog
+from mnv2_jax.train import environment
 from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.step import LaneProgram
@@ -35,7 +36,8 @@ class Request:
     Attributes:
       split: of the data that runs were trained on: train, validation or test; of other data a split
         as TFDS writes it.
-      data: another data set, with the same classes; "" for that of each run.
+      data: another data set, with the same classes, which may be the path of a folder of images; ""
+        for that of each run.
       evaluator: a name of `mnv2_jax.ablation.evaluators`, or `FILE.py:FUNCTION`.
       metrics: names with commas, beside those that runs were measured by.
       name: of the side table; by default that of the data or split, and of the evaluator.
@@ -61,7 +63,8 @@ class Request:
     def table(self) -> str:
         """The name of the side table."""
         function = self.evaluator.rpartition(":")[2]
-        parts = [self.data or self.split, *([function] if function != "metrics" else [])]
+        data = folders.own_name(self.data).rstrip("/")
+        parts = [data or self.split, *([function] if function != "metrics" else [])]
         return self.name or re.sub(r"[^\w.-]+", "_", "_".join(parts))
 
 
@@ -78,7 +81,7 @@ class _Group(NamedTuple):
 
     spec: NetworkSpec
     scaling: str
-    precision: str
+    compute_dtype: str
     batch_size: int
     metrics: tuple[Metric, ...]
     selection: Selection
@@ -119,7 +122,7 @@ def evaluate(
     columns: dict[str, schema.Column] = {}
     problems: set[str] = set()
     for group, members in groups.items():
-        subject = _subject(group, members, request, options, problems.update)
+        subject = _subject(group, members, request, options, problems.update, say)
         measured = _measured(request, subject)
         for network, of_run in zip(members, measured, strict=True):
             rows[network.run] = {f"{request.table}/{name}": x for name, x in of_run.items()}
@@ -130,8 +133,8 @@ def evaluate(
         say(f"left out: {line}")
     about = {
         **dataclasses.asdict(request),
-        "device": runlog.device_name(jax.devices()),
-        **runlog.checkout(),
+        "device": environment.device_name(jax.devices()),
+        **environment.checkout(),
     }
     records_of = {run: side_tables.record_of(workdir, run) for run in rows}
     table = SideTable(request.table, columns, rows, about, records_of)
@@ -154,7 +157,7 @@ def _check_name(workdir: Path, request: Request) -> None:
 
 
 def _measured(request: Request, subject: Subject) -> list[dict[str, float]]:
-    """The measures of an evaluator, which may be a user's own, checked."""
+    """Return the measures of an evaluator, which may be a user's own, checked."""
     evaluator, what = evaluators.find(request.evaluator), f"evaluator={request.evaluator!r}"
     try:
         found = list(evaluator(subject))
@@ -180,12 +183,12 @@ def _measured(request: Request, subject: Subject) -> list[dict[str, float]]:
 
 
 def _networks(workdir: Path) -> Iterator[_Network]:
-    """The finished runs that keep their networks, in the order of their ids."""
+    """Return the finished runs that keep their networks, in the order of their ids."""
     for folder in networks.of_runs(workdir):
         row = records.read(workdir, folder.name, ("config.json", "result.json"))
         if row is None or row["status"] != "done" or not (folder / trained.FILE).is_file():
             continue
-        config = ConfigDict(checksums.read_json(folder / "config.json"))
+        config = ConfigDict(ids.with_current_names(checksums.read_json(folder / "config.json")))
         ids.complete(config)
         network = _Network(folder.name, config, trained.load(folder / trained.FILE))
         _check_code(workdir, network)
@@ -195,9 +198,7 @@ def _networks(workdir: Path) -> Iterator[_Network]:
 def _check_code(workdir: Path, network: _Network) -> None:
     """Check that a network computes what it computed when it was trained, by the same jax."""
     environment = records.read_environment(workdir, network.run)
-    same_jax = environment.get("libraries", {}).get("jax") == jax.__version__
-    now = cohort.network_of(network.trained.spec)
-    if same_jax and environment.get("network", now) != now:
+    if finished.by_other_code(environment, cohort.network_of(network.trained.spec)):
         model = network.config.model
         raise ValueError(
             f"workdir={workdir}: run {network.run} was trained by other code of block "
@@ -219,7 +220,7 @@ def _group(network: _Network, request: Request) -> _Group:
     return _Group(
         _of_lanes(found.spec),
         found.scaling,
-        config.train.precision,
+        config.train.compute_dtype,
         config.train.evaluation_batch_size,
         metrics.choose(names, len(found.class_names)),
         selection if drawn else dataclasses.replace(selection, images_per_class=0),
@@ -228,7 +229,7 @@ def _group(network: _Network, request: Request) -> _Group:
 
 
 def _of_lanes(spec: NetworkSpec) -> NetworkSpec:
-    """The network of the lanes' program: one that takes slopes where this network has one."""
+    """Return the network of the lanes' program: it takes slopes where this network has one."""
     shared = cohort.without_lane_values(spec)
     clips = (CLIPS.get(block.projection) for block in spec.blocks)
     if not any(clip and clip.slope for clip in clips):
@@ -243,9 +244,10 @@ def _subject(
     request: Request,
     options: DataOptions,
     leave_out: Callable[[Any], None],
+    say: Callable[[str], None],
 ) -> Subject:
     # Of another data set one split stands for all three.
-    dataset = options.open(group.selection, overlapping=bool(request.data))
+    dataset = options.open(group.selection, overlapping=bool(request.data), tell=say)
     names = members[0].trained.class_names
     if dataset.class_names != names:
         raise ValueError(
@@ -253,7 +255,7 @@ def _subject(
             f"expected those of the networks, {', '.join(names[:5])}, ..."
         )
     batch = group.batch_size
-    recipe = Recipe(1, batch, batch, precision=group.precision)
+    recipe = Recipe(1, batch, batch, compute_dtype=group.compute_dtype)
     program = LaneProgram(group.spec, recipe, 1, scaling=group.scaling, metrics=group.metrics)
     return Subject(
         [member.run for member in members],
@@ -273,7 +275,7 @@ def _images(dataset: Dataset, request: Request, seed: int) -> Images:
 
 
 def _column(table: str, name: str, subject: Subject) -> schema.Column:
-    """The column of a measure: as the evaluator described it, with the table's name."""
+    """Return the column of a measure: as the evaluator described it, with the table's name."""
     if name not in subject.columns:
         subject.describe(name)
     known = subject.columns[name]

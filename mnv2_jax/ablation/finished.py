@@ -1,8 +1,8 @@
-"""Which runs of a grid are finished, and whether they are what would be trained now."""
+"""Finished runs of a grid: which they are, and that they are what would be trained now."""
 
 import collections
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from mnv2_jax.train import processes
 
 
 def remaining(workdir: Path, cohorts: Sequence[Cohort]) -> list[Cohort]:
-    """The cohorts that still have runs to train, with those runs alone.
+    """Return the cohorts that still have runs to train, with those runs alone.
 
     Processes that train together get the same, by what the primary one finds.
     """
@@ -27,7 +27,7 @@ def remaining(workdir: Path, cohorts: Sequence[Cohort]) -> list[Cohort]:
 
 
 def _parted(cohort: Cohort, todo: Iterator[bool]) -> Cohort:
-    """A cohort with those of its runs that are to do, the others noted as finished."""
+    """Return a cohort with those of its runs that are to do, the others noted as finished."""
     left: list[Run] = []
     done = [*cohort.finished]
     for run in cohort.runs:
@@ -35,8 +35,16 @@ def _parted(cohort: Cohort, todo: Iterator[bool]) -> Cohort:
     return dataclasses.replace(cohort, runs=tuple(left), finished=tuple(done))
 
 
+def note_failure(workdir: Path, cohort: Cohort, error: str) -> int:
+    """Note an error with the runs of a cohort that are not finished; return their number."""
+    failed = [run for part in remaining(workdir, [cohort]) for run in part.runs]
+    for run in failed:
+        records.write_failure(workdir, run, cohort, error)
+    return len(failed)
+
+
 def check(workdir: Path, cohorts: Sequence[Cohort]) -> None:
-    """Checks that the runs found finished are those that would be trained now.
+    """Check that the runs found finished are those that would be trained now.
 
     Raises:
       ValueError: a block computes something else than when runs of it were trained, or the data
@@ -44,7 +52,7 @@ def check(workdir: Path, cohorts: Sequence[Cohort]) -> None:
     """
     for cohort in cohorts:
         environments = [records.read_environment(workdir, run.id) for run in cohort.runs]
-        changed = sum(_by_other_code(cohort, environment) for environment in environments)
+        changed = sum(by_other_code(environment, cohort.network) for environment in environments)
         if changed:
             model = cohort.runs[0].config.model
             of = f"block {model.block!r}"
@@ -62,7 +70,8 @@ def check(workdir: Path, cohorts: Sequence[Cohort]) -> None:
                     f"workdir={workdir}: {changed} runs there ({cohort}) were trained when the "
                     f"file of {name} held something else; expected another workdir, or that file"
                 )
-        changed = sum(_of_other_data(cohort, environment) for environment in environments)
+        now = cohort.dataset.fingerprint
+        changed = sum(environment.get("data", now) != now for environment in environments)
         if changed:
             raise ValueError(
                 f"workdir={workdir}: {changed} runs there ({cohort}) were trained on other "
@@ -93,16 +102,14 @@ def unmeasured(workdir: Path, cohorts: Sequence[Cohort]) -> list[str]:
     ]
 
 
-def _by_other_code(cohort: Cohort, environment: dict[str, Any]) -> bool:
-    """Whether a finished run trained another network than its config stands for now.
+def by_other_code(environment: Mapping[str, Any], now: str) -> bool:
+    """Return whether a finished run trained another network than the one that its config is now.
 
     What a network computes is written down by jax, so that records of another jax tell nothing.
+
+    Args:
+      environment: of its record.
+      now: see `mnv2_jax.ablation.cohort.network_of`.
     """
     same_jax = environment.get("libraries", {}).get("jax") == jax.__version__
-    return same_jax and environment.get("network", cohort.network) != cohort.network
-
-
-def _of_other_data(cohort: Cohort, environment: dict[str, Any]) -> bool:
-    """Whether a finished run trained on other images than its data set's name stands for now."""
-    now = cohort.dataset.fingerprint
-    return environment.get("data", now) != now
+    return same_jax and environment.get("network", now) != now

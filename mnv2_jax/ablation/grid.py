@@ -45,7 +45,7 @@ def product(*grids: Grid) -> Grid:
 
 
 def zipped(*grids: Grid) -> Grid:
-    """The first points together, then the second ones, and so on.
+    """Return the first points together, then the second ones, and so on.
 
     Raises:
       ValueError: the grids differ in length, or two set the same path.
@@ -57,17 +57,17 @@ def zipped(*grids: Grid) -> Grid:
 
 
 def chain(*grids: Grid) -> Grid:
-    """The points of one grid after those of the other."""
+    """Return the points of one grid after those of the other."""
     return Grid(tuple(itertools.chain.from_iterable(grid.points for grid in grids)))
 
 
 def where(grid: Grid, keep: Callable[[Point], bool]) -> Grid:
-    """The points of a grid for which `keep` is true."""
+    """Return the points of a grid for which `keep` is true."""
     return Grid(tuple(point for point in grid.points if keep(point)))
 
 
 def with_seeds(grid: Grid | None, seeds: Iterable[int]) -> Grid:
-    """The points of a grid with these seeds, instead of its own where it has an axis on `seed`."""
+    """Return the points of a grid with these seeds instead of its own, if it has any."""
     points = grid.points if grid else ({},)
     others = [{path: value for path, value in one.items() if path != "seed"} for one in points]
     once = [point for number, point in enumerate(others) if point not in others[:number]]
@@ -88,7 +88,7 @@ def _join(combinations: Iterable[tuple[Point, ...]]) -> Grid:
 
 
 def expand(config: ConfigDict, grid: Grid, pinned: Collection[str] = ()) -> list[ConfigDict]:
-    """Resolves a grid into configs, one per run.
+    """Resolve a grid into configs, one per run.
 
     Args:
       config: holds every field that the grid sets, and the values of those that it does not; see
@@ -139,7 +139,7 @@ def with_fields(config: ConfigDict, fields: Mapping[str, Any]) -> ConfigDict:
 
 
 def _canonical_id(run: ConfigDict, point: Point) -> str:
-    """The same for runs of a grid whose values are equal, whatever their last digits."""
+    """Return the same for runs of a grid whose values are equal, whatever their last digits."""
     identity = run_id(run)
     written = {path: values.canonical(value) for path, value in point.items()}
     if all(written[path] == value for path, value in point.items()):
@@ -151,7 +151,7 @@ def _canonical_id(run: ConfigDict, point: Point) -> str:
 
 
 def run_id(config: ConfigDict) -> str:
-    """The identity of a run: twelve hexadecimal digits of a hash of its resolved config.
+    """Return the identity of a run: twelve hexadecimal digits of a hash of its resolved config.
 
     Fields that came later are left out at their neutral values; see `mnv2_jax.ablation.ids`.
     """
@@ -164,7 +164,7 @@ def digest(text: str) -> str:
 
 
 def fields(config: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a config, or of one as dicts, by their paths, such as "model.expansion"."""
+    """Return the fields of a config, or of one as dicts, by paths such as "model.expansion"."""
     found: dict[str, Any] = {}
     _gather(_as_dicts(config), "", found)
     return found
@@ -179,7 +179,7 @@ def _gather(section: Mapping[str, Any], holder: str, found: dict[str, Any]) -> N
 
 
 def canonical_json(config: ConfigDict | Mapping[str, Any]) -> str:
-    """The config as JSON, the same text for equal configs whatever the order of their fields.
+    """Return the config as JSON, the same text whatever the order of its fields.
 
     Raises:
       ValueError: a value is infinite or no number, which JSON does not have, or too large for
@@ -204,7 +204,7 @@ def _as_dicts(config: ConfigDict | Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def check_field(config: ConfigDict, path: str) -> None:
-    """Checks that a config has a field.
+    """Check that a config has a field.
 
     Raises:
       ValueError: it has none at `path`; the message says what it has there.
@@ -222,7 +222,7 @@ def check_field(config: ConfigDict, path: str) -> None:
 
 
 def expected(config: ConfigDict, path: str) -> str:
-    """What a field takes, in words."""
+    """Return the values that a field takes, in words."""
     found: Any = config
     for name in path.split("."):
         found = found[name]

@@ -1,4 +1,4 @@
-"""Which runs are in training now, for others to see: a file per pack, renewed while it trains."""
+"""Signs of life of what is in training, for others to see: a file per chunk, renewed meanwhile."""
 
 import os
 import socket
@@ -41,31 +41,25 @@ class Beat:
     time: float
 
     def alive(self) -> bool:
-        """Whether the training still goes on, as far as can be told from here."""
+        """Return whether the training still goes on, as far as can be told from here."""
         if self.host != socket.gethostname():
             return time.time() - self.time < _SILENT_SECONDS
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except (PermissionError, OverflowError):  # Of another user; of no process at all.
-            pass
-        return self.started == atomic.started(self.pid)
+        return atomic.is_alive(self.pid, self.started)
 
 
 class Heartbeat:
-    """Gives signs of life of a pack in training."""
+    """Gives signs of life of a chunk in training."""
 
-    def __init__(self, workdir: Path, pack: str, cohort: str, runs: Sequence[str]) -> None:
-        """Begins.
+    def __init__(self, workdir: Path, chunk: str, cohort: str, runs: Sequence[str]) -> None:
+        """Begin.
 
         Args:
           workdir: the experiment's folder.
-          pack: names the file.
+          chunk: names the file.
           cohort: see `Beat`.
           runs: see `Beat`.
         """
-        self._path = workdir / _FOLDER / f"{pack}.json"
+        self._path = workdir / _FOLDER / f"{chunk}.json"
         self._cohort = cohort
         self._runs = tuple(runs)
         self._host = socket.gethostname()
@@ -73,7 +67,7 @@ class Heartbeat:
         self._next = 0.0
 
     def beat(self, step: int, steps: int) -> None:
-        """Tells how far it is, now and then.
+        """Tell how far it is, now and then.
 
         Raises:
           OSError: the folder cannot be written to.
@@ -88,17 +82,17 @@ class Heartbeat:
             checksums.write_json(self._path, asdict(beat))
 
     def end(self) -> None:
-        """Takes the sign away; the folder stays, since others may be about to write to it."""
+        """Take the sign away; the folder stays, since others may be about to write to it."""
         self._path.unlink(missing_ok=True)
 
 
 def beats(workdir: Path) -> Iterator[Beat]:
-    """The signs of life in an experiment's folder, those of dead processes included."""
+    """Return the signs of life in an experiment's folder, those of dead processes included."""
     return filter(None, map(_read, sorted((workdir / _FOLDER).glob("*.json"))))
 
 
 def remove_dead(workdir: Path) -> None:
-    """Removes the signs of life of what has stopped; in a bucket others may be at work.
+    """Remove the signs of life of what has stopped; in a bucket others may be at work.
 
     Raises:
       OSError: the folder cannot be written to.
@@ -110,7 +104,7 @@ def remove_dead(workdir: Path) -> None:
 
 
 def _read(path: Path) -> Beat | None:
-    """A sign of life; None if it ended meanwhile, or is damaged: it is written anew in seconds."""
+    """Return a sign of life; None if it ended, or is damaged: it is written anew in seconds."""
     try:
         found = checksums.read_json(path)
         return Beat(**{**found, "runs": tuple(found["runs"])})

@@ -3,17 +3,17 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
-from mnv2_jax import config_file, cores
+from mnv2_jax import config_file, cores, terminal
 from mnv2_jax.ablation import cohort
 from mnv2_jax.ablation.cohort import Cohort
-from mnv2_jax.ablation.starts import Given
+from mnv2_jax.ablation.pretrained import PretrainedWeights
 from mnv2_jax.ablation.sweep import Saving
 from mnv2_jax.arch import check_choice
 from mnv2_jax.data import sources
@@ -42,7 +42,13 @@ class DataOptions:
         if self.workers is not None and self.workers < 0:
             raise ValueError(f"data_workers={self.workers}: expected a whole number, 0 or more")
 
-    def open(self, selection: sources.Selection, *, overlapping: bool = False) -> sources.Dataset:
+    def open(
+        self,
+        selection: sources.Selection,
+        *,
+        overlapping: bool = False,
+        tell: Callable[[str], None] = terminal.say,
+    ) -> sources.Dataset:
         """Open a data set; see `mnv2_jax.data.sources.load`.
 
         Raises:
@@ -53,8 +59,9 @@ class DataOptions:
         if folder and not folder.is_dir() and selection.name not in sources.EMBEDDED:
             what = "it is a file" if folder.exists() else "no such folder"
             raise ValueError(f"data_dir={folder}: {what}; expected that of prepared data sets")
+        skip = self.on_corrupt == "skip"
         return sources.load(
-            selection, folder, skip_corrupt=self.on_corrupt == "skip", overlapping=overlapping
+            selection, folder, skip_corrupt=skip, overlapping=overlapping, tell=tell
         )
 
     def workers_here(self) -> int:
@@ -72,7 +79,7 @@ class Part:
       id: its checkpoints' name.
       label: its name for people.
       configs: resolved, of the runs to train.
-      finished: of the runs that have a record; a pack that was interrupted may hold some.
+      finished: of the runs that have a record; a chunk that was interrupted may hold some.
     """
 
     id: str
@@ -121,13 +128,13 @@ class Job:
         return tuple(_planned(part, load) for part in self.parts)
 
     @functools.cached_property
-    def given(self) -> Given | None:
+    def given(self) -> PretrainedWeights | None:
         """The base that runs start from.
 
         Raises:
           ValueError: there are no weights.
         """
-        return Given.open(Path(self.pretrained)) if self.pretrained else None
+        return PretrainedWeights.open(Path(self.pretrained)) if self.pretrained else None
 
     @property
     def id(self) -> str:
@@ -138,7 +145,7 @@ class Job:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def of(self, cohorts: Sequence[Cohort]) -> "Job":
-        """The same job for these cohorts, which may be pieces of its own, instead of its own."""
+        """Return the same job for other cohorts, which may be pieces of its own."""
         job = dataclasses.replace(self, parts=tuple(map(_part, cohorts)))
         vars(job)["cohorts"] = tuple(cohorts)
         return job

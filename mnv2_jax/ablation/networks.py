@@ -29,7 +29,7 @@ def are_kept(wish: bool | None, cohorts: Sequence[Cohort]) -> tuple[bool, str]:
 
 
 def find(path: Path) -> Path:
-    """The file of a trained network.
+    """Return the file of a trained network.
 
     Args:
       path: the file itself, the folder of its run, or that of an experiment, of which the best is
@@ -54,7 +54,7 @@ def find(path: Path) -> Path:
 
 
 def best(workdir: Path) -> Path | None:
-    """The folder of the run with the highest validation accuracy among those with a network.
+    """Return the folder of the run with the highest validation accuracy among those with a network.
 
     Runs of other configs in the folder, which may be of other images, do not count, nor do bases of
     a transfer, since they tell other classes apart.
@@ -72,7 +72,7 @@ def best(workdir: Path) -> Path | None:
 
 
 def of_runs(workdir: Path) -> list[Path]:
-    """The folders of an experiment's runs: of those that are planned, or of all without a plan."""
+    """Return the folders of an experiment's planned runs, or of all without a plan."""
     there = sorted(workdir.glob("runs/[!.]*"))
     plan = plans.read(workdir)
     if plan is None:

@@ -22,7 +22,7 @@ from mnv2_jax.arch import check_choice
 from mnv2_jax.schema import PHASE, SECTIONS
 
 PHASES = ("scratch", "extraction", "finetuning")
-"""What `config.transfer.phase` may be: all parts are trained, beginning with random weights; a new
+"""Values of `config.transfer.phase`: all parts are trained, beginning with random weights; a new
 classifier is trained on a frozen base; parts of the base are trained after that. A base that an
 experiment trains itself has the phase "pretraining"."""
 
@@ -45,7 +45,7 @@ _BEFORE = {
 
 
 def runs(configs: Sequence[ConfigDict], base: str = "") -> list[ConfigDict]:
-    """The runs of all phases that configs come to, each once, those that others start from first.
+    """Return the runs of all phases of configs, each once, those that others start from first.
 
     Args:
       configs: as they are written, or as a grid of such makes them.
@@ -65,7 +65,7 @@ def runs(configs: Sequence[ConfigDict], base: str = "") -> list[ConfigDict]:
 
 
 def told_by_phase(fields: Sequence[Mapping[str, Any]]) -> set[str]:
-    """The paths of fields that follow from a run's phase, and from what the phase's section says.
+    """Return the paths of fields that follow from a run's phase and its section.
 
     Args:
       fields: of runs, by their paths; none where there are no phases.
@@ -82,7 +82,7 @@ def told_by_phase(fields: Sequence[Mapping[str, Any]]) -> set[str]:
 
 
 def _chain(config: ConfigDict, base: str) -> list[ConfigDict]:
-    """A run and those before it, the first one first."""
+    """Return a run and those before it, the first one first."""
     if "transfer" not in config:
         raise ValueError(
             "config.transfer: the config lacks this section; expected one such as that of "
@@ -109,7 +109,7 @@ def _chain(config: ConfigDict, base: str) -> list[ConfigDict]:
 
 
 def _resolved(config: ConfigDict, phase: str, until: Sequence[str]) -> ConfigDict:
-    """The config of one phase, with the sections of those until it."""
+    """Return the config of one phase, with the sections of those until it."""
     whole = config.to_dict()
     sections = {name: whole.pop(name, None) for name in SECTIONS}
     own = sections.get(phase)
@@ -128,7 +128,7 @@ def _resolved(config: ConfigDict, phase: str, until: Sequence[str]) -> ConfigDic
 
 
 def _set(run: ConfigDict, phase: str, path: str, value: Any) -> None:
-    """Sets a field as the section of a phase says."""
+    """Set a field as the section of a phase says."""
     try:
         grid.check_field(run, path)
     except ValueError as error:

@@ -10,7 +10,7 @@ from mnv2_jax.ablation.cohort import Cohort
 
 
 def write(workdir: Path, name: str, command: str, cohorts: Sequence[Cohort]) -> None:
-    """Writes `plan.json`: what there is to train, for those who look at the folder meanwhile."""
+    """Write `plan.json`: what there is to train, for those who look at the folder meanwhile."""
     plan = {
         "name": name,
         "command": command,
@@ -22,12 +22,12 @@ def write(workdir: Path, name: str, command: str, cohorts: Sequence[Cohort]) -> 
 
 
 def keep(workdir: Path, plan: Mapping[str, Any]) -> None:
-    """Writes a plan as `read` gives it."""
+    """Write a plan as `read` gives it."""
     checksums.write_json(workdir / "plan.json", plan)
 
 
 def read(workdir: Path) -> dict[str, Any] | None:
-    """What `write` wrote, or None where there is none.
+    """Read what `write` wrote; None where there is none.
 
     Raises:
       DamagedError: it is damaged.

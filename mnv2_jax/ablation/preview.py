@@ -14,7 +14,7 @@ _IMAGES = 48
 
 
 def draw_preview(path: Path, cohort: Cohort) -> None:
-    """Draws images of the first batch that the first run of a cohort is trained on.
+    """Draw images of the first batch that the first run of a cohort is trained on.
 
     Args:
       path: of the PNG file.

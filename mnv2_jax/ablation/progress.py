@@ -11,7 +11,7 @@ from mnv2_jax.terminal import Console
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SETTLED_SECONDS = 1.0
-"""A pack's speed is told when it has been measured for so long, its first call apart: that one, of
+"""A chunk's speed is told when it has been measured for so long, its first call apart: that one, of
 a single step, waits for what the programs need at first."""
 
 
@@ -30,7 +30,7 @@ class SweepProgress:
         self._last_event = time.perf_counter()
         self._cohort = self._label = ""
         self._compiled = False
-        self._calls = -1  # Of the pack's training.
+        self._calls = -1  # Of the chunk's training.
         self._begun = (0, 0.0)  # Step and time at which the first of them ended.
         self._step = 0
         self._said: set[str] = set()
@@ -51,7 +51,7 @@ class SweepProgress:
             self._console.print(self._label, highlight=False)
         self._say("compiling", always=True)
 
-    def pack_started(self, cohort: Cohort, lanes: int) -> None:
+    def chunk_started(self, cohort: Cohort, lanes: int) -> None:
         """See `mnv2_jax.ablation.sweep.Progress`."""
         count = len(cohort.runs)
         part = f"{lanes} of " if lanes < count else ""
@@ -117,7 +117,7 @@ class SweepProgress:
 
 @contextlib.contextmanager
 def show_progress(console: Console, cohorts: Sequence[Cohort]) -> Iterator[SweepProgress]:
-    """Gives what to tell the progress of training `cohorts` to."""
+    """Give what to tell the progress of training `cohorts` to."""
     if not console.is_terminal or not cohorts:
         yield SweepProgress(console, cohorts, None)
         return

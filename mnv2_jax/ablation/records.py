@@ -1,4 +1,4 @@
-"""What a run leaves behind: a folder per run, whole or absent, and one table of all.
+"""Records of runs: a folder per run, whole or absent, and one table of all.
 
 Under the experiment's folder: `runs/ID/` of finished runs; `failures/ID.json` of runs that failed,
 until they are finished; `results.csv`. `mnv2_jax.schema` says what they hold.
@@ -31,18 +31,21 @@ _SUMS = "files"
 
 
 def describe(run: Run, cohort: Cohort) -> dict[str, Any]:
-    """The columns that are known before a run starts."""
+    """Return the columns that are known before a run starts."""
     fields = grid.fields(run.config)
     return {
         "run_id": run.id,
-        **{column: values.canonical(fields[path]) for column, path in _FIELDS.items()},
+        **{
+            column: values.canonical(ids.identity(path, fields[path]))
+            for column, path in _FIELDS.items()
+        },
         "params": cohort.cost.params,
         "madds": cohort.cost.madds,
     }
 
 
 def other_axes(runs: Sequence[Run]) -> list[str]:
-    """The paths of the fields in which `runs` differ and that `schema.KNOWN` has no column for.
+    """Return the paths of fields in which `runs` differ and that have no column in `schema.KNOWN`.
 
     Of transfers all of `_OF_TRANSFERS`, whether runs differ in them or not. A run may lack fields
     that others have, of phases that it does not come after.
@@ -62,7 +65,7 @@ def other_axes(runs: Sequence[Run]) -> list[str]:
 
 
 def planned(cohorts: Sequence[Cohort]) -> list[dict[str, Any]]:
-    """The rows of results.csv as far as they are known before anything trains."""
+    """Return the rows of results.csv as far as they are known before anything trains."""
     others = other_axes([run for cohort in cohorts for run in cohort.runs])
     return [
         {**describe(run, cohort), **_fields(run, others)}
@@ -77,13 +80,13 @@ def _fields(run: Run, paths: Sequence[str]) -> dict[str, Any]:
 
 
 def columns(runs: Sequence[Run]) -> list[str]:
-    """The columns that results.csv has for `runs`."""
+    """Return the columns that results.csv has for `runs`."""
     measured = [column.name for column in schema.of_metrics(measured_of(runs))]
     return schema.in_order([*measured, *other_axes(runs)])
 
 
 def measured_of(runs: Sequence[Run]) -> list[Metric]:
-    """The metrics that the configs of `runs` name, each once.
+    """Return the metrics that the configs of `runs` name, each once.
 
     Raises:
       ValueError: there is no such metric.
@@ -103,7 +106,7 @@ def write(
     environment: Mapping[str, Any],
     network: Trained | None = None,
 ) -> None:
-    """Writes the record of a run: config.json, metrics.jsonl, environment.json, result.json.
+    """Write the record of a run: config.json, metrics.jsonl, environment.json, result.json.
 
     The folder appears under its name complete. One that cannot be read back is replaced.
 
@@ -135,7 +138,7 @@ def write(
 
 
 def read(workdir: Path, run_id: str, files: Collection[str] = RECORD) -> dict[str, Any] | None:
-    """The row of a finished run, or None where it is not finished or its record is damaged."""
+    """Return the row of a finished run; None if it is not finished or its record is damaged."""
     try:
         return read_checked(workdir, run_id, files)
     except checksums.DamagedError:
@@ -234,7 +237,7 @@ def _at(config: Any, path: str) -> Any:
 
 
 def read_environment(workdir: Path, run_id: str) -> dict[str, Any]:
-    """Where and with what a run was trained, as its record says; nothing if it does not."""
+    """Return the environment that a run was trained in, as its record says; {} if it does not."""
     try:
         return checksums.read_json(workdir / "runs" / run_id / "environment.json")
     except (FileNotFoundError, NotADirectoryError, checksums.DamagedError):
@@ -242,13 +245,13 @@ def read_environment(workdir: Path, run_id: str) -> dict[str, Any]:
 
 
 def write_failure(workdir: Path, run: Run, cohort: Cohort, error: str) -> None:
-    """Notes that a run failed, and why; it is tried again the next time."""
+    """Note that a run failed, and why; it is tried again the next time."""
     row = {**describe(run, cohort), "status": "failed", "error": error}
     checksums.write_json(_failure_path(workdir, run.id), row, indent=2)
 
 
 def read_failure(workdir: Path, run_id: str) -> dict[str, Any] | None:
-    """The row of a run that failed the last time, or None where none is noted, or a damaged one."""
+    """Return the row of a run that failed the last time; None if there is none that is whole."""
     try:
         row = checksums.read_json(_failure_path(workdir, run_id))
     except (FileNotFoundError, NotADirectoryError, checksums.DamagedError):
@@ -261,7 +264,7 @@ def _failure_path(workdir: Path, run_id: str) -> Path:
 
 
 def rows(workdir: Path, cohorts: Sequence[Cohort]) -> list[dict[str, Any]]:
-    """The rows of finished and failed runs, in the order of the grid."""
+    """Return the rows of finished and failed runs, in the order of the grid."""
     axes = other_axes([run for cohort in cohorts for run in cohort.runs])
     found = []
     for cohort in cohorts:
@@ -275,7 +278,7 @@ def rows(workdir: Path, cohorts: Sequence[Cohort]) -> list[dict[str, Any]]:
 def write_table(
     workdir: Path, rows: Sequence[Mapping[str, Any]], measured: Sequence[Metric] = ()
 ) -> None:
-    """Writes `results.csv`, one row per run, and `columns.json` where it has to say something.
+    """Write `results.csv`, one row per run, and `columns.json` where it has to say something.
 
     Args:
       workdir: the experiment's folder.

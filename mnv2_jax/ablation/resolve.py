@@ -1,4 +1,4 @@
-"""What the fields of a run's config come to: the data set, the lane's values, its program."""
+"""The data set, the lane values and the program that a run's config stands for."""
 
 import contextlib
 import dataclasses
@@ -50,11 +50,11 @@ _AT_MOST = {
     "train.batch_size": 65_536,
     "train.evaluation_batch_size": 65_536,
 }
-"""What no machine can train more of: refused before anything is computed from it."""
+"""Counts that no machine can train more of: refused before anything is computed from it."""
 
 
 def check_fields(config: ConfigDict) -> None:
-    """Checks that a config has every field, and no number that is absurd.
+    """Check that a config has every field, and no number that is absurd.
 
     Raises:
       ValueError: it lacks one, or one holds an absurd number.
@@ -74,7 +74,7 @@ def check_fields(config: ConfigDict) -> None:
 
 
 def data_selection(config: ConfigDict) -> Selection:
-    """What a run trains on.
+    """Return the data that a run trains on.
 
     Raises:
       ValueError: a value is out of range.
@@ -88,7 +88,7 @@ def data_selection(config: ConfigDict) -> Selection:
 
 
 def network(config: ConfigDict, dataset: Dataset) -> arch.NetworkSpec:
-    """The network of a run, fitted to the data set.
+    """Return the network of a run, fitted to the data set.
 
     Raises:
       ValueError: a value is out of range.
@@ -119,7 +119,7 @@ def network(config: ConfigDict, dataset: Dataset) -> arch.NetworkSpec:
 
 
 def _tuning(config: ConfigDict, spec: arch.NetworkSpec) -> Tuning | None:
-    """How a run trains on what it starts from; None where it starts from nothing."""
+    """Return the way that a run trains on from its base; None where it has none."""
     if "transfer" not in config:
         return None
     phase, start = config.transfer.phase, config.transfer.start
@@ -135,7 +135,7 @@ def _tuning(config: ConfigDict, spec: arch.NetworkSpec) -> Tuning | None:
 
 
 def measured(config: ConfigDict, classes: int) -> tuple[Metric, ...]:
-    """The metrics of a run: names with commas, which may be `FILE.py:OBJECT`.
+    """Return the metrics of a run: names with commas, which may be `FILE.py:OBJECT`.
 
     Args:
       config: of the run.
@@ -194,7 +194,7 @@ def _check_optimizer(recipe: Recipe) -> None:
 
 
 def lane_program(config: ConfigDict, dataset: Dataset) -> LaneProgram:
-    """The program of a run's cohort: the network fitted to the data set, and the recipe.
+    """Return the program of a run's cohort: the network fitted to the data set, and the recipe.
 
     Raises:
       ValueError: a value is out of range.
@@ -211,7 +211,7 @@ def lane_program(config: ConfigDict, dataset: Dataset) -> LaneProgram:
     with _naming("config.augment"):
         fields = dataclasses.fields(Augmentation)
         augmentation = Augmentation(**{field.name: config.augment[field.name] for field in fields})
-        together = recipe.batch_size // recipe.accumulation
+        together = recipe.batch_size // recipe.grad_accum_steps
         augmentation.check((height, width), in_channels, together)
     name = dataset.name.partition(":")[0]
     mirrored = augmentation.flip and name in sources.MIRROR_CHANGES_CLASS
@@ -236,7 +236,7 @@ def _check(path: str, value: object, holds: bool, expected: str) -> None:
 
 @contextlib.contextmanager
 def _naming(section: str) -> Iterator[None]:
-    """Puts the config's section before the field that an error inside names."""
+    """Put the config's section before the field that an error inside names."""
     try:
         yield
     except ValueError as error:

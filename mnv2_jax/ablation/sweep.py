@@ -1,4 +1,4 @@
-"""Runs a grid: cohort by cohort, skipping what is finished, recording each pack as it ends."""
+"""Runs a grid: cohort by cohort, skipping what is finished, recording each chunk as it ends."""
 
 import collections
 import contextlib
@@ -11,17 +11,17 @@ from typing import Any, Protocol
 import jax
 
 from mnv2_jax import atomic
-from mnv2_jax.ablation import finished, packs, records, resolve
+from mnv2_jax.ablation import chunks, finished, records, resolve
 from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.ablation.heartbeat import Heartbeat
-from mnv2_jax.ablation.starts import Given, NotTrained, Starts
+from mnv2_jax.ablation.pretrained import NotTrained, PretrainedWeights, Starts
 from mnv2_jax.nn.trained import Trained
 from mnv2_jax.train import callbacks as cb
-from mnv2_jax.train import processes, runlog
+from mnv2_jax.train import environment, processes
 from mnv2_jax.train.checkpoint import Checkpoints
 from mnv2_jax.train.loop import Trainer
+from mnv2_jax.train.preemption import Interrupted, Stop
 from mnv2_jax.train.results import LaneResult
-from mnv2_jax.train.stopping import Interrupted, Stop
 
 # What XLA and NumPy raise when a program does not compile or does not fit, and where a run starts
 # from one that failed so. Anything else is a fault of this code, and ends the sweep.
@@ -29,19 +29,19 @@ _COHORT_ERRORS = (jax.errors.JaxRuntimeError, MemoryError, NotTrained)
 
 
 class Progress(Protocol):
-    """What a sweep tells while it works."""
+    """The messages of a sweep while it works."""
 
     def cohort_started(self, number: int, of: int, cohort: Cohort) -> None:
-        """A cohort is next; its programs are being compiled, if they are not ready."""
+        """Return a cohort is next; its programs are being compiled, if they are not ready."""
 
-    def pack_started(self, cohort: Cohort, lanes: int) -> None:
-        """The programs are ready, and the training of so many lanes of a cohort begins."""
+    def chunk_started(self, cohort: Cohort, lanes: int) -> None:
+        """Return the programs are ready, and the training of so many lanes of a cohort begins."""
 
     def trained(self, cohort: Cohort, lanes: int, step: int) -> None:
         """So many lanes have done so many steps; the first call tells where they begin."""
 
     def cohort_failed(self, cohort: Cohort, error: str) -> None:
-        """A cohort ended with an error; the sweep goes on."""
+        """Return a cohort ended with an error; the sweep goes on."""
 
     def said(self, line: str) -> None:
         """Something worth a line: a choice that was made, a checkpoint that is passed over."""
@@ -49,7 +49,7 @@ class Progress(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a sweep came to.
+    """The outcome of a sweep.
 
     Attributes:
       trained: runs trained now to their end, not found finished.
@@ -62,7 +62,7 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Saving:
-    """When checkpoints are written, and how long they stay.
+    """Times of checkpoints: when they are written, and how long they stay.
 
     Attributes:
       seconds: see `mnv2_jax.train.callbacks.Checkpointing`.
@@ -79,49 +79,8 @@ class Saving:
             raise ValueError(f"checkpoint_seconds={self.seconds!r}: expected a number, 0 or more")
 
 
-def sweep(
-    workdir: Path,
-    cohorts: Sequence[Cohort],
-    command: str,
-    progress: Progress,
-    stop: Stop | None = None,
-    saving: Saving | None = None,
-    workers: int = 0,
-    recorded: Callable[[], object] = lambda: None,
-    given: Given | None = None,
-) -> Outcome:
-    """Trains every run that is not finished.
-
-    While a cohort trains, the next ones compile: compilation leaves cores idle, which training
-    takes up. A cohort that fails does not stop the others; its runs are tried again next time.
-    Of processes that train together, the primary one alone writes.
-
-    Args:
-      workdir: the experiment's folder; see `mnv2_jax.ablation.records`.
-      cohorts: what is to be trained.
-      command: the command line, for the records.
-      progress: is told what happens.
-      stop: signals that are to end it.
-      saving: by default checkpoints once a minute, removed with their cohort.
-      workers: processes that decode images which are streamed.
-      recorded: called after each cohort, when its records are written; of processes that train
-        together, by the primary one.
-      given: a base that runs start from.
-
-    Raises:
-      ValueError: an image cannot be decoded, or its label is out of range.
-      Interrupted: a signal came; training goes on where it stopped when this is called again.
-      OSError: a result or a checkpoint cannot be written.
-    """
-    return _Sweep(
-        *(workdir, cohorts, command, progress, stop or Stop(), saving or Saving(), workers),
-        recorded,
-        given,
-    ).run()
-
-
 def write_table(workdir: Path, cohorts: Sequence[Cohort]) -> list[dict[str, Any]]:
-    """Writes and gives the rows of results.csv, of what is finished by now or failed.
+    """Write and give the rows of results.csv, of what is finished by now or failed.
 
     Of processes that train parts of a grid side by side, the last one sees all.
     """
@@ -133,30 +92,53 @@ def write_table(workdir: Path, cohorts: Sequence[Cohort]) -> list[dict[str, Any]
 
 
 @dataclasses.dataclass
-class _Sweep:
-    """The arguments of `sweep`, and what its parts share."""
+class Sweep:
+    """The training of every run that is not finished.
+
+    While a cohort trains, the next ones compile: compilation leaves cores idle, which training
+    takes up. A cohort that fails does not stop the others; its runs are tried again next time.
+    Of processes that train together, the primary one alone writes.
+
+    Attributes:
+      workdir: the experiment's folder; see `mnv2_jax.ablation.records`.
+      cohorts: what is to be trained.
+      command: the command line, for the records.
+      progress: is told what happens.
+      stop: signals that are to end it.
+      saving: by default checkpoints once a minute, removed with their cohort.
+      workers: processes that decode images which are streamed.
+      recorded: called after each cohort, when its records are written; of processes that train
+        together, by the primary one.
+      given: a base that runs start from.
+    """
 
     workdir: Path
     cohorts: Sequence[Cohort]
     command: str
     progress: Progress
-    stop: Stop
-    saving: Saving
-    workers: int
-    recorded: Callable[[], object]
-    given: Given | None
-    failed: int = 0
+    stop: Stop = dataclasses.field(default_factory=Stop)
+    saving: Saving = Saving()
+    workers: int = 0
+    recorded: Callable[[], object] = lambda: None
+    given: PretrainedWeights | None = None
 
     def __post_init__(self) -> None:
         self._starts = Starts(self.workdir, self.given)
+        self._failed = 0
 
     def run(self) -> Outcome:
-        """See `sweep`."""
+        """Train them.
+
+        Raises:
+          ValueError: an image cannot be decoded, or its label is out of range.
+          Interrupted: a signal came; training goes on where it stopped when it is run again.
+          OSError: a result or a checkpoint cannot be written.
+        """
         todo = finished.remaining(self.workdir, self.cohorts)
         compiler = ThreadPoolExecutor(max_workers=1)
         compiling = collections.deque(compiler.submit(self._compile, cohort) for cohort in todo)
         if todo and processes.is_primary():
-            runlog.load()
+            environment.load()
         try:
             for number, cohort in enumerate(todo, start=1):
                 self.progress.cohort_started(number, len(todo), cohort)
@@ -167,24 +149,21 @@ class _Sweep:
                         raise  # The others wait for this process in vain, and are to be told.
                     message = " ".join(str(error).split()) or type(error).__name__
                     self.progress.cohort_failed(cohort, message)
-                    for part in finished.remaining(self.workdir, [cohort]):
-                        for run in part.runs:
-                            records.write_failure(self.workdir, run, part, message)
-                            self.failed += 1
+                    self._failed += finished.note_failure(self.workdir, cohort, message)
                 if processes.is_primary():
                     self.recorded()
         finally:
             # A compilation in progress cannot be stopped, and is not waited for.
             compiler.shutdown(wait=False, cancel_futures=True)
         trained = sum(len(cohort.runs) for cohort in todo)
-        return Outcome(trained=trained - self.failed, failed=self.failed)
+        return Outcome(trained=trained - self._failed, failed=self._failed)
 
     def _compile(self, cohort: Cohort) -> tuple[Trainer, list[str]]:
         notes: list[str] = []
-        _, size = packs.Unfinished(self.workdir, cohort).pack(cohort.runs)
-        whole = packs.split(cohort.runs, len(cohort.runs), cohort.feed()[0])
+        _, size = chunks.Unfinished(self.workdir, cohort).chunk(cohort.runs)
+        whole = chunks.split(cohort.runs, len(cohort.runs), cohort.feed()[0])
         lanes = size or max(map(len, whole))
-        trainer = packs.trainer_of(cohort, lanes, self.workers, notes.append)
+        trainer = chunks.trainer_of(cohort, lanes, self.workers, notes.append)
         # What training begins with: found here, while the cohort before is in training.
         _ = cohort.network
         return trainer, notes
@@ -193,15 +172,15 @@ class _Sweep:
         trainer, notes = compiling.result()
         for line in notes:
             self.progress.said(line)
-        unfinished = packs.Unfinished(self.workdir, cohort)
-        begun, size = unfinished.pack(cohort.runs)
+        unfinished = chunks.Unfinished(self.workdir, cohort)
+        begun, size = unfinished.chunk(cohort.runs)
         if size != trainer.layout.count:
             begun = ()
         ids = {run.id for run in begun}
         others = [run for run in cohort.runs if run.id not in ids]
         queue = [
             *([begun] if begun else []),
-            *packs.split(others, trainer.layout.count, trainer.source),
+            *chunks.split(others, trainer.layout.count, trainer.source),
         ]
         while queue:
             fewer = 0
@@ -209,29 +188,29 @@ class _Sweep:
                 try:
                     results = self._train_pack(cohort, queue[0], trainer, unfinished)
                 except _COHORT_ERRORS as error:
-                    fewer = packs.halved(trainer.layout.count, error)
+                    fewer = chunks.halved(trainer.layout.count, error)
                 else:
                     self._record(cohort, queue.pop(0), results, trainer, notes)
             if fewer:
                 notes.append(f"out of memory training {trainer.layout.count} lanes; trying {fewer}")
                 self.progress.said(notes[-1])
                 del trainer  # Frees its memory before another is compiled.
-                trainer = packs.trainer_of(cohort, fewer, self.workers, notes.append)
+                trainer = chunks.trainer_of(cohort, fewer, self.workers, notes.append)
                 runs = [run for part in queue for run in part if run.id in cohort.ids]
-                queue = packs.split(runs, trainer.layout.count, trainer.source)
+                queue = chunks.split(runs, trainer.layout.count, trainer.source)
             elif self.stop.signal:
                 raise Interrupted(self.stop.signal, "what was in training is finished")
         if processes.is_primary() and not self.saving.keep:
             unfinished.remove()
 
     def _train_pack(
-        self, cohort: Cohort, pack: packs.Pack, trainer: Trainer, unfinished: packs.Unfinished
+        self, cohort: Cohort, chunk: chunks.Chunk, trainer: Trainer, unfinished: chunks.Unfinished
     ) -> list[LaneResult]:
         primary = processes.is_primary()
-        starts = [self._starts.of(run, cohort) if primary else None for run in pack]
-        lacking = [run.id for run in pack if run.id in cohort.ids]
-        self.progress.pack_started(cohort, len(lacking))
-        values = [run.values for run in pack]
+        starts = [self._starts.of(run, cohort) if primary else None for run in chunk]
+        lacking = [run.id for run in chunk if run.id in cohort.ids]
+        self.progress.chunk_started(cohort, len(lacking))
+        values = [run.values for run in chunk]
         life = Heartbeat(self.workdir, cohort.id, str(cohort), lacking)
 
         def on_step(step: int) -> None:
@@ -243,9 +222,9 @@ class _Sweep:
         tell = self.progress.said
         if not primary:
             return trainer.run(values, callbacks, starts, tell)
-        unfinished.begin(pack, trainer.layout.count)
+        unfinished.begin(chunk, trainer.layout.count)
         identity = {
-            "runs": [run.id for run in pack],
+            "runs": [run.id for run in chunk],
             "network": cohort.network,
             "data": cohort.dataset.fingerprint,
             "jax": jax.__version__,
@@ -256,7 +235,9 @@ class _Sweep:
         with contextlib.closing(Checkpoints(unfinished.checkpoints, identity)) as checkpoints:
             saving = self.saving
             callbacks += [
-                runlog.Board(self.workdir / "tensorboard", [run.id for run in pack]),
+                environment.TensorBoardWriter(
+                    self.workdir / "tensorboard", [run.id for run in chunk]
+                ),
                 cb.Checkpointing(checkpoints, tell, saving.seconds, save_last=saving.keep),
             ]
             try:
@@ -267,36 +248,36 @@ class _Sweep:
     def _record(
         self,
         cohort: Cohort,
-        pack: packs.Pack,
+        chunk: chunks.Chunk,
         results: Sequence[LaneResult],
         trainer: Trainer,
         notes: Sequence[str],
     ) -> None:
         if not processes.is_primary():
             return
-        environment = {
-            **runlog.environment(self.command),
+        described = {
+            **environment.describe(self.command),
             "network": cohort.network,
             "data": cohort.dataset.fingerprint,
             **({"user_files": cohort.user_files} if cohort.user_files else {}),
-            "lanes": len(pack),
+            "lanes": len(chunk),
             "parallel": trainer.layout.name,
             "notes": list(notes),
             "seconds_waited_for_images": round(results[0].waited, 1),
             "images_left_out": list(results[0].left_out),
         }
-        if ruined := [run.id for run, one in zip(pack, results, strict=True) if one.is_restored]:
+        if ruined := [run.id for run, one in zip(chunk, results, strict=True) if one.is_restored]:
             self.progress.said(
-                f"training ruined what it started from in {len(ruined)} of {len(pack)} runs: "
+                f"training ruined what it started from in {len(ruined)} of {len(chunk)} runs: "
                 f"{', '.join(ruined[:3])}{', ...' if len(ruined) > 3 else ''}; the network of the "
                 f"best epoch by validation accuracy is kept"
             )
-        for run, result in zip(pack, results, strict=True):
+        for run, result in zip(chunk, results, strict=True):
             if run.id not in cohort.ids:  # It has a record.
                 continue
-            row = _row(cohort, run, result, trainer, len(pack))
+            row = _row(cohort, run, result, trainer, len(chunk))
             network = _network(cohort, run, result) if self.saving.networks else None
-            records.write(self.workdir, run, row, result.curve, environment, network)
+            records.write(self.workdir, run, row, result.curve, described, network)
 
 
 def _row(
@@ -306,7 +287,7 @@ def _row(
         **records.describe(run, cohort),
         "lanes": lanes,
         "status": "diverged" if result.diverged else "done",
-        "device": runlog.device_name(trainer.layout.devices),
+        "device": environment.device_name(trainer.layout.devices),
         **result.measures,
         "restored_epoch": result.restored_epoch,
         "seconds": result.seconds,
@@ -314,7 +295,7 @@ def _row(
 
 
 def _network(cohort: Cohort, run: Run, result: LaneResult) -> Trained:
-    """A run's network, with what it takes to use it."""
+    """Return a run's network, with what it takes to use it."""
     return Trained(
         spec=resolve.network(run.config, cohort.dataset),
         variables=dict(result.variables),

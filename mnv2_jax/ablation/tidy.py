@@ -8,7 +8,7 @@ from mnv2_jax import atomic, checksums, schema, side_tables
 from mnv2_jax.ablation import heartbeat, records
 
 FOLDER = ".damaged"
-"""Where damaged things are put aside, beside their place."""
+"""The folder for damaged things, beside their place."""
 
 
 def tidy(workdir: Path, runs: Iterable[str], *, alone: bool) -> list[str]:
@@ -36,7 +36,7 @@ def tidy(workdir: Path, runs: Iterable[str], *, alone: bool) -> list[str]:
             ),
             *(
                 put_aside(path, f"{reason}; experiments.evaluate writes it anew")
-                for path, reason in side_tables.damaged(workdir).items()
+                for path, reason in side_tables.read_whole(workdir)[1].items()
             ),
             *(
                 put_aside(path, f"{path}: it is no folder")

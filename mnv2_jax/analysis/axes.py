@@ -1,4 +1,4 @@
-"""Which columns of results.csv figures are drawn over, and what they hide by leaving some out."""
+"""Columns of results.csv that figures are drawn over, and what figures average over."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ _MOST_PANELS = 4
 
 @dataclass(frozen=True)
 class View:
-    """What a figure shows: a column on x, one as lines, and some that divide the panels."""
+    """Axes of a figure: a column on x, one as lines, and some that divide the panels."""
 
     x: str
     hue: str | None = None
@@ -37,7 +37,7 @@ class View:
 
 
 def finished(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The runs that are done and have the metric; truth values have become text.
+    """Return the runs that are done and have the metric; truth values have become text.
 
     Empty cells of a phase's section are NaN: a run without the section has no value. Others are an
     empty text, a value like any.
@@ -61,7 +61,7 @@ def _cells(cells: pd.Series) -> pd.Series:
 
 
 def to_draw(done: pd.DataFrame, shown: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
-    """The runs for a figure that shows these columns, and what it has to say of the others.
+    """Return the runs for a figure that shows these columns, and what it has to say of the others.
 
     Without the phase, runs of pretraining would be taken for such as the rest, though they are
     tested on other classes. Runs that lack the section of a column have no place in it.
@@ -77,7 +77,7 @@ def to_draw(done: pd.DataFrame, shown: Sequence[str]) -> tuple[pd.DataFrame, lis
 
 
 def without_pretraining(done: pd.DataFrame) -> pd.DataFrame:
-    """The runs of other phases than pretraining; all where there are none, or no phases."""
+    """Return the runs of other phases than pretraining; all where there are none, or no phases."""
     if PHASE not in done or done[PHASE].nunique() < 2:
         return done
     others = done[done[PHASE] != PRETRAINING]
@@ -85,7 +85,7 @@ def without_pretraining(done: pd.DataFrame) -> pd.DataFrame:
 
 
 def column(frame: pd.DataFrame, name: str, *, costs: bool = False) -> str:
-    """The column that `name` means: a column's own name, a field's path or the path's last part.
+    """Return the column that `name` means: a column, a field's path or the path's last part.
 
     Args:
       frame: one row per run, as `records.read_results` returns it.
@@ -147,23 +147,23 @@ def view(frame: pd.DataFrame, x: str, hue: str | None, panels: Sequence[str]) ->
 
 
 def is_number(frame: pd.DataFrame, axis: str) -> bool:
-    """Whether an axis has an order and distances; truth values have none."""
+    """Return whether an axis has an order and distances; truth values have none."""
     return is_numeric_dtype(frame[axis]) and not is_bool_dtype(frame[axis])
 
 
 def values(frame: pd.DataFrame, axis: str) -> list[Any]:
-    """The distinct values of an axis, in the order to draw them."""
+    """Return the distinct values of an axis, in the order to draw them."""
     return in_order(axis, frame[axis].dropna().unique().tolist())
 
 
 def varying(frame: pd.DataFrame) -> list[str]:
-    """The axes that runs differ in, seed aside, and without those of `told_by_phase`."""
+    """Return the axes that runs differ in, seed aside, and without those of `told_by_phase`."""
     told = told_by_phase(frame)
     return [axis for axis in design_axes(frame) if frame[axis].nunique() > 1 and axis not in told]
 
 
 def told_by_phase(frame: pd.DataFrame) -> set[str]:
-    """The axes of a transfer that have one value in each phase, such as its epochs.
+    """Return the axes of a transfer that have one value in each phase, such as its epochs.
 
     Those too that follow from the phase and what its section sets, such as `train.learning_rate`
     from `extraction.train.learning_rate`.
@@ -181,7 +181,7 @@ def told_by_phase(frame: pd.DataFrame) -> set[str]:
 
 
 def averaged(frame: pd.DataFrame, shown: Iterable[str]) -> list[str]:
-    """The axes that runs differ in where all that is shown, and the seed, agree."""
+    """Return the axes that runs differ in where all that is shown, and the seed, agree."""
     shown = list(dict.fromkeys(shown))
     rest = [axis for axis in varying(frame) if axis not in shown]
     if not rest:
@@ -191,30 +191,30 @@ def averaged(frame: pd.DataFrame, shown: Iterable[str]) -> list[str]:
 
 
 def remarks(frame: pd.DataFrame, shown: Sequence[str]) -> list[str]:
-    """What a figure that shows these columns has to say of the axes it does not show."""
+    """Return a figure's remarks on the axes that it does not show."""
     hidden = averaged(frame, shown)
     along = [axis for axis in varying(frame) if axis not in (*shown, *hidden)]
     return [*averaging(hidden), *differ(along)]
 
 
 def averaging(hidden: Sequence[str]) -> list[str]:
-    """What a figure has to say of axes that it averages over."""
+    """Return a figure's remarks on axes that it averages over."""
     return [f"Averaged over {_listed(hidden)}."] if hidden else []
 
 
 def differ(hidden: Sequence[str]) -> list[str]:
-    """What a figure has to say of axes that tell its points apart and that it does not show."""
+    """Return a figure's remark on axes that tell its points apart and that it does not show."""
     return [f"Points differ in {_listed(hidden)} too."] if hidden else []
 
 
 def unfinished(frame: pd.DataFrame, done: pd.DataFrame) -> list[str]:
-    """What a figure has to say of the runs that are not in it."""
+    """Return a figure's remarks on the runs that are not in it."""
     missing = len(frame) - len(done)
     return [f"{missing} of {len(frame)} runs did not finish and are left out."] if missing else []
 
 
 def default_view(done: pd.DataFrame) -> View:
-    """The axes to show where nobody chose: those that vary, the paper's own ones first."""
+    """Return the axes to show where nobody chose: those that vary, the paper's own ones first."""
     rest = varying(done)
     x = (
         PHASE
@@ -225,20 +225,20 @@ def default_view(done: pd.DataFrame) -> View:
 
 
 def cost_view(done: pd.DataFrame, cost: str) -> View:
-    """The same over a cost, where the main axis is along the lines."""
+    """Return the same over a cost, where the main axis is along the lines."""
     main = main_number(done)
     return _view(done, cost, [axis for axis in varying(done) if axis != main])
 
 
 def main_number(done: pd.DataFrame, but: Iterable[str] = ()) -> str | None:
-    """The first axis of numbers that runs differ in, of those not in `but`."""
+    """Return the first axis of numbers that runs differ in, of those not in `but`."""
     numbers = [axis for axis in varying(done) if is_number(done, axis) and axis not in but]
     ordered = [*(axis for axis in _MAIN if axis in numbers), *numbers]
     return next((axis for axis in ordered if axis != "epochs"), None)
 
 
 def curve_view(done: pd.DataFrame) -> View:
-    """What learning curves show, over epochs: all that varies, as far as there is room."""
+    """Return the axes of learning curves: all that varies, as far as there is room."""
     return _view(done, "epoch", varying(done))
 
 

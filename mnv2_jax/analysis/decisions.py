@@ -84,7 +84,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Decision:
-    """What the comparisons of a claim say.
+    """Decision of a claim.
 
     Attributes:
       verdict: supported, refuted or inconclusive.

@@ -41,7 +41,7 @@ _LONGEST = 36  # Letters of a value's name: longer ones would leave no room for 
 
 
 def in_order(column: str, present: Iterable[Any]) -> list[Any]:
-    """Sorts the values of a column, each once: the order in which all that shows them does.
+    """Sort the values of a column, each once: the order in which all that shows them does.
 
     Numbers go by size, those that have a name last; texts as `KNOWN` lists them, others last and
     by name.
@@ -54,7 +54,7 @@ def in_order(column: str, present: Iterable[Any]) -> list[Any]:
 
 
 def axis_name(column: str) -> str:
-    """What a column of results.csv is called in a figure."""
+    """Return the name of a column of results.csv in a figure."""
     label = schema.column(column).label
     if section := records.section(column):
         return f"{section.capitalize()}: {label[:1].lower()}{label[1:]}"
@@ -62,7 +62,7 @@ def axis_name(column: str) -> str:
 
 
 def value_name(column: str, value: Any) -> str:
-    """What a value of `column` is called by itself."""
+    """Return the name of a value of `column`."""
     if isinstance(value, float | int) and not isinstance(value, bool):
         return number_name(column, value) or f"{value:g}"
     name = KNOWN.get(column, {}).get(str(value), str(value)) or "not set"
@@ -73,20 +73,20 @@ def value_name(column: str, value: Any) -> str:
 
 
 def number_name(column: str, value: Any) -> str:
-    """What a number of `column` is called that has a name; nothing for any other value."""
+    """Return the name of a number of `column` that has one; "" for any other value."""
     return _NUMBERS.get(column, {}).get(value, "")
 
 
 def short_name(column: str) -> str:
-    """What a column is called beside its values."""
+    """Return the name of a column beside its values."""
     return schema.column(column).short or axis_name(column)
 
 
 def name_before(column: str) -> str:
-    """What goes before a value of `column` where nothing beside it names the column."""
+    """Return the text before a value of `column` where nothing beside it names the column."""
     return "" if column in (*KNOWN, "block", "dataset") else f"{short_name(column)} "
 
 
 def full_name(column: str, value: Any) -> str:
-    """What a value of `column` is called where nothing beside it names the column."""
+    """Return the name of a value of `column` where nothing beside it names the column."""
     return name_before(column) + value_name(column, value)

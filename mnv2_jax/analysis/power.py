@@ -1,4 +1,4 @@
-"""How large a difference is, which ones a design can see, and how many seeds it takes.
+"""Effect sizes, detectable differences, and the seeds that they take.
 
 All of it is for one comparison paired by seed and decided by the t interval over seeds. What is
 computed from the scatter of a few seeds is as uncertain as that scatter: the true standard
@@ -63,13 +63,13 @@ def margin_power(sd: float, seeds: int, margin: float, alpha: float = 0.05) -> f
     """
     df = seeds - 1
     observed = np.sqrt(2 * special.gammaincinv(df / 2, _SLICES) / df)  # sd that seeds show, by sd
-    # Given that, the mean must keep from the margin by half the width of the interval.
+    # PretrainedWeights that, the mean must keep from the margin by half the width of the interval.
     room = margin * np.sqrt(seeds) / sd - special.stdtrit(df, 1 - alpha) * observed
     return float(np.mean(np.maximum(0, 2 * special.ndtr(room) - 1)))
 
 
 def detectable_difference(sd: float, seeds: int, power: float = 0.8, alpha: float = 0.05) -> float:
-    """The smallest true difference that the 95 % interval would tell from 0 in 80 % of repetitions.
+    """Return the smallest true difference that is detected in 80 % of repetitions.
 
     Args:
       sd: standard deviation of the difference between seeds.
@@ -85,7 +85,7 @@ def detectable_difference(sd: float, seeds: int, power: float = 0.8, alpha: floa
 
 
 def detectable_margin(sd: float, seeds: int, power: float = 0.8, alpha: float = 0.05) -> float:
-    """The smallest margin that an equivalence would be found within, if there is no difference.
+    """Return the smallest margin that an equivalence is found within, if nothing differs.
 
     Args and errors are those of `detectable_difference`.
     """
@@ -96,7 +96,7 @@ def detectable_margin(sd: float, seeds: int, power: float = 0.8, alpha: float = 
 def seeds_needed(
     sd: float, difference: float, power: float = 0.8, alpha: float = 0.05
 ) -> int | None:
-    """The fewest seeds whose detectable difference is `difference` or less.
+    """Return the fewest seeds whose detectable difference is `difference` or less.
 
     For the next experiment: how far the one at hand can be trusted its interval says.
 
@@ -119,7 +119,7 @@ def seeds_needed(
 def seeds_needed_within(
     sd: float, margin: float, power: float = 0.8, alpha: float = 0.05
 ) -> int | None:
-    """The fewest seeds that find an equivalence within `margin`, if there is no difference.
+    """Return the fewest seeds that find an equivalence within `margin`, if there is no difference.
 
     Args, value and errors are those of `seeds_needed`.
     """

@@ -20,7 +20,7 @@ _DESCRIBED = "described"
 
 
 def read_results(workdir: Path) -> pd.DataFrame:
-    """Reads `workdir/results.csv`, one row per run.
+    """Read `workdir/results.csv`, one row per run.
 
     Text columns stay text: a run id such as `12e45678` is not a number, and the shortcut
     `none` is a value. Measurements of a run that did not finish are NaN, and so are the empty
@@ -84,7 +84,7 @@ def read_results(workdir: Path) -> pd.DataFrame:
 
 
 def _joined(path: Path, frame: pd.DataFrame, table: SideTable) -> pd.DataFrame:
-    """The table with the columns of a side table, NaN for runs of which it has not their records.
+    """Return the table with a side table's columns, NaN for runs whose records it does not have.
 
     Raises:
       ValueError: it has a column that is there already.
@@ -124,7 +124,7 @@ def _check_columns(path: Path, frame: pd.DataFrame, described: Mapping[str, Colu
 
 
 def _fields_of_configs(workdir: Path, frame: pd.DataFrame) -> set[str]:
-    """The fields outside of sections in the first config that is there."""
+    """Return the fields outside of sections in the first config that is there."""
     for run_id in frame["run_id"]:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             return set(checksums.read_json(workdir / "runs" / run_id / "config.json"))
@@ -132,7 +132,7 @@ def _fields_of_configs(workdir: Path, frame: pd.DataFrame) -> set[str]:
 
 
 def _with_missing(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table with the columns that results of an earlier version lack, without values."""
+    """Return the table with the columns that results of an earlier version lack, without values."""
     present = schema.in_order(frame)
     lacking = [schema.KNOWN[name] for name in present if name not in frame]
     return frame.assign(**{one.name: "" if one.type == "text" else np.nan for one in lacking})
@@ -177,13 +177,13 @@ def check_measure(frame: pd.DataFrame, metric: str) -> None:
 
 
 def count_ruined(frame: pd.DataFrame) -> int:
-    """The number of runs that training ruined; see `mnv2_jax.analysis.notes.on_ruined`."""
+    """Return the number of runs that training ruined; see `mnv2_jax.analysis.caveats.on_ruined`."""
     # Tables of runs that are planned have no outcomes.
     return int(frame["restored_epoch"].notna().sum()) if "restored_epoch" in frame else 0
 
 
 def design_axes(frame: pd.DataFrame) -> list[str]:
-    """The columns of `frame` that say what a run is, seed aside.
+    """Return the columns of `frame` that say what a run is, seed aside.
 
     Two runs that agree in all of them and in the seed are the same experiment.
     """
@@ -191,7 +191,7 @@ def design_axes(frame: pd.DataFrame) -> list[str]:
 
 
 def column(frame: pd.DataFrame, field: str) -> str:
-    """The column of `frame` that holds a field of the config, such as `model.projection`.
+    """Return the column of `frame` that holds a field of the config, such as `model.projection`.
 
     Columns go by their own names as well; what is neither is given back as it is.
     """
@@ -200,13 +200,13 @@ def column(frame: pd.DataFrame, field: str) -> str:
 
 
 def section(field: str) -> str:
-    """The phase whose section a field is in, such as `extraction.train.epochs`; else nothing."""
+    """Return the phase whose section a field is in, such as `extraction.train.epochs`, or ""."""
     first, dot, _ = field.partition(".")
     return first if dot and first in schema.SECTIONS else ""
 
 
 def read_curves(workdir: Path, frame: pd.DataFrame) -> pd.DataFrame:
-    """Reads `runs/<run_id>/metrics.jsonl` of every run in `frame`.
+    """Read `runs/<run_id>/metrics.jsonl` of every run in `frame`.
 
     Returns:
       One row per run and epoch: run_id, the columns of `schema.CURVES`, epochs from 1, and those
@@ -228,7 +228,7 @@ def read_curves(workdir: Path, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_files(workdir: Path, frame: pd.DataFrame, name: str) -> dict[str, dict[str, Any]]:
-    """Reads a JSON file, such as `config.json`, of every run in `frame` that has it.
+    """Read a JSON file, such as `config.json`, of every run in `frame` that has it.
 
     Returns:
       By run id the file's entries, nested keys joined by a dot.
@@ -260,7 +260,7 @@ def distinct_values(files: Mapping[str, Mapping[str, Any]]) -> dict[str, list[st
 
 
 def _without_empty(cells: pd.Series) -> pd.Series:
-    """A column with NaN for its empty cells, if the others are all numbers or truth values."""
+    """Return a column with NaN for empty cells, if the others are numbers or truth values."""
     filled = cells[cells != ""]
     if len(filled) in (0, len(cells)):
         return cells

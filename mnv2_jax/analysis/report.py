@@ -15,7 +15,7 @@ from mnv2_jax.atomic import write_bytes, write_text
 def analyse(
     workdir: Path, claims: Iterable[Claim], *, title: str, command: str
 ) -> list[dict[str, Any]]:
-    """Decides `claims` by the runs in `workdir` and writes what came out beside them.
+    """Decide `claims` by the runs in `workdir` and write what came out beside them.
 
     Writes `claims.json`, figures as SVG and PNG, and `report.html`, each in one step. The same
     records give the same bytes. A figure that cannot be drawn is left out and told of.

@@ -81,5 +81,5 @@ def sign_flip_p(values: np.ndarray) -> float:
 
 
 def smallest_sign_flip_p(seeds: int) -> float:
-    """The p of the exact test when all seeds agree in sign: 0.031 for 6, 0.0625 for 5."""
+    """Return the p of the exact test when all seeds agree in sign: 0.031 for 6, 0.0625 for 5."""
     return 2.0 ** (1 - seeds)

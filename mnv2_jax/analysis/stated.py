@@ -1,4 +1,4 @@
-"""When each claim was written down: before the runs it is decided by, or after some of them."""
+"""Times at which claims were first stated: before their runs, or after some of them."""
 
 import dataclasses
 import datetime
@@ -10,10 +10,11 @@ from typing import Any
 
 from mnv2_jax import checksums
 from mnv2_jax.analysis.claims import Claim
+from mnv2_jax.neutral import former_names
 
 
 def note(workdir: Path, claims: Iterable[Claim], version: Mapping[str, Any], finished: int) -> None:
-    """Writes down the claims that are new to an experiment, in `stated.json`.
+    """Write down the claims that are new to an experiment, in `stated.json`.
 
     To be called before anything trains. A claim that is changed in any way is a new one.
 
@@ -36,7 +37,7 @@ def note(workdir: Path, claims: Iterable[Claim], version: Mapping[str, Any], fin
 
 
 def read(workdir: Path) -> dict[str, dict[str, Any]]:
-    """When claims were first stated, by their identities; empty where nothing was noted.
+    """Return when claims were first stated, by their identities; empty where nothing was noted.
 
     Raises:
       DamagedError: the file is not what was written.
@@ -53,7 +54,9 @@ def read(workdir: Path) -> dict[str, dict[str, Any]]:
 
 
 def identity(claim: Claim) -> str:
-    """Twelve hexadecimal digits of a hash of all that a claim says."""
-    said = {"kind": claim.kind, **dataclasses.asdict(claim)}
+    """Return twelve hexadecimal digits of a hash of all that a claim says."""
+    former = former_names(type(claim))
+    fields = {former.get(name, name): value for name, value in dataclasses.asdict(claim).items()}
+    said = {"kind": claim.kind, **fields}
     text = json.dumps(said, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

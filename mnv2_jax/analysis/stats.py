@@ -40,12 +40,12 @@ def paired_differences(
     worse: Scalar,
     where: Mapping[str, Scalar],
     metric: str,
-    along: Sequence[str] = (),
+    covarying: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Subtracts, run by run, `metric` at `axis == worse` from `metric` at `axis == better`.
+    """Subtract, run by run, `metric` at `axis == worse` from `metric` at `axis == better`.
 
     Two runs are a pair when they agree in the seed and in every design axis other than `axis` and
-    those `along` it.
+    those in `covarying`.
 
     Args:
       frame: one row per run, as `read_results` returns it.
@@ -54,7 +54,7 @@ def paired_differences(
       worse: value of `axis` that is expected to score lower.
       where: column values that both runs of a pair must have.
       metric: the column of a metric, such as `test_accuracy`.
-      along: columns in which the runs of a pair may differ as well.
+      covarying: columns in which the runs of a pair may differ as well.
 
     Returns:
       One row per pair: the shared columns, `seed`, `there`, whether both of its runs are in
@@ -65,8 +65,8 @@ def paired_differences(
       ValueError: a column does not exist, `metric` is not that of a metric, or two runs cannot be
           told apart by seed and design axes.
     """
-    shared = _shared(frame, axis, along)
-    _check_axes(frame, axis, *along)
+    shared = _shared(frame, axis, covarying)
+    _check_axes(frame, axis, *covarying)
     check_columns(frame, where, metric)
     frame = restricted(frame, where)
     values = measured(frame, metric)
@@ -92,15 +92,15 @@ def differing(
     better: Scalar,
     worse: Scalar,
     where: Mapping[str, Scalar],
-    along: Sequence[str] = (),
+    covarying: Sequence[str] = (),
 ) -> list[str]:
-    """What keeps runs from being a pair of `paired_differences`, which has the same arguments.
+    """Return the columns that keep runs from being pairs of `paired_differences`.
 
     Returns:
       The shared columns in which those two runs differ that differ in the fewest; none if there is
       a pair, or a value that was never run.
     """
-    shared = _shared(frame, axis, along)
+    shared = _shared(frame, axis, covarying)
     frame = restricted(frame, where)
     codes = np.column_stack([pd.factorize(frame[name])[0] for name in shared])
     sides = [codes[(frame[axis] == value).to_numpy(bool)] for value in (better, worse)]
@@ -119,7 +119,7 @@ def paired_interactions(
     where: Mapping[str, Scalar],
     metric: str,
 ) -> pd.DataFrame:
-    """Subtracts paired differences at one value of an axis from those at another.
+    """Subtract paired differences at one value of an axis from those at another.
 
     Args:
       frame: one row per run, as `read_results` returns it.
@@ -180,7 +180,7 @@ def check_columns(frame: pd.DataFrame, where: Mapping[str, Scalar], metric: str)
 
 
 def seed_means(pairs: pd.DataFrame) -> np.ndarray:
-    """Averages `difference` within each seed; seeds without a complete pair are left out.
+    """Average `difference` within each seed; seeds without a complete pair are left out.
 
     A seed that lost some of its pairs averages those it has left. Where the difference depends on
     the lost axis value this adds scatter between seeds, so the interval grows.
@@ -244,7 +244,7 @@ def exceeds_p(values: np.ndarray, bound: float) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusts the p values of a family of tests (Holm 1979).
+    """Adjust the p values of a family of tests (Holm 1979).
 
     Rejecting where the adjusted p is below 0.05 makes a mistake anywhere in the family in at most
     5 % of repetitions, however the tests depend on one another.
@@ -267,7 +267,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def is_constant(values: np.ndarray) -> bool:
-    """Whether `values`, one or more, are equal but for rounding: there is no scatter to go by."""
+    """Return whether `values`, one or more, are equal but for rounding and so have no scatter."""
     return bool(np.ptp(values) <= 1e-12 * np.max(np.abs(values)))
 
 
@@ -275,9 +275,9 @@ def _standard_error(values: np.ndarray) -> float:
     return float(values.std(ddof=1)) / math.sqrt(len(values))
 
 
-def _shared(frame: pd.DataFrame, axis: str, along: Sequence[str]) -> list[str]:
-    """The columns in which the two runs of a pair agree."""
-    return [name for name in design_axes(frame) if name not in (axis, *along)] + ["seed"]
+def _shared(frame: pd.DataFrame, axis: str, covarying: Sequence[str]) -> list[str]:
+    """Return the columns in which the two runs of a pair agree."""
+    return [name for name in design_axes(frame) if name not in (axis, *covarying)] + ["seed"]
 
 
 def _check_axes(frame: pd.DataFrame, *axes: str) -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mnv2_jax import checksums
-from mnv2_jax.analysis import decisions, gaps, notes, power, resampling, stats, units
+from mnv2_jax.analysis import caveats, coverage, decisions, power, resampling, stats, units
 from mnv2_jax.analysis.claims import Claim, shown
 from mnv2_jax.analysis.claims.runs import Runs
 from mnv2_jax.analysis.decisions import Decision
@@ -32,7 +32,7 @@ _WIDE = 26  # letters, from which on the terminal's table has an interval on a l
 
 
 def check(claims: Iterable[Claim], columns: Iterable[str]) -> None:
-    """Refuses claims about columns that the results will not have; to be called before they exist.
+    """Refuse claims about columns that the results will not have; to be called before they exist.
 
     Raises:
       ValueError: a claim's axis, `where` or metric is no such column, two have one name, or a
@@ -50,7 +50,7 @@ def check(claims: Iterable[Claim], columns: Iterable[str]) -> None:
 
 
 def undecidable(claims: Iterable[Claim], runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Says of every claim that no results of these runs can decide why that is so.
+    """Say of every claim that no results of these runs can decide why that is so.
 
     Args:
       claims: of any kind.
@@ -69,11 +69,11 @@ def undecidable(claims: Iterable[Claim], runs: Sequence[Mapping[str, Any]]) -> l
 
 def _why_not(claim: Claim, frame: pd.DataFrame) -> str:
     """Why these runs cannot decide a claim, however they end; nothing where they can."""
-    missing = gaps.absent(claim, frame)
+    missing = coverage.absent(claim, frame)
     if missing:
         return f"no run has {' or '.join(missing)}"
     try:
-        unpaired = gaps.unpaired(claim, frame)
+        unpaired = coverage.unpaired(claim, frame)
     except ValueError as error:
         raise ValueError(f"claim {claim.name!r}: {error}") from None
     fields = list(dict.fromkeys(field for one in unpaired for field in one.fields))
@@ -82,13 +82,13 @@ def _why_not(claim: Claim, frame: pd.DataFrame) -> str:
     why = "; ".join(map(str, unpaired))
     if "seed" in fields:
         return f"{why}; expected the same seeds"
-    if not hasattr(claim, "along"):
-        return f"{why}; a claim of `greater` allows for that, by along=(...)"
-    return f"{why}; name {'it' if len(fields) == 1 else 'them'} in along=(...)"
+    if not hasattr(claim, "covarying"):
+        return f"{why}; a claim of `greater` allows for that, by covarying=(...)"
+    return f"{why}; name {'it' if len(fields) == 1 else 'them'} in covarying=(...)"
 
 
 def decide(claims: Iterable[Claim], frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Holds each claim against the results.
+    """Hold each claim against the results.
 
     A number that the results do not give (no pairs, or an interval from one seed) is None, and
     the verdict is then inconclusive.
@@ -127,15 +127,15 @@ def decide(claims: Iterable[Claim], frame: pd.DataFrame) -> list[dict[str, Any]]
     rows = []
     for (claim, runs, decision), p_holm in zip(decided, adjusted, strict=True):
         row = _row(claim, runs, decision) | {"p_holm": _number(p_holm)}
-        absent = gaps.absent(claim, frame)
-        unpaired = [] if row["seeds"] else gaps.unpaired(claim, frame)
-        said = notes.write(claim, row, decision, len(decided), absent, unpaired)
+        absent = coverage.absent(claim, frame)
+        unpaired = [] if row["seeds"] else coverage.unpaired(claim, frame)
+        said = caveats.write(claim, row, decision, len(decided), absent, unpaired)
         if is_of_side_table(claim.metric) and claim.metric not in frame:
             table = claim.metric.partition("/")[0]
             said.insert(0, f"There is no side table {table}: experiments.evaluate writes it.")
-        ruined, of = gaps.ruined(claim, frame)
+        ruined, of = coverage.ruined(claim, frame)
         if ruined:
-            said.insert(0, notes.on_ruined_pairs(ruined, of))
+            said.insert(0, caveats.on_ruined_pairs(ruined, of))
             if row["verdict"] == decisions.INCONCLUSIVE:
                 row["verdict"] = decisions.RUINED
         rows.append(row | {"notes": said})
@@ -162,7 +162,7 @@ def read_decided(workdir: Path) -> list[dict[str, Any]]:
 
 
 def claims_table(rows: Iterable[Mapping[str, Any]]) -> Table:
-    """Lays decided claims out for the terminal, notes below."""
+    """Lay decided claims out for the terminal, notes below."""
     table = Table(title="Claims", title_justify="left", caption_justify="left", show_lines=True)
     table.add_column("Claim", ratio=1)
     table.add_column("Difference", no_wrap=True)
@@ -186,7 +186,7 @@ def claims_table(rows: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def claims_markdown(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Lays decided claims out as a table of Markdown, percentage points without their unit.
+    """Lay decided claims out as a table of Markdown, percentage points without their unit.
 
     A dagger at a verdict says that p (Holm) is 0.05 or more, as a note of the claim does.
     """
@@ -201,7 +201,7 @@ def claims_markdown(rows: Iterable[Mapping[str, Any]]) -> str:
         p_value = f"{p_text(row['p_value'])} ({p_text(row['p_holm'])})"
         verdict = row["verdict"]
         if verdict != decisions.INCONCLUSIVE:
-            doubted = notes.is_doubted(row)
+            doubted = caveats.is_doubted(row)
             marked |= doubted
             verdict = f"**{verdict}**{' †' if doubted else ''}"
         statement, source = (row[key].replace("|", "\\|") for key in ("statement", "source"))
@@ -215,7 +215,7 @@ def claims_markdown(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def difference_text(row: Mapping[str, Any]) -> str:
-    """Writes a decided claim's estimate and interval, such as `+7.6 [+6.9, +8.2] pt`."""
+    """Write a decided claim's estimate and interval, such as `+7.6 [+6.9, +8.2] pt`."""
     measure = units.measure_of_row(row)
     if row["estimate"] is None:
         return "not measured"
@@ -223,12 +223,12 @@ def difference_text(row: Mapping[str, Any]) -> str:
 
 
 def interval_kind(row: Mapping[str, Any]) -> str:
-    """Names a decided claim's interval, such as `95 % interval`, or says that there is none."""
+    """Name a decided claim's interval, such as `95 % interval`, or say that there is none."""
     return "no interval" if row["ci_low"] is None else f"{100 * row['confidence']:.0f} % interval"
 
 
 def pair_count(row: Mapping[str, Any]) -> str:
-    """Writes how many pairs a decided claim rests on, such as `70 of 72`; or of what else."""
+    """Write how many pairs a decided claim rests on, such as `70 of 72`; or of what else."""
     counted = shown(row)["counted"]
     return with_unit(
         f"{row['pairs']} of {row['pairs'] + row['dropped']}", "" if counted == "pairs" else counted
@@ -236,7 +236,7 @@ def pair_count(row: Mapping[str, Any]) -> str:
 
 
 def p_text(p_value: float | None) -> str:
-    """Writes a p value with the digits that matter, such as `0.031` or `< 0.001`."""
+    """Write a p value with the digits that matter, such as `0.031` or `< 0.001`."""
     if p_value is None:
         return "none"
     return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
@@ -254,7 +254,7 @@ def _difference_lines(row: Mapping[str, Any]) -> list[str]:
 
 
 def _narrow(margin: str, measure: Measure) -> list[str]:
-    """Breaks words on a margin into lines that leave room for statements; units stay at numbers."""
+    """Break words on a margin into lines that leave room for statements; units stay at numbers."""
     for unit in {measure.unit, measure.of_differences} - {""}:
         margin = margin.replace(f" {unit}", f"\N{NO-BREAK SPACE}{unit}")
     lines = textwrap.wrap(margin, _NARROW)

@@ -1,19 +1,30 @@
 """An experiment: a config, a grid over its fields, and the claims that the runs decide."""
 
+import functools
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from ml_collections import ConfigDict
 
-from mnv2_jax.ablation import cohort, estimates, grid, networks, phases, records, resolve, starts
+from mnv2_jax import terminal
+from mnv2_jax.ablation import (
+    cohort,
+    estimates,
+    grid,
+    networks,
+    phases,
+    pretrained,
+    records,
+    resolve,
+)
 from mnv2_jax.ablation.grid import Grid
 from mnv2_jax.ablation.job import DataOptions, Job
 from mnv2_jax.ablation.launchers import find
+from mnv2_jax.ablation.pretrained import PretrainedWeights
 from mnv2_jax.ablation.preview import draw_preview
-from mnv2_jax.ablation.starts import Given
 from mnv2_jax.ablation.sweep import Progress, Saving
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.verdicts import check, undecidable
@@ -21,6 +32,7 @@ from mnv2_jax.api import files, running
 from mnv2_jax.api.results import Results, checked_claims
 from mnv2_jax.api.running import Origin, Planned
 from mnv2_jax.api.telling import teller
+from mnv2_jax.data.sources import Dataset, Selection
 from mnv2_jax.train import setup
 
 
@@ -48,7 +60,7 @@ class Experiment:
         pretrained: str | Path | None = None,
         files: Iterable[str | Path] = (),
     ) -> None:
-        """Describes an experiment; nothing is checked or trained yet.
+        """Describe an experiment; nothing is checked or trained yet.
 
         Args:
           config: every field, such as configs/digits.py sets them.
@@ -97,7 +109,10 @@ class Experiment:
             grid.check_field(parts.config, path)
         found = grid.with_fields(parts.config, values)
         one = cls(
-            *(found, parts.grid, parts.claims, parts.name),
+            config=found,
+            grid=parts.grid,
+            claims=parts.claims,
+            name=parts.name,
             pinned=values,
             pretrained=pretrained,
             files=[parts.path],
@@ -188,7 +203,9 @@ class Experiment:
         seeds = _seeds(seeds)
         origin = origin or self._origin(seeds)
         data = DataOptions(_text(data_dir), data_workers, on_corrupt)
-        planned = self.prepare(seeds, data)
+        told = teller(progress)
+        planned = self.prepare(seeds, data, told.say)
+        self._planned = None  # A folder of images may change until the next call.
         kept, line = networks.are_kept("transfer" in self.config or keep_networks, planned.cohorts)
         job = Job(
             workdir="",
@@ -201,9 +218,7 @@ class Experiment:
             compilation_cache=compilation_cache,
         )
         where = workdir or Path("runs") / self.name
-        here, outcome = running.run(
-            *(planned, where, job, trains, teller(progress), origin), choices=[line]
-        )
+        here, outcome = running.run(*(planned, where, job, trains, told, origin), choices=[line])
         return Results(here, planned.claims, outcome)
 
     def preview(self, path: str | Path, *, data: DataOptions | None = None) -> None:
@@ -225,9 +240,17 @@ class Experiment:
         draw_preview(Path(path), one)
 
     def prepare(
-        self, seeds: int | Iterable[int] | None = None, data: DataOptions | None = None
+        self,
+        seeds: int | Iterable[int] | None = None,
+        data: DataOptions | None = None,
+        say: Callable[[str], None] = terminal.say,
     ) -> Planned:
         """Check everything about every run and claim, and sort runs into cohorts.
+
+        Args:
+          seeds: see `run`.
+          data: how data sets are found and decoded.
+          say: is told how far the check of a folder of images is.
 
         Raises:
           ValueError: a value is wrong; the message names the field and what would be right.
@@ -239,21 +262,26 @@ class Experiment:
         text = grid.canonical_json(self.config)  # It may be changed between two calls.
         key = text, self.grid, tuple(self.claims), chosen, data
         if self._planned is None or self._planned[0] != key:
-            self._planned = key, self._prepared(chosen, data)
+            self._planned = key, self._prepared(chosen, functools.partial(data.open, tell=say))
         return self._planned[1]
 
-    def _prepared(self, seeds: tuple[int, ...] | None, data: DataOptions) -> Planned:
+    def _prepared(
+        self, seeds: tuple[int, ...] | None, load: Callable[[Selection], Dataset]
+    ) -> Planned:
         claims = checked_claims(self.claims)
         configs, given = self._configs(seeds)
-        cohorts = tuple(cohort.plan(configs, data.open))
+        cohorts = tuple(cohort.plan(configs, load))
         if given:
-            starts.check(given, cohorts)
+            pretrained.check(given, cohorts)
         check(claims, records.columns([run for one in cohorts for run in one.runs]))
-        doubts = tuple(undecidable(claims, records.planned(cohorts)))
-        return Planned(self.name, cohorts, claims, doubts, given)
+        found = dict.fromkeys(line for one in cohorts for line in one.dataset.remarks)
+        remarks = (*found, *undecidable(claims, records.planned(cohorts)))
+        return Planned(self.name, cohorts, claims, remarks, given)
 
-    def _configs(self, seeds: tuple[int, ...] | None) -> tuple[list[ConfigDict], Given | None]:
-        """The configs of all runs, and the base that they start from."""
+    def _configs(
+        self, seeds: tuple[int, ...] | None
+    ) -> tuple[list[ConfigDict], PretrainedWeights | None]:
+        """Return the configs of all runs, and the base that they start from."""
         points, pinned = self.grid, self._pinned
         if seeds is not None:
             points, pinned = grid.with_seeds(self.grid, seeds), pinned - {"seed"}
@@ -287,11 +315,11 @@ class Experiment:
         return Origin(text, text, self._files[0] if self._files else self._text)
 
 
-def _given(where: str) -> Given:
+def _given(where: str) -> PretrainedWeights:
     if not where:
         raise ValueError("pretrained: it is empty; expected the folder of a run, or a file")
     try:
-        return Given.open(Path(where))
+        return PretrainedWeights.open(Path(where))
     except ValueError as error:
         raise ValueError(f"pretrained={error}") from None
 

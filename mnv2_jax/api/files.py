@@ -46,7 +46,8 @@ def read(config: str) -> Parts:
     path, arguments = Path(named), (argument,) if colon else ()
     claims = config_file.call(path, "get_claims", arguments, "a list of claims", _are_claims)
     points = config_file.call(path, "get_grid", arguments, "a Grid", _is_grid)
-    name = "_".join([path.stem, *(re.sub(r"\W+", "_", part) for part in arguments)])
+    parts = [re.sub(r"\W+", "_", part).strip("_") for part in arguments]
+    name = "_".join([path.stem, *filter(None, parts)])
     return Parts(path, found, points, tuple(claims), name)
 
 

@@ -33,7 +33,8 @@ def load(run: str | Path) -> "TrainedNetwork":
     """
     setup.begin(keep_programs=False)
     where = str(run)
-    with workdir.seen(where.removesuffix(f"/{trained.FILE}"), "") as here:
+    files = ("config.json", "result.json", trained.FILE)
+    with workdir.seen(where.removesuffix(f"/{trained.FILE}"), "", files) as here:
         try:
             file = networks.find(here.path if "://" in where else Path(run))
             network = trained.load(file)

@@ -12,9 +12,9 @@ import pandas as pd
 from mnv2_jax import atomic
 from mnv2_jax.ablation import evaluations, plans
 from mnv2_jax.ablation import workdir as workdirs
-from mnv2_jax.ablation.folder import Workdir
 from mnv2_jax.ablation.job import DataOptions
 from mnv2_jax.ablation.sweep import Outcome
+from mnv2_jax.ablation.workdir import Workdir
 from mnv2_jax.analysis import axes, records, verdicts
 from mnv2_jax.analysis.charts.accuracy import accuracy
 from mnv2_jax.analysis.charts.chart import Chart
@@ -49,7 +49,7 @@ class Results:
         claims: Iterable[Claim] | None = None,
         outcome: Outcome | None = None,
     ) -> None:
-        """Begins; see `open`."""
+        """Begin; see `open`."""
         self._here = here
         self._claims = None if claims is None else checked_claims(claims)
         self.outcome = outcome
@@ -133,6 +133,7 @@ class Results:
         name: str = "",
         *,
         data_dir: str | Path | None = None,
+        on_corrupt: str = "fail",
         say: Callable[[str], None] = lambda line: None,
     ) -> pd.DataFrame:
         """Measure the networks that runs keep once more, and write a side table.
@@ -141,11 +142,12 @@ class Results:
 
         Args:
           split: see `mnv2_jax.ablation.evaluations.Request`, as the next four.
-          data: another data set, with the same classes.
+          data: another data set, with the same classes, or the path of a folder of images.
           evaluator: a name of `mnv2_jax.ablation.evaluators`, or `FILE.py:FUNCTION`.
           metrics: names with commas, beside those that the runs were measured by.
           name: of the table.
           data_dir: the folder of prepared data sets; by default one in the user's cache folder.
+          on_corrupt: "fail" or "skip"; see `DataOptions`.
           say: is told how far it is.
 
         Returns:
@@ -156,7 +158,8 @@ class Results:
           OSError: a network or a data set cannot be read, or the table not written.
         """
         setup.begin()
-        options = DataOptions(None if data_dir is None else str(data_dir))
+        folder = None if data_dir is None else str(data_dir)
+        options = DataOptions(folder, on_corrupt=on_corrupt)
         request = evaluations.Request(split, data, evaluator, metrics, name)
         table = evaluations.evaluate(self.path, request, options, say)
         self._here.sync()

@@ -14,19 +14,19 @@ from typing import Any
 from mnv2_jax import atomic, schema, user_code
 from mnv2_jax.ablation import finished, networks, plans, sweep, tidy, workdir
 from mnv2_jax.ablation.cohort import Cohort
-from mnv2_jax.ablation.folder import Workdir
 from mnv2_jax.ablation.job import Job
 from mnv2_jax.ablation.launchers import LAUNCHERS, Launcher, Watch
-from mnv2_jax.ablation.starts import Given
+from mnv2_jax.ablation.pretrained import PretrainedWeights
 from mnv2_jax.ablation.sweep import Outcome
-from mnv2_jax.analysis import notes, stated
+from mnv2_jax.ablation.workdir import Workdir
+from mnv2_jax.analysis import caveats, stated
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.verdicts import claims_table
 from mnv2_jax.api.telling import Teller
 from mnv2_jax.checksums import DamagedError
 from mnv2_jax.terminal import first_few
-from mnv2_jax.train import processes, runlog
-from mnv2_jax.train.stopping import Stop
+from mnv2_jax.train import environment, processes
+from mnv2_jax.train.preemption import Stop
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,15 +37,15 @@ class Planned:
       name: its title.
       cohorts: all of its runs.
       claims: to be decided.
-      doubts: a line for each claim that these runs cannot decide.
+      remarks: lines to tell first: of folders of images, and of claims that cannot be decided.
       given: a base that runs start from.
     """
 
     name: str
     cohorts: tuple[Cohort, ...]
     claims: tuple[Claim, ...]
-    doubts: tuple[str, ...]
-    given: Given | None
+    remarks: tuple[str, ...]
+    given: PretrainedWeights | None
 
     @property
     def count(self) -> int:
@@ -138,7 +138,7 @@ def _launched(launcher: Launcher, job: Job, watch: Watch) -> Outcome:
 
 
 def selected(planned: Planned, launcher: Launcher, say: Callable[[str], None]) -> list[Cohort]:
-    """The runs that a launcher is to train; says so if there are none."""
+    """Return the runs that a launcher is to train; says so if there are none."""
     mine = launcher.select(planned.cohorts)
     if not mine:
         say(f"{launcher}: it has no run; others have all {planned.count}")
@@ -174,7 +174,7 @@ def _begin(
     launcher.check(todo)
     if processes.is_primary():
         plans.write(folder, planned.name, origin.again, cohorts)
-        version = {"config": origin.config, **runlog.checkout()}
+        version = {"config": origin.config, **environment.checkout()}
         if line := _state(folder, planned.claims, version, planned.count - _count(unfinished)):
             teller.say(line)
         here.sync()
@@ -183,7 +183,7 @@ def _begin(
         f"Runs: {count}, cohorts: {len(mine)}; {count - left} finished before, {left} to train"
     )
     lacking = finished.unmeasured(folder, cohorts)
-    for line in [*planned.doubts, *_others(folder, cohorts), *lacking]:
+    for line in [*planned.remarks, *_others(folder, cohorts), *lacking]:
         teller.say(line)
     return todo
 
@@ -201,7 +201,8 @@ def _state(folder: Path, claims: Sequence[Claim], version: Mapping[str, Any], fi
 
 def _write_table(here: Workdir, cohorts: Sequence[Cohort]) -> list[dict[str, Any]]:
     """Bring results.csv up to date with what was recorded here and elsewhere; give its rows."""
-    here.sync()
+    with contextlib.suppress(OSError):  # A bucket that is lost is tried again.
+        here.sync()
     return sweep.write_table(here.path, cohorts)
 
 
@@ -216,7 +217,7 @@ def _report(here: Workdir, planned: Planned, teller: Teller, origin: Origin) -> 
         if not here.sync():
             break
     ruined = sum(row.get("restored_epoch") is not None for row in rows)
-    if said := notes.on_ruined(ruined, len(rows)):
+    if said := caveats.on_ruined(ruined, len(rows)):
         teller.say(said)
     if planned.claims:
         teller.show(claims_table(decided))

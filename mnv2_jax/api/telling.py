@@ -24,7 +24,7 @@ class Teller(Protocol):
         """Show a table."""
 
     def progress(self, cohorts: Sequence[Cohort]) -> contextlib.AbstractContextManager[Progress]:
-        """A block in which cohorts are trained here; what it gives is told how far that is."""
+        """Open a block in which cohorts are trained; what it gives is told how far that is."""
 
 
 def teller(progress: "bool | Progress") -> Teller:

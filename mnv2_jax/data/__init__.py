@@ -1,1 +1,1 @@
-"""Where images come from, and how batches are drawn from them inside a compiled program."""
+"""Data sets, and batches of their images inside a compiled program."""

@@ -25,8 +25,8 @@ SCALINGS = {
     # By the mean and standard deviation of ImageNet's training images, as PyTorch's models do.
     "imagenet": (_IMAGENET_MEAN, _IMAGENET_DEVIATION),
 }
-"""How images are scaled: what is subtracted from red, green and blue as shares of 1, and what they
-are then divided by. Of grey images, the averages of the three."""
+"""Scales of images: means subtracted from red, green and blue as shares of 1, and deviations to
+divide by. Of grey images, the averages of the three."""
 
 
 def scale(images: Array, scaling: str) -> Array:
@@ -37,7 +37,7 @@ def scale(images: Array, scaling: str) -> Array:
 
 
 def unscale(images: Array, scaling: str) -> Array:
-    """Undoes `scale`: float32, 0 to 255, up to rounding."""
+    """Undo `scale`: float32, 0 to 255, up to rounding."""
     mean, deviation = (_by_channel(part, images.shape[-1]) for part in SCALINGS[scaling])
     return 255 * (images * deviation + mean)
 
@@ -84,7 +84,7 @@ def augmented(
 
 
 def random_shift(keys: Array, images: Array, pixels: int) -> Array:
-    """Moves every image by up to `pixels` rows and columns, each drawn evenly; black moves in.
+    """Move every image by up to `pixels` rows and columns, each drawn evenly; black moves in.
 
     Args:
       keys: of the images, `[count]`.
@@ -110,13 +110,13 @@ def random_shift(keys: Array, images: Array, pixels: int) -> Array:
 
 
 def random_flip(keys: Array, images: Array) -> Array:
-    """Mirrors every second image, left to right; `[count, height, width, channels]`."""
+    """Mirror every second image, left to right; `[count, height, width, channels]`."""
     flipped = jax.vmap(jax.random.bits)(keys) % 2 == 1
     return jnp.where(flipped[:, None, None, None], images[:, :, ::-1], images)
 
 
 def random_rotation(keys: Array, images: Array, degrees: float) -> Array:
-    """Turns every image about its centre by an angle drawn evenly; black moves in.
+    """Turn every image about its centre by an angle drawn evenly; black moves in.
 
     Values between pixels are interpolated linearly.
 
@@ -146,7 +146,7 @@ def random_rotation(keys: Array, images: Array, degrees: float) -> Array:
 
 
 def random_cutout(keys: Array, images: Array, side: int) -> Array:
-    """Blanks out a square of every image, centred on any of its pixels, cut off at the border.
+    """Blank out a square of every image, centred on any of its pixels, cut off at the border.
 
     Args:
       keys: of the images, `[count]`.
@@ -167,7 +167,7 @@ def random_cutout(keys: Array, images: Array, side: int) -> Array:
 
 
 def mixed_up(keys: Array, images: Array, targets: Array, alpha: float) -> tuple[Array, Array]:
-    """Averages each image and its targets with those of the other one of its pair.
+    """Average each image and its targets with those of the other one of its pair.
 
     Pairs are neighbours: batches are in random order, and what a device computes of one holds whole
     pairs. The larger weight, drawn image by image, is the image's own.

@@ -1,4 +1,4 @@
-"""How training images are augmented, as values: fields of a config, each an axis of a grid.
+"""Augmentation of training images as values: fields of a config, each an axis of a grid.
 
 What becomes of them is in `mnv2_jax.data.augment`, inside of the compiled program, and, where the
 image is needed as it is stored, in `mnv2_jax.data.crops`. Imports no jax.
@@ -12,26 +12,26 @@ MAX_MAGNITUDE = 10
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """What is done to training images, in this order. As it is by default: nothing.
+    """Augmentations of training images, in this order; by default none.
 
     Attributes:
-      crop_area: the least share of the area that a random-resized crop takes (Szegedy et al. 2015,
-        arXiv 1409.4842, section 6; 0.08 there); 0 takes the central square, as in evaluation.
-      randaugment_layers: how many distortions of RandAugment follow one another (Cubuk et al. 2020,
-        arXiv 1909.13719); 0 for none.
-      randaugment_magnitude: how strong they are, 0 to `MAX_MAGNITUDE`.
-      shift: pixels by which images are moved at most; black moves in. The same as padding with so
-        many pixels, then cropping.
+      crop_area: least share of the area that a random-resized crop takes, 0 to 1; 0 takes the
+        central square, as in evaluation. Szegedy et al. 2015, arXiv 1409.4842, section 6 (0.08).
+      randaugment_layers: number of RandAugment distortions in a row; 0 for none. Cubuk et al. 2020,
+        arXiv 1909.13719.
+      randaugment_magnitude: strength of RandAugment's distortions, 0 to `MAX_MAGNITUDE`.
+      shift: most pixels that an image moves by; black moves in. The same as padding with so many
+        pixels, then cropping.
       flip: mirror every second image, left to right.
-      rotation: degrees by which images are turned at most, either way; black moves in.
-      brightness: images are multiplied by 1 - this to 1 + this.
-      contrast: likewise, their differences from their mean grey.
-      saturation: likewise, their differences from grey.
-      hue: turns by which hues are moved at most, either way: 0 to 0.5.
-      cutout: the side, in pixels, of a square that is blanked out, centred on any pixel (DeVries
-        and Taylor 2017, arXiv 1708.04552).
-      mixup: the parameter of the Beta distribution of the weights with which pairs of images, and
-        their targets, are averaged (Zhang et al. 2018, arXiv 1710.09412); 0 for none.
+      rotation: most degrees that an image turns by, either way, 0 to 180; black moves in.
+      brightness: images are multiplied by 1 - this to 1 + this, 0 to 1.
+      contrast: differences from the image's mean grey are multiplied likewise, 0 to 1.
+      saturation: differences from grey are multiplied likewise, 0 to 1.
+      hue: most turns that hues move by, either way, 0 to 0.5.
+      cutout: side, in pixels, of a blanked square, centred on any pixel; 0 for none. DeVries and
+        Taylor 2017, arXiv 1708.04552.
+      mixup: Beta distribution's parameter for mixing pairs of images and targets; 0 for none. Zhang
+        et al. 2018, arXiv 1710.09412.
 
     Raises:
       ValueError: a value is out of range, or is one that nothing reads; the message names it and
@@ -69,11 +69,11 @@ class Augmentation:
 
     @property
     def on_host(self) -> bool:
-        """Whether images are needed as they are stored, and so are augmented while decoding."""
+        """Return whether images are needed as stored, and so are augmented while decoding."""
         return self.crop_area > 0 or self.randaugment_layers > 0
 
     def check(self, size: tuple[int, int], channels: int, together: int) -> None:
-        """Checks that it can be done.
+        """Check that it can be done.
 
         Args:
           size: height and width of the images.

@@ -16,7 +16,7 @@ _LUMA = (0.2989, 0.587, 0.114)
 
 
 def brightness(keys: Array, images: Array, strength: float) -> Array:
-    """Multiplies each image by a factor of 1 - `strength` to 1 + `strength`."""
+    """Multiply each image by a factor of 1 - `strength` to 1 + `strength`."""
     return _blended(_factors(keys, strength), images, jnp.zeros(()))
 
 
@@ -32,7 +32,7 @@ def saturation(keys: Array, images: Array, strength: float) -> Array:
 
 
 def hue(keys: Array, images: Array, strength: float) -> Array:
-    """Moves all hues of each image by -`strength` to `strength` turns. Three channels."""
+    """Move all hues of each image by -`strength` to `strength` turns. Three channels."""
     turns = strength * jax.vmap(lambda key: jax.random.uniform(key, minval=-1.0))(keys)
     brightest = images.max(-1)
     chroma = brightest - images.min(-1)

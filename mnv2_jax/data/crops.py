@@ -16,7 +16,7 @@ _TRIES = 10
 
 
 def evaluation_crop(image: Image.Image, resolution: int, fraction: float) -> np.ndarray:
-    """The central square of an image.
+    """Return the central square of an image.
 
     The same as resizing the shorter side to `resolution / fraction` and cutting out the centre, at
     once. An image that has the size already stays as it is, and one that would have it after the
@@ -40,7 +40,7 @@ def training_view(
     augmentation: Augmentation,
     generator: np.random.Generator,
 ) -> np.ndarray:
-    """An image as it is trained on, as far as that is the host's to do.
+    """Return an image as it is trained on, as far as that is the host's to do.
 
     Args:
       image: in mode "L" or "RGB".
@@ -70,7 +70,7 @@ def training_view(
 def inception_box(
     width: int, height: int, smallest_area: float, generator: np.random.Generator
 ) -> Box:
-    """A random part of an image, to be resized to a square (Szegedy et al. 2015, section 6).
+    """Return a random part of an image, to be resized to a square (Szegedy et al. 2015, section 6).
 
     Its share of the area is drawn evenly, its aspect ratio from 3/4 to 4/3 evenly in the logarithm.
     Where ten draws do not fit, it is the largest central part of an aspect ratio in that range. As

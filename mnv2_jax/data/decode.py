@@ -12,7 +12,7 @@ import simplejpeg
 from PIL import ExifTags, Image
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
-"""What is taken, by PIL's names. Its other plugins are seldom tried on bytes from anywhere."""
+"""Formats that are read, by PIL's names. Its other plugins are seldom tried on hostile bytes."""
 
 MAX_PIXELS = 89_478_485
 """PIL's own default: a quarter of a GiB in three channels."""
@@ -37,7 +37,8 @@ _ADAM7 = (
 
 TURNING = "turned as EXIF says"
 """A rule of decoding that earlier versions lacked. It is part of the fingerprint of data sets whose
-images it may have changed; see `mnv2_jax.data.stored.records.Prepared`."""
+images it may have changed; see `stored.records.Prepared` and, of folders, `image_files.FolderSet`.
+"""
 
 _JPEG_DAMAGE = ("premature end", "bad huffman code")
 """Warnings of its decoder, in part, after which pixels are missing or wrong; after others such as
@@ -63,7 +64,7 @@ class BadImage(ValueError):
 
 
 def decode(data: bytes, channels: int) -> Image.Image:
-    """Decodes an image.
+    """Decode an image.
 
     Of an animation it is the first frame. It is turned as its EXIF (or else its XMP) says, whatever
     its format. Alpha is dropped, as TensorFlow and torchvision do. Of 16 bits the upper 8 are kept,
@@ -94,7 +95,7 @@ def decode(data: bytes, channels: int) -> Image.Image:
 
 
 def check(data: bytes) -> bool:
-    """Finds out whether an image is sound: one that `decode` can decode, with all of its pixels.
+    """Find out whether an image is sound: one that `decode` can decode, with all of its pixels.
 
     It takes less time than `decode`, which does not see that those of a PNG, or of a JPEG that has
     an end nonetheless, end early.
@@ -122,7 +123,7 @@ def _loaded(data: bytes, *, quick: bool = False) -> Image.Image:
 
 
 def _open(data: bytes) -> Image.Image:
-    """Reads the header."""
+    """Read the header."""
     if not data:
         raise BadImage("it is empty")
     try:
@@ -169,7 +170,7 @@ def _load(image: Image.Image, data: bytes, quick: bool) -> Image.Image:
 
 
 def _warning(jpeg: bytes, mode: str) -> str:
-    """What a decoder that is strict finds wrong with a JPEG, which it reads to its end, if any."""
+    """Return the fault that a strict decoder, which reads to the end, finds in a JPEG, if any."""
     try:
         # An eighth of its rows are made.
         simplejpeg.decode_jpeg(jpeg, "CMYK" if mode == "CMYK" else "GRAY", min_factor=8)
@@ -179,7 +180,7 @@ def _warning(jpeg: bytes, mode: str) -> str:
 
 
 def _chunks(png: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """The kind of each chunk of a PNG, where it begins and where it ends."""
+    """Return the kind of each chunk of a PNG, where it begins and where it ends."""
     start = len(_PNG)
     while start + 8 <= len(png):
         length, kind = struct.unpack_from(">I4s", png, start)
@@ -194,7 +195,7 @@ def _without_texts(png: bytes) -> bytes:
 
 
 def _check_rows(png: bytes) -> None:
-    """Sees to it that the pixels of a PNG are all there, which PIL leaves black where they end.
+    """See to it that the pixels of a PNG are all there, which PIL leaves black where they end.
 
     Raises:
       BadImage: they end early.
@@ -221,7 +222,7 @@ def _check_rows(png: bytes) -> None:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What is left to do to a loaded image for it to stand as its orientation says."""
+    """Return the turn that is left for a loaded image to stand as its orientation says."""
     if image.format == "TIFF":  # PIL turns these while it loads them.
         return None
     try:

@@ -16,7 +16,7 @@ class Records(Protocol):
     """Encoded images with their labels, by number."""
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Return their number."""
 
     def __getitem__(self, index: int) -> Record:
         """One of them."""
@@ -70,7 +70,7 @@ class Images:
         return len(self.records)
 
     def __getitem__(self, index: int) -> Example:
-        """An image as it is evaluated: its central square.
+        """Return an image as it is evaluated: its central square.
 
         Raises:
           ValueError: it cannot be decoded, or its label is out of range.
@@ -83,7 +83,7 @@ class Images:
     def view(
         self, index: int, augmentation: Augmentation, generator: np.random.Generator
     ) -> Example:
-        """An image as it is trained on, as far as that is the host's to do.
+        """Return an image as it is trained on, as far as that is the host's to do.
 
         Raises:
           ValueError: it cannot be decoded, or its label is out of range.
@@ -99,6 +99,8 @@ class Images:
     def _example(self, index: int, crop: Callable[..., np.ndarray]) -> Example:
         record = self.records[index]
         try:
+            if record.problem:
+                raise BadImage(record.problem)
             image = decode(record.image, self.shape[2])
         except BadImage as error:
             problem = f"{record.where}: {error}"

@@ -1,4 +1,4 @@
-"""What becomes of a batch inside the compiled program: augmented, scaled, with its targets."""
+"""Batches inside the compiled program: augmented, scaled, with their targets."""
 
 import zlib
 
@@ -11,7 +11,7 @@ Array = jax.Array
 
 
 def stream(key: Array, name: str) -> Array:
-    """The random stream `name` of a run's key: streams do not disturb one another.
+    """Return the random stream `name` of a run's key: streams do not disturb one another.
 
     Initial weights, dropout and every augmentation have their own, so that variants of a network
     see the same batches whatever else they draw.
@@ -29,7 +29,7 @@ def train_batch(
     scaling: str,
     classes: int,
 ) -> tuple[Array, Array, Array]:
-    """A step's batch or part of it, augmented and scaled.
+    """Return a step's batch or part of it, augmented and scaled.
 
     An image's augmentation depends on key, step and row, not on which part it is in.
 

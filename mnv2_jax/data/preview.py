@@ -1,4 +1,4 @@
-"""What a network sees, as a picture: images after augmentation and scaling, with their classes."""
+"""Pictures of a network's input: images after augmentation and scaling, with their classes."""
 
 import html
 import io
@@ -69,7 +69,7 @@ def contact_sheet(images: np.ndarray, captions: Sequence[str], scaling: str) -> 
 
 
 def _bytes(images: np.ndarray, scaling: str) -> np.ndarray:
-    """The images before scaling, uint8 `[count, height, width, 3]`."""
+    """Return the images before scaling, uint8 `[count, height, width, 3]`."""
     pixels = np.asarray(augment.unscale(jnp.asarray(images), scaling))
     clipped = np.clip(np.round(pixels), 0, 255).astype(np.uint8)
     return np.broadcast_to(clipped, (*clipped.shape[:3], 3))
@@ -81,7 +81,7 @@ def _enlarged(pixels: np.ndarray) -> np.ndarray:
 
 
 def _drawable(caption: str) -> str:
-    """A caption in a line, with a code for what the font lacks, which tells classes apart."""
+    """Return a caption in a line, with a code for what the font lacks."""
     # Names of folders may have accents as characters of their own, as on macOS.
     composed = unicodedata.normalize("NFC", caption)
     return "".join(

@@ -16,13 +16,13 @@ Operation = Callable[[Image.Image, float, int], Image.Image]
 """Takes an image, the strength from 0 to 1, and a sign, -1 or 1."""
 
 _GREY = 128
-"""What moves in at the borders."""
+"""The grey that moves in at the borders."""
 
 
 def distorted(
     pixels: np.ndarray, layers: int, magnitude: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """Applies operations drawn evenly, one after the other.
+    """Apply operations drawn evenly, one after the other.
 
     Args:
       pixels: uint8 `[height, width, channels]`.

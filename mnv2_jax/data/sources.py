@@ -1,4 +1,4 @@
-"""Data sets by name: what is prepared on disk, and the digits that are embedded."""
+"""Data sets by name: prepared on disk, the digits that are embedded, or a folder of images."""
 
 import contextlib
 import dataclasses
@@ -11,29 +11,33 @@ from typing import Any
 
 import numpy as np
 
-from mnv2_jax.data import draws, folders, subsets
+from mnv2_jax import metrics
+from mnv2_jax.data import folders, image_files, rng, subsets
 from mnv2_jax.data.images import Arrays, Images, Records
-from mnv2_jax.data.stored import records
+from mnv2_jax.data.stored import records, subsplits
+from mnv2_jax.terminal import say
 
-SPLITS = ("train", "validation", "test")
+SPLITS = metrics.SPLITS
 
 
 @dataclasses.dataclass(frozen=True)
 class Selection:
-    """Which images of which data set, and at which size: fields of `config.data`.
+    """Selection of images, and their size: fields of `config.data`.
 
     The last two are fields of `config.transfer`.
 
     Attributes:
-      name: of a data set prepared in the folder, or one of `EMBEDDED`.
-      train: the images to train on: a split as TFDS writes it, such as "train[:90%]".
-      validation: likewise; what choices are made by.
-      test: likewise; read once, at the end of a run.
-      resolution: the height and width of what enters the network, in pixels.
-      crop_fraction: see `mnv2_jax.data.images.Images`.
-      classes: those to keep, by label: numbers and ranges such as "0-4" or "0,2,5-7"; "" for all.
-        They are labelled anew, from 0, in the same order.
-      images_per_class: how many of each class to train on, drawn for each run; 0 for all.
+      name: data set: the path of a folder of images, such as photos/, a set prepared in the data
+        folder, or one of `EMBEDDED`. See `mnv2_jax.data.folders.is_path`.
+      train: training images: a split as TFDS writes it, such as "train[:90%]".
+      validation: images that choices are made by: a split likewise.
+      test: images that are read once, at the end of a run: a split likewise.
+      resolution: height and width of the network's input, in pixels.
+      crop_fraction: share of the shorter side that evaluation's central crop keeps, above 0 and up
+        to 1.
+      classes: labels to keep: numbers and ranges such as "0-4" or "0,2,5-7"; "" for all. They are
+        labelled anew, from 0, in the same order.
+      images_per_class: number of training images of each class, drawn for each run; 0 for all.
 
     Raises:
       ValueError: a value is out of range; the message names it and what would be right.
@@ -74,9 +78,11 @@ class Dataset:
       train: see `Selection`.
       validation: likewise.
       test: likewise.
-      fingerprint: see `mnv2_jax.data.stored.records.Prepared`; "" where nothing is known. That of
-        all classes, where some are kept.
+      fingerprint: see `mnv2_jax.data.stored.records.Prepared` and, of a folder,
+        `mnv2_jax.data.image_files.FolderSet`; "" where nothing is known. That of all classes, where
+        some are kept.
       images_per_class: see `Selection`; each class has so many or more in `train`.
+      remarks: lines for people about what was found.
       decoded: whole splits by their names, once they are decoded, and what could not be.
     """
 
@@ -87,22 +93,23 @@ class Dataset:
     test: Images
     fingerprint: str = ""
     images_per_class: int = 0
+    remarks: tuple[str, ...] = ()
     decoded: dict[str, tuple[Arrays, tuple[str, ...]]] = dataclasses.field(
         default_factory=dict, compare=False, repr=False
     )
 
     @property
     def classes(self) -> int:
-        """How many there are."""
+        """Return their number."""
         return len(self.class_names)
 
     @property
     def training_images(self) -> int:
-        """How many images a run trains on."""
+        """Return the number of images a run trains on."""
         return self.images_per_class * self.classes or len(self.train)
 
     def chosen(self, seed: int) -> np.ndarray:
-        """The places in `train` of the images that a run trains on, ascending, int32 `[count]`.
+        """Return the places in `train` of a run's training images, ascending, int32 `[count]`.
 
         Args:
           seed: of the run's data. Of more images of each class, it chooses these and others.
@@ -113,10 +120,10 @@ class Dataset:
         """
         if not self.images_per_class:
             return np.arange(len(self.train), dtype=np.int32)
-        return draws.few_of_each(seed, self.train_labels, self.images_per_class)
+        return rng.few_of_each(seed, self.train_labels, self.images_per_class)
 
     def training(self, seed: int) -> Images:
-        """The images that a run trains on, those of `chosen`; see there."""
+        """Return the images that a run trains on, those of `chosen`; see there."""
         if not self.images_per_class:
             return self.train
         places = self.chosen(seed)
@@ -135,27 +142,33 @@ def load(
     *,
     skip_corrupt: bool = False,
     overlapping: bool = False,
-    tell: Callable[[str], None] = print,
+    tell: Callable[[str], None] = say,
 ) -> Dataset:
-    """Opens a prepared data set; an embedded one is prepared first if need be, or anew if damaged.
+    """Open a data set; an embedded one is prepared first if need be, or anew if damaged.
 
     Args:
       selection: what to open.
       folder: that prepared data sets live in, by default `mnv2_jax.data.folders.data_folder()`.
       skip_corrupt: leave out images that cannot be decoded.
       overlapping: splits may share images, as where nothing is trained.
-      tell: is told in a line that an embedded data set is prepared anew.
+      tell: is told in a line that an embedded data set is prepared anew, and now and then how far
+        the check of a folder of images is.
 
     Raises:
       ValueError: there is no such data set, split or class, splits share images, there is one class
-        alone, or too few images of one; the message says what would be right.
-      OSError: the folder cannot be written to, or a prepared file cannot be read.
+        alone, too few images of one, or images of a folder that cannot be decoded; the message says
+        what would be right.
+      OSError: the folder cannot be written to, or a file cannot be read.
     """
-    where = folder or folders.data_folder()
-    if selection.name in EMBEDDED:
-        _prepare(selection.name, where, tell)
-    found = records.find(selection.name, where)
-    if found.classes < 2:
+    found: image_files.FolderSet | records.Prepared
+    if folders.is_path(selection.name):
+        found = image_files.find(selection.name, tell, skip_corrupt=skip_corrupt)
+    else:
+        where = folder or folders.data_folder()
+        if selection.name in EMBEDDED:
+            _prepare(selection.name, where, tell)
+        found = records.find(selection.name, where)
+    if len(found.class_names) < 2:
         raise ValueError(
             f"config.data.name={selection.name!r}: it has one class, {found.class_names[0]!r}; "
             f"expected two or more to tell apart"
@@ -164,7 +177,7 @@ def load(
     shape = (selection.resolution, selection.resolution, found.channels)
     wanted = {f"data.{split}": getattr(selection, split) for split in SPLITS}
     if not overlapping:
-        found.check_disjoint(wanted)
+        subsplits.check_disjoint(wanted, found.splits)
 
     def images(split: str) -> Images:
         records_of: Records = found.records(wanted[f"data.{split}"], f"data.{split}")
@@ -175,14 +188,14 @@ def load(
     parts = images("train"), images("validation"), images("test")
     names = tuple(found.class_names[label] for label in kept)
     few = selection.images_per_class
-    dataset = Dataset(selection.name, names, *parts, found.fingerprint, few)
+    dataset = Dataset(selection.name, names, *parts, found.fingerprint, few, found.remarks)
     if selection.classes or few:
         _check_enough(selection, dataset, kept)
     return dataset
 
 
 def _kept(selection: Selection, class_names: tuple[str, ...]) -> Sequence[int]:
-    """The labels to keep, ascending."""
+    """Return the labels to keep, ascending."""
     count = len(class_names)
     if not selection.classes:
         return range(count)
@@ -204,7 +217,7 @@ def _kept(selection: Selection, class_names: tuple[str, ...]) -> Sequence[int]:
 
 
 def _check_enough(selection: Selection, dataset: Dataset, kept: Sequence[int]) -> None:
-    """Sees to it that there are images of the classes that are kept, and as many as are asked for.
+    """See to it that there are images of the classes that are kept, and as many as are asked for.
 
     Validation and test may lack some of them.
     """
@@ -232,7 +245,7 @@ def _check_enough(selection: Selection, dataset: Dataset, kept: Sequence[int]) -
 
 
 def _prepare(name: str, folder: Path, tell: Callable[[str], None]) -> None:
-    """Prepares an embedded data set, unless it is there and whole."""
+    """Prepare an embedded data set, unless it is there and whole."""
     holder = folder / name
     if _is_whole(name, folder, _stamp(holder)):
         return
@@ -275,14 +288,14 @@ _Stamp = tuple[tuple[str, int, int], ...]
 
 
 def _stamp(holder: Path) -> _Stamp:
-    """What changes with the files of a data set, its versions being in `holder`."""
+    """Return a stamp that changes with the files of a data set, whose versions are in `holder`."""
     found = ((path, path.stat()) for path in sorted(holder.glob("[0-9]*/*")))
     return tuple((str(path), status.st_size, status.st_mtime_ns) for path, status in found)
 
 
 @functools.lru_cache(maxsize=8)
 def _is_whole(name: str, folder: Path, stamp: _Stamp) -> bool:
-    """Whether every record of a data set is there and can be read. Of a stamp it is found once."""
+    """Return whether every record of a data set can be read; of a stamp it is found once."""
     if not stamp:
         return False
     try:
@@ -303,7 +316,7 @@ def _digits(folder: Path) -> Any:
 
 EMBEDDED: dict[str, Callable[[Path], Any]] = {"digits": _digits}
 """Data sets that come with a package, prepared when first asked for. A new one is a builder here
-and one line: it takes a folder and gives a TFDS builder. All others: `experiments.prepare`."""
+and one line: it takes a folder and gives a TFDS builder. Others of TFDS: `experiments.prepare`."""
 
 MIRROR_CHANGES_CLASS = frozenset({"digits"})
 """Data sets whose images must not be mirrored: a mirrored digit is another sign, or none."""

@@ -21,12 +21,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from mnv2_jax import cores
-from mnv2_jax.data import draws
+from mnv2_jax.data import rng
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.images import Arrays, Example, Images
 
 _PARENT_SECONDS = 1.0
-"""How often a worker looks whether the process that it works for is still there."""
+"""Seconds between two looks of a worker at whether its parent is still there."""
 
 _READ = 256
 """Images that are decoded together when a whole split is read."""
@@ -54,7 +54,7 @@ class Batches(Protocol):
     """Batches by number."""
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Return their number."""
 
     def __getitem__(self, number: int) -> Batch:
         """One of them."""
@@ -77,7 +77,7 @@ class TrainBatches:
         augmentation: Augmentation,
         places: np.ndarray | None = None,
     ) -> None:
-        """Describes batches; nothing is read yet.
+        """Describe batches; nothing is read yet.
 
         Args:
           split: the training split.
@@ -113,7 +113,7 @@ class TrainBatches:
         # One assignment: threads may overlap, and then sort twice.
         known, order = self._order
         if known != epoch:
-            order = draws.epoch_order(self._seed, epoch, self._count)
+            order = rng.epoch_order(self._seed, epoch, self._count)
             if self._places is not None:
                 order = self._places[order]
             self._order = epoch, order
@@ -123,7 +123,7 @@ class TrainBatches:
         for moved in range(len(self._split)):
             place = (index + moved) % len(self._split)
             if self._augmentation.on_host:
-                generator = draws.generator(self._seed, "view", step, row)
+                generator = rng.generator(self._seed, "view", step, row)
                 example = self._split.view(place, self._augmentation, generator)
             else:
                 example = self._split[place]
@@ -141,7 +141,7 @@ class EvaluationBatches:
     """
 
     def __init__(self, split: Images, batch_size: int, rows: Iterable[int]) -> None:
-        """Describes batches; nothing is read yet. See `TrainBatches` for `rows`."""
+        """Describe batches; nothing is read yet. See `TrainBatches` for `rows`."""
         self._split = split
         self._batch_size = batch_size
         self._rows = [int(row) for row in rows]
@@ -205,7 +205,7 @@ def iterate(
 
 
 def _shared_memory() -> str:
-    """Where processes put what they decode, and how much it holds."""
+    """Return the place where processes put decoded images, and its size."""
     try:
         size = shutil.disk_usage("/dev/shm").total
     except OSError:
@@ -214,7 +214,7 @@ def _shared_memory() -> str:
 
 
 def _start_tracker() -> None:
-    """Starts the process that frees the memory which killed workers shared.
+    """Start the process that frees the memory which killed workers shared.
 
     It would tell of that at exit, whoever is to blame.
     """
@@ -273,7 +273,7 @@ def _decoded(batches: Batches, start: int, workers: int) -> Generator[Batch]:
 
 
 def read(images: Images, tell: Callable[[str], None]) -> tuple[Arrays, tuple[str, ...]]:
-    """Decodes a whole split.
+    """Decode a whole split.
 
     Args:
       images: the split.
@@ -316,7 +316,7 @@ def read(images: Images, tell: Callable[[str], None]) -> tuple[Arrays, tuple[str
 
 
 class _Worker:
-    """What a worker does when it starts: it sees to it that it ends with its parent."""
+    """End a worker with its parent; called when it starts."""
 
     def __init__(self, parent: int) -> None:
         self._parent = parent

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mnv2_jax.data.image_files import Files
 from mnv2_jax.data.images import Records
 from mnv2_jax.data.stored.records import Record
 
@@ -20,7 +21,7 @@ class Subset:
     """
 
     def __init__(self, records: Records, places: np.ndarray, labels: np.ndarray) -> None:
-        """Chooses records; nothing is read.
+        """Choose records; nothing is read.
 
         Args:
           records: all of them.
@@ -33,7 +34,7 @@ class Subset:
 
     @classmethod
     def of_classes(cls, records: Records, kept: Sequence[int]) -> "Subset":
-        """The records of some classes, for which every label, and so every record, is read once.
+        """Return the records of some classes; every label, and so every record, is read once.
 
         Args:
           records: of all classes.
@@ -57,19 +58,19 @@ class Subset:
 
 
 def labels(records: Records) -> np.ndarray:
-    """The labels of records, int32 `[count]`. They are stored with the images: all is read.
+    """Return the labels of records, int32 `[count]`; stored with the images, all is read.
 
     Raises:
       ValueError: a label is out of range.
       OSError: a record cannot be read.
     """
-    if isinstance(records, Subset):
+    if isinstance(records, (Subset, Files)):
         return records.labels
     return np.array([records[index].label for index in range(len(records))], np.int32)
 
 
 def label_ranges(text: str) -> tuple[range, ...]:
-    """The labels that `text` stands for, ascending, in ranges that share none.
+    """Return the labels that `text` stands for, ascending, in ranges that share none.
 
     Args:
       text: numbers, and ranges with both their ends, such as "0-4" or "0,2,5-7".

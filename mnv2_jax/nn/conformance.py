@@ -1,4 +1,4 @@
-"""What every block must keep to, whoever wrote it: shapes, gradients, modes, types, lanes, names.
+"""The contract of all blocks: shapes, gradients, modes, types, lanes, names.
 
 A check takes a block's class and gives None, or says in one line what is wrong.
 """
@@ -111,7 +111,7 @@ def lanes(block: type[Block]) -> str | None:
 
 
 def parts(block: type[Block]) -> str | None:
-    """A batch in two parts, as on two devices, gives what the whole batch gives."""
+    """Return a batch in two parts, as on two devices, gives what the whole batch gives."""
     subject = _Subject(block)
     halves = subject.x.reshape(2, -1, *subject.x.shape[1:])
     split = block(_SPEC, axis_name="batch")
@@ -194,7 +194,7 @@ CHECKS: dict[str, Check] = {
 
 
 def knobs_read(block: str) -> list[str]:
-    """The knobs of `mnv2_jax.arch.KNOBS` that change what a network of the block computes.
+    """Return the knobs of `mnv2_jax.arch.KNOBS` that change what a network of the block computes.
 
     Args:
       block: see `mnv2_jax.nn.blocks.block_class`.
@@ -215,13 +215,13 @@ _OTHER_VALUES: dict[str, Any] = {
     "projection_placement": "after",
     "shortcut": "none",
     "activation": "silu",
-    "middle": "standard",
+    "spatial_conv": "standard",
     "squeeze_excite": True,
 }
 
 
 def same_network(specs: list[arch.BlockSpec]) -> bool:
-    """Whether two of the blocks come to the same network, of two such blocks in a row."""
+    """Return whether two of the blocks come to the same network, of two such blocks in a row."""
 
     def text(spec: arch.BlockSpec) -> str:
         if spec.projection == "linear":  # It does nothing, wherever it is placed.
@@ -288,13 +288,13 @@ def _shape_problem(
 
 
 def _named(tree: Any) -> list[tuple[str, Any]]:
-    """The leaves of a tree by their paths, names joined by "/"."""
+    """Return the leaves of a tree by their paths, names joined by "/"."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in leaves]
 
 
 def _near(found: Any, expected: Any) -> bool:
-    """Whether arrays are equal but for rounding, in which programs differ.
+    """Return whether arrays are equal but for rounding, in which programs differ.
 
     Relative to the largest value, since gradients near 0 are sums that cancel.
     """

@@ -28,7 +28,7 @@ _FEW_CHANNELS = 15
 
 
 def conv(x: Array, kernel: Array, stride: int = 1, padding: str = "SAME") -> Array:
-    """Convolves `x` `[n, h, w, in]` with `kernel` `[k, k, in, out]`.
+    """Convolve `x` `[n, h, w, in]` with `kernel` `[k, k, in, out]`.
 
     Args:
       x: the images.

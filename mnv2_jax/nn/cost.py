@@ -1,4 +1,4 @@
-"""What a network costs, found by running it on shapes alone and asking every layer.
+"""Cost of a network, found by running it on shapes alone and asking every layer.
 
 Nothing is written down per block: a new block's cost is counted because its layers are called.
 """
@@ -55,7 +55,7 @@ class LayerCost:
 
     @property
     def role(self) -> str:
-        """What its kernel makes it: "depthwise", "pointwise", "full" (a larger kernel) or ""."""
+        """Its kind by its kernel: "depthwise", "pointwise", "full" (a larger kernel) or ""."""
         if len(self.kernel) == 3 or (len(self.kernel) == 4 and self.kernel[2] < self.input[-1]):
             return "depthwise"
         if not self.kernel:
@@ -65,7 +65,7 @@ class LayerCost:
 
 @dataclasses.dataclass(frozen=True)
 class Operator:
-    """What is computed as one, of a whole input into a whole output (section 5.1).
+    """Part of a network computed as one, from a whole input to a whole output (section 5.1).
 
     Attributes:
       path: a layer's path, or a block's.
@@ -121,7 +121,7 @@ class Cost:
         return max(operator.activation_bytes for operator in self.operators())
 
     def operators(self) -> Iterator[Operator]:
-        """The network as section 5.1 computes it.
+        """Return the network as section 5.1 computes it.
 
         A block whose convolutions are pointwise (or none), depthwise, pointwise is one operator
         where that takes less: computed channel by channel, no more than one channel of the
@@ -205,7 +205,7 @@ def _separation(layer: LayerCost, path: str, outputs: int, *, separable: bool) -
 
 @functools.cache  # Configs of several questions, and widths tried for equal cost, come to the same.
 def network_cost(spec: arch.NetworkSpec) -> Cost:
-    """Counts parameters, multiply-adds and activations of a network, computing nothing.
+    """Count parameters, multiply-adds and activations of a network, computing nothing.
 
     A layer is any module that owns parameters itself. One with a `kernel` and no module inside is
     a convolution or a matrix product, and uses every weight of it once per output position: that
@@ -216,7 +216,7 @@ def network_cost(spec: arch.NetworkSpec) -> Cost:
 
 
 def module_cost(module: nn.Module, *arguments: Any, **options: Any) -> Cost:
-    """The cost of any module that takes arrays `[1, ...]`; see `network_cost`."""
+    """Return the cost of any module that takes arrays `[1, ...]`; see `network_cost`."""
     found: list[LayerCost] = []
     seen: set[tuple[str, ...]] = set()
 
@@ -250,7 +250,7 @@ def module_cost(module: nn.Module, *arguments: Any, **options: Any) -> Cost:
 
 
 def _own(module: nn.Module, collection: str) -> dict[str, Any]:
-    """The variables of a module that are not those of a module inside."""
+    """Return the variables of a module that are not those of a module inside."""
     variables = module.variables.get(collection, {})
     return {name: value for name, value in variables.items() if not isinstance(value, dict)}
 

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from mnv2_jax.nn import sums
+from mnv2_jax.nn import reductions
 
 Array = jax.Array
 
@@ -41,7 +41,7 @@ def pad_width(size: int, kernel_size: int, stride: int, padding: str) -> tuple[i
 
 
 def depthwise_conv(x: Array, kernel: Array, stride: int = 1, padding: str = "SAME") -> Array:
-    """Convolves every channel with a kernel of its own (Table 1, the middle row).
+    """Convolve every channel with a kernel of its own (Table 1, the middle row).
 
     Args:
       x: `[batch, height, width, channels]`.
@@ -72,7 +72,7 @@ Pads = tuple[tuple[int, int], ...]
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _convolve(x: Array, kernel: Array, stride: int, pads: Pads) -> Array:
-    """Convolves `x` `[c, h, w, n]` with `kernel` `[c, k, k]`; `pads` are those of h and w."""
+    """Convolve `x` `[c, h, w, n]` with `kernel` `[c, k, k]`; `pads` are those of h and w."""
     return _forward(x, kernel, stride, pads)[0]
 
 
@@ -111,7 +111,7 @@ _convolve.defvjp(_forward, _backward)
 
 
 def _taps(x: Array, kernel: Array, size: tuple[int, ...], stride: int) -> Array:
-    """Sums k^2 shifted views of `x`, `size` rows and columns each, weighted by `kernel`."""
+    """Sum k^2 shifted views of `x`, `size` rows and columns each, weighted by `kernel`."""
     side = kernel.shape[1]
     products = (
         _view(x, (row, column), size, (stride, stride)) * kernel[:, row, column, None, None, None]
@@ -133,10 +133,10 @@ def _view(x: Array, start: tuple[int, ...], size: tuple[int, ...], step: tuple[i
 def _kernel_gradient(
     x: Array, spread: Array, starts: tuple[int, ...], size: tuple[int, ...], side: int, stride: int
 ) -> Array:
-    """Sums `x` times the gradient for each of the k^2 shifts between them, `[c, k, k]`.
+    """Sum `x` times the gradient for each of the k^2 shifts between them, `[c, k, k]`.
 
-    The image is cut into equal blocks of at most `sums.FOLDED` rows, which one loop over memory
-    lays on top of each other, for as many taps at a time as there are registers for.
+    The image is cut into equal blocks of at most `reductions.FOLDED` rows, which one loop over
+    memory lays on top of each other, for as many taps at a time as there are registers for.
 
     Args:
       x: the padded input, `[c, h, w, n]`.
@@ -147,7 +147,7 @@ def _kernel_gradient(
       stride: 1 or 2.
     """
     height, width = size
-    blocks = -(-height // sums.FOLDED)
+    blocks = -(-height // reductions.FOLDED)
     rows = -(-height // blocks)
     missing = (blocks * rows - height) * stride
     x, spread = (jnp.pad(value, ((0, 0), (0, missing), (0, 0), (0, 0))) for value in (x, spread))
@@ -162,5 +162,5 @@ def _kernel_gradient(
     taps = []
     for first in range(0, len(shifts), at_once):
         products = [view(x, shift) * gradient for shift in shifts[first : first + at_once]]
-        taps += [tap.sum((1, 2, 3)) for tap in sums.fold(products, axis=2)]
+        taps += [tap.sum((1, 2, 3)) for tap in reductions.fold(products, axis=2)]
     return jnp.stack(taps, axis=1).reshape(-1, side, side)

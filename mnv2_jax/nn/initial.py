@@ -21,7 +21,7 @@ class Initialiser:
     """
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
-        """Traces `function`, which takes a uint32 seed and gives a tree of arrays."""
+        """Trace `function`, which takes a uint32 seed and gives a tree of arrays."""
         traced, self.shapes = jax.make_jaxpr(function, return_shape=True)(np.uint32(0))
         draws, _ = partial_eval.dce_jaxpr(
             traced.jaxpr, [True] * len(traced.jaxpr.outvars), instantiate=True
@@ -37,7 +37,7 @@ class Initialiser:
                 self._known |= _evaluate(equation, self._known)
 
     def __call__(self, seed: int) -> Any:
-        """Draws the tree of one seed, as host arrays."""
+        """Draw the tree of one seed, as host arrays."""
         values = {**self._known, self._seed: np.uint32(seed)}
         for equation in self._equations:
             values |= _evaluate(equation, values)
@@ -53,7 +53,7 @@ def _value(variable: Any, values: dict[Any, Any]) -> Any:
 
 
 def _evaluate(equation: Any, values: dict[Any, Any]) -> dict[Any, Any]:
-    """What one operation of a traced program gives, by variable; callbacks run on the host."""
+    """Return the results of one operation of a traced program, by variable."""
     arguments = [_value(variable, values) for variable in equation.invars]
     if equation.primitive.name == "pure_callback":
         # Evaluated as it stands, each would be compiled first.

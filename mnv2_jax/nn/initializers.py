@@ -20,7 +20,7 @@ Initializer = Callable[[Array, tuple[int, ...]], Array]
 
 
 def he_normal(key: Array, shape: tuple[int, ...]) -> Array:
-    """Normal with variance 2 / fan-out (He et al. 2015).
+    """Draw normally with variance 2 / fan-out (He et al. 2015).
 
     A depthwise kernel has one output per channel, so that its fan-out is k * k.
     """
@@ -49,14 +49,14 @@ def glorot_uniform(key: Array, shape: tuple[int, ...]) -> Array:
 
 
 def normal(deviation: float, key: Array, shape: tuple[int, ...]) -> Array:
-    """Normal with mean 0 and the standard deviation given, float32."""
+    """Draw normally with mean 0 and the standard deviation given, float32."""
     return _draw(
         lambda generator: generator.standard_normal(shape, np.float32), deviation, key, shape
     )
 
 
 def truncated_normal(deviation: float, key: Array, shape: tuple[int, ...]) -> Array:
-    """The same, drawn anew where a value lies beyond two standard deviations, as TensorFlow does.
+    """Draw anew where a value lies beyond two standard deviations, as TensorFlow does.
 
     What is left has a standard deviation of 0.88 times the one given.
     """

@@ -18,7 +18,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from mnv2_jax import arch
-from mnv2_jax.nn import depthwise, initializers, sums
+from mnv2_jax.nn import depthwise, initializers, reductions
 from mnv2_jax.nn.convolution import conv
 from mnv2_jax.nn.pointwise import pointwise
 
@@ -26,12 +26,12 @@ Array = jax.Array
 
 
 def activate(name: str, x: Array) -> Array:
-    """Applies the nonlinearity `name`, one of `mnv2_jax.arch.ACTIVATIONS`."""
+    """Apply the nonlinearity `name`, one of `mnv2_jax.arch.ACTIVATIONS`."""
     return _ACTIVATIONS[name](x)
 
 
 def clip(x: Array, low: ArrayLike, high: ArrayLike) -> Array:
-    """Clips `x` to bounds, of which either may be infinite; beyond them the gradient is 0.
+    """Clip `x` to bounds, of which either may be infinite; beyond them the gradient is 0.
 
     `jnp.clip` and `flax.linen.relu6` share the gradient out where `x` meets a bound, at the price
     of a division per element.
@@ -40,7 +40,7 @@ def clip(x: Array, low: ArrayLike, high: ArrayLike) -> Array:
 
 
 def leaky_clip(x: Array, low: ArrayLike, high: ArrayLike, slope: ArrayLike) -> Array:
-    """Clips `x` to scalar bounds and adds `slope` times what lies beyond; see `arch.Clip`.
+    """Clip `x` to scalar bounds and add `slope` times what lies beyond; see `arch.Clip`.
 
     At and beyond a bound the gradient is `slope`. With slope 0 values and gradients are those of
     `clip`, bit for bit; infinite values, for which the formula has no number, keep theirs. No
@@ -97,7 +97,7 @@ class Pointwise(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """Multiplies every pixel's channels with the kernel `[in, channels]`."""
+        """Multiply every pixel's channels with the kernel `[in, channels]`."""
         init = initializers.KERNELS[self.initializer]
         kernel = self.param("kernel", init, (x.shape[-1], self.channels))
         return pointwise(x, kernel.astype(x.dtype))
@@ -113,7 +113,7 @@ class Depthwise(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """Filters every channel with its slice of the kernel `[k, k, channels]`."""
+        """Filter every channel with its slice of the kernel `[k, k, channels]`."""
         shape = (self.kernel_size, self.kernel_size, x.shape[-1])
         kernel = self.param("kernel", initializers.KERNELS[self.initializer], shape)
         return depthwise.depthwise_conv(x, kernel.astype(x.dtype), self.stride, self.padding)
@@ -134,7 +134,7 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """Convolves with the kernel `[k, k, in, channels]`."""
+        """Convolve with the kernel `[k, k, in, channels]`."""
         side = self.kernel_size
         init = initializers.KERNELS[self.initializer]
         kernel = self.param("kernel", init, (side, side, x.shape[-1], self.channels))
@@ -161,7 +161,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
-        """Normalises `x`, `[batch, height, width, channels]`, per channel."""
+        """Normalise `x`, `[batch, height, width, channels]`, per channel."""
         channels = x.shape[-1]
         scale = self.param("scale", nn.initializers.ones_init(), (channels,))
         bias = self.param("bias", nn.initializers.zeros_init(), (channels,))
@@ -194,7 +194,7 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """Multiplies with the kernel `[features, channels]` and adds the bias."""
+        """Multiply with the kernel `[features, channels]` and add the bias."""
         kernel = self.param("kernel", self.initializer, (x.shape[-1], self.channels))
         bias = self.param("bias", nn.initializers.zeros_init(), (self.channels,))
         return x @ kernel.astype(x.dtype) + bias.astype(x.dtype)
@@ -212,7 +212,7 @@ class SqueezeExcite(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """Gates `[batch, height, width, channels]`; the shape stays."""
+        """Gate `[batch, height, width, channels]`; the shape stays."""
         channels = x.shape[-1]
         init = initializers.KERNELS[self.initializer]
         reduced = arch.round_channels(channels / 4, self.divisor)
@@ -231,7 +231,7 @@ _channels_last = _channels_first  # The permutation (3, 1, 2, 0) undoes itself.
 def normalise(
     x: Array, scale: Array, bias: Array, epsilon: float, axis_name: str | None = None
 ) -> tuple[Array, Array, Array]:
-    """Normalises `x` `[n, h, w, c]` per channel with its own moments, then scales and shifts.
+    """Normalise `x` `[n, h, w, c]` per channel with its own moments, then scales and shifts.
 
     With `axis_name`, `x` is one of the equal parts of a batch that lie along that mapped axis, and
     the moments are those of the whole. Gradients are then of the sum of all parts' losses: those
@@ -247,12 +247,12 @@ def normalise(
 
 
 def _parts(axis_name: str | None) -> int:
-    """How many parts of a batch lie along the axis."""
+    """Return the number of parts of a batch that lie along the axis."""
     return 1 if axis_name is None else lax.axis_size(axis_name)
 
 
 def _of_all_parts(values: list[Array], axis_name: str | None) -> list[Array]:
-    """Adds up sums `[c]` over the parts of a batch, in one exchange between devices."""
+    """Add up sums `[c]` over the parts of a batch, in one exchange between devices."""
     return values if axis_name is None else list(lax.psum(jnp.stack(values), axis_name))
 
 
@@ -273,7 +273,7 @@ def _normalise_impl(
     count = x[0].size * _parts(axis_name)
     wide = _at_least_float32(x)
     total, total_of_squares = _of_all_parts(
-        [sums.channel_sum(wide), sums.channel_sum(wide * wide)], axis_name
+        [reductions.channel_sum(wide), reductions.channel_sum(wide * wide)], axis_name
     )
     mean = total / count
     variance = jnp.maximum(total_of_squares / count - mean * mean, 0.0)
@@ -297,7 +297,7 @@ def _normalise_backward(
     dtype = x.dtype
     x, gradient = map(_at_least_float32, (x, lax.optimization_barrier(gradients[0])))
     count = x[0].size * _parts(axis_name)
-    own_sums = [sums.channel_sum(gradient), sums.channel_sum_of_products(gradient, x)]
+    own_sums = [reductions.channel_sum(gradient), reductions.channel_sum_of_products(gradient, x)]
 
     def of_parameters(d_bias: Array, gradient_times_x: Array) -> tuple[Array, Array]:
         return inverse * (gradient_times_x - mean * d_bias), d_bias

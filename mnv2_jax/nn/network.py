@@ -47,7 +47,7 @@ class Network(nn.Module):
         knobs: Knobs | None = None,
         only: Literal["features", "classifier"] | None = None,
     ) -> Array:
-        """Maps images `[batch, height, width, channels]` to logits `[batch, classes]`.
+        """Map images `[batch, height, width, channels]` to logits `[batch, classes]`.
 
         Args:
           inputs: images, scaled; for the classifier only, features.
@@ -73,7 +73,9 @@ class Network(nn.Module):
 
         def normalised(x: Array, layer: nn.Module) -> Array:
             norm = layers.BatchNorm(
-                *(ways.norm_momentum, ways.norm_epsilon, self.axis_name),
+                momentum=ways.norm_momentum,
+                epsilon=ways.norm_epsilon,
+                axis_name=self.axis_name,
                 name=f"{layer.name}_norm",
             )
             y = norm(layer(x), train=train and layer.name in moving)
@@ -82,7 +84,10 @@ class Network(nn.Module):
         x = normalised(
             jnp.asarray(images),
             layers.Conv(
-                *(spec.stem_channels, 3, spec.stem_stride, ways.padding, ways.initializer),
+                spec.stem_channels,
+                stride=spec.stem_stride,
+                padding=ways.padding,
+                initializer=ways.initializer,
                 name="stem",
             ),
         )
@@ -98,7 +103,7 @@ class Network(nn.Module):
 
 
 def _run(block: Block, x: Array, carry: Carry, train: bool) -> tuple[Array, Carry]:
-    """Runs a block; what goes wrong inside is told with the block's name and the line."""
+    """Run a block; what goes wrong inside is told with the block's name and the line."""
     own = block.spec.block
     try:
         result = block(x, carry, train=train)
@@ -134,7 +139,7 @@ def _initialiser(spec: arch.NetworkSpec) -> initial.Initialiser:
 
 @functools.lru_cache(maxsize=8)
 def variable_shapes(spec: arch.NetworkSpec) -> Any:
-    """The tree of `jax.ShapeDtypeStruct` that `Network(spec).init` gives arrays of.
+    """Return the tree of `jax.ShapeDtypeStruct` that `Network(spec).init` gives arrays of.
 
     To trace a large network takes a second; nothing is computed.
     """
@@ -144,7 +149,7 @@ def variable_shapes(spec: arch.NetworkSpec) -> Any:
 
 @functools.cache
 def program(spec: arch.NetworkSpec) -> str:
-    """What a network computes, as text: equal for networks that start and compute the same.
+    """Return a network's program as text: equal for networks that start and compute the same.
 
     Nothing is run; the network is traced drawing its weights and in training. Where a knob changes
     nothing, a block does not read it.

@@ -32,7 +32,7 @@ KERAS_CLASSES = {
     "norm": "batch_normalization",
     "dense": "dense",
 }
-"""How Keras 3 names the layers of each kind."""
+"""Keras 3's names of the layers of each kind."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +63,7 @@ class _Contents(NamedTuple):
 
 
 def load(path: Path, spec: arch.NetworkSpec, fresh: Variables) -> Loaded:
-    """Reads the weights of a MobileNetV2 that torchvision, timm, Keras or `save` wrote.
+    """Read the weights of a MobileNetV2 that torchvision, timm, Keras or `save` wrote.
 
     Half precision is widened to float32. A classifier of another number of classes is left fresh,
     and so is one that the file does not have.
@@ -114,7 +114,7 @@ def origin(path: Path) -> tuple[str, str]:
 
 
 def save(path: Path, spec: arch.NetworkSpec, variables: Variables) -> None:
-    """Writes weights as safetensors with torchvision's names, shapes and types.
+    """Write weights as safetensors with torchvision's names, shapes and types.
 
     `load` gives the same back bit for bit. Torchvision's `load_state_dict` takes the tensors, and
     computes the same with them if the network has the conventions "torchvision": padding and
@@ -167,7 +167,7 @@ def _pytorch_origin(
 def _pytorch(
     path: Path, spec: arch.NetworkSpec, layers: list[Layer], variables: Mapping[Any, Any]
 ) -> _Contents:
-    """Reads a state dict of torchvision or timm, told apart by the names of their first layers."""
+    """Read a state dict of torchvision or timm, told apart by the names of their first layers."""
     tensors, metadata = weight_files.read_safetensors(path)
     source, conventions = _pytorch_origin(path, tensors, metadata)
     if source == "timm":
@@ -190,7 +190,7 @@ def _step_counters(names: list[str], layers: list[Layer]) -> list[str]:
 
 
 def _keras(path: Path, layers: list[Layer], variables: Mapping[Any, Any]) -> _Contents:
-    """Reads weights of Keras: layers are matched by their order, as Keras itself matches them."""
+    """Read weights of Keras: layers are matched by their order, as Keras itself matches them."""
     layout, found = weight_files.read_keras(path)
     classes = ["" if "" in found else KERAS_CLASSES[layer.kind] for layer in layers]
     _check_counts(path, Counter(classes), found, optional=classes[-1])
@@ -217,7 +217,7 @@ def _keras(path: Path, layers: list[Layer], variables: Mapping[Any, Any]) -> _Co
 def _check_counts(
     path: Path, needed: Counter[str], found: Mapping[str, list[Any]], optional: str
 ) -> None:
-    """Raises unless the file has as many layers of every class as needed, of one perhaps 1 less."""
+    """Raise unless the file has as many layers of every class as needed, of one perhaps 1 less."""
     for name in sorted(needed.keys() | found.keys()):
         count = len(found.get(name, []))
         if count not in (needed[name], needed[name] - (name == optional)):
@@ -228,7 +228,7 @@ def _check_counts(
 
 
 def _classifier(tensors: Mapping[str, np.ndarray], slots: list[Slot]) -> str:
-    """What becomes of the classifier, whose kernel and bias are `slots`; see `Loaded`."""
+    """Return the fate of the classifier, whose kernel and bias are `slots`; see `Loaded`."""
     kernel, bias = slots
     if kernel.name not in tensors and bias.name not in tensors:
         return "left fresh: the file has none"
@@ -242,7 +242,7 @@ def _classifier(tensors: Mapping[str, np.ndarray], slots: list[Slot]) -> str:
 
 
 def _check(path: Path, tensors: Mapping[str, np.ndarray], slots: list[Slot]) -> None:
-    """Raises, naming the first tensor, unless names, shapes and types are those of the slots."""
+    """Raise, naming the first tensor, unless names, shapes and types are those of the slots."""
     names = [slot.name for slot in slots]
     wrong = []
     if missing := [name for name in names if name not in tensors]:
@@ -269,7 +269,7 @@ def _first(names: list[str]) -> str:
 
 
 def _conventions_name(conventions: arch.Conventions) -> str:
-    """The name of conventions, or of the first under which inference is the same."""
+    """Return the name of conventions, or of the first under which inference is the same."""
 
     def inference(ways: arch.Conventions) -> tuple[str, float]:
         return ways.padding, ways.norm_epsilon

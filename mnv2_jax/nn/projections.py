@@ -66,7 +66,9 @@ def apply(name: str, x: Array) -> Array:
 def _function(name: str) -> Projection:
     clips: dict[str, Projection] = {clip: functools.partial(apply, clip) for clip in arch.CLIPS}
     return user_code.find(
-        *("projection", name, clips | FUNCTIONS),
+        field="projection",
+        value=name,
+        registry=clips | FUNCTIONS,
         is_one=lambda found: callable(found) and not isinstance(found, type),
         expected="a function of an array",
         example="FUNCTION",

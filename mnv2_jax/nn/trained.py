@@ -73,7 +73,7 @@ class Trained:
 
 
 def save(path: Path, trained: Trained) -> None:
-    """Writes a trained network; the file is whole or absent.
+    """Write a trained network; the file is whole or absent.
 
     Raises:
       OSError: the folder cannot be written to, or the disk is full.
@@ -94,7 +94,7 @@ def save(path: Path, trained: Trained) -> None:
 
 
 def load(path: Path) -> Trained:
-    """Reads what `save` wrote, bit for bit.
+    """Read what `save` wrote, bit for bit.
 
     Raises:
       ValueError: there is no such file, it is none of a trained network, of another version, or
@@ -126,7 +126,7 @@ def load(path: Path) -> Trained:
 
 
 def is_trained(path: Path) -> bool:
-    """Whether a file is one of a trained network, by its metadata; its tensors are not read."""
+    """Return whether a file is one of a trained network, by its metadata alone."""
     try:
         with safetensors.safe_open(path, framework="numpy") as opened:
             return KEY in (opened.metadata() or {})
@@ -135,7 +135,7 @@ def is_trained(path: Path) -> bool:
 
 
 def _seems(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
-    """What a file of others holds, as far as its names tell."""
+    """Return the kind of another program's file, as far as its names tell."""
     if pretrained.CONVENTIONS_KEY in metadata:
         return "weights alone, as mnv2_jax.nn.pretrained exports them"
     for name, peer in (("features.0.0.weight", "torchvision"), ("conv_stem.weight", "timm")):
@@ -145,7 +145,7 @@ def _seems(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> st
 
 
 def _described(path: Path, text: str, tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """What the JSON text says beside version and hash.
+    """Return the JSON text's content beside version and hash.
 
     Raises:
       ValueError: it has another version, or does not have the hash.
@@ -160,15 +160,19 @@ def _described(path: Path, text: str, tensors: Mapping[str, np.ndarray]) -> dict
     if digest != _digest(described, tensors):
         raise ValueError(f"{path}: damaged, it does not have the hash that it was saved with")
     del described["format"]
-    return described if version == FORMAT else _from_format_1(described)
+    return _with_current_names(described)
 
 
-def _from_format_1(described: dict[str, Any]) -> dict[str, Any]:
+_FORMER = {"kind": "block", "middle": "spatial_conv"}
+"""The names of a block's fields by those that they had in files of earlier versions."""
+
+
+def _with_current_names(described: dict[str, Any]) -> dict[str, Any]:
     spec = described.get("spec")
     if not isinstance(spec, dict) or not isinstance(spec.get("blocks"), list):
         return described  # What is wrong with it is told later.
     blocks = [
-        {"block" if name == "kind" else name: value for name, value in block.items()}
+        {_FORMER.get(name, name): value for name, value in block.items()}
         if isinstance(block, dict)
         else block
         for block in spec["blocks"]
@@ -177,7 +181,7 @@ def _from_format_1(described: dict[str, Any]) -> dict[str, Any]:
 
 
 def _digest(described: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str:
-    """A hash of what is said of a network and of every tensor's name, type, shape and bytes."""
+    """Return a hash of a network's description and of all tensors' names, types, shapes, bytes."""
     sha = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         sha.update(f"{name} {tensor.dtype} {tensor.shape}".encode())
@@ -186,7 +190,7 @@ def _digest(described: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> 
 
 
 def _network(described: Any, tensors: int) -> arch.NetworkSpec:
-    """The spec that `dataclasses.asdict` made a dict of, of a network with so many tensors.
+    """Return the spec that `dataclasses.asdict` made a dict of, of a network with so many tensors.
 
     Raises:
       ValueError: a field is missing or unknown, or its value is out of range.
@@ -216,7 +220,7 @@ def _made(kind: type[_Spec], described: Any, where: str) -> _Spec:
 def _fields(
     kind: type[Any], described: Any, where: str, but: Collection[str] = ()
 ) -> dict[str, Any]:
-    """The fields of a dataclass out of JSON, all and no others.
+    """Return the fields of a dataclass out of JSON, all and no others.
 
     Args:
       kind: the dataclass.
@@ -238,7 +242,7 @@ def _fields(
 
 
 def _check(spec: arch.NetworkSpec, tensors: Mapping[str, np.ndarray]) -> None:
-    """Raises, naming the first tensor that differs, unless tensors are those of the network."""
+    """Raise, naming the first tensor that differs, unless tensors are those of the network."""
     needed = traverse_util.flatten_dict(variable_shapes(spec), sep="/")
 
     def kind(name: str, among: Mapping[str, Any]) -> str:

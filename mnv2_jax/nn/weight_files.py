@@ -14,7 +14,7 @@ import numpy as np
 import safetensors
 
 PICKLES = (b"PK\x03\x04", b"\x80")
-"""How files of `torch.save` begin: a zip archive of pickles or, before PyTorch 1.6, a pickle."""
+"""The first bytes of `torch.save`'s files: a zip of pickles or, before PyTorch 1.6, a pickle."""
 
 SUFFIXES = (".safetensors", ".h5", ".hdf5")
 """The endings of files that can be read: the first for PyTorch's weights, the rest for Keras's."""
@@ -34,7 +34,7 @@ _FILTERS = {
 
 
 class _Refused(ValueError):
-    """What a file holds is not read. The message does not name the file."""
+    """Refusal of a file's content. The message does not name the file."""
 
 
 class Tensor(NamedTuple):
@@ -58,7 +58,7 @@ class KerasLayers(NamedTuple):
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Reads the tensors of a safetensors file by name, and its metadata.
+    """Read the tensors of a safetensors file by name, and its metadata.
 
     Raises:
       ValueError: the file is none or is cut off.
@@ -81,7 +81,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]
 
 
 def read_keras(path: Path) -> KerasLayers:
-    """Reads the layers of a Keras model from HDF5: the legacy layout or that of `.weights.h5`.
+    """Read the layers of a Keras model from HDF5: the legacy layout or that of `.weights.h5`.
 
     The legacy layout lists its layers in attributes, at the root (files of weights) or under
     `model_weights` (whole models). Keras 3 names a layer by its class and its number within it.
@@ -124,17 +124,17 @@ _ODD = (
     TypeError,
     ValueError,
 )
-"""What the libraries raise, of files whose parts do not fit together."""
+"""Errors of the libraries, of files whose parts do not fit together."""
 
 
 def _check_regular(path: Path) -> None:
-    """Refuses what may be waited for without end, such as a pipe."""
+    """Refuse what may be waited for without end, such as a pipe."""
     if path.exists() and not path.is_file():
         raise ValueError(f"{path}: not a regular file")
 
 
 def _check_contents(file: h5py.File, size: int) -> None:
-    """Looks at every object of a file before anything is read.
+    """Look at every object of a file before anything is read.
 
     HDF5 can name other files as the place of values: a file of weights from elsewhere could then
     have any file of this machine read, and carried on as weights.
@@ -183,14 +183,14 @@ def _legacy_layers(group: h5py.Group) -> Iterator[list[Tensor]]:
 
 
 def _names(group: h5py.Group, attribute: str) -> list[str]:
-    """A list of names: bytes or text, depending on the version of Keras that wrote it."""
+    """Return a list of names: bytes or text, depending on the version of Keras that wrote it."""
     return [
         name.decode() if isinstance(name, bytes) else str(name) for name in group.attrs[attribute]
     ]
 
 
 def _keras3_layers(group: h5py.Group) -> dict[str, list[list[Tensor]]]:
-    """The layers by class, of which the second has the suffix "_1", the third "_2" and so on."""
+    """Return the layers by class; the second has the suffix "_1", the third "_2" and so on."""
     layers: dict[str, list[list[Tensor]]] = {}
     for class_name, _, name in sorted((*_class_and_number(name), name) for name in group):
         weights = group.get(f"{name}/vars", {})

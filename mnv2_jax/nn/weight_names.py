@@ -1,4 +1,4 @@
-"""Where each tensor of a MobileNetV2 is found in the files of torchvision, timm and Keras.
+"""Places of a MobileNetV2's tensors in the files of torchvision, timm and Keras.
 
 Sources: torchvision/models/mobilenetv2.py, timm/models/_efficientnet_blocks.py and
 keras/src/applications/mobilenet_v2.py.
@@ -57,7 +57,7 @@ PYTORCH_AXES = {
 
 
 def layers(spec: arch.NetworkSpec) -> list[Layer]:
-    """The layers of a MobileNetV2 that have weights, in the order they run.
+    """Return the layers of a MobileNetV2 that have weights, in the order they run.
 
     Raises:
       ValueError: the network is none: it has another block, squeeze-excitation, full convolutions
@@ -67,7 +67,7 @@ def layers(spec: arch.NetworkSpec) -> list[Layer]:
         for knob, only in (
             ("block", "inverted_residual"),
             ("squeeze_excite", False),
-            ("middle", "depthwise"),
+            ("spatial_conv", "depthwise"),
         ):
             if getattr(block, knob) != only:
                 raise ValueError(
@@ -125,7 +125,7 @@ def timm_names(spec: arch.NetworkSpec, tensors: Collection[str]) -> list[str]:
 
 
 def parameters(layer: Layer) -> tuple[tuple[str, str, str], ...]:
-    """What a layer holds, in Keras's order: collection, name here, name in PyTorch."""
+    """Return the tensors of a layer, in Keras's order: collection, name here, name in PyTorch."""
     if layer.kind == "norm":
         return (
             ("params", "scale", "weight"),
@@ -140,7 +140,7 @@ def parameters(layer: Layer) -> tuple[tuple[str, str, str], ...]:
 def pytorch_slots(
     found: list[Layer], names: list[str], variables: Mapping[tuple[str, ...], Any]
 ) -> Iterator[Slot]:
-    """The tensors of a state dict, whose modules for the layers `found` are `names`."""
+    """Return the tensors of a state dict, whose modules for the layers `found` are `names`."""
     for layer, module in zip(found, names, strict=True):
         own = [f"{module}.{name}" for _, _, name in parameters(layer)]
         yield from _slots(layer, own, variables, PYTORCH_AXES)
@@ -149,7 +149,7 @@ def pytorch_slots(
 def keras_slots(
     layer: Layer, names: list[str], variables: Mapping[tuple[str, ...], Any]
 ) -> Iterator[Slot]:
-    """The weights `names` of a layer of Keras."""
+    """Return the weights `names` of a layer of Keras."""
     return _slots(layer, names, variables, {})
 
 

@@ -37,7 +37,7 @@ class Best(NamedTuple):
     def of(
         cls, state: TrainState, epoch: int, validation: tuple[float, float], start: float
     ) -> "Best":
-        """That of a lane which has had no better one.
+        """Return that of a lane which has had no better one.
 
         Args:
           state: the lane's.
@@ -51,12 +51,12 @@ class Best(NamedTuple):
         return cls(network, np.array(epoch, np.int32), *numbers)
 
     def is_beaten_by(self, validation: tuple[float, float]) -> bool:
-        """Whether another network has a better loss and accuracy on the validation split."""
+        """Return whether another network has a better loss and accuracy on the validation split."""
         loss, accuracy = validation
         return (accuracy, -loss) > (float(self.accuracy), -float(self.loss))
 
     def is_needed(self, loss: float, classes: int) -> bool:
-        """Whether training ruined what it started from.
+        """Return whether training ruined what it started from.
 
         It did if the training images' loss rose more than half way from that of the start to that
         of a guess (the logarithm of the number of classes), or is no number. A start that knows
@@ -70,7 +70,7 @@ class Best(NamedTuple):
         return not loss <= max(start, (start + math.log(classes)) / 2)
 
     def restored(self, state: TrainState) -> TrainState:
-        """A lane's state with this network in it."""
+        """Return a lane's state with this network in it."""
         params, batch_stats, ema = self.network
         return state._replace(params=params, batch_stats=batch_stats, ema=ema)
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from mnv2_jax.train.checkpoint import Checkpoints, Snapshot
+from mnv2_jax.train.checkpoint import Checkpoint, Checkpoints
+from mnv2_jax.train.preemption import Stop
 from mnv2_jax.train.results import Metrics
-from mnv2_jax.train.stopping import Stop
 
 
 class View(Protocol):
@@ -35,14 +35,14 @@ class View(Protocol):
     def seconds(self) -> float:
         """Seconds of training so far, those before a restart included."""
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> Checkpoint:
         """Copy the lanes to the host."""
 
 
 class Callback:
     """The protocol, every method of which does nothing."""
 
-    def restore(self, abstract_state: Any) -> Snapshot | None:
+    def restore(self, abstract_state: Any) -> Checkpoint | None:
         """Return what training goes on from, if there is something.
 
         Args:
@@ -120,7 +120,7 @@ class Checkpointing(Callback):
         self._save_last = save_last
         self._saved_at: float | None = None  # Seconds of training; None before the first look.
 
-    def restore(self, abstract_state: Any) -> Snapshot | None:
+    def restore(self, abstract_state: Any) -> Checkpoint | None:
         """See `Callback`."""
         return self._checkpoints.restore(abstract_state, self._tell)
 

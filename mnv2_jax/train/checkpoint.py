@@ -31,11 +31,11 @@ FORMAT = 2
 _METRIC = "validation_accuracy"
 
 _PROBE = ".writable-"
-"""How folders are called that are made to see that some can be."""
+"""The name of folders that are made to see that some can be."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Snapshot:
+class Checkpoint:
     """Lanes in training, between two steps, on the host.
 
     Attributes:
@@ -59,7 +59,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
-        """Opens the folder, which need not exist.
+        """Open the folder, which need not exist.
 
         Args:
           folder: for checkpoints alone.
@@ -92,8 +92,8 @@ class Checkpoints:
         with self._as_os_errors("open"):
             self._manager = ocp.CheckpointManager(self._folder, options=options)
 
-    def save(self, snapshot: Snapshot, accuracy: float | None) -> None:
-        """Begins to save in the background; waits for the save before, if that still goes on.
+    def save(self, snapshot: Checkpoint, accuracy: float | None) -> None:
+        """Begin to save in the background; waits for the save before, if that still goes on.
 
         Args:
           snapshot: is not to be changed until the next call.
@@ -129,7 +129,7 @@ class Checkpoints:
             )
 
     def wait(self) -> None:
-        """Waits until what is being saved is saved.
+        """Wait until what is being saved is saved.
 
         Raises:
           OSError: it could not be saved.
@@ -137,14 +137,14 @@ class Checkpoints:
         with self._as_os_errors("save"), self._patient:
             self._manager.wait_until_finished()
 
-    def restore(self, like: Any, tell: Callable[[str], None]) -> Snapshot | None:
-        """The newest sound checkpoint, or None where there is none.
+    def restore(self, abstract_state: Any, tell: Callable[[str], None]) -> Checkpoint | None:
+        """Return the newest sound checkpoint, or None where there is none.
 
         Damaged ones, and those of other runs or another version, are passed over and put aside,
         as `<step>.unsound`.
 
         Args:
-          like: a state with the structure, shapes and types to be found; None finds a tree of
+          abstract_state: structure, shapes and types of the state; None finds a tree of
             dicts and lists, whatever it is.
           tell: is told in a line what is passed over, and why.
 
@@ -157,7 +157,7 @@ class Checkpoints:
             folder = self._folder / str(step)
             try:
                 with _patient_event_loops():
-                    return self._read(step, like)
+                    return self._read(step, abstract_state)
             except Exception as error:  # Orbax and TensorStore raise what they like.
                 reason = " ".join(str(error).split())[:200] or type(error).__name__
                 tell(f"checkpoint {folder} is passed over: {reason}")
@@ -166,7 +166,7 @@ class Checkpoints:
         return None
 
     def close(self) -> None:
-        """Waits for what is being saved, and lets go of the folder.
+        """Wait for what is being saved, and lets go of the folder.
 
         Raises:
           OSError: it could not be saved.
@@ -183,11 +183,11 @@ class Checkpoints:
         shutil.rmtree(folder.with_suffix(".unsound"), ignore_errors=True)
         folder.rename(folder.with_suffix(".unsound"))
 
-    def _read(self, step: int, like: Any) -> Snapshot:
+    def _read(self, step: int, abstract_state: Any) -> Checkpoint:
         found = self._manager.restore(
             step,
             args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(like), content=ocp.args.JsonRestore()
+                state=ocp.args.StandardRestore(abstract_state), content=ocp.args.JsonRestore()
             ),
         )
         sealed, state = found["content"], jax.tree.map(np.asarray, found["state"])
@@ -202,9 +202,9 @@ class Checkpoints:
                 raise ValueError(f"it is of another run: its {name} differs")
         if content["step"] != step:
             raise ValueError(f"it holds step {content['step']}")
-        if like is not None and _kinds(state) != _kinds(like):
+        if abstract_state is not None and _kinds(state) != _kinds(abstract_state):
             raise ValueError("it is of another network or optimizer: its arrays differ in shape")
-        return Snapshot(step, state, content["curves"], content["seconds"])
+        return Checkpoint(step, state, content["curves"], content["seconds"])
 
     @contextlib.contextmanager
     def _as_os_errors(self, what: str) -> Iterator[None]:
@@ -217,7 +217,7 @@ class Checkpoints:
 
 @contextlib.contextmanager
 def _patient_event_loops() -> Iterator[None]:
-    """Makes event loops finish what runs in them before they close.
+    """Make event loops finish what runs in them before they close.
 
     Orbax reads or writes all arrays at once and closes the loop when one turns out damaged, or a
     disk full. For every other that is still on its way TensorStore then prints a traceback.
@@ -244,7 +244,7 @@ def _patient_event_loops() -> Iterator[None]:
 
 
 def _why_unsound(folder: Path) -> str:
-    """What is wrong with a checkpoint's folder and the JSON that orbax keeps in it, if anything."""
+    """Return the fault of a checkpoint's folder, or of orbax's JSON in it, if any."""
     for path in folder.rglob("*"):
         if not stat.S_ISREG(path.lstat().st_mode) and (path.is_symlink() or not path.is_dir()):
             return f"{path.relative_to(folder)} is no regular file"
@@ -267,7 +267,7 @@ def _kinds(state: Any) -> Any:
 
 
 def _digest(text: str, state: Any) -> str:
-    """A hash of a text and of every array's place, type, shape and bytes."""
+    """Return a hash of a text and of every array's place, type, shape and bytes."""
     sha = hashlib.sha256(text.encode())
     leaves = {
         jax.tree_util.keystr(path, simple=True, separator="/"): np.ascontiguousarray(leaf)

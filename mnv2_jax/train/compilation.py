@@ -20,16 +20,16 @@ import jax
 from mnv2_jax import atomic
 
 _SECONDS = 0.5
-"""What compiles in less is as quickly compiled as read."""
+"""Seconds of compilation, below which a program is as quickly compiled as read."""
 
 _ENTRIES = "*-cache"
 _HASH = ".sha256"
 _ZLIB = b"\x78"
-"""What zlib writes first. It has a checksum of its own; Zstandard, as jax uses it, has none."""
+"""The first byte of zlib. It has a checksum of its own; Zstandard, as jax uses it, has none."""
 
 
 def keep_programs(folder: Path | None, tell: Callable[[str], None] = lambda line: None) -> None:
-    """Keeps compiled programs in `folder` from now on; None keeps none.
+    """Keep compiled programs in `folder` from now on; None keeps none.
 
     Equal programs, of whatever experiment, are compiled once for a kind of device and a version of
     jax. A run's values are arguments of its program, so that another learning rate asks for no
@@ -59,7 +59,7 @@ def keep_programs(folder: Path | None, tell: Callable[[str], None] = lambda line
 
 
 def _make_private(folder: Path, tell: Callable[[str], None]) -> None:
-    """Sees to it that nobody else can have programs run here.
+    """See to it that nobody else can have programs run here.
 
     Raises:
       OSError: the folder belongs to another user, or its mode cannot be changed.
@@ -93,7 +93,7 @@ class _Hashes:
         jax.monitoring.register_event_duration_secs_listener(self._after)
 
     def verify(self, folder: Path, tell: Callable[[str], None]) -> None:
-        """Removes entries that are not what was written, or may not be.
+        """Remove entries that are not what was written, or may not be.
 
         jax writes in place and replaces nothing: a torn entry would be warned of and compiled again
         for ever. What another process is writing just now may go too: it is then compiled again.
@@ -121,13 +121,13 @@ class _Hashes:
             )
 
     def _after(self, event: str, duration_secs: float, **details: str | int) -> None:
-        """Called by jax after whatever it took time for: what takes this long may be kept."""
+        """Listen to jax's times: what takes this long may be kept."""
         if self.folder and duration_secs >= _SECONDS:
             with self._lock:
                 self._note(self.folder)
 
     def _note(self, folder: Path) -> None:
-        """Writes the hashes of entries that are new; a full disk leaves torn ones, which go."""
+        """Write the hashes of entries that are new; a full disk leaves torn ones, which go."""
         for path in _entries(folder):
             before = _state(path)
             if self._known.get(path) == before:
@@ -153,7 +153,7 @@ def _hash_of(path: Path) -> Path:
 
 
 def _state(path: Path) -> tuple[int, int]:
-    """What tells whether a file was written to since; (0, 0) of what is not there any more."""
+    """Return a stamp that changes when a file is written to; (0, 0) of one that is gone."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -162,7 +162,7 @@ def _state(path: Path) -> tuple[int, int]:
 
 
 def _remove(path: Path) -> bool:
-    """Removes an entry and its hash; gives whether it was there."""
+    """Remove an entry and its hash; gives whether it was there."""
     _hash_of(path).unlink(missing_ok=True)
     try:
         path.unlink()
@@ -172,7 +172,7 @@ def _remove(path: Path) -> bool:
 
 
 def _is_sound(path: Path) -> bool:
-    """Whether an entry is what was written; of earlier versions, if it has a checksum itself."""
+    """Return whether an entry is what was written; an earlier version's, if it has a checksum."""
     try:
         if not stat.S_ISREG(path.lstat().st_mode):  # Another one might be waited for.
             return False
@@ -186,7 +186,7 @@ def _is_sound(path: Path) -> bool:
 
 
 def _is_whole(entry: bytes) -> bool:
-    """Whether an entry can be unpacked to its end."""
+    """Return whether an entry can be unpacked to its end."""
     if entry.startswith(_ZLIB):
         module: Any = zlib
         error: type[Exception] = zlib.error
@@ -204,7 +204,7 @@ def _is_whole(entry: bytes) -> bool:
 
 
 def _zstandard() -> Any:
-    """What jax packs with where there is one: Python's own from 3.14 on, or a package."""
+    """Return Zstandard as jax uses it, if any: Python's own from 3.14 on, or a package."""
     try:
         return importlib.import_module("compression.zstd")
     except ImportError:

@@ -10,8 +10,8 @@ import jax
 from mnv2_jax.data.images import Images
 from mnv2_jax.data.sources import Dataset
 from mnv2_jax.train import memory, parallel, streaming
-from mnv2_jax.train.feed import Feed, Inputs
 from mnv2_jax.train.hparams import HParams
+from mnv2_jax.train.input_pipeline import InputPipeline, Inputs
 from mnv2_jax.train.parallel import Lanes, Layout
 from mnv2_jax.train.step import LaneProgram
 from mnv2_jax.train.streaming import Streaming
@@ -31,7 +31,7 @@ class Evaluator:
         program: LaneProgram,
         dataset: Dataset,
         layout: Layout,
-        source: type[Feed],
+        source: type[InputPipeline],
         lanes: tuple[Any, Any],
     ) -> None:
         """Compile.
@@ -56,7 +56,7 @@ class Evaluator:
         Args:
           variables: of the lanes, as the layout spreads them.
           values: their hyperparameters, likewise.
-          batches: of a split, as `Feed.evaluation` gives them.
+          batches: of a split, as `InputPipeline.evaluation` gives them.
           lanes: how many of the layout's there are.
 
         Returns:
@@ -67,7 +67,7 @@ class Evaluator:
             pending.append(self.compiled.run(variables, values, *batch.of_lanes, *batch.shared))
             # Enough to keep devices busy; more would hold on to their images.
             jax.block_until_ready(pending[-_BATCHES_AHEAD:][0])
-        by_lane = zip(*(self._layout.gather(batch) for batch in pending), strict=True)
+        by_lane = zip(*(self._layout.unstack(batch) for batch in pending), strict=True)
         totals = [functools.reduce(_add, sums) for sums in by_lane][:lanes]
         return [
             {
@@ -124,8 +124,8 @@ def evaluate(
         part = slice(len(found), len(found) + lanes)
         batches = streaming.evaluated(images, program, layout, leave_out)
         found += evaluator.measure(
-            layout.spread(parallel.stack(variables[part])),
-            layout.spread(parallel.stack(values[part])),
+            layout.shard_lanes(parallel.stack(variables[part])),
+            layout.shard_lanes(parallel.stack(values[part])),
             batches,
             len(variables[part]),
         )

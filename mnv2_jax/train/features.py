@@ -12,10 +12,17 @@ from jax import lax
 
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.sources import Dataset
-from mnv2_jax.train.feed import Beginning, Call, Feed, Inputs, Orders, evaluation_batch
 from mnv2_jax.train.hparams import HParams
+from mnv2_jax.train.input_pipeline import (
+    Beginning,
+    EpochPermutations,
+    InputPipeline,
+    Inputs,
+    StepInputs,
+    evaluation_batch,
+)
 from mnv2_jax.train.parallel import Layout, Program
-from mnv2_jax.train.recipe import PRECISIONS
+from mnv2_jax.train.recipe import COMPUTE_DTYPES
 from mnv2_jax.train.state import TrainState
 from mnv2_jax.train.step import BATCH_AXIS, LaneProgram
 
@@ -23,7 +30,7 @@ Array = jax.Array
 
 
 def suffices(program: LaneProgram) -> bool:
-    """Whether features are the same in every epoch: the classifier alone trains, nothing moves."""
+    """Return whether all epochs have the same features: nothing but the classifier trains."""
     tuning = program.tuning
     frozen = tuning is not None and tuning.first == "classifier" and tuning.norm != "all"
     return frozen and program.augmentation == Augmentation()
@@ -33,7 +40,7 @@ class ClassifierProgram(LaneProgram):
     """Trains the classifier of a frozen network: what stands for images are their features."""
 
     def features(self, state: TrainState, values: HParams, images: Array) -> Array:
-        """The features of a batch, or of a device's part of it, whole on each device.
+        """Return the features of a batch, or of a device's part of it, whole on each device.
 
         Args:
           state: the lane's state.
@@ -43,7 +50,7 @@ class ClassifierProgram(LaneProgram):
         Returns:
           float32 `[batch, features]`.
         """
-        inputs = super()._evaluated(images).astype(PRECISIONS[self.recipe.precision])
+        inputs = super()._evaluated(images).astype(COMPUTE_DTYPES[self.recipe.compute_dtype])
         variables = state.variables.tree
         result: Any = self.network.apply(variables, inputs, knobs=values.knobs, only="features")
         found = result.astype(jnp.float32)
@@ -70,7 +77,7 @@ class _Split(NamedTuple):
     weights: np.ndarray
 
 
-class Features(Feed):
+class Features(InputPipeline):
     """Every lane has the features of its own images by its own base, whole on the devices."""
 
     def __init__(
@@ -83,7 +90,7 @@ class Features(Feed):
         of_lanes: Callable[[np.ndarray], np.ndarray],
         tell: Callable[[str], None],
     ) -> None:
-        """Brings features of the training and the validation split to the devices.
+        """Bring features of the training and the validation split to the devices.
 
         Args:
           program: what is fed.
@@ -106,20 +113,20 @@ class Features(Feed):
         self._of_lanes = of_lanes
         self._splits: dict[str, _Split] = {}
         train = self._split("train")
-        self._train = layout.place(layout.spread((train.features, train.labels)))
+        self._train = layout.device_put(layout.shard_lanes((train.features, train.labels)))
         # Each lane's features lie in the order of its images.
         everything = np.arange(dataset.training_images, dtype=np.int32)
-        self._orders = Orders(program, layout, seeds, dict.fromkeys(seeds, everything))
-        self._validation = [layout.place(batch) for batch in self._evaluation("validation")]
+        self._orders = EpochPermutations(program, layout, seeds, dict.fromkeys(seeds, everything))
+        self._validation = [layout.device_put(batch) for batch in self._evaluation("validation")]
 
     @classmethod
     def begin(cls, beginning: Beginning) -> "Features":
-        """See `Feed`."""
+        """See `InputPipeline`."""
         layout, prepared, lanes = beginning.layout, beginning.prepared, beginning.lanes
         assert prepared is not None  # By `prepare`.
 
         def of_lanes(images: np.ndarray) -> np.ndarray:
-            found = prepared.run(*lanes, layout.deal_to_lanes(images))
+            found = prepared.run(*lanes, layout.shard_batch_to_lanes(images))
             return np.asarray(layout.collect(found)[: len(beginning.values)])
 
         bases = _bases(beginning)
@@ -129,7 +136,7 @@ class Features(Feed):
     def prepare(
         cls, program: LaneProgram, dataset: Dataset, layout: Layout, lanes: tuple[Any, Any]
     ) -> Program:
-        """See `Feed`: what computes features."""
+        """See `InputPipeline`: what computes features."""
         assert isinstance(program, ClassifierProgram)  # By `program`.
         size = evaluation_batch(program, layout) // layout.parts
         images = jax.ShapeDtypeStruct((size, *dataset.train.shape), np.uint8)
@@ -137,36 +144,36 @@ class Features(Feed):
 
     @classmethod
     def program(cls, program: LaneProgram) -> LaneProgram:
-        """See `Feed`."""
+        """See `InputPipeline`."""
         fields = dataclasses.fields(program)
         return ClassifierProgram(**{field.name: getattr(program, field.name) for field in fields})
 
     @classmethod
     def shapes(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> Inputs:
-        """See `Feed`."""
+        """See `InputPipeline`."""
         count = dataset.training_images
         order = jax.ShapeDtypeStruct((count,), np.int32)
         return Inputs(layout.shapes((order, *_features(program, count))), ())
 
     @classmethod
     def evaluation_shapes(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> Inputs:
-        """See `Feed`."""
+        """See `InputPipeline`."""
         size = evaluation_batch(program, layout) // layout.parts
         weights = jax.ShapeDtypeStruct((size,), np.float32)
         return Inputs(layout.shapes((weights, *_features(program, size))), ())
 
-    def take(self, step: int, steps: int) -> Call:
-        """See `Feed`."""
+    def take(self, step: int, steps: int) -> StepInputs:
+        """See `InputPipeline`."""
         stop = min(self._end_of_epoch(step), step + steps)
         order, first = self._orders.of(step)
-        return Call(stop, first, Inputs((order, *self._train), ()))
+        return StepInputs(stop, first, Inputs((order, *self._train), ()))
 
     def evaluation(self, split: str) -> Iterator[Inputs]:
-        """See `Feed`."""
+        """See `InputPipeline`."""
         return iter(self._validation if split == "validation" else self._evaluation(split))
 
     def close(self) -> None:
-        """See `Feed`."""
+        """See `InputPipeline`."""
         del self._train, self._validation
 
     def _evaluation(self, split: str) -> Iterator[Inputs]:
@@ -176,10 +183,10 @@ class Features(Feed):
             chosen = places % count
             weights = found.weights[:, chosen] * (places < count)
             batch = (weights, found.features[:, chosen], found.labels[:, chosen])
-            yield Inputs(self._layout.deal_to_lanes(batch), ())
+            yield Inputs(self._layout.shard_batch_to_lanes(batch), ())
 
     def _batches(self, count: int) -> Iterator[np.ndarray]:
-        """The places of batches' rows of this process; what fills up the last lies beyond them."""
+        """Return the places of this process's rows of batches; what fills up lies beyond them."""
         size = evaluation_batch(self._program, self._layout)
         for start in range(0, count, size):
             yield start + self._layout.host_rows(size)
@@ -222,7 +229,7 @@ class Features(Feed):
 
 
 def _bases(beginning: Beginning) -> list[str]:
-    """What features follow from, beside images: equal texts for lanes of the same base."""
+    """Return a text that is equal for lanes whose features of an image are equal."""
     state, _ = beginning.lanes
     vectors = np.asarray(state.frozen.vector)
     frozen = vectors.reshape(-1, vectors.shape[-1])  # By lanes; what fills up comes last.
@@ -233,7 +240,7 @@ def _bases(beginning: Beginning) -> list[str]:
 
 
 def _features(program: LaneProgram, count: int) -> tuple[Any, Any]:
-    """The shapes of so many images' features and labels."""
+    """Return the shapes of so many images' features and labels."""
     return (
         jax.ShapeDtypeStruct((count, program.spec.features), np.float32),
         jax.ShapeDtypeStruct((count,), np.int32),

@@ -73,9 +73,11 @@ class HParams:
       data_seed: of the order of images and their augmentation; where the config has it shared,
         images come as to a run of seed 0.
       knobs: projection and shortcut.
-      learning_rate: the schedule's highest.
-      weight_decay: see `mnv2_jax.train.recipe.optimizer`.
-      label_smoothing: Szegedy et al. 2016.
+      learning_rate: highest of the schedule, above 0.
+      weight_decay: of SGD and RMSProp an L2 term in gradients, else decoupled; 0 or more. See
+        `mnv2_jax.train.recipe.optimizer`.
+      label_smoothing: share of a target spread over all classes, 0 or more, below 1. Szegedy et al.
+        2016.
     """
 
     seed: Annotated[Any, _Declared({"seed": _SEED}, np.uint32, (0,))]

@@ -1,4 +1,4 @@
-"""Whether lanes lie whole on the devices, or the devices share their batches."""
+"""The choice of a layout: every lane whole on one device, or batches shared by all devices."""
 
 from collections.abc import Callable
 
@@ -7,11 +7,11 @@ import jax
 from mnv2_jax.train.parallel import Batch, Lanes, Layout
 
 LAYOUTS = ("auto", "lanes", "batch")
-"""What `config.parallel` may be."""
+"""The values of `config.parallel`."""
 
 
 def choose(wish: str, lanes: int, batch_size: int) -> tuple[Callable[[int], Layout], str]:
-    """Picks a layout for the lanes of a cohort.
+    """Pick a layout for the lanes of a cohort.
 
     Args:
       wish: one of `LAYOUTS`.

@@ -15,14 +15,14 @@ from mnv2_jax.metrics import SPLITS
 from mnv2_jax.train import best, parallel, processes
 from mnv2_jax.train.best import Best, Losses
 from mnv2_jax.train.callbacks import Callback
-from mnv2_jax.train.checkpoint import Snapshot
+from mnv2_jax.train.checkpoint import Checkpoint
 from mnv2_jax.train.evaluation import Evaluator
-from mnv2_jax.train.feed import Beginning, Call, Feed
 from mnv2_jax.train.hparams import HParams
+from mnv2_jax.train.input_pipeline import Beginning, InputPipeline, StepInputs
+from mnv2_jax.train.preemption import Interrupted
 from mnv2_jax.train.resident import Resident
 from mnv2_jax.train.results import LaneResult, Metrics
 from mnv2_jax.train.step import LaneProgram
-from mnv2_jax.train.stopping import Interrupted
 from mnv2_jax.train.tuning import Start
 
 _CALL_SECONDS = 1.0
@@ -45,7 +45,7 @@ class Trainer:
         program: LaneProgram,
         dataset: Dataset,
         layout: parallel.Layout,
-        source: type[Feed] = Resident,
+        source: type[InputPipeline] = Resident,
         workers: int = 0,
     ) -> None:
         """Compile the programs: steps of training, a batch of evaluation, what the feed needs.
@@ -69,7 +69,7 @@ class Trainer:
         values = layout.shapes(HParams.example())
         lanes = (layout.shapes(self.abstract_state), values)
         given = source.shapes(program, dataset, layout)
-        bounds = layout.share((np.int32(0), np.int32(0), np.int32(0)))
+        bounds = layout.replicate((np.int32(0), np.int32(0), np.int32(0)))
         self.train = layout.compile(
             self.program.train, (*lanes, *given.of_lanes), (*given.shared, *bounds), donate=True
         )
@@ -93,7 +93,7 @@ class Trainer:
         lanes: tuple[Any, Any],
         step: int,
         tell: Callable[[str], None],
-    ) -> Feed:
+    ) -> InputPipeline:
         """Begin to bring images from a step on.
 
         Args:
@@ -111,14 +111,14 @@ class Trainer:
             Beginning(*parts, values, lanes, step, self.workers, self._prepared, tell)
         )
 
-    def advance(self, state: Any, values: Any, step: int, call: Call) -> Any:
+    def advance(self, state: Any, values: Any, step: int, call: StepInputs) -> Any:
         """Train lanes from a step to that before which the call ends; return their states.
 
         States and hyperparameters lie as the layout spreads them; the former's memory is used
         again.
         """
         given = call.inputs
-        bounds = self.layout.share((np.int32(step), np.int32(call.stop)))
+        bounds = self.layout.replicate((np.int32(step), np.int32(call.stop)))
         return self.train.run(state, values, *given.of_lanes, *given.shared, call.first, *bounds)
 
     def run(
@@ -160,7 +160,7 @@ class _Run:
         self._callbacks = callbacks
         self._tell = tell
         self._count = len(values)
-        self._values = self._layout.place(self._layout.spread(parallel.stack(values)))
+        self._values = self._layout.device_put(self._layout.shard_lanes(parallel.stack(values)))
         self.steps = self._program.steps
         snapshot = self._restored() or self._fresh(values, starts)
         self.step = snapshot.step
@@ -168,7 +168,7 @@ class _Run:
         self._curves = snapshot.curves
         # One for each lane that starts from a trained network, from the first step on.
         self._best: list[Best] = parallel.unstack(snapshot.state.best, self._count)
-        self._state = self._layout.spread(snapshot.state._replace(best=()))
+        self._state = self._layout.shard_lanes(snapshot.state._replace(best=()))
         self._feed = trainer.feed(values, (self._state, self._values), self.step, tell)
         self._began = time.perf_counter() - snapshot.seconds
 
@@ -189,11 +189,11 @@ class _Run:
         """See `View`."""
         return time.perf_counter() - self._began
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> Checkpoint:
         """See `View`."""
         state = jax.tree.map(lambda leaf: leaf[: self._count], self._layout.collect(self._state))
         of_lanes = parallel.stack(self._best) if self._best else ()
-        return Snapshot(self.step, state._replace(best=of_lanes), self._curves, self.seconds)
+        return Checkpoint(self.step, state._replace(best=of_lanes), self._curves, self.seconds)
 
     def results(self) -> list[LaneResult]:
         """Train to the end, and measure."""
@@ -237,7 +237,7 @@ class _Run:
             where = "saved" if any(saved) else "not saved, since there are no checkpoints"
             raise Interrupted(signal, f"step {self.step} of {self.steps} is {where}")
 
-    def _fresh(self, values: Sequence[HParams], starts: Sequence[Start | None]) -> Snapshot:
+    def _fresh(self, values: Sequence[HParams], starts: Sequence[Start | None]) -> Checkpoint:
         """Begin before the first step. Lanes of equal seed share one draw, and so start alike."""
         initialise = functools.cache(self._program.initialise)
         drawn = [initialise(int(lane.seed)) for lane in values]
@@ -246,9 +246,9 @@ class _Run:
         ]
         # What lanes start from is known where records are written.
         state = processes.from_primary(parallel.stack(begun))
-        return Snapshot(0, state, [[] for _ in values], 0.0)
+        return Checkpoint(0, state, [[] for _ in values], 0.0)
 
-    def _restored(self) -> Snapshot | None:
+    def _restored(self) -> Checkpoint | None:
         """Take what the primary process finds to all processes; it alone writes the curves."""
         lane = self._trainer.abstract_state
         if self._program.tuning:
@@ -264,10 +264,10 @@ class _Run:
         if step < 0:
             return None
         self._tell(f"goes on from step {int(step)} of {self.steps}")
-        return found or Snapshot(int(step), state, [[] for _ in range(self._count)], 0.0)
+        return found or Checkpoint(int(step), state, [[] for _ in range(self._count)], 0.0)
 
     def _end_epoch(self) -> None:
-        lanes = self._layout.gather(self._state.epoch)[: self._count]
+        lanes = self._layout.unstack(self._state.epoch)[: self._count]
         epoch = self.step // self._program.steps_per_epoch
         measured = self._evaluate("validation")
         self._best = best.kept(self._best, epoch, _losses(measured), self._states)
@@ -297,7 +297,7 @@ class _Run:
         return self._trainer.evaluator.measure(variables, self._values, batches, self._count)
 
     def _states(self) -> list[Any]:
-        return self._layout.gather(self._state)[: self._count]
+        return self._layout.unstack(self._state)[: self._count]
 
     def _results(self) -> list[LaneResult]:
         names = [metric.name for metric in self._program.metrics]
@@ -345,7 +345,7 @@ class _Run:
             one.restored(state) if one else state
             for one, state in zip(restored, self._states(), strict=True)
         ]
-        self._state = self._layout.spread(parallel.stack(states))
+        self._state = self._layout.shard_lanes(parallel.stack(states))
 
 
 def _losses(measured: Sequence[Mapping[str, float]]) -> Losses:

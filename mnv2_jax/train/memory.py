@@ -1,4 +1,4 @@
-"""How much memory there is for training, on an accelerator or in the machine."""
+"""The memory that there is for training, on an accelerator or in the machine."""
 
 import os
 import resource
@@ -24,7 +24,7 @@ all, and for the threads of a core. With less, threads that cannot be started ar
 
 
 def check_limit() -> None:
-    """Checks that `ulimit -v` leaves jax the address space that it sets aside.
+    """Check that `ulimit -v` leaves jax the address space that it sets aside.
 
     Raises:
       ValueError: it does not.
@@ -81,7 +81,7 @@ def _number(path: Path) -> int | None:
 
 
 def _field(path: Path, name: str) -> int | None:
-    """The bytes that a line such as "MemAvailable:  1024 kB" of a file of /proc tells."""
+    """Return the bytes that a line such as "MemAvailable:  1024 kB" of a file of /proc tells."""
     try:
         lines = path.read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Whether images lie on the devices, their features do, or they are streamed there."""
+"""The ways for images to reach the devices: held there, as features, or streamed."""
 
 import math
 
@@ -7,26 +7,28 @@ import jax
 from mnv2_jax.data.sources import Dataset
 from mnv2_jax.train import features, memory
 from mnv2_jax.train.features import Features
-from mnv2_jax.train.feed import Feed
+from mnv2_jax.train.input_pipeline import InputPipeline
 from mnv2_jax.train.resident import Resident
 from mnv2_jax.train.step import LaneProgram
 from mnv2_jax.train.streaming import Streaming
 
-MODES = ("auto", "resident", "streaming", "features")
-"""What `config.data.mode` may be."""
-
-_ASKED_FOR: dict[str, type[Feed]] = {
+_FEEDS: dict[str, type[InputPipeline]] = {
     "resident": Resident,
     "streaming": Streaming,
     "features": Features,
 }
 
+MODES = ("auto", *_FEEDS)
+"""The values of `config.data.mode`."""
+
 _RESIDENT_SHARE = 0.5
 """Of the usable memory, what the images may take: the rest is for training."""
 
 
-def choose(wish: str, program: LaneProgram, dataset: Dataset) -> tuple[type[Feed], str]:
-    """Picks how images come to the devices.
+def choose_input_mode(
+    wish: str, program: LaneProgram, dataset: Dataset
+) -> tuple[type[InputPipeline], str]:
+    """Pick how images come to the devices.
 
     Args:
       wish: one of `MODES`.
@@ -54,7 +56,7 @@ def choose(wish: str, program: LaneProgram, dataset: Dataset) -> tuple[type[Feed
             )
         return Streaming, "streaming: augmentation begins from the images as they are stored"
     if wish != "auto":
-        return _ASKED_FOR[wish], f"{wish}: as asked for"
+        return _FEEDS[wish], f"{wish}: as asked for"
     needed, usable = held_bytes("resident", dataset)
     told = f"{_count(dataset):,} images take {needed / 2**20:,.1f} MiB"
     if needed <= _RESIDENT_SHARE * usable and suffices:
@@ -65,7 +67,7 @@ def choose(wish: str, program: LaneProgram, dataset: Dataset) -> tuple[type[Feed
 
 
 def held_bytes(mode: str, dataset: Dataset) -> tuple[int, int]:
-    """What decoded images take that are held in training, and how much memory is usable for them.
+    """Count the bytes of decoded images that are held in training, and those usable for them.
 
     Args:
       mode: "resident", where devices hold them, or "features", where the host does.

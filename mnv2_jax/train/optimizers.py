@@ -45,7 +45,7 @@ class Optimizer:
 NAMES: Mapping[str, tuple[str, ...]] = {
     "momentum": ("momentum", "b1", "beta"),
     "nesterov": ("nesterov",),
-    "second_moment": ("decay", "b2"),
+    "b2": ("decay", "b2"),
     "epsilon": ("eps",),
 }
 """By field of the recipe what optax calls it."""
@@ -89,7 +89,7 @@ def find(name: str) -> Optimizer:
     return found if isinstance(found, Optimizer) else Optimizer(found)
 
 
-DECAYED: dict[str, Callable[[str, int, bool], bool]] = {
+WEIGHT_DECAY_MASKS: dict[str, Callable[[str, int, bool], bool]] = {
     "all": lambda name, rank, norm: True,
     "not_norm": lambda name, rank, norm: not norm,
     "kernels": lambda name, rank, norm: name == "kernel",
@@ -99,16 +99,16 @@ DECAYED: dict[str, Callable[[str, int, bool], bool]] = {
 but BatchNorm's, kernels alone, kernels but the depthwise ones `[k, k, channels]` (slim)."""
 
 
-def decay_mask(params: Any, decayed: str) -> dict[str, Any]:
+def decay_mask(params: Any, which: str) -> dict[str, Any]:
     """Return a tree like `params`, with ones where weight decay applies, and zeros elsewhere.
 
     Args:
       params: the parameters, or their shapes.
-      decayed: one of `DECAYED`.
+      which: one of `WEIGHT_DECAY_MASKS`.
     """
     flat = traverse_util.flatten_dict(params)
     norms = {path[:-1] for path in flat if path[-1] == "scale"}
-    applies = DECAYED[decayed]
+    applies = WEIGHT_DECAY_MASKS[which]
     return traverse_util.unflatten_dict(
         {
             path: np.full(

@@ -15,7 +15,7 @@ from mnv2_jax.train.step import BATCH_AXIS
 
 
 def use_all_cores() -> None:
-    """Makes every CPU core a device. To be called before jax is first used; no harm on GPU, TPU.
+    """Make every CPU core a device. To be called before jax is first used; no harm on GPU, TPU.
 
     One lane keeps one core busy, so that two lanes run side by side on two cores.
     """
@@ -36,7 +36,7 @@ class Program(NamedTuple):
 
 
 class Layout(abc.ABC):
-    """How the lanes of a program, and the batches of a lane, lie on devices.
+    """Layout of a program's lanes, and of a lane's batches, on devices.
 
     Arrays that belong to lanes have two leading axes, `[devices of this process, lanes on a device,
     ...]`. Inside a device, lanes run one after another on CPU, where they fill a core each and
@@ -67,8 +67,8 @@ class Layout(abc.ABC):
         return sum(device.process_index == jax.process_index() for device in self.devices)
 
     @abc.abstractmethod
-    def spread(self, lanes: Any) -> Any:
-        """Lays out host arrays `[lanes, ...]`, see `stack`, as arrays with two leading axes.
+    def shard_lanes(self, lanes: Any) -> Any:
+        """Lay out host arrays `[lanes, ...]`, see `stack`, as arrays with two leading axes.
 
         Where there are fewer lanes than places, copies of the last one fill up; their results are
         dropped.
@@ -76,15 +76,15 @@ class Layout(abc.ABC):
 
     @abc.abstractmethod
     def collect(self, tree: Any) -> Any:
-        """Brings arrays with two leading axes to the host, as copies: `[count, ...]`."""
+        """Bring arrays with two leading axes to the host, as copies: `[count, ...]`."""
 
     @abc.abstractmethod
     def rows(self, batch: int) -> np.ndarray:
-        """Which rows of a batch each device of this process takes, int `[devices, size]`."""
+        """Return the rows of a batch that each device here takes, int `[devices, size]`."""
 
     @abc.abstractmethod
-    def deal(self, tree: Any) -> Any:
-        """Gives every device of this process its rows of batches, one batch after the other.
+    def shard_batch(self, tree: Any) -> Any:
+        """Give every device of this process its rows of batches, one batch after the other.
 
         Args:
           tree: of host arrays `[batches, rows, ...]`, with the rows of `host_rows`.
@@ -94,8 +94,8 @@ class Layout(abc.ABC):
         """
 
     @abc.abstractmethod
-    def deal_to_lanes(self, tree: Any) -> Any:
-        """Gives every lane its own batch, or each device its rows of it.
+    def shard_batch_to_lanes(self, tree: Any) -> Any:
+        """Give every lane its own batch, or each device its rows of it.
 
         Args:
           tree: of host arrays `[lanes, rows, ...]`, see `spread`, with the rows of `host_rows`.
@@ -105,27 +105,27 @@ class Layout(abc.ABC):
         """
 
     def host_rows(self, batch: int) -> np.ndarray:
-        """Which rows of a batch this process needs, for all of its devices."""
+        """Return the rows of a batch that this process needs, for all of its devices."""
         return np.unique(self.rows(batch))
 
-    def share(self, tree: Any) -> Any:
-        """Gives every device of this process all of a tree of host arrays: `[devices, ...]`."""
+    def replicate(self, tree: Any) -> Any:
+        """Give every device of this process all of a tree of host arrays: `[devices, ...]`."""
 
         def repeat(leaf: Any) -> np.ndarray:
             return np.broadcast_to(leaf, (self._here, *np.shape(leaf)))
 
         return jax.tree.map(repeat, tree)
 
-    def share_shapes(self, tree: Any) -> Any:
-        """The shapes of what `share` makes of arrays like those of `tree`."""
+    def replicated_shapes(self, tree: Any) -> Any:
+        """Return the shapes of what `share` makes of arrays like those of `tree`."""
 
         def on_devices(leaf: Any) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct((self._here, *leaf.shape), leaf.dtype)
 
         return jax.tree.map(on_devices, tree)
 
-    def place(self, tree: Any) -> Any:
-        """Moves arrays with a leading axis of devices there, for programs that take them often."""
+    def device_put(self, tree: Any) -> Any:
+        """Move arrays with a leading axis of devices there, for programs that take them often."""
         mesh = jax.sharding.Mesh(np.array(self.devices), (BATCH_AXIS,))
         sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(BATCH_AXIS))
 
@@ -134,13 +134,13 @@ class Layout(abc.ABC):
 
         return jax.tree.map(put, tree)
 
-    def gather(self, tree: Any) -> list[Any]:
-        """Brings arrays with two leading axes to the host: one pytree per lane."""
+    def unstack(self, tree: Any) -> list[Any]:
+        """Bring arrays with two leading axes to the host: one pytree per lane."""
         leaves, structure = jax.tree.flatten(self.collect(tree))
         return [jax.tree.unflatten(structure, of_lane) for of_lane in zip(*leaves, strict=True)]
 
     def shapes(self, lane: Any) -> Any:
-        """The shapes of what `spread` makes of pytrees like `lane`."""
+        """Return the shapes of what `spread` makes of pytrees like `lane`."""
 
         def with_lanes(leaf: Any) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct((self._here, self.per_device, *leaf.shape), leaf.dtype)
@@ -155,7 +155,7 @@ class Layout(abc.ABC):
         *,
         donate: bool = False,
     ) -> "Program":
-        """Compiles `function(*of one lane, *shared)` to run for all lanes.
+        """Compile `function(*of one lane, *shared)` to run for all lanes.
 
         Args:
           function: takes the arguments of one lane, then the shared ones.
@@ -208,15 +208,15 @@ class Lanes(Layout):
         """See `Layout`: all of them."""
         return np.broadcast_to(np.arange(batch), (len(self.devices), batch))
 
-    def deal(self, tree: Any) -> Any:
+    def shard_batch(self, tree: Any) -> Any:
         """See `Layout`."""
-        return self.share(jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), tree))
+        return self.replicate(jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), tree))
 
-    def deal_to_lanes(self, tree: Any) -> Any:
+    def shard_batch_to_lanes(self, tree: Any) -> Any:
         """See `Layout`."""
-        return self.spread(tree)
+        return self.shard_lanes(tree)
 
-    def spread(self, lanes: Any) -> Any:
+    def shard_lanes(self, lanes: Any) -> Any:
         """See `Layout`."""
         places = (len(self.devices), self.per_device)
 
@@ -262,7 +262,7 @@ class Batch(Layout):
         ]
         return np.arange(batch).reshape(self.parts, -1)[here]
 
-    def deal(self, tree: Any) -> Any:
+    def shard_batch(self, tree: Any) -> Any:
         """See `Layout`."""
 
         def parts(leaf: np.ndarray) -> np.ndarray:
@@ -272,7 +272,7 @@ class Batch(Layout):
 
         return jax.tree.map(parts, tree)
 
-    def deal_to_lanes(self, tree: Any) -> Any:
+    def shard_batch_to_lanes(self, tree: Any) -> Any:
         """See `Layout`."""
 
         def parts(leaf: np.ndarray) -> np.ndarray:
@@ -282,9 +282,9 @@ class Batch(Layout):
 
         return jax.tree.map(parts, tree)
 
-    def spread(self, lanes: Any) -> Any:
+    def shard_lanes(self, lanes: Any) -> Any:
         """See `Layout`."""
-        return self.share(jax.tree.map(lambda leaf: _filled(leaf, self.count), lanes))
+        return self.replicate(jax.tree.map(lambda leaf: _filled(leaf, self.count), lanes))
 
     def collect(self, tree: Any) -> Any:
         """See `Layout`."""
@@ -304,7 +304,7 @@ def stack(lanes: Sequence[Any]) -> Any:
 
 
 def unstack(lanes: Any, count: int) -> list[Any]:
-    """What `stack` was given; nothing where that was no array."""
+    """Undo `stack`; give nothing where that was no array."""
     leaves, structure = jax.tree.flatten(lanes)
     by_lane = [[leaf[lane] for leaf in leaves] for lane in range(count)] if leaves else []
     return [jax.tree.unflatten(structure, of_lane) for of_lane in by_lane]

@@ -1,4 +1,4 @@
-"""What a trained network makes of images: logits, probabilities, and a program for elsewhere."""
+"""Logits and probabilities of images by a trained network, and a program for elsewhere."""
 
 import functools
 from collections.abc import Callable
@@ -19,11 +19,11 @@ Logits = Callable[[Array | np.ndarray], Array]
 `[batch, classes]`."""
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-"""What `export` makes a program for, by jax's names."""
+"""The platforms that `export` makes a program for, by jax's names."""
 
 
 def logits(trained: Trained) -> Logits:
-    """The network in inference mode, as it is evaluated in float32: a compiled function of images.
+    """Return the network in inference mode, in float32: a compiled function of images.
 
     Raises:
       ValueError: the network's scaling is unknown.
@@ -50,7 +50,7 @@ def probabilities(logits: Array | np.ndarray) -> Array:
 
 
 def export(trained: Trained) -> bytes:
-    """What `logits` does as StableHLO, weights included, for `PLATFORMS` and any size of batch.
+    """Export `logits` as StableHLO, weights included, for `PLATFORMS` and any size of batch.
 
     `jax.export.deserialize` reads it, without this package, and its `call` takes images.
 

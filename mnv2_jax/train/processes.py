@@ -9,7 +9,7 @@ from jax.experimental import multihost_utils
 
 
 def join() -> None:
-    """Starts this process as one of several that train together.
+    """Start this process as one of several that train together.
 
     On a TPU pod or under Slurm, Open MPI or Kubernetes the others are found; elsewhere the
     environment tells: `JAX_COORDINATOR_ADDRESS` (host:port of the first process),
@@ -32,17 +32,17 @@ def join() -> None:
 
 
 def is_primary() -> bool:
-    """Whether this process is the one that writes, of those that train together."""
+    """Return whether this process is the one that writes, of those that train together."""
     return jax.process_index() == 0
 
 
 def from_primary(tree: Any) -> Any:
-    """What the primary process holds: arrays or numbers, of one structure in all processes."""
+    """Give what the primary process holds: arrays or numbers, of one structure in all processes."""
     return multihost_utils.broadcast_one_to_all(tree) if jax.process_count() > 1 else tree
 
 
 def of_any_process(number: int) -> int:
-    """The largest of the numbers that the processes hold, 0 or more each."""
+    """Return the largest of the numbers that the processes hold, 0 or more each."""
     if jax.process_count() == 1:
         return number
     return int(multihost_utils.process_allgather(np.int32(number)).max())

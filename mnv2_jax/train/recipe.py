@@ -11,8 +11,9 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from mnv2_jax.arch import check_choice, check_whole
+from mnv2_jax.neutral import renamed
 from mnv2_jax.train import optimizers
-from mnv2_jax.train.optimizers import DECAYED, MASKS, NAMES
+from mnv2_jax.train.optimizers import MASKS, NAMES, WEIGHT_DECAY_MASKS
 from mnv2_jax.train.state import Packed, Packing
 
 Array = jax.Array
@@ -20,38 +21,35 @@ Array = jax.Array
 SCHEDULES = ("cosine", "exponential")
 """Half a cosine to 0; or times `decay_rate` every `decay_epochs`, in steps, as slim has it."""
 
-PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-"""What activations and products are computed in. Parameters, their updates, BatchNorm's moments
+COMPUTE_DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+"""Types of activations and products. Parameters, their updates, BatchNorm's moments
 and the loss are float32 in any case."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What all lanes of a program share.
+    """Training config that all lanes of a program share.
 
     Attributes:
       epochs: passes over the training split.
       batch_size: images per step.
       evaluation_batch_size: images per evaluation batch; changes speed and memory, no result.
-      accumulation: parts that a batch is computed in one after another, gradients averaged; saves
+      grad_accum_steps: parts of a batch whose gradients are averaged one after another; saves
         memory. BatchNorm sees a part at a time.
-      precision: one of `PRECISIONS`.
-      optimizer: one of `mnv2_jax.train.optimizers.OPTIMIZERS`, or `FILE.py:FUNCTION`.
-      momentum: of SGD and RMSProp; Adam's beta 1.
-      nesterov: Nesterov's momentum.
-      second_moment: how much of the squared gradients' mean a step keeps: RMSProp's decay, Adam's
-        beta 2.
-      epsilon: added to that mean inside of RMSProp's root, or outside of Adam's.
-      schedule: one of `SCHEDULES`.
-      warmup_epochs: the learning rate rises evenly to its value in these, and the schedule begins
-        after them.
-      decay_rate: see `SCHEDULES`; 0 for cosine.
-      decay_epochs: likewise.
-      decayed: one of `DECAYED`: which parameters weight decay applies to.
-      clip: the largest global norm of a gradient; 0 does not clip.
-      ema: how much the average of parameters and running moments keeps in a step, less in the
-        first ones: (1 + step) / (10 + step), as TensorFlow has it. What is evaluated is then the
-        average. 0 keeps none.
+      compute_dtype: of activations and products: one of `COMPUTE_DTYPES`. The rest is float32.
+      optimizer: one of `mnv2_jax.train.optimizers.OPTIMIZERS`, or FILE.py:FUNCTION.
+      momentum: of SGD and RMSProp, Adam's b1; 0 or more, below 1.
+      nesterov: use Nesterov's momentum.
+      b2: decay of the squared gradients' mean: RMSProp's decay, Adam's b2; 0 or more, below 1.
+      epsilon: added to that mean inside RMSProp's root, outside Adam's; above 0 where it is read.
+      schedule: of the learning rate: one of `SCHEDULES`.
+      warmup_epochs: epochs of linear warm-up, after which the schedule begins; 0 for none.
+      decay_rate: factor of the exponential schedule, above 0, at most 1; 0 for cosine.
+      decay_epochs: epochs between two factors of the exponential schedule; 0 for cosine.
+      weight_decay_mask: parameters that decay: one of `WEIGHT_DECAY_MASKS`.
+      clip: largest global norm of a gradient; 0 does not clip.
+      ema: decay of the average of parameters and running moments that is evaluated; 0 for none. In
+        the first steps it is at most (1 + step) / (10 + step), as in TensorFlow.
 
     Raises:
       ValueError: a value is out of range, or is one that the optimizer or the schedule does not
@@ -61,37 +59,37 @@ class Recipe:
     epochs: int
     batch_size: int
     evaluation_batch_size: int
-    accumulation: int = 1
-    precision: str = "float32"
+    grad_accum_steps: int = renamed(1, was="accumulation")
+    compute_dtype: str = renamed("float32", was="precision")
     optimizer: str = "sgd"
     momentum: float = 0.9
     nesterov: bool = True
-    second_moment: float = 0.0
+    b2: float = renamed(0.0, was="second_moment")
     epsilon: float = 0.0
     schedule: str = "cosine"
     warmup_epochs: float = 0.0
     decay_rate: float = 0.0
     decay_epochs: float = 0.0
-    decayed: str = "kernels"
+    weight_decay_mask: str = renamed("kernels", was="decayed")
     clip: float = 0.0
     ema: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "evaluation_batch_size", "accumulation"):
+        for name in ("epochs", "batch_size", "evaluation_batch_size", "grad_accum_steps"):
             check_whole(name, getattr(self, name))
-        check_choice("precision", self.precision, tuple(PRECISIONS))
+        check_choice("compute_dtype", self.compute_dtype, tuple(COMPUTE_DTYPES))
         optimizers.find(self.optimizer)
         check_choice("schedule", self.schedule, SCHEDULES)
-        check_choice("decayed", self.decayed, tuple(DECAYED))
-        for name in ("momentum", "second_moment", "ema"):
+        check_choice("weight_decay_mask", self.weight_decay_mask, tuple(WEIGHT_DECAY_MASKS))
+        for name in ("momentum", "b2", "ema"):
             self._check(name, 0 <= getattr(self, name) < 1, "0 or more, below 1")
         for name in ("epsilon", "decay_epochs", "clip"):
             self._check(name, getattr(self, name) >= 0, "0 or more")
         self._check("decay_rate", 0 <= self.decay_rate <= 1, "0 to 1")
         fits = 0 <= self.warmup_epochs < self.epochs
         self._check("warmup_epochs", fits, f"0 or more, below epochs={self.epochs}")
-        divides = self.batch_size % self.accumulation == 0
-        self._check("accumulation", divides, f"a divisor of the batch size, {self.batch_size}")
+        divides = self.batch_size % self.grad_accum_steps == 0
+        self._check("grad_accum_steps", divides, f"a divisor of the batch size, {self.batch_size}")
         self._check_what_is_not_read()
 
     def _check_what_is_not_read(self) -> None:
@@ -102,7 +100,7 @@ class Recipe:
             if name not in reads:
                 right = f"{type(value)(0)}, since {self.optimizer} does not read it"
                 self._check(name, not value, right)
-            elif name in ("second_moment", "epsilon"):
+            elif name in ("b2", "epsilon"):
                 self._check(name, value > 0, f"above 0 for {self.optimizer}")
         for name in ("decay_rate", "decay_epochs"):
             value = getattr(self, name)
@@ -145,7 +143,7 @@ def optimizer(
     recipe: Recipe,
     learning_rate: ArrayLike,
     weight_decay: ArrayLike,
-    decayed: Packed,
+    mask: Packed,
     steps_per_epoch: int,
 ) -> optax.GradientTransformation:
     """Build the recipe's optimizer over the vector of packed parameters.
@@ -156,7 +154,7 @@ def optimizer(
       recipe: what to build.
       learning_rate: see `schedule`; may be traced.
       weight_decay: may be traced.
-      decayed: 1 where a parameter decays and 0 where not, packed as they are; see `decay_mask`.
+      mask: 1 where a parameter decays and 0 where not, packed as they are; see `decay_mask`.
       steps_per_epoch: for the schedule.
     """
     chosen = optimizers.find(recipe.optimizer)
@@ -168,16 +166,18 @@ def optimizer(
     }
     arguments["learning_rate"] = schedule(recipe, learning_rate, steps_per_epoch)
     # A vector has no leaves to be masked: each number has a decay of its own.
-    decay: Any = weight_decay * decayed.vector if chosen.elementwise else weight_decay
-    mask = None if chosen.elementwise else jax.tree.map(lambda leaf: bool(leaf.any()), decayed.tree)
+    decay: Any = weight_decay * mask.vector if chosen.elementwise else weight_decay
+    of_leaves = (
+        None if chosen.elementwise else jax.tree.map(lambda leaf: bool(leaf.any()), mask.tree)
+    )
     before = []
     if "weight_decay" in chosen.arguments:
         arguments["weight_decay"] = decay
-        arguments |= {name: mask for name in MASKS if name in chosen.arguments}
+        arguments |= {name: of_leaves for name in MASKS if name in chosen.arguments}
     else:
-        before.append(optax.add_decayed_weights(decay, mask))
+        before.append(optax.add_decayed_weights(decay, of_leaves))
     made = optax.chain(*before, chosen.make(**arguments))
-    over_vectors = made if chosen.elementwise else _on_trees(made, decayed.packing)
+    over_vectors = made if chosen.elementwise else _on_trees(made, mask.packing)
     clip = [optax.clip_by_global_norm(recipe.clip)] if recipe.clip else []
     return optax.chain(*clip, over_vectors)
 

@@ -5,7 +5,14 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from mnv2_jax.data.sources import Dataset
-from mnv2_jax.train.feed import Beginning, Call, Inputs, Orders, Shared, evaluation_batch
+from mnv2_jax.train.input_pipeline import (
+    Beginning,
+    EpochPermutations,
+    Inputs,
+    Shared,
+    StepInputs,
+    evaluation_batch,
+)
 from mnv2_jax.train.parallel import Layout
 from mnv2_jax.train.step import LaneProgram
 
@@ -21,7 +28,7 @@ class Resident(Shared):
         seeds: Sequence[int],
         tell: Callable[[str], None],
     ) -> None:
-        """Brings the training and the validation split to the devices.
+        """Bring the training and the validation split to the devices.
 
         Args:
           program: what is fed.
@@ -36,34 +43,34 @@ class Resident(Shared):
         """
         super().__init__(program, dataset, layout, tell)
         train = self._arrays("train")
-        self._train = layout.place(layout.share((train.images, train.labels)))
+        self._train = layout.device_put(layout.replicate((train.images, train.labels)))
         self._seeds = seeds
         self._chosen = {seed: dataset.chosen(seed) for seed in set(seeds)}
-        self._validation = [layout.place(batch) for batch in self._batches("validation")]
-        self._orders = Orders(program, layout, seeds, self._chosen)
+        self._validation = [layout.device_put(batch) for batch in self._batches("validation")]
+        self._orders = EpochPermutations(program, layout, seeds, self._chosen)
 
     @classmethod
     def begin(cls, beginning: Beginning) -> "Resident":
-        """See `Feed`."""
+        """See `InputPipeline`."""
         return cls(*beginning[:3], beginning.seeds, beginning.tell)
 
     @classmethod
     def places(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> tuple[int, int]:
-        """See `Feed`."""
+        """See `InputPipeline`."""
         return len(dataset.train), dataset.training_images
 
-    def take(self, step: int, steps: int) -> Call:
-        """See `Feed`."""
+    def take(self, step: int, steps: int) -> StepInputs:
+        """See `InputPipeline`."""
         stop = min(self._end_of_epoch(step), step + steps)
         order, first = self._orders.of(step)
-        return Call(stop, first, Inputs((order,), self._train))
+        return StepInputs(stop, first, Inputs((order,), self._train))
 
     def evaluation(self, split: str) -> Iterator[Inputs]:
-        """See `Feed`."""
+        """See `InputPipeline`."""
         return iter(self._validation if split == "validation" else self._batches(split))
 
     def close(self) -> None:
-        """See `Feed`."""
+        """See `InputPipeline`."""
         del self._train, self._validation
 
     def _batches(self, split: str) -> Iterator[Inputs]:
@@ -78,10 +85,12 @@ class Resident(Shared):
             chosen = evaluated[places % len(evaluated)]
             weights = arrays.weights[chosen] * wanted[:, chosen] * (places < len(evaluated))
             images = arrays.images[None, chosen], arrays.labels[None, chosen]
-            yield Inputs((self._layout.deal_to_lanes(weights),), self._layout.deal(images))
+            yield Inputs(
+                (self._layout.shard_batch_to_lanes(weights),), self._layout.shard_batch(images)
+            )
 
     def _wanted(self, split: str, count: int) -> np.ndarray:
-        """Which images of a split each lane is evaluated on, bool `[lanes, count]`."""
+        """Return the images of a split that each lane is evaluated on, bool `[lanes, count]`."""
         if split != "train":
             return np.ones((len(self._seeds), count), bool)
         return np.stack([np.isin(np.arange(count), self._chosen[seed]) for seed in self._seeds])

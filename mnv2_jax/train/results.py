@@ -10,7 +10,7 @@ import numpy as np
 from mnv2_jax.train.best import Best
 
 Metrics = dict[str, Any]
-"""What metrics.jsonl holds of an epoch."""
+"""The metrics of an epoch, as metrics.jsonl holds them."""
 
 
 @dataclasses.dataclass
@@ -26,8 +26,8 @@ class LaneResult:
       restored_epoch: where training ruined what it started from, the epoch whose network is kept
         and measured instead of the last one: that of the highest validation accuracy, 0 before the
         first step; None elsewhere. See `mnv2_jax.train.best`.
-      seconds: the lane's share of the training time of its pack, compilation apart.
-      waited: seconds that its pack waited for images, since it last went on.
+      seconds: the lane's share of the training time of its chunk, compilation apart.
+      waited: seconds that its chunk waited for images, since it last went on.
       left_out: a line for each image that could not be decoded.
       variables: of the network as it is evaluated, on the host.
       optimizer: leaves of the optimizer's state.
@@ -45,7 +45,7 @@ class LaneResult:
 
     @property
     def is_restored(self) -> bool:
-        """Whether training ruined what it started from; see `restored_epoch`."""
+        """Return whether training ruined what it started from; see `restored_epoch`."""
         return self.restored_epoch is not None
 
     @classmethod

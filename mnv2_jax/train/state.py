@@ -2,7 +2,7 @@
 
 A small network has some 170 parameters and moments. As leaves of their own they make a training
 program that takes a fifth to a half longer to compile on CPU, and checkpoints that take two to four
-times as long to write (docs/performance.md). So each part is one vector, which knows its tree.
+times as long to write (docs/results/speed.md). So each part is one vector, which knows its tree.
 """
 
 import dataclasses

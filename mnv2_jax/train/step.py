@@ -1,4 +1,4 @@
-"""What one lane does: initialise, train for some steps, evaluate a batch. Pure functions of arrays.
+"""The work of one lane: initialise, train some steps, evaluate a batch. Pure functions of arrays.
 
 Nothing here knows of other lanes; `mnv2_jax.train.parallel` puts lanes together, and says whether
 devices share a lane's batches.
@@ -24,7 +24,7 @@ from mnv2_jax.nn import initial
 from mnv2_jax.nn.network import Network
 from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.optimizers import decay_mask
-from mnv2_jax.train.recipe import PRECISIONS, Recipe, optimizer, schedule
+from mnv2_jax.train.recipe import COMPUTE_DTYPES, Recipe, optimizer, schedule
 from mnv2_jax.train.state import Epoch, Packed, TrainState, Variables, join, split
 from mnv2_jax.train.tuning import Start, Tuning, by_parameter, carried, trainable_mask
 
@@ -66,7 +66,7 @@ class LaneProgram:
 
     @property
     def classes(self) -> int:
-        """How many there are. One logit tells two apart: that of the second, the first's is 0."""
+        """The number of classes; one logit tells two apart, the second's, the first's being 0."""
         return max(2, self.spec.classes)
 
     @property
@@ -109,7 +109,7 @@ class LaneProgram:
         start: Array,
         stop: Array,
     ) -> TrainState:
-        """Trains a lane from step `start` to before step `stop`, within one epoch.
+        """Train a lane from step `start` to before step `stop`, within one epoch.
 
         The bounds are arguments, so that one program runs any number of steps: what a state comes
         to does not depend on where the caller paused.
@@ -183,7 +183,7 @@ class LaneProgram:
 
     @functools.cached_property
     def _decayed(self) -> Packed:
-        mask = decay_mask(self._initialiser.shapes["params"], self.recipe.decayed)
+        mask = decay_mask(self._initialiser.shapes["params"], self.recipe.weight_decay_mask)
         return Packed.of(split({"params": mask}, self._mask)[0]["params"])
 
     def _state(self, variables: Mapping[str, Any]) -> TrainState:
@@ -199,13 +199,13 @@ class LaneProgram:
     def _batch(
         self, key: Array, number: Array, rows: Array, chosen: Array, data: tuple[Array, Array]
     ) -> tuple[Array, Array, Array]:
-        """Inputs, labels and targets of a step; see `mnv2_jax.data.pipeline.train_batch`."""
+        """Input, labels and targets of a step; see `mnv2_jax.data.pipeline.train_batch`."""
         return pipeline.train_batch(
             *(key, number, rows, chosen, data, self.augmentation, self.scaling, self.classes)
         )
 
     def _evaluated(self, images: Array) -> Array:
-        """What the network is given of images that are evaluated."""
+        """Return the network's input of images that are evaluated."""
         return augment.scale(images, self.scaling)
 
     def _optimizer(self, learning_rate: Any, weight_decay: Any) -> optax.GradientTransformation:
@@ -215,7 +215,7 @@ class LaneProgram:
 
     def _logits(self, variables: Any, images: Array, **options: Any) -> Any:
         """Logits for float32 images, computed in the recipe's precision, then float32."""
-        precision = PRECISIONS[self.recipe.precision]
+        precision = COMPUTE_DTYPES[self.recipe.compute_dtype]
         result: Any = self.network.apply(variables, images.astype(precision), **options)
         logits, *updated = result if "mutable" in options else (result,)
         logits = logits.astype(jnp.float32)
@@ -267,7 +267,7 @@ class LaneProgram:
 
         The running moments move part by part, as BatchNorm sees one part at a time.
         """
-        count = self.recipe.accumulation
+        count = self.recipe.grad_accum_steps
         if count == 1:
             return self._gradient(state, values, batch, dropout)
 

@@ -12,7 +12,7 @@ import numpy as np
 from mnv2_jax.data import stream
 from mnv2_jax.data.images import Images
 from mnv2_jax.data.sources import Dataset
-from mnv2_jax.train.feed import Beginning, Call, Inputs, Shared, evaluation_batch
+from mnv2_jax.train.input_pipeline import Beginning, Inputs, Shared, StepInputs, evaluation_batch
 from mnv2_jax.train.parallel import Layout
 from mnv2_jax.train.step import LaneProgram
 
@@ -37,7 +37,7 @@ class Streaming(Shared):
         workers: int,
         tell: Callable[[str], None],
     ) -> None:
-        """Begins to decode the images of the steps from `step` on.
+        """Begin to decode the images of the steps from `step` on.
 
         Args:
           program: what is fed.
@@ -51,7 +51,7 @@ class Streaming(Shared):
         super().__init__(program, dataset, layout, tell)
         self._steps = self._chunk(program, dataset, layout)
         order = self._places_of_rows()
-        self._order = layout.place(np.repeat(order[:, None], layout.per_device, axis=1))
+        self._order = layout.device_put(np.repeat(order[:, None], layout.per_device, axis=1))
         self._seed = seed
         batches = stream.TrainBatches(
             dataset.train,
@@ -62,28 +62,28 @@ class Streaming(Shared):
             program.augmentation,
             dataset.chosen(seed),
         )
-        # One chunk is trained on, one waits on the device, one is being filled.
-        self._chunks: queue.Queue[Call | BaseException] = queue.Queue(maxsize=1)
-        self._taken: Call | None = None
+        # Of one call batches are trained on, of one they wait on the device, of one they are made.
+        self._chunks: queue.Queue[StepInputs | BaseException] = queue.Queue(maxsize=1)
+        self._taken: StepInputs | None = None
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._fill, args=(batches, step, workers))
         self._thread.start()
 
     @classmethod
     def begin(cls, beginning: Beginning) -> "Streaming":
-        """See `Feed`; the lanes' data have one seed."""
+        """See `InputPipeline`; the lanes' data have one seed."""
         (seed,) = set(beginning.seeds)
         return cls(*beginning[:3], seed, beginning.step, beginning.workers, beginning.tell)
 
     @classmethod
     def places(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> tuple[int, int]:
-        """See `Feed`."""
+        """See `InputPipeline`."""
         steps = cls._chunk(program, dataset, layout)
         size = program.recipe.batch_size
         return steps * size // layout.parts, steps * size
 
-    def take(self, step: int, steps: int) -> Call:
-        """See `Feed`; no further than what was brought together."""
+    def take(self, step: int, steps: int) -> StepInputs:
+        """See `InputPipeline`; no further than what was brought together."""
         if self._taken is None or step >= self._taken.stop:
             began = time.perf_counter()
             found = self._chunks.get()
@@ -94,13 +94,13 @@ class Streaming(Shared):
         return self._taken._replace(stop=min(self._taken.stop, step + steps))
 
     def evaluation(self, split: str) -> Iterator[Inputs]:
-        """See `Feed`."""
+        """See `InputPipeline`."""
         dataset = self._dataset
         images = dataset.training(self._seed) if split == "train" else getattr(dataset, split)
         return evaluated(images, self._program, self._layout, self._leave_out)
 
     def close(self) -> None:
-        """See `Feed`."""
+        """See `InputPipeline`."""
         self._closed.set()
         while self._thread.is_alive():
             with contextlib.suppress(queue.Empty):
@@ -108,12 +108,12 @@ class Streaming(Shared):
 
     @staticmethod
     def _chunk(program: LaneProgram, dataset: Dataset, layout: Layout) -> int:
-        """How many steps' images are brought to the devices together."""
+        """Return the number of steps whose images are brought to the devices together."""
         of_step = program.recipe.batch_size // layout.parts * math.prod(dataset.train.shape)
         return max(1, min(program.steps_per_epoch, _CHUNK_BYTES // of_step))
 
     def _places_of_rows(self) -> np.ndarray:
-        """Where each device has the rows of a chunk's steps, int32 `[devices, places]`."""
+        """Return the places of a call's rows on each device, int32 `[devices, places]`."""
         batch = self._program.recipe.batch_size
         rows = self._layout.rows(batch)
         devices, size = rows.shape
@@ -128,23 +128,25 @@ class Streaming(Shared):
             with contextlib.closing(stream.iterate(batches, step, workers, self._tell)) as decoded:
                 while step < len(batches) and not self._closed.is_set():
                     stop = min(self._end_of_epoch(step), step + self._steps)
-                    chunk = [next(decoded) for _ in range(step, stop)]
-                    self._put(self._call(step, stop, chunk))
+                    taken = [next(decoded) for _ in range(step, stop)]
+                    self._put(self._call(step, stop, taken))
                     step = stop
         except BaseException as error:  # To be raised where it is waited for.
             self._put(error)
 
-    def _call(self, step: int, stop: int, chunk: list[stream.Batch]) -> Call:
-        self._leave_out(line for batch in chunk for line in batch.problems)
+    def _call(self, step: int, stop: int, batches: list[stream.Batch]) -> StepInputs:
+        self._leave_out(line for batch in batches for line in batch.problems)
         # Steps that an epoch is short of are not computed: what stands there does not matter.
-        chunk += chunk[-1:] * (self._steps - len(chunk))
-        images = np.stack([batch.images for batch in chunk])
-        labels = np.stack([batch.labels for batch in chunk])
+        batches += batches[-1:] * (self._steps - len(batches))
+        images = np.stack([batch.images for batch in batches])
+        labels = np.stack([batch.labels for batch in batches])
         layout = self._layout
-        first, *dealt = layout.place((layout.share(np.int32(step)), *layout.deal((images, labels))))
-        return Call(stop, first, Inputs((self._order,), tuple(dealt)))
+        first, *dealt = layout.device_put(
+            (layout.replicate(np.int32(step)), *layout.shard_batch((images, labels)))
+        )
+        return StepInputs(stop, first, Inputs((self._order,), tuple(dealt)))
 
-    def _put(self, what: Call | BaseException) -> None:
+    def _put(self, what: StepInputs | BaseException) -> None:
         while not self._closed.is_set():
             with contextlib.suppress(queue.Full):
                 self._chunks.put(what, timeout=0.5)
@@ -177,5 +179,5 @@ def evaluated(
         for batch in decoded:
             leave_out(batch.problems)
             weights = np.broadcast_to(batch.weights, (layout.count, len(rows)))
-            shared = layout.deal((batch.images[None], batch.labels[None]))
-            yield Inputs((layout.deal_to_lanes(weights),), shared)
+            shared = layout.shard_batch((batch.images[None], batch.labels[None]))
+            yield Inputs((layout.shard_batch_to_lanes(weights),), shared)

@@ -1,4 +1,4 @@
-"""Which parts of a trained network train on, and what they start from.
+"""The parts of a trained network that train on, and what they start from.
 
 A part is one of `mnv2_jax.arch.NetworkSpec.parts`. What does not train has no place in the
 optimizer's state, and no gradient is computed through what lies before the first part that trains.
@@ -17,14 +17,14 @@ from mnv2_jax.arch import NetworkSpec, check_choice
 from mnv2_jax.train.state import Tree
 
 NORMS = ("inference", "trained", "all")
-"""Where BatchNorm normalises with the batch's moments and moves its running ones while a trained
-network trains on: nowhere; in the parts that train, as Keras does where `training=True` is passed
-to them; or in frozen parts as well, as PyTorch does after `model.train()`."""
+"""Places where BatchNorm normalises with the batch's moments and moves its running ones while a
+trained network trains on: nowhere; in the parts that train, as Keras does where `training=True` is
+passed to them; or in frozen parts as well, as PyTorch does after `model.train()`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Tuning:
-    """How a trained network trains on.
+    """Further training of a trained network.
 
     Attributes:
       first: the first part that trains, those after it included.
@@ -47,7 +47,7 @@ class Tuning:
 
 
 def first_part(spec: NetworkSpec, wish: str) -> str:
-    """The first part that trains.
+    """Return the first part that trains.
 
     Args:
       spec: the network.
@@ -69,7 +69,7 @@ def first_part(spec: NetworkSpec, wish: str) -> str:
 
 
 class Start(NamedTuple):
-    """What a run starts from.
+    """State that a run starts from.
 
     Attributes:
       variables: a network's; parts that it does not have are drawn afresh.
@@ -98,7 +98,7 @@ def trainable_mask(
 
 
 def by_parameter(state: Any, size: int) -> Any:
-    """An optimizer's state of which every parameter can have a past of its own.
+    """Return an optimizer's state of which every parameter can have a past of its own.
 
     Adam counts the steps of all parameters at once. Where some went through more of them than
     others, its correction of means that began at 0 has to know: it counts for each, here.
@@ -114,7 +114,7 @@ def by_parameter(state: Any, size: int) -> Any:
 
 
 def carried(state: Any, old: Sequence[np.ndarray], size: int, place: slice) -> Any:
-    """An optimizer's state that goes on from another one for some of its parameters.
+    """Return an optimizer's state that goes on from another one for some of its parameters.
 
     The schedule's own count of steps is not carried over: it begins anew.
 
@@ -138,6 +138,6 @@ def carried(state: Any, old: Sequence[np.ndarray], size: int, place: slice) -> A
 
 
 def _from(spec: NetworkSpec, first: str | None) -> frozenset[str]:
-    """The names of the modules of a part and of those after it."""
+    """Return the names of the modules of a part and of those after it."""
     parts = () if first is None else spec.parts[spec.parts.index(first) :]
     return frozenset([*parts, *(f"{part}_norm" for part in parts)])

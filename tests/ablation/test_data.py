@@ -3,14 +3,15 @@
 import dataclasses
 import functools
 import json
+import re
 import shutil
 
 import pytest
 
 from configs import folder
-from mnv2_jax import presets
-from mnv2_jax.ablation import cohort, grid, sweep
-from mnv2_jax.data import sources
+from mnv2_jax import api, presets
+from mnv2_jax.ablation import cohort, finished, grid, sweep
+from mnv2_jax.data import image_checks, sources
 from mnv2_jax.data.stored import records
 from tests import samples, victim
 from tests.data import made
@@ -44,7 +45,7 @@ def train(workdir, data_dir, config, *, skip_corrupt=False, seeds=(0,)):
     told: list[str] = []
     progress = victim.Silent()
     progress.said = told.append  # type: ignore[attr-defined]
-    sweep.sweep(workdir, cohorts, "test", progress)
+    sweep.Sweep(workdir, cohorts, "test", progress).run()
     return sweep.write_table(workdir, cohorts), told
 
 
@@ -77,7 +78,7 @@ def test_checkpoints_of_other_images_are_passed_over(patches, tmp_path):
     progress.said = told.append  # type: ignore[attr-defined]
     saving = sweep.Saving(keep=True)
     for trained in (before, before, after):
-        sweep.sweep(tmp_path, [trained], "test", progress, saving=saving)
+        sweep.Sweep(tmp_path, [trained], "test", progress, saving=saving).run()
         shutil.rmtree(tmp_path / "runs")  # As if it had been killed before it was recorded.
         told.append("again")
     again, other = (" ".join(told).split("again"))[1:3]
@@ -152,3 +153,76 @@ def test_an_image_that_cannot_be_decoded_is_left_out_if_one_says_so(flawed, tmp_
     # Of 19 test images, not of 20.
     hits = 19 * row["test_accuracy"]
     assert hits == pytest.approx(round(hits), abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A folder of images in splits, one of which is cut off."""
+    root = tmp_path_factory.mktemp("images") / "photos"
+    for seed, (split, count) in enumerate({"train": 80, "validation": 20, "test": 20}.items()):
+        for number, (image, label) in enumerate(made.images(count, 10, 8, seed)):
+            path = root / split / f"class {label}" / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(image[:60] if (split, number) == ("test", 3) else image)
+    return root
+
+
+def of_folder(root, **data):
+    return config_of(f"{root}/", train="train", validation="validation", **data)
+
+
+@pytest.mark.parametrize("mode", ["resident", "streaming"])
+def test_a_folder_of_images_is_trained_on(photos, tmp_path, mode):
+    rows, told = train(tmp_path / "work", None, of_folder(photos, mode=mode), skip_corrupt=True)
+    left_out = "test/class 3/3.png: it is damaged or cut off"
+    assert [line for line in told if "left out" in line and left_out in line]
+    assert rows[0]["test_accuracy"] > 0.3
+    hits = 19 * rows[0]["test_accuracy"]
+    assert hits == pytest.approx(round(hits), abs=1e-4)
+    (path,) = tmp_path.glob("work/runs/*/environment.json")
+    recorded = json.loads(path.read_text())
+    assert recorded["images_left_out"][0].startswith(left_out)
+    shutil.copytree(photos, tmp_path / "elsewhere" / "photos")
+    of_copy = of_folder(tmp_path / "elsewhere" / "photos", mode=mode)
+    load = functools.partial(sources.load, skip_corrupt=True)
+    (copied,) = cohort.plan(grid.expand(of_copy, grid.axis("seed", (0,))), load)
+    assert (copied.runs[0].id, copied.dataset.fingerprint) == (path.parent.name, recorded["data"])
+    finished.check(tmp_path / "work", [copied])
+    (tmp_path / "elsewhere/photos/train/class 5/5.png").unlink()
+    (changed,) = cohort.plan(grid.expand(of_copy, grid.axis("seed", (0,))), load)
+    with pytest.raises(ValueError, match=r"1 runs there .* were trained on other images, when '.*"):
+        finished.check(tmp_path / "work", [changed])
+
+
+def test_a_folder_that_changes_while_it_is_trained_on_is_refused(photos, tmp_path):
+    shutil.copytree(photos, tmp_path / "photos")
+    config = of_folder(tmp_path / "photos", mode="streaming")
+
+    def load(selection):
+        found = sources.load(selection, skip_corrupt=True)
+        (tmp_path / "photos/train/class 5/5.png").write_bytes(b"another")
+        return found
+
+    cohorts = cohort.plan([config], load)
+    with pytest.raises(OSError, match=r"photos/train/class 5/5.png: it has changed; expected imag"):
+        sweep.Sweep(tmp_path / "work", cohorts, "test", victim.Silent()).run()
+
+
+def test_a_folder_may_change_between_two_runs_of_an_experiment(
+    photos, tmp_path, monkeypatch, capsys
+):
+    shutil.copytree(photos, tmp_path / "photos")
+    (tmp_path / "photos/test/class 3/3.png").unlink()
+    monkeypatch.setattr(image_checks, "_TELL_SECONDS", 0.0)
+    config = of_folder(tmp_path / "photos", mode="streaming")
+    config.train.epochs = 1
+    experiment = api.Experiment(config)
+    told = victim.Silent()
+    lines: list[str] = []
+    told.said = lines.append  # type: ignore[attr-defined]
+    first = experiment.run(tmp_path / "first", progress=told)
+    assert re.search(r"/photos/: \d+ of 119 images checked, .*/s, \d+ s left$", lines[0])
+    (tmp_path / "photos/train/class 5/5.png").unlink()
+    second = experiment.run(tmp_path / "second", progress=False)
+    assert [*first.runs] == [*second.runs]
+    assert capsys.readouterr().out == ""

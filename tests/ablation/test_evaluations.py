@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from configs import digits
 from mnv2_jax import api, arch, presets
@@ -74,6 +75,30 @@ def test_another_data_set_of_the_same_classes(results):
     np.testing.assert_array_equal(frame["digits/accuracy"], frame["validation_accuracy"])
 
 
+def test_a_folder_of_images_of_the_same_classes(tmp_path):
+    """Of RGB images of digits; one cannot be decoded."""
+    generator = np.random.default_rng(0)
+    for label in range(10):
+        for split in ("train", "validation", "test"):
+            path = tmp_path / "in" / split / str(label) / "0.png"
+            path.parent.mkdir(parents=True)
+            Image.fromarray(generator.integers(0, 255, (8, 8, 3), np.uint8)).save(path)
+    plain = config()
+    plain.data.name = f"{tmp_path}/in/"
+    plain.train.batch_size = 10
+    results = api.Experiment(plain, name="folder").run(tmp_path / "work", progress=False)
+    (tmp_path / "in/test/3/0.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"1 of 30 images cannot be decoded: test/3/0.png"):
+        results.evaluate(data=f"{tmp_path}/in/", split="all")
+    said: list[str] = []
+    table = results.evaluate(
+        data=f"{tmp_path}/in/", split="all", on_corrupt="skip", say=said.append
+    )
+    assert said[-1] == "left out: test/3/0.png: it is empty"
+    hits = 29 * table["in/accuracy"].iloc[0]
+    assert hits == pytest.approx(round(hits), abs=1e-4)
+
+
 def test_a_metric_that_runs_were_not_measured_by(tmp_path):
     plain = config(metrics="accuracy,loss")
     results = api.Experiment(plain, axis("seed", (0,)), name="plain").run(tmp_path, progress=False)
@@ -98,6 +123,7 @@ def test_a_wrong_request_is_named(arguments, message):
 def test_names_of_tables_follow_from_what_is_asked():
     assert Request().table == "test"
     assert Request(data="photos:v2", split="all").table == "photos_v2"
+    assert Request(data="/data/new photos/", split="all").table == "new_photos"
     assert Request("train", evaluator="bfloat16").table == "train_bfloat16"
     assert Request(name="mine").table == "mine"
 

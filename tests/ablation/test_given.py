@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mnv2_jax import arch, presets
-from mnv2_jax.ablation.starts import Given
+from mnv2_jax.ablation.pretrained import PretrainedWeights
 from mnv2_jax.nn import pretrained, trained
 from tests.ablation.bases import assert_is_base_of, config, random_network, refusal
 from tests.nn import layouts
@@ -31,7 +31,9 @@ def ours(spec, tmp_path):
 
 
 def test_a_network_of_ours_is_found_by_its_file_its_run_or_its_experiment(ours, spec):
-    of_file, of_run, of_experiment = map(Given.open, (ours, ours.parent, ours.parents[2]))
+    of_file, of_run, of_experiment = map(
+        PretrainedWeights.open, (ours, ours.parent, ours.parents[2])
+    )
     for given in (of_file, of_run, of_experiment):
         assert given.path == ours
         assert (given.source, given.conventions, given.scaling) == ("mnv2_jax", "", "imagenet")
@@ -43,9 +45,9 @@ def test_a_network_of_ours_is_found_by_its_file_its_run_or_its_experiment(ours, 
 def test_a_base_is_who_it_is_by_its_content(ours, spec, tmp_path):
     elsewhere = tmp_path / "copy.safetensors"
     shutil.copy(ours, elsewhere)
-    assert Given.open(elsewhere).identity == Given.open(ours).identity
+    assert PretrainedWeights.open(elsewhere).identity == PretrainedWeights.open(ours).identity
     trained.save(elsewhere, random_network(spec, seed=1))
-    assert Given.open(elsewhere).identity != Given.open(ours).identity
+    assert PretrainedWeights.open(elsewhere).identity != PretrainedWeights.open(ours).identity
 
 
 def narrow(conventions="default"):
@@ -66,7 +68,7 @@ OTHERS = {
 
 @pytest.mark.parametrize("layout", OTHERS)
 def test_weights_of_others_tell_conventions_and_scaling(tmp_path, layout):
-    given = Given.open(layouts.write(layout, tmp_path / "weights"))
+    given = PretrainedWeights.open(layouts.write(layout, tmp_path / "weights"))
     assert (given.source, given.conventions, given.scaling) == OTHERS[layout]
     assert given.network is None
     assert_is_base_of(given.start(narrow()), layouts.variables())
@@ -77,28 +79,34 @@ def test_an_export_of_ours_tells_conventions_alone(tmp_path):
     spec = narrow("slim")
     network = random_network(spec)
     pretrained.save(path, spec, network.variables)
-    given = Given.open(path)
+    given = PretrainedWeights.open(path)
     assert (given.source, given.conventions, given.scaling) == ("mnv2_jax", "slim", "")
     assert_is_base_of(given.start(spec), network.variables)
 
 
 def test_what_holds_no_network_is_refused(ours, tmp_path):
     missing = tmp_path / "missing"
-    assert refusal(Given.open, missing).startswith(f"{missing}: no such file or folder; ")
+    assert refusal(PretrainedWeights.open, missing).startswith(
+        f"{missing}: no such file or folder; "
+    )
     missing = tmp_path / "missing.h5"
-    assert refusal(Given.open, missing) == f"{missing}: no such file"
+    assert refusal(PretrainedWeights.open, missing) == f"{missing}: no such file"
     text = tmp_path / "weights.txt"
     text.write_text("weights")
-    assert refusal(Given.open, text).startswith(f"{text}: expected a file ending in .safetensors, ")
-    assert refusal(Given.open, tmp_path).startswith(f"{tmp_path}: no runs are there; expected ")
+    assert refusal(PretrainedWeights.open, text).startswith(
+        f"{text}: expected a file ending in .safetensors, "
+    )
+    assert refusal(PretrainedWeights.open, tmp_path).startswith(
+        f"{tmp_path}: no runs are there; expected "
+    )
     damaged = bytearray(ours.read_bytes())
     damaged[-1] ^= 1
     ours.write_bytes(damaged)
-    assert refusal(Given.open, ours).startswith(f"{ours}: damaged, ")
+    assert refusal(PretrainedWeights.open, ours).startswith(f"{ours}: damaged, ")
 
 
 def test_a_base_of_ours_is_started_from_with_other_classes(ours, spec):
-    given = Given.open(ours)
+    given = PretrainedWeights.open(ours)
     ways = arch.Conventions("SYMMETRIC", 0.5, 1e-5, 0.1, "he_normal")
     # None of this changes what features are.
     wanted = dataclasses.replace(spec, classes=3, conventions=ways)
@@ -121,7 +129,7 @@ OF_BLOCK = {
     "projection_placement": "after",
     "shortcut": "none",
     "activation": "silu",
-    "middle": "standard",
+    "spatial_conv": "standard",
     "squeeze_excite": True,
     "divisor": 8,
 }
@@ -167,7 +175,7 @@ def test_a_base_of_another_network_is_refused(ours, spec, what, field, value):
         there = getattr(spec, field)
         wanted = dataclasses.replace(spec, **{field: value})
     assert there != value
-    assert refusal(Given.open(ours).start, wanted) == (
+    assert refusal(PretrainedWeights.open(ours).start, wanted) == (
         f"{ours}: {field}={there!r} in {what} trained there, {value!r} in the config's: expected "
         f"the same, as --config.model sets it"
     )
@@ -175,12 +183,12 @@ def test_a_base_of_another_network_is_refused(ours, spec, what, field, value):
 
 def test_a_base_of_another_depth_or_for_other_images_is_refused(ours, spec):
     shallow = dataclasses.replace(spec, blocks=spec.blocks[:2])
-    assert refusal(Given.open(ours).start, shallow) == (
+    assert refusal(PretrainedWeights.open(ours).start, shallow) == (
         f"{ours}: a network of 3 blocks; the config's has 2: expected the model that was trained "
         f"there"
     )
     coloured = dataclasses.replace(spec, in_channels=3)
-    assert refusal(Given.open(ours).start, coloured) == (
+    assert refusal(PretrainedWeights.open(ours).start, coloured) == (
         f"{ours}: a network for images of 1 channels; those of the config's data set have 3: "
         f"expected a data set of such images"
     )
@@ -199,7 +207,7 @@ WEIGHTS = {"data__scaling": "weights", "model__conventions": "weights"}
 @pytest.mark.parametrize("layout", OTHERS)
 def test_a_config_follows_weights_of_others_or_is_refused(tmp_path, layout):
     path = layouts.write(layout, tmp_path / "weights")
-    given = Given.open(path)
+    given = PretrainedWeights.open(path)
     source, conventions, scaling = OTHERS[layout]
     named = {"data__scaling": scaling, "model__conventions": conventions}
     # Whatever the resolution is: it is no weight.
@@ -222,7 +230,7 @@ def test_a_config_names_the_scaling_of_an_export_which_does_not(tmp_path):
     path = tmp_path / "weights.safetensors"
     spec = narrow("slim")
     pretrained.save(path, spec, random_network(spec).variables)
-    given = Given.open(path)
+    given = PretrainedWeights.open(path)
     for scaling in ("symmetric", "imagenet"):
         changes = {**WEIGHTS, "data__scaling": scaling}
         assert settled(given, **changes) == (scaling, "slim")
@@ -237,12 +245,12 @@ def test_weights_of_a_training_that_diverged_are_no_base(spec, tmp_path):
     network.variables["params"]["head"]["kernel"] = np.full_like(kernel, np.nan)
     trained.save(path, network)
     with pytest.raises(ValueError, match=r"^.+$") as caught:
-        Given.open(path).start(spec)
+        PretrainedWeights.open(path).start(spec)
     assert str(caught.value).startswith(f"{path}: params/head/kernel holds numbers that are not ")
 
 
 def test_a_config_follows_a_network_of_ours_or_is_refused(ours):
-    given = Given.open(ours)
+    given = PretrainedWeights.open(ours)
     assert settled(given, **WEIGHTS) == ("imagenet", "torchvision")
     named = {"data__scaling": "imagenet", "model__conventions": "torchvision"}
     assert settled(given, **named) == ("imagenet", "torchvision")
@@ -258,18 +266,18 @@ def test_conventions_of_ours_are_named_whatever_their_dropout_is(spec, tmp_path)
     path = tmp_path / trained.FILE
     ways = dataclasses.replace(spec.conventions, dropout=0.4)
     trained.save(path, random_network(dataclasses.replace(spec, conventions=ways)))
-    assert settled(Given.open(path), **WEIGHTS) == ("imagenet", "torchvision")
+    assert settled(PretrainedWeights.open(path), **WEIGHTS) == ("imagenet", "torchvision")
     ways = dataclasses.replace(spec.conventions, norm_momentum=0.5)
     trained.save(path, random_network(dataclasses.replace(spec, conventions=ways)))
     with pytest.raises(ValueError, match=r"^config\.model\.conventions='weights': .* have no name"):
-        settled(Given.open(path), **WEIGHTS)
+        settled(PretrainedWeights.open(path), **WEIGHTS)
 
 
 @pytest.mark.parametrize(
     ("knob", "value"), [("projection", "relu6"), ("shortcut", "none"), ("activation", "silu")]
 )
 def test_weights_of_others_are_for_the_knobs_they_were_trained_with(tmp_path, knob, value):
-    given = Given.open(layouts.write("torchvision", tmp_path / "weights"))
+    given = PretrainedWeights.open(layouts.write("torchvision", tmp_path / "weights"))
     blocks = tuple(dataclasses.replace(block, **{knob: value}) for block in narrow().blocks)
     other = dataclasses.replace(narrow(), blocks=blocks)
     message = refusal(given.start, other)

@@ -48,6 +48,23 @@ def test_all_committed_results_are_spoken_of():
     assert there == {*COMMITTED, *NOT_OF_THIS_CODE}
 
 
+def test_ids_and_tables_hold_the_name_of_a_folder_and_not_where_it_lies(dots):
+    def planned(name):
+        config = digits.get_config()
+        config.data.name = name
+        (one,) = cohort.plan(grid.expand(config, grid.axis("seed", (0,))), lambda _: dots)
+        (run,) = one.runs
+        assert run.config.data.name == name
+        return one.id, run.id, records.describe(run, one)
+
+    first = planned("photos/")
+    assert first[2]["dataset"] == "photos/"
+    for name in ("./photos", "/data/photos/", "~/photos/"):
+        assert planned(name) == first
+    assert planned("photos")[:2] != first[:2]
+    assert planned("other/")[1] != first[1]
+
+
 @dataclasses.dataclass(frozen=True)
 class Wider(Augmentation):
     """Augmentation as a later version may have it."""
@@ -185,3 +202,16 @@ def test_an_unknown_metric_is_refused_before_training(dots, names, message):
     config.metrics = names
     with pytest.raises(ValueError, match=f"^{message}"):
         plan(config, dots)
+
+
+def test_a_renamed_field_keeps_ids_and_is_read_from_earlier_records():
+    config = digits.get_config()
+    assert config.train.b2 == 0.0
+    hashed = ids.without_neutral(config.to_dict())
+    assert hashed["train"]["second_moment"] == 0.0
+    assert hashed["model"]["middle"] == "depthwise"
+    recorded = {"train": {"accumulation": 2}, "pretraining": {"train": {"precision": "bfloat16"}}}
+    assert ids.with_current_names(recorded) == {
+        "train": {"grad_accum_steps": 2},
+        "pretraining": {"train": {"compute_dtype": "bfloat16"}},
+    }

@@ -26,7 +26,7 @@ def cohort(work: float) -> Any:
 
 def begin(shown: progress.SweepProgress, of: Any, clock: Any, seconds: float = 4.0) -> None:
     """The training of all lanes of a cohort, up to the end of its first call, a step."""
-    shown.pack_started(of, 10)
+    shown.chunk_started(of, 10)
     shown.trained(of, 10, 0)
     clock.seconds += seconds
     shown.trained(of, 10, 1)
@@ -97,7 +97,7 @@ def test_a_training_of_one_call_has_no_speed(clock):
     only = cohort(work=40)
     with progress.show_progress(Console(file=text, width=200), [only]) as shown:
         shown.cohort_started(1, 1, only)
-        shown.pack_started(only, 10)
+        shown.chunk_started(only, 10)
         shown.trained(only, 10, 0)
         shown.trained(only, 10, 8)
     assert text.getvalue().splitlines()[1:] == ["cohort 1 of 1 (fake), 10 lanes: epoch 4 of 4"]
@@ -123,26 +123,26 @@ def test_a_failed_cohort_is_said_and_its_work_is_not_waited_for(clock):
     assert lines[-1].endswith("about 60 s left")
 
 
-def test_packs_and_what_a_checkpoint_held(clock):
+def test_chunks_and_what_a_checkpoint_held(clock):
     text = io.StringIO()
     console = Console(file=text, width=200)
     only = cohort(work=80)
     with progress.show_progress(console, [only]) as shown:
         shown.cohort_started(1, 1, only)
-        shown.pack_started(only, 5)
+        shown.chunk_started(only, 5)
         shown.trained(only, 5, 6)  # Three epochs of four were trained before.
         clock.seconds += 3
         shown.trained(only, 5, 7)
         clock.seconds += 5
         shown.trained(only, 5, 8)
-        shown.pack_started(only, 5)
+        shown.chunk_started(only, 5)
         shown.trained(only, 5, 0)
         clock.seconds += 3
         shown.trained(only, 5, 1)
         clock.seconds += 10
         shown.trained(only, 5, 2)
     lines = text.getvalue().splitlines()
-    # 250 images in 5 s; 5 units of work in 5 s, and the other pack's 40 to come.
+    # 250 images in 5 s; 5 units of work in 5 s, and the other chunk's 40 to come.
     assert lines[1].startswith("cohort 1 of 1 (fake), 5 of 10 lanes: epoch 4 of 4, 50 images/s")
     assert lines[1].endswith("about 40 s left")
     # Half as fast now: 10 units in 15 s, and 30 to come.

@@ -8,7 +8,7 @@ import pytest
 
 from configs import digits
 from mnv2_jax import checksums
-from mnv2_jax.ablation import cohort, grid, heartbeat, merging, plans, records, state, tidy
+from mnv2_jax.ablation import cohort, grid, heartbeat, merging, plans, records, status, tidy
 
 GRID = grid.product(grid.axis("seed", range(3)))
 
@@ -82,7 +82,7 @@ def with_another_curve(folder):
 def test_a_damaged_record_is_told_by_all_and_put_aside(damage, reason, workdir, runs, tmp_path):
     folder = workdir / "runs" / runs[0]
     damage(folder)
-    found = state.read(workdir)
+    found = status.read(workdir)
     assert (found["all"]["done"], found["all"]["waiting"]) == (1, 2)
     assert [reason in line for line in found["damaged"]] == [True]
     merged = merging.merge(tmp_path / "merged", [workdir])

@@ -7,7 +7,7 @@ from mnv2_jax.analysis.claims import Claim, equivalent, greater, interaction, mo
 from tests.analysis.synthetic import make_frame
 
 CLAIM = "linear", "", "Linear is better.", "model.projection", "linear", "relu6"
-"""The arguments of a claim; `along` may follow."""
+"""The arguments of a claim; `covarying` may follow."""
 
 LINEAR = greater("linear", "Fig. 6a", "Linear is better.", "projection", "linear", "relu6")
 

@@ -178,13 +178,13 @@ def test_what_varies_along_with_the_axis_may_differ_in_a_pair() -> None:
     frame.loc[frame["projection"] == "relu6", "width"] = 2.0
     (apart,) = decide([greater(*CLAIM)], frame)
     assert (apart["pairs"], apart["dropped"]) == (0, 12)
-    (along,) = decide([greater(*CLAIM, along=["model.width"])], frame)
+    (along,) = decide([greater(*CLAIM, covarying=["model.width"])], frame)
     assert (along["pairs"], along["dropped"], along["verdict"]) == (6, 0, "supported")
     # Where runs do not differ in a field, there is nothing to say of it.
-    (same,) = decide([greater(*CLAIM, along=["model.width", "train.momentum"])], frame)
+    (same,) = decide([greater(*CLAIM, covarying=["model.width", "train.momentum"])], frame)
     assert same == along
     with pytest.raises(ValueError, match="axis 'stride' is not a column to compare"):
-        decide([greater(*CLAIM, along=["stride"])], frame)
+        decide([greater(*CLAIM, covarying=["stride"])], frame)
 
 
 def test_runs_of_pretraining_are_left_out_unless_a_claim_names_the_phase() -> None:
@@ -203,7 +203,7 @@ def test_runs_of_pretraining_are_left_out_unless_a_claim_names_the_phase() -> No
     assert rows[0]["verdict"] == "supported"
     named: list[Claim] = [
         greater("w", "", "", "projection", "linear", "relu6", {"transfer.phase": "pretraining"}),
-        greater("a", "", "", "transfer.phase", "pretraining", "tuned", along=["transfer.norm"]),
+        greater("a", "", "", "transfer.phase", "pretraining", "tuned", covarying=["transfer.norm"]),
         interaction(
             *("i", "", "", "projection", "linear", "relu6"),
             *("transfer.phase", "pretraining", "tuned"),
@@ -214,5 +214,5 @@ def test_runs_of_pretraining_are_left_out_unless_a_claim_names_the_phase() -> No
     # The statistics that moved in one phase alone keep its runs from those of the other.
     assert undecidable(named, frame.to_dict("records")) == [
         "claim 'i' cannot be decided: runs with transfer.phase pretraining and tuned differ in "
-        "transfer.norm too; a claim of `greater` allows for that, by along=(...)"
+        "transfer.norm too; a claim of `greater` allows for that, by covarying=(...)"
     ]

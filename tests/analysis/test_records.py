@@ -58,9 +58,9 @@ def test_claims_on_columns_with_empty_cells_are_decided(tmp_path: Path) -> None:
         parts.append(frame.assign(**{rate: number, flip: number < 0.07, "test_accuracy": better}))
     pd.concat(parts, ignore_index=True).to_csv(tmp_path / "results.csv", index=False)
     claims = [
-        greater("axis", "", "", rate, 0.05, 0.1, along=[flip]),
+        greater("axis", "", "", rate, 0.05, 0.1, covarying=[flip]),
         greater("where", "", "", "model.projection", "linear", "relu6", {rate: 0.05}),
-        greater("truth", "", "", flip, True, False, along=[rate]),
+        greater("truth", "", "", flip, True, False, covarying=[rate]),
         greater("truths", "", "", "model.projection", "linear", "relu6", {flip: True}),
     ]
     decided = decide(claims, read_results(tmp_path))

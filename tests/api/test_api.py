@@ -22,7 +22,6 @@ pytestmark = pytest.mark.slow
 SCRIPT = """
 import sys
 
-sys.path.insert(0, {root!r})
 sys.argv = ["ipykernel_launcher.py", "-f", "kernel.json"]  # As in a notebook.
 
 import numpy as np
@@ -51,7 +50,7 @@ print("again", again.outcome)
 def done(small_config, tmp_path_factory):
     """The workdir of a script in a process of its own, and what the script prints."""
     workdir = tmp_path_factory.mktemp("api") / "work"
-    text = SCRIPT.format(root=str(commands.ROOT), config=str(small_config), workdir=str(workdir))
+    text = SCRIPT.format(config=str(small_config), workdir=str(workdir))
     script = subprocess.run(
         [sys.executable, "-c", text],
         cwd=workdir.parent,

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mnv2_jax.data import draws, pipeline
+from mnv2_jax.data import pipeline, rng
 from mnv2_jax.data.augmentation import Augmentation
 
 AUGMENTED = Augmentation(shift=1, flip=True, brightness=0.2, cutout=2, mixup=0.2)
@@ -21,7 +21,7 @@ def draw(numbered, seed=0, epoch=0, batch_size=16, shift=0):
     """All batches of an epoch, `[steps, batch, ...]`."""
     key = jax.random.key(seed)
     steps = 50 // batch_size
-    order = jnp.asarray(draws.epoch_order(seed, epoch, 50))
+    order = jnp.asarray(rng.epoch_order(seed, epoch, 50))
     rows = jnp.arange(batch_size)
     batches = [
         pipeline.train_batch(

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
-from mnv2_jax.data import sources, stream
+from mnv2_jax.data import image_checks, sources, stream
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.stored import records
 from tests import commands
 from tests.data import made
+from tests.data.images import fill
 
 DIGITS = sources.Selection("digits", "train", "validation", "test", 8, 1.0)
 
@@ -379,3 +380,29 @@ def test_a_subset_that_is_not_there_is_refused(cache, change, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}") as caught:
         sources.load(some(**change), cache)
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_of_images_is_a_data_set_whose_labels_are_known_unread(tmp_path, monkeypatch):
+    kinds = ("ant", "bee", "cow")
+    fill(tmp_path, *(f"in/train/{kind}/{n}.png" for kind in kinds for n in range(4)))
+    fill(
+        tmp_path,
+        *(f"in/{split}/{kind}/{split}.png" for kind in kinds for split in ("test", "validation")),
+    )
+    selection = some(name=f"{tmp_path}/in/", classes="1-2", images_per_class=2)
+    whole = sources.load(selection)
+    monkeypatch.setattr(image_checks, "read", None)  # Known by now.
+    dataset = sources.load(selection)
+    assert dataset.class_names == ("bee", "cow")
+    assert [len(getattr(dataset, split)) for split in sources.SPLITS] == [8, 2, 2]
+    places = dataset.chosen(0)
+    assert np.bincount(dataset.train_labels[places]).tolist() == [2, 2]
+    assert dataset.train.shape == (8, 8, 3)
+    assert dataset.remarks[0].endswith("in/: classes: 3; images: train 12, validation 3, test 3")
+    assert dataset.fingerprint == whole.fingerprint
+    overlapping = dict.fromkeys(sources.SPLITS, "train")
+    with pytest.raises(ValueError, match="they share 12 records; expected none"):
+        sources.load(dataclasses.replace(selection, **overlapping))
+    assert (
+        len(sources.load(dataclasses.replace(selection, **overlapping), overlapping=True).test) == 8
+    )

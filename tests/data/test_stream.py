@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnv2_jax.data import draws, stream
+from mnv2_jax.data import rng, stream
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.images import Images
 from mnv2_jax.data.stored.records import Record
@@ -45,7 +45,7 @@ def test_an_epoch_holds_every_image_once_but_for_the_remainder():
     assert len(batches) == 6
     for epoch in range(3):
         labels = np.concatenate([batches[2 * epoch + step].labels for step in range(2)])
-        np.testing.assert_array_equal(labels, draws.epoch_order(0, epoch, 11)[:8])
+        np.testing.assert_array_equal(labels, rng.epoch_order(0, epoch, 11)[:8])
     batch = batches[5]
     np.testing.assert_array_equal(batch.images[:, 0, 0, 0], batch.labels)
     assert batch.images.dtype == np.uint8
@@ -57,7 +57,7 @@ def test_an_epoch_holds_the_chosen_images_once():
     batches = train_batches(numbered(11), seed=3, places=places)
     assert (len(whole), len(batches)) == (6, 3)
     for epoch in range(3):
-        order = draws.epoch_order(3, epoch, 6)[:4]
+        order = rng.epoch_order(3, epoch, 6)[:4]
         np.testing.assert_array_equal(batches[epoch].labels, places[order])
         np.testing.assert_array_equal(batches[epoch].images[:, 0, 0, 0], places[order])
     every = train_batches(numbered(11), seed=3, places=np.arange(11))
@@ -125,13 +125,13 @@ def test_skipped_images_give_way_in_training_and_do_not_count_in_evaluation():
     batches = train_batches(images)
     for step in range(6):
         epoch, position = divmod(step, 2)
-        chosen = draws.epoch_order(0, epoch, 8)[4 * position : 4 * position + 4]
+        chosen = rng.epoch_order(0, epoch, 8)[4 * position : 4 * position + 4]
         np.testing.assert_array_equal(batches[step].labels, arrays.labels[chosen])
         np.testing.assert_array_equal(batches[step].images, arrays.images[chosen])
     places = np.array([1, 3, 4, 6, 7])
     few = train_batches(images, places=places)
     for epoch in range(3):
-        chosen = places[draws.epoch_order(0, epoch, 5)[:4]]
+        chosen = places[rng.epoch_order(0, epoch, 5)[:4]]
         np.testing.assert_array_equal(few[epoch].labels, arrays.labels[chosen])
     evaluated = stream.EvaluationBatches(images, 8, range(8))[0]
     np.testing.assert_array_equal(evaluated.weights, arrays.weights)

@@ -80,7 +80,7 @@ def test_conformance(block, check):
 
 # The knobs that each block reads, beside the shortcut, the kernel and the activation.
 READS = {
-    "inverted_residual": {"expansion", "projection", "projection_placement", "middle"},
+    "inverted_residual": {"expansion", "projection", "projection_placement", "spatial_conv"},
     "fused": {"expansion", "projection", "projection_placement"},
     "bottleneck": {"expansion", "projection", "projection_placement"},
     "sandglass": {"expansion", "projection"},
@@ -105,7 +105,7 @@ def test_squeeze_excite_costs_two_dense_layers_of_a_quarter():
 
 
 def test_a_standard_middle_is_a_full_convolution_of_the_expanded_channels():
-    cost = cost_of("inverted_residual", 8, 4, arch.BlockSpec(middle="standard", expansion=2))
+    cost = cost_of("inverted_residual", 8, 4, arch.BlockSpec(spatial_conv="standard", expansion=2))
     kernels = {layer.path: layer.kernel for layer in cost.layers}
     assert kernels["standard"] == (3, 3, 8, 8)
 

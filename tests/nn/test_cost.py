@@ -165,7 +165,7 @@ def test_blocks_that_cannot_be_computed_channel_by_channel_are_not_one_operator(
         return [one.path for one in network_cost(presets.build("digits", **knobs)).operators()]
 
     assert "block_05" in operators()
-    assert "block_05" not in operators(middle="standard")
+    assert "block_05" not in operators(spatial_conv="standard")
     assert "block_05" not in operators(squeeze_excite=True)
     assert "block_05" not in operators(block="bottleneck")
 

@@ -58,7 +58,7 @@ def networks(draw):
             kernel_size=draw(st.sampled_from([1, 3, 5, 7])),
             shortcut=draw(st.sampled_from(arch.SHORTCUTS)),
             activation=draw(st.sampled_from(arch.ACTIVATIONS)),
-            middle=draw(st.sampled_from(arch.MIDDLES)),
+            spatial_conv=draw(st.sampled_from(arch.SPATIAL_CONVS)),
             squeeze_excite=draw(st.booleans()),
             divisor=draw(st.sampled_from([1, 4, 8])),
         )

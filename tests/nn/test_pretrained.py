@@ -306,7 +306,10 @@ def test_other_files_are_refused(tmp_path):
     [
         ({"block": "fused"}, r"block='fused' in block 1: .* have block='inverted_residual'"),
         ({"squeeze_excite": True}, r"squeeze_excite=True in block 1: .* squeeze_excite=False"),
-        ({"middle": "standard"}, r"middle='standard' in block 1: .* middle='depthwise'"),
+        (
+            {"spatial_conv": "standard"},
+            r"spatial_conv='standard' in block 1: .* spatial_conv='depthwise'",
+        ),
     ],
 )
 def test_other_networks_have_no_weights_to_exchange(tmp_path, knobs, message):

@@ -77,7 +77,12 @@ def refusal(call, path):
     [
         {},
         {"block": "sandglass", "projection": "relu6", "shortcut": "none", "expansion": 2.5},
-        {"middle": "standard", "squeeze_excite": True, "conventions": "torchvision", "classes": 1},
+        {
+            "spatial_conv": "standard",
+            "squeeze_excite": True,
+            "conventions": "torchvision",
+            "classes": 1,
+        },
     ],
 )
 def test_a_network_comes_back_bit_for_bit(tiny, tmp_path, knobs):
@@ -238,6 +243,7 @@ def test_format_1_is_read(small, path):
     old = dataclasses.asdict(small.spec)
     for block in old["blocks"]:
         block["kind"] = block.pop("block")
+        block["middle"] = block.pop("spatial_conv")
     rewritten(path, format=1, spec=old)
     assert_same(trained.load(path), small)
     del old["blocks"][1]["kind"]

@@ -13,8 +13,8 @@ from PIL import Image
 
 from configs import transfer
 from mnv2_jax.ablation import cohort, grid, phases
-from mnv2_jax.ablation.starts import Given, Starts
-from mnv2_jax.data import augment, sources, stream
+from mnv2_jax.ablation.pretrained import PretrainedWeights, Starts
+from mnv2_jax.data import augment, stream
 from mnv2_jax.nn import trained
 from mnv2_jax.train import prediction
 from mnv2_jax.train.tuning import Tuning
@@ -27,7 +27,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't:DeprecationWarning"),
 ]
 
-ARGUMENT = "folder,photos"
 SETTINGS = {
     "seed": 0,
     "data.resolution": 64,
@@ -63,9 +62,9 @@ def weights(model, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    """Prepared images of two classes, wider than high."""
-    images, data_dir = tmp_path_factory.mktemp("images"), tmp_path_factory.mktemp("data")
+def photos(tmp_path_factory):
+    """Images of two classes, wider than high."""
+    images = tmp_path_factory.mktemp("images")
     generator = np.random.default_rng(0)
     for split, count in (("train", 6), ("validation", 2), ("test", 4)):
         for name, colour in (("blue", (10, 40, 180)), ("red", (180, 90, 10))):
@@ -74,29 +73,25 @@ def data_dir(tmp_path_factory):
             for number in range(count):
                 pixels = generator.integers(0, 75, (72, 90, 3)) + colour
                 Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
-    arguments = (f"--images={images}", "--name=photos", f"--data_dir={data_dir}")
-    status, _, err = commands.run("prepare", *arguments)
-    assert status == 0, err
-    return data_dir
+    return images
 
 
-def planned(given, data_dir):
+def planned(given, photos):
     """The cohorts of `experiments.finetune` for `SETTINGS`."""
-    config = transfer.get_config(ARGUMENT)
+    argument = f"folder,{photos}/"
+    config = transfer.get_config(argument)
     config.update_from_flattened_dict(SETTINGS)
-    configs = grid.expand(config, transfer.get_grid(ARGUMENT), SETTINGS)
+    configs = grid.expand(config, transfer.get_grid(argument), SETTINGS)
     for one in configs:
         given.settle(one)
-    load = functools.partial(sources.load, folder=data_dir)
-    return cohort.plan(phases.runs(configs, given.identity), load)
+    return cohort.plan(phases.runs(configs, given.identity))
 
 
-def finetune(weights, data_dir, workdir, *others):
+def finetune(weights, photos, workdir, *others):
     return commands.run(
         "finetune",
-        f"--config=configs/transfer.py:{ARGUMENT}",
+        f"--config=configs/transfer.py:folder,{photos}/",
         f"--pretrained={weights}",
-        f"--data_dir={data_dir}",
         f"--workdir={workdir}",
         *(f"--config.{path}={value}" for path, value in SETTINGS.items()),
         *others,
@@ -119,12 +114,12 @@ def with_head(keras, features, head):
 
 @pytest.mark.parametrize("suffix", [".h5", ".weights.h5"])
 def test_before_the_first_step_logits_are_those_of_keras(
-    keras, model, weights, data_dir, tmp_path, report, suffix
+    keras, model, weights, photos, tmp_path, report, suffix
 ):
-    given = Given.open(weights[suffix])
+    given = PretrainedWeights.open(weights[suffix])
     layout = "legacy HDF5" if suffix == ".h5" else ".weights.h5"
     assert (given.source, given.conventions) == (f"Keras ({layout})", "keras")
-    extraction, _ = planned(given, data_dir)
+    extraction, _ = planned(given, photos)
     program, (run,) = extraction.program, extraction.runs
     assert program.tuning == Tuning("classifier", "inference")
     drawn = program.initialise(0)
@@ -155,10 +150,10 @@ def test_before_the_first_step_logits_are_those_of_keras(
 
 
 @pytest.fixture(scope="module")
-def done(weights, data_dir, tmp_path_factory):
+def done(weights, photos, tmp_path_factory):
     """The folders of the command's two runs, by their phase."""
     workdir = tmp_path_factory.mktemp("transfer") / "work"
-    status, out, err = finetune(weights[".weights.h5"], data_dir, workdir)
+    status, out, err = finetune(weights[".weights.h5"], photos, workdir)
     assert status == 0, err
     assert "2 runs trained, 0 failed" in out
     found = {}
@@ -168,8 +163,8 @@ def done(weights, data_dir, tmp_path_factory):
     return found
 
 
-def test_the_command_trains_what_was_compared(weights, data_dir, done):
-    cohorts = planned(Given.open(weights[".weights.h5"]), data_dir)
+def test_the_command_trains_what_was_compared(weights, photos, done):
+    cohorts = planned(PretrainedWeights.open(weights[".weights.h5"]), photos)
     expected = [run.id for part in cohorts for run in part.runs]
     assert [done[phase].name for phase in ("extraction", "finetuning")] == expected
     for folder in done.values():
@@ -199,10 +194,10 @@ def test_frozen_means_frozen(model, done):
 
 
 def test_the_trained_head_on_features_of_keras_predicts_what_we_do(
-    keras, model, weights, data_dir, done, report
+    keras, model, weights, photos, done, report
 ):
     network = trained.load(done["extraction"] / trained.FILE)
-    extraction, _ = planned(Given.open(weights[".weights.h5"]), data_dir)
+    extraction, _ = planned(PretrainedWeights.open(weights[".weights.h5"]), photos)
     arrays, _ = stream.read(extraction.dataset.test, print)
     features = features_of(keras, model, arrays.images)
     theirs = with_head(keras, features, network.variables["params"]["classifier"])
@@ -219,9 +214,9 @@ def test_the_trained_head_on_features_of_keras_predicts_what_we_do(
     ("change", "right"),
     [("data.scaling=imagenet", "symmetric"), ("model.conventions=torchvision", "keras")],
 )
-def test_other_scaling_and_conventions_are_refused(weights, data_dir, tmp_path, change, right):
+def test_other_scaling_and_conventions_are_refused(weights, photos, tmp_path, change, right):
     path, workdir = weights[".weights.h5"], tmp_path / "work"
-    status, _, err = finetune(path, data_dir, workdir, f"--config.{change}")
+    status, _, err = finetune(path, photos, workdir, f"--config.{change}")
     field, _, wish = change.partition("=")
     (line,) = err.splitlines()
     assert (status, line) == (

@@ -149,12 +149,5 @@ def test_what_pytorch_is_asked_for_runs(tiny, networks, channels_last):
     from experiments.benchmarks.settings import Sgd, TorchWay
 
     way = TorchWay(channels_last)
-    torch_tasks.training(presets.build(tiny), 4, 2, Sgd(), way, "spec")()
+    torch_tasks.training(presets.build(tiny), 4, 2, Sgd(), way)()
     torch_tasks.depthwise((2, 6, 5, 3), 2, way)()
-
-
-def test_what_keras_is_asked_for_runs(keras):
-    from experiments.benchmarks import keras_tasks
-    from experiments.benchmarks.settings import Sgd
-
-    keras_tasks.training(32, 2, 1, Sgd())()

@@ -17,8 +17,8 @@ from mnv2_jax import presets
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import parallel
-from mnv2_jax.train.feed import Feed
 from mnv2_jax.train.hparams import HParams
+from mnv2_jax.train.input_pipeline import InputPipeline
 from mnv2_jax.train.loop import Trainer
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.step import LaneProgram
@@ -28,7 +28,9 @@ from tests import samples
 STEPS = 10
 
 
-def train(layout: parallel.Layout, source: type[Feed] = Streaming) -> dict[str, list[float]]:
+def train(
+    layout: parallel.Layout, source: type[InputPipeline] = Streaming
+) -> dict[str, list[float]]:
     """Trains two lanes for ten steps, two an epoch, and evaluates them."""
     presets.PRESETS["tiny"] = samples.TINY
     spec = presets.build("tiny", expansion=2)
@@ -41,8 +43,8 @@ def train(layout: parallel.Layout, source: type[Feed] = Streaming) -> dict[str, 
     ]
     data = samples.dots()
     trainer = Trainer(program, data, layout, source)
-    state = layout.spread(parallel.stack([program.initialise(seed) for seed in (1, 2)]))
-    lanes = layout.place(layout.spread(parallel.stack(values)))
+    state = layout.shard_lanes(parallel.stack([program.initialise(seed) for seed in (1, 2)]))
+    lanes = layout.device_put(layout.shard_lanes(parallel.stack(values)))
     feed = trainer.feed(values, (state, lanes), 0, lambda line: None)
     for start in range(0, STEPS, 2):
         call = feed.take(start, 2)
@@ -50,7 +52,7 @@ def train(layout: parallel.Layout, source: type[Feed] = Streaming) -> dict[str, 
     evaluated = (state.evaluated, lanes)
     measured = trainer.evaluator.measure(*evaluated, feed.evaluation("test"), 2)
     feed.close()
-    first = layout.gather(state)[0]
+    first = layout.unstack(state)[0]
     return {
         "params": first.params.vector.tolist(),
         "batch_stats": first.batch_stats.vector.tolist(),

@@ -16,9 +16,9 @@ from mnv2_jax.train.best import Best
 from mnv2_jax.train.callbacks import Callback, Checkpointing, Preemption
 from mnv2_jax.train.checkpoint import Checkpoints
 from mnv2_jax.train.hparams import HParams
+from mnv2_jax.train.preemption import Interrupted, Stop
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.step import LaneProgram
-from mnv2_jax.train.stopping import Interrupted, Stop
 from mnv2_jax.train.tuning import Start, Tuning
 
 EPOCHS = 4

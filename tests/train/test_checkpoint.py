@@ -15,7 +15,7 @@ import pytest
 
 from mnv2_jax import presets
 from mnv2_jax.train import parallel
-from mnv2_jax.train.checkpoint import Checkpoints, Snapshot
+from mnv2_jax.train.checkpoint import Checkpoint, Checkpoints
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.step import LaneProgram
 from tests import commands
@@ -29,7 +29,7 @@ IDENTITY = {"runs": ["a", "b"], "network": "0123", "jax": "1.2.3"}
 @pytest.fixture(scope="module")
 def state(tiny):
     """The states of two lanes, of a recipe with every part that a state can have."""
-    recipe = Recipe(1, 8, 8, optimizer="rmsprop", nesterov=False, second_moment=0.9, epsilon=1.0)
+    recipe = Recipe(1, 8, 8, optimizer="rmsprop", nesterov=False, b2=0.9, epsilon=1.0)
     program = LaneProgram(presets.build(tiny, expansion=2), recipe, 1)
     return parallel.stack([program.initialise(seed) for seed in (0, 1)])
 
@@ -38,7 +38,7 @@ def at(step, state):
     """A snapshot that tells its step."""
     later = jax.tree.map(lambda leaf: leaf + np.asarray(step, leaf.dtype), state)
     curves = [[{"epoch": step, "train_loss": float("nan")}], [{"epoch": step}]]
-    return Snapshot(step, later, curves, 0.5 * step)
+    return Checkpoint(step, later, curves, 0.5 * step)
 
 
 def write(folder, state, *steps, identity=IDENTITY):
@@ -264,18 +264,18 @@ FULL_DISK = """
 import logging, resource, sys
 from pathlib import Path
 import numpy as np
-from mnv2_jax.train.checkpoint import Checkpoints, Snapshot
+from mnv2_jax.train.checkpoint import Checkpoints, Checkpoint
 logging.getLogger("absl").setLevel(logging.CRITICAL)  # As commands do.
 folder = Path(sys.argv[1])
 checkpoints = Checkpoints(folder, {})
 small, large = (np.random.default_rng(0).normal(size=size) for size in (1_000, 100_000))
-checkpoints.save(Snapshot(1, {"a": small}, [], 0.0), None)
+checkpoints.save(Checkpoint(1, {"a": small}, [], 0.0), None)
 checkpoints.wait()
 # What a file may hold, as if the disk were full beyond it.
 for step, size in enumerate((8_000, 16_000, 32_000, 400_000), start=2):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
     try:
-        checkpoints.save(Snapshot(step, {str(n): large + n for n in range(12)}, [], 0.0), None)
+        checkpoints.save(Checkpoint(step, {str(n): large + n for n in range(12)}, [], 0.0), None)
         checkpoints.wait()
     except OSError as error:
         print(error)
@@ -300,13 +300,13 @@ DAMAGED = """
 import os, sys
 from pathlib import Path
 import numpy as np
-from mnv2_jax.train.checkpoint import Checkpoints, Snapshot
+from mnv2_jax.train.checkpoint import Checkpoints, Checkpoint
 folder = Path(sys.argv[1])
 generator = np.random.default_rng(0)
 state = {str(number): generator.normal(size=1500) for number in range(12)}
 for step in (1, 2, 3):
     checkpoints = Checkpoints(folder, {})
-    checkpoints.save(Snapshot(step, state, [], 0.0), None)
+    checkpoints.save(Checkpoint(step, state, [], 0.0), None)
     checkpoints.close()
     files = (path for path in (folder / str(step)).rglob("*") if path.is_file())
     os.truncate(max(files, key=os.path.getsize), 100)

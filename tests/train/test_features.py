@@ -130,12 +130,12 @@ def test_features_are_computed_once_for_lanes_of_one_base(program, dots, starts,
 def test_features_are_chosen_where_they_stay_the_same(program, dots, changes, suffices):
     other = dataclasses.replace(program, **changes)
     assert features.suffices(other) == suffices
-    feed, told = modes.choose("auto", other, dots)
+    feed, told = modes.choose_input_mode("auto", other, dots)
     assert feed is (Features if suffices else Resident)
     assert told.startswith("features: " if suffices else "resident: ")
-    assert modes.choose("resident", other, dots)[0] is Resident
+    assert modes.choose_input_mode("resident", other, dots)[0] is Resident
     if suffices:
-        assert modes.choose("features", other, dots)[0] is Features
+        assert modes.choose_input_mode("features", other, dots)[0] is Features
     else:
         with pytest.raises(ValueError, match=r"config\.data\.mode='features': expected 'auto', "):
-            modes.choose("features", other, dots)
+            modes.choose_input_mode("features", other, dots)

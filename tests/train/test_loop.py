@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mnv2_jax import presets
-from mnv2_jax.data import draws, pipeline, stream
+from mnv2_jax.data import pipeline, rng, stream
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import loop, parallel
@@ -118,7 +118,9 @@ def test_training_lowers_the_loss_and_repeats_bit_for_bit(trainer, together):
 
 def test_evaluation_is_exact_whatever_the_batch(program, dots, trainer):
     lay = trainer.layout
-    of_lanes = [lay.spread(parallel.stack(lanes)) for lanes in ([program.initialise(0)] * 5, FIVE)]
+    of_lanes = [
+        lay.shard_lanes(parallel.stack(lanes)) for lanes in ([program.initialise(0)] * 5, FIVE)
+    ]
     batches = [
         *trainer.feed(FIVE, of_lanes, 0, print).evaluation("test"),
     ]
@@ -146,7 +148,7 @@ def test_dropout_follows_the_seed(tiny, dots):
         bounds = np.int32(0), np.int32(0), np.int32(1)
 
         def loss(seed):
-            order = draws.epoch_order(seed, 0, 64)
+            order = rng.epoch_order(seed, 0, 64)
             data = (order, train.images, train.labels, *bounds)
             return float(quickly(program.initialise(0), lane(seed), *data).epoch.loss)
 

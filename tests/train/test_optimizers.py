@@ -15,8 +15,8 @@ from mnv2_jax.train.optimizers import OPTIMIZERS, Optimizer
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.state import Packed
 
-READ = {"momentum": 0.9, "nesterov": False, "second_moment": 0.99, "epsilon": 1e-6}
-UNREAD = {"momentum": 0.0, "nesterov": False, "second_moment": 0.0, "epsilon": 0.0}
+READ = {"momentum": 0.9, "nesterov": False, "b2": 0.99, "epsilon": 1e-6}
+UNREAD = {"momentum": 0.0, "nesterov": False, "b2": 0.0, "epsilon": 0.0}
 
 
 def tree(seed):
@@ -57,12 +57,12 @@ def of_optax(parts, steps=5):
     mask = jax.tree.map(lambda ones: bool(ones.any()), optimizers.decay_mask(params, "kernels"))
     decay = optax.add_decayed_weights(0.01, mask)
     name, beta = parts.optimizer, parts.momentum
-    rest = {"b1": beta, "b2": parts.second_moment, "eps": parts.epsilon}
+    rest = {"b1": beta, "b2": parts.b2, "eps": parts.epsilon}
     made = {
         "sgd": lambda: optax.chain(decay, optax.sgd(rate, beta)),
         "rmsprop": lambda: optax.chain(
             decay,
-            optax.rmsprop(rate, parts.second_moment, parts.epsilon, 1.0, momentum=beta),
+            optax.rmsprop(rate, parts.b2, parts.epsilon, 1.0, momentum=beta),
         ),
         "adamw": lambda: optax.adamw(rate, **rest, weight_decay=0.01, mask=mask),
         "lamb": lambda: optax.lamb(rate, **rest, weight_decay=0.01, mask=mask),
@@ -96,9 +96,9 @@ def test_each_reads_the_fields_that_optax_has_a_name_for():
     reads = {name: optimizer.reads for name, optimizer in OPTIMIZERS.items()}
     assert reads == {
         "sgd": {"momentum", "nesterov"},
-        "rmsprop": {"momentum", "second_moment", "epsilon"},
-        "adamw": {"momentum", "second_moment", "epsilon"},
-        "lamb": {"momentum", "second_moment", "epsilon"},
+        "rmsprop": {"momentum", "b2", "epsilon"},
+        "adamw": {"momentum", "b2", "epsilon"},
+        "lamb": {"momentum", "b2", "epsilon"},
         "muon": {"momentum", "nesterov", "epsilon"},
     }
 
@@ -117,11 +117,11 @@ def test_an_optimizer_that_is_not_elementwise_has_a_state_per_parameter():
 
 def test_one_line_registers_an_optimizer(monkeypatch):
     monkeypatch.setitem(OPTIMIZERS, "lion", Optimizer(optax.lion, elementwise=True))
-    parts = Recipe(10, 8, 8, optimizer="lion", nesterov=False, second_moment=0.99)
+    parts = Recipe(10, 8, 8, optimizer="lion", nesterov=False, b2=0.99)
     flat = traverse_util.flatten_dict(follow(parts))
     assert all(np.isfinite(leaf).all() for leaf in flat.values())
     with pytest.raises(ValueError, match=r"epsilon=1e-08: expected 0.0, since lion does not read"):
-        Recipe(10, 8, 8, optimizer="lion", nesterov=False, second_moment=0.99, epsilon=1e-8)
+        Recipe(10, 8, 8, optimizer="lion", nesterov=False, b2=0.99, epsilon=1e-8)
 
 
 def test_an_optimizer_of_a_file(tmp_path):

@@ -14,23 +14,23 @@ DEVICES = jax.local_devices()
 def test_lanes_fill_devices(count, devices, per_device):
     layout = parallel.Lanes(count)
     assert (len(layout.devices), layout.per_device, layout.parts) == (devices, per_device, 1)
-    values = layout.spread(np.arange(count))
+    values = layout.shard_lanes(np.arange(count))
     assert values.shape == (devices, per_device)
-    assert layout.gather(jnp.asarray(values)) == list(range(count))
+    assert layout.unstack(jnp.asarray(values)) == list(range(count))
 
 
 def test_devices_that_share_batches_hold_every_lane():
     layout = parallel.Batch(3)
     assert (len(layout.devices), layout.per_device, layout.parts) == (2, 3, 2)
-    values = layout.spread(np.arange(3))
+    values = layout.shard_lanes(np.arange(3))
     np.testing.assert_array_equal(values, [[0, 1, 2], [0, 1, 2]])
-    assert layout.gather(layout.place(values)) == [0, 1, 2]
+    assert layout.unstack(layout.device_put(values)) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("layout", [parallel.Lanes(4), parallel.Batch(4)])
 def test_fewer_lanes_than_places_are_filled_up(layout):
-    values = layout.spread({"a": np.arange(3)})
-    assert layout.gather(layout.place(values)) == [{"a": 0}, {"a": 1}, {"a": 2}, {"a": 2}]
+    values = layout.shard_lanes({"a": np.arange(3)})
+    assert layout.unstack(layout.device_put(values)) == [{"a": 0}, {"a": 1}, {"a": 2}, {"a": 2}]
 
 
 @pytest.mark.parametrize("layout", [parallel.Lanes(3), parallel.Batch(3)])
@@ -38,10 +38,10 @@ def test_a_program_sees_its_lane_and_what_is_shared(layout):
     def run(lane, shared):
         return lane * shared.sum()
 
-    lanes = layout.spread(np.arange(3.0, dtype=np.float32))
-    shared = layout.share(np.arange(4.0, dtype=np.float32))
+    lanes = layout.shard_lanes(np.arange(3.0, dtype=np.float32))
+    shared = layout.replicate(np.arange(4.0, dtype=np.float32))
     program = layout.compile(run, (lanes,), (shared,))
-    assert layout.gather(program.run(lanes, shared)) == [0.0, 6.0, 12.0]
+    assert layout.unstack(program.run(lanes, shared)) == [0.0, 6.0, 12.0]
     assert program.bytes > 0
-    placed = program.run(layout.place(lanes), layout.place(shared))
-    assert layout.gather(placed) == [0.0, 6.0, 12.0]
+    placed = program.run(layout.device_put(lanes), layout.device_put(shared))
+    assert layout.unstack(placed) == [0.0, 6.0, 12.0]

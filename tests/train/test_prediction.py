@@ -129,7 +129,7 @@ def test_one_logit_is_that_of_the_second_class():
         {},
         # Every operator that blocks are made of: stride 2 and full convolutions of few and of many
         # channels among them.
-        {"middle": "standard", "squeeze_excite": True, "in_channels": 3, "classes": 1},
+        {"spatial_conv": "standard", "squeeze_excite": True, "in_channels": 3, "classes": 1},
     ],
 )
 def test_what_is_exported_gives_the_same_logits_for_any_batch(tiny, knobs):

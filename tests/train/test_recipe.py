@@ -20,8 +20,8 @@ def published(name):
     return Recipe(**fields), lane
 
 
-RMSPROP = {"optimizer": "rmsprop", "nesterov": False, "second_moment": 0.9, "epsilon": 1.0}
-ADAMW = {"optimizer": "adamw", "nesterov": False, "second_moment": 0.999, "epsilon": 1e-8}
+RMSPROP = {"optimizer": "rmsprop", "nesterov": False, "b2": 0.9, "epsilon": 1.0}
+ADAMW = {"optimizer": "adamw", "nesterov": False, "b2": 0.999, "epsilon": 1e-8}
 
 
 def test_the_schedule_is_half_a_cosine():
@@ -80,8 +80,8 @@ def test_schedules_of_published_recipes(name):
 
 def test_slims_recipe_is_the_one_of_its_script():
     parts, lane = published("slim")
-    assert (parts.optimizer, parts.momentum, parts.second_moment) == ("rmsprop", 0.9, 0.9)
-    assert (parts.epsilon, parts.ema, parts.decayed) == (1.0, 0.9999, "not_depthwise")
+    assert (parts.optimizer, parts.momentum, parts.b2) == ("rmsprop", 0.9, 0.9)
+    assert (parts.epsilon, parts.ema, parts.weight_decay_mask) == (1.0, 0.9999, "not_depthwise")
     assert lane == {"learning_rate": 0.045, "weight_decay": 4e-5, "label_smoothing": 0.1}
 
 
@@ -191,14 +191,20 @@ def test_what_decays(decayed, spared):
         ({"epochs": 0}, "epochs=0: expected a whole number, 1 or more"),
         ({"batch_size": -4}, "batch_size=-4: expected a whole number, 1 or more"),
         ({"momentum": 1.0}, "momentum=1.0: expected 0 or more, below 1"),
-        ({"precision": "float16"}, "precision='float16': expected one of float32, bfloat16"),
+        (
+            {"compute_dtype": "float16"},
+            "compute_dtype='float16': expected one of float32, bfloat16",
+        ),
         (
             {"optimizer": "lars"},
             "optimizer='lars': expected FILE.py:FUNCTION or one of sgd, rmsprop, adamw",
         ),
         ({"schedule": "step"}, "schedule='step': expected one of cosine, exponential"),
-        ({"decayed": "some"}, "decayed='some': expected one of all, not_norm, kernels, not_depth"),
-        ({"accumulation": 3}, "accumulation=3: expected a divisor of the batch size, 8"),
+        (
+            {"weight_decay_mask": "some"},
+            "weight_decay_mask='some': expected one of all, not_norm, kernels, not_depth",
+        ),
+        ({"grad_accum_steps": 3}, "grad_accum_steps=3: expected a divisor of the batch size, 8"),
         ({"warmup_epochs": 10.0}, "warmup_epochs=10.0: expected 0 or more, below epochs=10"),
         ({"ema": 1.0}, "ema=1.0: expected 0 or more, below 1"),
         ({"clip": -1.0}, "clip=-1.0: expected 0 or more"),

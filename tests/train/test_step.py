@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from mnv2_jax import presets
-from mnv2_jax.data import augment, draws, stream
+from mnv2_jax.data import augment, rng, stream
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.recipe import Recipe
@@ -40,7 +40,7 @@ def run(tiny, dots):
         program, train = compiled[key]
         state = program.initialise(0) if state is None else state
         first = start - start % 4
-        order = draws.epoch_order(0, start // 4, 64)
+        order = rng.epoch_order(0, start // 4, 64)
         bounds = np.int32(first), np.int32(start), np.int32(stop)
         return jax.device_get(train(state, ONE, order, images.images, images.labels, *bounds))
 
@@ -61,7 +61,7 @@ def test_where_a_call_pauses_makes_no_difference(run):
 def test_metrics_are_means_over_the_epoch_so_far(run, tiny, dots):
     state = run(0, 0)
     program = LaneProgram(presets.build(tiny, expansion=2), Recipe(6, 16, 16), 4)
-    order = draws.epoch_order(0, 0, 64)
+    order = rng.epoch_order(0, 0, 64)
     train, _ = stream.read(dots.train, print)
 
     @jax.jit
@@ -126,7 +126,7 @@ def test_accumulation_averages_the_gradients_of_parts(tiny):
     labels = np.tile(np.arange(8, dtype=np.int32), 2)
     found = []
     for count in (1, 2):
-        program = LaneProgram(spec, Recipe(1, 16, 16, accumulation=count), 1)
+        program = LaneProgram(spec, Recipe(1, 16, 16, grad_accum_steps=count), 1)
         gradient = jax.jit(program._accumulated)
         batch = images, labels, jax.nn.one_hot(labels, 10)
         found.append(gradient(program.initialise(0), ONE, batch, jax.random.key(0)))
@@ -138,7 +138,7 @@ def test_accumulation_averages_the_gradients_of_parts(tiny):
 
 
 def test_bfloat16_is_near_and_keeps_parameters_moments_and_loss_in_float32(run):
-    full, half = run(0, 4), run(0, 4, precision="bfloat16")
+    full, half = run(0, 4), run(0, 4, compute_dtype="bfloat16")
     assert jax.tree.map(lambda leaf: leaf.dtype, half) == jax.tree.map(
         lambda leaf: leaf.dtype, full
     )
@@ -155,10 +155,10 @@ def test_bfloat16_is_near_and_keeps_parameters_moments_and_loss_in_float32(run):
 @pytest.mark.parametrize(
     "recipe",
     [
-        {"optimizer": "rmsprop", "nesterov": False, "second_moment": 0.9, "epsilon": 1.0},
-        {"optimizer": "adamw", "nesterov": False, "second_moment": 0.999, "epsilon": 1e-8},
-        {"clip": 1.0, "warmup_epochs": 1.0, "decayed": "not_norm", "momentum": 0.0},
-        {"schedule": "exponential", "decay_rate": 0.98, "decay_epochs": 2.5, "accumulation": 4},
+        {"optimizer": "rmsprop", "nesterov": False, "b2": 0.9, "epsilon": 1.0},
+        {"optimizer": "adamw", "nesterov": False, "b2": 0.999, "epsilon": 1e-8},
+        {"clip": 1.0, "warmup_epochs": 1.0, "weight_decay_mask": "not_norm", "momentum": 0.0},
+        {"schedule": "exponential", "decay_rate": 0.98, "decay_epochs": 2.5, "grad_accum_steps": 4},
     ],
 )
 def test_recipes_train(run, recipe):

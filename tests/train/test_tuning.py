@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from mnv2_jax import presets
-from mnv2_jax.data import augment, draws, stream
+from mnv2_jax.data import augment, rng, stream
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.recipe import Recipe
@@ -54,7 +54,7 @@ def begun(program, base):
 def steps(program, state, dots, count=4):
     images, _ = stream.read(dots.train, print)
     bounds = np.int32(0), np.int32(0), np.int32(count)
-    order = draws.epoch_order(0, 0, 64)
+    order = rng.epoch_order(0, 0, 64)
     train = jax.jit(program.train)
     return jax.device_get(train(state, ONE, order, images.images, images.labels, *bounds))
 
@@ -237,8 +237,8 @@ def test_an_optimizer_goes_on_for_the_classifier_and_begins_for_the_rest():
     ("optimizer", "pasts"),
     [
         ({}, 1),
-        ({"optimizer": "rmsprop", "nesterov": False, "second_moment": 0.9, "epsilon": 1.0}, 2),
-        ({"optimizer": "adamw", "nesterov": False, "second_moment": 0.99, "epsilon": 1e-8}, 3),
+        ({"optimizer": "rmsprop", "nesterov": False, "b2": 0.9, "epsilon": 1.0}, 2),
+        ({"optimizer": "adamw", "nesterov": False, "b2": 0.99, "epsilon": 1e-8}, 3),
     ],
 )
 def test_momentum_of_the_classifier_is_kept_and_the_schedule_begins_anew(
@@ -270,9 +270,7 @@ def test_another_kind_of_optimizer_begins_afresh(spec, base, dots):
     extraction = LaneProgram(spec, RECIPE, 4, tuning=Tuning())
     after = steps(extraction, begun(extraction, base), dots)
     start = Start(after.variables.tree, jax.tree.leaves(after.opt_state))
-    recipe = dataclasses.replace(
-        RECIPE, optimizer="adamw", nesterov=False, second_moment=0.99, epsilon=1e-8
-    )
+    recipe = dataclasses.replace(RECIPE, optimizer="adamw", nesterov=False, b2=0.99, epsilon=1e-8)
     tuned = LaneProgram(spec, recipe, 4, tuning=Tuning("head"))
     state = tuned.begin(tuned.initialise(0), start)
     jax.tree.map(np.testing.assert_array_equal, state.opt_state, tuned.initialise(0).opt_state)

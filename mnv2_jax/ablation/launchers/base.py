@@ -9,7 +9,7 @@ from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.job import Job
 from mnv2_jax.ablation.sweep import Outcome, Progress
 from mnv2_jax.ablation.workdir import Workdir
-from mnv2_jax.train.stopping import Stop
+from mnv2_jax.train.preemption import Stop
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Launcher(abc.ABC):
         return "launcher"
 
     def select(self, cohorts: Sequence[Cohort]) -> list[Cohort]:
-        """The part of a grid that it trains; by default all."""
+        """Return the part of a grid that it trains; by default all."""
         return list(cohorts)
 
     def check(self, cohorts: Sequence[Cohort]) -> None:

@@ -1,16 +1,16 @@
 """Trains in this process."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from mnv2_jax.ablation import estimates, finished, packs, sweep, workdir
+from mnv2_jax.ablation import chunks, estimates, finished, workdir
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.job import Job
 from mnv2_jax.ablation.launchers.base import Launcher, Watch
-from mnv2_jax.ablation.sweep import Outcome
+from mnv2_jax.ablation.sweep import Outcome, Progress, Sweep
+from mnv2_jax.ablation.workdir import Workdir
 from mnv2_jax.train import processes, setup
-from mnv2_jax.train.stopping import Stop
+from mnv2_jax.train.preemption import Stop
 
 
 class Local(Launcher):
@@ -23,19 +23,12 @@ class Local(Launcher):
 
     def check(self, cohorts: Sequence[Cohort]) -> None:
         """See `Launcher`: what cannot fit into memory."""
-        packs.check_memory(cohorts)
+        chunks.check_memory(cohorts)
 
     def launch(self, job: Job, watch: Watch) -> Outcome:
         """See `Launcher`."""
-        folder = watch.workdir.path
         with watch.progress(job.cohorts) as progress:
-            outcome = sweep.sweep(
-                *(folder, job.cohorts, job.command, progress, watch.stop, job.saving),
-                *(job.data.workers_here(), watch.recorded, job.given),
-            )
-        if processes.is_primary():
-            estimates.note(folder, job.cohorts)
-        return outcome
+            return _train(job, watch.workdir, progress, watch.stop, watch.recorded)
 
 
 def train_for_another(job: Job) -> Outcome:
@@ -49,29 +42,37 @@ def train_for_another(job: Job) -> Outcome:
     """
     setup.begin(job.compilation_cache)
     stop = Stop()
-    runs = [run.id for part in job.cohorts for run in (*part.runs, *part.finished)]
-    with workdir.claimed(job.workdir, f"pack-{job.id}", runs) as here, stop.listening():
+    runs = [run for part in job.cohorts for run in (*part.runs, *part.finished)]
+    starts = [run.config.transfer.start for run in runs if "transfer" in run.config]
+    needed = [*(run.id for run in runs), *starts]
+    with workdir.claimed(job.workdir, f"pack-{job.id}", needed) as here, stop.listening():
         todo = job.of(finished.remaining(here.path, job.cohorts))
-        launcher = Local()
-        launcher.check(todo.cohorts)
-        return launcher.launch(todo, Watch(here, stop, _silent, _untold, recorded=_nothing))
+        chunks.check_memory(todo.cohorts)
+        silent: Any = _Silent()
+        return _train(todo, here, silent, stop, recorded=lambda: None)
 
 
 class _Silent:
     """Tells nothing; see `mnv2_jax.ablation.sweep.Progress`."""
 
     def __getattr__(self, name: str) -> Any:
-        return _silent
+        return lambda *arguments: None
 
 
-@contextmanager
-def _untold(cohorts: Sequence[Cohort]) -> Iterator[Any]:
-    yield _Silent()
-
-
-def _silent(*arguments: object) -> None:
-    pass
-
-
-def _nothing() -> None:
-    pass
+def _train(
+    job: Job, here: Workdir, progress: Progress, stop: Stop, recorded: Callable[[], object]
+) -> Outcome:
+    outcome = Sweep(
+        here.path,
+        job.cohorts,
+        job.command,
+        progress,
+        stop=stop,
+        saving=job.saving,
+        workers=job.data.workers_here(),
+        recorded=recorded,
+        given=job.given,
+    ).run()
+    if processes.is_primary():
+        estimates.note(here.path, job.cohorts)
+    return outcome

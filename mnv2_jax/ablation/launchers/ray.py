@@ -1,4 +1,4 @@
-"""Trains a grid on a Ray cluster, a task per pack of a cohort. The only module that knows Ray.
+"""Trains a grid on a Ray cluster, a task per chunk of a cohort. The only module that knows Ray.
 
 Every machine of the cluster has this checkout at the same path, the same environment, and sees the
 workdir, as a folder or in a bucket. A task is a job, pickled: it trains its runs with checkpoints
@@ -21,13 +21,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mnv2_jax.ablation import finished, records, state
+from mnv2_jax.ablation import finished, status
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.job import Job
 from mnv2_jax.ablation.launchers.base import Launcher, Watch
 from mnv2_jax.ablation.launchers.shards import pieces
 from mnv2_jax.ablation.sweep import Outcome
-from mnv2_jax.train.stopping import Interrupted, Stop
+from mnv2_jax.train.preemption import Interrupted, Stop
 
 _RETRIES = 3
 _SECONDS_BETWEEN_LINES = 15.0
@@ -35,7 +35,7 @@ _SECONDS_BETWEEN_LINES = 15.0
 
 @dataclasses.dataclass(frozen=True)
 class Slots:
-    """How tasks fit a cluster.
+    """The room that a cluster has for tasks.
 
     Attributes:
       count: tasks that run side by side.
@@ -53,10 +53,10 @@ class Slots:
 
 
 class Ray(Launcher):
-    """Trains on a Ray cluster, a task per pack of a cohort."""
+    """Trains on a Ray cluster, a task per chunk of a cohort."""
 
     def __init__(self, address: str | None = None) -> None:
-        """Begins.
+        """Begin.
 
         Args:
           address: of the cluster, "auto" on one of its machines; None starts one on this machine,
@@ -77,13 +77,13 @@ class Ray(Launcher):
         with _stoppable(watch.stop), _connected(self._address) as ray, watch.stop.listening():
             room = slots(ray.nodes())
             each = math.ceil(room.count / len(job.cohorts))
-            packs = [pack for cohort in job.cohorts for pack in pieces(cohort, each)]
-            packs.sort(key=lambda pack: pack.work, reverse=True)  # The longest do not come last.
-            watch.say(f"Ray: {len(packs)} packs on {room}")
+            chunks = [chunk for cohort in job.cohorts for chunk in pieces(cohort, each)]
+            chunks.sort(key=lambda chunk: chunk.work, reverse=True)  # The longest do not come last.
+            watch.say(f"Ray: {len(chunks)} chunks on {room}")
             task = ray.remote(
                 num_cpus=room.cpus, num_gpus=room.gpus, max_calls=1, max_retries=_RETRIES
             )(_task())
-            waiting = {task.remote(pickle.dumps(job.of([pack]))): pack for pack in packs}
+            waiting = {task.remote(pickle.dumps(job.of([chunk]))): chunk for chunk in chunks}
             _await(ray, watch, waiting)
         unfinished = finished.remaining(watch.workdir.path, job.cohorts)
         failed = sum(len(cohort.runs) for cohort in unfinished)
@@ -92,7 +92,7 @@ class Ray(Launcher):
 
 @contextlib.contextmanager
 def _stoppable(stop: Stop) -> Iterator[None]:
-    """Keeps exceptions of signals out of Ray's code, which makes a SystemError of them.
+    """Keep exceptions of signals out of Ray's code, which makes a SystemError of them.
 
     What waits for tasks looks at `stop.signal` itself; a second signal is not waited with.
     """
@@ -110,7 +110,7 @@ def _interrupted(stop: Stop) -> Interrupted:
 
 
 def _task() -> Callable[[bytes], None]:
-    """A function that is sent by value: a worker finds this package, and blocks, as we do."""
+    """Return a function sent by value: a worker finds this package, and blocks, as we do."""
     folder, path = str(Path.cwd()), [*sys.path]
 
     def task(job: bytes) -> None:
@@ -165,7 +165,7 @@ def _connected(address: str | None) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Drops what Ray's C++ repeats there, second by second, before an error becomes one line."""
+    """Drop what Ray's C++ repeats there, second by second, before an error becomes one line."""
     sys.stderr.flush()
     kept = os.dup(2)
     with Path(os.devnull).open("w", encoding="utf-8") as nothing:
@@ -178,7 +178,7 @@ def _silent_stderr() -> Iterator[None]:
 
 
 def _check_answers(address: str) -> None:
-    """Finds a wrong address in seconds; Ray tries for minutes."""
+    """Find a wrong address in seconds; Ray tries for minutes."""
     host, colon, port = address.rpartition(":")
     if colon and port.isdecimal():
         try:
@@ -191,7 +191,7 @@ def _check_answers(address: str) -> None:
 
 
 def slots(nodes: Sequence[dict[str, Any]]) -> Slots:
-    """A task per GPU or, where there is none, per machine: jax takes all cores of one."""
+    """Return a task per GPU or, where there is none, per machine: jax takes all cores of one."""
     resources = [node["Resources"] for node in nodes if node["Alive"]]
     gpus = sum(int(one.get("GPU", 0)) for one in resources)
     if gpus:
@@ -202,7 +202,7 @@ def slots(nodes: Sequence[dict[str, Any]]) -> Slots:
 
 
 def _await(ray: Any, watch: Watch, waiting: dict[Any, Cohort]) -> None:
-    """Waits for all tasks; an error of one is noted with its runs and does not stop the others."""
+    """Wait for all tasks; an error of one is noted with its runs and does not stop the others."""
     count = len(waiting)
     told = time.perf_counter()
     while waiting:
@@ -210,23 +210,23 @@ def _await(ray: Any, watch: Watch, waiting: dict[Any, Cohort]) -> None:
             raise _interrupted(watch.stop)
         ended, _ = ray.wait(list(waiting), timeout=1.0)
         for reference in ended:
-            pack = waiting.pop(reference)
+            chunk = waiting.pop(reference)
             error = _error(ray, reference)
             if error:
-                _note_failure(watch.workdir.path, pack, error)
+                finished.note_failure(watch.workdir.path, chunk, error)
             watch.recorded()
             how = f"failed: {error}" if error else "done"
             watch.say(
-                f"pack {count - len(waiting)} of {count} ({pack}), {len(pack.runs)} lanes: {how}"
+                f"chunk {count - len(waiting)} of {count} ({chunk}), {len(chunk.runs)} lanes: {how}"
             )
         if time.perf_counter() - told > _SECONDS_BETWEEN_LINES:
             told = time.perf_counter()
-            watch.workdir.sync()
+            watch.recorded()
             watch.say(_in_training(watch.workdir.path, len(waiting)))
 
 
 def _error(ray: Any, reference: Any) -> str:
-    """The error that a task ended with, in a line; empty if there was none."""
+    """Return the error that a task ended with, in a line; empty if there was none."""
     try:
         ray.get(reference)
     except ray.exceptions.RayTaskError as error:
@@ -238,13 +238,7 @@ def _error(ray: Any, reference: Any) -> str:
     return ""
 
 
-def _note_failure(workdir: Path, pack: Cohort, error: str) -> None:
-    for left in finished.remaining(workdir, [pack]):
-        for run in left.runs:
-            records.write_failure(workdir, run, left, error)
-
-
 def _in_training(workdir: Path, waiting: int) -> str:
-    training = [one for one in state.read(workdir)["training"] if one["alive"]]
+    training = [one for one in status.read(workdir)["training"] if one["alive"]]
     parts = [f"{one['cohort']} step {one['step']} of {one['steps']}" for one in training]
-    return f"in training: {'; '.join(parts) or 'none yet'}; {waiting - len(training)} packs wait"
+    return f"in training: {'; '.join(parts) or 'none yet'}; {waiting - len(training)} chunks wait"

@@ -47,7 +47,7 @@ def parse(text: str) -> Shard:
 
 
 def of_shard(cohorts: Sequence[Cohort], shard: Shard) -> list[Cohort]:
-    """The runs that a shard trains: with the others, every run once.
+    """Return the runs that a shard trains: with the others, every run once.
 
     Shards have about the same work, and as few cohorts as that allows, since each compiles its own.
     What a shard holds depends on the grid alone, not on what is finished.
@@ -70,14 +70,14 @@ def of_shard(cohorts: Sequence[Cohort], shard: Shard) -> list[Cohort]:
 
 
 def pieces(cohort: Cohort, count: int) -> list[Cohort]:
-    """Cuts a cohort into so many, of about as many runs each; no more than it has runs."""
+    """Cut a cohort into so many, of about as many runs each; no more than it has runs."""
     count = min(count, len(cohort.runs))
     bounds = [len(cohort.runs) * index // count for index in range(count + 1)]
     return [piece(cohort, cohort.runs[start:end]) for start, end in itertools.pairwise(bounds)]
 
 
 def piece(cohort: Cohort, runs: Sequence[Run]) -> Cohort:
-    """Some of a cohort's runs, as a cohort with an id of its own; all of them, as they were."""
+    """Return some of a cohort's runs as a cohort with an id of its own, or the cohort itself."""
     if len(runs) == len(cohort.runs):
         return cohort
     text = " ".join([cohort.id, *(run.id for run in runs)])

@@ -148,7 +148,7 @@ def _on_lines(
     crowded: bool,
     lines: list[tuple[str, pd.DataFrame]],
 ) -> list[str]:
-    """What a chart over a cost has to say of its lines and points."""
+    """Return a cost chart's remarks on its lines and points."""
     joined = not crowded and any(line[view.x].nunique() > 1 for _, line in lines)
     shown = (*view.shown, *([main] if main and joined else []))
     said = differ([axis for axis in varying(done) if axis not in shown])

@@ -171,14 +171,14 @@ def _merged(config: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
 
 @functools.cache
 def _light() -> dict[str, str]:
-    """The colours of the report's page on a light screen, by the names of their variables."""
+    """Return the colours of the report on a light screen, by the names of their variables."""
     css = resources.files("mnv2_jax.analysis.html") / "web" / "report.css"
     first, _, _ = css.read_text(encoding="utf-8").partition("}")
     return {**dict(re.findall(r"--([\w-]+): *(#\w+);", first)), "page": "#ffffff"}
 
 
 def _in_light(value: Any) -> Any:
-    """A part of a specification with colours in the place of CSS variables."""
+    """Return a part of a specification with colours in the place of CSS variables."""
     if isinstance(value, dict):
         return {key: _in_light(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

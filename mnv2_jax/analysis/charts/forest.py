@@ -152,7 +152,7 @@ def _view(view: str, measured: Sequence[Row], title: str, height: int, left: int
 
 
 def _along(claim: Claim, frame: pd.DataFrame) -> list[tuple[str, stats.Interval]]:
-    """The claim's difference at each value of the main axis, if its pairs differ in one."""
+    """Return the claim's difference at each value of the main axis, if its pairs differ in one."""
     runs = claim.runs(frame)
     found = claim.differences(runs)
     if found is None:

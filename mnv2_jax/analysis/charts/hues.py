@@ -33,7 +33,7 @@ class Hues:
     """
 
     def __init__(self, column: str | None, values: Sequence[Any], *, front: bool = False) -> None:
-        """Begins.
+        """Begin.
 
         Args:
           column: of results.csv; None for lines that do not differ.

@@ -18,7 +18,7 @@ class Rows:
     """Rows and sets of runs, as `Chart` has them; each set once."""
 
     def __init__(self) -> None:
-        """Begins without rows."""
+        """Begin without rows."""
         self.rows: list[dict[str, Any]] = []
         self.sets: list[dict[str, Any]] = []
         self._numbers: dict[tuple[tuple[int, ...], int | None], int] = {}
@@ -110,7 +110,7 @@ class Rows:
 
 
 def _by_seed(runs: pd.DataFrame) -> dict[int, list[int]]:
-    """The positions of runs by their seeds."""
+    """Return the positions of runs by their seeds."""
     found: dict[int, list[int]] = {}
     for position, seed in zip(runs.index.tolist(), runs["seed"].tolist(), strict=True):
         found.setdefault(int(seed), []).append(position)

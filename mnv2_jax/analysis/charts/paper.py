@@ -21,11 +21,11 @@ _COMPARISONS = {
 """For each panel of Figure 6 what it compares, and what its curves have in common."""
 
 _LIKE_THE_PAPER = {"block": "inverted_residual", "expansion": 6.0, "width": 1.0}
-"""Where runs differ in these, those are taken that are as in the paper."""
+"""Values of the paper, which choose among runs that differ in these columns."""
 
 
 def published_curves() -> pd.DataFrame:
-    """The curves of Figure 6: projection, shortcut, steps_millions and top1_percent."""
+    """Return the curves of Figure 6: projection, shortcut, steps_millions and top1_percent."""
     file = resources.files("mnv2_jax.analysis.charts") / "data" / "fig6.csv"
     with file.open(encoding="utf-8") as text:
         return pd.read_csv(text, comment="#", keep_default_na=False)
@@ -94,7 +94,7 @@ def paper_figure_6(frame: pd.DataFrame, curves: pd.DataFrame) -> Chart | None:
 
 
 def _comparable(done: pd.DataFrame) -> pd.DataFrame:
-    """Runs of one data set, as like the paper's as there are."""
+    """Keep runs of one data set, as like the paper's as there are."""
     done = done[done["dataset"] == done["dataset"].min()]
     for column, value in _LIKE_THE_PAPER.items():
         if (done[column] == value).any():
@@ -103,7 +103,7 @@ def _comparable(done: pd.DataFrame) -> pd.DataFrame:
 
 
 def _compared(rows: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The curves that a panel of Figure 6 compares; none if there is only one kind."""
+    """Return the curves that a panel of Figure 6 compares; none if there is only one kind."""
     axis, wanted, where = _COMPARISONS[name]
     rows = _where(rows, where)
     rows = rows[rows[axis].isin(wanted)]

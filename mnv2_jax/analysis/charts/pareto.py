@@ -150,12 +150,12 @@ def front_layers(
 
 
 def _keys(runs: pd.DataFrame) -> list[tuple[Any, ...]]:
-    """The values of each run; NaN, which is not equal to itself, as None."""
+    """Return the values of each run; NaN, which is not equal to itself, as None."""
     return list(runs.astype(object).where(runs.notna(), None).itertuples(index=False, name=None))
 
 
 def _names(members: pd.DataFrame, axes: Sequence[str]) -> list[str]:
-    """What tells members apart, and how many equal ones each stands for."""
+    """Return the names that tell members apart, and the number of equal ones of each."""
     names = [
         ", ".join(
             f"t = {value:g}" if axis == "expansion" else _in_a_row(full_name(axis, value))
@@ -171,5 +171,5 @@ def _names(members: pd.DataFrame, axes: Sequence[str]) -> list[str]:
 
 
 def _in_a_row(name: str) -> str:
-    """Begins a name small, unless it is one like ReLU6."""
+    """Begin a name small, unless it is one like ReLU6."""
     return name if any(map(str.isupper, name[1:])) else name[:1].lower() + name[1:]

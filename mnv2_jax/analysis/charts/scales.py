@@ -23,7 +23,7 @@ _MOST_TICKS = 15
 
 @dataclass(frozen=True)
 class Scale:
-    """How a column lies on x.
+    """Scale of a column on x.
 
     Attributes:
       column: of results.csv.
@@ -38,7 +38,7 @@ class Scale:
     joined: bool
 
     def at(self, value: Any) -> float:
-        """Where a value lies."""
+        """Return the place of a value."""
         return float(self.values.index(value) if self.kind == "places" else value)
 
     def encoding(self) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class Scale:
         return {"field": "x", "type": "quantitative", "title": axis_name(self.column), **found}
 
     def _places(self) -> dict[str, Any]:
-        """The names below their places, in lines where they fit so, else slanted."""
+        """Return the names below their places, in lines where they fit so, else slanted."""
         labels = [value_name(self.column, value) for value in self.values]
         letters = int(NARROW / len(labels) / _LETTER)
         lines = [textwrap.wrap(one, max(letters, 1), break_long_words=False) for one in labels]
@@ -123,7 +123,7 @@ def _costs(low: float, high: float) -> dict[str, Any]:
 
 
 def _spans_decades(numbers: Sequence[float]) -> bool:
-    """Whether the largest is above ten times the smallest, and logarithms lie more evenly."""
+    """Return whether the largest is above ten times the smallest and logarithms lie evenly."""
     if len(numbers) < 2 or numbers[-1] < 10.1 * numbers[0]:
         return False
     if numbers[-1] >= 100 * numbers[0]:

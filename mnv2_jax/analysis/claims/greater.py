@@ -10,6 +10,7 @@ from mnv2_jax.analysis.claims.checks import check_different, check_where
 from mnv2_jax.analysis.claims.runs import Contrast, Runs
 from mnv2_jax.analysis.decisions import Decision, decide_sign
 from mnv2_jax.analysis.stats import Scalar
+from mnv2_jax.neutral import renamed
 from mnv2_jax.values import canonical
 
 
@@ -20,7 +21,7 @@ class Greater(Claim):
     axis: str
     better: Scalar
     worse: Scalar
-    along: tuple[str, ...] = ()
+    covarying: tuple[str, ...] = renamed((), was="along")
 
     kind = "greater"
     two_sided = True
@@ -32,7 +33,7 @@ class Greater(Claim):
 
     def contrasts(self) -> Sequence[Contrast]:
         """See `Claim`."""
-        return [Contrast(self.axis, self.better, self.worse, along=self.along)]
+        return [Contrast(self.axis, self.better, self.worse, covarying=self.covarying)]
 
     def decide(self, runs: Runs) -> Decision:
         """See `Claim`."""
@@ -60,7 +61,7 @@ def greater(
     worse: Scalar,
     where: Mapping[str, Scalar] = EVERYWHERE,
     metric: str = "test_accuracy",
-    along: Sequence[str] = (),
+    covarying: Sequence[str] = (),
 ) -> Greater:
     """Claim that `axis = better` has a better mean `metric` than `axis = worse`.
 
@@ -77,7 +78,7 @@ def greater(
       where: values of fields that restrict the comparison; without `transfer.phase` here or as a
           compared field, runs of pretraining are left out.
       metric: the column of a metric, such as `"test_loss"`.
-      along: fields that the grid varies along with `axis`, such as a width that makes up for what a
+      covarying: fields that the grid varies with `axis`, such as a width that makes up for what a
         block costs: the runs of a pair may differ in them, and need not.
 
     Raises:
@@ -92,5 +93,5 @@ def greater(
         axis=axis,
         better=canonical(better),
         worse=canonical(worse),
-        along=tuple(along),
+        covarying=tuple(covarying),
     )

@@ -23,14 +23,14 @@ class Contrast:
       better: the value of `axis` that is subtracted from.
       worse: the value of `axis` that is subtracted.
       where: values of fields that both runs of a pair have, besides those of the claim.
-      along: fields that the runs of a pair may differ in as well.
+      covarying: fields that the runs of a pair may differ in as well.
     """
 
     axis: str
     better: Scalar
     worse: Scalar
     where: Mapping[str, Scalar] = field(default_factory=dict)
-    along: Sequence[str] = ()
+    covarying: Sequence[str] = ()
 
     def __str__(self) -> str:
         return f"{text(self.worse)} to {text(self.better)}"
@@ -74,14 +74,14 @@ class Runs:
 
     def contrast(self, one: Contrast) -> Contrast:
         """Return a contrast by columns, restricted by the claim's `where` too."""
-        along = map(self.column, one.along)
+        covarying = map(self.column, one.covarying)
         return Contrast(
             self.column(one.axis),
             one.better,
             one.worse,
             {**self.where, **self._columns(one.where)},
             # A field of the config that no runs differ in has no column.
-            tuple(column for column in along if column in self.every or "." not in column),
+            tuple(column for column in covarying if column in self.every or "." not in column),
         )
 
     def pairs(self, one: Contrast) -> pd.DataFrame:
@@ -92,7 +92,13 @@ class Runs:
         """
         found = self.contrast(one)
         return stats.paired_differences(
-            self.frame, found.axis, found.better, found.worse, found.where, self.metric, found.along
+            self.frame,
+            axis=found.axis,
+            better=found.better,
+            worse=found.worse,
+            where=found.where,
+            metric=self.metric,
+            covarying=found.covarying,
         )
 
     def interactions(self, one: Contrast, by: Contrast) -> pd.DataFrame:

@@ -43,11 +43,11 @@ _READING = {
         "with fewer than six seeds. It takes the scatter of these seeds for the true one.",
     ),
 }
-"""What is said only where a claim has it."""
+"""Columns that are shown only where a claim has them."""
 
 
 def summary(claims: Sequence[Mapping[str, Any]]) -> str:
-    """Counts the verdicts in a sentence."""
+    """Count the verdicts in a sentence."""
     if not claims:
         return "No claim was put to the test."
     counts = [sum(row["verdict"] == verdict for row in claims) for verdict in VERDICTS]
@@ -56,7 +56,7 @@ def summary(claims: Sequence[Mapping[str, Any]]) -> str:
 
 
 def table(claims: Sequence[Mapping[str, Any]]) -> str:
-    """Lays decided claims out, as `verdicts.decide` returns them."""
+    """Lay decided claims out, as `verdicts.decide` returns them."""
     if not claims:
         return "<p>The configuration makes no claims.</p>"
     head = "".join(
@@ -72,7 +72,7 @@ def table(claims: Sequence[Mapping[str, Any]]) -> str:
 
 
 def reading(claims: Sequence[Mapping[str, Any]]) -> str:
-    """Explains those kinds of claims and numbers that these claims have."""
+    """Explain those kinds of claims and numbers that these claims have."""
     kinds = {row["kind"]: shown(row)["reading"] for row in claims}
     present = {name for row in claims for name, value in row.items() if value is not None}
     entries = [reading for reading in kinds.values() if reading]

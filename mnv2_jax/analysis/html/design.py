@@ -43,7 +43,7 @@ class Axis:
 
     @property
     def titles(self) -> tuple[str, ...]:
-        """How `values` are written where nothing beside them names the axis."""
+        """The texts of `values` where nothing beside them names the axis."""
         return tuple(self.before + label for label in self.labels)
 
 
@@ -64,7 +64,7 @@ def axes_of(frame: pd.DataFrame) -> tuple[Axis, ...]:
 
 
 def value_text(value: Any) -> str:
-    """Writes a value of an axis; whole numbers without a point."""
+    """Write a value of an axis; whole numbers without a point."""
     if isinstance(value, float):
         if pd.isna(value):
             return "none"

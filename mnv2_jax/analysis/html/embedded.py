@@ -1,4 +1,4 @@
-"""What the report's page is drawn from: runs, curves, configs and environments, as JSON."""
+"""Data of the report's page: runs, curves, configs and environments, as JSON."""
 
 import json
 import math
@@ -30,7 +30,7 @@ def page_data(
     environments: Mapping[str, Mapping[str, Any]],
     charts: Mapping[str, Chart],
 ) -> dict[str, Any]:
-    """Gathers what the page's script reads.
+    """Gather what the page's script reads.
 
     Args:
       axes: in which the runs differ.
@@ -71,7 +71,7 @@ def page_data(
 
 
 def json_text(value: Any) -> str:
-    """Writes JSON that an HTML script element can hold: nothing in it opens or closes a tag."""
+    """Write JSON that an HTML script element can hold: nothing in it opens or closes a tag."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=True)
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -89,7 +89,7 @@ def _axis(axis: Axis) -> dict[str, Any]:
 
 
 def _chart(chart: Chart) -> dict[str, Any]:
-    """A chart, with its rows as a table: 5,000 of them would repeat their fields."""
+    """Return a chart, with its rows as a table: 5,000 of them would repeat their fields."""
     fields = list(dict.fromkeys(field for row in chart.rows for field in row))
     rows = [[row.get(field) for field in fields] for row in chart.rows]
     return {"spec": chart.spec, "fields": fields, "rows": rows, "sets": chart.sets}
@@ -106,7 +106,7 @@ def _measured(frame: pd.DataFrame) -> list[Column]:
 
 
 def _numbers(values: pd.Series, column: Column) -> list[float | None]:
-    """A column in its unit, with three more digits than are shown, and at least four."""
+    """Return a column in its unit, with three more digits than are shown, and at least four."""
     digits = max(column.digits + 3, 4)
     return [
         round(column.scale * value, digits) if np.isfinite(value) else None
@@ -135,7 +135,7 @@ def _curves(run_ids: Sequence[str], curves: pd.DataFrame) -> dict[str, Any]:
 def _shared_and_differing(
     run_ids: Sequence[str], entries: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Splits entries of runs into those that all agree in, written once, and those of each."""
+    """Split entries of runs into those that all agree in, written once, and those of each."""
     nothing: Mapping[str, Any] = {}
     rows = [entries.get(run_id, nothing) for run_id in run_ids]
     paths = dict.fromkeys(path for row in rows for path in row)

@@ -14,7 +14,7 @@ import pandas as pd
 import vl_convert
 
 from mnv2_jax import atomic, cache
-from mnv2_jax.analysis import notes, records
+from mnv2_jax.analysis import caveats, records
 from mnv2_jax.analysis.charts.chart import VEGA_LITE, Chart
 from mnv2_jax.analysis.html import claim_table, design, embedded, means, reproduce
 from mnv2_jax.analysis.html.markup import count, region
@@ -35,7 +35,7 @@ def render(
     configs: Mapping[str, Mapping[str, Any]],
     environments: Mapping[str, Mapping[str, Any]],
 ) -> str:
-    """Fills the page.
+    """Fill the page.
 
     Args:
       title: heading, as plain text.
@@ -123,8 +123,8 @@ def _run_summary(frame: pd.DataFrame) -> str:
 
 
 def _warning(frame: pd.DataFrame) -> str:
-    """What a reader has to know before the verdicts; nothing if all went well."""
-    said = notes.on_ruined(records.count_ruined(frame), len(frame))
+    """Return the warning that goes before the verdicts; "" if all went well."""
+    said = caveats.on_ruined(records.count_ruined(frame), len(frame))
     return f'<p class="note">{escape(said)}</p>' if said else ""
 
 

@@ -1,4 +1,4 @@
-"""What the report says of getting its results again, beside the command: what to check out."""
+"""Instructions of the report to get its results again: what to check out."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ _MOST = 3
 
 
 def checkout(environments: Mapping[str, Mapping[str, Any]]) -> str:
-    """Which commit to check out, as HTML, with a warning where that does not give all of the code.
+    """Return the commit to check out, as HTML, with a warning where it lacks some of the code.
 
     Args:
       environments: by run id, as `records.read_files` returns them.

@@ -1,4 +1,4 @@
-"""Which features of a TFDS data set are the image and its label, and how a record gives them."""
+"""Image and label among the features of a TFDS data set, and in a record."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -6,21 +6,21 @@ from typing import Any, NamedTuple
 from mnv2_jax import checksums
 
 _TFDS = "tensorflow_datasets.core.features."
-"""Where TFDS's own classes of features are."""
+"""The package of TFDS's own classes of features."""
 
 _FILE = ("file", "file_name")
-"""What the feature may be called that names the file an image was made of: ours, ImageNet's."""
+"""The names of features that name an image's file: ours, ImageNet's."""
 
 
 class Features(NamedTuple):
-    """What the parts of a record are called: image, label and, if there is one, its file."""
+    """Names of a record's parts: image, label and, if there is one, its file."""
 
     image: str
     label: str
     file: str | None
 
     def parse(self, data: bytes) -> tuple[bytes, int, str]:
-        """The image as it is stored, its label and its file (or nothing) out of a record.
+        """Return the image as it is stored, its label and its file (or nothing) out of a record.
 
         Args:
           data: a serialized `tf.train.Example`.
@@ -46,7 +46,7 @@ class Features(NamedTuple):
 
 
 def check_description(place: Path) -> None:
-    """Refuses a data set whose description TFDS is not to read.
+    """Refuse a data set whose description TFDS is not to read.
 
     TFDS imports the module of any class that is named there, which runs its code; and it waits for
     what is no file, such as a pipe.
@@ -85,7 +85,7 @@ def check_description(place: Path) -> None:
 
 
 def find(info: Any) -> Features:
-    """Which features are image and label: those that the data set says so of, or the only ones.
+    """Return the features that are image and label: those declared so, or the only ones.
 
     Args:
       info: TFDS's `DatasetInfo`.

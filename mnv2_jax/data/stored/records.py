@@ -1,4 +1,4 @@
-"""Encoded images and labels of data sets that TFDS, or `experiments.prepare`, left on disk.
+"""Encoded images and labels of data sets that TFDS prepared on disk.
 
 TFDS reads what is written about a data set. The records themselves are read by number, out of
 array_record or TFRECORD files, without TensorFlow.
@@ -6,7 +6,6 @@ array_record or TFRECORD files, without TensorFlow.
 
 import bisect
 import dataclasses
-import difflib
 import hashlib
 import itertools
 import json
@@ -34,11 +33,13 @@ class Record(NamedTuple):
       label: 0 to classes - 1.
       where: what to call it in a message: "cifar10/train, record 17", counted from 0 within the
         whole split, or the file that it was made of if the data set stores that.
+      problem: the reason why it cannot be decoded, if that is known; there are no bytes then.
     """
 
     image: bytes
     label: int
     where: str
+    problem: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,12 +53,12 @@ class Prepared:
       file_format: "array_record" or "tfrecord".
       class_names: by label.
       channels: 1 for grey images, else 3.
-      size: height and width of every image, in pixels; None where they differ.
       features: what the parts of a record are called.
       splits: by name.
       fingerprint: twelve hexadecimal digits that change with what it holds: with names of classes,
-        with numbers of records and their bytes, and, of a folder of images, with every byte. Where
-        images may be turned, it is another one than before they were; see `decode.TURNING`.
+        and with numbers of records and their bytes. Where images may be turned, it is another one
+        than before they were; see `decode.TURNING`.
+      remarks: none; see `mnv2_jax.data.image_files.FolderSet`.
     """
 
     name: str
@@ -66,18 +67,13 @@ class Prepared:
     file_format: str
     class_names: tuple[str, ...]
     channels: int
-    size: tuple[int | None, int | None]
     features: features.Features
     splits: Mapping[str, subsplits.Split]
     fingerprint: str
-
-    @property
-    def classes(self) -> int:
-        """How many there are."""
-        return len(self.class_names)
+    remarks: tuple[str, ...] = ()
 
     def records(self, split: str, field: str) -> "Records":
-        """Opens a split, or parts of splits such as "train[:90%]".
+        """Open a split, or parts of splits such as "train[:90%]".
 
         Every file that is needed is looked at, so that what is missing is known at once. For
         TFRECORD files that means a walk through each, the first time.
@@ -91,7 +87,9 @@ class Prepared:
           OSError: a file is missing or not whole.
         """
         pieces = [
-            piece for part in self.ranges(split, field) for piece in _pieces(part, self.splits)
+            piece
+            for part in subsplits.of_field(field, split, self.splits)
+            for piece in _pieces(part, self.splits)
         ]
         paths = {piece.path: piece.in_file for piece in pieces}
         with ThreadPoolExecutor(16) as pool:
@@ -100,41 +98,8 @@ class Prepared:
                     raise self.damaged(error)
         return Records(self, pieces)
 
-    def ranges(self, split: str, field: str) -> list[subsplits.Range]:
-        """The records that a split, or parts of splits, stand for; see `records`."""
-        try:
-            return subsplits.ranges(split, self.splits)
-        except subsplits.UnknownSplit as error:
-            close = difflib.get_close_matches(split.partition("[")[0], self.splits, n=1)
-            hint = (
-                f"did you mean {close[0]!r}?"
-                if close
-                else f"to carve it: {subsplits.carved(field, self.splits)}"
-            )
-            raise ValueError(f"config.{field}={split!r}: {error}; {hint}") from None
-        except ValueError as error:
-            raise ValueError(f"config.{field}={split!r}: {error}") from None
-
-    def check_disjoint(self, wanted: Mapping[str, str]) -> None:
-        """Sees to it that splits of a run share no records.
-
-        Args:
-          wanted: a split for each field, as `records` takes them.
-
-        Raises:
-          ValueError: two share records, or a split does not exist.
-        """
-        ranges = {field: self.ranges(split, field) for field, split in wanted.items()}
-        for one, other in itertools.combinations(wanted, 2):
-            count = subsplits.shared(ranges[one], ranges[other])
-            if count:
-                raise ValueError(
-                    f"config.{one}={wanted[one]!r} and config.{other}={wanted[other]!r}: they "
-                    f"share {count} records; expected none, as in 'train[:90%]' and 'train[90%:]'"
-                )
-
     def damaged(self, error: Damaged) -> OSError:
-        """The error to raise for a file that cannot be read: it says what to do."""
+        """Return the error to raise for a file that cannot be read: it says what to do."""
         again = folders.prepare_again(self.name, self.data_dir, self.folder)
         return OSError(f"{error}; {again}")
 
@@ -209,7 +174,7 @@ class Records:
             image, label, file = self._prepared.features.parse(data)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
-        classes = self._prepared.classes
+        classes = len(self._prepared.class_names)
         if not 0 <= label < classes:
             hint = "; the split has no labels" if label == -1 else ""
             raise ValueError(f"{where}: its label is {label}, expected 0 to {classes - 1}{hint}")
@@ -217,7 +182,7 @@ class Records:
 
 
 def find(name: str, folder: Path) -> Prepared:
-    """Opens a prepared data set: FOLDER/NAME/[CONFIG/]VERSION.
+    """Open a prepared data set: FOLDER/NAME/[CONFIG/]VERSION.
 
     Args:
       name: such as "cifar10", "imagenet_resized/32x32" or, of a version, "cifar10:3.0.2"; without
@@ -250,7 +215,7 @@ def find(name: str, folder: Path) -> Prepared:
         names = features.find(info)
     except ValueError as error:
         raise ValueError(f"{asked}: {error}") from None
-    *_, height, width, channels = info.features[names.image].shape
+    channels = info.features[names.image].shape[-1]
     class_names = tuple(info.features[names.label].names)
     if (longest := max(map(len, class_names))) > _CLASS_NAME:
         raise ValueError(
@@ -264,27 +229,20 @@ def find(name: str, folder: Path) -> Prepared:
         file_format=file_format,
         class_names=class_names,
         channels=1 if channels == 1 else 3,
-        size=(height, width),
         features=names,
         splits=found,
-        fingerprint=_fingerprint(
-            class_names, info.splits, folders.source(place), info.features[names.image]
-        ),
+        fingerprint=_fingerprint(class_names, info.splits, info.features[names.image]),
     )
 
 
-def _fingerprint(
-    class_names: tuple[str, ...], splits: Mapping[str, Any], source: Mapping[str, Any], image: Any
-) -> str:
+def _fingerprint(class_names: tuple[str, ...], splits: Mapping[str, Any], image: Any) -> str:
     parts: list[Any] = [
         class_names,
         [[name, info.shard_lengths, info.num_bytes] for name, info in sorted(splits.items())],
-        source.get("content"),
+        None,  # A part of earlier versions; finished runs are known by the hash of all parts.
     ]
-    # Unless a folder's note says how many are: TFDS makes PNGs of arrays, which are of one size
-    # mostly, and takes photographs as they are.
-    photographs = image.encoding_format != "png" and None in image.shape
-    if source.get("turned", photographs):
+    # TFDS makes PNGs of arrays, which are of one size mostly, and takes photographs as they are.
+    if image.encoding_format != "png" and None in image.shape:
         parts.append(decode.TURNING)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
@@ -294,7 +252,7 @@ def _split(info: Any) -> subsplits.Split:
 
 
 def _pieces(part: subsplits.Range, by_name: Mapping[str, subsplits.Split]) -> list[_Piece]:
-    """Where the records of `part` are, file by file."""
+    """Return the places of the records of `part`, file by file."""
     found = []
     split = by_name[part.split]
     begin = 0

@@ -11,7 +11,7 @@ _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
 def version_folder(name: str, folder: Path) -> Path:
-    """The folder that holds the data set `name`: of the version asked for, or else of the newest.
+    """Return the folder of the data set `name`: of the version asked for, else of the newest.
 
     Args:
       name: such as "cifar10", "imagenet_resized/32x32" or "cifar10:3.0.2".
@@ -23,7 +23,10 @@ def version_folder(name: str, folder: Path) -> Path:
     asked = f"config.data.name={name!r}"
     parsed = _NAME.fullmatch(name)
     if not parsed:
-        raise ValueError(f"{asked}: expected a name such as 'cifar10' or 'imagenet_resized/32x32'")
+        raise ValueError(
+            f"{asked}: expected a name such as 'cifar10' or 'imagenet_resized/32x32', or the path "
+            f"of a folder of images, which ends in /"
+        )
     place = folder / parsed["path"]
     versions = _versions(place)
     if parsed["version"]:
@@ -39,21 +42,21 @@ def version_folder(name: str, folder: Path) -> Path:
     if configs:
         raise ValueError(f"{asked}: expected one of its configs: {', '.join(configs)}")
     command = folders.prepare_command(name, folder)
-    if place.is_dir() and any(_unfinished(child) for child in place.iterdir()):
+    if command and place.is_dir() and any(_unfinished(child) for child in place.iterdir()):
         raise ValueError(f"{asked}: its preparation in {place} has not finished; go on: {command}")
     sets = _sets(folder)
-    close = difflib.get_close_matches(name, sets, n=1)
-    hint = f"did you mean {close[0]!r}? If not, prepare" if close else "prepare"
     there = f", which has {', '.join(sets)}" if sets else ""
-    bare = parsed["path"].partition("/")[0]
-    other = f" (or out of images: --images=DIR --name={bare})" if " --dataset=" in command else ""
-    raise ValueError(
-        f"{asked}: there is no such data set in {folder}{there}; {hint} it: {command}{other}"
-    )
+    close = difflib.get_close_matches(name, sets, n=1)
+    ways = [
+        *([f"did you mean {close[0]!r}?"] if close else []),
+        *([f"to prepare it: {command}"] if command else []),
+        f"of a folder of images the name ends in /: '{parsed['path']}/'",
+    ]
+    raise ValueError(f"{asked}: there is no such data set in {folder}{there}; {'; '.join(ways)}")
 
 
 def _versions(place: Path) -> list[str]:
-    """The whole versions in a folder, oldest first."""
+    """Return the whole versions in a folder, oldest first."""
     found = [
         child.name
         for child in (place.iterdir() if place.is_dir() else ())
@@ -63,7 +66,7 @@ def _versions(place: Path) -> list[str]:
 
 
 def _unfinished(child: Path) -> bool:
-    """Whether a folder is what a preparation leaves that was stopped.
+    """Return whether a folder is what a preparation leaves that was stopped.
 
     What describes a data set is written last, and until then the folder has another name.
     """
@@ -73,7 +76,7 @@ def _unfinished(child: Path) -> bool:
 
 
 def _sets(folder: Path) -> list[str]:
-    """The names of all prepared data sets, with configs where they have some."""
+    """Return the names of all prepared data sets, with configs where they have some."""
     found = {
         path.parents[1].relative_to(folder).as_posix()
         for pattern in ("*/*/dataset_info.json", "*/*/*/dataset_info.json")

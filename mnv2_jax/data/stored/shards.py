@@ -13,7 +13,7 @@ class Shard(Protocol):
     """A file of records, open. Any number of threads may read it."""
 
     def __len__(self) -> int:
-        """How many records it holds."""
+        """Return the number of records it holds."""
 
     def read(self, number: int) -> bytes:
         """One of them, counted from 0."""
@@ -23,7 +23,7 @@ class ArrayRecordShard:
     """An array_record file, open. Any number of threads may read it."""
 
     def __init__(self, path: str) -> None:
-        """Opens the file.
+        """Open the file.
 
         Raises:
           Damaged: it is not there, or is no whole array_record file.
@@ -46,7 +46,7 @@ class ArrayRecordShard:
         return int(self._reader.num_records())
 
     def read(self, number: int) -> bytes:
-        """The data of record `number`, counted from 0.
+        """Return the data of record `number`, counted from 0.
 
         Raises:
           Damaged: the record cannot be read.
@@ -62,14 +62,14 @@ FORMATS: dict[str, Callable[[str], Shard]] = {
     "array_record": ArrayRecordShard,
     "tfrecord": TfRecordShard,
 }
-"""What opens a file, by the name that TFDS has for its format."""
+"""The readers of files, by TFDS's names of formats."""
 
 
 class OpenShards:
     """Files of records, each opened when it is first read from, in every process anew."""
 
     def __init__(self, file_format: str, count: int) -> None:
-        """Opens nothing yet.
+        """Open nothing yet.
 
         Args:
           file_format: one of `FORMATS`.
@@ -101,7 +101,7 @@ class OpenShards:
 
 
 def _allow_open_files(count: int) -> None:
-    """Lets this process hold `count` more files open, as far as the system lets it.
+    """Let this process hold `count` more files open, as far as the system lets it.
 
     Data sets have up to thousands of files, and many a system begins with 1,024.
     """

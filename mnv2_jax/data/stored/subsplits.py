@@ -1,6 +1,8 @@
 """Splits and parts of splits, written as TFDS writes them: "train[:90%]", "train+validation"."""
 
 import dataclasses
+import difflib
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -8,7 +10,7 @@ from typing import NamedTuple
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Where the records of a split are.
+    """Places of the records of a split.
 
     Attributes:
       paths: its files, in order.
@@ -20,7 +22,7 @@ class Split:
 
     @property
     def num_examples(self) -> int:
-        """How many records there are. Called as TFDS calls it, which reads it."""
+        """Return the number of records. Called as TFDS calls it, which reads it."""
         return sum(self.shard_lengths)
 
 
@@ -37,7 +39,7 @@ class UnknownSplit(ValueError):
 
 
 def ranges(text: str, splits: Mapping[str, Split]) -> list[Range]:
-    """The records that `text` stands for, in order.
+    """Return the records that `text` stands for, in order.
 
     Args:
       text: one split or part of a split, or several joined by "+"; see
@@ -78,8 +80,48 @@ def ranges(text: str, splits: Mapping[str, Split]) -> list[Range]:
     return found
 
 
+def of_field(field: str, text: str, splits: Mapping[str, Split]) -> list[Range]:
+    """Return the records that a field of the config stands for; see `ranges`.
+
+    Args:
+      field: such as "data.train".
+      text: its value.
+      splits: those of the data set, by name.
+
+    Raises:
+      ValueError: there are no such records; the message says how to carve them out, if that helps.
+    """
+    try:
+        return ranges(text, splits)
+    except UnknownSplit as error:
+        close = difflib.get_close_matches(text.partition("[")[0], splits, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"to carve it: {carved(field, splits)}"
+        raise ValueError(f"config.{field}={text!r}: {error}; {hint}") from None
+    except ValueError as error:
+        raise ValueError(f"config.{field}={text!r}: {error}") from None
+
+
+def check_disjoint(wanted: Mapping[str, str], splits: Mapping[str, Split]) -> None:
+    """Check that splits of a run share no records.
+
+    Args:
+      wanted: a split for each field.
+      splits: those of the data set, by name.
+
+    Raises:
+      ValueError: two share records, or a split does not exist.
+    """
+    found = {field: of_field(field, text, splits) for field, text in wanted.items()}
+    for one, other in itertools.combinations(wanted, 2):
+        if count := shared(found[one], found[other]):
+            raise ValueError(
+                f"config.{one}={wanted[one]!r} and config.{other}={wanted[other]!r}: they share "
+                f"{count} records; expected none, as in 'train[:90%]' and 'train[90%:]'"
+            )
+
+
 def shared(some: Sequence[Range], others: Sequence[Range]) -> int:
-    """How many records are in both."""
+    """Return the number of records that are in both."""
     return sum(
         max(0, min(one.stop, other.stop) - max(one.start, other.start))
         for one in _union(some)
@@ -89,7 +131,7 @@ def shared(some: Sequence[Range], others: Sequence[Range]) -> int:
 
 
 def carved(field: str, splits: Mapping[str, Split]) -> str:
-    """Flags that give every split of a run records of its own, where `field` has no split."""
+    """Flag that give every split of a run records of its own, where `field` has no split."""
     whole = "train" if "train" in splits else max(splits, key=lambda s: splits[s].num_examples)
     wanted = {"data.train": f"{whole}[:90%]", "data.validation": f"{whole}[90%:]"}
     if field == "data.test" and "validation" in splits:

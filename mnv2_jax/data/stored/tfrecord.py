@@ -32,7 +32,7 @@ class TfRecordShard:
     """
 
     def __init__(self, path: str) -> None:
-        """Opens the file.
+        """Open the file.
 
         Raises:
           Damaged: it is not there, is no TFRECORD file or ends within a record.
@@ -49,7 +49,7 @@ class TfRecordShard:
             os.close(self._handle)
 
     def read(self, number: int) -> bytes:
-        """The data of record `number`, counted from 0.
+        """Return the data of record `number`, counted from 0.
 
         Raises:
           Damaged: the record does not match its checksums, or the file has shrunk since it was
@@ -75,7 +75,7 @@ class TfRecordShard:
 
 
 def starts(path: str) -> np.ndarray:
-    """Where each record of a file begins, in bytes, and where the file ends: int64 `[records + 1]`.
+    """Return the offsets of a file's records, and its end, in bytes: int64 `[records + 1]`.
 
     Raises:
       Damaged: the file is not there, is no TFRECORD file or ends within a record.
@@ -123,6 +123,6 @@ def _scan(path: str, size: int) -> np.ndarray:
 
 
 def masked_crc32c(data: bytes) -> int:
-    """The checksum that TFRECORD files hold: CRC-32C, rotated by 15 bits, plus a constant."""
+    """Return the checksum of TFRECORD files: CRC-32C, rotated by 15 bits, plus a constant."""
     crc = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF

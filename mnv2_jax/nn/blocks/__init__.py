@@ -20,7 +20,7 @@ BLOCKS: dict[str, type[Block]] = {
 
 
 def block_class(block: str) -> type[Block]:
-    """The class of a block by its name in `BLOCKS`, or from a file of one's own.
+    """Return the class of a block by its name in `BLOCKS`, or from a file of one's own.
 
     Args:
       block: a name, or `FILE.py:CLASS`, the file seen from the current folder.
@@ -29,7 +29,9 @@ def block_class(block: str) -> type[Block]:
       ValueError: there is no such block, or the file does not define one.
     """
     return user_code.find(
-        *("block", block, BLOCKS),
+        field="block",
+        value=block,
+        registry=BLOCKS,
         is_one=lambda found: (
             isinstance(found, type) and issubclass(found, Block) and found is not Block
         ),

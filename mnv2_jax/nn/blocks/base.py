@@ -1,4 +1,4 @@
-"""What every block has in common: its contract, the knobs that lanes may differ in, its parts."""
+"""Base of all blocks: the contract, the knobs that lanes may differ in, the parts."""
 
 from typing import NamedTuple
 
@@ -30,7 +30,7 @@ class Knobs(NamedTuple):
 
     @classmethod
     def of(cls, projection: str, shortcut: str) -> "Knobs":
-        """The knobs for values as `mnv2_jax.arch.BlockSpec` names them.
+        """Return the knobs for values as `mnv2_jax.arch.BlockSpec` names them.
 
         A projection that is a function is no knob: its numbers are those of the linear one, and
         blocks whose spec has one do not read them.
@@ -41,7 +41,7 @@ class Knobs(NamedTuple):
 
 
 class Carry(NamedTuple):
-    """What travels along the network beside the activations.
+    """Values that travel along the network beside the activations.
 
     Attributes:
       expanded: the last block's expanded tensor, `[batch, height, width, channels]`, which the
@@ -120,7 +120,7 @@ class Block(nn.Module):
 
     @nn.nowrap
     def squeeze_excite(self, x: Array) -> Array:
-        """Gates `x` by its own mean where the spec asks for it."""
+        """Gate `x` by its own mean where the spec asks for it."""
         if not self.spec.squeeze_excite:
             return x
         gate = layers.SqueezeExcite(
@@ -130,7 +130,7 @@ class Block(nn.Module):
 
     @nn.nowrap
     def add_expanded(self, x: Array, expanded: Array, carry: Carry) -> Array:
-        """Adds the last block's expanded tensor where the spec's shortcut is between expansions.
+        """Add the last block's expanded tensor where the spec's shortcut is between expansions.
 
         It exists where the stride is 1, the channels stay the same and both tensors have one shape.
         """
@@ -141,7 +141,7 @@ class Block(nn.Module):
 
     @nn.nowrap
     def project(self, y: Array, carry: Carry) -> Array:
-        """The projection's activation, of the carry's knobs or the spec's."""
+        """Return the projection's activation, of the carry's knobs or the spec's."""
         knobs, own = carry.knobs, self.spec.projection
         if knobs is None or own not in arch.CLIPS:
             return projections.apply(own, y)
@@ -151,7 +151,7 @@ class Block(nn.Module):
 
     @nn.nowrap
     def add_input(self, x: Array, y: Array, carry: Carry) -> Array:
-        """The shortcut: adds the input where the stride is 1 and the channels stay the same."""
+        """Add the input where the stride is 1 and the channels stay the same."""
         if not self._keeps_shape(x):
             return y
         knobs = carry.knobs or Knobs.of(self.spec.projection, self.spec.shortcut)
@@ -159,7 +159,7 @@ class Block(nn.Module):
 
     @nn.nowrap
     def join(self, x: Array, y: Array, carry: Carry) -> Array:
-        """The end of a bottleneck: the projection's activation and the shortcut, as placed."""
+        """End a bottleneck: apply the projection's activation and the shortcut, as placed."""
         if self.spec.projection_placement == "after":
             return self.project(self.add_input(x, y, carry), carry)
         return self.add_input(x, self.project(y, carry), carry)

@@ -13,7 +13,8 @@ class InvertedResidual(Block):
     Expansion 1 has no expansion layer; below 1 the first layer narrows, as in the classical
     residual block (section 3.4). The shortcut between expansions needs the block before to have
     expanded to the same shape, which leaves 5 in MobileNetV2 where bottlenecks have 10. With
-    `middle="standard"` a full convolution of the expanded channels takes the depthwise one's place.
+    `spatial_conv="standard"` a full convolution of the expanded channels replaces the depthwise
+    one.
     """
 
     @nn.compact
@@ -25,7 +26,7 @@ class InvertedResidual(Block):
             channels = spec.expanded_channels(x.shape[-1])
             expanded = self.pointwise(x, channels, "expand", train, spec.activation)
         expanded = self.add_expanded(x, expanded, carry)
-        if spec.middle == "standard":
+        if spec.spatial_conv == "standard":
             y = self.conv(expanded, expanded.shape[-1], "standard", train, spec.activation)
         else:
             y = self.depthwise(expanded, "depthwise", train, spec.activation)

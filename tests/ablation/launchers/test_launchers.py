@@ -1,5 +1,6 @@
 """Launchers from outside, and a job that goes to another process."""
 
+import dataclasses
 import pickle
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 from mnv2_jax import config_file
 from mnv2_jax.ablation import cohort, grid, launchers, plans, sweep
 from mnv2_jax.ablation.job import DataOptions, Job
-from mnv2_jax.ablation.launchers import Launcher, Local, Ray, shards
+from mnv2_jax.ablation.launchers import Launcher, Local, Ray, local, shards
 from tests import commands
 from tests.small import curves_of, rows_of
 
@@ -96,6 +97,23 @@ def test_a_pickled_job_holds_configs_and_no_data_set(job):
     assert "cohorts" not in vars(again)
     assert again == job
     assert told(again.cohorts) == told(job.cohorts)
+
+
+def test_another_process_asks_for_the_records_of_its_runs_and_of_what_they_start_from(
+    job, monkeypatch
+):
+    (part, *_), run = job.cohorts, job.cohorts[0].runs[0]
+    config = run.config.copy_and_resolve_references().unlock()
+    config.transfer = {"start": "base"}
+    after = dataclasses.replace(part, runs=(dataclasses.replace(run, config=config),))
+
+    def claimed(where, part, runs):
+        raise ValueError(" ".join([where, *runs]))
+
+    monkeypatch.setattr(local.setup, "begin", lambda folder: None)
+    monkeypatch.setattr(local.workdir, "claimed", claimed)
+    with pytest.raises(ValueError, match=f"^runs/x {run.id} base$"):
+        local.train_for_another(job.of([after]))
 
 
 @pytest.mark.slow

@@ -15,9 +15,9 @@ import pytest
 
 from mnv2_jax.ablation import heartbeat
 from mnv2_jax.ablation.launchers import ray as cluster
-from mnv2_jax.train.stopping import Interrupted, Stop
+from mnv2_jax.train.preemption import Interrupted, Stop
 from tests import buckets, commands
-from tests.small import CONFIG, curves_of
+from tests.small import curves_of
 
 pytestmark = pytest.mark.slow
 
@@ -25,24 +25,7 @@ needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is not installed: '.[sweep]'"
 )
 
-RUNS = 4  # Of two cohorts, which are a pack each.
-
-
-@pytest.fixture(scope="module")
-def config_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("configs") / "small.py"
-    # Long enough to be killed in the middle.
-    path.write_text(CONFIG.replace("epochs = 3", "epochs = 12").replace("range(2)", "range(1)"))
-    return path
-
-
-@pytest.fixture(scope="module")
-def here(config_file, tmp_path_factory):
-    """The same grid, trained by one process."""
-    workdir = tmp_path_factory.mktemp("local") / "work"
-    status, _, err = commands.run("ablate", f"--config={config_file}", f"--workdir={workdir}")
-    assert status == 0, err
-    return workdir
+RUNS = 4  # Of two cohorts, which are a chunk each.
 
 
 @pytest.fixture(scope="module")
@@ -82,20 +65,20 @@ def kill_one(workdir, process):
 @needs_ray
 @buckets.needed
 def test_a_cluster_comes_to_the_same_bits_though_a_worker_is_killed(
-    config_file, here, address, tmp_path
+    longer_config, longer, address, tmp_path
 ):
     workdir = tmp_path / "work"
     arguments = (
-        *(f"--config={config_file}", f"--workdir={workdir}", "--checkpoint_seconds=0"),
+        *(f"--config={longer_config}", f"--workdir={workdir}", "--checkpoint_seconds=0"),
         *("--launcher=ray", f"--ray_address={address}"),
     )
     with commands.start("ablate", *arguments) as process:
         killed = kill_one(workdir, process)
         out, err = process.communicate(timeout=2 * commands.SECONDS)
     assert process.returncode == 0, err
-    assert "Ray: 2 packs on 2 machines" in out
+    assert "Ray: 2 chunks on 2 machines" in out
     assert len(curves_of(workdir)) == RUNS
-    assert curves_of(workdir) == curves_of(here)
+    assert curves_of(workdir) == curves_of(longer)
     assert (workdir / "report.html").is_file()
     for run in killed.runs:  # Another process ended what it had begun.
         environment = json.loads((workdir / "runs" / run / "environment.json").read_text())
@@ -107,26 +90,25 @@ def test_a_cluster_comes_to_the_same_bits_though_a_worker_is_killed(
 
 @needs_ray
 @buckets.needed
-def test_its_workers_write_to_a_bucket(config_file, here, address, mirrors, tmp_path, monkeypatch):
+def test_its_workers_write_to_a_bucket(longer_config, longer, address, mirrors, monkeypatch):
     where = "s3://bucket/ray"
     monkeypatch.setenv("XDG_CACHE_HOME", str(mirrors))
     status, out, err = commands.run(
-        *("ablate", f"--config={config_file}", "--config.model.expansion=1"),
+        *("ablate", f"--config={longer_config}", "--config.model.expansion=1"),
         *(f"--workdir={where}", "--launcher=ray", f"--ray_address={address}"),
     )
     assert status == 0, err
     assert f"{RUNS // 2} runs trained, 0 failed" in out
-    status, _, err = commands.run("merge", f"--workdir={tmp_path / 'copy'}", where)
-    assert status == 0, err
-    assert len(curves_of(tmp_path / "copy")) == RUNS // 2
-    assert curves_of(tmp_path / "copy").items() <= curves_of(here).items()
+    curves = buckets.Folder(where).curves()
+    assert len(curves) == RUNS // 2
+    assert curves.items() <= curves_of(longer).items()
 
 
 @needs_ray
-def test_an_address_where_no_cluster_is_is_refused(config_file, tmp_path):
+def test_an_address_where_no_cluster_is_is_refused(longer_config, tmp_path):
     status, _, err = commands.run(
         "ablate",
-        *(f"--config={config_file}", f"--workdir={tmp_path / 'work'}"),
+        *(f"--config={longer_config}", f"--workdir={tmp_path / 'work'}"),
         *("--launcher=ray", "--ray_address=127.0.0.1:1"),
     )
     assert status == 2
@@ -201,13 +183,13 @@ def test_asked_to_stop_it_says_so_whatever_ray_makes_of_it(ray, number, signalle
     ray.wait = wait
     stop = Stop()
     watch: Any = types.SimpleNamespace(stop=stop)
-    pack: Any = None
+    chunk: Any = None
     with (
         stop.listening(),
         pytest.raises(Interrupted, match="goes on from its last checkpoint") as caught,
         cluster._stoppable(stop),
     ):
-        cluster._await(ray, watch, {"task": pack})
+        cluster._await(ray, watch, {"task": chunk})
     assert caught.value.signal == number
 
 

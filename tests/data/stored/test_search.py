@@ -49,47 +49,34 @@ def test_the_newest_version_that_was_asked_for(folder, name, place):
 
 def test_the_way_to_a_data_set_that_tfds_makes(folder):
     assert error("cifar10", folder) == (
-        f"there is no such data set in {folder}; prepare it: "
-        "python -m experiments.prepare --dataset=cifar10 "
-        "(or out of images: --images=DIR --name=cifar10)"
+        f"there is no such data set in {folder}; to prepare it: "
+        "python -m experiments.prepare --dataset=cifar10; "
+        "of a folder of images the name ends in /: 'cifar10/'"
     )
 
 
-def test_the_way_to_one_out_of_a_folder_of_images(folder):
-    assert error("my-cats", folder).endswith(
-        "; prepare it: python -m experiments.prepare --images=DIR --name=my_cats"
+def test_the_way_to_a_folder_of_images(folder):
+    assert error("my-cats", folder) == (
+        f"there is no such data set in {folder}; of a folder of images the name ends in /: "
+        "'my-cats/'"
     )
-
-
-def test_the_way_to_one_that_was_begun_out_of_images(folder):
-    (folder / "cifar10" / "1.0.0.incomplete").mkdir(parents=True)
-    note = folder / "cifar10" / "1.0.0.incomplete" / folders.SOURCE_NOTE
-    note.write_text('{"folder": "/my images"}')
-    assert error("cifar10", folder) == (
-        f"its preparation in {folder}/cifar10 has not finished; go on: "
-        "python -m experiments.prepare '--images=/my images' --name=cifar10"
-    )
-    note.write_text("{")
-    assert error("cifar10", folder).endswith("prepare --dataset=cifar10")
 
 
 def test_the_command_names_the_folder_where_it_is_another(tmp_path):
-    assert error("cifar10", tmp_path / "my data").endswith(
-        f"python -m experiments.prepare --dataset=cifar10 '--data_dir={tmp_path}/my data' "
-        "(or out of images: --images=DIR --name=cifar10)"
-    )
+    command = f"python -m experiments.prepare --dataset=cifar10 '--data_dir={tmp_path}/my data'"
+    assert f"; to prepare it: {command}; " in error("cifar10", tmp_path / "my data")
 
 
 def test_a_name_close_to_one_that_is_there(folder):
     put(folder, "kittens/1.0.0", "small/32x32/1.0.0")
-    assert "; did you mean 'kittens'? If not, prepare it: " in error("kitens", folder)
-    assert "; did you mean 'small/32x32'? If not, prepare it: " in error("small/32x23", folder)
+    assert "; did you mean 'kittens'?; " in error("kitens", folder)
+    assert "; did you mean 'small/32x32'?; " in error("small/32x23", folder)
     assert "did you mean" not in error("dogs", folder)
 
 
 def test_what_is_there_is_named(folder):
     put(folder, "kittens/1.0.0", "small/32x32/1.0.0")
-    there = f"there is no such data set in {folder}, which has kittens, small/32x32; prepare it: "
+    there = f"there is no such data set in {folder}, which has kittens, small/32x32; of a folder"
     assert error("dogs", folder).startswith(there)
 
 

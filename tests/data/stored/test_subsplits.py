@@ -114,3 +114,16 @@ def test_carving_gives_every_split_of_a_run_its_own_records(field, names, expect
     assert not any(
         subsplits.shared(one, other) for place, one in enumerate(parts) for other in parts[:place]
     )
+
+
+def test_splits_of_a_run_share_nothing():
+    wanted = {"data.train": "train[:80%]", "data.validation": "train[80%:]", "data.test": "test"}
+    subsplits.check_disjoint(wanted, SPLITS)
+    message = (
+        r"^config.data.validation='train\[80%:\]' and config.data.test='test\+train\[9:\]': they "
+        "share 1 records; expected none"
+    )
+    with pytest.raises(ValueError, match=message):
+        subsplits.check_disjoint(wanted | {"data.test": "test+train[9:]"}, SPLITS)
+    with pytest.raises(ValueError, match=r"config\.data\.test='tset': there is no split"):
+        subsplits.check_disjoint(wanted | {"data.test": "tset"}, SPLITS)

@@ -1,0 +1,141 @@
+"""The help of commands: the flags on one screen, and the fields of a config with their meaning."""
+
+import importlib
+import inspect
+import re
+import shutil
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict
+
+from mnv2_jax import arch, schema
+from mnv2_jax.ablation import grid
+from mnv2_jax.data.augmentation import Augmentation
+from mnv2_jax.data.sources import Selection
+from mnv2_jax.train.hparams import HParams
+from mnv2_jax.train.recipe import Recipe
+
+_WIDEST = 100
+_SECTIONS: Mapping[str, Sequence[type]] = {
+    "model": (arch.BlockSpec,),
+    "data": (Selection,),
+    "augment": (Augmentation,),
+    "train": (Recipe, HParams),
+    "transfer": (Selection,),
+}
+"""The dataclasses whose attributes are fields of the config, by section."""
+
+_OTHERS = {
+    "seed": "initial weights, dropout, order and augmentation follow from it; whole number, 0 or "
+    "more",
+    "metrics": "names in `mnv2_jax.metrics.METRICS` or FILE.py:OBJECT, separated by commas",
+    "data.scaling": "scale of images: one of `mnv2_jax.data.augment.SCALINGS`",
+    "data.mode": "input pipeline: one of `mnv2_jax.train.modes.MODES`",
+    "data.order": "order and augmentation of images by the run's seed, or the same in all runs: "
+    "one of `mnv2_jax.train.hparams.ORDERS`",
+    "model.preset": "network: one of `mnv2_jax.presets.PRESETS`",
+    "model.width": "width multiplier, above 0",
+    "model.depth": "depth multiplier, above 0",
+    "model.conventions": "padding, BatchNorm, dropout, initial weights: one of "
+    "`mnv2_jax.arch.CONVENTIONS`",
+    "parallel": "lanes by device, or batches by device: one of `mnv2_jax.train.layouts.LAYOUTS`",
+    schema.PHASE: "phase of the transfer: one of `mnv2_jax.ablation.phases.PHASES`",
+    "transfer.first": "first part that trains: a part's name, or last_N for the last N blocks",
+    "transfer.norm": "parts whose BatchNorm statistics move: one of `mnv2_jax.train.tuning.NORMS`",
+    "transfer.dropout": "before the classifier, 0 or more, below 1",
+    "transfer.start": "run or file that the network starts from; set by the phases before",
+}
+"""The meanings of fields that no dataclass declares."""
+
+
+def screen(description: str) -> str:
+    """Return what `--help` prints: what a command does, and its flags."""
+    width = min(shutil.get_terminal_size().columns, _WIDEST)
+    own = FLAGS.get_key_flags_for_module("__main__")
+    own = sorted(own, key=lambda flag: flag.name not in ("config", "workdir"))
+    shown = [line for flag in own for line in _flag(flag, width)]
+    if "config" in FLAGS:
+        shown[1:1] = _entry("--config.FIELD=VALUE", "Set a field of the config.", width)
+        shown += _entry("--help_config", "Print every field of the config, and end.", width)
+    return "\n".join([description.strip(), "", "Flags:", *shown])
+
+
+def _flag(flag: flags.Flag[Any], width: int) -> list[str]:
+    if flag.name.startswith("config."):
+        return []
+    name = f"--{flag.name}"
+    if flag.boolean:
+        name = f"--[no]{flag.name}"
+    choices = getattr(flag.parser, "enum_values", None)
+    if choices:
+        name += f"={'|'.join(choices)}"
+    text = " ".join((flag.help or "").split()).removeprefix(f"<{'|'.join(choices or ())}>: ")
+    if flag.default not in (None, "", False, []):
+        text += f" (default: {flag.default})"
+    return _entry(name, text, width)
+
+
+def _entry(name: str, text: str, width: int) -> list[str]:
+    indent = 26
+    lines = textwrap.wrap(text, width - indent) or [""]
+    if len(name) + 4 > indent:
+        return [f"  {name}", *(" " * indent + line for line in lines)]
+    return [f"  {name:<{indent - 2}}{lines[0]}", *(" " * indent + line for line in lines[1:])]
+
+
+def config_screen(config: ConfigDict, name: str) -> str:
+    """Return what `--help_config` prints: every field, its value and its meaning.
+
+    Args:
+      config: the config.
+      name: of its file, and after a colon its argument.
+    """
+    width = min(shutil.get_terminal_size().columns, _WIDEST)
+    lines = [f"Fields of the config, as {name} sets them:"]
+    for path, value in grid.fields(config).items():
+        lines.append(f"  --config.{path}={value}")
+        lines += textwrap.wrap(
+            meaning(path), width, initial_indent=" " * 6, subsequent_indent=" " * 6
+        )
+    return "\n".join(lines)
+
+
+def meaning(path: str) -> str:
+    """Return what a field of the config means, in a line; "" for an unknown field."""
+    section, _, rest = path.partition(".")
+    if section in schema.SECTIONS:
+        return f"in the phase {section}: {meaning(rest)}"
+    if path in _OTHERS:
+        return _with_choices(_OTHERS[path], "")
+    for holder in _SECTIONS.get(section, ()):
+        text = dict(_attributes(holder)).get(rest)
+        if text:
+            return _with_choices(re.split(r"\.(?= |$)", text, maxsplit=1)[0], holder.__module__)
+    return ""
+
+
+def _attributes(cls: type) -> Iterator[tuple[str, str]]:
+    """Return the attributes that the docstring of a class describes, with their texts."""
+    block = (inspect.getdoc(cls) or "").partition("Attributes:\n")[2].partition("\n\n")[0]
+    for entry in re.split(r"\n(?=  \w)", block):
+        name, _, text = entry.strip().partition(": ")
+        yield name, " ".join(text.split())
+
+
+def _with_choices(text: str, module: str) -> str:
+    """Replace names of constants in backticks by the choices that they hold."""
+
+    def choices(found: re.Match[str]) -> str:
+        where, _, name = found[1].rpartition(".")
+        if not name.isupper():
+            return found[1]
+        held = getattr(importlib.import_module(where or module), name)
+        return str(held) if isinstance(held, int | float) else ", ".join(map(str, held))
+
+    return re.sub(r"`([^`]+)`", choices, text)
+
+
+FLAGS = flags.FLAGS

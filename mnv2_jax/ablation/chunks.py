@@ -1,0 +1,187 @@
+"""Lanes of a cohort that train together: all of them, or as many as memory holds."""
+
+import math
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from mnv2_jax import checksums
+from mnv2_jax.ablation.cohort import Cohort, Run, of_phase
+from mnv2_jax.train import memory, modes
+from mnv2_jax.train.features import Features
+from mnv2_jax.train.input_pipeline import InputPipeline
+from mnv2_jax.train.loop import Trainer
+from mnv2_jax.train.recipe import COMPUTE_DTYPES
+from mnv2_jax.train.streaming import Streaming
+
+Chunk = tuple[Run, ...]
+
+
+def check_memory(cohorts: Sequence[Cohort]) -> None:
+    """Refuse what cannot fit into memory by any means, before anything is allocated.
+
+    Raises:
+      ValueError: of one lane, a single array takes more than there is; the message names the field.
+    """
+    usable = memory.usable(jax.local_devices()[0])
+    for cohort in cohorts:
+        config = cohort.runs[0].config
+        with of_phase(config):
+            for field, value, what, needed in _single_arrays(cohort):
+                if needed > usable:
+                    raise ValueError(
+                        f"config.{field}={value!r}: {what} alone takes {needed / 2**30:,.1f} GiB "
+                        f"of memory, of {usable / 2**30:,.1f} usable; expected a smaller value"
+                    )
+            mode = config.data.mode
+            if mode not in ("resident", "features"):
+                continue
+            needed, room = modes.held_bytes(mode, cohort.dataset)
+            if needed > room:
+                raise ValueError(
+                    f"config.data.mode={mode!r}: the images take {needed / 2**30:,.1f} GiB of "
+                    f"memory, of {room / 2**30:,.1f} usable; expected 'auto' or 'streaming'"
+                )
+
+
+def _single_arrays(cohort: Cohort) -> Iterator[tuple[str, object, str, int]]:
+    """Fields that arrays grow with: the value, the array, and its bytes on a device."""
+    config, recipe = cohort.runs[0].config, cohort.program.recipe
+    layout = cohort.layout(len(cohort.runs))[0](1)
+    # Devices that are one memory hold the parts of a batch beside each other.
+    parts = 1 if layout.devices[0].platform == "cpu" else layout.parts
+    size = np.dtype(COMPUTE_DTYPES[recipe.compute_dtype]).itemsize
+    image = size * max(math.prod(layer.output) for layer in cohort.cost.layers)
+    yield "data.resolution", config.data.resolution, "the largest activation of one image", image
+    yield "model.width", config.model.width, "one copy of the parameters", 4 * cohort.cost.params
+    activation = "the largest activation of a batch"
+    if cohort.feed()[0] is not Features:
+        at_once = -(-recipe.batch_size // (recipe.grad_accum_steps * parts))
+        yield "train.batch_size", recipe.batch_size, activation, at_once * image
+    evaluated = recipe.evaluation_batch_size
+    yield "train.evaluation_batch_size", evaluated, activation, -(-evaluated // parts) * image
+
+
+def trainer_of(cohort: Cohort, lanes: int, workers: int, tell: Callable[[str], None]) -> Trainer:
+    """Compile the trainer of a cohort, for as many lanes as there are or fit into memory.
+
+    Args:
+      cohort: what trains.
+      lanes: how many are wanted.
+      workers: processes that decode images which are streamed.
+      tell: is told in a line what was chosen, and why.
+
+    Raises:
+      jax.errors.JaxRuntimeError: not even the fewest lanes fit.
+    """
+    feed, way = cohort.feed()
+    tell(f"images {way}")
+    layout, choice = cohort.layout(lanes)
+    tell(choice)
+    while True:
+        try:
+            trainer = Trainer(cohort.program, cohort.dataset, layout(lanes), feed, workers)
+        except (jax.errors.JaxRuntimeError, MemoryError) as error:
+            fewer = halved(lanes, error)
+            tell(f"out of memory compiling {lanes} lanes; trying {fewer}")
+        else:
+            usable = memory.usable(jax.local_devices()[0])
+            if trainer.bytes <= usable or lanes == 1:
+                return trainer
+            fewer = min(lanes - 1, max(1, lanes * usable // trainer.bytes))
+            tell(
+                f"{lanes} lanes would take {trainer.bytes / 2**30:.2f} GiB of "
+                f"{usable / 2**30:.2f} usable; chunks of {fewer} at most"
+            )
+        lanes = even(lanes, fewer)
+
+
+def even(lanes: int, most: int) -> int:
+    """Return the size of chunks of at most `most` lanes that are as equal as they can be."""
+    return -(-lanes // -(-lanes // most))
+
+
+def halved(lanes: int, error: Exception) -> int:
+    """Half of the lanes, to be tried after they ran out of memory.
+
+    Raises:
+      Exception: `error`, if it is of another kind, or if there is one lane.
+    """
+    of_memory = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+    if not of_memory or lanes == 1:
+        raise error
+    return -(-lanes // 2)
+
+
+def split(runs: Sequence[Run], size: int, feed: type[InputPipeline]) -> list[Chunk]:
+    """Cut runs into chunks of `size` at most.
+
+    Where images are streamed, the lanes of a chunk are given the same ones.
+    """
+    groups: dict[int, list[Run]] = {}
+    for run in runs:
+        group = int(run.values.data_seed) if feed is Streaming else 0
+        groups.setdefault(group, []).append(run)
+    return [
+        tuple(members[start : start + size])
+        for members in groups.values()
+        for start in range(0, len(members), size)
+    ]
+
+
+class Unfinished:
+    """The chunk of a cohort that was in training when a sweep was killed, in a folder of its own.
+
+    Its checkpoints go on only with the same lanes in the same program, so that its runs are kept
+    beside them: also those that have a record, where it was killed while records were written.
+    """
+
+    def __init__(self, workdir: Path, cohort: Cohort) -> None:
+        self._folder = workdir / "checkpoints" / cohort.id
+        self._runs = {run.id: run for run in (*cohort.runs, *cohort.finished)}
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints of the chunk."""
+        return self._folder / "steps"
+
+    def chunk(self, unfinished: Sequence[Run]) -> tuple[Chunk, int]:
+        """Return the chunk to go on with, and the size of the cohort's chunks; empty, 0 if none is.
+
+        Args:
+          unfinished: the runs that have no result yet.
+        """
+        try:
+            found = checksums.read_json(self._folder / "pack.json")
+            runs = tuple(self._runs[run_id] for run_id in found["runs"])
+            size = int(found["size"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return (), 0
+        wanted = {run.id for run in unfinished}
+        return (runs, size) if any(run.id in wanted for run in runs) else ((), 0)
+
+    def begin(self, chunk: Chunk, size: int) -> None:
+        """Note that a chunk is now in training. Checkpoints of another one are removed.
+
+        Where the note is lost they stay: each knows itself which runs it is of.
+
+        Raises:
+          OSError: the folder cannot be written to.
+        """
+        wanted = {"runs": [run.id for run in chunk], "size": size}
+        note = self._folder / "pack.json"
+        try:
+            found = checksums.read_json(note)
+        except (FileNotFoundError, checksums.DamagedError):
+            found = None
+        if found is not None and found != wanted:
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
+        if found != wanted:
+            checksums.write_json(note, wanted)
+
+    def remove(self) -> None:
+        """Remove what was kept of the cohort; other shards may be about to write beside it."""
+        shutil.rmtree(self._folder, ignore_errors=True)

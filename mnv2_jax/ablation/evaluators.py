@@ -1,0 +1,129 @@
+"""Evaluators: what is measured of finished runs. A new one is a function here and its line.
+
+An evaluator is a function of a `Subject`: networks that share a program, and a split. One of a
+user's own is `FILE.py:FUNCTION`.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from mnv2_jax import user_code
+from mnv2_jax.data.images import Images
+from mnv2_jax.data.sources import Dataset
+from mnv2_jax.metrics import Metric
+from mnv2_jax.nn.trained import Trained
+from mnv2_jax.schema import Column
+from mnv2_jax.train import evaluation
+from mnv2_jax.train.hparams import HParams
+from mnv2_jax.train.step import LaneProgram
+
+
+@dataclasses.dataclass
+class Subject:
+    """Trained networks that share a program, and the split to measure them on.
+
+    Attributes:
+      runs: ids of the runs that they are of.
+      networks: one per run.
+      program: computes their logits; see `mnv2_jax.train.step.LaneProgram`.
+      values: their hyperparameters, of which projection and shortcut matter.
+      dataset: that the images are of.
+      images: the split.
+      leave_out: is told a line for each image that cannot be decoded.
+      columns: what measures are, by name, where an evaluator has said so.
+    """
+
+    runs: Sequence[str]
+    networks: Sequence[Trained]
+    program: LaneProgram
+    values: Sequence[HParams]
+    dataset: Dataset
+    images: Images
+    leave_out: Callable[[Iterable[str]], None]
+    columns: dict[str, Column] = dataclasses.field(default_factory=dict)
+
+    def measure(
+        self,
+        program: LaneProgram | None = None,
+        variables: Sequence[Mapping[str, Any]] | None = None,
+    ) -> list[dict[str, float]]:
+        """Measure the networks by the program's metrics, many at a time.
+
+        Args:
+          program: another one, such as of another precision.
+          variables: others than the networks' own, such as rounded ones.
+
+        Returns:
+          By metric its value, for each network.
+        """
+        program = program or self.program
+        for metric in program.metrics:
+            self.describe(metric)
+        own = [network.variables for network in self.networks]
+        return evaluation.evaluate(
+            program, self.dataset, self.images, variables or own, self.values, self.leave_out
+        )
+
+    def describe(
+        self,
+        measure: Metric | str,
+        label: str = "",
+        unit: str = "",
+        better: Literal["higher", "lower"] = "higher",
+        digits: int = 3,
+    ) -> None:
+        """Say what a measure is, for figures, claims and the report.
+
+        Args:
+          measure: its name, or a metric that says all of it.
+          label: what it is called.
+          unit: "%" of a fraction of 1; else as shown.
+          better: which way is better.
+          digits: after the decimal point where it is shown.
+        """
+        if isinstance(measure, Metric):
+            name, label, unit = measure.name, measure.label, measure.unit
+            better, digits = measure.better, measure.digits
+        else:
+            name = measure
+            label = label or name.replace("_", " ")
+        label = label[:1].upper() + label[1:]
+        self.columns[name] = Column(name, "number", "measure", label, unit, digits, better)
+
+
+Measures = Sequence[Mapping[str, float]]
+"""For each run its measures by name."""
+
+Evaluator = Callable[[Subject], Measures]
+"""Measures the networks of a subject."""
+
+
+def metrics(subject: Subject) -> Measures:
+    """Measure the metrics, as training does."""
+    return subject.measure()
+
+
+def bfloat16(subject: Subject) -> Measures:
+    """Measure the metrics, computing in bfloat16 whatever the networks were trained in."""
+    program = subject.program
+    recipe = dataclasses.replace(program.recipe, compute_dtype="bfloat16")
+    return subject.measure(dataclasses.replace(program, recipe=recipe))
+
+
+EVALUATORS: dict[str, Evaluator] = {"metrics": metrics, "bfloat16": bfloat16}
+"""The evaluators by name."""
+
+
+def find(name: str) -> Evaluator:
+    """Return an evaluator by its name in `EVALUATORS`, or one of a file of the user's own.
+
+    Raises:
+      ValueError: there is none; one line that begins with `evaluator`.
+    """
+    kind = "a function of a mnv2_jax.ablation.evaluators.Subject"
+    return user_code.find("evaluator", name, EVALUATORS, _is_function, kind, "FUNCTION")
+
+
+def _is_function(found: object) -> bool:
+    return callable(found) and not isinstance(found, type)

@@ -1,0 +1,262 @@
+"""The networks that runs start from: of earlier runs of the experiment, or a given one."""
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import traverse_util
+from ml_collections import ConfigDict
+
+from mnv2_jax import arch, checksums
+from mnv2_jax.ablation import ids, networks, records, resolve
+from mnv2_jax.ablation.cohort import Cohort, Run
+from mnv2_jax.data import augment
+from mnv2_jax.nn import pretrained, trained
+from mnv2_jax.nn.network import variable_shapes
+from mnv2_jax.train.tuning import Start
+
+OF_WEIGHTS = "weights"
+"""The value of `config.data.scaling` and `config.model.conventions` where given weights decide
+what they are."""
+
+_SCALINGS = {"keras": "symmetric", "torchvision": "imagenet"}
+"""Scales of images for weights that others have trained, by their conventions."""
+
+
+class NotTrained(Exception):
+    """The run that another one starts from has not been trained."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PretrainedWeights:
+    """A base that is given: a file of weights.
+
+    Attributes:
+      path: of the file.
+      identity: of its content.
+      source: whose it is.
+      conventions: those it was trained under, a name; "" of a network of ours.
+      scaling: of images; "" where the file does not tell.
+      network: it, if it is one of ours.
+    """
+
+    path: Path
+    identity: str
+    source: str
+    conventions: str
+    scaling: str
+    network: trained.Trained | None
+
+    @classmethod
+    def open(cls, where: Path) -> "PretrainedWeights":
+        """Find out what lies in a file, or in the folder of a run of ours.
+
+        Raises:
+          ValueError: there are no weights; one line, with the path.
+        """
+        path = where if where.suffix in pretrained.weight_files.SUFFIXES else networks.find(where)
+        ours = path.is_file() and path.suffix == ".safetensors" and trained.is_trained(path)
+        if ours:
+            network = trained.load(path)
+            source, conventions, scaling = "mnv2_jax", "", network.scaling
+        else:
+            network = None
+            source, conventions = pretrained.origin(path)
+            scaling = "" if source == "mnv2_jax" else _SCALINGS[conventions]
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        return cls(path, f"file-{digest[:12]}", source, conventions, scaling, network)
+
+    def settle(self, config: ConfigDict) -> None:
+        """Make a config one for these weights.
+
+        Raises:
+          ValueError: it says of scaling, conventions or resolution what does not go with them.
+        """
+        self._follow(config.data, "config.data.scaling", "scaling", self.scaling)
+        if self.network is None:
+            self._follow(config.model, "config.model.conventions", "conventions", self.conventions)
+        elif config.model.conventions == OF_WEIGHTS:
+            config.model.conventions = _named(self.network.spec.conventions)
+        if self.network and self.network.spec.resolution != config.data.resolution:
+            raise ValueError(
+                f"config.data.resolution={config.data.resolution}: {self.path} was trained on "
+                f"images of {self.network.spec.resolution} pixels; expected that"
+            )
+
+    def start(self, spec: arch.NetworkSpec) -> Start:
+        """Return the base for a network.
+
+        Raises:
+          ValueError: the weights are those of another network.
+        """
+        if self.network:
+            _check_same(self.path, self.network.spec, spec)
+            variables = self.network.variables
+        else:
+            if self.source != "mnv2_jax":
+                self._check_knobs(spec)
+            # All but the classifier is read from the file, and that is not taken.
+            unread = jax.tree.map(lambda leaf: np.zeros(leaf.shape), variable_shapes(spec))
+            variables = pretrained.load(self.path, spec, unread).variables
+        base = _base(variables)
+        for name, leaf in traverse_util.flatten_dict(base, sep="/").items():
+            if not np.isfinite(leaf).all():
+                raise ValueError(
+                    f"{self.path}: {name} holds numbers that are not finite; expected weights of a "
+                    f"training that did not diverge"
+                )
+        return Start(base)
+
+    def _check_knobs(self, spec: arch.NetworkSpec) -> None:
+        """Knobs have no weights: those of others were trained with the paper's."""
+        paper = arch.BlockSpec()
+        for block in spec.blocks:
+            for knob in ("projection", "shortcut", "activation"):
+                if getattr(block, knob) != getattr(paper, knob):
+                    raise ValueError(
+                        f"{self.path}: {self.source} trained it with "
+                        f"{knob}={getattr(paper, knob)!r}; expected that of config.model.{knob}, "
+                        f"not {getattr(block, knob)!r}"
+                    )
+
+    def _follow(self, section: ConfigDict, path: str, field: str, right: str) -> None:
+        wish = section[field]
+        if wish == OF_WEIGHTS and right:
+            section[field] = right
+        elif right and wish != right:
+            raise ValueError(
+                f"{path}={wish!r}: {self.path} ({self.source}) goes with {right!r}; expected that, "
+                f"or {OF_WEIGHTS!r}"
+            )
+        elif wish == OF_WEIGHTS:
+            raise ValueError(
+                f"{path}={wish!r}: {self.path} ({self.source}) does not say how its images were "
+                f"scaled; expected one of {', '.join(augment.SCALINGS)}"
+            )
+
+
+class Starts:
+    """Finds what runs start from."""
+
+    def __init__(self, workdir: Path, given: PretrainedWeights | None = None) -> None:
+        """Begin.
+
+        Args:
+          workdir: the experiment's folder.
+          given: a base that the experiment does not train itself.
+        """
+        self._workdir = workdir
+        self._given = given
+        self._start = functools.lru_cache(maxsize=4)(PretrainedWeights.start)
+        self._load = functools.lru_cache(maxsize=64)(trained.load)
+
+    def of(self, run: Run, cohort: Cohort) -> Start | None:
+        """Find the base of a run; None where it has none.
+
+        Raises:
+          NotTrained: another run that has not been trained, or whose network cannot be read.
+          ValueError: a given base of another network.
+        """
+        transfer = run.config.get("transfer")
+        if transfer is None or not transfer.start:
+            return None
+        if self._given and transfer.start == self._given.identity:
+            return self._start(self._given, resolve.network(run.config, cohort.dataset))
+        folder = self._workdir / "runs" / transfer.start
+        try:
+            found = self._load(folder / trained.FILE)
+        except ValueError as error:
+            reason = f": {error}; to have that run trained again, remove its folder"
+            if records.read(self._workdir, transfer.start) is None:
+                reason = ", which has not been trained; the same command tries both again"
+            raise NotTrained(f"run {run.id} starts from run {transfer.start}{reason}") from None
+        if transfer.phase == "finetuning":
+            return Start(found.variables, found.optimizer)
+        return Start(_base(found.variables))
+
+
+def check(given: PretrainedWeights, cohorts: Sequence[Cohort]) -> None:
+    """Check that a base that is given is one for all runs that start from it.
+
+    Raises:
+      ValueError: it is of another network.
+    """
+    # Of each run, since lanes of a cohort may differ in what its program takes as an argument.
+    specs = [
+        resolve.network(run.config, cohort.dataset)
+        for cohort in cohorts
+        for run in cohort.runs
+        if run.config.transfer.start == given.identity
+    ]
+    for spec in dict.fromkeys(specs):
+        try:
+            given.start(spec)
+        except ValueError as error:
+            raise ValueError(f"pretrained={error}{_trained_with(given, cohorts)}") from None
+
+
+def _trained_with(given: PretrainedWeights, cohorts: Sequence[Cohort]) -> str:
+    """Say, for an error, how a given network was asked for, where the config differs."""
+    try:
+        found = checksums.read_json(given.path.parent / "config.json")
+        model = dict(ids.with_current_names(found)["model"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+    ours = cohorts[0].runs[0].config.model
+    differing = [
+        f"--config.model.{name}={value}" for name, value in model.items() if ours.get(name) != value
+    ]
+    return f"; it was trained with {' '.join(differing)}" if differing else ""
+
+
+def _base(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """All but the classifier, which is of other classes."""
+    return {
+        name: {part: tree for part, tree in parts.items() if part != "classifier"}
+        for name, parts in variables.items()
+    }
+
+
+def _named(conventions: arch.Conventions) -> str:
+    """Return the conventions of a network, which may differ in its dropout, by their name."""
+    for name, ways in arch.CONVENTIONS.items():
+        if dataclasses.replace(ways, dropout=conventions.dropout) == conventions:
+            return name
+    raise ValueError(
+        f"config.model.conventions={OF_WEIGHTS!r}: those of the weights have no name; expected one "
+        f"of {', '.join(arch.CONVENTIONS)}"
+    )
+
+
+def _check_same(path: Path, given: arch.NetworkSpec, wanted: arch.NetworkSpec) -> None:
+    """Raise, naming the first difference, unless two networks compute the same features."""
+    if len(given.blocks) != len(wanted.blocks):
+        raise ValueError(
+            f"{path}: a network of {len(given.blocks)} blocks; the config's has "
+            f"{len(wanted.blocks)}: expected the model that was trained there"
+        )
+    if given.in_channels != wanted.in_channels:
+        raise ValueError(
+            f"{path}: a network for images of {given.in_channels} channels; those of the config's "
+            f"data set have {wanted.in_channels}: expected a data set of such images"
+        )
+    pairs: list[tuple[str, Any, Any]] = [("the network that was", given, wanted)]
+    pairs += [
+        (f"block_{number:02} that was", *both)
+        for number, both in enumerate(zip(given.blocks, wanted.blocks, strict=True), start=1)
+    ]
+    pairs.append(("the conventions of what was", given.conventions, wanted.conventions))
+    apart = ("blocks", "classes", "conventions", "dropout", "initializer", "norm_momentum")
+    for what, one, other in pairs:
+        for field in dataclasses.fields(one):
+            there, here = getattr(one, field.name), getattr(other, field.name)
+            if field.name not in apart and there != here:
+                raise ValueError(
+                    f"{path}: {field.name}={there!r} in {what} trained there, {here!r} in the "
+                    f"config's: expected the same, as --config.model sets it"
+                )
