@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Sequence
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
@@ -31,19 +32,30 @@ def forks() -> ForkServerContext:
 
 def run(experiment: str, *arguments: object) -> tuple[int, str, str]:
     """Does what `python -m experiments.EXPERIMENT` does: exit status, stdout, stderr."""
+    (ended,) = run_side_by_side([(experiment, *arguments)])
+    return ended
+
+
+def run_side_by_side(each: Iterable[Sequence[object]]) -> list[tuple[int, str, str]]:
+    """Does so for several at once, each in the environment that is there when it is named."""
     with tempfile.TemporaryDirectory() as folder:
-        out, err = Path(folder, "out"), Path(folder, "err")
-        process = begin(out, err, experiment, *arguments)
-        process.join(SECONDS)
-        if process.exitcode is None:
-            process.kill()
-            raise TimeoutError(f"{experiment} {arguments}: {err.read_text()}")
-        return process.exitcode, out.read_text(), err.read_text()
+        begun = []
+        for number, its in enumerate(each):
+            texts = Path(folder, f"out{number}"), Path(folder, f"err{number}")
+            begun.append((begin(*texts, *its), its, *texts))
+        ended = []
+        for process, its, out, err in begun:
+            process.join(SECONDS)
+            if process.exitcode is None:
+                process.kill()
+                raise TimeoutError(f"{its}: {err.read_text()}")
+            ended.append((process.exitcode, out.read_text(), err.read_text()))
+        return ended
 
 
-def begin(out: Path, err: Path, experiment: str, *arguments: object) -> ForkServerProcess:
+def begin(out: Path, err: Path, experiment: object, *arguments: object) -> ForkServerProcess:
     """Begins what `run` does, to be killed: importing takes longer than most commands."""
-    its = (experiment, list(map(str, arguments)), dict(os.environ), out, err)
+    its = (str(experiment), list(map(str, arguments)), dict(os.environ), out, err)
     process = forks().Process(target=_main, args=its)
     process.start()
     return process

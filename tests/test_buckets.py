@@ -66,37 +66,35 @@ def test_killed_it_goes_on_and_comes_to_the_bits_of_a_local_folder(
     assert json.loads(out)[0]["pairs"] == RUNS // 2
 
 
-def test_shards_of_two_machines_come_to_the_whole(longer, longer_config, machine, tmp_path):
+def test_shards_of_two_machines_come_to_the_whole(longer, longer_config, machine):
     where = "s3://bucket/shards"
-    shards = []
-    for number in (1, 2):
-        machine(f"machine_{number}")
-        texts = (tmp_path / f"out_{number}", tmp_path / f"err_{number}")
-        one = (f"--config={longer_config}", f"--workdir={where}", f"--shard={number}/2")
-        shards.append((commands.begin(*texts, "ablate", *one), *texts))
-    for process, out, err in shards:
-        process.join(commands.SECONDS)
-        assert process.exitcode == 0, err.read_text()
-        assert f"{RUNS // 2} runs trained, 0 failed" in out.read_text()
+
+    def shards():
+        for number in (1, 2):
+            machine(f"machine_{number}")
+            shard = (f"--workdir={where}", f"--shard={number}/2")
+            yield "ablate", f"--config={longer_config}", *shard
+
+    for status, out, err in commands.run_side_by_side(shards()):
+        assert status == 0, err
+        assert f"{RUNS // 2} runs trained, 0 failed" in out
     assert buckets.Folder(where).curves() == curves_of(longer)
     # Whichever published last had seen all.
     machine("third")
-    status, printed, complaint = commands.run("plot", f"--workdir={where}", "--x=expansion")
-    assert status == 0, complaint
-    assert printed.splitlines() == [
-        f"{where}/figures/expansion.{suffix}" for suffix in ("svg", "png")
-    ]
+    status, out, err = commands.run("plot", f"--workdir={where}", "--x=expansion")
+    assert status == 0, err
+    assert out.splitlines() == [f"{where}/figures/expansion.{suffix}" for suffix in ("svg", "png")]
     there = buckets.Folder(where)
     rows = there.read("results.csv").decode().splitlines()
     assert len(rows) == 1 + RUNS
     assert b"<svg" in there.read("figures/expansion.svg")
     assert f"{RUNS} runs" in there.read("report.html").decode()
-    status, printed, complaint = commands.run("evaluate", f"--workdir={where}")
-    assert status == 0, complaint
+    status, out, err = commands.run("evaluate", f"--workdir={where}")
+    assert status == 0, err
     # And a bucket may be what is merged into.
-    status, printed, complaint = commands.run("merge", "--workdir=s3://bucket/all", where, longer)
-    assert status == 0, complaint
-    told, following = printed.splitlines()
+    status, out, err = commands.run("merge", "--workdir=s3://bucket/all", where, longer)
+    assert status == 0, err
+    told, following = out.splitlines()
     assert told == f"s3://bucket/all: {RUNS} runs copied, {RUNS} there before or in several folders"
     assert following.endswith(" --workdir=s3://bucket/all")
     merged = buckets.Folder("s3://bucket/all")
@@ -139,10 +137,11 @@ def test_a_bucket_that_cannot_be_had_is_told_before_anything_trains(
         ),
         ("status", ["--workdir=s3://bucket/x"], "--workdir=s3://bucket/x: there is no plan.json"),
         ("plot", ["--workdir=s3://bucket/x"], "--workdir=s3://bucket/x: it holds no results.csv"),
-        ("merge", ["--workdir=/tmp/x", "s3://bucket/x"], "s3://bucket/x: it has no folder runs/"),
+        ("merge", ["--workdir=WORK", "s3://bucket/x"], "s3://bucket/x: it has no folder runs/"),
     ],
 )
-def test_where_nothing_is_to_be_seen_it_is_told(experiment, arguments, message):
+def test_where_nothing_is_to_be_seen_it_is_told(experiment, arguments, message, tmp_path):
+    arguments = [text.replace("WORK", str(tmp_path / "work")) for text in arguments]
     status, out, err = commands.run(experiment, *arguments)
     assert (status, out) == (2, "")
     assert err.startswith(f"python -m experiments.{experiment}: {message}"), err

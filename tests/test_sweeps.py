@@ -25,16 +25,10 @@ def whole(small_config, tmp_path_factory):
 
 def test_shards_side_by_side_in_one_workdir_come_to_the_whole(small_config, whole, tmp_path):
     workdir = tmp_path / "shared"
-    processes = [
-        commands.start(
-            *("ablate", f"--config={small_config}", f"--workdir={workdir}", f"--shard={number}/2")
-        )
-        for number in (1, 2)
-    ]
+    shard = ("ablate", f"--config={small_config}", f"--workdir={workdir}")
     trained = 0
-    for process in processes:
-        out, err = process.communicate(timeout=commands.SECONDS)
-        assert process.returncode == 0, err
+    for status, out, err in commands.run_side_by_side([(*shard, f"--shard={n}/2") for n in (1, 2)]):
+        assert status == 0, err
         trained += int(out.splitlines()[-1].split()[0])
     assert trained == 8
     # Whichever ended last has seen all.
