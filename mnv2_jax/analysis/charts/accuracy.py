@@ -68,12 +68,14 @@ def accuracy(frame: pd.DataFrame, view: View, metric: str = "test_accuracy") -> 
     rows = Rows()
     _put_lines(rows, lines, scale, hues, view, measure, hidden, crowded)
     x, ends = scale.encoding(), rows.limits(measure)
-    layers = layers_of(x, hues, measure.title, ends, measure.digits)
+    with_parts = rows.limits(measure, parts=True)
+    layers = layers_of(x, hues, measure.title, measure.digits)
     said = rows.bands()
     if over_cost:
         for _, rivals in without_pretraining(done).groupby("dataset"):
-            said.append(put_front(rows, rivals, view.x, measure, panels, x, layers))
-        layers = front_layers(layers, measure)
+            said.append(put_front(rows, rivals, view.x, measure, panels, x, ends))
+        layers = front_layers(layers, measure, ends)
+        with_parts = ends
         said += _on_lines(done, view, main, crowded, lines)
     else:
         said += remarks(done, view.shown)
@@ -85,6 +87,8 @@ def accuracy(frame: pd.DataFrame, view: View, metric: str = "test_accuracy") -> 
         [*scale.dividers(), *layers],
         [title for title, _ in panels],
         hues,
+        ends,
+        with_parts,
         WIDE if scale.joined else width,
     )
     heading = f"{measure.label} over {axis_name(view.x).lower().removesuffix(' t')}"

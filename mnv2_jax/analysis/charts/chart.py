@@ -184,5 +184,5 @@ def _in_light(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_in_light(one) for one in value]
     if isinstance(value, str) and value.startswith("var(--"):
-        return _light()[value[6:-1]]
+        return _light().get(value[6:-1], value)
     return value

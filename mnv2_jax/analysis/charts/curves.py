@@ -51,7 +51,9 @@ def learning_curves(frame: pd.DataFrame, curves: pd.DataFrame) -> Chart | None:
     for title, runs in panels:
         for hue, of_hue in divide(runs, view.hue).items():
             put_curve(rows, of_hue, table, hidden, panel=title, hue=hues.labels[hue])
-    spec = panelled(curve_layers(rows, hues), [title for title, _ in panels], hues)
+    measure = column(METRIC)
+    ends = rows.limits(measure), rows.limits(measure, parts=True)
+    spec = panelled(curve_layers(rows, hues), [title for title, _ in panels], hues, *ends)
     said = [*rows.bands(), *remarks(drawn, view.shown[1:]), *left_out, *unfinished(frame, measured)]
     return Chart("Learning curves", spec, rows.rows, rows.sets, said)
 
@@ -90,23 +92,28 @@ def put_curve(
 
 
 def curve_layers(
-    rows: Rows, hues: Hues, x: str = "Epoch", y: str = column(METRIC).title
+    rows: Rows,
+    hues: Hues,
+    x: str = "Epoch",
+    y: str = column(METRIC).title,
+    ends: list[float] | None = None,
 ) -> list[dict[str, Any]]:
     """Return the layers of curves.
 
     Args:
-      rows: that they will draw, by which the height is set.
+      rows: that they will draw, whose epochs x has.
       hues: of the lines.
       x: the title of x.
       y: the title of y.
+      ends: see `lines.layers_of`.
     """
     places = [row["x"] for row in rows.rows]
-    ends = {"domain": [min(places), max(places)], "nice": False, "zero": False, "padding": 8}
+    scale = {"domain": [min(places), max(places)], "nice": False, "zero": False, "padding": 8}
     channel = {
         "field": "x",
         "type": "quantitative",
         "title": x,
-        "scale": ends,
+        "scale": scale,
         "axis": {"tickCount": 6, "tickMinStep": 1, "format": ".6~g"},
     }
-    return layers_of(channel, hues, y, rows.limits(column(METRIC)), column(METRIC).digits)
+    return layers_of(channel, hues, y, column(METRIC).digits, ends)

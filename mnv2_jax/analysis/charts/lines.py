@@ -10,7 +10,7 @@ import pandas as pd
 from mnv2_jax.analysis import stats
 from mnv2_jax.analysis.charts.chart import PAGE
 from mnv2_jax.analysis.charts.hues import Hues
-from mnv2_jax.analysis.charts.panels import layer
+from mnv2_jax.analysis.charts.panels import GIVEN_ENDS, layer
 from mnv2_jax.schema import Column
 
 
@@ -75,16 +75,19 @@ class Rows:
             own = {"y": found.estimate, "seeds": len(means), "set": self.set_of(part.index, of)}
             self.add("mean", **fields, **own, **{"low": None, "high": None, **ends})
 
-    def limits(self, measure: Column) -> tuple[float, float]:
+    def limits(self, measure: Column, *, parts: bool = False) -> list[float]:
         """Return the ends of y by the points: wide intervals of two seeds would flatten all else.
 
         Nothing is shown below 0 of what is never negative, nor above 100 %. A tenth of the room
         stays beyond, so that points there are whole.
+
+        Args:
+          measure: on y.
+          parts: whether means of parts, which readers choose, have room as well.
         """
-        points = [row["y"] for row in self.rows]
-        ends = [
-            row[end] for row in self.rows for end in ("low", "high") if row.get(end) is not None
-        ]
+        rows = [row for row in self.rows if parts or self.is_whole(row)]
+        points, both = [row["y"] for row in rows], ("low", "high")
+        ends = [row[end] for row in rows for end in both if row.get(end) is not None]
         low, high = min(points), max(points)
         # Differences in the last digit that is shown are not made to fill the figure.
         room = max(high - low, 10 * 10.0**-measure.digits) / 2
@@ -93,7 +96,11 @@ class Rows:
         bottom, top = max(bottom - margin, low - room), min(top + margin, high + room)
         if low >= 0:
             bottom = max(bottom, -0.1 * room)
-        return bottom, min(top, 100 + 0.1 * room) if measure.unit == "%" else top
+        return [bottom, min(top, 100 + 0.1 * room) if measure.unit == "%" else top]
+
+    def is_whole(self, row: Mapping[str, Any]) -> bool:
+        """Return whether a row is drawn while all runs are chosen."""
+        return "set" not in row or "of" not in self.sets[row["set"]]
 
     def bands(self) -> list[str]:
         """Return what a chart has to say of bands and bars."""
@@ -123,7 +130,7 @@ def divide(runs: pd.DataFrame, column: str | None) -> dict[Any, pd.DataFrame]:
 
 
 def layers_of(
-    x: dict[str, Any], hues: Hues, title: str, ends: tuple[float, float], digits: int
+    x: dict[str, Any], hues: Hues, title: str, digits: int, ends: list[float] | None = None
 ) -> list[dict[str, Any]]:
     """Return the layers of points, means and intervals.
 
@@ -131,8 +138,8 @@ def layers_of(
       x: its channel.
       hues: of the lines.
       title: of y.
-      ends: of y.
       digits: that tooltips show.
+      ends: of y; by default those that `panelled` is given.
     """
     looks = hues.encoding()
     color, shape, line = looks["color"], looks["shape"], {"field": "line", "type": "nominal"}
@@ -140,7 +147,7 @@ def layers_of(
         "field": "y",
         "type": "quantitative",
         "title": title,
-        "scale": {"domain": list(ends), "nice": False, "zero": False},
+        "scale": {"nice": False, "zero": False, **({"domain": ends} if ends else GIVEN_ENDS)},
     }
     if title.endswith("(%)"):  # Names may stand where no value can.
         y["axis"] = {"labelExpr": "datum.value > 100 || datum.value < 0 ? '' : datum.label"}

@@ -14,6 +14,10 @@ NARROW, WIDE, HEIGHT = 290, 430, 250
 """Pixels: the widths of a panel beside others and of one by itself, and the height of both."""
 
 
+GIVEN_ENDS = {"domainMin": {"expr": "low"}, "domainMax": {"expr": "high"}}
+"""A scale's ends, which are the parameters of `panelled`."""
+
+
 def divide_panels(frame: pd.DataFrame, by: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
     """Return the title and the runs of each panel, in the order in which they are shown.
 
@@ -32,7 +36,12 @@ def divide_panels(frame: pd.DataFrame, by: Sequence[str]) -> list[tuple[str, pd.
 
 
 def panelled(
-    layers: Sequence[Mapping[str, Any]], titles: Sequence[str], hues: Hues, width: int = WIDE
+    layers: Sequence[Mapping[str, Any]],
+    titles: Sequence[str],
+    hues: Hues,
+    ends: Sequence[float],
+    with_parts: Sequence[float],
+    width: int = WIDE,
 ) -> dict[str, Any]:
     """Return the specification of layers in panels, whose rows name their panel.
 
@@ -40,6 +49,8 @@ def panelled(
       layers: of each panel.
       titles: of the panels, in order.
       hues: the lines' own.
+      ends: of y.
+      with_parts: of y, where readers have chosen some of the runs.
       width: of a panel by itself.
     """
     count = len(titles)
@@ -53,7 +64,8 @@ def panelled(
         "data": {"name": "rows"},
         **inner,
         "config": {"legend": hues.legend(columns * width)},
-        "usermeta": {"room": 64, "entry": hues.entry, "grow": True},
+        "params": [{"name": "low", "value": ends[0]}, {"name": "high", "value": ends[1]}],
+        "usermeta": {"room": 64, "entry": hues.entry, "grow": True, "ends": [ends, with_parts]},
     }
 
 

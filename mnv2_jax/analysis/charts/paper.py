@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from mnv2_jax import schema
 from mnv2_jax.analysis.axes import PHASE, finished, remarks
 from mnv2_jax.analysis.charts.chart import Chart
 from mnv2_jax.analysis.charts.curves import METRIC, curve_layers, curve_table, put_curve
@@ -60,10 +61,14 @@ def paper_figure_6(frame: pd.DataFrame, curves: pd.DataFrame) -> Chart | None:
         since = table.loc[group["run_id"]].dropna(axis="columns", how="all").columns.max() / 4
         for value, runs in group.groupby(axis):
             put_curve(own, runs, table, since=since, hue=hues.labels[value])
-        titles = {"x": "Training steps (millions)", "y": "Top-1 (%)"}
+        heights = [one.limits(schema.column(METRIC)) for one in (published, own)]
+        steps = "Training steps (millions)"
         sides = {
-            f"The paper, Figure {name}": (published, curve_layers(published, hues, **titles)),
-            _ours(group): (own, curve_layers(own, hues)),
+            f"The paper, Figure {name}": (
+                published,
+                curve_layers(published, hues, steps, "Top-1 (%)", heights[0]),
+            ),
+            _ours(group): (own, curve_layers(own, hues, ends=heights[1])),
         }
         for title, (rows, layers) in sides.items():
             view = str(len(views))
@@ -118,13 +123,8 @@ def _put_published(rows: Rows, axis: str, where: Mapping[str, str], hues: Hues) 
         marked = max(1, len(curve) // 8)
         points = zip(curve["steps_millions"], curve["top1_percent"], strict=True)
         for place, (x, y) in enumerate(points):
-            shared = {
-                "hue": hues.labels[value],
-                "line": hues.labels[value],
-                "low": None,
-                "high": None,
-            }
-            rows.add("curve", x=x, y=y, marked=place % marked == 0, **shared)
+            own = {"x": x, "y": y, "kind": "band", "marked": place % marked == 0}
+            rows.add("mean", hue=hues.labels[value], **own)
 
 
 def _ours(rows: pd.DataFrame) -> str:

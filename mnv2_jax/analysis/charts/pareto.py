@@ -52,7 +52,7 @@ def put_front(
     measure: Column,
     panels: Sequence[tuple[str, pd.DataFrame]],
     x: dict[str, Any],
-    layers: Sequence[dict[str, Any]],
+    ends: Sequence[float],
 ) -> str:
     """Add the front of the networks' means to all panels, and name its members.
 
@@ -63,7 +63,7 @@ def put_front(
       measure: the column on y.
       panels: with the runs in each; a member is named in its own.
       x: its channel, which begins early enough for the first name.
-      layers: as `lines.layers_of` returns them.
+      ends: of y.
 
     Returns:
       What the chart has to say of it.
@@ -81,7 +81,7 @@ def put_front(
     members = members.assign(equal=equal).drop_duplicates([cost, "y"])
     names = _names(members, told or varying(runs))
     points = list(zip(members[cost], members["y"], strict=True))
-    named = _fit(points, names, x, layers[-1]["encoding"]["y"]["scale"]["domain"])
+    named = _fit(points, names, x, ends)
     labels = names if named else [str(number) for number in range(1, len(names) + 1)]
     number = rows.set_of(runs.index)
     for title, in_panel in panels:
@@ -127,13 +127,14 @@ def _fit(
     return True
 
 
-def front_layers(layers: Sequence[dict[str, Any]], measure: Column) -> list[dict[str, Any]]:
-    """Return the layers of `lines.layers_of` with those of fronts, and room for their labels."""
+def front_layers(
+    layers: Sequence[dict[str, Any]], measure: Column, ends: list[float]
+) -> list[dict[str, Any]]:
+    """Return layers with those of fronts, and make room between `ends` for their labels."""
     up = measure.better == "higher"
     channels = layers[-1]["encoding"]
-    domain = channels["y"]["scale"]["domain"]
-    room = 0.1 * (domain[1] - domain[0])
-    domain[:] = [domain[0], domain[1] + room] if up else [domain[0] - room, domain[1]]
+    room = 0.1 * (ends[1] - ends[0])
+    ends[:] = [ends[0], ends[1] + room] if up else [ends[0] - room, ends[1]]
     at = {"x": channels["x"], "y": channels["y"]}
     step = {"type": "line", "interpolate": "step-after", "strokeWidth": 1}
     ring = {"type": "point", "size": 130, "color": INK, "strokeWidth": 1, "opacity": 1}

@@ -17,8 +17,8 @@ from mnv2_jax.analysis.names import axis_name, number_name, value_name
 _LETTER = 6.2
 """Pixels that a letter of a label is wide."""
 
-_GAP = 0.06
-"""Share of the axis that two ticks have to be apart."""
+_MOST_TICKS = 15
+"""More values than this do not have a tick each."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,13 @@ class Scale:
             found = _costs(low, high)
         else:
             scale = {"type": self.kind, "domain": [low, high], "nice": False, "zero": False}
-            ticks = _uncrowded(self)
-            chosen = {"values": ticks} if ticks else {"tickCount": 6}
+            each = (
+                {"values": [*self.values]} if len(self.values) <= _MOST_TICKS else {"tickCount": 6}
+            )
             found = {
                 "scale": scale | {"padding": 14},
-                "axis": chosen | {"format": ".6~g", "labelOverlap": not ticks},
+                # Of labels that would run into each other some are left out.
+                "axis": each | {"format": ".6~g", "labelOverlap": "greedy"},
             }
         return {"field": "x", "type": "quantitative", "title": axis_name(self.column), **found}
 
@@ -130,15 +132,3 @@ def _spans_decades(numbers: Sequence[float]) -> bool:
         np.std(gaps) / np.mean(gaps) for gaps in (np.diff(numbers), np.diff(np.log(numbers)))
     ]
     return bool(unevenness[1] < unevenness[0])
-
-
-def _uncrowded(scale: Scale) -> list[float]:
-    """Return the values with a tick: those far enough from the one before; none if most are not."""
-    numbers = np.array(scale.values, float)
-    places = np.log(numbers) if scale.kind == "log" else numbers
-    span = np.ptp(places) or 1.0
-    kept = [0]
-    for index in range(1, len(places)):
-        if places[index] - places[kept[-1]] >= _GAP * span:
-            kept.append(index)
-    return [float(numbers[index]) for index in kept] if 2 * len(kept) > len(places) else []

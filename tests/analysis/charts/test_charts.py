@@ -73,6 +73,8 @@ def test_pinned_and_widened_grids_are_valid_and_drawn(frame: pd.DataFrame) -> No
         svg = chart.svg()
         ElementTree.fromstring(svg)
         assert "var(--" not in svg
+        for part in {row["part"] for row in chart.rows}:  # A layer draws it.
+            assert f"datum.part === '{part}'" in str(chart.spec)
         assert "NaN" not in svg
         assert "undefined" not in svg
 

@@ -55,7 +55,7 @@ def test_wide_bands_of_two_seeds_do_not_flatten_curves():
     frame = alone().assign(test_accuracy=[0.1, 0.9])
     chart = chart_of(frame)
     # Means of 25 and 50 %; the bands of two seeds are many times as wide.
-    assert channel(chart, "y")["scale"]["domain"] == [12.5, 62.5]
+    assert [param["value"] for param in chart.spec["params"]] == [12.5, 62.5]
     assert max(row["high"] for row in whole(chart, "mean")) > 400
 
 

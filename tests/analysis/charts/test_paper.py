@@ -16,6 +16,13 @@ MEANS = {
 }
 
 
+# The last of each panel, as it is called there.
+LAST = {
+    "6a": ("ReLU6", ("relu6", "bottleneck")),
+    "6b": ("Shortcut between expansions", ("linear", "expansion")),
+}
+
+
 @pytest.mark.parametrize(("kind", "means"), MEANS.items())
 def test_the_curves_have_the_figures_means(kind, means):
     curves = published_curves()
@@ -60,6 +67,10 @@ def test_only_what_was_compared_is_drawn(grid, compared):
         assert chart is None
         return
     assert titles(chart)[::2] == [f"The paper, Figure {name}" for name in compared]
+    published = published_curves().set_index(["projection", "shortcut"])["top1_percent"]
+    for view, name in zip("02", compared, strict=False):
+        shown = whole(chart, "mean", view=view, hue=LAST[name][0])
+        assert [row["y"] for row in shown] == published[LAST[name][1]].tolist()
 
 
 def test_without_learning_curves_there_is_nothing_beside_the_papers():

@@ -21,7 +21,7 @@ function chosenRows({ rows, sets }) {
 /** A chart's specification for a place of `width` pixels: panels side by side where there is room. */
 function fitted({ spec: given }, width) {
   const spec = structuredClone(given);
-  const { room, entry, grow } = spec.usermeta;
+  const { room, entry, grow, ends } = spec.usermeta;
   if (spec.columns && width < 560) spec.columns = 1;
   const columns = spec.columns ?? 1;
   const axes = (spec.concat ? columns : 1) * room;
@@ -30,9 +30,15 @@ function fitted({ spec: given }, width) {
     view.width = panel;
     if (grow) view.height = Math.min(Math.max(view.height, 0.4 * panel), 400);
   }
+  spec.params?.forEach((end, at) => { end.value = heights(ends)[at]; });
   const beside = Math.max(1, Math.floor((spec.concat ? panel : width - axes) / entry));
   const legend = { ...report.chart_config.legend, columns: beside };
   return { ...spec, config: { ...report.chart_config, legend } };
+}
+
+/** The ends of y: means of some runs may lie where those of all do not. */
+function heights([whole, withParts]) {
+  return selected.length < count ? withParts : whole;
 }
 
 async function drawChart(name, width) {
@@ -67,6 +73,8 @@ function updateCharts() {
   for (const [name, view] of drawn) {
     const chart = report.charts[name];
     if (!chart.sets.length) continue; // claims are decided on all runs
+    const { ends } = chart.spec.usermeta;
+    if (ends) ["low", "high"].forEach((end, at) => view.signal(end, heights(ends)[at]));
     view.data("rows", told(document.getElementById(`chart-${name}`), chosenRows(chart))).runAsync();
   }
 }
