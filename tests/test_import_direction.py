@@ -33,7 +33,7 @@ ALLOWED = {
 }
 # Reads records only, never a network: a report can be rebuilt where nothing can be trained.
 ALLOWED["analysis"] = {
-    *("analysis", "atomic", "cache", "checksums", "metrics", "schema", "side_tables"),
+    *("analysis", "atomic", "cache", "checksums", "metrics", "neutral", "schema", "side_tables"),
     *("user_code", "values"),
 }
 # Importing any part of the package runs its __init__, which therefore must bring in nothing.

@@ -84,8 +84,8 @@ class Chart:
     Attributes:
       heading: of the report's figure.
       spec: in Vega-Lite, without rows: its data are named `rows`. `usermeta` has, for the page, the
-        `room` that axes take beside panels, the width of an `entry` of the legend, and whether
-        panels that are wide `grow` in height.
+        `room` that axes take beside panels, the width of an `entry` of the legend, whether panels
+        that are wide `grow` in height, and the `ends` of y for all runs and for some.
       rows: all that is drawn. One with `set` is drawn while the reader chooses the runs of the set.
       sets: runs by their positions in the results, under `runs`. Where `of` names a larger set, a
         row stands for the part of it that is chosen, and else is not drawn.
