@@ -36,7 +36,6 @@ ELSEWHERE = {
     ),
     "python -m experiments.merge --workdir=runs/factorial": "tests/test_merge.py",
     "python -m experiments.status --workdir=s3://bucket/factorial": "tests/test_buckets.py",
-    "make transfer": ".ci/run trains one of its seeds",
 }
 """The commands that .ci/run does not execute as they stand, by how they begin, and the reason."""
 
@@ -99,7 +98,9 @@ def test_pages_that_follow_from_the_code_are_current(monkeypatch):
     commands_page = generate.commands(lambda name: commands.run(name, "--help")[1])
     assert commands_page == (reference / "commands.md").read_text()
     there = {
-        path.stem for path in (ROOT / "experiments").glob("*.py") if "__main__" in path.read_text()
+        path.stem
+        for path in (ROOT / "experiments").glob("*.py")
+        if '__name__ == "__main__"' in path.read_text()
     }
     assert there == {*generate.COMMANDS}
 
