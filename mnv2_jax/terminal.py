@@ -15,7 +15,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 SECONDS_BETWEEN_LINES = 5.0
-"""How often `counter` tells how far something is."""
+"""Seconds after which `counter` tells how far something is."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
