@@ -1,4 +1,4 @@
-"""Prepares a data set of TensorFlow Datasets once, so that training reads it by random access.
+"""Prepare a data set of TensorFlow Datasets once, so that training reads it by random access.
 
   python -m experiments.prepare --dataset=cifar10
   python -m experiments.prepare --dataset=imagenet_resized/32x32 --data_dir=data
@@ -15,9 +15,8 @@ from pathlib import Path
 from absl import flags
 
 from experiments import command_line
-from experiments.prepare_progress import show_growth, size
 from mnv2_jax.data import folders, tfds_builders
-from mnv2_jax.terminal import Console, outlive
+from mnv2_jax.terminal import Console, outlive, show_growth, size
 
 _DATASET = flags.DEFINE_string(
     "dataset", None, "A data set of TensorFlow Datasets, such as cifar10, or NAME/CONFIG."
@@ -28,12 +27,6 @@ _MANUAL_DIR = flags.DEFINE_string(
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "The folder of prepared data sets. Default: in the user's cache folder."
 )
-_GONE = [
-    flags.DEFINE_string(
-        name, None, "Gone: --config=configs/folder.py:DIR/ reads a folder of images."
-    )
-    for name in ("images", "name")
-]
 
 
 def main() -> int:
@@ -44,11 +37,6 @@ def main() -> int:
       OSError: the data set cannot be downloaded or written.
     """
     outlive("stdout")
-    if any(flag.present for flag in _GONE):
-        raise ValueError(
-            "--images: a folder of images needs no preparation; expected the folder itself, "
-            "--config=configs/folder.py:DIR/"
-        )
     if _DATASET.value is None:
         raise ValueError("--dataset: expected a data set of TensorFlow Datasets, such as cifar10")
     data_dir = Path(_DATA_DIR.value or folders.data_folder())

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from tensorflow_datasets.core.download import resource
 
-from experiments import prepare_progress
-from mnv2_jax import atomic
+from mnv2_jax import atomic, terminal
 from tests.commands import run
 from tests.data.images import fill, records, tree
 
@@ -34,11 +33,6 @@ def prepare(*flags):
     ("flags", "message"),
     [
         ("", "--dataset: expected a data set of TensorFlow Datasets, such as cifar10"),
-        (
-            "--images=photos --name=photos",
-            "--images: a folder of images needs no preparation; expected the folder itself, "
-            "--config=configs/folder.py:DIR/",
-        ),
         ("--dataset=cifar10 --data_dir=file", "--data_dir=file: it is a file; expected a folder"),
         ("--dataset=cifar_10", "--dataset=cifar_10: TFDS has no such data set; did you mean cifar"),
         ("--dataset=beans --data_dir=held", "--data_dir=held --dataset=beans: process "),
@@ -57,7 +51,7 @@ def test_wrong_flags_get_one_line_and_write_nothing(tmp_path, monkeypatch, flags
 
 
 def test_growth_is_told_without_a_terminal(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(prepare_progress, "_SECONDS_BETWEEN_LINES", 0.05)
+    monkeypatch.setattr(terminal, "SECONDS_BETWEEN_LINES", 0.05)
     scandir = os.scandir
 
     def found(path):
@@ -68,7 +62,7 @@ def test_growth_is_told_without_a_terminal(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(os, "scandir", found)
     (tmp_path / "renamed").mkdir()  # By TFDS, after it was listed and before it is looked into.
     (tmp_path / "old").write_bytes(bytes(5000))
-    with prepare_progress.show_growth([tmp_path, tmp_path / "none"]):
+    with terminal.show_growth([tmp_path, tmp_path / "none"]):
         (tmp_path / "new").write_bytes(bytes(2000))
         time.sleep(0.2)
     assert "at work for 0 s: 2 kB written\n" in capsys.readouterr().out

@@ -1,10 +1,11 @@
-"""Writes the report as one HTML page that asks nothing of any server."""
+"""The report as one HTML page that asks nothing of any server."""
 
 import base64
 import contextlib
 import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from importlib import metadata, resources
 from string import Template
@@ -16,12 +17,13 @@ import vl_convert
 from mnv2_jax import atomic, cache
 from mnv2_jax.analysis import caveats, records
 from mnv2_jax.analysis.charts.chart import VEGA_LITE, Chart
-from mnv2_jax.analysis.html import claim_table, design, embedded, means, reproduce
+from mnv2_jax.analysis.html import claim_table, design, embedded, means
 from mnv2_jax.analysis.html.markup import count, region
 from mnv2_jax.analysis.names import number_name, short_name
 from mnv2_jax.schema import STATUSES
 
 _SCRIPTS = ("page.js", "charts.js", "details.js", "table.js", "start.js")
+_COMMITS = 3  # That the report names.
 
 
 def render(
@@ -60,7 +62,7 @@ def render(
     return Template(_web("report.html")).substitute(
         title=escape(title),
         command=escape(command),
-        checkout=reproduce.checkout(environments),
+        checkout=checkout(environments),
         verdict_summary=claim_table.summary(claims),
         run_summary=_run_summary(frame),
         warning=_warning(frame),
@@ -168,3 +170,38 @@ def _environment(environment: Mapping[str, Sequence[str]]) -> str:
 def _some(values: Sequence[str]) -> str:
     rest = f" and {len(values) - 3} more" if len(values) > 3 else ""
     return ", ".join(values[:3]) + rest
+
+
+def checkout(environments: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the commit to check out, as HTML, with a warning where it lacks some of the code.
+
+    Args:
+      environments: by run id, as `records.read_files` returns them.
+    """
+    return "\n".join(_on_checkout(environments))
+
+
+def _on_checkout(environments: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    commits = Counter(entry["commit"] for entry in environments.values() if entry.get("commit"))
+    versions = '<a href="#environment">Environment</a> has the versions of all libraries.'
+    if not commits:
+        yield f"<p>No commit was recorded. {versions}</p>"
+        return
+    known = [f"<code>{escape(commit)}</code>" for commit, _ in commits.most_common(_COMMITS)]
+    if len(commits) == 1:
+        yield f"<p>Check out commit {known[0]} first. {versions}</p>"
+    else:
+        runs = [count(number, "run") for _, number in commits.most_common(_COMMITS)]
+        listed = ", ".join(f"{number} of {name}" for number, name in zip(runs, known, strict=True))
+        rest = f" and {len(commits) - _COMMITS} more" if len(commits) > _COMMITS else ""
+        yield (
+            f'<p class="note">Runs are of {len(commits)} commits: {listed}{rest}. No checkout '
+            f"gives all of them. {versions}</p>"
+        )
+    dirty = sum(entry.get("dirty") is True for entry in environments.values())
+    if dirty:
+        of = f"{dirty:,} of {count(len(environments), 'run')}"
+        yield (
+            f'<p class="note">In {of} the checkout had uncommitted changes: the commit is not '
+            "all of the code that ran.</p>"
+        )

@@ -1,4 +1,4 @@
-from mnv2_jax.analysis.html import page, reproduce
+from mnv2_jax.analysis.html import page
 from tests.analysis.html.test_embedded import curves_of
 from tests.analysis.synthetic import make_frame
 
@@ -26,12 +26,10 @@ def test_the_commit_is_named_beside_the_command() -> None:
 
 def test_what_no_checkout_gives_is_warned_of() -> None:
     clean, changed = {"commit": ONE, "dirty": False}, {"commit": ONE, "dirty": True}
-    assert "In 1 of 1 run the checkout had uncommitted changes" in reproduce.checkout(
-        {"a": changed}
-    )
-    several = reproduce.checkout({"a": clean, "b": changed, "c": {"commit": OTHER, "dirty": None}})
+    assert "In 1 of 1 run the checkout had uncommitted changes" in page.checkout({"a": changed})
+    several = page.checkout({"a": clean, "b": changed, "c": {"commit": OTHER, "dirty": None}})
     assert "Check out" not in several
     assert f"2 commits: 2 runs of <code>{ONE}</code>, 1 run of <code>{OTHER}</code>." in several
     assert "In 1 of 3 runs the checkout had uncommitted changes" in several
     for nothing in ({}, {"a": {"commit": None, "dirty": None}}):
-        assert "No commit was recorded." in reproduce.checkout(nothing)
+        assert "No commit was recorded." in page.checkout(nothing)
