@@ -220,7 +220,7 @@ def _not_linear_after(point: Point) -> bool:
 
 
 def activation(design: Design) -> Question:
-    """Do it matter which activation the expanded tensors get?"""
+    """Compare activations of the expanded tensors (section 3)."""
     claims: list[Claim] = [
         equivalent(
             name="relu6_or_relu",

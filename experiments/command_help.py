@@ -32,7 +32,8 @@ _OTHERS = {
     "seed": "initial weights, dropout, order and augmentation follow from it; whole number, 0 or "
     "more",
     "metrics": "names in `mnv2_jax.metrics.METRICS` or FILE.py:OBJECT, separated by commas",
-    "data.scaling": "scale of images: one of `mnv2_jax.data.augment.SCALINGS`",
+    "data.scaling": "scale of images: one of `mnv2_jax.data.augment.SCALINGS`, or weights, as "
+    "pretrained weights need it",
     "data.mode": "input pipeline: one of `mnv2_jax.train.modes.MODES`",
     "data.order": "order and augmentation of images by the run's seed, or the same in all runs: "
     "one of `mnv2_jax.train.hparams.ORDERS`",
@@ -40,7 +41,7 @@ _OTHERS = {
     "model.width": "width multiplier, above 0",
     "model.depth": "depth multiplier, above 0",
     "model.conventions": "padding, BatchNorm, dropout, initial weights: one of "
-    "`mnv2_jax.arch.CONVENTIONS`",
+    "`mnv2_jax.arch.CONVENTIONS`, or weights, as pretrained weights need it",
     "parallel": "lanes by device, or batches by device: one of `mnv2_jax.train.layouts.LAYOUTS`",
     schema.PHASE: "phase of the transfer: one of `mnv2_jax.ablation.phases.PHASES`",
     "transfer.first": "first part that trains: a part's name, or last_N for the last N blocks",

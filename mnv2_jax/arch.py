@@ -127,7 +127,8 @@ class BlockSpec:
       kernel_size: odd side of the spatial kernel.
       projection: activation after the projection: one of `CLIPS`, one of
         `mnv2_jax.nn.projections.FUNCTIONS`, or FILE.py:FUNCTION.
-      projection_placement: of that activation, from the shortcut's sum: one of `PLACEMENTS`.
+      projection_placement: that activation before or after adding the shortcut: one of
+        `PLACEMENTS`.
       shortcut: ends of the residual connection: one of `SHORTCUTS`.
       activation: inside a block: one of `ACTIVATIONS`.
       spatial_conv: between expansion and projection: one of `SPATIAL_CONVS`.

@@ -15,7 +15,6 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 ELSEWHERE = {
     "make .venv/.installed": "the first step of .ci/run",
     "python -m pip install -e '.[cuda]' -c constraints.txt": "needs a GPU",
-    "python -m pip install -e '.[tpu]' -c constraints.txt": "needs a TPU",
     "python -m pip install -e '.[prepare]' -c constraints.txt": "TensorFlow, of 500 MB",
     "ray start": "tests/ablation/launchers/test_ray.py",
     "python -m experiments.prepare --dataset=cifar10": "downloads; tests/test_prepare.py mocks it",

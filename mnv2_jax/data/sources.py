@@ -30,8 +30,8 @@ class Selection:
       name: data set: the path of a folder of images, such as photos/, a set prepared in the data
         folder, or one of `EMBEDDED`. See `mnv2_jax.data.folders.is_path`.
       train: training images: a split as TFDS writes it, such as "train[:90%]".
-      validation: images that choices are made by: a split likewise.
-      test: images that are read once, at the end of a run: a split likewise.
+      validation: images that choices are made by: a split, as TFDS writes it.
+      test: images that are read once, at the end of a run: a split, as TFDS writes it.
       resolution: height and width of the network's input, in pixels.
       crop_fraction: share of the shorter side that evaluation's central crop keeps, above 0 and up
         to 1.

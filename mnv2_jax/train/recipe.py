@@ -41,7 +41,8 @@ class Recipe:
       momentum: of SGD and RMSProp, Adam's b1; 0 or more, below 1.
       nesterov: use Nesterov's momentum.
       b2: decay of the squared gradients' mean: RMSProp's decay, Adam's b2; 0 or more, below 1.
-      epsilon: added to that mean inside RMSProp's root, outside Adam's; above 0 where it is read.
+      epsilon: added to the squared gradients' mean, inside RMSProp's root, outside Adam's; above 0
+        where it is read.
       schedule: of the learning rate: one of `SCHEDULES`.
       warmup_epochs: epochs of linear warm-up, after which the schedule begins; 0 for none.
       decay_rate: factor of the exponential schedule, above 0, at most 1; 0 for cosine.
