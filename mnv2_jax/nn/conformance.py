@@ -27,7 +27,9 @@ _SPEC = arch.BlockSpec(out_channels=_CHANNELS, expansion=2, divisor=1)
 _KNOBS = Knobs.of("relu6", "bottleneck")
 
 # A program here runs once or twice: compiling it well would take longer than running it.
-_QUICK_COMPILATION = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+_QUICK_COMPILATION: dict[str, int | bool] = {"xla_backend_optimization_level": 0}
+if jax.__version_info__ < (0, 11):  # Later ones have no other emitters.
+    _QUICK_COMPILATION["xla_cpu_use_fusion_emitters"] = False
 
 
 def shapes(block: type[Block]) -> str | None:
