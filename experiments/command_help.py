@@ -1,5 +1,6 @@
 """The help of commands: the flags on one screen, and the fields of a config with their meaning."""
 
+import functools
 import importlib
 import inspect
 import re
@@ -11,22 +12,10 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict
 
-from mnv2_jax import arch, schema
+from mnv2_jax import schema
 from mnv2_jax.ablation import grid
-from mnv2_jax.data.augmentation import Augmentation
-from mnv2_jax.data.sources import Selection
-from mnv2_jax.train.hparams import HParams
-from mnv2_jax.train.recipe import Recipe
 
 _WIDEST = 100
-_SECTIONS: Mapping[str, Sequence[type]] = {
-    "model": (arch.BlockSpec,),
-    "data": (Selection,),
-    "augment": (Augmentation,),
-    "train": (Recipe, HParams),
-    "transfer": (Selection,),
-}
-"""The dataclasses whose attributes are fields of the config, by section."""
 
 _OTHERS = {
     "seed": "initial weights, dropout, order and augmentation follow from it; whole number, 0 or "
@@ -104,6 +93,25 @@ def config_screen(config: ConfigDict, name: str) -> str:
     return "\n".join(lines)
 
 
+@functools.cache
+def _holders() -> Mapping[str, Sequence[type]]:
+    """Return the dataclasses whose attributes are fields of the config, by section."""
+    # Here, so that commands which only read records do not wait for jax.
+    from mnv2_jax import arch
+    from mnv2_jax.data.augmentation import Augmentation
+    from mnv2_jax.data.sources import Selection
+    from mnv2_jax.train.hparams import HParams
+    from mnv2_jax.train.recipe import Recipe
+
+    return {
+        "model": (arch.BlockSpec,),
+        "data": (Selection,),
+        "augment": (Augmentation,),
+        "train": (Recipe, HParams),
+        "transfer": (Selection,),
+    }
+
+
 def meaning(path: str) -> str:
     """Return what a field of the config means, in a line; "" for an unknown field."""
     section, _, rest = path.partition(".")
@@ -111,7 +119,7 @@ def meaning(path: str) -> str:
         return f"in the phase {section}: {meaning(rest)}"
     if path in _OTHERS:
         return _with_choices(_OTHERS[path], "")
-    for holder in _SECTIONS.get(section, ()):
+    for holder in _holders().get(section, ()):
         text = dict(_attributes(holder)).get(rest)
         if text:
             return _with_choices(re.split(r"\.(?= |$)", text, maxsplit=1)[0], holder.__module__)

@@ -1,5 +1,8 @@
 """The claims in the documentation are those that were decided, word for word."""
 
+import subprocess
+import sys
+
 import pytest
 
 from mnv2_jax.analysis.verdicts import read_decided
@@ -73,3 +76,11 @@ def test_damaged_claims_are_named_with_what_to_do(text, format, tmp_path):
     assert (status, out) == (2, "")
     message = "it is damaged; run the experiment's command again, which writes it anew"
     assert err == f"python -m experiments.verdicts: {path}: {message}\n"
+
+
+def test_what_reads_records_alone_does_not_wait_for_jax():
+    code = "import sys, experiments.verdicts; print('jax' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=commands.ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"

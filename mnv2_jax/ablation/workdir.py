@@ -13,10 +13,13 @@ import tempfile
 import threading
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mnv2_jax import atomic, cache
-from mnv2_jax.ablation.bucket import Bucket
 from mnv2_jax.schema import NETWORK, RECORD
+
+if TYPE_CHECKING:  # Imported where it is used: commands that read a local folder need no jax.
+    from mnv2_jax.ablation.bucket import Bucket
 
 _SECONDS_BETWEEN = 15.0
 
@@ -33,7 +36,7 @@ class Workdir:
 
     path: Path
     files: Collection[str] = RECORD
-    bucket: Bucket | None = None
+    bucket: "Bucket | None" = None
 
     @property
     def location(self) -> str:
@@ -66,6 +69,8 @@ def check(where: str | Path) -> None:
       ValueError: it is a URI of no bucket, or what speaks to such buckets is not installed.
     """
     if _in_a_bucket(where):
+        from mnv2_jax.ablation.bucket import Bucket
+
         Bucket(str(where), f"workdir={where}", Path())
 
 
@@ -93,6 +98,8 @@ def claimed(
         with atomic.claimed(Path(where), field, part):
             yield Workdir(Path(where))
         return
+    from mnv2_jax.ablation.bucket import Bucket
+
     path = mirror(str(where), part)
     bucket = Bucket(str(where), field, path, runs=runs)
     with atomic.claimed(path, f"{field}: {path}, which stands for it here"):
@@ -119,6 +126,8 @@ def seen(
     if not _in_a_bucket(where):
         yield Workdir(Path(where))
         return
+    from mnv2_jax.ablation.bucket import Bucket
+
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         bucket = Bucket(str(where), f"{flag}{where}", Path(folder), files)
         bucket.open()
@@ -140,7 +149,7 @@ def _in_a_bucket(where: str | Path) -> bool:
 
 
 @contextlib.contextmanager
-def _pushed(bucket: Bucket) -> Iterator[None]:
+def _pushed(bucket: "Bucket") -> Iterator[None]:
     """Push now and then and, however the block ends, at the end."""
     ended = threading.Event()
 
