@@ -92,7 +92,7 @@ def run(
     keep_checkpoints: bool = False,
     keep_networks: bool | None = None,
 ) -> int:
-    """Do with an experiment what the flags say. Return 1 if a cohort failed, else 0.
+    """Run, preview or dry-run an experiment, by the flags. Return 1 if a cohort failed, else 0.
 
     Raises:
       ValueError: a config, a claim or the workdir is wrong.

@@ -32,16 +32,16 @@ class Progress(Protocol):
     """The messages of a sweep while it works."""
 
     def cohort_started(self, number: int, of: int, cohort: Cohort) -> None:
-        """Return a cohort is next; its programs are being compiled, if they are not ready."""
+        """Hear that a cohort is next; its programs are being compiled, if they are not ready."""
 
     def chunk_started(self, cohort: Cohort, lanes: int) -> None:
-        """Return the programs are ready, and the training of so many lanes of a cohort begins."""
+        """Hear that programs are ready, and the training of so many lanes of a cohort begins."""
 
     def trained(self, cohort: Cohort, lanes: int, step: int) -> None:
         """So many lanes have done so many steps; the first call tells where they begin."""
 
     def cohort_failed(self, cohort: Cohort, error: str) -> None:
-        """Return a cohort ended with an error; the sweep goes on."""
+        """Hear that a cohort ended with an error; the sweep goes on."""
 
     def said(self, line: str) -> None:
         """Something worth a line: a choice that was made, a checkpoint that is passed over."""

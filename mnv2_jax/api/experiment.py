@@ -218,7 +218,15 @@ class Experiment:
             compilation_cache=compilation_cache,
         )
         where = workdir or Path("runs") / self.name
-        here, outcome = running.run(*(planned, where, job, trains, told, origin), choices=[line])
+        here, outcome = running.run(
+            planned,
+            where,
+            job=job,
+            launcher=trains,
+            teller=told,
+            origin=origin,
+            choices=[line],
+        )
         return Results(here, planned.claims, outcome)
 
     def preview(self, path: str | Path, *, data: DataOptions | None = None) -> None:

@@ -90,7 +90,7 @@ def bytes_needed(builder: Builder, manual_dir: Path | None) -> int | None:
 
 
 def prepare(builder: Builder, data_dir: Path, manual_dir: Path | None, *, bars: bool) -> None:
-    """Download and prepares a data set. What was downloaded before is not downloaded again.
+    """Download and prepare a data set. What was downloaded before is not downloaded again.
 
     Args:
       builder: see `find`.

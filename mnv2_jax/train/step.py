@@ -201,7 +201,14 @@ class LaneProgram:
     ) -> tuple[Array, Array, Array]:
         """Input, labels and targets of a step; see `mnv2_jax.data.pipeline.train_batch`."""
         return pipeline.train_batch(
-            *(key, number, rows, chosen, data, self.augmentation, self.scaling, self.classes)
+            key,
+            step=number,
+            rows=rows,
+            chosen=chosen,
+            data=data,
+            augmentation=self.augmentation,
+            scaling=self.scaling,
+            classes=self.classes,
         )
 
     def _evaluated(self, images: Array) -> Array:

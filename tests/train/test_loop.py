@@ -200,8 +200,8 @@ def test_lanes_of_equal_seed_see_the_same_batches(program, dots, monkeypatch):
     seen = []
     draw = pipeline.train_batch
 
-    def spying(key, *arguments):
-        batch = draw(key, *arguments)
+    def spying(key, **arguments):
+        batch = draw(key, **arguments)
         jax.debug.callback(
             lambda *values: seen.append([np.asarray(value).tobytes() for value in values]),
             jax.random.key_data(key),

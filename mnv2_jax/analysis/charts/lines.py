@@ -76,7 +76,7 @@ class Rows:
             self.add("mean", **fields, **own, **{"low": None, "high": None, **ends})
 
     def limits(self, measure: Column, *, parts: bool = False) -> list[float]:
-        """Return the ends of y by the points: wide intervals of two seeds would flatten all else.
+        """Return the ends of y, by the points: wide intervals of two seeds would flatten all else.
 
         Nothing is shown below 0 of what is never negative, nor above 100 %. A tenth of the room
         stays beyond, so that points there are whole.
@@ -103,7 +103,7 @@ class Rows:
         return "set" not in row or "of" not in self.sets[row["set"]]
 
     def bands(self) -> list[str]:
-        """Return what a chart has to say of bands and bars."""
+        """Return a chart's note on its bands and bars."""
         kinds = {row.get("kind") for row in self.rows if row.get("low") is not None}
         named = " and ".join(f"{kind}s" for kind in ("band", "bar") if kind in kinds)
         return [f"{named.capitalize()} are 95 % t intervals over seeds."] if named else []
