@@ -220,12 +220,14 @@ def _patient_event_loops() -> Iterator[None]:
     """Make event loops finish what runs in them before they close.
 
     Orbax reads or writes all arrays at once and closes the loop when one turns out damaged, or a
-    disk full. For every other that is still on its way TensorStore then prints a traceback.
+    disk full. For every other that is still on its way TensorStore then prints a traceback, and
+    asyncio one for every other that has failed by then; orbax raises the first one's error.
     """
     make = asyncio.new_event_loop
 
     def make_patient() -> asyncio.AbstractEventLoop:
         loop = make()
+        loop.set_exception_handler(lambda loop, context: None)
         close = loop.close
 
         def finish_and_close() -> None:
