@@ -69,7 +69,7 @@ def begin() -> None:
     """
     if CONFIG.value is None:
         raise ValueError("--config: expected the path of a config file, such as configs/digits.py")
-    workdir.check(_WORKDIR.value or "")  # A dry run does not come to claim it.
+    workdir.check_location(_WORKDIR.value or "")  # A dry run does not come to claim it.
     setup.begin(_COMPILATION_CACHE.value, distributed=_DISTRIBUTED.value)
 
 

@@ -8,7 +8,7 @@ import PIL.Image
 from mnv2_jax import arch, presets
 from mnv2_jax.data.images import Images
 from mnv2_jax.data.sources import Dataset
-from mnv2_jax.data.stored.records import Record
+from mnv2_jax.data.stored.prepared import Record
 
 TINY = presets.Preset(
     *(8, 1, 4, 2),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mnv2_jax import checksums, metrics, schema
 from mnv2_jax.ablation import records as written
-from mnv2_jax.analysis import records, stats
+from mnv2_jax.analysis import stats, tables
 from mnv2_jax.metrics import Metric
 from tests.analysis.synthetic import make_frame, write_workdir
 
@@ -29,22 +29,22 @@ def saved(workdir: Path, frame: pd.DataFrame) -> Path:
 )
 def test_committed_results_of_every_version_are_read(name):
     workdir = ROOT / "experiments" / "results" / name
-    frame = records.read_results(workdir)
+    frame = tables.read_results(workdir)
     with (workdir / "results.csv").open() as file:
         columns = next(csv.reader(file))
     assert set(schema.in_order(columns)) == set(frame)
-    assert "test_accuracy" in [column.name for column in records.measures(frame)]
+    assert "test_accuracy" in [column.name for column in tables.measures(frame)]
     assert frame["train_loss"].isna().all()  # None is of a version that has it.
     known = {name for name in columns if name in schema.KNOWN}
     axes = {name for name in known if schema.KNOWN[name].kind == "axis"}
-    assert set(records.design_axes(frame)) == axes | (set(columns) - known)
+    assert set(tables.design_axes(frame)) == axes | (set(columns) - known)
 
 
 @given(st.sets(st.sampled_from([one for one in schema.KNOWN.values() if not one.required])))
 def test_a_column_that_older_results_lack_reads_as_missing(tmp_path_factory, lacking):
     frame = make_frame(expansions=(6,), seeds=2)
     names = [column.name for column in lacking if column.name in frame]
-    found = records.read_results(saved(tmp_path_factory.mktemp("old"), frame.drop(columns=names)))
+    found = tables.read_results(saved(tmp_path_factory.mktemp("old"), frame.drop(columns=names)))
     for column in schema.KNOWN.values():
         if column.name in names:
             empty = "" if column.type == "text" else np.nan
@@ -56,27 +56,27 @@ def test_a_column_that_older_results_lack_reads_as_missing(tmp_path_factory, lac
 @pytest.mark.parametrize("name", [one.name for one in schema.KNOWN.values() if one.required])
 def test_a_column_that_every_version_has_is_required(tmp_path, name):
     with pytest.raises(ValueError, match=rf"lacks the columns \['{name}'\]"):
-        records.read_results(saved(tmp_path, make_frame().head(2).drop(columns=name)))
+        tables.read_results(saved(tmp_path, make_frame().head(2).drop(columns=name)))
 
 
 def test_an_unknown_column_is_refused_by_name(tmp_path):
     frame = make_frame().head(2)
     saved(tmp_path, frame.assign(colour="red"))
     with pytest.raises(ValueError, match=r"results\.csv, column colour: nothing says what it is"):
-        records.read_results(tmp_path)
+        tables.read_results(tmp_path)
     # A path is that of a field.
-    found = records.read_results(saved(tmp_path, frame.assign(**{"train.colour": "red"})))
-    assert records.design_axes(found)[-1] == "train.colour"
+    found = tables.read_results(saved(tmp_path, frame.assign(**{"train.colour": "red"})))
+    assert tables.design_axes(found)[-1] == "train.colour"
 
 
 def test_an_unknown_column_is_an_axis_where_configs_have_it_as_a_field(tmp_path):
     frame = make_frame().head(2).assign(parallel="lanes")
     write_workdir(tmp_path, frame)
     with pytest.raises(ValueError, match="column parallel: nothing says"):
-        records.read_results(tmp_path)
+        tables.read_results(tmp_path)
     for run in frame["run_id"]:
         checksums.write_json(tmp_path / "runs" / run / "config.json", {"parallel": "lanes"})
-    assert records.design_axes(records.read_results(tmp_path))[-1] == "parallel"
+    assert tables.design_axes(tables.read_results(tmp_path))[-1] == "parallel"
 
 
 def test_a_metric_of_the_users_own_is_described_where_its_column_is(tmp_path):
@@ -84,19 +84,19 @@ def test_a_metric_of_the_users_own_is_described_where_its_column_is(tmp_path):
     rows = frame.assign(test_brier=1 - frame["test_accuracy"], parallel="lanes").to_dict("records")
     written.write_table(tmp_path, rows, [*metrics.METRICS.values(), BRIER])
     assert set(schema.read_columns(tmp_path)) == {"test_brier", "parallel"}
-    found = records.read_results(tmp_path)
-    column = records.describe(found, "test_brier")
+    found = tables.read_results(tmp_path)
+    column = tables.describe(found, "test_brier")
     assert (column.kind, column.title, column.digits) == ("measure", "Test Brier score", 4)
     assert column.better == "lower"
-    assert "test_brier" not in records.design_axes(found)
-    assert "parallel" in records.design_axes(found)
+    assert "test_brier" not in tables.design_axes(found)
+    assert "parallel" in tables.design_axes(found)
     # Described in what is made of the table too.
-    assert records.describe(found[found["seed"] == 0].assign(more=1), "test_brier") == column
+    assert tables.describe(found[found["seed"] == 0].assign(more=1), "test_brier") == column
     pairs = stats.paired_differences(found, "projection", "linear", "relu6", {}, "test_brier")
     assert pairs["difference"].notna().all()
     # A later run without that metric leaves what describes its column.
     written.write_table(tmp_path, rows)
-    assert records.describe(records.read_results(tmp_path), "test_brier") == column
+    assert tables.describe(tables.read_results(tmp_path), "test_brier") == column
     written.write_table(tmp_path, frame.to_dict("records"))
     assert not (tmp_path / schema.COLUMNS).exists()
 
@@ -104,12 +104,12 @@ def test_a_metric_of_the_users_own_is_described_where_its_column_is(tmp_path):
 def test_a_described_measure_holds_numbers(tmp_path):
     frame = make_frame().head(2)
     schema.write_columns(tmp_path, [schema.Column("depth", "number", "measure", "Depth")])
-    found = records.read_results(saved(tmp_path, frame.assign(depth=[0.5, ""])))
+    found = tables.read_results(saved(tmp_path, frame.assign(depth=[0.5, ""])))
     assert found["depth"].tolist() == pytest.approx([0.5, np.nan], nan_ok=True)
-    assert [column.name for column in records.measures(found)][-2:] == ["depth", "seconds"]
+    assert [column.name for column in tables.measures(found)][-2:] == ["depth", "seconds"]
     saved(tmp_path, frame.assign(depth="deep"))
     with pytest.raises(ValueError, match=r"column depth: .*must be numbers"):
-        records.read_results(tmp_path)
+        tables.read_results(tmp_path)
 
 
 TEXT = st.text(max_size=8)
@@ -150,9 +150,9 @@ def test_a_wrong_description_is_named(tmp_path, entry, message):
         schema.read_columns(tmp_path)
     saved(tmp_path, make_frame().head(2))
     with pytest.raises(ValueError, match="; the experiment's command writes it anew"):
-        records.read_results(tmp_path)
+        tables.read_results(tmp_path)
     written.write_table(tmp_path, make_frame().head(2).to_dict("records"))
-    assert len(records.read_results(tmp_path)) == 2
+    assert len(tables.read_results(tmp_path)) == 2
 
 
 def test_every_metric_of_the_registry_has_a_column_of_every_split():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mnv2_jax import side_tables
 from mnv2_jax.ablation import tidy
-from mnv2_jax.analysis import records
+from mnv2_jax.analysis import tables
 from mnv2_jax.checksums import DamagedError
 from mnv2_jax.schema import Column
 from mnv2_jax.side_tables import SideTable
@@ -65,38 +65,38 @@ def test_a_damaged_table_is_put_aside_before_training(tmp_path, content):
         path.write_bytes(content)
     write_workdir(tmp_path, make_frame())
     with pytest.raises(ValueError, match=r"experiments\.evaluate writes it anew"):
-        records.read_results(tmp_path)
+        tables.read_results(tmp_path)
     (line,) = tidy.tidy(tmp_path, [], alone=True)
     assert "experiments.evaluate writes it anew; what was there is put aside as" in line
-    assert "noise/size" not in records.read_results(tmp_path)
+    assert "noise/size" not in tables.read_results(tmp_path)
 
 
 def test_results_join_it_and_say_what_its_columns_are(tmp_path):
     write_workdir(tmp_path, make_frame())
-    before = records.read_results(tmp_path)
+    before = tables.read_results(tmp_path)
     first, second, *rest = before["run_id"]
     # The runs of this workdir have no result.json, so that nothing was trained anew.
     side_tables.write(tmp_path, table({first: {"noise/size": 2.5}, second: {}}))
-    frame = records.read_results(tmp_path).set_index("run_id")
+    frame = tables.read_results(tmp_path).set_index("run_id")
     assert frame.loc[first, "noise/size"] == 2.5
     assert frame.loc[[second, *rest], "noise/size"].isna().all()
     assert frame["noise/accuracy"].isna().all()
-    joined = records.read_results(tmp_path)
-    assert records.describe(joined, "noise/size") == SIZE
-    assert records.is_metric(joined, "noise/size")
-    assert records.design_axes(joined) == records.design_axes(before)
+    joined = tables.read_results(tmp_path)
+    assert tables.describe(joined, "noise/size") == SIZE
+    assert tables.is_metric(joined, "noise/size")
+    assert tables.design_axes(joined) == tables.design_axes(before)
     pd.testing.assert_frame_equal(joined[[*before]], before)
     assert np.isnan(joined["noise/accuracy"]).all()
 
 
 def test_a_run_that_was_trained_anew_is_not_what_was_measured(tmp_path):
     write_workdir(tmp_path, make_frame())
-    first, second, *_ = records.read_results(tmp_path)["run_id"]
+    first, second, *_ = tables.read_results(tmp_path)["run_id"]
     for run in (first, second):
         (tmp_path / "runs" / run / "result.json").write_text("{}")
     then = {first: side_tables.record_of(tmp_path, first), second: "another"}
     rows = {run: {"noise/size": 2.5} for run in then}
     side_tables.write(tmp_path, SideTable("noise", COLUMNS, rows, {}, then))
-    frame = records.read_results(tmp_path).set_index("run_id")
+    frame = tables.read_results(tmp_path).set_index("run_id")
     assert frame.loc[first, "noise/size"] == 2.5
     assert np.isnan(frame.loc[second, "noise/size"])

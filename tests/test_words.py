@@ -40,6 +40,9 @@ REPLACED = {
     "decayed": "weight_decay_mask",
     "MIDDLES": "SPATIAL_CONVS",
     "PRECISIONS": "COMPUTE_DTYPES",
+    "Beginning": "PipelineArgs",
+    "Starts": "PretrainedLoader",
+    "Stop": "StopRequest",
 }
 """Names that were replaced, and what by. See CONTRIBUTING.md."""
 

@@ -14,7 +14,7 @@ from mnv2_jax import presets
 from mnv2_jax.ablation import cohort, grid, sweep
 from mnv2_jax.train import compilation
 from mnv2_jax.train.checkpoint import Checkpoints
-from mnv2_jax.train.preemption import Interrupted, Stop
+from mnv2_jax.train.preemption import Interrupted, StopRequest
 from tests import samples
 
 
@@ -69,7 +69,7 @@ def work(
     if fatal_save:
         _die_in_save(fatal_save)
     data = samples.dots()
-    stop = Stop()
+    stop = StopRequest()
     runs = configs(epochs)
     if workers is not None:
         for run in runs:

@@ -51,7 +51,7 @@ def training_step(
     images, labels = random_images(spec, batch * steps)
     layout = parallel.Batch(lanes) if shared else parallel.Lanes(lanes)
     recipe = Recipe(1, batch, batch, momentum=sgd.momentum)
-    program = LaneProgram(spec, recipe, steps, parts=layout.parts)
+    program = LaneProgram(spec, recipe, steps, axis_size=layout.axis_size)
     lane = HParams.example().replace(
         learning_rate=np.float32(sgd.learning_rate),
         weight_decay=np.float32(sgd.weight_decay),

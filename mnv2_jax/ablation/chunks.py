@@ -52,7 +52,7 @@ def _single_arrays(cohort: Cohort) -> Iterator[tuple[str, object, str, int]]:
     config, recipe = cohort.runs[0].config, cohort.program.recipe
     layout = cohort.layout(len(cohort.runs))[0](1)
     # Devices that are one memory hold the parts of a batch beside each other.
-    parts = 1 if layout.devices[0].platform == "cpu" else layout.parts
+    parts = 1 if layout.devices[0].platform == "cpu" else layout.axis_size
     size = np.dtype(COMPUTE_DTYPES[recipe.compute_dtype]).itemsize
     image = size * max(math.prod(layer.output) for layer in cohort.cost.layers)
     yield "data.resolution", config.data.resolution, "the largest activation of one image", image

@@ -19,7 +19,7 @@ from mnv2_jax.data import sources
 from mnv2_jax.data.sources import Dataset, Selection
 from mnv2_jax.nn.conformance import same_network
 from mnv2_jax.nn.cost import Cost, network_cost
-from mnv2_jax.nn.network import program
+from mnv2_jax.nn.network import jaxpr_text
 from mnv2_jax.train import hparams, layouts, modes
 from mnv2_jax.train.features import Features
 from mnv2_jax.train.hparams import HParams
@@ -95,12 +95,12 @@ class Cohort:
         return len(self.runs) * images * (forward + back * (whole - forward) / whole)
 
     @functools.cached_property
-    def network(self) -> str:
+    def network_fingerprint(self) -> str:
         """Twelve hexadecimal digits of a hash of what the network computes, lanes apart.
 
         It changes when the code of a block changes what the block computes.
         """
-        return network_of(self.program.spec)
+        return network_fingerprint(self.program.spec)
 
     @functools.cached_property
     def user_files(self) -> dict[str, str]:
@@ -123,9 +123,9 @@ class Cohort:
         return self.label
 
 
-def network_of(spec: arch.NetworkSpec) -> str:
+def network_fingerprint(spec: arch.NetworkSpec) -> str:
     """Return twelve hexadecimal digits of a hash of what a network computes, lanes apart."""
-    text = program(without_lane_values(spec))
+    text = jaxpr_text(without_lane_values(spec))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -242,7 +242,7 @@ def _leaks(config: ConfigDict) -> bool:
 
 def _run(config: ConfigDict) -> Run:
     with of_phase(config):
-        return Run(grid.run_id(config), config, HParams.of(grid.fields(config)))
+        return Run(grid.run_id(config), config, HParams.from_fields(grid.fields(config)))
 
 
 @contextlib.contextmanager

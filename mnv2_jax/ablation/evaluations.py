@@ -198,7 +198,7 @@ def _networks(workdir: Path) -> Iterator[_Network]:
 def _check_code(workdir: Path, network: _Network) -> None:
     """Check that a network computes what it computed when it was trained, by the same jax."""
     environment = records.read_environment(workdir, network.run)
-    if finished.by_other_code(environment, cohort.network_of(network.trained.spec)):
+    if finished.by_other_code(environment, cohort.network_fingerprint(network.trained.spec)):
         model = network.config.model
         raise ValueError(
             f"workdir={workdir}: run {network.run} was trained by other code of block "
@@ -261,7 +261,7 @@ def _subject(
         [member.run for member in members],
         [member.trained for member in members],
         program,
-        [HParams.of(grid.fields(member.config)) for member in members],
+        [HParams.from_fields(grid.fields(member.config)) for member in members],
         dataset,
         _images(dataset, request, group.seed),
         leave_out,

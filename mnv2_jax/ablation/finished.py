@@ -43,7 +43,7 @@ def note_failure(workdir: Path, cohort: Cohort, error: str) -> int:
     return len(failed)
 
 
-def check(workdir: Path, cohorts: Sequence[Cohort]) -> None:
+def check_same(workdir: Path, cohorts: Sequence[Cohort]) -> None:
     """Check that the runs found finished are those that would be trained now.
 
     Raises:
@@ -52,7 +52,9 @@ def check(workdir: Path, cohorts: Sequence[Cohort]) -> None:
     """
     for cohort in cohorts:
         environments = [records.read_environment(workdir, run.id) for run in cohort.runs]
-        changed = sum(by_other_code(environment, cohort.network) for environment in environments)
+        changed = sum(
+            by_other_code(environment, cohort.network_fingerprint) for environment in environments
+        )
         if changed:
             model = cohort.runs[0].config.model
             of = f"block {model.block!r}"
@@ -109,7 +111,7 @@ def by_other_code(environment: Mapping[str, Any], now: str) -> bool:
 
     Args:
       environment: of its record.
-      now: see `mnv2_jax.ablation.cohort.network_of`.
+      now: see `mnv2_jax.ablation.cohort.network_fingerprint`.
     """
     same_jax = environment.get("libraries", {}).get("jax") == jax.__version__
     return same_jax and environment.get("network", now) != now

@@ -144,7 +144,7 @@ class Job:
         text = " ".join(part.id for part in self.parts)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
-    def of(self, cohorts: Sequence[Cohort]) -> "Job":
+    def with_cohorts(self, cohorts: Sequence[Cohort]) -> "Job":
         """Return the same job for other cohorts, which may be pieces of its own."""
         job = dataclasses.replace(self, parts=tuple(map(_part, cohorts)))
         vars(job)["cohorts"] = tuple(cohorts)

@@ -140,7 +140,7 @@ class PretrainedWeights:
             )
 
 
-class Starts:
+class PretrainedLoader:
     """Finds what runs start from."""
 
     def __init__(self, workdir: Path, given: PretrainedWeights | None = None) -> None:
@@ -155,7 +155,7 @@ class Starts:
         self._start = functools.lru_cache(maxsize=4)(PretrainedWeights.start)
         self._load = functools.lru_cache(maxsize=64)(trained.load)
 
-    def of(self, run: Run, cohort: Cohort) -> Start | None:
+    def load(self, run: Run, cohort: Cohort) -> Start | None:
         """Find the base of a run; None where it has none.
 
         Raises:
@@ -180,7 +180,7 @@ class Starts:
         return Start(_base(found.variables))
 
 
-def check(given: PretrainedWeights, cohorts: Sequence[Cohort]) -> None:
+def check_fits(given: PretrainedWeights, cohorts: Sequence[Cohort]) -> None:
     """Check that a base that is given is one for all runs that start from it.
 
     Raises:

@@ -97,7 +97,7 @@ def network(config: ConfigDict, dataset: Dataset) -> arch.NetworkSpec:
     model = config.model
     with _naming("config.model"):
         block_class(model.block)
-        projections.check(model.projection)
+        projections.check_name(model.projection)
         spec = presets.build(
             model.preset,
             width=model.width,
@@ -173,7 +173,7 @@ def _check_metric(metric: Metric, classes: int) -> None:
 
 def _check_optimizer(recipe: Recipe) -> None:
     """Try an optimizer on a few parameters: one of the user's own raises anything."""
-    some = Packed.of({"kernel": np.ones((3, 2), np.float32), "bias": np.ones(2, np.float32)})
+    some = Packed.pack({"kernel": np.ones((3, 2), np.float32), "bias": np.ones(2, np.float32)})
 
     def step(vector: Any) -> Any:
         made = optimizer(recipe, 0.1, 0.1, some, 10)

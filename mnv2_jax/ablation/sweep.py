@@ -14,13 +14,13 @@ from mnv2_jax import atomic
 from mnv2_jax.ablation import chunks, finished, records, resolve
 from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.ablation.heartbeat import Heartbeat
-from mnv2_jax.ablation.pretrained import NotTrained, PretrainedWeights, Starts
+from mnv2_jax.ablation.pretrained import NotTrained, PretrainedLoader, PretrainedWeights
 from mnv2_jax.nn.trained import Trained
 from mnv2_jax.train import callbacks as cb
 from mnv2_jax.train import environment, processes
 from mnv2_jax.train.checkpoint import Checkpoints
 from mnv2_jax.train.loop import Trainer
-from mnv2_jax.train.preemption import Interrupted, Stop
+from mnv2_jax.train.preemption import Interrupted, StopRequest
 from mnv2_jax.train.results import LaneResult
 
 # What XLA and NumPy raise when a program does not compile or does not fit, and where a run starts
@@ -116,14 +116,14 @@ class Sweep:
     cohorts: Sequence[Cohort]
     command: str
     progress: Progress
-    stop: Stop = dataclasses.field(default_factory=Stop)
+    stop: StopRequest = dataclasses.field(default_factory=StopRequest)
     saving: Saving = Saving()
     workers: int = 0
     recorded: Callable[[], object] = lambda: None
     given: PretrainedWeights | None = None
 
     def __post_init__(self) -> None:
-        self._starts = Starts(self.workdir, self.given)
+        self._pretrained = PretrainedLoader(self.workdir, self.given)
         self._failed = 0
 
     def run(self) -> Outcome:
@@ -165,7 +165,7 @@ class Sweep:
         lanes = size or max(map(len, whole))
         trainer = chunks.trainer_of(cohort, lanes, self.workers, notes.append)
         # What training begins with: found here, while the cohort before is in training.
-        _ = cohort.network
+        _ = cohort.network_fingerprint
         return trainer, notes
 
     def _train(self, cohort: Cohort, compiling: Future[tuple[Trainer, list[str]]]) -> None:
@@ -207,7 +207,7 @@ class Sweep:
         self, cohort: Cohort, chunk: chunks.Chunk, trainer: Trainer, unfinished: chunks.Unfinished
     ) -> list[LaneResult]:
         primary = processes.is_primary()
-        starts = [self._starts.of(run, cohort) if primary else None for run in chunk]
+        starts = [self._pretrained.load(run, cohort) if primary else None for run in chunk]
         lacking = [run.id for run in chunk if run.id in cohort.ids]
         self.progress.chunk_started(cohort, len(lacking))
         values = [run.values for run in chunk]
@@ -225,7 +225,7 @@ class Sweep:
         unfinished.begin(chunk, trainer.layout.count)
         identity = {
             "runs": [run.id for run in chunk],
-            "network": cohort.network,
+            "network": cohort.network_fingerprint,
             "data": cohort.dataset.fingerprint,
             "jax": jax.__version__,
             # Curves hold them, by epoch.
@@ -257,7 +257,7 @@ class Sweep:
             return
         described = {
             **environment.describe(self.command),
-            "network": cohort.network,
+            "network": cohort.network_fingerprint,
             "data": cohort.dataset.fingerprint,
             **({"user_files": cohort.user_files} if cohort.user_files else {}),
             "lanes": len(chunk),

@@ -62,7 +62,7 @@ class Workdir:
         return self.bucket.pull()
 
 
-def check(where: str | Path) -> None:
+def check_location(where: str | Path) -> None:
     """Check what can be known of a folder's name, without touching the folder.
 
     Raises:

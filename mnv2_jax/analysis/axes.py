@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from mnv2_jax.analysis import records
+from mnv2_jax.analysis import tables
 from mnv2_jax.analysis.names import axis_name, in_order
-from mnv2_jax.analysis.records import design_axes, section
+from mnv2_jax.analysis.tables import design_axes, section
 from mnv2_jax.schema import KNOWN, PHASE, PRETRAINING
 
 COSTS = tuple(name for name, one in KNOWN.items() if one.kind == "cost")
@@ -96,7 +96,7 @@ def column(frame: pd.DataFrame, name: str, *, costs: bool = False) -> str:
       ValueError: there is none, or more than one; the message begins with the name.
     """
     known = [*design_axes(frame), *(COSTS if costs else ())]
-    found = records.column(frame, name)
+    found = tables.column(frame, name)
     if found in known:
         return found
     ends = [axis for axis in known if axis.endswith(f".{name}")]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mnv2_jax.analysis import records, stats
+from mnv2_jax.analysis import stats, tables
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.schema import PHASE, PRETRAINING
 from mnv2_jax.values import text
@@ -109,7 +109,7 @@ def ruined(claim: Claim, frame: pd.DataFrame) -> tuple[int, int]:
     chosen = np.ones(len(runs.frame), bool)
     for column, some in values.items():
         chosen &= runs.frame[column].isin(some).to_numpy(bool)
-    return records.count_ruined(runs.frame[chosen]), int(chosen.sum())
+    return tables.count_ruined(runs.frame[chosen]), int(chosen.sum())
 
 
 _Pair = tuple[str, stats.Scalar]

@@ -50,7 +50,7 @@ class Comparison:
     sign: Literal[1, -1] = 1
 
     @classmethod
-    def of(
+    def from_differences(
         cls, differences: pd.DataFrame, name: str = "", sign: Literal[1, -1] = 1
     ) -> "Comparison":
         """Average differences within each seed.

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mnv2_jax import schema
-from mnv2_jax.analysis import records
+from mnv2_jax.analysis import tables
 
 PROJECTIONS = {
     **{"linear": "Linear", "relu6": "ReLU6", "relu": "ReLU", "leaky_relu": "Leaky ReLU"},
@@ -56,7 +56,7 @@ def in_order(column: str, present: Iterable[Any]) -> list[Any]:
 def axis_name(column: str) -> str:
     """Return the name of a column of results.csv in a figure."""
     label = schema.column(column).label
-    if section := records.section(column):
+    if section := tables.section(column):
         return f"{section.capitalize()}: {label[:1].lower()}{label[1:]}"
     return label
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mnv2_jax.analysis import records, stated
+from mnv2_jax.analysis import stated, tables
 from mnv2_jax.analysis.charts import make_charts, or_told
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.html import page
@@ -32,14 +32,14 @@ def analyse(
     Raises:
       ValueError: a record cannot be read, or a claim names a column that does not exist.
     """
-    frame = records.read_results(workdir)
+    frame = tables.read_results(workdir)
     claims = tuple(claims)
     when = stated.read(workdir)
     decided = [
         row | {"stated": when.get(stated.identity(claim))}
         for claim, row in zip(claims, decide(claims, frame), strict=True)
     ]
-    curves = records.read_curves(workdir, frame)
+    curves = tables.read_curves(workdir, frame)
     charts = make_charts(frame, curves, claims, decided)
     figures: dict[str, bytes] = {}
     for name, chart in charts.items():
@@ -52,8 +52,8 @@ def analyse(
         claims=decided,
         curves=curves,
         charts=charts,
-        configs=records.read_files(workdir, frame, "config.json"),
-        environments=records.read_files(workdir, frame, "environment.json"),
+        configs=tables.read_files(workdir, frame, "config.json"),
+        environments=tables.read_files(workdir, frame, "environment.json"),
     )
     write_decided(workdir, decided)
     for name, data in figures.items():

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy import special  # Not scipy.stats, which takes most of a second to import.
 
-from mnv2_jax.analysis.records import design_axes, is_metric
+from mnv2_jax.analysis.tables import design_axes, is_metric
 
 Scalar = str | float
 

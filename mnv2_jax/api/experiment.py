@@ -280,7 +280,7 @@ class Experiment:
         configs, given = self._configs(seeds)
         cohorts = tuple(cohort.plan(configs, load))
         if given:
-            pretrained.check(given, cohorts)
+            pretrained.check_fits(given, cohorts)
         check(claims, records.columns([run for one in cohorts for run in one.runs]))
         found = dict.fromkeys(line for one in cohorts for line in one.dataset.remarks)
         remarks = (*found, *undecidable(claims, records.planned(cohorts)))

@@ -12,7 +12,7 @@ import PIL.Image
 from mnv2_jax import arch
 from mnv2_jax.ablation import networks, workdir
 from mnv2_jax.data import crops
-from mnv2_jax.data.decode import BadImage, check, decode
+from mnv2_jax.data.decode import BadImage, decode, verify
 from mnv2_jax.nn import trained
 from mnv2_jax.nn.cost import Cost, network_cost
 from mnv2_jax.nn.trained import Trained
@@ -151,7 +151,7 @@ class TrainedNetwork:
     def _decoded(self, path: Path) -> PIL.Image.Image:
         try:
             data = path.read_bytes()
-            check(data)
+            verify(data)
             return decode(data, self.spec.in_channels)
         except BadImage as error:
             raise ValueError(f"{path}: {error}") from None

@@ -15,7 +15,7 @@ from mnv2_jax.ablation import workdir as workdirs
 from mnv2_jax.ablation.job import DataOptions
 from mnv2_jax.ablation.sweep import Outcome
 from mnv2_jax.ablation.workdir import Workdir
-from mnv2_jax.analysis import axes, records, verdicts
+from mnv2_jax.analysis import axes, tables, verdicts
 from mnv2_jax.analysis.charts.accuracy import accuracy
 from mnv2_jax.analysis.charts.chart import Chart
 from mnv2_jax.analysis.claims import Claim
@@ -89,16 +89,16 @@ class Results:
         Raises:
           ValueError: there is no results.csv, or it is damaged.
         """
-        return records.read_results(self.path)
+        return tables.read_results(self.path)
 
     @functools.cached_property
     def curves(self) -> pd.DataFrame:
-        """A row per run and epoch; see `mnv2_jax.analysis.records.read_curves`.
+        """A row per run and epoch; see `mnv2_jax.analysis.tables.read_curves`.
 
         Raises:
           ValueError: see `frame`; or a curve is damaged.
         """
-        return records.read_curves(self.path, self.frame)
+        return tables.read_curves(self.path, self.frame)
 
     @functools.cached_property
     def runs(self) -> dict[str, Path]:
@@ -115,12 +115,12 @@ class Results:
         Raises:
           ValueError: no run is done and has it.
         """
-        records.check_measure(self.frame, metric)
+        tables.check_measure(self.frame, metric)
         done = axes.without_pretraining(axes.finished(self.frame, metric))
         there = done[done["run_id"].isin(list(self.runs))]
         if there.empty:
             raise ValueError(f"{self._here.shown(self.path)}: no run is done and has a {metric}")
-        is_higher_better = records.describe(self.frame, metric).better == "higher"
+        is_higher_better = tables.describe(self.frame, metric).better == "higher"
         values = there[metric] if is_higher_better else -there[metric]
         return self.runs[there.loc[values.idxmax(), "run_id"]]
 
@@ -174,7 +174,7 @@ class Results:
         """
         if name not in self.frame:
             raise ValueError(f"column={name!r}: expected one of {', '.join(map(str, self.frame))}")
-        return records.describe(self.frame, name)
+        return tables.describe(self.frame, name)
 
     def decide(self, claims: Iterable[Claim] | None = None) -> pd.DataFrame:
         """Hold claims against the results.
@@ -224,7 +224,7 @@ class Results:
         """
         panels = (panel,) if isinstance(panel, str) else tuple(panel)
         view = axes.view(self.frame, x, hue, panels)
-        records.check_measure(self.frame, metric)
+        tables.check_measure(self.frame, metric)
         chart = accuracy(self.frame.reset_index(drop=True), view, metric)
         if chart is None:
             raise ValueError(

@@ -26,7 +26,7 @@ from mnv2_jax.api.telling import Teller
 from mnv2_jax.checksums import DamagedError
 from mnv2_jax.terminal import first_few
 from mnv2_jax.train import environment, processes
-from mnv2_jax.train.preemption import Stop
+from mnv2_jax.train.preemption import StopRequest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +99,7 @@ def run(
     start = time.perf_counter()
     primary = processes.is_primary()
     mine = selected(planned, launcher, teller.say)
-    stop = Stop()
+    stop = StopRequest()
     claim = workdir.claimed(where, launcher.part) if primary else workdir.seen(where)
     with claim as here, _listening(stop):
         if primary:
@@ -109,7 +109,7 @@ def run(
             teller.say(line)
         table = functools.partial(_write_table, here, planned.cohorts)
         watch = Watch(here, stop, teller.say, teller.progress, table)
-        at = dataclasses.replace(job, workdir=here.location).of(todo)
+        at = dataclasses.replace(job, workdir=here.location).with_cohorts(todo)
         vars(at)["given"] = planned.given  # It is open already.
         outcome = _launched(launcher, at, watch)
         if primary:
@@ -145,7 +145,7 @@ def selected(planned: Planned, launcher: Launcher, say: Callable[[str], None]) -
     return mine
 
 
-def _listening(stop: Stop) -> contextlib.AbstractContextManager[None]:
+def _listening(stop: StopRequest) -> contextlib.AbstractContextManager[None]:
     """Python receives signals in its main thread alone."""
     in_main = threading.current_thread() is threading.main_thread()
     return stop.listening() if in_main else contextlib.nullcontext()
@@ -167,7 +167,7 @@ def _begin(
 ) -> list[Cohort]:
     """Find what is to be trained, and note in the folder that it is begun."""
     folder, cohorts = here.path, planned.cohorts
-    finished.check(folder, cohorts)
+    finished.check_same(folder, cohorts)
     unfinished = finished.remaining(folder, cohorts)
     is_all = _count(mine) == planned.count
     todo = unfinished if is_all else finished.remaining(folder, mine)

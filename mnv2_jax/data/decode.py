@@ -94,7 +94,7 @@ def decode(data: bytes, channels: int) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def check(data: bytes) -> bool:
+def verify(data: bytes) -> bool:
     """Find out whether an image is sound: one that `decode` can decode, with all of its pixels.
 
     It takes less time than `decode`, which does not see that those of a PNG, or of a JPEG that has

@@ -119,7 +119,7 @@ def _check_file(root: str, file: File) -> Note:
             raise OSError(f"{root}/{file.path}: it changed while it was checked; run it again")
         digest = hashlib.blake2b(data, digest_size=16).hexdigest()
         try:
-            turned = decode.check(data)
+            turned = decode.verify(data)
         except decode.BadImage as error:
             problem = str(error)
     return Note(file.size, file.mtime_ns, digest, turned, problem)

@@ -13,7 +13,7 @@ from mnv2_jax.data import decode, folders, image_checks, image_folder
 from mnv2_jax.data.image_checks import Notes
 from mnv2_jax.data.image_folder import File, ImageFolder
 from mnv2_jax.data.stored import subsplits
-from mnv2_jax.data.stored.records import Record
+from mnv2_jax.data.stored.prepared import Record
 
 
 class Files:

@@ -9,7 +9,7 @@ import numpy as np
 from mnv2_jax.data import crops
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.decode import BadImage, decode
-from mnv2_jax.data.stored.records import Record
+from mnv2_jax.data.stored.prepared import Record
 
 
 class Records(Protocol):

@@ -14,7 +14,7 @@ import numpy as np
 from mnv2_jax import metrics
 from mnv2_jax.data import folders, image_files, rng, subsets
 from mnv2_jax.data.images import Arrays, Images, Records
-from mnv2_jax.data.stored import records, subsplits
+from mnv2_jax.data.stored import prepared, subsplits
 from mnv2_jax.terminal import say
 
 SPLITS = metrics.SPLITS
@@ -78,7 +78,7 @@ class Dataset:
       train: see `Selection`.
       validation: likewise.
       test: likewise.
-      fingerprint: see `mnv2_jax.data.stored.records.Prepared` and, of a folder,
+      fingerprint: see `mnv2_jax.data.stored.prepared.Prepared` and, of a folder,
         `mnv2_jax.data.image_files.FolderSet`; "" where nothing is known. That of all classes, where
         some are kept.
       images_per_class: see `Selection`; each class has so many or more in `train`.
@@ -160,14 +160,14 @@ def load(
         what would be right.
       OSError: the folder cannot be written to, or a file cannot be read.
     """
-    found: image_files.FolderSet | records.Prepared
+    found: image_files.FolderSet | prepared.Prepared
     if folders.is_path(selection.name):
         found = image_files.find(selection.name, tell, skip_corrupt=skip_corrupt)
     else:
         where = folder or folders.data_folder()
         if selection.name in EMBEDDED:
             _prepare(selection.name, where, tell)
-        found = records.find(selection.name, where)
+        found = prepared.find(selection.name, where)
     if len(found.class_names) < 2:
         raise ValueError(
             f"config.data.name={selection.name!r}: it has one class, {found.class_names[0]!r}; "
@@ -299,7 +299,7 @@ def _is_whole(name: str, folder: Path, stamp: _Stamp) -> bool:
     if not stamp:
         return False
     try:
-        found = records.find(name, folder)
+        found = prepared.find(name, folder)
         for split in found.splits:
             for _ in found.records(split, f"data.{split}"):
                 pass

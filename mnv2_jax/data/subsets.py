@@ -8,7 +8,7 @@ import numpy as np
 
 from mnv2_jax.data.image_files import Files
 from mnv2_jax.data.images import Records
-from mnv2_jax.data.stored.records import Record
+from mnv2_jax.data.stored.prepared import Record
 
 _LABELS = re.compile("([0-9]{1,9})(?:-([0-9]{1,9}))?")
 
@@ -52,7 +52,7 @@ class Subset:
         return len(self._places)
 
     def __getitem__(self, index: int) -> Record:
-        """Record number `index`, counted from 0; see `mnv2_jax.data.stored.records.Records`."""
+        """Record number `index`, counted from 0; see `mnv2_jax.data.stored.prepared.Records`."""
         record = self._records[int(self._places[index])]
         return record._replace(label=int(self.labels[index]))
 

@@ -16,7 +16,7 @@ import numpy as np
 from mnv2_jax import arch
 from mnv2_jax.nn.blocks.base import Block, Carry, Knobs
 from mnv2_jax.nn.cost import module_cost
-from mnv2_jax.nn.network import program
+from mnv2_jax.nn.network import jaxpr_text
 
 Array = jax.Array
 Check = Callable[[type[Block]], str | None]
@@ -24,7 +24,7 @@ Check = Callable[[type[Block]], str | None]
 _CHANNELS = 6
 _BATCH = 4
 _SPEC = arch.BlockSpec(out_channels=_CHANNELS, expansion=2, divisor=1)
-_KNOBS = Knobs.of("relu6", "bottleneck")
+_KNOBS = Knobs.from_names("relu6", "bottleneck")
 
 # A program here runs once or twice: compiling it well would take longer than running it.
 _QUICK_COMPILATION: dict[str, int | bool] = {"xla_backend_optimization_level": 0}
@@ -98,7 +98,7 @@ def lanes(block: type[Block]) -> str | None:
     subject = _Subject(block, spec=dataclasses.replace(_SPEC, projection="leaky_relu"))
     choices = [("linear", "bottleneck"), ("relu6", "none"), ("leaky_relu", "bottleneck")]
     lanes_of: list[tuple[Any, Array, Knobs]] = [
-        (subject.initialise(seed), seed * subject.x, Knobs.of(*choice))
+        (subject.initialise(seed), seed * subject.x, Knobs.from_names(*choice))
         for seed, choice in enumerate(choices, start=1)
     ]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *lanes_of)
@@ -112,8 +112,8 @@ def lanes(block: type[Block]) -> str | None:
     return None
 
 
-def parts(block: type[Block]) -> str | None:
-    """Return a batch in two parts, as on two devices, gives what the whole batch gives."""
+def split_batch(block: type[Block]) -> str | None:
+    """Compare a batch in two parts, as on two devices, with the whole batch."""
     subject = _Subject(block)
     halves = subject.x.reshape(2, -1, *subject.x.shape[1:])
     split = block(_SPEC, axis_name="batch")
@@ -136,7 +136,7 @@ def parts(block: type[Block]) -> str | None:
 
 
 def knobs(block: type[Block]) -> str | None:
-    """Projection and shortcut as arguments of a program are those of the specification."""
+    """Compare projection and shortcut as arguments of a program with those of the specification."""
     x = _Subject(block).x
     for own, projection, shortcut, expected in (
         ("linear", "relu6", "none", "relu6"),
@@ -147,7 +147,7 @@ def knobs(block: type[Block]) -> str | None:
         given = _Subject(block, spec=dataclasses.replace(_SPEC, projection=own))
         spec = dataclasses.replace(_SPEC, projection=expected, shortcut=shortcut)
         by_spec = _Subject(block, spec=spec).infer(given.variables, x, None)[0]
-        chosen = Knobs.of(projection, shortcut)
+        chosen = Knobs.from_names(projection, shortcut)
         if not _near(given.infer(given.variables, x, chosen)[0], by_spec):
             return f"projection {expected}, shortcut {shortcut}: carry.knobs is not heeded"
     return None
@@ -190,7 +190,7 @@ def cost(block: type[Block]) -> str | None:
 
 CHECKS: dict[str, Check] = {
     check.__name__: check
-    for check in (shapes, gradients, modes, bfloat16, lanes, parts, knobs, names, cost)
+    for check in (shapes, gradients, modes, bfloat16, lanes, split_batch, knobs, names, cost)
 }
 """Every check, by name."""
 
@@ -230,7 +230,7 @@ def same_network(specs: list[arch.BlockSpec]) -> bool:
             spec = dataclasses.replace(spec, projection_placement="before")
         # Channels so many that close expansions are not rounded to one.
         wide = dataclasses.replace(spec, out_channels=64, stride=1, divisor=1)
-        return program(arch.NetworkSpec(8, 1, 64, 1, (wide, wide), 8, 2))
+        return jaxpr_text(arch.NetworkSpec(8, 1, 64, 1, (wide, wide), 8, 2))
 
     return len({text(spec) for spec in specs}) < len(specs)
 

@@ -93,7 +93,7 @@ class Network(nn.Module):
         )
         carry = Carry(knobs=knobs)
         for name, block_spec in zip(parts[1:], spec.blocks, strict=False):
-            projections.check(block_spec.projection)
+            projections.check_name(block_spec.projection)
             block = block_class(block_spec.block)(block_spec, ways, self.axis_name, name=name)
             x, carry = _run(block, x, carry, train and name in moving)
             carry = carry._replace(knobs=knobs)  # Whatever a block made of its carry.
@@ -148,7 +148,7 @@ def variable_shapes(spec: arch.NetworkSpec) -> Any:
 
 
 @functools.cache
-def program(spec: arch.NetworkSpec) -> str:
+def jaxpr_text(spec: arch.NetworkSpec) -> str:
     """Return a network's program as text: equal for networks that start and compute the same.
 
     Nothing is run; the network is traced drawing its weights and in training. Where a knob changes

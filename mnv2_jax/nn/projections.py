@@ -27,7 +27,7 @@ FUNCTIONS: dict[str, Projection] = {
 
 
 @functools.cache
-def check(name: str) -> None:
+def check_name(name: str) -> None:
     """Check that there is a projection of this name, and that it keeps shape and type.
 
     Raises:
@@ -55,7 +55,7 @@ def apply(name: str, x: Array) -> Array:
     """Apply the projection of this name to `x`, of any shape.
 
     Raises:
-      ValueError: see `check`.
+      ValueError: see `check_name`.
     """
     if name not in arch.CLIPS:
         return _function(name)(x)

@@ -34,7 +34,7 @@ class Best(NamedTuple):
     start: np.ndarray
 
     @classmethod
-    def of(
+    def create(
         cls, state: TrainState, epoch: int, validation: tuple[float, float], start: float
     ) -> "Best":
         """Return that of a lane which has had no better one.
@@ -84,7 +84,7 @@ def at_start(states: Sequence[TrainState], validation: Losses, train: Losses) ->
       train: likewise on the training images, in inference mode.
     """
     return [
-        Best.of(state, 0, measured, start=loss)
+        Best.create(state, 0, measured, start=loss)
         for state, measured, (loss, _) in zip(states, validation, train, strict=True)
     ]
 
@@ -104,7 +104,7 @@ def kept(
     if not any(beaten):
         return known
     return [
-        Best.of(state, epoch, new, start=float(one.start)) if is_beaten else one
+        Best.create(state, epoch, new, start=float(one.start)) if is_beaten else one
         for state, one, new, is_beaten in zip(states(), known, measured, beaten, strict=True)
     ]
 

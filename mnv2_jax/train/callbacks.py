@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from mnv2_jax.train.checkpoint import Checkpoint, Checkpoints
-from mnv2_jax.train.preemption import Stop
+from mnv2_jax.train.preemption import StopRequest
 from mnv2_jax.train.results import Metrics
 
 
@@ -86,7 +86,7 @@ class Progress(Callback):
 class Preemption(Callback):
     """Ends the training when a signal came."""
 
-    def __init__(self, stop: Stop) -> None:
+    def __init__(self, stop: StopRequest) -> None:
         self._stop = stop
 
     def stop_signal(self) -> int:

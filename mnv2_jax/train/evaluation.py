@@ -107,7 +107,7 @@ def evaluate(
       ValueError: an image cannot be decoded, or its label is out of range.
       OSError: a file cannot be read.
     """
-    program = dataclasses.replace(program, tuning=None, parts=1)
+    program = dataclasses.replace(program, tuning=None, axis_size=1)
     variables = [program.pack(network) for network in networks]
     found: list[dict[str, float]] = []
     lanes = len(networks)

@@ -14,10 +14,10 @@ from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.sources import Dataset
 from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.input_pipeline import (
-    Beginning,
     EpochPermutations,
     InputPipeline,
     Inputs,
+    PipelineArgs,
     StepInputs,
     evaluation_batch,
 )
@@ -54,7 +54,7 @@ class ClassifierProgram(LaneProgram):
         variables = state.variables.tree
         result: Any = self.network.apply(variables, inputs, knobs=values.knobs, only="features")
         found = result.astype(jnp.float32)
-        return lax.all_gather(found, BATCH_AXIS, tiled=True) if self.parts > 1 else found
+        return lax.all_gather(found, BATCH_AXIS, tiled=True) if self.axis_size > 1 else found
 
     def _batch(
         self, key: Array, number: Array, rows: Array, chosen: Array, data: tuple[Array, Array]
@@ -120,17 +120,17 @@ class Features(InputPipeline):
         self._validation = [layout.device_put(batch) for batch in self._evaluation("validation")]
 
     @classmethod
-    def begin(cls, beginning: Beginning) -> "Features":
+    def begin(cls, args: PipelineArgs) -> "Features":
         """See `InputPipeline`."""
-        layout, prepared, lanes = beginning.layout, beginning.prepared, beginning.lanes
+        layout, prepared, lanes = args.layout, args.prepared, args.lanes
         assert prepared is not None  # By `prepare`.
 
         def of_lanes(images: np.ndarray) -> np.ndarray:
             found = prepared.run(*lanes, layout.shard_batch_to_lanes(images))
-            return np.asarray(layout.collect(found)[: len(beginning.values)])
+            return np.asarray(layout.collect(found)[: len(args.values)])
 
-        bases = _bases(beginning)
-        return cls(*beginning[:3], beginning.seeds, bases, of_lanes, beginning.tell)
+        bases = _bases(args)
+        return cls(*args[:3], args.seeds, bases, of_lanes, args.tell)
 
     @classmethod
     def prepare(
@@ -138,7 +138,7 @@ class Features(InputPipeline):
     ) -> Program:
         """See `InputPipeline`: what computes features."""
         assert isinstance(program, ClassifierProgram)  # By `program`.
-        size = evaluation_batch(program, layout) // layout.parts
+        size = evaluation_batch(program, layout) // layout.axis_size
         images = jax.ShapeDtypeStruct((size, *dataset.train.shape), np.uint8)
         return layout.compile(program.features, (*lanes, layout.shapes(images)))
 
@@ -158,14 +158,14 @@ class Features(InputPipeline):
     @classmethod
     def evaluation_shapes(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> Inputs:
         """See `InputPipeline`."""
-        size = evaluation_batch(program, layout) // layout.parts
+        size = evaluation_batch(program, layout) // layout.axis_size
         weights = jax.ShapeDtypeStruct((size,), np.float32)
         return Inputs(layout.shapes((weights, *_features(program, size))), ())
 
     def take(self, step: int, steps: int) -> StepInputs:
         """See `InputPipeline`."""
         stop = min(self._end_of_epoch(step), step + steps)
-        order, first = self._orders.of(step)
+        order, first = self._orders.at(step)
         return StepInputs(stop, first, Inputs((order, *self._train), ()))
 
     def evaluation(self, split: str) -> Iterator[Inputs]:
@@ -228,14 +228,14 @@ class Features(InputPipeline):
         return features
 
 
-def _bases(beginning: Beginning) -> list[str]:
+def _bases(args: PipelineArgs) -> list[str]:
     """Return a text that is equal for lanes whose features of an image are equal."""
-    state, _ = beginning.lanes
+    state, _ = args.lanes
     vectors = np.asarray(state.frozen.vector)
     frozen = vectors.reshape(-1, vectors.shape[-1])  # By lanes; what fills up comes last.
     return [
         f"{hashlib.sha256(of_lane.tobytes()).hexdigest()} {lane.knobs}"
-        for of_lane, lane in zip(frozen, beginning.values, strict=False)
+        for of_lane, lane in zip(frozen, args.values, strict=False)
     ]
 
 

@@ -32,13 +32,13 @@ class _Declared:
 
     Attributes:
       fields: the config's fields that it follows from, by path, each with its check.
-      of: makes the value of those of the fields.
+      convert: makes the value of those of the fields.
       example: right values of the fields.
       inside: by path the values that one program may mix, where not all may be.
     """
 
     fields: Mapping[str, Check]
-    of: Callable[..., Any]
+    convert: Callable[..., Any]
     example: tuple[Any, ...]
     inside: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
 
@@ -93,10 +93,10 @@ class HParams:
         Knobs,
         _Declared(
             {
-                "model.projection": lambda name, value: projections.check(value),
+                "model.projection": lambda name, value: projections.check_name(value),
                 "model.shortcut": _one_of(arch.SHORTCUTS),
             },
-            Knobs.of,
+            Knobs.from_names,
             ("linear", "bottleneck"),
             # What is left out is another topology: functions, shortcuts between expansions.
             inside={
@@ -121,7 +121,7 @@ class HParams:
     ]
 
     @classmethod
-    def of(cls, fields: Mapping[str, Any]) -> "HParams":
+    def from_fields(cls, fields: Mapping[str, Any]) -> "HParams":
         """Read the hyperparameters of a run.
 
         Args:
@@ -138,13 +138,13 @@ class HParams:
                     check(field, fields[path])
                 except ValueError as error:
                     raise ValueError(f"config.{section}{dot}{error}") from None
-            values[name] = declared.of(*(fields[path] for path in declared.fields))
+            values[name] = declared.convert(*(fields[path] for path in declared.fields))
         return cls(**values)
 
     @classmethod
     def example(cls) -> "HParams":
         """Return hyperparameters of no run, such as for their shapes."""
-        return cls(**{name: one.of(*one.example) for name, one in _declarations().items()})
+        return cls(**{name: one.convert(*one.example) for name, one in _declarations().items()})
 
     def replace(self, **changes: Any) -> "HParams":
         """Return the same with other values."""

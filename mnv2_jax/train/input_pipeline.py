@@ -45,7 +45,7 @@ class StepInputs(NamedTuple):
     inputs: Inputs
 
 
-class Beginning(NamedTuple):
+class PipelineArgs(NamedTuple):
     """Arguments that an input pipeline begins with.
 
     Attributes:
@@ -105,7 +105,7 @@ class InputPipeline(abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def begin(cls, beginning: Beginning) -> "InputPipeline":
+    def begin(cls, args: PipelineArgs) -> "InputPipeline":
         """Take the inputs of lanes from a step on.
 
         Raises:
@@ -197,7 +197,7 @@ class EpochPermutations:
         self._places = places
         self._known: tuple[int, Any, Any] = (-1, None, None)
 
-    def of(self, step: int) -> tuple[Any, Any]:
+    def at(self, step: int) -> tuple[Any, Any]:
         """Return the order of the epoch that a step is in, of lanes; and its first step, shared."""
         epoch = step // self._program.steps_per_epoch
         if self._known[0] != epoch:
@@ -231,7 +231,7 @@ class Shared(InputPipeline):
     @classmethod
     def evaluation_shapes(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> Inputs:
         """See `InputPipeline`."""
-        size = evaluation_batch(program, layout) // layout.parts
+        size = evaluation_batch(program, layout) // layout.axis_size
         weights = jax.ShapeDtypeStruct((size,), np.float32)
         return Inputs((layout.shapes(weights),), layout.replicated_shapes(_images(dataset, size)))
 
@@ -246,4 +246,4 @@ def _images(dataset: Dataset, count: int) -> tuple[Any, Any]:
 
 def evaluation_batch(program: LaneProgram, layout: Layout) -> int:
     """Images in an evaluation batch that divides among the devices that share it."""
-    return -(-program.recipe.evaluation_batch_size // layout.parts) * layout.parts
+    return -(-program.recipe.evaluation_batch_size // layout.axis_size) * layout.axis_size

@@ -18,7 +18,7 @@ from mnv2_jax.train.callbacks import Callback
 from mnv2_jax.train.checkpoint import Checkpoint
 from mnv2_jax.train.evaluation import Evaluator
 from mnv2_jax.train.hparams import HParams
-from mnv2_jax.train.input_pipeline import Beginning, InputPipeline, StepInputs
+from mnv2_jax.train.input_pipeline import InputPipeline, PipelineArgs, StepInputs
 from mnv2_jax.train.preemption import Interrupted
 from mnv2_jax.train.resident import Resident
 from mnv2_jax.train.results import LaneResult, Metrics
@@ -59,8 +59,8 @@ class Trainer:
         """
         self.layout = layout
         program = source.program(program)
-        if program.parts != layout.parts:  # Else what the program has traced is used again.
-            program = dataclasses.replace(program, parts=layout.parts)
+        if program.axis_size != layout.axis_size:  # Else what the program has traced is used again.
+            program = dataclasses.replace(program, axis_size=layout.axis_size)
         self.program = program
         self.dataset = dataset
         self.source = source
@@ -106,9 +106,18 @@ class Trainer:
           ValueError: an image cannot be decoded, or its label is out of range.
           OSError: a file cannot be read.
         """
-        parts = self.program, self.dataset, self.layout
         return self.source.begin(
-            Beginning(*parts, values, lanes, step, self.workers, self._prepared, tell)
+            PipelineArgs(
+                program=self.program,
+                dataset=self.dataset,
+                layout=self.layout,
+                values=values,
+                lanes=lanes,
+                step=step,
+                workers=self.workers,
+                prepared=self._prepared,
+                tell=tell,
+            )
         )
 
     def advance(self, state: Any, values: Any, step: int, call: StepInputs) -> Any:
@@ -252,7 +261,7 @@ class _Run:
         """Take what the primary process finds to all processes; it alone writes the curves."""
         lane = self._trainer.abstract_state
         if self._program.tuning:
-            lane = lane._replace(best=Best.of(lane, 0, (0.0, 0.0), start=0.0))
+            lane = lane._replace(best=Best.create(lane, 0, (0.0, 0.0), start=0.0))
         abstract = jax.tree.map(
             lambda leaf: np.broadcast_to(leaf, (self._count, *np.shape(leaf))), lane
         )
@@ -318,7 +327,7 @@ class _Run:
             "left_out": tuple(sorted(self._feed.left_out)),
         }
         return [
-            LaneResult.of(
+            LaneResult.create(
                 curve,
                 self._measures(*of_splits),
                 one,

@@ -46,15 +46,15 @@ class Layout(abc.ABC):
       name: as in `config.parallel`.
       count: the number of lanes.
       devices: the devices used, those of other processes included.
-      parts: the devices that share a lane's batch.
+      axis_size: the devices that share a lane's batch.
     """
 
     name: str
 
-    def __init__(self, count: int, devices: Sequence[jax.Device], parts: int) -> None:
+    def __init__(self, count: int, devices: Sequence[jax.Device], axis_size: int) -> None:
         self.count = count
         self.devices = list(devices)
-        self.parts = parts
+        self.axis_size = axis_size
 
     @property
     @abc.abstractmethod
@@ -196,7 +196,7 @@ class Lanes(Layout):
     def __init__(self, count: int, devices: Sequence[jax.Device] | None = None) -> None:
         available = list(jax.local_devices() if devices is None else devices)
         per_device = -(-count // min(count, len(available)))
-        super().__init__(count, available[: -(-count // per_device)], parts=1)
+        super().__init__(count, available[: -(-count // per_device)], axis_size=1)
         self._per_device = per_device
 
     @property
@@ -246,7 +246,7 @@ class Batch(Layout):
 
     def __init__(self, count: int, devices: Sequence[jax.Device] | None = None) -> None:
         available = list(jax.devices() if devices is None else devices)
-        super().__init__(count, available, parts=len(available))
+        super().__init__(count, available, axis_size=len(available))
 
     @property
     def per_device(self) -> int:
@@ -260,7 +260,7 @@ class Batch(Layout):
             for part, device in enumerate(self.devices)
             if device.process_index == jax.process_index()
         ]
-        return np.arange(batch).reshape(self.parts, -1)[here]
+        return np.arange(batch).reshape(self.axis_size, -1)[here]
 
     def shard_batch(self, tree: Any) -> Any:
         """See `Layout`."""

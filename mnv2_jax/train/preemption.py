@@ -32,8 +32,8 @@ class Interrupted(BaseException):
         self.signal = number
 
 
-class Stop:
-    """Return whether the process was asked to stop.
+class StopRequest:
+    """A request to stop the process, by a signal, if there was one.
 
     A signal raises `Interrupted` where it comes, but for `postponed` blocks, which look at `signal`
     themselves. A second one is not waited with. Where Python discards exceptions, as in finalizers

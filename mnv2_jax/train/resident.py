@@ -6,9 +6,9 @@ import numpy as np
 
 from mnv2_jax.data.sources import Dataset
 from mnv2_jax.train.input_pipeline import (
-    Beginning,
     EpochPermutations,
     Inputs,
+    PipelineArgs,
     Shared,
     StepInputs,
     evaluation_batch,
@@ -50,9 +50,9 @@ class Resident(Shared):
         self._orders = EpochPermutations(program, layout, seeds, self._chosen)
 
     @classmethod
-    def begin(cls, beginning: Beginning) -> "Resident":
+    def begin(cls, args: PipelineArgs) -> "Resident":
         """See `InputPipeline`."""
-        return cls(*beginning[:3], beginning.seeds, beginning.tell)
+        return cls(*args[:3], args.seeds, args.tell)
 
     @classmethod
     def places(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> tuple[int, int]:
@@ -62,7 +62,7 @@ class Resident(Shared):
     def take(self, step: int, steps: int) -> StepInputs:
         """See `InputPipeline`."""
         stop = min(self._end_of_epoch(step), step + steps)
-        order, first = self._orders.of(step)
+        order, first = self._orders.at(step)
         return StepInputs(stop, first, Inputs((order,), self._train))
 
     def evaluation(self, split: str) -> Iterator[Inputs]:

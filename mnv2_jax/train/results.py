@@ -49,7 +49,7 @@ class LaneResult:
         return self.restored_epoch is not None
 
     @classmethod
-    def of(
+    def create(
         cls,
         curve: list[Metrics],
         measures: Mapping[str, float],

@@ -62,7 +62,7 @@ class Packed:
     packing: Packing = dataclasses.field(metadata={"static": True})
 
     @classmethod
-    def of(cls, tree: Any) -> "Packed":
+    def pack(cls, tree: Any) -> "Packed":
         """Pack a tree of host arrays."""
         leaves, structure = jax.tree.flatten(tree)
         starts = np.cumsum([0, *(math.prod(leaf.shape) for leaf in leaves)]).tolist()

@@ -46,7 +46,7 @@ class LaneProgram:
       scaling: of all images, one of `mnv2_jax.data.augment.SCALINGS`.
       tuning: how a trained network trains on; None trains all of a new one.
       metrics: what is measured of evaluated images.
-      parts: the devices that share each batch, along `BATCH_AXIS`; with 1 there is no such axis.
+      axis_size: the devices that share each batch, along `BATCH_AXIS`; with 1 there is none.
     """
 
     spec: arch.NetworkSpec
@@ -56,13 +56,13 @@ class LaneProgram:
     scaling: str = "symmetric"
     tuning: Tuning | None = None
     metrics: tuple[Metric, ...] = tuple(METRICS[name] for name in DEFAULT)
-    parts: int = 1
+    axis_size: int = 1
 
     @property
     def network(self) -> Network:
         """The module whose parameters a lane trains."""
         norms_from = self.tuning.norms_from if self.tuning else "stem"
-        return Network(self.spec, None if self.parts == 1 else BATCH_AXIS, norms_from)
+        return Network(self.spec, None if self.axis_size == 1 else BATCH_AXIS, norms_from)
 
     @property
     def classes(self) -> int:
@@ -96,7 +96,7 @@ class LaneProgram:
         """Pack a tree of Flax variables on the host, as programs take them."""
         chosen, frozen = split(variables, self._mask)
         parts = (chosen.get("params", {}), chosen.get("batch_stats", {}), frozen)
-        return Variables(*map(Packed.of, parts))
+        return Variables(*map(Packed.pack, parts))
 
     def train(
         self,
@@ -127,8 +127,8 @@ class LaneProgram:
         """
         key = jax.random.key(values.seed)
         data_key = jax.random.key(values.data_seed)
-        size = self.recipe.batch_size // self.parts
-        part = lax.axis_index(BATCH_AXIS) if self.parts > 1 else 0
+        size = self.recipe.batch_size // self.axis_size
+        part = lax.axis_index(BATCH_AXIS) if self.axis_size > 1 else 0
         rows = part * size + jnp.arange(size)
 
         def step(number: Array, state: TrainState) -> TrainState:
@@ -166,7 +166,7 @@ class LaneProgram:
             numbers = metric.per_image(logits, labels)
             weighted = numbers * weights.reshape(-1, *[1] * (numbers.ndim - 1))
             sums[metric.name] = jnp.sum(weighted, axis=0)
-        return lax.psum(sums, BATCH_AXIS) if self.parts > 1 else sums
+        return lax.psum(sums, BATCH_AXIS) if self.axis_size > 1 else sums
 
     @functools.cached_property
     def _initialiser(self) -> initial.Initialiser:
@@ -184,7 +184,7 @@ class LaneProgram:
     @functools.cached_property
     def _decayed(self) -> Packed:
         mask = decay_mask(self._initialiser.shapes["params"], self.recipe.weight_decay_mask)
-        return Packed.of(split({"params": mask}, self._mask)[0]["params"])
+        return Packed.pack(split({"params": mask}, self._mask)[0]["params"])
 
     def _state(self, variables: Mapping[str, Any]) -> TrainState:
         params, batch_stats, frozen = self.pack(variables)
@@ -239,7 +239,7 @@ class LaneProgram:
         dropout: Array,
     ) -> TrainState:
         gradient, batch_stats, measured = self._accumulated(state, values, batch, dropout)
-        if self.parts > 1:
+        if self.axis_size > 1:
             gradient, measured = lax.pmean((gradient, measured), BATCH_AXIS)
         updates, momenta = self._optimizer(values.learning_rate, values.weight_decay).update(
             gradient, state.opt_state, state.params.vector

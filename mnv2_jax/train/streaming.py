@@ -12,7 +12,7 @@ import numpy as np
 from mnv2_jax.data import stream
 from mnv2_jax.data.images import Images
 from mnv2_jax.data.sources import Dataset
-from mnv2_jax.train.input_pipeline import Beginning, Inputs, Shared, StepInputs, evaluation_batch
+from mnv2_jax.train.input_pipeline import Inputs, PipelineArgs, Shared, StepInputs, evaluation_batch
 from mnv2_jax.train.parallel import Layout
 from mnv2_jax.train.step import LaneProgram
 
@@ -70,17 +70,17 @@ class Streaming(Shared):
         self._thread.start()
 
     @classmethod
-    def begin(cls, beginning: Beginning) -> "Streaming":
+    def begin(cls, args: PipelineArgs) -> "Streaming":
         """See `InputPipeline`; the lanes' data have one seed."""
-        (seed,) = set(beginning.seeds)
-        return cls(*beginning[:3], seed, beginning.step, beginning.workers, beginning.tell)
+        (seed,) = set(args.seeds)
+        return cls(*args[:3], seed, args.step, args.workers, args.tell)
 
     @classmethod
     def places(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> tuple[int, int]:
         """See `InputPipeline`."""
         steps = cls._chunk(program, dataset, layout)
         size = program.recipe.batch_size
-        return steps * size // layout.parts, steps * size
+        return steps * size // layout.axis_size, steps * size
 
     def take(self, step: int, steps: int) -> StepInputs:
         """See `InputPipeline`; no further than what was brought together."""
@@ -109,7 +109,7 @@ class Streaming(Shared):
     @staticmethod
     def _chunk(program: LaneProgram, dataset: Dataset, layout: Layout) -> int:
         """Return the number of steps whose images are brought to the devices together."""
-        of_step = program.recipe.batch_size // layout.parts * math.prod(dataset.train.shape)
+        of_step = program.recipe.batch_size // layout.axis_size * math.prod(dataset.train.shape)
         return max(1, min(program.steps_per_epoch, _CHUNK_BYTES // of_step))
 
     def _places_of_rows(self) -> np.ndarray:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from mnv2_jax.ablation import chunks, cohort, records, sweep
 from mnv2_jax.train import memory
 from mnv2_jax.train.loop import Trainer
-from mnv2_jax.train.preemption import Interrupted, Stop
+from mnv2_jax.train.preemption import Interrupted, StopRequest
 from mnv2_jax.train.resident import Resident
 from mnv2_jax.train.streaming import Streaming
 from tests import commands, victim
@@ -222,7 +222,7 @@ def test_a_disk_that_fills_among_records_costs_no_training(
 @pytest.mark.slow
 def test_a_signal_among_records_waits_for_the_last_one(tmp_path, planned, at_third_record):
     at_third_record(lambda: os.kill(os.getpid(), signal.SIGTERM))
-    stop = Stop()
+    stop = StopRequest()
     with stop.listening(), pytest.raises(Interrupted, match="what was in training is finished"):
         sweep.Sweep(tmp_path, [planned], "test", victim.Silent(), stop).run()
     assert len(curves(tmp_path)) == 4

@@ -166,7 +166,7 @@ def test_an_axis_need_not_matter_everywhere(dots):
 
 def test_a_network_is_known_by_what_it_computes(dots):
     def networks(*axes, **changes):
-        return [part.network for part in plan(dots, *axes, **changes)]
+        return [part.network_fingerprint for part in plan(dots, *axes, **changes)]
 
     first, second = networks(grid.axis("model.expansion", (2, 6)))
     assert first != second

@@ -12,7 +12,7 @@ from configs import folder
 from mnv2_jax import api, presets, terminal
 from mnv2_jax.ablation import cohort, finished, grid, sweep
 from mnv2_jax.data import sources
-from mnv2_jax.data.stored import records
+from mnv2_jax.data.stored import prepared
 from tests import samples, victim
 from tests.data import made
 
@@ -62,7 +62,7 @@ def test_a_hand_made_tfrecord_set_is_trained_on(patches, tmp_path):
     # Of ten classes.
     assert row["test_accuracy"] > 0.6
     recorded = json.loads((tmp_path / "runs" / row["run_id"] / "environment.json").read_text())
-    assert recorded["data"] == records.find("patches", patches).fingerprint
+    assert recorded["data"] == prepared.find("patches", patches).fingerprint
 
 
 def test_checkpoints_of_other_images_are_passed_over(patches, tmp_path):
@@ -187,11 +187,11 @@ def test_a_folder_of_images_is_trained_on(photos, tmp_path, mode):
     load = functools.partial(sources.load, skip_corrupt=True)
     (copied,) = cohort.plan(grid.expand(of_copy, grid.axis("seed", (0,))), load)
     assert (copied.runs[0].id, copied.dataset.fingerprint) == (path.parent.name, recorded["data"])
-    finished.check(tmp_path / "work", [copied])
+    finished.check_same(tmp_path / "work", [copied])
     (tmp_path / "elsewhere/photos/train/class 5/5.png").unlink()
     (changed,) = cohort.plan(grid.expand(of_copy, grid.axis("seed", (0,))), load)
     with pytest.raises(ValueError, match=r"1 runs there .* were trained on other images, when '.*"):
-        finished.check(tmp_path / "work", [changed])
+        finished.check_same(tmp_path / "work", [changed])
 
 
 def test_a_folder_that_changes_while_it_is_trained_on_is_refused(photos, tmp_path):

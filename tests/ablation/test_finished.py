@@ -38,12 +38,12 @@ def test_what_is_left_to_train(only, tmp_path):
 
 
 def test_records_of_the_same_code_and_images_count(only, tmp_path):
-    finished.check(tmp_path, [only])
-    record(tmp_path, only.runs[0], network=only.network, data=only.dataset.fingerprint)
+    finished.check_same(tmp_path, [only])
+    record(tmp_path, only.runs[0], network=only.network_fingerprint, data=only.dataset.fingerprint)
     record(tmp_path, only.runs[1])  # Old records tell nothing.
     # What jax writes down of a network differs from version to version.
     record(tmp_path, only.runs[2], network=OTHER, libraries={"jax": "0.1"})
-    finished.check(tmp_path, [only])
+    finished.check_same(tmp_path, [only])
 
 
 @pytest.mark.parametrize(
@@ -57,5 +57,5 @@ def test_records_of_other_code_or_images_are_refused(only, tmp_path, environment
     for run in only.runs[:2]:
         record(tmp_path, run, **environment)
     with pytest.raises(ValueError, match=rf"2 runs there \(.*\) were trained {message}"):
-        finished.check(tmp_path, [only])
-    finished.check(tmp_path, [dataclasses.replace(only, runs=only.runs[2:])])
+        finished.check_same(tmp_path, [only])
+    finished.check_same(tmp_path, [dataclasses.replace(only, runs=only.runs[2:])])

@@ -7,7 +7,7 @@ import pytest
 from configs import digits
 from mnv2_jax import presets
 from mnv2_jax.ablation import cohort, grid, phases, pretrained, records, resolve, sweep
-from mnv2_jax.ablation.pretrained import NotTrained, PretrainedWeights, Starts
+from mnv2_jax.ablation.pretrained import NotTrained, PretrainedLoader, PretrainedWeights
 from mnv2_jax.nn import trained
 from mnv2_jax.train.loop import Trainer
 from tests import victim
@@ -56,22 +56,22 @@ def assert_goes_on(start, network):
 def test_a_run_starts_from_what_an_earlier_one_trained(tiny, dots, tmp_path):
     axes = (grid.axis("transfer.phase", ("scratch", "finetuning")),)
     cohorts = plan(dots, *axes)
-    found = Starts(tmp_path)
+    found = PretrainedLoader(tmp_path)
     for phase in ("scratch", "pretraining"):
-        assert found.of(cohorts[phase].runs[0], cohorts[phase]) is None
+        assert found.load(cohorts[phase].runs[0], cohorts[phase]) is None
     base = keep(tmp_path, cohorts["pretraining"], cohorts["pretraining"].runs[0])
-    start = found.of(cohorts["extraction"].runs[0], cohorts["extraction"])
+    start = found.load(cohorts["extraction"].runs[0], cohorts["extraction"])
     assert_is_base_of(start, base.variables)
     # Fine-tuning goes on, with the classifier and with what its optimizer remembers.
     extracted = keep(tmp_path, cohorts["extraction"], cohorts["extraction"].runs[0], seed=1)
-    start = found.of(cohorts["finetuning"].runs[0], cohorts["finetuning"])
+    start = found.load(cohorts["finetuning"].runs[0], cohorts["finetuning"])
     assert_goes_on(start, extracted)
     assert len(extracted.optimizer) == 2
 
 
 def test_a_run_of_another_experiment_starts_from_nothing(dots, tmp_path):
     (only,) = cohort.plan([digits.get_config()], lambda _: dots)
-    assert Starts(tmp_path).of(only.runs[0], only) is None
+    assert PretrainedLoader(tmp_path).load(only.runs[0], only) is None
 
 
 def test_lanes_start_each_from_their_own(tiny, dots, tmp_path):
@@ -80,14 +80,14 @@ def test_lanes_start_each_from_their_own(tiny, dots, tmp_path):
         keep(tmp_path, cohorts["pretraining"], run, seed)
         for seed, run in enumerate(cohorts["pretraining"].runs)
     ]
-    found = Starts(tmp_path)
+    found = PretrainedLoader(tmp_path)
     for run, base in zip(cohorts["extraction"].runs, bases, strict=True):
-        assert_is_base_of(found.of(run, cohorts["extraction"]), base.variables)
+        assert_is_base_of(found.load(run, cohorts["extraction"]), base.variables)
 
 
 def reason(workdir, part):
     with pytest.raises(NotTrained, match=r"^.+$") as caught:
-        Starts(workdir).of(part.runs[0], part)
+        PretrainedLoader(workdir).load(part.runs[0], part)
     return str(caught.value)
 
 
@@ -115,7 +115,7 @@ def test_what_has_not_been_trained_or_is_damaged_is_told_with_both_runs(tiny, do
         assert told.startswith(f"{between}: {path}: {found}")
         assert told.endswith("; to have that run trained again, remove its folder")
     path.write_bytes(whole)
-    assert Starts(tmp_path).of(run, cohorts["extraction"]) is not None
+    assert PretrainedLoader(tmp_path).load(run, cohorts["extraction"]) is not None
 
 
 def test_runs_start_from_a_base_that_is_given(tiny, ours, dots, tmp_path):
@@ -123,12 +123,12 @@ def test_runs_start_from_a_base_that_is_given(tiny, ours, dots, tmp_path):
     changes = {"data__scaling": "imagenet", "model__conventions": "torchvision"}
     cohorts = plan(dots, given=given, **changes)
     assert set(cohorts) == {"extraction", "finetuning"}
-    pretrained.check(given, list(cohorts.values()))
-    found = Starts(tmp_path, given)
-    start = found.of(cohorts["extraction"].runs[0], cohorts["extraction"])
+    pretrained.check_fits(given, list(cohorts.values()))
+    found = PretrainedLoader(tmp_path, given)
+    start = found.load(cohorts["extraction"].runs[0], cohorts["extraction"])
     assert_is_base_of(start, trained.load(ours).variables)
     extracted = keep(tmp_path, cohorts["extraction"], cohorts["extraction"].runs[0])
-    start = found.of(cohorts["finetuning"].runs[0], cohorts["finetuning"])
+    start = found.load(cohorts["finetuning"].runs[0], cohorts["finetuning"])
     assert_goes_on(start, extracted)
 
 
@@ -146,11 +146,11 @@ def test_every_lane_has_the_network_of_a_base_that_is_given(
     assert [run.config.model[field] for run in extraction.runs] == [*values]
     right, wrong = values
     expected = f"{ours}: {field}={right!r} in block_01 that was trained there, {wrong!r} in the co"
-    told = refusal(pretrained.check, given, list(cohorts.values()))
+    told = refusal(pretrained.check_fits, given, list(cohorts.values()))
     assert told.startswith(f"pretrained={expected}")
-    found = Starts(tmp_path, given)
-    assert found.of(extraction.runs[0], extraction) is not None
-    assert refusal(found.of, extraction.runs[1], extraction).startswith(expected)
+    found = PretrainedLoader(tmp_path, given)
+    assert found.load(extraction.runs[0], extraction) is not None
+    assert refusal(found.load, extraction.runs[1], extraction).startswith(expected)
 
 
 class Told(victim.Silent):

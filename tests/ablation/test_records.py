@@ -12,7 +12,7 @@ from configs import digits
 from mnv2_jax import schema
 from mnv2_jax.ablation import cohort, grid, records, sweep
 from mnv2_jax.analysis.claims import greater
-from mnv2_jax.analysis.records import design_axes, read_results
+from mnv2_jax.analysis.tables import design_axes, read_results
 from mnv2_jax.analysis.verdicts import check, decide
 
 RATES = grid.product(

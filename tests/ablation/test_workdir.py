@@ -71,7 +71,7 @@ def test_a_local_folder_stands_for_itself(tmp_path):
 def test_what_is_in_no_bucket_is_refused(where):
     expected = "expected a folder, gs://BUCKET/PATH or s3://BUCKET/PATH"
     with pytest.raises(ValueError, match=f"^workdir={where}: {expected}"):
-        workdir.check(where)
+        workdir.check_location(where)
 
 
 @pytest.mark.parametrize(("where", "client"), [("s3://bucket/x", "s3fs"), ("gs://b/x", "gcsfs")])

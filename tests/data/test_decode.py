@@ -59,7 +59,7 @@ def refused(data):
     with pytest.raises(BadImage) as decoding:
         decode.decode(data, 3)
     with pytest.raises(BadImage) as checking:
-        decode.check(data)
+        decode.verify(data)
     assert str(decoding.value) == str(checking.value)
     return str(decoding.value)
 
@@ -68,7 +68,7 @@ def refused(data):
 @pytest.mark.parametrize(("mode", "channels"), [("RGB", 3), ("L", 1), ("L", 3), ("RGB", 1)])
 def test_every_format_to_grey_and_to_colour(kind, mode, channels):
     data = encoded(noise(mode), kind)
-    decode.check(data)
+    decode.verify(data)
     image = decode.decode(data, channels)
     assert image.mode == {1: "L", 3: "RGB"}[channels]
     assert image.size == (24, 20)
@@ -116,13 +116,13 @@ def test_a_png_whose_pixels_end_early_is_not_sound(interlaced, width, height, co
             PngImagePlugin._MAGIC + chunk(b"IHDR", header) + b"".join(split) + chunk(b"IEND", b"")
         )
 
-    decode.check(png(rows))
+    decode.verify(png(rows))
     whole = decode.decode(png(rows), 3 if channels else 1)
     assert np.array_equal(np.asarray(whole), pixels)
     # The stream of pixels is whole, with a checksum, and so are the chunks.
     for length in {len(rows) - 1, len(rows) // 2, len(rows) // 100}:
         with pytest.raises(BadImage, match="it is damaged or cut off"):
-            decode.check(png(rows[:length]))
+            decode.verify(png(rows[:length]))
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
@@ -131,19 +131,19 @@ def test_a_jpeg_whose_pixels_end_early_is_not_sound(mode, progressive):
     # From the smallest on, of which no eighth can be made.
     for size in ((1, 1), (7, 9), (64, 40)):
         data = encoded(noise(mode, size), "jpeg", progressive=progressive, quality=90)
-        decode.check(data)
-        decode.check(data[:-2] + b"\x00\x07" + data[-2:])  # Bytes that do not belong there.
+        decode.verify(data)
+        decode.verify(data[:-2] + b"\x00\x07" + data[-2:])  # Bytes that do not belong there.
     for part in (0.99, 0.7, 0.4):
         cut = data[: int(part * len(data))] + data[-2:]
         decode.decode(cut, 3)
         with pytest.raises(BadImage, match=r"it is damaged or cut off \(.*premature end"):
-            decode.check(cut)
+            decode.verify(cut)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
 def test_pngs_of_every_mode_are_sound(mode):
     for size in ((1, 1), (13, 7)):
-        decode.check(encoded(Image.new(mode, size), "png"))
+        decode.verify(encoded(Image.new(mode, size), "png"))
 
 
 @pytest.mark.parametrize("place", ["before", "after"])
@@ -159,7 +159,7 @@ def test_large_texts_of_a_png_are_no_damage(kind, place, monkeypatch):
     png = encoded(image, "png", exif=exif)
     cut = 33 if place == "before" else png.index(b"IEND") - 4
     data = png[:cut] + large + png[cut:]
-    decode.check(data)
+    decode.verify(data)
     assert decode.decode(data, 3).tobytes() == image.transpose(Image.Transpose.ROTATE_270).tobytes()
     # What is wrong elsewhere is still told.
     assert "damaged or cut off" in refused(data[: png.index(b"IDAT") + 50 + len(large)])
@@ -187,7 +187,7 @@ def test_no_bytes_raise_anything_else():
             data = bytearray(good)
             for place in RNG.integers(0, min(len(data), 120), 3):
                 data[place] = RNG.integers(0, 256)
-            for function in (decode.check, lambda data: decode.decode(data, 3)):
+            for function in (decode.verify, lambda data: decode.decode(data, 3)):
                 try:
                     function(bytes(data))
                 except BadImage:
@@ -204,7 +204,7 @@ def test_grey_becomes_colour_of_equal_channels():
 def test_cmyk():
     data = encoded(Image.new("CMYK", (8, 8), (255, 0, 0, 0)), "jpeg", quality=95)
     assert Image.open(io.BytesIO(data)).mode == "CMYK"
-    decode.check(data)
+    decode.verify(data)
     assert decode.decode(data, 3).getpixel((4, 4)) == pytest.approx((0, 255, 255), abs=3)
 
 
@@ -212,7 +212,7 @@ def test_cmyk():
 def test_sixteen_bits_keep_the_upper_eight(kind):
     values = np.array([[0, 255, 256, 4369], [32767, 32768, 65279, 65535]], np.uint16)
     data = encoded(Image.fromarray(values), kind)
-    decode.check(data)
+    decode.verify(data)
     expected = [[0, 0, 1, 17], [127, 128, 254, 255]]
     assert np.asarray(decode.decode(data, 1)).tolist() == expected
     assert np.asarray(decode.decode(data, 3))[..., 2].tolist() == expected
@@ -229,7 +229,7 @@ def test_the_first_frame_of_an_animation(kind):
     lossless = {"lossless": True} if kind == "webp" else {}
     data = encoded(first, kind, save_all=True, append_images=others, **lossless)
     assert getattr(Image.open(io.BytesIO(data)), "n_frames", 1) == 3
-    decode.check(data)
+    decode.verify(data)
     assert (np.asarray(decode.decode(data, 3)) == (255, 0, 0)).all()
 
 
@@ -239,7 +239,7 @@ def test_a_palette_with_transparency():
     image.putpixel((1, 0), 1)
     for transparency in (0, bytes([0, 128])):
         data = encoded(image, "png", transparency=transparency)
-        decode.check(data)
+        decode.verify(data)
         assert np.asarray(decode.decode(data, 3)).tolist() == [[[10, 20, 30], [40, 50, 60]]]
 
 
@@ -270,7 +270,7 @@ def test_the_orientation_of_exif_is_applied_once(kind, orientation):
         8: np.rot90(stored),
     }[orientation]
     data = encoded(image, kind, exif=exif, **lossless)
-    decode.check(data)
+    decode.verify(data)
     assert np.array_equal(np.asarray(decode.decode(data, 3)), upright)
 
 
@@ -298,14 +298,14 @@ def test_damaged_exif_is_no_matter(kind, exif):
     plain = encoded(image, kind)
     data = encoded(image, kind, exif=exif)
     assert data != plain
-    decode.check(data)
+    decode.verify(data)
     assert decode.decode(data, 3).tobytes() == decode.decode(plain, 3).tobytes()
 
 
 def test_a_single_pixel():
     for kind in ("png", "gif", "jpeg", "webp"):
         data = encoded(Image.new("RGB", (1, 1), "white"), kind)
-        decode.check(data)
+        decode.verify(data)
         assert decode.decode(data, 3).getpixel((0, 0)) == (255, 255, 255)
 
 
@@ -340,7 +340,7 @@ def test_a_blemish_that_pil_warns_of_is_no_matter():
         warnings.simplefilter("always")
         Image.open(io.BytesIO(data))
     assert caught
-    decode.check(data)
+    decode.verify(data)
     assert decode.decode(data, 3).size == (24, 20)
 
 

@@ -17,7 +17,7 @@ from sklearn import datasets
 
 from mnv2_jax.data import image_checks, sources, stream
 from mnv2_jax.data.augmentation import Augmentation
-from mnv2_jax.data.stored import records
+from mnv2_jax.data.stored import prepared
 from tests import commands
 from tests.data import made
 from tests.data.images import fill
@@ -259,13 +259,13 @@ def test_classes_are_relabelled_in_the_order_of_their_labels(cache):
 
 def count_reads(monkeypatch):
     read = []
-    original = records.Records.__getitem__
+    original = prepared.Records.__getitem__
 
     def counted(self, index):
         read.append(index)
         return original(self, index)
 
-    monkeypatch.setattr(records.Records, "__getitem__", counted)
+    monkeypatch.setattr(prepared.Records, "__getitem__", counted)
     return read
 
 
@@ -273,7 +273,7 @@ def test_all_classes_are_opened_unread(cache, monkeypatch):
     sources.load(DIGITS, cache)  # The first time in a process, a data set of a package is checked.
     read = count_reads(monkeypatch)
     dataset = sources.load(DIGITS, cache)
-    assert isinstance(dataset.train.records, records.Records)
+    assert isinstance(dataset.train.records, prepared.Records)
     assert dataset.training_images == 1047
     places = dataset.chosen(3)
     assert places.dtype == np.int32

@@ -16,7 +16,7 @@ from mnv2_jax import terminal
 from mnv2_jax.data import rng, stream
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.images import Images
-from mnv2_jax.data.stored.records import Record
+from mnv2_jax.data.stored.prepared import Record
 from tests import commands, samples
 from tests.data import streamed
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnv2_jax.data import subsets
-from mnv2_jax.data.stored.records import Record
+from mnv2_jax.data.stored.prepared import Record
 from tests import samples
 
 LABELS = st.sets(st.integers(0, 40), min_size=1)

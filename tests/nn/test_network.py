@@ -12,7 +12,7 @@ from mnv2_jax.nn import initializers, layers, projections
 from mnv2_jax.nn.blocks import BLOCKS
 from mnv2_jax.nn.blocks.base import Block, Carry, Knobs
 from mnv2_jax.nn.blocks.inverted_residual import InvertedResidual
-from mnv2_jax.nn.network import Network, initialise, program
+from mnv2_jax.nn.network import Network, initialise, jaxpr_text
 
 
 def small(**knobs):
@@ -57,7 +57,7 @@ def test_knobs_as_arguments_give_what_the_specification_gives(projection, shortc
     variables = variables_of(spec)
     images = images_for(spec)
     by_spec = apply(spec, variables, images)
-    knobs = Knobs.of(projection, shortcut)
+    knobs = Knobs.from_names(projection, shortcut)
     for own in {"leaky_relu", "leaky_relu" if knobs.slope else "linear"}:
         by_knobs = apply(small(projection=own), variables, images, knobs=knobs)
         np.testing.assert_array_equal(by_spec, by_knobs)
@@ -69,7 +69,7 @@ def test_a_projection_that_is_a_function_is_no_knob(projection):
     variables = variables_of(spec)
     images = images_for(spec)
     by_spec = apply(spec, variables, images)
-    knobs = Knobs.of("relu6", "none")
+    knobs = Knobs.from_names("relu6", "none")
     np.testing.assert_array_equal(apply(spec, variables, images, knobs=knobs), by_spec)
     assert not np.array_equal(apply(small(shortcut="none"), variables, images), by_spec)
 
@@ -288,7 +288,7 @@ def test_a_block_that_drops_the_carry_does_not_drop_the_knobs_of_the_next(monkey
     spec = small(block="faulty")
     variables = variables_of(spec)
     images = images_for(spec)
-    knobs = Knobs.of("relu6", "none")
+    knobs = Knobs.from_names("relu6", "none")
     by_spec = apply(small(block="faulty", projection="relu6", shortcut="none"), variables, images)
     np.testing.assert_array_equal(apply(spec, variables, images, knobs=knobs), by_spec)
 
@@ -307,7 +307,7 @@ def test_what_a_network_computes_includes_constants_and_initial_weights(monkeypa
     for number, constants in enumerate([(0.5, 1.0), (0.5, 1.0), (0.1, 1.0), (0.5, 0.0)]):
         monkeypatch.setitem(BLOCKS, f"own_{number}", block(*constants))
         spec = arch.BlockSpec(f"own_{number}", out_channels=4)
-        programs.add(program(arch.NetworkSpec(8, 1, 4, 1, (spec,), 0, 10)))
+        programs.add(jaxpr_text(arch.NetworkSpec(8, 1, 4, 1, (spec,), 0, 10)))
     assert len(programs) == 3
 
 

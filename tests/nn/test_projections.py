@@ -80,7 +80,7 @@ def test_without_slope_values_and_gradients_are_those_of_a_clip(name, dtype, val
     x, cotangent = (
         jnp.array(numbers, jnp.float32).astype(dtype) for numbers in (values, cotangents)
     )
-    knobs = Knobs.of(name, "none")
+    knobs = Knobs.from_names(name, "none")
     expected = clipped(x, cotangent, knobs.low, knobs.high)
     for found, old in zip(leaky(x, cotangent, *knobs[:3]), expected, strict=True):
         assert found.dtype == dtype
@@ -104,7 +104,7 @@ def test_with_a_slope_it_is_the_formula(values, low, high, slope):
 
 def test_a_leaky_relu_keeps_infinite_values():
     x = jnp.array([math.inf, -math.inf, math.nan, -2.0, 0.0, 3.0])
-    y, gradient = leaky(x, jnp.ones(6), *Knobs.of("leaky_relu", "none")[:3])
+    y, gradient = leaky(x, jnp.ones(6), *Knobs.from_names("leaky_relu", "none")[:3])
     np.testing.assert_array_equal(y, [math.inf, -math.inf, math.nan, np.float32(-0.02), 0, 3])
     np.testing.assert_array_equal(gradient[3:], [np.float32(0.01), np.float32(0.01), 1])
 
@@ -112,7 +112,7 @@ def test_a_leaky_relu_keeps_infinite_values():
 def test_lanes_differ_in_slope():
     names = ("linear", "leaky_relu", "relu6")
     knobs = jax.tree.map(
-        lambda *leaves: np.stack(leaves), *(Knobs.of(one, "none") for one in names)
+        lambda *leaves: np.stack(leaves), *(Knobs.from_names(one, "none") for one in names)
     )
     x = jnp.tile(jnp.array([-2.0, 1.0, 9.0]), (3, 1))
     y = jax.vmap(layers.leaky_clip)(x, knobs.low, knobs.high, knobs.slope)
@@ -172,7 +172,7 @@ def own(tmp_path):
 def test_a_wrong_projection_is_told_in_one_line(own, tiny, name, message):
     name = name.replace("OWN", str(own))
     for build in (
-        lambda: projections.check(name),
+        lambda: projections.check_name(name),
         lambda: network_cost(presets.build(tiny, projection=name)),
         lambda: initialise(presets.build(tiny, projection=name)),
     ):
@@ -200,13 +200,13 @@ def test_a_grid_is_a_cohort_of_clips_and_one_of_each_function(dots, tiny, own):
         *("inverted_residual", "inverted_residual, projection gelu"),
     ]
     assert str(swish).startswith("inverted_residual, projection ")
-    assert len({part.network for part in (clips, gelu, swish)}) == 3
+    assert len({part.network_fingerprint for part in (clips, gelu, swish)}) == 3
     assert {block.projection for block in gelu.program.spec.blocks} == {"gelu"}
     # Its program takes slopes; where no lane has one, a program does not.
     assert {block.projection for block in clips.program.spec.blocks} == {"leaky_relu"}
     (plain,) = plan(dots, tiny, ("relu", "linear", "relu6"))
     assert {block.projection for block in plain.program.spec.blocks} == {"relu"}
-    assert plain.network == clips.network
+    assert plain.network_fingerprint == clips.network_fingerprint
 
 
 def test_a_network_is_another_when_the_code_of_its_projection_changes(dots, tiny, tmp_path):
@@ -216,7 +216,7 @@ def test_a_network_is_another_when_the_code_of_its_projection_changes(dots, tiny
         folder.mkdir()
         (folder / "own.py").write_text(OWN.format(factor=factor))
         (only,) = plan(dots, tiny, (f"{folder / 'own.py'}:swish2",))
-        found.append(only.network)
+        found.append(only.network_fingerprint)
     assert found[0] == found[1] != found[2]
 
 
@@ -314,4 +314,4 @@ def test_networks_of_finished_runs_keep_their_fingerprints(dots, preset):
     spec = presets.build(preset, projection="relu6", shortcut="none")
     (only,) = cohort.plan([config], lambda _: dots)
     kept = dataclasses.replace(only, program=dataclasses.replace(only.program, spec=spec))
-    assert kept.network == FINGERPRINTS[preset]
+    assert kept.network_fingerprint == FINGERPRINTS[preset]

@@ -13,7 +13,7 @@ from PIL import Image
 
 from configs import transfer
 from mnv2_jax.ablation import cohort, grid, phases
-from mnv2_jax.ablation.pretrained import PretrainedWeights, Starts
+from mnv2_jax.ablation.pretrained import PretrainedLoader, PretrainedWeights
 from mnv2_jax.data import augment, stream
 from mnv2_jax.nn import trained
 from mnv2_jax.train import prediction
@@ -123,7 +123,7 @@ def test_before_the_first_step_logits_are_those_of_keras(
     program, (run,) = extraction.program, extraction.runs
     assert program.tuning == Tuning("classifier", "inference")
     drawn = program.initialise(0)
-    state = program.begin(drawn, Starts(tmp_path, given).of(run, extraction))
+    state = program.begin(drawn, PretrainedLoader(tmp_path, given).load(run, extraction))
     variables = state.variables.tree
     arrays, _ = stream.read(extraction.dataset.train, print)
     pixels, labels = arrays.images, arrays.labels

@@ -38,7 +38,7 @@ def train(
     # Not so fast that rounding decides on which side of a ReLU6's bounds a value falls.
     rates = [np.float32(value) for value in (0.01, 1e-3, 0.1)]
     values = [
-        HParams(np.uint32(seed), np.uint32(0), Knobs.of("relu6", "bottleneck"), *rates)
+        HParams(np.uint32(seed), np.uint32(0), Knobs.from_names("relu6", "bottleneck"), *rates)
         for seed in (1, 2)
     ]
     data = samples.dots()

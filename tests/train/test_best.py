@@ -16,7 +16,7 @@ from mnv2_jax.train.best import Best
 from mnv2_jax.train.callbacks import Callback, Checkpointing, Preemption
 from mnv2_jax.train.checkpoint import Checkpoints
 from mnv2_jax.train.hparams import HParams
-from mnv2_jax.train.preemption import Interrupted, Stop
+from mnv2_jax.train.preemption import Interrupted, StopRequest
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.step import LaneProgram
 from mnv2_jax.train.tuning import Start, Tuning
@@ -28,7 +28,7 @@ RATES = (0.003, 1e3, 1e30)
 
 def lane(rate):
     return HParams(
-        *(np.uint32(0), np.uint32(0), Knobs.of("linear", "bottleneck")),
+        *(np.uint32(0), np.uint32(0), Knobs.from_names("linear", "bottleneck")),
         *(np.float32(rate), np.float32(0.0), np.float32(0.0)),
     )
 
@@ -77,7 +77,7 @@ def test_devices_that_share_batches_keep_it_too(trainer, dots, start, results):
     layout = parallel.Batch(1)
     shared = loop.Trainer(trainer.program, dots, layout)
     (ruined,) = shared.run([lane(1e3)], (), [start])
-    assert layout.parts > 1
+    assert layout.axis_size > 1
     assert ruined.restored_epoch == 0
     assert ruined.measures["test_accuracy"] == results[1].measures["test_accuracy"]
 
@@ -85,7 +85,7 @@ def test_devices_that_share_batches_keep_it_too(trainer, dots, start, results):
 def test_the_best_network_goes_on_from_a_checkpoint(trainer, start, results, tmp_path):
     values, starts = [lane(rate) for rate in RATES], [start] * len(RATES)
     checkpoints = Checkpoints(tmp_path, {"of": "test"})
-    stop = Stop()
+    stop = StopRequest()
 
     class StopInTheMiddle(Callback):
         def on_epoch(self, epoch, metrics):

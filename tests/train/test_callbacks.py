@@ -12,13 +12,13 @@ from mnv2_jax.train import loop, parallel
 from mnv2_jax.train.callbacks import Callback, Checkpointing, Preemption, Progress
 from mnv2_jax.train.checkpoint import Checkpoints
 from mnv2_jax.train.hparams import HParams
-from mnv2_jax.train.preemption import Interrupted, Stop
+from mnv2_jax.train.preemption import Interrupted, StopRequest
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.step import LaneProgram
 
 EPOCHS = 3
 VALUES = HParams(
-    *(np.uint32(0), np.uint32(0), Knobs.of("linear", "bottleneck")),
+    *(np.uint32(0), np.uint32(0), Knobs.from_names("linear", "bottleneck")),
     *(np.float32(0.05), np.float32(0.0), np.float32(0.0)),
 )
 
@@ -79,7 +79,7 @@ def test_any_callback_may_ask_to_stop(trainer):
 
 
 def test_a_signal_during_the_last_step_lets_training_end(trainer):
-    stop = Stop()
+    stop = StopRequest()
 
     class Late(Callback):
         def on_epoch(self, epoch, metrics):

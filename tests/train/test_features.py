@@ -22,7 +22,7 @@ RECIPE = Recipe(epochs=5, batch_size=10, evaluation_batch_size=16)
 
 def lane(seed, projection="linear"):
     rates = [np.float32(rate) for rate in (0.5, 1e-3, 0.1)]
-    knobs = Knobs.of(projection, "bottleneck")
+    knobs = Knobs.from_names(projection, "bottleneck")
     return HParams(np.uint32(seed), np.uint32(seed), knobs, *rates)
 
 

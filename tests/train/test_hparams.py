@@ -16,16 +16,18 @@ FIELDS = grid.fields(digits.get_config())
 
 
 def test_what_a_config_says_is_what_the_step_is_given():
-    found = HParams.of({**FIELDS, "seed": 7, "train.label_smoothing": 0.25})
+    found = HParams.from_fields({**FIELDS, "seed": 7, "train.label_smoothing": 0.25})
     assert (found.seed, found.data_seed) == (7, 7)
     assert found.label_smoothing == np.float32(0.25)
     assert {leaf.dtype.name for leaf in jax.tree.leaves(found)} == {"uint32", "float32"}
-    assert HParams.of({**FIELDS, "seed": 7, "data.order": "shared"}).data_seed == 0
+    assert HParams.from_fields({**FIELDS, "seed": 7, "data.order": "shared"}).data_seed == 0
 
 
 def test_an_example_has_the_types_of_any_other():
     pairs = zip(
-        jax.tree.leaves(HParams.example()), jax.tree.leaves(HParams.of(FIELDS)), strict=True
+        jax.tree.leaves(HParams.example()),
+        jax.tree.leaves(HParams.from_fields(FIELDS)),
+        strict=True,
     )
     assert all(one.dtype == other.dtype for one, other in pairs)
 
@@ -53,11 +55,11 @@ def test_a_wrong_value_is_named_with_what_would_be_right(path, value, expected):
     with pytest.raises(
         ValueError, match=re.escape(f"config.{path}={value!r}: expected {expected}")
     ):
-        HParams.of({**FIELDS, path: value})
+        HParams.from_fields({**FIELDS, path: value})
 
 
 def test_lanes_are_stacked_and_replaced():
-    one = HParams.of(FIELDS)
+    one = HParams.from_fields(FIELDS)
     other = one.replace(learning_rate=np.float32(0.5))
     both = jax.tree.map(lambda *leaves: np.stack(leaves), one, other)
     np.testing.assert_array_equal(both.learning_rate, np.array([0.1, 0.5], np.float32))

@@ -23,7 +23,7 @@ RECIPE = Recipe(epochs=3, batch_size=16, evaluation_batch_size=20)
 
 def lane(seed, data_seed=0):
     rates = (np.float32(0.05), np.float32(1e-3), np.float32(0.0))
-    knobs = Knobs.of("linear", "bottleneck")
+    knobs = Knobs.from_names("linear", "bottleneck")
     return HParams(np.uint32(seed), np.uint32(data_seed), knobs, *rates)
 
 

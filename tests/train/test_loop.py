@@ -22,7 +22,7 @@ def lane(seed=0, projection="linear", shortcut="bottleneck", learning_rate=0.1, 
     return HParams(
         np.uint32(seed),
         np.uint32(seed),
-        Knobs.of(projection, shortcut),
+        Knobs.from_names(projection, shortcut),
         np.float32(learning_rate),
         np.float32(1e-4),
         np.float32(smoothing),

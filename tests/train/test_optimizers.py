@@ -37,14 +37,14 @@ def recipe_of(name):
 def follow(parts, steps=5):
     """Parameters after some steps, in the precision of jax."""
     params = jax.tree.map(jnp.asarray, tree(0))
-    packed = Packed.of(jax.tree.map(np.asarray, params))
+    packed = Packed.pack(jax.tree.map(np.asarray, params))
     mask = optimizers.decay_mask(params, "kernels")
-    decayed = Packed.of(jax.tree.map(np.float64, mask))
+    decayed = Packed.pack(jax.tree.map(np.float64, mask))
     optimizer = recipe.optimizer(parts, 0.1, 0.01, decayed, 10)
     vector = jnp.asarray(packed.vector)
     state = optimizer.init(vector)
     for step in range(1, steps + 1):
-        gradient = jnp.asarray(Packed.of(tree(step)).vector)
+        gradient = jnp.asarray(Packed.pack(tree(step)).vector)
         updates, state = optimizer.update(gradient, state, vector)
         vector = optax.apply_updates(vector, updates)
     return packed.with_vector(np.asarray(vector)).tree
@@ -104,7 +104,7 @@ def test_each_reads_the_fields_that_optax_has_a_name_for():
 
 
 def test_an_optimizer_that_is_not_elementwise_has_a_state_per_parameter():
-    packed = Packed.of(tree(0))
+    packed = Packed.pack(tree(0))
     decayed = packed.with_vector(np.ones_like(packed.vector))
     shapes = {}
     for name in ("adamw", "lamb"):

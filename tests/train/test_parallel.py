@@ -13,7 +13,7 @@ DEVICES = jax.local_devices()
 )
 def test_lanes_fill_devices(count, devices, per_device):
     layout = parallel.Lanes(count)
-    assert (len(layout.devices), layout.per_device, layout.parts) == (devices, per_device, 1)
+    assert (len(layout.devices), layout.per_device, layout.axis_size) == (devices, per_device, 1)
     values = layout.shard_lanes(np.arange(count))
     assert values.shape == (devices, per_device)
     assert layout.unstack(jnp.asarray(values)) == list(range(count))
@@ -21,7 +21,7 @@ def test_lanes_fill_devices(count, devices, per_device):
 
 def test_devices_that_share_batches_hold_every_lane():
     layout = parallel.Batch(3)
-    assert (len(layout.devices), layout.per_device, layout.parts) == (2, 3, 2)
+    assert (len(layout.devices), layout.per_device, layout.axis_size) == (2, 3, 2)
     values = layout.shard_lanes(np.arange(3))
     np.testing.assert_array_equal(values, [[0, 1, 2], [0, 1, 2]])
     assert layout.unstack(layout.device_put(values)) == [0, 1, 2]

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from mnv2_jax.train import preemption
-from mnv2_jax.train.preemption import Interrupted, Stop
+from mnv2_jax.train.preemption import Interrupted, StopRequest
 
 
 def killed_where_faults_are_told(number):
@@ -24,14 +24,14 @@ def killed_where_faults_are_told(number):
 
 @pytest.mark.parametrize("number", preemption.SIGNALS)
 def test_an_interruption_is_not_taken_for_a_fault(number):
-    stop = Stop()
+    stop = StopRequest()
     with stop.listening(), pytest.raises(Interrupted) as caught:
         killed_where_faults_are_told(number)
     assert caught.value.signal == stop.signal == number
 
 
 def test_a_postponed_one_is_looked_at_and_a_second_one_is_not_waited_with():
-    stop = Stop()
+    stop = StopRequest()
     with stop.listening(), stop.postponed():
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.signal == signal.SIGTERM
@@ -40,7 +40,7 @@ def test_a_postponed_one_is_looked_at_and_a_second_one_is_not_waited_with():
 
 
 def test_a_block_within_a_postponed_one_ends_no_postponement():
-    stop = Stop()
+    stop = StopRequest()
     with stop.listening(), stop.postponed():
         with stop.postponed():
             pass
@@ -50,7 +50,7 @@ def test_a_block_within_a_postponed_one_ends_no_postponement():
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGXCPU])
 def test_what_the_system_sends_again_and_again_is_one_signal(number):
-    stop = Stop()
+    stop = StopRequest()
     with stop.listening(), stop.postponed():
         os.kill(os.getpid(), number)
         os.kill(os.getpid(), number)
@@ -59,7 +59,7 @@ def test_what_the_system_sends_again_and_again_is_one_signal(number):
 
 def test_what_nohup_ignores_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    stop = Stop()
+    stop = StopRequest()
     try:
         with stop.listening():
             os.kill(os.getpid(), signal.SIGHUP)
@@ -123,7 +123,7 @@ def discarded(monkeypatch):
 
 @pytest.mark.parametrize("signalled", [signalled_in_a_callback, signalled_in_a_finalizer])
 def test_a_discarded_one_comes_again(discarded, capfd, signalled):
-    stop = Stop()
+    stop = StopRequest()
     with stop.listening():
         signalled(signal.SIGTERM)
         assert stop.signal == 0
@@ -134,7 +134,7 @@ def test_a_discarded_one_comes_again(discarded, capfd, signalled):
 
 
 def test_one_that_is_discarded_again_comes_again(discarded):
-    stop = Stop()
+    stop = StopRequest()
     came = []
 
     def hold():
@@ -153,7 +153,7 @@ def test_one_that_is_discarded_again_comes_again(discarded):
 
 
 def test_a_discarded_one_is_postponed_as_a_first_one_is(is_sent):
-    stop = Stop()
+    stop = StopRequest()
     with stop.listening():
         signalled_in_a_callback(signal.SIGTERM)
         with stop.postponed():
@@ -163,7 +163,7 @@ def test_a_discarded_one_is_postponed_as_a_first_one_is(is_sent):
 
 
 def test_a_second_one_that_is_discarded_is_not_waited_with_either():
-    stop = Stop()
+    stop = StopRequest()
     with stop.listening(), stop.postponed():
         os.kill(os.getpid(), signal.SIGTERM)
         signalled_in_a_callback(signal.SIGINT)
@@ -174,7 +174,7 @@ def test_a_second_one_that_is_discarded_is_not_waited_with_either():
 
 
 def test_a_discarded_one_comes_again_outside_of_a_second_block():
-    stop = Stop()
+    stop = StopRequest()
     with stop.listening():
         with stop.listening():
             signalled_in_a_callback(signal.SIGTERM)
@@ -186,7 +186,7 @@ def test_after_the_block_a_discarded_one_is_forgotten(is_sent):
     received = []
     before = signal.signal(signal.SIGTERM, lambda *_: received.append(1))
     try:
-        with Stop().listening():
+        with StopRequest().listening():
             signalled_in_a_callback(signal.SIGTERM)
         wait(is_sent)
         assert is_sent()
@@ -199,7 +199,7 @@ def test_other_discarded_exceptions_are_told_as_before(discarded):
     def fail():
         raise ValueError("a fault")
 
-    with Stop().listening(), calling_at_collections(fail):
+    with StopRequest().listening(), calling_at_collections(fail):
         gc.collect()
     assert discarded == ["ValueError('a fault')"]
 
@@ -209,6 +209,6 @@ def test_handlers_and_hook_are_put_back():
         return [sys.unraisablehook, *map(signal.getsignal, (signal.SIGTERM, signal.SIGINT))]
 
     before = all_three()
-    with Stop().listening(), Stop().listening():
+    with StopRequest().listening(), StopRequest().listening():
         assert not any(one in before for one in all_three())
     assert all_three() == before

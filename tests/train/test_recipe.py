@@ -87,7 +87,7 @@ def test_slims_recipe_is_the_one_of_its_script():
 
 def follow(parts, gradients, rate, decay, decayed, start):
     """The parameters after each step of the recipe's optimizer, with 10 steps per epoch."""
-    optimizer = recipe.optimizer(parts, rate, decay, Packed.of(decayed), 10)
+    optimizer = recipe.optimizer(parts, rate, decay, Packed.pack(decayed), 10)
     x = jnp.asarray(start, jnp.float32)
     state = optimizer.init(x)
     found = []

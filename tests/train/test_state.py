@@ -27,7 +27,7 @@ def filled(shapes):
 @given(TREES)
 def test_a_tree_comes_out_of_its_vector_as_it_went_in(shapes):
     tree = filled(shapes)
-    packed = Packed.of(tree)
+    packed = Packed.pack(tree)
     np.testing.assert_array_equal(packed.vector, ravel_pytree(tree)[0])
     jax.tree.map(np.testing.assert_array_equal, packed.tree, tree)
     doubled = packed.with_vector(2 * packed.vector)
@@ -36,7 +36,7 @@ def test_a_tree_comes_out_of_its_vector_as_it_went_in(shapes):
 
 
 def test_a_tree_without_leaves_has_no_vector():
-    packed = Packed.of({})
+    packed = Packed.pack({})
     assert packed.vector is None
     assert packed.tree == {}
     assert jax.tree.leaves(packed) == []
@@ -56,6 +56,6 @@ def test_what_a_mask_divides_joins_to_the_same_tree(paths, data):
 
 def test_a_module_has_a_place_in_the_vector():
     tree = {"a": {"x": np.zeros(3), "y": np.zeros((2, 2))}, "b": {"x": np.zeros(5)}}
-    packing = Packed.of(tree).packing
+    packing = Packed.pack(tree).packing
     assert (packing.place("a"), packing.place("b"), packing.size) == (slice(0, 7), slice(7, 12), 12)
     np.testing.assert_array_equal(ravel(tree["b"]), np.zeros(5))

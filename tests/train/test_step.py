@@ -17,7 +17,7 @@ from mnv2_jax.train.step import LaneProgram
 ONE = HParams(
     np.uint32(0),
     np.uint32(0),
-    Knobs.of("linear", "bottleneck"),
+    Knobs.from_names("linear", "bottleneck"),
     np.float32(0.05),
     np.float32(1e-3),
     np.float32(0.1),

@@ -9,7 +9,7 @@ from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.job import Job
 from mnv2_jax.ablation.sweep import Outcome, Progress
 from mnv2_jax.ablation.workdir import Workdir
-from mnv2_jax.train.preemption import Stop
+from mnv2_jax.train.preemption import StopRequest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Watch:
     """
 
     workdir: Workdir
-    stop: Stop
+    stop: StopRequest
     say: Callable[[str], None]
     progress: Callable[[Sequence[Cohort]], contextlib.AbstractContextManager[Progress]]
     recorded: Callable[[], object]

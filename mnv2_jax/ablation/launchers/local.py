@@ -10,7 +10,7 @@ from mnv2_jax.ablation.launchers.base import Launcher, Watch
 from mnv2_jax.ablation.sweep import Outcome, Progress, Sweep
 from mnv2_jax.ablation.workdir import Workdir
 from mnv2_jax.train import processes, setup
-from mnv2_jax.train.preemption import Stop
+from mnv2_jax.train.preemption import StopRequest
 
 
 class Local(Launcher):
@@ -41,12 +41,12 @@ def train_for_another(job: Job) -> Outcome:
       Interrupted: a signal came.
     """
     setup.begin(job.compilation_cache)
-    stop = Stop()
+    stop = StopRequest()
     runs = [run for part in job.cohorts for run in (*part.runs, *part.finished)]
     starts = [run.config.transfer.start for run in runs if "transfer" in run.config]
     needed = [*(run.id for run in runs), *starts]
     with workdir.claimed(job.workdir, f"pack-{job.id}", needed) as here, stop.listening():
-        todo = job.of(finished.remaining(here.path, job.cohorts))
+        todo = job.with_cohorts(finished.remaining(here.path, job.cohorts))
         chunks.check_memory(todo.cohorts)
         silent: Any = _Silent()
         return _train(todo, here, silent, stop, recorded=lambda: None)
@@ -60,7 +60,7 @@ class _Silent:
 
 
 def _train(
-    job: Job, here: Workdir, progress: Progress, stop: Stop, recorded: Callable[[], object]
+    job: Job, here: Workdir, progress: Progress, stop: StopRequest, recorded: Callable[[], object]
 ) -> Outcome:
     outcome = Sweep(
         here.path,

@@ -27,7 +27,7 @@ from mnv2_jax.ablation.job import Job
 from mnv2_jax.ablation.launchers.base import Launcher, Watch
 from mnv2_jax.ablation.launchers.shards import pieces
 from mnv2_jax.ablation.sweep import Outcome
-from mnv2_jax.train.preemption import Interrupted, Stop
+from mnv2_jax.train.preemption import Interrupted, StopRequest
 
 _RETRIES = 3
 _SECONDS_BETWEEN_LINES = 15.0
@@ -83,7 +83,9 @@ class Ray(Launcher):
             task = ray.remote(
                 num_cpus=room.cpus, num_gpus=room.gpus, max_calls=1, max_retries=_RETRIES
             )(_task())
-            waiting = {task.remote(pickle.dumps(job.of([chunk]))): chunk for chunk in chunks}
+            waiting = {
+                task.remote(pickle.dumps(job.with_cohorts([chunk]))): chunk for chunk in chunks
+            }
             _await(ray, watch, waiting)
         unfinished = finished.remaining(watch.workdir.path, job.cohorts)
         failed = sum(len(cohort.runs) for cohort in unfinished)
@@ -91,7 +93,7 @@ class Ray(Launcher):
 
 
 @contextlib.contextmanager
-def _stoppable(stop: Stop) -> Iterator[None]:
+def _stoppable(stop: StopRequest) -> Iterator[None]:
     """Keep exceptions of signals out of Ray's code, which makes a SystemError of them.
 
     What waits for tasks looks at `stop.signal` itself; a second signal is not waited with.
@@ -105,7 +107,7 @@ def _stoppable(stop: Stop) -> Iterator[None]:
         raise
 
 
-def _interrupted(stop: Stop) -> Interrupted:
+def _interrupted(stop: StopRequest) -> Interrupted:
     return Interrupted(stop.signal, "what was in training goes on from its last checkpoint")
 
 

@@ -26,7 +26,7 @@ from mnv2_jax.analysis.charts.panels import WIDE, divide_panels, panelled
 from mnv2_jax.analysis.charts.pareto import front_layers, put_front
 from mnv2_jax.analysis.charts.scales import Scale, scale_of
 from mnv2_jax.analysis.names import axis_name, value_name
-from mnv2_jax.analysis.records import describe, design_axes
+from mnv2_jax.analysis.tables import describe, design_axes
 from mnv2_jax.schema import Column
 
 _MOST_LINES = 24

@@ -14,7 +14,7 @@ from mnv2_jax.analysis.charts.panels import layer
 from mnv2_jax.analysis.claims import Claim, shown
 from mnv2_jax.analysis.html.markup import difference, signed
 from mnv2_jax.analysis.names import full_name
-from mnv2_jax.analysis.records import design_axes
+from mnv2_jax.analysis.tables import design_axes
 
 Row = Mapping[str, Any]
 

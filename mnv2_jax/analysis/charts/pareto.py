@@ -12,7 +12,7 @@ from mnv2_jax.analysis.charts.hues import FRONT
 from mnv2_jax.analysis.charts.lines import Rows
 from mnv2_jax.analysis.charts.panels import HEIGHT, NARROW, layer
 from mnv2_jax.analysis.names import full_name
-from mnv2_jax.analysis.records import design_axes
+from mnv2_jax.analysis.tables import design_axes
 from mnv2_jax.schema import Column
 
 _MOST = 20

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from mnv2_jax.analysis import records, stats, units
+from mnv2_jax.analysis import stats, tables, units
 from mnv2_jax.analysis.decisions import Comparison
 from mnv2_jax.analysis.stats import Scalar
 from mnv2_jax.schema import PHASE, PRETRAINING
@@ -63,14 +63,14 @@ class Runs:
         self.every = every
         self.where = self._columns(where)
         self.metric = metric
-        self.measure = units.measure_of(records.describe(every, metric))
+        self.measure = units.measure_of(tables.describe(every, metric))
         named = {*self.where, *map(self.column, compared)}
         leave_out = PHASE in every and PHASE not in named
         self.frame = every[every[PHASE] != PRETRAINING] if leave_out else every
 
     def column(self, name: str) -> str:
         """Return the column of a field of the config."""
-        return records.column(self.every, name)
+        return tables.column(self.every, name)
 
     def contrast(self, one: Contrast) -> Contrast:
         """Return a contrast by columns, restricted by the claim's `where` too."""
@@ -133,7 +133,7 @@ class Runs:
           differences: a row per pair.
           name: of the comparison, where a claim has several.
         """
-        return Comparison.of(differences, name, self.measure.sign)
+        return Comparison.from_differences(differences, name, self.measure.sign)
 
     def _columns(self, where: Mapping[str, Scalar]) -> dict[str, Scalar]:
         return {self.column(name): value for name, value in where.items()}

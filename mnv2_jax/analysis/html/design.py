@@ -16,7 +16,7 @@ from mnv2_jax.analysis.names import (
     number_name,
     short_name,
 )
-from mnv2_jax.analysis.records import design_axes
+from mnv2_jax.analysis.tables import design_axes
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnv2_jax.analysis import records
+from mnv2_jax.analysis import tables
 from mnv2_jax.analysis.axes import COSTS
 from mnv2_jax.analysis.charts.chart import CONFIG, Chart
 from mnv2_jax.analysis.html.design import Axis, value_text
 from mnv2_jax.analysis.names import number_name, short_name
-from mnv2_jax.analysis.records import describe
+from mnv2_jax.analysis.tables import describe
 from mnv2_jax.schema import Column
 
 _MOST_POINTS = 60  # of a curve: a screen shows no more, and 5,000 runs have to open quickly
@@ -97,7 +97,7 @@ def _chart(chart: Chart) -> dict[str, Any]:
 
 def _measured(frame: pd.DataFrame) -> list[Column]:
     """Return the columns of the table of runs: of measures, the test split's come first."""
-    measures = records.measures(frame)
+    measures = tables.measures(frame)
     metrics = [column for column in measures if not column.of_machine]
     place = {split: number for number, split in enumerate(_FIRST)}
     metrics.sort(key=lambda column: place.get(column.name.partition("_")[0], len(place)))

@@ -15,7 +15,7 @@ import pandas as pd
 import vl_convert
 
 from mnv2_jax import atomic, cache
-from mnv2_jax.analysis import caveats, records
+from mnv2_jax.analysis import caveats, tables
 from mnv2_jax.analysis.charts.chart import VEGA_LITE, Chart
 from mnv2_jax.analysis.html import claim_table, design, embedded, means
 from mnv2_jax.analysis.html.markup import count, region
@@ -71,7 +71,7 @@ def render(
         more_reading=claim_table.reading(claims),
         charts=_figures(charts, filters=bool(axes)),
         accuracy=means.table(axes, frame),
-        environment=_environment(records.distinct_values(environments)),
+        environment=_environment(tables.distinct_values(environments)),
         data=embedded.json_text(data),
         style=style,
         style_hash=_hash(style),
@@ -113,7 +113,7 @@ def _run_summary(frame: pd.DataFrame) -> str:
     words = ", ".join(f"{statuses[name]:,} {name}" for name in STATUSES if name in statuses)
     same = {
         axis: frame[axis].iloc[0]
-        for axis in records.design_axes(frame)
+        for axis in tables.design_axes(frame)
         if frame[axis].nunique(dropna=False) == 1
     }
     constant = ", ".join(
@@ -126,7 +126,7 @@ def _run_summary(frame: pd.DataFrame) -> str:
 
 def _warning(frame: pd.DataFrame) -> str:
     """Return the warning that goes before the verdicts; "" if all went well."""
-    said = caveats.on_ruined(records.count_ruined(frame), len(frame))
+    said = caveats.on_ruined(tables.count_ruined(frame), len(frame))
     return f'<p class="note">{escape(said)}</p>' if said else ""
 
 

@@ -29,7 +29,7 @@ class Knobs(NamedTuple):
     shortcut: Array | np.float32
 
     @classmethod
-    def of(cls, projection: str, shortcut: str) -> "Knobs":
+    def from_names(cls, projection: str, shortcut: str) -> "Knobs":
         """Return the knobs for values as `mnv2_jax.arch.BlockSpec` names them.
 
         A projection that is a function is no knob: its numbers are those of the linear one, and
@@ -154,7 +154,7 @@ class Block(nn.Module):
         """Add the input where the stride is 1 and the channels stay the same."""
         if not self._keeps_shape(x):
             return y
-        knobs = carry.knobs or Knobs.of(self.spec.projection, self.spec.shortcut)
+        knobs = carry.knobs or Knobs.from_names(self.spec.projection, self.spec.shortcut)
         return y + knobs.shortcut.astype(x.dtype) * x
 
     @nn.nowrap

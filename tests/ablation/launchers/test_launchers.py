@@ -29,7 +29,7 @@ class OneByOne(Launcher):
     def launch(self, job, watch):
         trained = 0
         for cohort in job.cohorts:
-            job_of_one = pickle.dumps(job.of([cohort]))
+            job_of_one = pickle.dumps(job.with_cohorts([cohort]))
             done = subprocess.run([sys.executable, "-c", TRAIN], input=job_of_one, check=True,
                                   stdout=subprocess.PIPE)
             trained += int(done.stdout)
@@ -60,7 +60,7 @@ def job(small_config):
     whole = Job(
         "runs/x", (), "a command", DataOptions(workers=0), saving, files=(str(small_config),)
     )
-    return whole.of(cohorts)
+    return whole.with_cohorts(cohorts)
 
 
 def told(cohorts):
@@ -73,7 +73,7 @@ def told(cohorts):
 
 def test_a_job_is_the_same_in_another_process(job, tmp_path):
     first, second = job.cohorts
-    cut = job.of([shards.pieces(first, 2)[1], shards.piece(second, second.runs[:1])])
+    cut = job.with_cohorts([shards.pieces(first, 2)[1], shards.piece(second, second.runs[:1])])
     (tmp_path / "job").write_bytes(pickle.dumps(cut))
     (tmp_path / "told.py").write_text(
         "import pickle, sys\nfrom pathlib import Path\n"
@@ -113,7 +113,7 @@ def test_another_process_asks_for_the_records_of_its_runs_and_of_what_they_start
     monkeypatch.setattr(local.setup, "begin", lambda folder: None)
     monkeypatch.setattr(local.workdir, "claimed", claimed)
     with pytest.raises(ValueError, match=f"^runs/x {run.id} base$"):
-        local.train_for_another(job.of([after]))
+        local.train_for_another(job.with_cohorts([after]))
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ import pytest
 
 from mnv2_jax.ablation import heartbeat
 from mnv2_jax.ablation.launchers import ray as cluster
-from mnv2_jax.train.preemption import Interrupted, Stop
+from mnv2_jax.train.preemption import Interrupted, StopRequest
 from tests import buckets, commands
 from tests.small import curves_of
 
@@ -181,7 +181,7 @@ def test_asked_to_stop_it_says_so_whatever_ray_makes_of_it(ray, number, signalle
         return [], references
 
     ray.wait = wait
-    stop = Stop()
+    stop = StopRequest()
     watch: Any = types.SimpleNamespace(stop=stop)
     chunk: Any = None
     with (

@@ -77,7 +77,7 @@ def test_a_piece_of_all_is_the_cohort_itself(dots):
     assert shards.piece(cohorts[0], cohorts[0].runs) is cohorts[0]
     half = shards.piece(cohorts[0], cohorts[0].runs[:2])
     assert (half.id, half.runs) != (cohorts[0].id, cohorts[0].runs)
-    assert half.network == cohorts[0].network
+    assert half.network_fingerprint == cohorts[0].network_fingerprint
 
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "1", "1/", "/4", "a/b", "-1/4", "1/4/8", "1/0"])

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from configs import cifar10, digits, digits_recipe, transfer, transfer_recipe
-from mnv2_jax.analysis import records, stated
+from mnv2_jax.analysis import stated, tables
 from mnv2_jax.analysis.charts.forest import claim_fields
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.html import claim_table
@@ -29,7 +29,7 @@ CLAIMS: dict[str, list[Claim]] = {
 
 def results_of(folder: str) -> pd.DataFrame:
     # Recorded when the field still lay under train.
-    return records.read_results(RESULTS / folder).rename(columns={"train.shift": "augment.shift"})
+    return tables.read_results(RESULTS / folder).rename(columns={"train.shift": "augment.shift"})
 
 
 def test_all_committed_claims_are_decided_anew() -> None:

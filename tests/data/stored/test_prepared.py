@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnv2_jax.data import decode
-from mnv2_jax.data.stored import records
+from mnv2_jax.data.stored import prepared
 from tests.data import made
 
 COUNTS = {"train": (3, 0, 5, 2), "test": (4,)}
@@ -55,7 +55,7 @@ def stored(found, split="train"):
 
 def test_a_data_set_of_tfds(stock):
     folder, put = stock
-    found = records.find("food101", folder)
+    found = prepared.find("food101", folder)
     assert found.file_format == "array_record"
     assert found.folder == folder / "food101" / "2.0.0"
     names = found.class_names
@@ -68,7 +68,7 @@ def test_a_data_set_of_tfds(stock):
 
 def test_a_data_set_in_tfrecord(handmade):
     folder, put = handmade
-    found = records.find("patches:1.0.0", folder)
+    found = prepared.find("patches:1.0.0", folder)
     assert found.file_format == "tfrecord"
     assert found.class_names == tuple("0123456789")
     for split, expected in put.items():
@@ -77,7 +77,7 @@ def test_a_data_set_in_tfrecord(handmade):
 
 def test_both_formats_are_read_as_tfds_reads_them(stock, handmade):
     # TFDS's own reader of array_record, and its own parser of records for TFRECORD.
-    found = records.find("food101", stock[0])
+    found = prepared.find("food101", stock[0])
     decoders = {"image": tfds.decode.SkipDecoding()}
     builder = tfds.builder_from_directory(found.folder)
     source = builder.as_data_source("train[5:]", decoders=decoders)
@@ -90,7 +90,7 @@ def test_both_formats_are_read_as_tfds_reads_them(stock, handmade):
 
 
 def test_a_record_says_where_it_is_in_the_whole_split(handmade):
-    found = records.find("patches", handmade[0])
+    found = prepared.find("patches", handmade[0])
     part = found.records("train[70%:]+test[1:]", "data.train")
     assert [record.where for record in part] == [
         *(f"patches/train, record {number}" for number in (7, 8, 9)),
@@ -119,7 +119,7 @@ def test_parts_of_splits_are_those_of_the_full_listing(handmade, chosen):
         if unit:
             first, last = (bound and round(bound * count / 100) for bound in (first, last))
         slices.append((split, *slice(first, last).indices(count)[:2]))
-    found = records.find("patches", folder)
+    found = prepared.find("patches", folder)
     if any(first > last for _, first, last in slices) or all(
         first == last for _, first, last in slices
     ):
@@ -133,7 +133,7 @@ def test_parts_of_splits_are_those_of_the_full_listing(handmade, chosen):
 
 @pytest.mark.parametrize("text", ["train[2:9]", "train[25%:75%]", "train[1shard:]+test", "all"])
 def test_parts_of_splits_are_those_of_tfds(handmade, text):
-    found = records.find("patches", handmade[0])
+    found = prepared.find("patches", handmade[0])
     listing = {}
     for split in COUNTS:
         whole = iter(stored(found, split))
@@ -150,7 +150,7 @@ def test_parts_of_splits_are_those_of_tfds(handmade, text):
 
 
 def test_numbers_beyond_the_end_are_refused(handmade):
-    part = records.find("patches", handmade[0]).records("train[:4]", "data.train")
+    part = prepared.find("patches", handmade[0]).records("train[:4]", "data.train")
     for index in (-1, 4):
         with pytest.raises(IndexError, match=f"record {index} of 4"):
             part[index]
@@ -159,7 +159,7 @@ def test_numbers_beyond_the_end_are_refused(handmade):
 @pytest.mark.parametrize(("kind", "name"), [("stock", "food101"), ("handmade", "patches")])
 def test_records_are_read_by_many_threads_and_where_they_are_sent(request, kind, name):
     folder, _ = request.getfixturevalue(kind)
-    part = records.find(name, folder).records("train", "data.train")
+    part = prepared.find(name, folder).records("train", "data.train")
     expected = list(part)
     sent = pickle.dumps(part)
     assert len(sent) < 10_000
@@ -171,7 +171,7 @@ def test_records_are_read_by_many_threads_and_where_they_are_sent(request, kind,
 
 def test_more_files_are_open_than_the_system_begins_with(tmp_path):
     put = made.tfrecord(tmp_path, counts={"train": (1,) * 12})
-    part = records.find("patches", tmp_path).records("train", "data.train")
+    part = prepared.find("patches", tmp_path).records("train", "data.train")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken = {int(path.name) for path in Path("/proc/self/fd").iterdir()}
     free = [handle for handle in range(soft) if handle not in taken]
@@ -184,7 +184,7 @@ def test_more_files_are_open_than_the_system_begins_with(tmp_path):
 
 def refused(folder, name, error=OSError, **arguments):
     with pytest.raises(error) as caught:
-        stored(records.find(name, folder), **arguments)
+        stored(prepared.find(name, folder), **arguments)
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -210,7 +210,7 @@ def test_a_file_that_is_missing(copied):
     paths[-1].unlink()
     assert refused(folder, name) == f"{paths[-1]}: the file is missing{again(folder, name)}"
     if len(paths) > 1:  # What is not needed is not missed.
-        assert len(stored(records.find(name, folder), "train[:3]")) == 3
+        assert len(stored(prepared.find(name, folder), "train[:3]")) == 3
 
 
 def test_a_file_that_would_be_waited_for(copied):
@@ -246,7 +246,7 @@ def test_a_file_with_other_records_than_are_expected(copied):
 
 def test_a_file_that_is_damaged_after_it_was_opened(copied):
     folder, name, paths = copied
-    part = records.find(name, folder).records("train", "data.train")
+    part = prepared.find(name, folder).records("train", "data.train")
     with paths[-1].open("r+b") as file:
         file.truncate(64)
     with pytest.raises(OSError, match="prepare it again") as caught:
@@ -258,11 +258,11 @@ def test_damaged_bytes_of_an_array_record(stock, tmp_path):
     shutil.copytree(stock[0] / "food101", tmp_path / "data" / "food101")
     (path,) = (tmp_path / "data" / "food101").glob("*/food101-train.*")
     whole = path.read_bytes()
-    image = stored(records.find("food101", stock[0]))[7][0]
+    image = stored(prepared.find("food101", stock[0]))[7][0]
     at = whole.find(image[-40:])
     assert at >= 0
     path.write_bytes(whole[:at] + b"damaged" + whole[at + 7 :])
-    part = records.find("food101", tmp_path / "data").records("train", "data.train")
+    part = prepared.find("food101", tmp_path / "data").records("train", "data.train")
     assert part[6].image
     with pytest.raises(OSError, match=r"food101-train.*: record 7 of the file is damaged; remove "):
         part[7]
@@ -273,7 +273,7 @@ def test_a_label_out_of_range(tmp_path, label, hint):
     put = {"train": made.images(6, 10, 8, 0)}
     put["train"][4] = (put["train"][4][0], label)
     made.write_tfrecord(tmp_path / "patches" / "1.0.0", "patches", put, {"train": (3, 3)}, 10)
-    part = records.find("patches", tmp_path).records("train[2:]", "data.train")
+    part = prepared.find("patches", tmp_path).records("train[2:]", "data.train")
     assert part[1].label == 3
     message = f"patches/train, record 4: its label is {label}, expected 0 to 9{hint}$"
     with pytest.raises(ValueError, match=message):
@@ -284,7 +284,7 @@ def test_a_record_that_is_none(tmp_path, monkeypatch):
     monkeypatch.setattr(made, "example", lambda image, label: image)
     made.tfrecord(tmp_path, counts={"train": (1,)})
     with pytest.raises(ValueError, match="patches/train, record 0: expected 'image' and 'label'"):
-        records.find("patches", tmp_path).records("train", "data.train")[0]
+        prepared.find("patches", tmp_path).records("train", "data.train")[0]
 
 
 def describe(tmp_path, features, **edits):
@@ -311,7 +311,7 @@ LABEL = tfds.features.ClassLabel(names=["cat", "dog"])
 )
 def test_channels_are_those_of_the_image(tmp_path, shape, channels):
     describe(tmp_path, {"image": image(shape), "label": LABEL})
-    found = records.find("patches", tmp_path)
+    found = prepared.find("patches", tmp_path)
     assert (found.channels, found.class_names) == (channels, ("cat", "dog"))
 
 
@@ -328,20 +328,20 @@ def test_the_rule_that_turns_images_is_part_of_photographs(
     tmp_path, monkeypatch, feature, photographs
 ):
     describe(tmp_path, {"image": feature, "label": LABEL})
-    before = records.find("patches", tmp_path).fingerprint
+    before = prepared.find("patches", tmp_path).fingerprint
     monkeypatch.setattr(decode, "TURNING", "another rule")
-    assert (records.find("patches", tmp_path).fingerprint != before) == photographs
+    assert (prepared.find("patches", tmp_path).fingerprint != before) == photographs
 
 
 def test_image_and_label_are_those_of_the_pair_that_is_said(tmp_path):
     mask = {"image": image(), "label": LABEL, "mask": image(), "kind": LABEL}
     describe(tmp_path, mask)
-    assert records.find("patches", tmp_path).features[:2] == ("image", "label")
+    assert prepared.find("patches", tmp_path).features[:2] == ("image", "label")
 
 
 def test_image_and_label_are_the_only_ones_where_none_are_said(tmp_path):
     describe(tmp_path, {"picture": image(), "kind": LABEL, "mask": tfds.features.Text()})
-    assert records.find("patches", tmp_path).features == ("picture", "kind", None)
+    assert prepared.find("patches", tmp_path).features == ("picture", "kind", None)
 
 
 @pytest.mark.parametrize("key", ["file", "file_name"])
@@ -358,7 +358,7 @@ def test_a_record_is_called_by_its_file_where_that_is_stored(tmp_path, monkeypat
         made, "FEATURES", {"image": made.FEATURES["image"], key: tfds.features.Text()}
     )
     made.tfrecord(tmp_path, counts={"train": (1,)})
-    part = records.find("patches", tmp_path).records("train", "data.train")
+    part = prepared.find("patches", tmp_path).records("train", "data.train")
     assert part[0].where == "train/Größe/1.jpg"
 
 
@@ -445,7 +445,7 @@ def test_a_data_set_that_is_not_prepared(tmp_path):
 
 
 def test_errors_of_splits_name_the_field_and_the_way_out(stock, handmade):
-    found = records.find("patches", handmade[0])
+    found = prepared.find("patches", handmade[0])
     there = "there are train (10 records), test (4 records)"
     for split, problem in {
         "validation": f"there is no split 'validation'; {there}; to carve it: "
@@ -467,10 +467,10 @@ def test_tensorflow_is_not_imported_even_where_it_is_installed(stock, handmade, 
         from pathlib import Path
 
         sys.path.insert(0, {str(tmp_path)!r})
-        from mnv2_jax.data.stored import records
+        from mnv2_jax.data.stored import prepared
 
         for name, folder in (("food101", {str(stock[0])!r}), ("patches", {str(handmade[0])!r})):
-            print(records.find(name, Path(folder)).records("train", "data.train")[0].label)
+            print(prepared.find(name, Path(folder)).records("train", "data.train")[0].label)
         assert not {{"tensorflow", "jax"}} & set(sys.modules)
     """
     done = subprocess.run(

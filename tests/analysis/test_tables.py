@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from mnv2_jax import schema
-from mnv2_jax.analysis import records
+from mnv2_jax.analysis import tables
 from mnv2_jax.analysis.claims import greater
-from mnv2_jax.analysis.records import distinct_values, read_curves, read_files, read_results
+from mnv2_jax.analysis.tables import distinct_values, read_curves, read_files, read_results
 from mnv2_jax.analysis.verdicts import decide
 from tests.analysis.synthetic import EPOCHS, make_frame, stop, write_workdir
 
@@ -71,12 +71,12 @@ def test_claims_on_columns_with_empty_cells_are_decided(tmp_path: Path) -> None:
 
 def test_a_field_of_a_phases_section_is_no_column_of_the_run_itself() -> None:
     frame = make_frame().head(1)
-    assert records.column(frame, "train.epochs") == "epochs"
-    assert records.column(frame, "extraction.train.epochs") == "extraction.train.epochs"
-    assert tuple(map(records.section, schema.SECTIONS)) == ("",) * len(schema.SECTIONS)
+    assert tables.column(frame, "train.epochs") == "epochs"
+    assert tables.column(frame, "extraction.train.epochs") == "extraction.train.epochs"
+    assert tuple(map(tables.section, schema.SECTIONS)) == ("",) * len(schema.SECTIONS)
     for name in schema.SECTIONS:
-        assert records.section(f"{name}.train.epochs") == name
-    assert records.section("train.epochs") == ""
+        assert tables.section(f"{name}.train.epochs") == name
+    assert tables.section("train.epochs") == ""
 
 
 def test_a_sweep_without_rows_reads_as_an_empty_table(tmp_path: Path) -> None:
