@@ -113,7 +113,7 @@ FAULTS = {
     ],
     "bfloat16": [(float32_inside, "inference: bfloat16 in gave float32 out")],
     "lanes": [(lane_dependent, "lane 0 and the same run alone differ in ")],
-    "parts": [(norm_of_its_own, "the output differs; is `axis_name` handed on")],
+    "split_batch": [(norm_of_its_own, "the output differs; is `axis_name` handed on")],
     "knobs": [(knobs_of_its_own, "carry.knobs is not heeded")],
     "names": [
         (unnamed, "params/Pointwise_0/kernel is named by Flax"),
