@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from docs import generate
 from mnv2_jax import schema
@@ -46,6 +46,9 @@ ELSEWHERE = {
     "python -m experiments.status --workdir=s3://bucket/factorial": "tests/test_buckets.py",
 }
 """The commands that .ci/run does not execute as they stand, by how they begin, and the reason."""
+
+NOT_YET = {"mnv2_jax/nn/blocks/mixed_kernels.py"}
+"""The files that a reader of a tutorial adds."""
 
 
 def blocks(page, language):
@@ -114,7 +117,7 @@ def test_files_and_modules_that_a_page_names_exist(page):
         paths = re.findall(rf"(?<![\w/.])(?:{folders})/[\w./-]*[\w/]", code)
         if re.fullmatch(r"\w+\.(py|toml|txt|md|cff)", code) and not re.match("my_|FILE", code):
             paths.append(code)
-        missing += [path for path in paths if not (ROOT / path).exists()]
+        missing += [path for path in paths if not (path in NOT_YET or (ROOT / path).exists())]
         if re.fullmatch(r"(configs|mnv2_jax)(\.\w+)+", code):
             try:
                 pkgutil.resolve_name(code)
@@ -133,7 +136,7 @@ def test_files_and_modules_that_a_page_names_exist(page):
 
 @pages
 def test_links_to_files_lead_somewhere(page):
-    links = re.findall(r"\]\(([^)#:\s]+)[^)]*\)", page.read_text())
+    links = re.findall(r"\]\((?!https:|#)([^)#]+)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
@@ -146,7 +149,8 @@ def test_prose_is_wrapped_at_120_columns(page):
 
 def test_the_tree_of_a_workdir_has_every_file():
     (tree,) = blocks(DOCS / "reference" / "files-of-a-workdir.md", "text")
-    folders, files = [], set()
+    folders: list[str] = []
+    files: set[str] = set()
     for line in tree.splitlines()[1:]:
         depth = (len(line) - len(line.lstrip())) // 4
         folders[depth - 1 :] = [line.strip()]
