@@ -186,7 +186,7 @@ def test_bibtex_says_what_citation_cff_says():
     assert f"eprint = {identifier}," in article
 
 
-def test_pages_that_follow_from_the_code_are_current(monkeypatch):
+def test_generated_pages_are_current(monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     reference = DOCS / "reference"
     # In a process of its own: other tests register presets of theirs.
@@ -216,7 +216,7 @@ def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
-def test_a_block_gets_a_name_as_the_tutorial_says(tmp_path):
+def test_the_tutorial_adds_a_block_to_the_checkout(tmp_path):
     page = DOCS / "tutorials" / "own-block.md"
     (module,) = blocks(page, "python")
     imported, entry = re.findall(r"^(from .*|    \".*)$", blocks(page, "")[0], re.M)
@@ -234,7 +234,7 @@ def test_a_block_gets_a_name_as_the_tutorial_says(tmp_path):
     assert "block_02/depthwise_5" in out
 
 
-def test_the_claim_of_phases_names_what_covaries(tmp_path):
+def test_the_claim_about_phases_can_be_decided(tmp_path):
     claim, _ = blocks(DOCS / "tutorials" / "own-photos.md", "python")
     imports, _, claim = claim.partition("\n\n")
     config = tmp_path / "phases.py"
@@ -264,7 +264,7 @@ def get_claims():
     ) in out
 
 
-def test_the_session_with_weights_gives_what_is_shown(tmp_path, monkeypatch):
+def test_the_session_of_import_weights(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     page = DOCS / "how-to" / "import-weights.md"
     failed, tried = doctest.testfile(str(page), module_relative=False)
