@@ -1,8 +1,8 @@
-"""Write the pages that follow from the code: config fields and commands.
+"""Write the pages that are generated from the code: config fields and commands.
 
   python -m docs.generate
 
-`tests/test_docs.py` compares the pages with what this gives.
+`tests/test_docs.py` checks that they are current.
 """
 
 import os
@@ -34,7 +34,8 @@ def config_fields() -> str:
 
 Every field of a config, with its value in `configs/transfer.py`; other configs lack the section
 `transfer`. Each is a flag, `--config.FIELD=VALUE`, and may be an axis of a grid. The sections
-`pretraining`, `extraction` and `scratch` of a transfer hold what these phases set otherwise.
+`pretraining`, `extraction` and `scratch` of a transfer hold the fields that these phases set
+differently.
 
 | Field | Value | Meaning |
 |---|---|---|
@@ -43,10 +44,10 @@ Every field of a config, with its value in `configs/transfer.py`; other configs 
 
 
 def commands(help_of: Callable[[str], str]) -> str:
-    """Return the page of commands: what `--help` prints.
+    """Return the page of commands.
 
     Args:
-      help_of: that of a command, 100 columns wide.
+      help_of: returns what `--help` of a command prints, 100 columns wide.
     """
     parts = [f"## {name}\n\n```text\n{help_of(name).rstrip()}\n```\n" for name in COMMANDS]
     return "# Commands\n\nWhat `python -m experiments.NAME --help` prints.\n\n" + "\n".join(parts)

@@ -1,18 +1,31 @@
-"""README and docs: generated pages are current, and every command and code block is executed."""
+"""README and docs: pages agree with the code, and every command and code block is executed."""
 
 import doctest
+import fnmatch
+import importlib.util
+import pkgutil
 import re
 import shutil
 import subprocess
 import sys
 
+import pytest
+import yaml  # type: ignore[import-untyped]
+
 from docs import generate
+from mnv2_jax import schema
+from mnv2_jax.nn import conformance
 from tests import commands
 
 ROOT = commands.ROOT
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 CI = (ROOT / ".ci" / "run").read_text()
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+pages = pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: str(page.relative_to(ROOT))
+)
 
 ELSEWHERE = {
     "make .venv/.installed": "the first step of .ci/run",
@@ -34,12 +47,20 @@ ELSEWHERE = {
 }
 """The commands that .ci/run does not execute as they stand, by how they begin, and the reason."""
 
+NOT_YET = {"mnv2_jax/nn/blocks/mixed_kernels.py"}
+"""The files that a reader of a tutorial adds."""
+
 
 def blocks(page, language):
-    return [code for found, code in BLOCK.findall(page.read_text()) if found == language]
+    return [code for of_block, code in BLOCK.findall(page.read_text()) if of_block == language]
 
 
-def shown():
+def inline_code(page):
+    """The texts between backticks, outside of code blocks."""
+    return re.findall(r"`([^`\n]+)`", BLOCK.sub("", page.read_text()))
+
+
+def documented_commands():
     """Every command of README and docs, with its page."""
     for page in PAGES:
         if page.name == "commands.md":  # The text of --help; tests/test_help.py.
@@ -52,21 +73,24 @@ def shown():
 
 
 def test_every_command_is_executed():
-    lacking = [
+    missing = [
         f"{page}: {command}"
-        for page, command in shown()
+        for page, command in documented_commands()
         if command not in CI and not any(command.startswith(start) for start in ELSEWHERE)
     ]
-    assert lacking == []
+    assert missing == []
 
 
-def test_no_exception_is_left_over():
-    found = [command for _, command in shown()]
-    assert [one for one in ELSEWHERE if not any(c.startswith(one) for c in found)] == []
+def test_every_exception_is_used():
+    documented = [command for _, command in documented_commands()]
+    unused = [
+        start for start in ELSEWHERE if not any(command.startswith(start) for command in documented)
+    ]
+    assert unused == []
 
 
 def test_every_python_block_is_executed():
-    named = {
+    executed = {
         ("README.md", 0): "python_of README.md 1",
         ("README.md", 1): "python_of README.md 2",
         ("docs/how-to/extend.md", 0): "python_of docs/how-to/extend.md 1",
@@ -76,18 +100,95 @@ def test_every_python_block_is_executed():
         ("docs/reference/python-api.md", 0): "python_of docs/reference/python-api.md 1",
         ("docs/tutorials/own-photos.md", 0): "",  # By a test below.
     }
-    found = {
+    documented = {
         (str(page.relative_to(ROOT)), number)
         for page in PAGES
         for number in range(len(blocks(page, "python")))
     }
-    assert found == named.keys()
-    assert [text for text in named.values() if text not in CI] == []
+    assert documented == executed.keys()
+    assert [text for text in executed.values() if text not in CI] == []
 
 
-def test_pages_that_follow_from_the_code_are_current(monkeypatch):
+@pages
+def test_files_and_modules_that_a_page_names_exist(page):
+    folders = "|".join(("configs", "docs", "experiments", "mnv2_jax", "tests"))
+    missing = []
+    for code in inline_code(page):
+        paths = re.findall(rf"(?<![\w/.])(?:{folders})/[\w./-]*[\w/]", code)
+        if re.fullmatch(r"\w+\.(py|toml|txt|md|cff)", code) and not re.match("my_|FILE", code):
+            paths.append(code)
+        missing += [path for path in paths if not (path in NOT_YET or (ROOT / path).exists())]
+        if re.fullmatch(r"(configs|mnv2_jax)(\.\w+)+", code):
+            try:
+                pkgutil.resolve_name(code)
+            except (ImportError, AttributeError):
+                missing.append(code)
+        # Not imported: commands define flags.
+        if re.fullmatch(r"experiments\.\w+", code) and not importlib.util.find_spec(code):
+            missing.append(code)
+    # "`NAME` (`path`)", "`NAME` in `path`" and "`NAME`, `path`": the file has the name.
+    prose = BLOCK.sub("", page.read_text())
+    for name, path in re.findall(r"`(\w+)`(?:, | in | \()`(mnv2_jax/[\w/]+\.py)`", prose):
+        if not re.search(rf"\b{name}\b", (ROOT / path).read_text()):
+            missing.append(f"{name} in {path}")
+    assert missing == []
+
+
+@pages
+def test_links_to_files_lead_somewhere(page):
+    links = re.findall(r"\]\((?!https:|#)([^)#]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pages
+def test_prose_is_wrapped_at_120_columns(page):
+    prose = BLOCK.sub("", page.read_text())
+    long = [line for line in prose.splitlines() if len(line) > 120 and line[0] != "|"]
+    assert long == []
+
+
+def test_the_tree_of_a_workdir_has_every_file():
+    (tree,) = blocks(DOCS / "reference" / "files-of-a-workdir.md", "text")
+    folders: list[str] = []
+    files: set[str] = set()
+    for line in tree.splitlines()[1:]:
+        depth = (len(line) - len(line.lstrip())) // 4
+        folders[depth - 1 :] = [line.strip()]
+        if not line.endswith("/"):
+            files.add("".join(folders))
+    # A network that lies in the folder itself is one run's.
+    patterns = {file.path for file in schema.FILES if file.path != schema.NETWORK}
+    matched = {
+        file: [pattern for pattern in patterns if fnmatch.fnmatch(file, pattern)] for file in files
+    }
+    assert [file for file, pattern in matched.items() if not pattern] == []
+    assert {pattern for found in matched.values() for pattern in found} == patterns
+
+
+def test_the_contract_of_blocks_lists_every_check():
+    text = (DOCS / "reference" / "blocks.md").read_text()
+    table = text.partition("| Check |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [*conformance.CHECKS]
+
+
+def test_bibtex_says_what_citation_cff_says():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    (paper,) = citation["references"]
+    entries = blocks(DOCS / "index.md", "bibtex")[0].replace("\\", "").split("\n\n")
+    software, article = (re.sub("[{}]", "", entry) for entry in entries)
+    for text in (citation["authors"][0]["name"], citation["title"], citation["version"]):
+        assert f" = {text}," in software
+    assert f"year = {citation['date-released'].year}," in software
+    names = (f"{author['family-names']}, {author['given-names']}" for author in paper["authors"])
+    for text in (" and ".join(names), paper["title"], str(paper["year"])):
+        assert f" = {text}," in article
+    identifier = paper["identifiers"][0]["value"].removeprefix("arXiv:")
+    assert f"eprint = {identifier}," in article
+
+
+def test_generated_pages_are_current(monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
-    reference = ROOT / "docs" / "reference"
+    reference = DOCS / "reference"
     # In a process of its own: other tests register presets of theirs.
     fields = subprocess.run(
         [
@@ -103,20 +204,20 @@ def test_pages_that_follow_from_the_code_are_current(monkeypatch):
     assert fields == (reference / "config-fields.md").read_text()
     commands_page = generate.commands(lambda name: commands.run(name, "--help")[1])
     assert commands_page == (reference / "commands.md").read_text()
-    there = {
+    runnable = {
         path.stem
         for path in (ROOT / "experiments").glob("*.py")
         if '__name__ == "__main__"' in path.read_text()
     }
-    assert there == {*generate.COMMANDS}
+    assert runnable == {*generate.COMMANDS}
 
 
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
-def test_a_block_gets_a_name_as_the_tutorial_says(tmp_path):
-    page = ROOT / "docs" / "tutorials" / "own-block.md"
+def test_the_tutorial_adds_a_block_to_the_checkout(tmp_path):
+    page = DOCS / "tutorials" / "own-block.md"
     (module,) = blocks(page, "python")
     imported, entry = re.findall(r"^(from .*|    \".*)$", blocks(page, "")[0], re.M)
     for name in ("mnv2_jax", "experiments", "configs"):
@@ -133,11 +234,11 @@ def test_a_block_gets_a_name_as_the_tutorial_says(tmp_path):
     assert "block_02/depthwise_5" in out
 
 
-def test_the_claim_of_phases_names_what_covaries(tmp_path):
-    claim, _ = blocks(ROOT / "docs" / "tutorials" / "own-photos.md", "python")
+def test_the_claim_about_phases_can_be_decided(tmp_path):
+    claim, _ = blocks(DOCS / "tutorials" / "own-photos.md", "python")
     imports, _, claim = claim.partition("\n\n")
     config = tmp_path / "phases.py"
-    whole = f"""{imports}
+    source = f"""{imports}
 from configs import transfer
 from mnv2_jax.ablation.grid import axis, product
 
@@ -150,11 +251,11 @@ def get_claims():
     return [
 {claim}]
 """
-    config.write_text(whole)
+    config.write_text(source)
     status, out, err = commands.run("finetune", f"--config={config}", "--dry_run")
     assert status == 0, err
     assert "cannot be decided" not in out
-    config.write_text(re.sub(r"\n +covarying=.*", "", whole))
+    config.write_text(re.sub(r"\n +covarying=.*", "", source))
     _, out, _ = commands.run("finetune", f"--config={config}", "--dry_run")
     assert (
         "claim 'tuned_from_scratch' cannot be decided: runs with transfer.phase finetuning and "
@@ -163,9 +264,9 @@ def get_claims():
     ) in out
 
 
-def test_the_session_with_weights_gives_what_is_shown(tmp_path, monkeypatch):
+def test_the_session_of_import_weights(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    page = ROOT / "docs" / "how-to" / "import-weights.md"
+    page = DOCS / "how-to" / "import-weights.md"
     failed, tried = doctest.testfile(str(page), module_relative=False)
     assert tried > 5
     assert failed == 0
