@@ -1,6 +1,7 @@
-"""Intervals and tests that resample seeds in the place of assuming a distribution."""
+"""Intervals and tests that resample seeds instead of assuming a distribution."""
 
 import numpy as np
+from scipy import special  # Not scipy.stats, which takes most of a second to import.
 
 from mnv2_jax.analysis.stats import Interval, is_constant
 
@@ -11,17 +12,15 @@ _RESAMPLES = 9_999
 def bootstrap_interval(values: np.ndarray, confidence: float) -> Interval:
     """Two-sided bootstrap interval for the mean over seeds: bias-corrected, accelerated (BCa).
 
-    Whole seeds are drawn with replacement, each with all of its pairs. This is the hierarchical
-    bootstrap of a design whose lower level is fixed: the pairs of a seed are one for each value of
-    the other axes, the same in any repetition, so there is nothing to draw. (Drawing pairs within
-    a seed as well would count the differences between expansions, say, as chance.) As the estimate
-    is the mean of the seeds' means, to draw a seed with its pairs is to draw its mean.
+    Efron 1987, with the numbers of `scipy.stats.bootstrap`. Seeds are drawn with replacement, each
+    with all of its pairs: these are the same in any repetition, one for each value of the other
+    axes, so drawing among them too would count the differences between expansions, say, as chance.
 
     No verdict rests on it, since with few seeds it is too narrow: its samples scatter by
-    `(n - 1) / n` of the variance that was observed, and it knows no t. In 4,000 simulated
-    experiments with normal differences the 95 % interval held the true one in 85.7 % with 6 seeds,
-    88.4 % with 8 and 92.5 % with 20, where the t interval did in 95.0, 94.7 and 95.2 %. What it
-    shows beside that one is to which side the seeds have their tail.
+    `(n - 1) / n` of the observed variance, and it knows no t. In 4,000 simulated experiments with
+    normal differences the 95 % interval covered the true one in 85.7 % with 6 seeds, 88.4 % with 8
+    and 92.5 % with 20, the t interval in 95.0, 94.7 and 95.2 %. It shows to which side the seeds
+    have their tail.
 
     Args:
       values: shape `(n,)`, one mean difference per seed.
@@ -38,20 +37,21 @@ def bootstrap_interval(values: np.ndarray, confidence: float) -> Interval:
         return Interval(mean, np.nan, np.nan)
     if is_constant(values):
         return Interval(mean, mean, mean)
-    from scipy import stats  # Takes a second to import, which a run without claims does without.
-
-    # In units of their range, so that the powers that BCa takes of them do not underflow.
+    # In units of their range, so that the powers below do not underflow.
     scale = np.ptp(values)
-    interval = stats.bootstrap(
-        ((values - mean) / scale,),
-        np.mean,
-        confidence_level=confidence,
-        n_resamples=_RESAMPLES,
-        method="BCa",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    low, high = mean + scale * interval.low, mean + scale * interval.high
-    return Interval(mean, float(low), float(high))
+    seeds, count = (values - mean) / scale, len(values)
+    drawn = np.random.default_rng(0).integers(0, count, (_RESAMPLES, count))
+    means = seeds[drawn].mean(axis=1)
+    below = np.count_nonzero(means < seeds.mean()) + np.count_nonzero(means <= seeds.mean())
+    bias = special.ndtri(below / (2 * _RESAMPLES))
+    without_one = np.array([np.delete(seeds, place).mean() for place in range(count)])
+    influence = (count - 1) * (without_one.mean() - without_one)
+    variance = np.sum(influence**2) / count**2
+    acceleration = 1 / 6 * (np.sum(influence**3) / count**3) / variance**1.5
+    tail = special.ndtri((1 - confidence) / 2)
+    shifted = bias + np.array([tail, -tail])
+    low, high = np.quantile(means, special.ndtr(bias + shifted / (1 - acceleration * shifted)))
+    return Interval(mean, float(mean + scale * low), float(mean + scale * high))
 
 
 def sign_flip_p(values: np.ndarray) -> float:

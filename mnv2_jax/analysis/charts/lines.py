@@ -159,11 +159,15 @@ def layers_of(
         *({"field": one, "format": f".{digits}f", "title": name} for one, name in numbers.items()),
         {"field": "seeds", "title": "Seeds"},
     ]
-    mark = {"type": "point", "filled": True, "clip": True}
+    # Intervals alone may leave the axis; to clip the other marks too would double the time of PNGs.
+    mark = {"type": "point", "filled": True}
     small = mark | {"size": 18, "opacity": 0.5, "tooltip": {"content": "data"}}
     large = mark | {"size": 55, "opacity": 1, "stroke": PAGE, "strokeWidth": 1}
     area = {"type": "area", "opacity": 0.15, "clip": True}
-    stroke, rule = ({"type": one, "strokeWidth": 2, "clip": True} for one in ("line", "rule"))
+    stroke, rule = (
+        {"type": "line", "strokeWidth": 2},
+        {"type": "rule", "strokeWidth": 2, "clip": True},
+    )
     band, bar, marked = (f"datum.part === 'mean' && datum.{one}" for one in _KINDS)
     dash = looks["strokeDash"]
     return [
