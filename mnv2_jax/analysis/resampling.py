@@ -10,25 +10,19 @@ _RESAMPLES = 9_999
 
 
 def bootstrap_interval(values: np.ndarray, confidence: float) -> Interval:
-    """Two-sided bootstrap interval for the mean over seeds: bias-corrected, accelerated (BCa).
+    """Two-sided bootstrap interval (BCa) for the mean of `values`, `(seeds,)`.
 
-    Efron 1987, with the numbers of `scipy.stats.bootstrap`. Seeds are drawn with replacement, each
-    with all of its pairs: these are the same in any repetition, one for each value of the other
-    axes, so drawing among them too would count the differences between expansions, say, as chance.
+    Bias-corrected, accelerated (Efron 1987), with the numbers of `scipy.stats.bootstrap`. Without
+    scatter it is a point, for fewer than two seeds there is none. Seeds are drawn with replacement,
+    each with all of its pairs: these are the same in any repetition, one for each value of the
+    other axes, so drawing among them too would count the differences between expansions, say, as
+    chance.
 
     No verdict rests on it, since with few seeds it is too narrow: its samples scatter by
     `(n - 1) / n` of the observed variance, and it knows no t. In 4,000 simulated experiments with
     normal differences the 95 % interval covered the true one in 85.7 % with 6 seeds, 88.4 % with 8
     and 92.5 % with 20, the t interval in 95.0, 94.7 and 95.2 %. It shows to which side the seeds
     have their tail.
-
-    Args:
-      values: shape `(n,)`, one mean difference per seed.
-      confidence: coverage, such as 0.95.
-
-    Returns:
-      The interval; the same for the same values. Without scatter it is a point, for fewer than two
-      seeds there is none.
     """
     if len(values) == 0:
         return Interval(np.nan, np.nan, np.nan)
@@ -55,16 +49,11 @@ def bootstrap_interval(values: np.ndarray, confidence: float) -> Interval:
 
 
 def sign_flip_p(values: np.ndarray) -> float:
-    """Two-sided p of the mean under random signs: the null says that a pair's order is arbitrary.
+    """Two-sided p of the mean of `values`, `(seeds,)`, under random signs.
 
-    Exact for up to 14 seeds, where all sign patterns are visited; `smallest_sign_flip_p` is the
-    least that n seeds can reach. Beyond that a fixed sample of patterns is drawn.
-
-    Args:
-      values: shape `(n,)`, one mean difference per seed.
-
-    Returns:
-      p, or NaN for fewer than two seeds.
+    The null says that a pair's order is arbitrary. Exact for up to 14 seeds, where all sign
+    patterns are visited; beyond that a fixed sample of patterns is drawn. NaN for fewer than two
+    seeds.
     """
     count = len(values)
     if count < 2:
@@ -81,5 +70,5 @@ def sign_flip_p(values: np.ndarray) -> float:
 
 
 def smallest_sign_flip_p(seeds: int) -> float:
-    """Return the p of the exact test when all seeds agree in sign: 0.031 for 6, 0.0625 for 5."""
+    """Return the p of the exact test when all seeds agree in sign, its least: 0.031 for 6 seeds."""
     return 2.0 ** (1 - seeds)

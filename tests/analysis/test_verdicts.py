@@ -87,7 +87,7 @@ def test_the_table_of_markdown_marks_what_p_does_not_support() -> None:
 
 def test_sizes_and_seeds_are_those_of_the_comparison_that_is_reported() -> None:
     frame = expansions_at({6: 0.90, 8: 0.901, 10: 0.903}, 0.01)
-    pairs = stats.paired_differences(frame, "expansion", 10, 6, {}, "test_accuracy")
+    pairs = stats.paired_differences(frame, stats.Contrast("expansion", 10, 6), "test_accuracy")
     means = stats.seed_means(pairs)
     sd = np.std(means, ddof=1)
     reported, equal = decide([greater("g", "", "", "expansion", 10, 6), plateau(0.01)], frame)
