@@ -13,7 +13,7 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from mnv2_jax.analysis import tables
-from mnv2_jax.analysis.names import axis_name, in_order
+from mnv2_jax.analysis.names import in_order, lower_name
 from mnv2_jax.analysis.tables import design_axes, section
 from mnv2_jax.schema import KNOWN, PHASE, PRETRAINING
 
@@ -246,5 +246,5 @@ def _view(done: pd.DataFrame, x: str, rest: Sequence[str]) -> View:
 
 
 def _listed(axes: Sequence[str]) -> str:
-    names = [axis_name(axis).lower().removesuffix(" t") for axis in axes]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    *others, last = map(lower_name, axes)
+    return f"{', '.join(others)} and {last}" if others else last

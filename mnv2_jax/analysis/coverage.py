@@ -7,6 +7,7 @@ claim names a column that it lacks.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from mnv2_jax.analysis import stats, tables
@@ -99,9 +100,10 @@ _Pair = tuple[str, stats.Scalar]  # A column and a value of it.
 
 def _any_run(frame: pd.DataFrame, pairs: Sequence[_Pair]) -> bool:
     """Return whether a run has all of these values."""
+    has = np.ones(len(frame), bool)
     for column, value in pairs:
-        frame = frame[frame[column] == value]
-    return not frame.empty
+        has &= (frame[column] == value).to_numpy(bool)
+    return bool(has.any())
 
 
 def _named(pairs: Sequence[_Pair], *conditions: str) -> str:

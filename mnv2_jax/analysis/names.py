@@ -61,6 +61,11 @@ def axis_name(column: str) -> str:
     return label
 
 
+def lower_name(column: str) -> str:
+    """Return the name of a column in a sentence."""
+    return axis_name(column).lower().removesuffix(" t")
+
+
 def value_name(column: str, value: Any) -> str:
     """Return the name of a value of `column`."""
     if isinstance(value, float | int) and not isinstance(value, bool):

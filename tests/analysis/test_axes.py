@@ -159,14 +159,6 @@ def test_pretraining_is_drawn_only_where_the_phase_is_shown():
     assert axes.to_draw(plain, ["projection"]) == (plain, [])
 
 
-def test_runs_without_a_section_are_not_drawn_over_it():
-    frame = finished(make_sections(), "test_accuracy")
-    assert axes.values(frame, RATE) == [0.05, 0.1]
-    runs, said = axes.to_draw(frame, [RATE, "transfer.phase"])
-    assert set(runs["transfer.phase"]) == {"extraction", "finetuning"}
-    assert said == ["Runs without extraction: learning rate are left out."]
-
-
 def test_empty_cells_are_a_value_of_other_columns_only():
     frame = make_frame(expansions=(6,), shortcuts=("none",), seeds=2)
     empty = float("nan")

@@ -25,7 +25,7 @@ from mnv2_jax.analysis.charts.lines import Rows, divide, layers_of, parts_of
 from mnv2_jax.analysis.charts.panels import WIDE, divide_panels, panelled
 from mnv2_jax.analysis.charts.pareto import front_layers, put_front
 from mnv2_jax.analysis.charts.scales import Scale, scale_of
-from mnv2_jax.analysis.names import axis_name, value_name
+from mnv2_jax.analysis.names import lower_name, value_name
 from mnv2_jax.analysis.tables import describe, design_axes
 from mnv2_jax.schema import Column
 
@@ -84,8 +84,7 @@ def accuracy(frame: pd.DataFrame, view: View, metric: str = "test_accuracy") -> 
         with_parts,
         WIDE if scale.joined else width,
     )
-    heading = f"{measure.label} over {axis_name(view.x).lower().removesuffix(' t')}"
-    return Chart(heading, spec, rows.rows, rows.sets, notes)
+    return Chart(f"{measure.label} over {lower_name(view.x)}", spec, rows.rows, rows.sets, notes)
 
 
 def _put_lines(
@@ -108,7 +107,7 @@ def _put_lines(
         fields["kind"] = "" if crowded else "band" if band else "bar"
         right, left = (0.0, 0.0) if scale.joined else hues.offsets(hue)
         for value, cell in cells.items():
-            x, at = scale.at(value), value_name(view.x, value)
+            x = scale.at(value)
             rows.add_mean(
                 cell,
                 measured,
@@ -116,7 +115,7 @@ def _put_lines(
                 seeds_at=None if crowded else x + left,
                 interval=not crowded,
                 x=x + right,
-                at=at,
+                at=value_name(view.x, value),
                 **fields,
             )
 
@@ -145,5 +144,5 @@ def _on_lines(
         return [what, *notes]
     if main and joined:
         joins = ", ".join(value_name(main, value) for value in values(done, main))
-        return [f"Lines join {axis_name(main).lower().removesuffix(' t')} {joins}.", *notes]
+        return [f"Lines join {lower_name(main)} {joins}.", *notes]
     return notes

@@ -66,7 +66,7 @@ def put_front(
     differing = [axis for axis in varying(runs) if members[axis].nunique() > 1]
     shared = [axis for axis in varying(runs) if differing and axis not in differing]
     firsts = [(axis, members[axis].iloc[0]) for axis in shared]
-    common = [_in_a_row(full_name(axis, first)) for axis, first in firsts if pd.notna(first)]
+    common = [_uncapitalised(full_name(axis, first)) for axis, first in firsts if pd.notna(first)]
     equal = members.groupby([cost, "y"])["y"].transform("size") - 1
     members = members.assign(equal=equal).drop_duplicates([cost, "y"])
     names = _names(members, differing or varying(runs))
@@ -83,9 +83,9 @@ def put_front(
         for (at, y), label, key in zip(points, labels, _keys(members[design]), strict=True):
             if key in keys:
                 rows.add("member", panel=title, x=at, y=y, text=label, set=number)
-    what = f"means of {_in_a_row(measure.label)}"
-    what = "mean accuracies" if metric.endswith("accuracy") else what
-    note = f"Pareto front of {what}" + (f" ({', '.join(common)})" if common else "")
+    is_accuracy = metric.endswith("accuracy")
+    means = "mean accuracies" if is_accuracy else f"means of {_uncapitalised(measure.label)}"
+    note = f"Pareto front of {means}" + (f" ({', '.join(common)})" if common else "")
     if named:
         return f"{note}."
     listed = [f"{label}: {name}" for label, name in zip(labels, names[:_MOST], strict=False)]
@@ -148,7 +148,7 @@ def _names(members: pd.DataFrame, axes: Sequence[str]) -> list[str]:
     """Return the names of members by these axes, with the number of others equal to each."""
     names = [
         ", ".join(
-            f"t = {value:g}" if axis == "expansion" else _in_a_row(full_name(axis, value))
+            f"t = {value:g}" if axis == "expansion" else _uncapitalised(full_name(axis, value))
             for axis, value in zip(axes, row, strict=True)
             if pd.notna(value)
         )
@@ -160,6 +160,6 @@ def _names(members: pd.DataFrame, axes: Sequence[str]) -> list[str]:
     ]
 
 
-def _in_a_row(name: str) -> str:
+def _uncapitalised(name: str) -> str:
     """Return a name with a small first letter, unless it is one like ReLU6."""
     return name if any(map(str.isupper, name[1:])) else name[:1].lower() + name[1:]
