@@ -91,10 +91,9 @@ def paired_differences(frame: pd.DataFrame, contrast: Contrast, metric: str) -> 
 
 
 def differing(frame: pd.DataFrame, contrast: Contrast) -> list[str]:
-    """Return the columns that keep runs from being pairs of a contrast.
+    """Return the columns that keep runs of the two values from being pairs; both need runs.
 
-    They are those in which the two most similar runs differ; none if there is a pair, or if either
-    value was never run.
+    They are those in which the two most similar runs differ; none if there is a pair.
     """
     shared = _shared(frame, contrast)
     frame = restricted(frame, contrast.where)
@@ -103,8 +102,6 @@ def differing(frame: pd.DataFrame, contrast: Contrast) -> list[str]:
         codes[(frame[contrast.axis] == value).to_numpy(bool)]
         for value in (contrast.better, contrast.worse)
     )
-    if not (len(better) and len(worse)):
-        return []
     nearest = [worse[(worse != run).sum(axis=1).argmin()] != run for run in better]
     least = min(nearest, key=lambda differs: int(differs.sum()))
     return [name for name, differs in zip(shared, least, strict=True) if differs]
