@@ -1,8 +1,8 @@
-"""Metrics: what is measured of a network's logits. A new metric is one object in `METRICS`.
+"""Metrics of a network's logits. A new metric is one object in `METRICS`.
 
-A metric gives numbers per image; the evaluation sums them over the images that count, exactly over
-masked batches, devices and lanes, and `Metric.finish` makes one number of the sums. Functions use
-the array API of what they are given, so that they run on NumPy and inside compiled programs.
+A metric gives numbers per image; the evaluation sums them over real images, exactly over masked
+batches, devices and lanes, and `Metric.finish` makes one number of the sums. The functions use the
+array API of their arguments, so that they run on NumPy and inside compiled programs.
 """
 
 import dataclasses
@@ -31,15 +31,14 @@ class Metric:
     Attributes:
       name: lower case with underscores; names columns, such as `test_NAME`.
       per_image: maps logits `[batch, classes]` and labels `[batch]` to numbers `[batch, ...]`.
-      label: what figures and the report call it, after the split: "accuracy".
-      unit: "%" of what is stored as a fraction of 1 and shown in per cent; else as shown.
-      better: which way is better.
-      digits: after the decimal point where it is shown.
-      finish: makes the metric of sums over images, float64 `[...]`, and the number of images.
-      min_classes: fewer classes make it meaningless, and are refused.
+      label: its name in figures and the report, after the split: "accuracy".
+      unit: as shown; "%" means that it is stored as a fraction of 1.
+      digits: shown after the decimal point.
+      finish: maps sums over images, float64 `[...]`, and the number of images to the metric.
+      min_classes: data sets with fewer classes are refused.
 
     Raises:
-      ValueError: the name is no such name.
+      ValueError: the name has other characters.
     """
 
     name: str
@@ -73,7 +72,7 @@ def _cross_entropy(logits: Any, labels: Any) -> Any:
 
 
 def _top5(logits: Any, labels: Any) -> Any:
-    """Of equal logits that of the lower label comes first, as in `argmax`."""
+    """Rank equal logits by label, the lowest first, as `argmax` does."""
     xp = logits.__array_namespace__()
     own = xp.take_along_axis(logits, labels[:, None], axis=-1)
     earlier = xp.arange(logits.shape[-1])[None] < labels[:, None]
@@ -83,13 +82,13 @@ def _top5(logits: Any, labels: Any) -> Any:
 
 
 def _confidence_gaps(logits: Any, labels: Any) -> Any:
-    """By bin of confidence, what it exceeds the hits by: `[batch, bins]`."""
+    """Return confidence minus correctness in the bin of the confidence: `[batch, bins]`."""
     xp = logits.__array_namespace__()
     exponentials = xp.exp(logits - xp.max(logits, axis=-1, keepdims=True))
     confidence = 1 / xp.sum(exponentials, axis=-1)  # The largest exponential is 1.
-    place = xp.clip(xp.ceil(confidence * _BINS) - 1, 0, _BINS - 1)
-    chosen = xp.astype(place[:, None] == xp.arange(_BINS)[None], logits.dtype)
-    return chosen * (confidence - _accuracy(logits, labels))[:, None]
+    bins = xp.clip(xp.ceil(confidence * _BINS) - 1, 0, _BINS - 1)
+    one_hot = xp.astype(bins[:, None] == xp.arange(_BINS)[None], logits.dtype)
+    return one_hot * (confidence - _accuracy(logits, labels))[:, None]
 
 
 def _mean_of_gaps(sums: np.ndarray, count: float) -> float:
@@ -117,31 +116,28 @@ METRICS: dict[str, Metric] = {
 """The metrics by name."""
 
 DEFAULT = ("accuracy", "loss")
-"""The metrics of a config that names none; every config's metrics include them, since epochs
-are compared by accuracy, and divergence is found by the loss."""
+"""The metrics that every config has: epochs are compared by accuracy, and the loss shows
+divergence."""
 
 
 def find(name: str) -> Metric:
-    """Return a metric by its name in `METRICS`, or from a file of the user's own.
-
-    Args:
-      name: a name, or `FILE.py:OBJECT`.
+    """Return a metric by its name in `METRICS`, or from a user's file by `FILE.py:OBJECT`.
 
     Raises:
-      ValueError: there is none.
+      ValueError: there is no such metric.
     """
     return user_code.find(
         "metrics",
         name,
         METRICS,
-        lambda one: isinstance(one, Metric),
+        lambda value: isinstance(value, Metric),
         "a mnv2_jax.metrics.Metric",
         "OBJECT",
     )
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Return what a config's field `metrics` names, such as "accuracy,loss,top5_accuracy"."""
+    """Split a config's field `metrics`, such as "accuracy,loss,top5_accuracy"."""
     return tuple(name for part in text.split(",") if (name := part.strip()))
 
 
@@ -155,15 +151,15 @@ def choose(names: Sequence[str], classes: int) -> tuple[Metric, ...]:
     Raises:
       ValueError: there is no such metric, two have one name, or there are too few classes.
     """
-    found = [find(name) for name in dict.fromkeys((*DEFAULT, *names))]
-    known: set[str] = set()
-    for metric in found:
-        if metric.name in known:
+    chosen = [find(name) for name in dict.fromkeys((*DEFAULT, *names))]
+    seen: set[str] = set()
+    for metric in chosen:
+        if metric.name in seen:
             raise ValueError(f"metrics={metric.name!r}: two have this name; expected one for each")
-        known.add(metric.name)
+        seen.add(metric.name)
         if classes < metric.min_classes:
             raise ValueError(
                 f"metrics={metric.name!r}: expected a data set of {metric.min_classes} classes or "
                 f"more, not {classes}"
             )
-    return tuple(found)
+    return tuple(chosen)

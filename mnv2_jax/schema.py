@@ -1,4 +1,4 @@
-"""Every file and every column of a workdir, once: writers and readers share it."""
+"""The files and columns of a workdir, shared by writers and readers."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -9,13 +9,13 @@ from mnv2_jax import checksums
 from mnv2_jax.metrics import DEFAULT, METRICS, SPLITS, Metric
 
 PHASE = "transfer.phase"
-"""The config field, and the column, that says which phase of a transfer a run is."""
+"""The config field, and the column, that holds the phase of a transfer."""
 
 PRETRAINING = "pretraining"
-"""The phase whose runs learn, and are tested on, other classes than those of the others."""
+"""The phase whose runs are trained and tested on other classes."""
 
 SECTIONS = (PRETRAINING, "scratch", "extraction")
-"""The sections of a config that hold what phases set otherwise."""
+"""The sections of a config that hold the settings of a phase."""
 
 FINISHED = ("done", "diverged")
 """The statuses of runs that are not run again."""
@@ -24,11 +24,11 @@ STATUSES = (*FINISHED, "failed")
 """The statuses of runs in results.csv."""
 
 RECORD = ("config.json", "metrics.jsonl", "environment.json", "result.json")
-"""The files of a run's record. One without the last is not whole; it holds the checksums of the
-others."""
+"""The files of a run's record. The last holds the checksums of the others; a record without it is
+incomplete."""
 
 NETWORK = "network.safetensors"
-"""The trained network of a run, beside its record, where the experiment keeps them."""
+"""The trained network of a run, beside its record, where the experiment keeps networks."""
 
 RESULTS, COLUMNS = "results.csv", "columns.json"
 
@@ -39,11 +39,10 @@ class File:
 
     Attributes:
       path: from the workdir; each * stands for a name.
-      what: what it holds.
-      since: the version that has it first.
-      in_buckets: of a workdir in a bucket, whether the file is there too; "written" ones are never
-        read from it.
-      tidied: whether what is no regular file in its place is put aside before training.
+      what: its contents, as the reference describes them.
+      since: the first version that has it.
+      in_buckets: "shared" with a workdir in a bucket, only "written" to it, or "" for neither.
+      tidied: whether anything but a regular file in its place is put aside before training.
     """
 
     path: str
@@ -76,8 +75,8 @@ FILES = (
     File("figures/*", "figures as SVG and PNG", in_buckets="written"),
     File("report.html", "the report", in_buckets="written"),
 )
-"""The files, in the order in which they come to a bucket: a result after the rest of its record, a
-report after what it shows."""
+"""The files in the order of upload to a bucket: a result after the rest of its record, a report
+after its figures."""
 
 FOLDERS = tuple(dict.fromkeys(file.path.partition("/")[0] for file in FILES if "/" in file.path))
 
@@ -87,20 +86,17 @@ class Column:
     """A column of results.csv, or of metrics.jsonl.
 
     Attributes:
-      name: of the column.
-      type: of its cells.
-      kind: "identity" tells runs apart that are the same but for chance; an "axis" says what a run
-        is; a "cost" is one of its network; a "measure" is what came out; a "note" is neither
+      kind: an "identity" tells apart runs of one configuration; an "axis" is part of the
+        configuration; a "cost" is of the network; a "measure" is an outcome; a "note" is neither
         compared nor drawn.
-      label: what figures and the report call it.
-      unit: "%" of what is stored as a fraction of 1 and shown in per cent; else as shown.
-      digits: after the decimal point where it is shown.
-      better: which way is better, of a measure.
-      since: the version that has it first.
+      label: its name in figures and the report.
+      unit: as shown; "%" means that it is stored as a fraction of 1.
+      digits: shown after the decimal point.
+      since: the first version that has it.
       field: the path of the config field that it holds.
-      short: what it is called beside its values.
+      short: its name beside its values.
       required: whether every results.csv has it.
-      of_machine: whether it depends on where a run was trained, and in what company.
+      of_machine: whether it depends on the machine, or on the lanes trained together.
     """
 
     name: str
@@ -185,10 +181,9 @@ _AFTER = (
 KNOWN: Mapping[str, Column] = {
     column.name: column for column in (*_BEFORE, *of_metrics(METRICS.values()), *_AFTER)
 }
-"""The columns of results.csv by name, in their order. After them comes a column for each other
-field in which runs differ, named by its path, such as `train.learning_rate`. `seconds` are the
-run's share of its cohort's training time; `restored_epoch` as in
-`mnv2_jax.train.results.LaneResult`."""
+"""The columns of results.csv by name, in their order. A column follows for each other field in
+which runs differ, named by its path, such as `train.learning_rate`. `seconds` are the run's share
+of its cohort's training time; `restored_epoch` is that of `mnv2_jax.train.results.LaneResult`."""
 
 CURVES: Mapping[str, Column] = {
     column.name: column
@@ -199,7 +194,7 @@ CURVES: Mapping[str, Column] = {
         Column("learning_rate", "number", "note", "Learning rate"),
     )
 }
-"""The columns of metrics.jsonl by name. A metric of the user's own has another one."""
+"""The columns of metrics.jsonl by name; a user's metric adds another."""
 
 _OPTIONAL = {
     metric.column(split)
@@ -209,21 +204,20 @@ _OPTIONAL = {
 }
 _BY_FIELD = {column.field: column.name for column in KNOWN.values() if column.field}
 _DESCRIBED = ("kind", "label", "unit", "digits", "better")
+_CHOICES = {"kind": ("axis", "measure", "note"), "better": ("higher", "lower")}
 
 
 def column(name: str, described: Mapping[str, Column] | None = None) -> Column:
-    """Return what a column of results.csv is.
+    """Return the column of results.csv of this name.
 
-    Args:
-      name: of the column. What nothing describes is a measure if it has the form of a metric's
-        column, and else an axis.
-      described: of columns.json.
+    A column that is neither in `KNOWN` nor in `described`, which columns.json holds, is a measure
+    if its name has the form of a metric's column or of a side table's, and else an axis.
     """
     known = KNOWN.get(name) or (described or {}).get(name)
     if known:
         return known
     table, slash, measure = name.partition("/")
-    if slash:  # Of a side table; see `mnv2_jax.side_tables`.
+    if slash:  # A side table's; see `mnv2_jax.side_tables`.
         label = f"{measure.replace('_', ' ')}, {table}"
         return Column(name, "number", "measure", label[:1].upper() + label[1:], digits=3)
     split, _, metric = name.partition("_")
@@ -235,19 +229,19 @@ def column(name: str, described: Mapping[str, Column] | None = None) -> Column:
 
 
 def in_order(present: Iterable[str]) -> list[str]:
-    """Return the columns of a results.csv: those that each has, and others that are present."""
-    others = dict.fromkeys(present)
-    known = [name for name in KNOWN if name not in _OPTIONAL or name in others]
-    return [*known, *(name for name in others if name not in KNOWN)]
+    """Return the columns of a results.csv in order: those that each has, and the others present."""
+    names = dict.fromkeys(present)
+    known = [name for name in KNOWN if name not in _OPTIONAL or name in names]
+    return [*known, *(name for name in names if name not in KNOWN)]
 
 
 def named_by_path(field: str) -> str:
-    """Return the column of a field of the config, by the field's path."""
+    """Return the column that holds a field of the config, given by its path."""
     return _BY_FIELD.get(field, field)
 
 
 def write_columns(workdir: Path, columns: Iterable[Column]) -> None:
-    """Write columns.json, which describes columns that are not in `KNOWN`; none removes it.
+    """Write columns.json, which describes columns that are not in `KNOWN`; without any, remove it.
 
     Raises:
       OSError: the folder cannot be written to.
@@ -261,60 +255,56 @@ def write_columns(workdir: Path, columns: Iterable[Column]) -> None:
 
 
 def described(columns: Iterable[Column]) -> dict[str, dict[str, Any]]:
-    """Return what columns are, by name, as JSON values; see `columns_of`."""
+    """Return descriptions of columns, by name, as JSON values; `columns_of` reads them."""
     return {
-        one.name: {
-            key: getattr(one, key)
-            for key in (_DESCRIBED if one.kind == "measure" else _DESCRIBED[:2])
+        column.name: {
+            key: getattr(column, key)
+            for key in (_DESCRIBED if column.kind == "measure" else _DESCRIBED[:2])
         }
-        for one in columns
+        for column in columns
     }
 
 
 def read_columns(workdir: Path) -> dict[str, Column]:
-    """Read what `write_columns` wrote, by name; nothing where there is no such file.
+    """Read columns.json; return the columns by name, none if there is no such file.
 
     Raises:
       DamagedError: it is damaged.
     """
     path = workdir / COLUMNS
     try:
-        found = checksums.read_json(path)
+        content = checksums.read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    return columns_of(path, found)
+    return columns_of(path, content)
 
 
-def columns_of(path: Path, found: Mapping[str, Any]) -> dict[str, Column]:
-    """Return the columns that a JSON file describes under "columns", by name.
-
-    Args:
-      path: of the file, for errors.
-      found: what it holds.
+def columns_of(path: Path, content: Mapping[str, Any]) -> dict[str, Column]:
+    """Return the columns that a JSON file, read from `path`, describes under "columns", by name.
 
     Raises:
       DamagedError: it is not what `described` returned.
     """
-    entries = found.get("columns")
+    entries = content.get("columns")
     if not isinstance(entries, dict):
         raise checksums.damaged(path, "expected what each column is under 'columns'")
-    return {name: _described(path, name, entry) for name, entry in entries.items()}
+    return {name: _column_of(path, name, entry) for name, entry in entries.items()}
 
 
-def _described(path: Path, name: str, entry: Any) -> Column:
-    allowed = {"kind": ("axis", "measure", "note"), "better": ("higher", "lower")}
+def _column_of(path: Path, name: str, entry: Any) -> Column:
     if not isinstance(entry, dict):
         raise checksums.damaged(path, f"{name}: expected {', '.join(_DESCRIBED)}")
-    given = {key: entry[key] for key in _DESCRIBED if key in entry}
-    for key, value in given.items():
-        right = value in allowed[key] if key in allowed else isinstance(value, str)
-        if key == "digits":
-            right = isinstance(value, int) and 0 <= value <= 9
-        if not right:
-            expected = ", ".join(allowed.get(key, ("a text" if key != "digits" else "0 to 9",)))
+    fields = {key: entry[key] for key in _DESCRIBED if key in entry}
+    for key, value in fields.items():
+        if key in _CHOICES:
+            valid, expected = value in _CHOICES[key], ", ".join(_CHOICES[key])
+        elif key == "digits":
+            valid, expected = isinstance(value, int) and 0 <= value <= 9, "0 to 9"
+        else:
+            valid, expected = isinstance(value, str), "a text"
+        if not valid:
             raise checksums.damaged(path, f"{name}: {key} {value!r}; expected {expected}")
-    if "kind" not in given:
-        raise checksums.damaged(path, f"{name}: expected its kind: {', '.join(allowed['kind'])}")
-    of_numbers = given["kind"] == "measure"
-    given.setdefault("label", column(name).label)
-    return Column(name, "number" if of_numbers else "text", since="", **given)
+    if "kind" not in fields:
+        raise checksums.damaged(path, f"{name}: expected its kind: {', '.join(_CHOICES['kind'])}")
+    fields.setdefault("label", column(name).label)
+    return Column(name, "number" if fields["kind"] == "measure" else "text", since="", **fields)

@@ -1,12 +1,12 @@
-"""Side tables: what was measured of finished runs after their training, by run id.
+"""Side tables: measures of finished runs, taken after their training.
 
-`evaluations/NAME.csv` has a row per run and a column `NAME/MEASURE` for each measure;
-`evaluations/NAME.json` says what the columns are, and what they were measured by.
+`evaluations/NAME.csv` has a row per run and a column `NAME/MEASURE` per measure;
+`evaluations/NAME.json` describes the columns and how they were measured.
 """
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,10 +21,10 @@ class SideTable(NamedTuple):
 
     Attributes:
       name: of the file; letters, digits and any of "_-.".
-      columns: its measures, by name with the table's: `NAME/MEASURE`.
+      columns: its measures, by `NAME/MEASURE`.
       rows: by run id the values of the columns that the run has.
-      about: what they were measured by, as JSON values.
-      records: by run id a hash of the record that it had then.
+      about: how they were measured, as JSON values.
+      records: by run id a hash of the record that was measured; see `record_of`.
     """
 
     name: str
@@ -35,18 +35,18 @@ class SideTable(NamedTuple):
 
 
 def record_of(workdir: Path, run: str) -> str:
-    """Return a hash of the record of a run; "" where it is not there."""
+    """Return a hash of the record of a run; "" without a record."""
     try:
-        found = checksums.read_bytes(workdir / "runs" / run / schema.RECORD[-1])
+        content = checksums.read_bytes(workdir / "runs" / run / schema.RECORD[-1])
     except OSError:
         return ""
-    except checksums.DamagedError:  # A pipe, say, which would be waited for.
+    except checksums.DamagedError:  # No regular file: a pipe, say, whose reader would wait.
         return "damaged"
-    return checksums.sum_of(found)
+    return checksums.sum_of(content)
 
 
 def is_of_side_table(column: str) -> bool:
-    """Return whether a column is named as those of side tables are."""
+    """Return whether a column has the name of one of a side table."""
     return "/" in column
 
 
@@ -77,20 +77,20 @@ def read_all(workdir: Path) -> list[SideTable]:
     """Read the side tables of a workdir, by name.
 
     Raises:
-      DamagedError: one is not what was written.
+      DamagedError: one is damaged.
     """
     return [_read(path) for path in _paths(workdir)]
 
 
 def read_whole(workdir: Path) -> tuple[list[SideTable], dict[Path, str]]:
-    """Read the side tables that are whole; of the others give what is wrong with each."""
-    whole, damaged = [], {}
+    """Read the intact side tables; return them, and an error message for each damaged one."""
+    intact, damaged = [], {}
     for path in _paths(workdir):
         try:
-            whole.append(_read(path))
+            intact.append(_read(path))
         except checksums.DamagedError as error:
             damaged[path] = str(error)
-    return whole, damaged
+    return intact, damaged
 
 
 def _paths(workdir: Path) -> list[Path]:
@@ -99,25 +99,23 @@ def _paths(workdir: Path) -> list[Path]:
 
 def _read(path: Path) -> SideTable:
     lines = list(csv.reader(io.StringIO(checksums.read_text(path))))
-    described = path.with_suffix(".json")
+    json_path = path.with_suffix(".json")
     try:
-        found = checksums.read_json(described)
+        description = checksums.read_json(json_path)
     except FileNotFoundError:
-        raise checksums.damaged(described, "no such file") from None
-    columns = schema.columns_of(described, found)
-    about, of = found.get("about"), found.get("records")
-    if not (isinstance(about, dict) and isinstance(of, dict)):
-        raise checksums.damaged(described, "expected what it is about, and records by run")
+        raise checksums.damaged(json_path, "no such file") from None
+    columns = schema.columns_of(json_path, description)
+    about, records = description.get("about"), description.get("records")
+    if not (isinstance(about, dict) and isinstance(records, dict)):
+        raise checksums.damaged(json_path, "expected what it is about, and records by run")
     head = ["run_id", *columns]
     if not lines or lines[0] != head:
         raise checksums.damaged(path, f"expected the columns {', '.join(head)}")
     try:
-        rows = {line[0]: _numbers(head, line) for line in lines[1:]}
-    except (ValueError, IndexError):
+        rows = {
+            run: {name: float(cell) for name, cell in zip(columns, cells, strict=True) if cell}
+            for run, *cells in lines[1:]
+        }
+    except ValueError:
         raise checksums.damaged(path, "expected a run id and numbers in each row") from None
-    return SideTable(path.stem, columns, rows, about, of)
-
-
-def _numbers(head: Sequence[str], line: Sequence[str]) -> dict[str, float]:
-    cells = zip(head[1:], line[1:], strict=True)
-    return {name: float(cell) for name, cell in cells if cell}
+    return SideTable(path.stem, columns, rows, about, records)

@@ -1,7 +1,7 @@
-"""Equality of two values of the config: one rule for grids, claims, records and messages.
+"""Equality of config values, the same for grids, claims, records and messages.
 
-Numbers are equal if float32, which programs compute with, has one number for both: 0.1 + 0.2 and
-0.3, or 0.8 and the value that `np.arange(0.5, 1.3, 0.1)` has for it. Whole numbers stay exact.
+Floats are equal if they round to the same float32, which programs compute with: 0.1 + 0.2 and 0.3,
+or 0.8 and its neighbour in `np.arange(0.5, 1.3, 0.1)`. Integers stay exact.
 """
 
 import math
@@ -11,16 +11,16 @@ import numpy as np
 
 
 def plain(value: Any) -> Any:
-    """Return a value as Python has it, for one of NumPy's scalars: float32's 0.1 becomes 0.1."""
+    """Return a NumPy scalar as a Python value, float32's 0.1 as 0.1; other values as they are."""
     if isinstance(value, np.floating) and not isinstance(value, np.float64):
         return float(str(value))
     return value.item() if isinstance(value, np.generic) else value
 
 
 def canonical(value: Any) -> Any:
-    """Return the value that stands for its equals; of numbers the one with fewest digits.
+    """Return the representative of all equal values: of floats the one with the fewest digits.
 
-    What float32 cannot hold becomes infinite; see `is_representable`.
+    A float beyond float32's range becomes infinite; see `is_representable`.
     """
     value = plain(value)
     if not isinstance(value, float):
@@ -30,13 +30,13 @@ def canonical(value: Any) -> Any:
 
 
 def is_representable(value: Any) -> bool:
-    """Return whether float32 has a finite number for a value, if it is a number with a fraction."""
-    if not isinstance(value, float) or abs(value) < 3e38:  # Nearly all; the rest takes longer.
+    """Return whether a value, if it is a float, is finite in float32."""
+    if not isinstance(value, float) or abs(value) < 3e38:  # A shortcut: `canonical` is slower.
         return True
     return math.isfinite(canonical(value))
 
 
 def text(value: Any) -> str:
-    """Return a value as messages write it: nine digits, which tell float32 numbers apart."""
+    """Return a value as text, floats with nine digits, which tell all float32 numbers apart."""
     value = canonical(value)
     return f"{value:.9g}" if isinstance(value, float) else str(value)

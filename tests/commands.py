@@ -23,7 +23,13 @@ def forks() -> ForkServerContext:
     own = ["tests.victim", "mnv2_jax.analysis.report", "mnv2_jax.api", "mnv2_jax.config_file"]
     # Imported where they are first needed.
     late = [
-        *("scipy.stats", "tensorboardX", "tensorflow_datasets", "grain", "pyarrow.pandas_compat"),
+        *(
+            "scipy.optimize",
+            "tensorboardX",
+            "tensorflow_datasets",
+            "grain",
+            "pyarrow.pandas_compat",
+        ),
         "jaxlib.mlir.dialects.mhlo",
     ]
     context.set_forkserver_preload([*own, *late])

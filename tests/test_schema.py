@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnv2_jax import checksums, metrics, schema
@@ -40,6 +40,7 @@ def test_committed_results_of_every_version_are_read(name):
     assert set(tables.design_axes(frame)) == axes | (set(columns) - known)
 
 
+@settings(max_examples=15)
 @given(st.sets(st.sampled_from([one for one in schema.KNOWN.values() if not one.required])))
 def test_a_column_that_older_results_lack_reads_as_missing(tmp_path_factory, lacking):
     frame = make_frame(expansions=(6,), seeds=2)
@@ -92,7 +93,8 @@ def test_a_metric_of_the_users_own_is_described_where_its_column_is(tmp_path):
     assert "parallel" in tables.design_axes(found)
     # Described in what is made of the table too.
     assert tables.describe(found[found["seed"] == 0].assign(more=1), "test_brier") == column
-    pairs = stats.paired_differences(found, "projection", "linear", "relu6", {}, "test_brier")
+    linear = stats.Contrast("projection", "linear", "relu6")
+    pairs = stats.paired_differences(found, linear, "test_brier")
     assert pairs["difference"].notna().all()
     # A later run without that metric leaves what describes its column.
     written.write_table(tmp_path, rows)
@@ -127,6 +129,7 @@ MEASURES = st.builds(
 )
 
 
+@settings(max_examples=25)
 @given(st.lists(MEASURES, unique_by=lambda column: column.name))
 def test_descriptions_come_back_as_they_were_written(tmp_path_factory, columns):
     workdir = tmp_path_factory.mktemp("columns")

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnv2_jax import side_tables
@@ -23,6 +23,7 @@ def table(rows):
     return SideTable("noise", COLUMNS, rows, {"split": "test"}, dict.fromkeys(rows, "then"))
 
 
+@settings(max_examples=25)
 @given(
     st.dictionaries(
         st.text("0123456789abcdef", min_size=12, max_size=12),
@@ -40,15 +41,14 @@ def test_what_is_written_is_read_back(tmp_path_factory, rows):
         assert found.rows[run] == pytest.approx(values, rel=1e-8)
 
 
-def test_a_workdir_without_side_tables_has_none(tmp_path):
-    assert side_tables.read_all(tmp_path) == []
-
-
 @pytest.mark.parametrize("name", ["noise.csv", "noise.json"])
 def test_damage_is_told_with_the_file(tmp_path, name):
     side_tables.write(tmp_path, table({"a" * 12: {"noise/size": 1.0}}))
     path = tmp_path / "evaluations" / name
     path.write_bytes(path.read_bytes().replace(b"noise/size", b"noise/sizes"))
+    with pytest.raises(DamagedError, match=name):
+        side_tables.read_all(tmp_path)
+    path.write_text("")
     with pytest.raises(DamagedError, match=name):
         side_tables.read_all(tmp_path)
     (tmp_path / "evaluations" / "noise.json").unlink()

@@ -1,4 +1,7 @@
-"""Columns of results.csv that figures are drawn over, and what figures average over."""
+"""Axes of figures: which columns of results.csv they show, and which they average over.
+
+`frame` is a table of runs, as `tables.read_results` returns it; `done` holds its finished runs.
+"""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -10,7 +13,7 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from mnv2_jax.analysis import tables
-from mnv2_jax.analysis.names import axis_name, in_order
+from mnv2_jax.analysis.names import in_order, lower_name
 from mnv2_jax.analysis.tables import design_axes, section
 from mnv2_jax.schema import KNOWN, PHASE, PRETRAINING
 
@@ -24,7 +27,7 @@ _MOST_PANELS = 4
 
 @dataclass(frozen=True)
 class View:
-    """Axes of a figure: a column on x, one as lines, and some that divide the panels."""
+    """The columns that a figure shows: on x, as lines, and as panels."""
 
     x: str
     hue: str | None = None
@@ -32,15 +35,15 @@ class View:
 
     @property
     def shown(self) -> tuple[str, ...]:
-        """All columns that are told apart."""
+        """All of the columns."""
         return (self.x, *([self.hue] if self.hue else []), *self.panels)
 
 
 def finished(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Return the runs that are done and have the metric; truth values have become text.
+    """Return the runs that are done and have the metric, with truth values as text.
 
-    Empty cells of a phase's section are NaN: a run without the section has no value. Others are an
-    empty text, a value like any.
+    Empty cells of a phase's section are NaN, since a run without the section has no value. Others
+    are "", a value like any.
     """
     done = frame[(frame["status"] == "done") & np.isfinite(frame[metric])]
     return done.assign(**{name: _cells(done[name]) for name in design_axes(done)})
@@ -61,23 +64,23 @@ def _cells(cells: pd.Series) -> pd.Series:
 
 
 def to_draw(done: pd.DataFrame, shown: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
-    """Return the runs for a figure that shows these columns, and what it has to say of the others.
+    """Return the runs that a figure of these columns draws, and its notes on those left out.
 
-    Without the phase, runs of pretraining would be taken for such as the rest, though they are
-    tested on other classes. Runs that lack the section of a column have no place in it.
+    Pretraining is left out unless the phase is shown, since it is tested on other classes; so are
+    runs that lack the section of a column.
     """
-    said = []
-    if PHASE not in shown and (done_without := without_pretraining(done)) is not done:
-        done, said = done_without, ["Pretraining, on other classes, is left out."]
+    notes = []
+    if PHASE not in shown and (others := without_pretraining(done)) is not done:
+        done, notes = others, ["Pretraining, on other classes, is left out."]
     lacked = [axis for axis in shown if axis in done and section(axis) and done[axis].isna().any()]
     if lacked:
         done = done.dropna(subset=lacked)
-        said.append(f"Runs without {_listed(lacked)} are left out.")
-    return done, said
+        notes.append(f"Runs without {_listed(lacked)} are left out.")
+    return done, notes
 
 
 def without_pretraining(done: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs of other phases than pretraining; all where there are none, or no phases."""
+    """Return the runs of other phases than pretraining; all, if there are no such runs."""
     if PHASE not in done or done[PHASE].nunique() < 2:
         return done
     others = done[done[PHASE] != PRETRAINING]
@@ -85,20 +88,17 @@ def without_pretraining(done: pd.DataFrame) -> pd.DataFrame:
 
 
 def column(frame: pd.DataFrame, name: str, *, costs: bool = False) -> str:
-    """Return the column that `name` means: a column, a field's path or the path's last part.
+    """Return the axis of a name: a column, a field's path, or the path's last part.
 
-    Args:
-      frame: one row per run, as `records.read_results` returns it.
-      name: such as `projection`, `model.projection` or `learning_rate`.
-      costs: parameters and multiply-adds count too.
+    With `costs`, parameters and multiply-adds count as axes.
 
     Raises:
       ValueError: there is none, or more than one; the message begins with the name.
     """
     known = [*design_axes(frame), *(COSTS if costs else ())]
-    found = tables.column(frame, name)
-    if found in known:
-        return found
+    exact = tables.column(frame, name)
+    if exact in known:
+        return exact
     ends = [axis for axis in known if axis.endswith(f".{name}")]
     if len(ends) == 1:
         return ends[0]
@@ -118,70 +118,68 @@ def column(frame: pd.DataFrame, name: str, *, costs: bool = False) -> str:
 
 
 def view(frame: pd.DataFrame, x: str, hue: str | None, panels: Sequence[str]) -> View:
-    """Find the columns that a figure is to show.
-
-    Args:
-      frame: one row per run, as `records.read_results` returns it.
-      x: an axis, or a cost; see `column`.
-      hue: another axis.
-      panels: other axes.
+    """Return the view of axes that are named as in `column`; x may be a cost.
 
     Raises:
-      ValueError: one is none, or is named twice; the message begins with `x`, `hue` or `panel`.
+      ValueError: one is no axis, or is named twice; the message begins with `x`, `hue` or `panel`.
     """
     if not x:
         known = ", ".join([*design_axes(frame), *COSTS])
         raise ValueError(f"x: it is missing; expected one of {known}")
-    given = [("x", x), *([("hue", hue)] if hue else []), *(("panel", name) for name in panels)]
-    found: dict[str, str] = {}
-    for argument, name in given:
+    names = [("x", x), *([("hue", hue)] if hue else []), *(("panel", name) for name in panels)]
+    arguments: dict[str, str] = {}  # By column.
+    for argument, name in names:
         try:
-            chosen = column(frame, name, costs=argument == "x")
+            axis = column(frame, name, costs=argument == "x")
         except ValueError as error:
             raise ValueError(f"{argument}={error}") from None
-        if chosen in found:
-            raise ValueError(f"{argument}={name}: {found[chosen]} shows it; expected another axis")
-        found[chosen] = argument
-    first, *rest = found
+        if axis in arguments:
+            raise ValueError(
+                f"{argument}={name}: {arguments[axis]} shows it; expected another axis"
+            )
+        arguments[axis] = argument
+    first, *rest = arguments
     return View(first, rest.pop(0) if hue else None, tuple(rest))
 
 
 def is_number(frame: pd.DataFrame, axis: str) -> bool:
-    """Return whether an axis has an order and distances; truth values have none."""
+    """Return whether an axis holds numbers other than truth values."""
     return is_numeric_dtype(frame[axis]) and not is_bool_dtype(frame[axis])
 
 
 def values(frame: pd.DataFrame, axis: str) -> list[Any]:
-    """Return the distinct values of an axis, in the order to draw them."""
+    """Return the distinct values of an axis, in order."""
     return in_order(axis, frame[axis].dropna().unique().tolist())
 
 
 def varying(frame: pd.DataFrame) -> list[str]:
-    """Return the axes that runs differ in, seed aside, and without those of `told_by_phase`."""
-    told = told_by_phase(frame)
-    return [axis for axis in design_axes(frame) if frame[axis].nunique() > 1 and axis not in told]
+    """Return the axes that runs differ in, but for seeds and axes that follow from the phase."""
+    implied = implied_by_phase(frame)
+    return [
+        axis for axis in design_axes(frame) if frame[axis].nunique() > 1 and axis not in implied
+    ]
 
 
-def told_by_phase(frame: pd.DataFrame) -> set[str]:
+def implied_by_phase(frame: pd.DataFrame) -> set[str]:
     """Return the axes of a transfer that have one value in each phase, such as its epochs.
 
-    Those too that follow from the phase and what its section sets, such as `train.learning_rate`
-    from `extraction.train.learning_rate`.
+    An axis may also follow from the phase's section, such as `train.learning_rate` from
+    `extraction.train.learning_rate`.
     """
     others = [axis for axis in design_axes(frame) if axis != PHASE]
     if PHASE not in frame or frame[PHASE].nunique() < 2:
         return set()
-    told = set()
+    implied = set()
     for axis in others:
         sections = [name for name in others if section(name) and name.endswith(f".{axis}")]
         within = frame.groupby([PHASE, *sections], dropna=False)[axis]
         if within.nunique(dropna=False).max() == 1:
-            told.add(axis)
-    return told
+            implied.add(axis)
+    return implied
 
 
 def averaged(frame: pd.DataFrame, shown: Iterable[str]) -> list[str]:
-    """Return the axes that runs differ in where all that is shown, and the seed, agree."""
+    """Return the axes that runs differ in that agree in the seed and in all axes shown."""
     shown = list(dict.fromkeys(shown))
     rest = [axis for axis in varying(frame) if axis not in shown]
     if not rest:
@@ -191,43 +189,40 @@ def averaged(frame: pd.DataFrame, shown: Iterable[str]) -> list[str]:
 
 
 def remarks(frame: pd.DataFrame, shown: Sequence[str]) -> list[str]:
-    """Return a figure's remarks on the axes that it does not show."""
+    """Return a figure's notes on the axes that it does not show."""
     hidden = averaged(frame, shown)
-    along = [axis for axis in varying(frame) if axis not in (*shown, *hidden)]
-    return [*averaging(hidden), *differ(along)]
+    others = [axis for axis in varying(frame) if axis not in (*shown, *hidden)]
+    return [*([f"Averaged over {_listed(hidden)}."] if hidden else []), *differ(others)]
 
 
-def averaging(hidden: Sequence[str]) -> list[str]:
-    """Return a figure's remarks on axes that it averages over."""
-    return [f"Averaged over {_listed(hidden)}."] if hidden else []
-
-
-def differ(hidden: Sequence[str]) -> list[str]:
-    """Return a figure's remark on axes that tell its points apart and that it does not show."""
-    return [f"Points differ in {_listed(hidden)} too."] if hidden else []
+def differ(axes: Sequence[str]) -> list[str]:
+    """Return a figure's note on axes that its points differ in, and that it does not show."""
+    return [f"Points differ in {_listed(axes)} too."] if axes else []
 
 
 def unfinished(frame: pd.DataFrame, done: pd.DataFrame) -> list[str]:
-    """Return a figure's remarks on the runs that are not in it."""
+    """Return a figure's note on the runs that are not in it."""
     missing = len(frame) - len(done)
     return [f"{missing} of {len(frame)} runs did not finish and are left out."] if missing else []
 
 
 def default_view(done: pd.DataFrame) -> View:
-    """Return the axes to show where nobody chose: those that vary, the paper's own ones first."""
+    """Return the view of the axes that vary, the phase and the paper's own ones first."""
     rest = varying(done)
-    x = (
-        PHASE
-        if PHASE in rest
-        else main_number(done) or next((axis for axis in rest if axis != "dataset"), "expansion")
-    )
+    named = (axis for axis in rest if axis != "dataset")
+    x = PHASE if PHASE in rest else main_number(done) or next(named, "expansion")
     return _view(done, x, [axis for axis in rest if axis != x])
 
 
 def cost_view(done: pd.DataFrame, cost: str) -> View:
-    """Return the same over a cost, where the main axis is along the lines."""
+    """Return the view over a cost, where the main axis is along the lines."""
     main = main_number(done)
     return _view(done, cost, [axis for axis in varying(done) if axis != main])
+
+
+def curve_view(done: pd.DataFrame) -> View:
+    """Return the view of learning curves: all axes that vary, as far as there is room."""
+    return _view(done, "epoch", varying(done))
 
 
 def main_number(done: pd.DataFrame, but: Iterable[str] = ()) -> str | None:
@@ -235,11 +230,6 @@ def main_number(done: pd.DataFrame, but: Iterable[str] = ()) -> str | None:
     numbers = [axis for axis in varying(done) if is_number(done, axis) and axis not in but]
     ordered = [*(axis for axis in _MAIN if axis in numbers), *numbers]
     return next((axis for axis in ordered if axis != "epochs"), None)
-
-
-def curve_view(done: pd.DataFrame) -> View:
-    """Return the axes of learning curves: all that varies, as far as there is room."""
-    return _view(done, "epoch", varying(done))
 
 
 def _view(done: pd.DataFrame, x: str, rest: Sequence[str]) -> View:
@@ -256,5 +246,5 @@ def _view(done: pd.DataFrame, x: str, rest: Sequence[str]) -> View:
 
 
 def _listed(axes: Sequence[str]) -> str:
-    names = [axis_name(axis).lower().removesuffix(" t") for axis in axes]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    *others, last = map(lower_name, axes)
+    return f"{', '.join(others)} and {last}" if others else last

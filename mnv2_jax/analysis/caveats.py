@@ -1,4 +1,4 @@
-"""Sentences that go with a decided claim: what its numbers cannot say by themselves."""
+"""Notes on decided claims: sentences on what their numbers do not show."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from mnv2_jax.analysis.resampling import smallest_sign_flip_p
 from mnv2_jax.side_tables import is_of_side_table
 
 _LEVEL = 0.05
-_ENOUGH_SEEDS = 6  # from which on the sign-flip test can give less than 0.05
+_ENOUGH_SEEDS = 6  # The least with which the sign-flip test can give less than 0.05.
 
 
 def write(
@@ -22,24 +22,24 @@ def write(
     absent: Sequence[str],
     unpaired: Sequence[Unpaired],
 ) -> list[str]:
-    """Write what there is to say about a decided claim.
+    """Return the notes on a decided claim.
 
     Args:
       claim: of any kind.
-      row: all of it but the notes, as `verdicts.decide` returns it.
-      decision: what it was made from.
-      family: how many claims there are.
-      absent: values that the claim speaks of and no run has; see `gaps.absent`.
-      unpaired: what it compares without that runs are pairs; see `gaps.unpaired`.
+      row: as `verdicts.decide` returns it, without notes.
+      decision: that the row was made from.
+      family: number of claims.
+      absent: see `coverage.absent`.
+      unpaired: see `coverage.unpaired`.
     """
-    notes = [*_what_is_missing(row, decision, absent, unpaired)]
+    notes = [*_on_missing(row, decision, absent, unpaired)]
     if row["seeds"] < 2:
         return notes
-    return [*notes, *_p_value(row, decision, family), *claim.remarks(row, decision)]
+    return [*notes, *_on_p_value(row, decision, family), *claim.remarks(row, decision)]
 
 
 def on_ruined(count: int, of: int) -> str:
-    """Say that training ruined so many runs of so many, and what stands for them; else nothing."""
+    """Return a sentence on the runs that training ruined; "" if there are none."""
     if not count:
         return ""
     return (
@@ -51,7 +51,7 @@ def on_ruined(count: int, of: int) -> str:
 
 
 def on_ruined_pairs(count: int, of: int) -> str:
-    """Say of a claim that training ruined so many of the runs that it compares."""
+    """Return a note on a claim some of whose runs training ruined."""
     return (
         f"Training ruined {count} of the {of} runs that are compared: they count with the network "
         "of their best epoch by validation accuracy, which may be the one that they started from."
@@ -59,28 +59,27 @@ def on_ruined_pairs(count: int, of: int) -> str:
 
 
 def is_doubted(row: Mapping[str, Any]) -> bool:
-    """Return whether the interval decides a claim where p, after Holm's correction, does not."""
+    """Return whether the interval decides a claim but p, after Holm's correction, would not."""
     if row["p_holm"] is None:
         return False
     return bool(row["verdict"] in shown(row)["p_for"] and row["p_holm"] >= _LEVEL)
 
 
-def _what_is_missing(
+def _on_missing(
     row: Mapping[str, Any],
     decision: Decision,
     absent: Sequence[str],
     unpaired: Sequence[Unpaired],
 ) -> Iterator[str]:
-    counted, every = shown(row)["counted"], row["pairs"] + row["dropped"]
-    alone = sum(one.alone for one in decision.every)
+    counted, total = shown(row)["counted"], row["pairs"] + row["dropped"]
+    alone = sum(one.alone for one in decision.comparisons)
     if row["dropped"] > alone:
         unlisted = "" if counted == "runs" else " is not among the results or"
         unmeasured = " or is not in the side table" if is_of_side_table(row["metric"]) else ""
-        left_out = _left_out(row["dropped"] - alone, every, counted)
+        left_out = _left_out(row["dropped"] - alone, total, counted)
         yield f"{left_out}{unlisted} did not finish{unmeasured}."
-    # Where no two runs are a pair, how many are none says nothing.
-    if alone and not unpaired:
-        yield f"{_left_out(alone, every, counted)} is not among the results, whatever the seed."
+    if alone and not unpaired:  # Else no two runs are a pair, and a number would say nothing.
+        yield f"{_left_out(alone, total, counted)} is not among the results, whatever the seed."
     if absent:
         yield f"No run has {' or '.join(absent)}."
     elif unpaired:
@@ -92,26 +91,23 @@ def _what_is_missing(
         yield "One seed gives no interval."
 
 
-def _left_out(count: int, every: int, counted: str) -> str:
+def _left_out(count: int, total: int, counted: str) -> str:
     one = count == 1
-    left_out = f"{count} of {every} {counted} {'is' if one else 'are'} left out"
+    left_out = f"{count} of {total} {counted} {'is' if one else 'are'} left out"
     if counted == "runs":
         return f"{left_out}: {'it' if one else 'they'}"
     return f"{left_out}: a run of {'it' if one else 'each'}"
 
 
-def _p_value(row: Mapping[str, Any], decision: Decision, family: int) -> Iterator[str]:
-    if decision.flips_signs and row["seeds"] < _ENOUGH_SEEDS:
-        least = smallest_sign_flip_p(row["seeds"])
-        yield f"With {row['seeds']} seeds the sign-flip test cannot give less than {least:g}."
-    if is_doubted(row):
-        if family > 1:
-            least = smallest_sign_flip_p(row["seeds"])
-            floor = f"; {row['seeds']} seeds give {least:.3f} at best before it"
-            reached = decision.flips_signs and math.isclose(row["p_value"], least)
-            yield (
-                f"By Holm's correction over {family} claims p is {row['p_holm']:.3f}"
-                f"{floor if reached else ''}."
-            )
-        else:
-            yield f"The interval decides, though p is {row['p_value']:.3f}."
+def _on_p_value(row: Mapping[str, Any], decision: Decision, family: int) -> Iterator[str]:
+    seeds, least = row["seeds"], smallest_sign_flip_p(row["seeds"])
+    if decision.flips_signs and seeds < _ENOUGH_SEEDS:
+        yield f"With {seeds} seeds the sign-flip test cannot give less than {least:g}."
+    if not is_doubted(row):
+        return
+    if family == 1:
+        yield f"The interval decides, though p is {row['p_value']:.3f}."
+        return
+    reached = decision.flips_signs and math.isclose(row["p_value"], least)
+    floor = f"; {seeds} seeds give {least:.3f} at best before it" if reached else ""
+    yield f"By Holm's correction over {family} claims p is {row['p_holm']:.3f}{floor}."

@@ -1,6 +1,7 @@
-"""Values and pairs that a claim needs and the runs lack.
+"""Values and pairs of runs that a claim needs and the results lack; known before training.
 
-Both are known before anything trains.
+`frame` is a table of runs, as `tables.read_results` returns it. All functions raise ValueError if a
+claim names a column that it lacks.
 """
 
 from collections.abc import Sequence
@@ -18,38 +19,30 @@ from mnv2_jax.values import text
 def absent(claim: Claim, frame: pd.DataFrame) -> list[str]:
     """Return the values of a claim that no run has, such as `projection relu6`.
 
-    Values that some runs have, but none of those that the claim's `where` leaves, are given with
-    it: `transfer.norm inference where transfer.phase finetuning`.
-
-    Args:
-      claim: of any kind.
-      frame: one row per run; only columns that the claim names, and the phase, are read.
-
-    Raises:
-      ValueError: the claim names a column that the results lack.
+    Values that some runs have, but none within the claim's `where`, are named with it:
+    `transfer.norm inference where transfer.phase finetuning`.
     """
-    found = claim.runs(frame)
-    runs = found.frame
-    # Named where it is what takes the values away.
-    aside = f"{PHASE} is not {PRETRAINING}" if len(runs) < len(frame) else ""
-    where = list(found.where.items())
+    chosen = claim.runs(frame)
+    runs, where = chosen.frame, list(chosen.where.items())
+    # Named where leaving pretraining out is why no run has the values.
+    no_pretraining = f"{PHASE} is not {PRETRAINING}" if len(runs) < len(frame) else ""
     sides = [
-        [(found.column(field), value) for field, value in values.items()]
+        [(chosen.column(field), value) for field, value in values.items()]
         for values in claim.compared()
     ]
-    anywhere = [[pair] for pair in where] + [pairs for pairs in sides if len(pairs) == 1]
-    missing = [_named(pairs) for pairs in anywhere if not _any_run(frame, pairs)]
+    single = [[pair] for pair in where] + [pairs for pairs in sides if len(pairs) == 1]
+    missing = [_named(pairs) for pairs in single if not _any_run(frame, pairs)]
     if missing:
         return list(dict.fromkeys(missing))
     if not _any_run(runs, where):
-        return [_named(where, aside)]
-    # What is missing by itself is not said again of the pairs that it is in.
-    gone: list[list[_Pair]] = []
+        return [_named(where, no_pretraining)]
+    # A value that is missing by itself is not named again in combinations.
+    lacking: list[list[_Pair]] = []
     for pairs in sides:
-        if not _any_run(runs, [*where, *pairs]) and not any(one[0] in pairs for one in gone):
-            gone.append(pairs)
-    also = aside if any(_any_run(frame, [*where, *pairs]) for pairs in gone) else ""
-    return [_named(pairs, *([_named(where)] if where else []), also) for pairs in gone]
+        if not _any_run(runs, [*where, *pairs]) and not any(one[0] in pairs for one in lacking):
+            lacking.append(pairs)
+    also = no_pretraining if any(_any_run(frame, [*where, *pairs]) for pairs in lacking) else ""
+    return [_named(pairs, *([_named(where)] if where else []), also) for pairs in lacking]
 
 
 @dataclass(frozen=True)
@@ -58,7 +51,7 @@ class Unpaired:
 
     Attributes:
       values: such as `projection linear and relu6 where expansion 6`.
-      fields: columns in which a pair agrees and those two runs differ that differ in the fewest.
+      fields: columns in which the two most similar runs differ, though a pair must agree in them.
     """
 
     values: str
@@ -73,47 +66,36 @@ class Unpaired:
 def unpaired(claim: Claim, frame: pd.DataFrame) -> list[Unpaired]:
     """Return the compared values whose runs are not pairs.
 
-    Args:
-      claim: of any kind.
-      frame: one row per run, as `records.read_results` returns it.
-
     Raises:
-      ValueError: the claim names a column that the results lack, or two runs cannot be told apart.
+      ValueError: also if two runs cannot be told apart.
     """
     runs = claim.runs(frame)
-    said: dict[Unpaired, None] = {}
+    result: dict[Unpaired, None] = {}
     for contrast in claim.contrasts():
         pairs = runs.pairs(contrast)
-        if len(pairs) and not pairs["there"].any():
+        if len(pairs) and not pairs["recorded"].any():
             one = runs.contrast(contrast)
             values = f"{one.axis} {text(one.better)} and {text(one.worse)}"
             restricted = f" where {_named(list(one.where.items()))}" if one.where else ""
-            fields = stats.differing(
-                runs.frame, one.axis, one.better, one.worse, one.where, one.covarying
-            )
-            said[Unpaired(values + restricted, tuple(fields))] = None
-    return list(said)
+            fields = stats.differing(runs.frame, one)
+            result[Unpaired(values + restricted, tuple(fields))] = None
+    return list(result)
 
 
 def ruined(claim: Claim, frame: pd.DataFrame) -> tuple[int, int]:
-    """Return the numbers of ruined runs and of all runs that a claim compares.
-
-    Raises:
-      ValueError: the claim names a column that the results lack.
-    """
+    """Return the number of ruined runs, and of all runs, that a claim compares."""
     runs = claim.runs(frame)
     values: dict[str, list[stats.Scalar]] = {}
     for fields in (runs.where, *claim.compared()):
         for field, value in fields.items():
             values.setdefault(runs.column(field), []).append(value)
-    chosen = np.ones(len(runs.frame), bool)
+    compared = runs.frame
     for column, some in values.items():
-        chosen &= runs.frame[column].isin(some).to_numpy(bool)
-    return tables.count_ruined(runs.frame[chosen]), int(chosen.sum())
+        compared = compared[compared[column].isin(some)]
+    return tables.count_ruined(compared), len(compared)
 
 
-_Pair = tuple[str, stats.Scalar]
-"""A column and a value of it."""
+_Pair = tuple[str, stats.Scalar]  # A column and a value of it.
 
 
 def _any_run(frame: pd.DataFrame, pairs: Sequence[_Pair]) -> bool:
@@ -126,5 +108,5 @@ def _any_run(frame: pd.DataFrame, pairs: Sequence[_Pair]) -> bool:
 
 def _named(pairs: Sequence[_Pair], *conditions: str) -> str:
     words = " and ".join(f"{column} {text(value)}" for column, value in pairs)
-    held = " and ".join(filter(None, conditions))
-    return f"{words} where {held}" if held else words
+    where = " and ".join(filter(None, conditions))
+    return f"{words} where {where}" if where else words

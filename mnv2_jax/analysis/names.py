@@ -1,4 +1,4 @@
-"""The names of axes and of their values, and the order in which they are shown."""
+"""The names of axes and of their values, and the order of values."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -32,19 +32,19 @@ KNOWN: Mapping[str, Mapping[str, str]] = {
     "transfer.phase": PHASES,
     "transfer.norm": NORMS,
 }
-"""Columns whose values have an order and names of their own."""
+"""Columns whose values have names, by value, in order."""
 
 _NUMBERS: Mapping[str, Mapping[float, str]] = {"transfer.images_per_class": {0: "all"}}
-"""Columns some of whose numbers have names: these stand for more than any other number."""
+"""Columns some of whose numbers have names, and rank above all other numbers."""
 
-_LONGEST = 36  # Letters of a value's name: longer ones would leave no room for what is drawn.
+_LONGEST = 36  # Letters of a value's name; more would leave no room for the chart.
 
 
 def in_order(column: str, present: Iterable[Any]) -> list[Any]:
-    """Sort the values of a column, each once: the order in which all that shows them does.
+    """Return the distinct values of a column in the order of figures and tables.
 
-    Numbers go by size, those that have a name last; texts as `KNOWN` lists them, others last and
-    by name.
+    Numbers are sorted by size, named ones last; texts as `KNOWN` lists them, others last and by
+    name.
     """
     rank = {value: index for index, value in enumerate(KNOWN.get(column, {}))}
     return sorted(
@@ -61,6 +61,11 @@ def axis_name(column: str) -> str:
     return label
 
 
+def lower_name(column: str) -> str:
+    """Return the name of a column in a sentence."""
+    return axis_name(column).lower().removesuffix(" t")
+
+
 def value_name(column: str, value: Any) -> str:
     """Return the name of a value of `column`."""
     if isinstance(value, float | int) and not isinstance(value, bool):
@@ -68,12 +73,12 @@ def value_name(column: str, value: Any) -> str:
     name = KNOWN.get(column, {}).get(str(value), str(value)) or "not set"
     if len(name) <= _LONGEST:
         return name
-    # Both ends tell: a block's file, and its class.
+    # Both ends identify it: a block's file, and its class.
     return f"{name[: _LONGEST // 3]}…{name[-(2 * _LONGEST // 3) :]}"
 
 
 def number_name(column: str, value: Any) -> str:
-    """Return the name of a number of `column` that has one; "" for any other value."""
+    """Return the name of a number of `column`; "" for any value that has none."""
     return _NUMBERS.get(column, {}).get(value, "")
 
 

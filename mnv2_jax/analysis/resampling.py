@@ -1,6 +1,7 @@
-"""Intervals and tests that resample seeds in the place of assuming a distribution."""
+"""Intervals and tests that resample seeds instead of assuming a distribution."""
 
 import numpy as np
+from scipy import special  # Not scipy.stats, which takes most of a second to import.
 
 from mnv2_jax.analysis.stats import Interval, is_constant
 
@@ -9,27 +10,19 @@ _RESAMPLES = 9_999
 
 
 def bootstrap_interval(values: np.ndarray, confidence: float) -> Interval:
-    """Two-sided bootstrap interval for the mean over seeds: bias-corrected, accelerated (BCa).
+    """Two-sided bootstrap interval (BCa) for the mean of `values`, `(seeds,)`.
 
-    Whole seeds are drawn with replacement, each with all of its pairs. This is the hierarchical
-    bootstrap of a design whose lower level is fixed: the pairs of a seed are one for each value of
-    the other axes, the same in any repetition, so there is nothing to draw. (Drawing pairs within
-    a seed as well would count the differences between expansions, say, as chance.) As the estimate
-    is the mean of the seeds' means, to draw a seed with its pairs is to draw its mean.
+    Bias-corrected, accelerated (Efron 1987), with the numbers of `scipy.stats.bootstrap`. Without
+    scatter it is a point, for fewer than two seeds there is none. Seeds are drawn with replacement,
+    each with all of its pairs: these are the same in any repetition, one for each value of the
+    other axes, so drawing among them too would count the differences between expansions, say, as
+    chance.
 
     No verdict rests on it, since with few seeds it is too narrow: its samples scatter by
-    `(n - 1) / n` of the variance that was observed, and it knows no t. In 4,000 simulated
-    experiments with normal differences the 95 % interval held the true one in 85.7 % with 6 seeds,
-    88.4 % with 8 and 92.5 % with 20, where the t interval did in 95.0, 94.7 and 95.2 %. What it
-    shows beside that one is to which side the seeds have their tail.
-
-    Args:
-      values: shape `(n,)`, one mean difference per seed.
-      confidence: coverage, such as 0.95.
-
-    Returns:
-      The interval; the same for the same values. Without scatter it is a point, for fewer than two
-      seeds there is none.
+    `(n - 1) / n` of the observed variance, and it knows no t. In 4,000 simulated experiments with
+    normal differences the 95 % interval covered the true one in 85.7 % with 6 seeds, 88.4 % with 8
+    and 92.5 % with 20, the t interval in 95.0, 94.7 and 95.2 %. It shows to which side the seeds
+    have their tail.
     """
     if len(values) == 0:
         return Interval(np.nan, np.nan, np.nan)
@@ -38,33 +31,29 @@ def bootstrap_interval(values: np.ndarray, confidence: float) -> Interval:
         return Interval(mean, np.nan, np.nan)
     if is_constant(values):
         return Interval(mean, mean, mean)
-    from scipy import stats  # Takes a second to import, which a run without claims does without.
-
-    # In units of their range, so that the powers that BCa takes of them do not underflow.
+    # In units of their range, so that the powers below do not underflow.
     scale = np.ptp(values)
-    interval = stats.bootstrap(
-        ((values - mean) / scale,),
-        np.mean,
-        confidence_level=confidence,
-        n_resamples=_RESAMPLES,
-        method="BCa",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    low, high = mean + scale * interval.low, mean + scale * interval.high
-    return Interval(mean, float(low), float(high))
+    seeds, count = (values - mean) / scale, len(values)
+    drawn = np.random.default_rng(0).integers(0, count, (_RESAMPLES, count))
+    means = seeds[drawn].mean(axis=1)
+    below = np.count_nonzero(means < seeds.mean()) + np.count_nonzero(means <= seeds.mean())
+    bias = special.ndtri(below / (2 * _RESAMPLES))
+    without_one = np.array([np.delete(seeds, place).mean() for place in range(count)])
+    influence = (count - 1) * (without_one.mean() - without_one)
+    variance = np.sum(influence**2) / count**2
+    acceleration = 1 / 6 * (np.sum(influence**3) / count**3) / variance**1.5
+    tail = special.ndtri((1 - confidence) / 2)
+    shifted = bias + np.array([tail, -tail])
+    low, high = np.quantile(means, special.ndtr(bias + shifted / (1 - acceleration * shifted)))
+    return Interval(mean, float(mean + scale * low), float(mean + scale * high))
 
 
 def sign_flip_p(values: np.ndarray) -> float:
-    """Two-sided p of the mean under random signs: the null says that a pair's order is arbitrary.
+    """Two-sided p of the mean of `values`, `(seeds,)`, under random signs.
 
-    Exact for up to 14 seeds, where all sign patterns are visited; `smallest_sign_flip_p` is the
-    least that n seeds can reach. Beyond that a fixed sample of patterns is drawn.
-
-    Args:
-      values: shape `(n,)`, one mean difference per seed.
-
-    Returns:
-      p, or NaN for fewer than two seeds.
+    The null says that a pair's order is arbitrary. Exact for up to 14 seeds, where all sign
+    patterns are visited; beyond that a fixed sample of patterns is drawn. NaN for fewer than two
+    seeds.
     """
     count = len(values)
     if count < 2:
@@ -81,5 +70,5 @@ def sign_flip_p(values: np.ndarray) -> float:
 
 
 def smallest_sign_flip_p(seeds: int) -> float:
-    """Return the p of the exact test when all seeds agree in sign: 0.031 for 6, 0.0625 for 5."""
+    """Return the p of the exact test when all seeds agree in sign, its least: 0.031 for 6 seeds."""
     return 2.0 ** (1 - seeds)

@@ -14,49 +14,48 @@ from mnv2_jax.neutral import former_names
 
 
 def note(workdir: Path, claims: Iterable[Claim], version: Mapping[str, Any], finished: int) -> None:
-    """Write down the claims that are new to an experiment, in `stated.json`.
+    """Record the claims that are new to an experiment, in `stated.json`, before anything trains.
 
-    To be called before anything trains. A claim that is changed in any way is a new one.
+    A claim that changed in any way is a new one.
 
     Args:
       workdir: the experiment's folder.
-      claims: as they stand now.
-      version: of the config that they stand in, as JSON values: config, commit, dirty.
-      finished: how many runs have ended by now.
+      claims: all of the config's.
+      version: of the config, as JSON values: config, commit, dirty.
+      finished: number of runs that have ended by now.
 
     Raises:
-      DamagedError: what was noted before is damaged.
+      DamagedError: the file is damaged.
       OSError: the folder cannot be written to.
     """
-    known = read(workdir)
+    entries = read(workdir)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     entry = {**version, "when": now, "finished": finished}
-    new = {key: entry for key in map(identity, claims) if key not in known}
+    new = {key: entry for key in map(identity, claims) if key not in entries}
     if new:
-        checksums.write_json(workdir / "stated.json", known | new, indent=2)
+        checksums.write_json(workdir / "stated.json", entries | new, indent=2)
 
 
 def read(workdir: Path) -> dict[str, dict[str, Any]]:
-    """Return when claims were first stated, by their identities; empty where nothing was noted.
+    """Return the entries of `stated.json` by the claims' identities; {} without such a file.
 
     Raises:
-      DamagedError: the file is not what was written.
+      DamagedError: the file is damaged.
     """
     path = workdir / "stated.json"
     try:
-        known = checksums.read_json(path)
+        entries = checksums.read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    for claim, entry in known.items():
+    for claim, entry in entries.items():
         if not isinstance(entry, dict) or not isinstance(entry.get("when"), str):
             raise checksums.damaged(path, f"{claim}; expected when it was stated")
-    return known
+    return entries
 
 
 def identity(claim: Claim) -> str:
-    """Return twelve hexadecimal digits of a hash of all that a claim says."""
+    """Return a hash of a claim's kind and fields: twelve hexadecimal digits."""
     former = former_names(type(claim))
     fields = {former.get(name, name): value for name, value in dataclasses.asdict(claim).items()}
-    said = {"kind": claim.kind, **fields}
-    text = json.dumps(said, sort_keys=True)
+    text = json.dumps({"kind": claim.kind, **fields}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""Paired differences between variants, and what a few seeds allow to be said about them.
+"""Paired differences between variants, with intervals and tests over seeds.
 
 The unit of replication is the seed. A grid holds several pairs of one seed (one for each
 expansion, say), but they are not independent repetitions: the expansions are fixed by the
@@ -7,57 +7,61 @@ data order and augmentation, is the sample. So the differences of one seed are a
 and interval and test see one number per seed. Treating 144 runs as 72 repetitions would make the
 interval too narrow whenever a seed is good or bad for all expansions at once.
 
-All runs share one split of the data, so an interval speaks about other seeds on this split and
-says nothing about other test images.
+All runs share one split of the data, so an interval speaks about other seeds on this split, not
+about other test images.
+
+`frame` is a table of runs, as `tables.read_results` returns it.
 """
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from scipy import special  # Not scipy.stats, which takes most of a second to import.
 
 from mnv2_jax.analysis.tables import design_axes, is_metric
+from mnv2_jax.values import text
 
 Scalar = str | float
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its two-sided interval, in the unit of the values; no interval is NaN, NaN."""
+    """A mean and its two-sided interval, in the unit of the values; without one, ends are NaN."""
 
     estimate: float
     low: float
     high: float
 
 
-def paired_differences(
-    frame: pd.DataFrame,
-    axis: str,
-    better: Scalar,
-    worse: Scalar,
-    where: Mapping[str, Scalar],
-    metric: str,
-    covarying: Sequence[str] = (),
-) -> pd.DataFrame:
-    """Subtract, run by run, `metric` at `axis == worse` from `metric` at `axis == better`.
+@dataclass(frozen=True)
+class Contrast:
+    """Two values of an axis, whose runs are compared pair by pair, better minus worse.
 
-    Two runs are a pair when they agree in the seed and in every design axis other than `axis` and
-    those in `covarying`.
+    Both runs of a pair have the values of `where`. They may differ in the axes `covarying`.
+    """
 
-    Args:
-      frame: one row per run, as `read_results` returns it.
-      axis: the column that is compared, such as `"projection"`.
-      better: value of `axis` that is expected to score higher.
-      worse: value of `axis` that is expected to score lower.
-      where: column values that both runs of a pair must have.
-      metric: the column of a metric, such as `test_accuracy`.
-      covarying: columns in which the runs of a pair may differ as well.
+    axis: str
+    better: Scalar
+    worse: Scalar
+    where: Mapping[str, Scalar] = field(default_factory=dict)
+    covarying: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        return f"{text(self.worse)} to {text(self.better)}"
+
+
+def paired_differences(frame: pd.DataFrame, contrast: Contrast, metric: str) -> pd.DataFrame:
+    """Subtract, run by run, the metric at the worse value from that at the better one.
+
+    Two runs are a pair when they agree in the seed and in every design axis other than the
+    contrast's and its covarying ones.
 
     Returns:
-      One row per pair: the shared columns, `seed`, `there`, whether both of its runs are in
+      One row per pair: the shared columns, `seed`, `recorded`, whether both of its runs are in
       `frame`, and `difference`, which is NaN when one of the two runs is missing or did not finish.
       No rows if either value was never run.
 
@@ -65,98 +69,77 @@ def paired_differences(
       ValueError: a column does not exist, `metric` is not that of a metric, or two runs cannot be
           told apart by seed and design axes.
     """
-    shared = _shared(frame, axis, covarying)
-    _check_axes(frame, axis, *covarying)
-    check_columns(frame, where, metric)
-    frame = restricted(frame, where)
+    axis, shared = contrast.axis, _shared(frame, contrast)
+    _check_axes(frame, axis, *contrast.covarying)
+    check_columns(frame, contrast.where, metric)
+    frame = restricted(frame, contrast.where)
     values = measured(frame, metric)
     sides = []
-    for side, value in (("better", better), ("worse", worse)):
+    for side, value in (("better", contrast.better), ("worse", contrast.worse)):
         chosen = frame[axis] == value
         runs = frame.loc[chosen, shared].assign(**{side: values[chosen]})
         _check_unique(runs, shared, axis, value)
         sides.append(runs)
     if any(runs.empty for runs in sides):
-        nothing = pd.DataFrame(columns=[*shared, "there", "difference"])
-        return nothing.astype({"there": bool, "difference": float})
+        nothing = pd.DataFrame(columns=[*shared, "recorded", "difference"])
+        return nothing.astype({"recorded": bool, "difference": float})
     # An outer join keeps a pair whose other half was never recorded, so that it is counted.
-    pairs = sides[0].merge(sides[1], on=shared, how="outer", indicator="there")
-    pairs["there"] = pairs["there"] == "both"
+    pairs = sides[0].merge(sides[1], on=shared, how="outer", indicator="recorded")
+    pairs["recorded"] = pairs["recorded"] == "both"
     pairs["difference"] = pairs.pop("better") - pairs.pop("worse")
     return pairs.sort_values(shared, ignore_index=True)
 
 
-def differing(
-    frame: pd.DataFrame,
-    axis: str,
-    better: Scalar,
-    worse: Scalar,
-    where: Mapping[str, Scalar],
-    covarying: Sequence[str] = (),
-) -> list[str]:
-    """Return the columns that keep runs from being pairs of `paired_differences`.
+def differing(frame: pd.DataFrame, contrast: Contrast) -> list[str]:
+    """Return the columns that keep runs of the two values from being pairs; both need runs.
 
-    Returns:
-      The shared columns in which those two runs differ that differ in the fewest; none if there is
-      a pair, or a value that was never run.
+    They are those in which the two most similar runs differ; none if there is a pair.
     """
-    shared = _shared(frame, axis, covarying)
-    frame = restricted(frame, where)
+    shared = _shared(frame, contrast)
+    frame = restricted(frame, contrast.where)
     codes = np.column_stack([pd.factorize(frame[name])[0] for name in shared])
-    sides = [codes[(frame[axis] == value).to_numpy(bool)] for value in (better, worse)]
-    apart = (one != sides[1] for one in sides[0] if len(sides[1]))
-    nearest = [every[every.sum(axis=1).argmin()] for every in apart]
-    if not nearest:
-        return []
-    least = min(nearest, key=np.sum)
+    better, worse = (
+        codes[(frame[contrast.axis] == value).to_numpy(bool)]
+        for value in (contrast.better, contrast.worse)
+    )
+    nearest = [worse[(worse != run).sum(axis=1).argmin()] != run for run in better]
+    least = min(nearest, key=lambda differs: int(differs.sum()))
     return [name for name, differs in zip(shared, least, strict=True) if differs]
 
 
 def paired_interactions(
-    frame: pd.DataFrame,
-    compared: tuple[str, Scalar, Scalar],
-    by: tuple[str, Scalar, Scalar],
-    where: Mapping[str, Scalar],
-    metric: str,
+    frame: pd.DataFrame, contrast: Contrast, by: Contrast, metric: str
 ) -> pd.DataFrame:
-    """Subtract paired differences at one value of an axis from those at another.
-
-    Args:
-      frame: one row per run, as `read_results` returns it.
-      compared: axis, better and worse, as for `paired_differences`.
-      by: axis, and the values where the difference is subtracted from and which is subtracted.
-      where: column values that all runs must have.
-      metric: the column of a metric, such as `test_accuracy`.
+    """Subtract a contrast's paired differences at `by.worse` from those at `by.better`.
 
     Returns:
-      As `paired_differences` does: one row per two pairs that agree in seed and in all other axes;
-      `there` is whether all four runs are in `frame`.
+      One row per two pairs that agree in seed and in all other axes, as `paired_differences` does;
+      `recorded` is whether all four runs are in `frame`.
 
     Raises:
       ValueError: see `paired_differences`.
     """
-    axis, more, less = by
-    _check_axes(frame, axis)
-    sides = [
-        paired_differences(frame, *compared, {**where, axis: value}, metric).drop(columns=axis)
-        for value in (more, less)
-    ]
-    shared = [name for name in sides[0] if name not in ("there", "difference")]
+    _check_axes(frame, by.axis)
+    sides = []
+    for value in (by.better, by.worse):
+        at = dataclasses.replace(contrast, where={**contrast.where, by.axis: value})
+        sides.append(paired_differences(frame, at, metric).drop(columns=by.axis))
+    shared = [name for name in sides[0] if name not in ("recorded", "difference")]
     both = sides[0].merge(sides[1], on=shared, how="outer", suffixes=("", "_less"))
-    both["there"] = both["there"].eq(True) & both.pop("there_less").eq(True)
+    both["recorded"] = both["recorded"].eq(True) & both.pop("recorded_less").eq(True)
     both["difference"] -= both.pop("difference_less")
     return both
 
 
 def restricted(frame: pd.DataFrame, where: Mapping[str, Scalar]) -> pd.DataFrame:
-    """Return the runs whose columns have these values."""
+    """Return the runs that have these values."""
     for column, value in where.items():
         frame = frame[frame[column] == value]
     return frame
 
 
 def measured(frame: pd.DataFrame, metric: str) -> pd.Series:
-    """Return a metric of each run; NaN of one that did not finish, or has no finite number."""
+    """Return a metric of each run; NaN if it did not finish, or the metric is not finite."""
     return frame[metric].where((frame["status"] == "done") & np.isfinite(frame[metric]))
 
 
@@ -180,24 +163,16 @@ def check_columns(frame: pd.DataFrame, where: Mapping[str, Scalar], metric: str)
 
 
 def seed_means(pairs: pd.DataFrame) -> np.ndarray:
-    """Average `difference` within each seed; seeds without a complete pair are left out.
+    """Average `difference` within each seed that has a complete pair, `(seeds,)`.
 
     A seed that lost some of its pairs averages those it has left. Where the difference depends on
     the lost axis value this adds scatter between seeds, so the interval grows.
-
-    Returns:
-      float64 array of shape `(seeds,)`.
     """
     return pairs.dropna(subset="difference").groupby("seed")["difference"].mean().to_numpy(float)
 
 
 def t_interval(values: np.ndarray, confidence: float) -> Interval:
-    """Two-sided Student t interval for the mean, with `len(values) - 1` degrees of freedom.
-
-    Args:
-      values: shape `(n,)`, one value per seed.
-      confidence: coverage, such as 0.95.
-    """
+    """Two-sided Student t interval for the mean of `values`, `(seeds,)`."""
     if len(values) == 0:
         return Interval(np.nan, np.nan, np.nan)
     mean = float(values.mean())
@@ -210,14 +185,8 @@ def t_interval(values: np.ndarray, confidence: float) -> Interval:
 def tost_p(values: np.ndarray, margin: float) -> float:
     """Two one-sided t tests (Schuirmann 1987): p for "the mean lies outside +-margin".
 
-    `p < 0.05` exactly when the 90 % t interval lies inside +-margin.
-
-    Args:
-      values: shape `(n,)`, one mean difference per seed.
-      margin: largest difference that counts as none, in the unit of `values`.
-
-    Returns:
-      p, or NaN for fewer than two seeds.
+    `p < 0.05` exactly when the 90 % t interval of `values`, `(seeds,)`, lies inside +-margin. NaN
+    for fewer than two seeds.
     """
     return max(exceeds_p(values, -margin), exceeds_p(-values, -margin))
 
@@ -225,14 +194,8 @@ def tost_p(values: np.ndarray, margin: float) -> float:
 def exceeds_p(values: np.ndarray, bound: float) -> float:
     """One-sided t test: p for "the mean is at most `bound`".
 
-    `p < 0.05` exactly when the lower end of the 90 % t interval lies above `bound`.
-
-    Args:
-      values: shape `(n,)`, one mean difference per seed.
-      bound: in the unit of `values`.
-
-    Returns:
-      p, or NaN for fewer than two seeds.
+    `p < 0.05` exactly when the lower end of the 90 % t interval of `values`, `(seeds,)`, lies above
+    `bound`. NaN for fewer than two seeds.
     """
     if len(values) < 2:
         return np.nan
@@ -244,17 +207,12 @@ def exceeds_p(values: np.ndarray, bound: float) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust the p values of a family of tests (Holm 1979).
+    """Adjust the p values of a family of tests (Holm 1979), in the same order.
 
     Rejecting where the adjusted p is below 0.05 makes a mistake anywhere in the family in at most
-    5 % of repetitions, however the tests depend on one another.
-
-    Args:
-      p_values: one per test. NaN is a test that could not be carried out: it stays NaN, and counts
-          as one that rejects nothing, since the family was written before the runs.
-
-    Returns:
-      The adjusted p values, in the same order.
+    5 % of repetitions, however the tests depend on one another. NaN is a test that could not be
+    carried out: it stays NaN, and counts as one that rejects nothing, since the family was written
+    before the runs.
     """
     p = np.asarray(p_values, float)
     tested = np.flatnonzero(~np.isnan(p))
@@ -267,7 +225,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def is_constant(values: np.ndarray) -> bool:
-    """Return whether `values`, one or more, are equal but for rounding and so have no scatter."""
+    """Return whether `values`, one or more, are equal up to rounding, and so have no scatter."""
     return bool(np.ptp(values) <= 1e-12 * np.max(np.abs(values)))
 
 
@@ -275,9 +233,10 @@ def _standard_error(values: np.ndarray) -> float:
     return float(values.std(ddof=1)) / math.sqrt(len(values))
 
 
-def _shared(frame: pd.DataFrame, axis: str, covarying: Sequence[str]) -> list[str]:
+def _shared(frame: pd.DataFrame, contrast: Contrast) -> list[str]:
     """Return the columns in which the two runs of a pair agree."""
-    return [name for name in design_axes(frame) if name not in (axis, *covarying)] + ["seed"]
+    free = (contrast.axis, *contrast.covarying)
+    return [*(name for name in design_axes(frame) if name not in free), "seed"]
 
 
 def _check_axes(frame: pd.DataFrame, *axes: str) -> None:

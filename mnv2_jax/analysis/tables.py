@@ -1,4 +1,4 @@
-"""Reads what a sweep recorded: one table of runs, and for each run its curve and environment."""
+"""Readers of a sweep's records: the table of runs, and each run's curve, config and environment."""
 
 import contextlib
 import io
@@ -16,24 +16,21 @@ from mnv2_jax.schema import Column
 from mnv2_jax.side_tables import SideTable
 
 _DESCRIBED = "described"
-"""The attribute of a table that holds what columns.json says of its columns."""
+"""The attribute of a table that holds the columns that columns.json describes."""
 
 
 def read_results(workdir: Path) -> pd.DataFrame:
-    """Read `workdir/results.csv`, one row per run.
+    """Read `workdir/results.csv`, one row per run, with the columns of side tables.
 
-    Text columns stay text: a run id such as `12e45678` is not a number, and the shortcut
-    `none` is a value. Measurements of a run that did not finish are NaN, and so are the empty
-    cells of other columns of numbers and of truth values, such as those of a section that a run
-    of a transfer does not have.
-
-    Columns that results of an earlier version lack are there, without values. So are those of side
-    tables, see `mnv2_jax.side_tables`.
+    Text columns stay text: a run id such as `12e45678` is not a number, and the shortcut `none` is
+    a value. Empty cells of numbers and of truth values are NaN: measurements of a run that did not
+    finish, or a section that a run of a transfer does not have. Columns that an earlier version
+    lacks are added without values.
 
     Raises:
-      ValueError: the file is missing, empty or damaged, lacks a column that every one has, holds
-          one that nothing says what it is, text where a number belongs, or an unknown status; or a
-          side table is damaged.
+      ValueError: the file is missing, empty or damaged, lacks a required column, has one that
+          nothing describes, text where a number belongs, or an unknown status; or a side table is
+          damaged.
     """
     path = workdir / schema.RESULTS
     if not path.is_file():
@@ -46,12 +43,11 @@ def read_results(workdir: Path) -> pd.DataFrame:
     except checksums.DamagedError as error:
         raise ValueError(f"{error}; the experiment's command writes it anew") from None
     columns = {**described, **schema.KNOWN}
-    texts = [name for name, column in columns.items() if column.type == "text"]
     numbers = [name for name, column in columns.items() if column.type != "text"]
     try:
         frame = pd.read_csv(
             io.StringIO(text),
-            dtype=dict.fromkeys((name for name in texts if name in schema.KNOWN), str),
+            dtype={name: str for name in schema.KNOWN if name not in numbers},
             keep_default_na=False,
             na_values={name: ["", "nan", "NaN"] for name in numbers},
         )
@@ -84,32 +80,32 @@ def read_results(workdir: Path) -> pd.DataFrame:
 
 
 def _joined(path: Path, frame: pd.DataFrame, table: SideTable) -> pd.DataFrame:
-    """Return the table with a side table's columns, NaN for runs whose records it does not have.
+    """Return `frame` with a side table's columns, NaN for runs trained anew since.
 
     Raises:
-      ValueError: it has a column that is there already.
+      ValueError: it already has such a column.
     """
     twice = [name for name in table.columns if name in frame]
     if twice:
         raise ValueError(f"{path}: {twice} are in the side table {table.name} too; expected one")
-    # A run that was trained anew since has another network than the one that was measured.
-    rows = [
-        {}
-        if side_tables.record_of(path.parent, run) not in ("", table.records.get(run))
-        else table.rows.get(run, {})
-        for run in frame["run_id"]
-    ]
+
+    def row_of(run: str) -> Mapping[str, float]:
+        unchanged = side_tables.record_of(path.parent, run) in ("", table.records.get(run))
+        return table.rows.get(run, {}) if unchanged else {}
+
+    rows = [row_of(run) for run in frame["run_id"]]
     columns = {name: [row.get(name, np.nan) for row in rows] for name in table.columns}
     return frame.assign(**columns)
 
 
 def _check_columns(path: Path, frame: pd.DataFrame, described: Mapping[str, Column]) -> None:
-    """Check that the required columns are there, and that it is known what each column is.
+    """Check that `frame` has the required columns, and no unknown ones.
 
     Raises:
-      ValueError: a column is missing or unknown.
+      ValueError: it lacks one, or has one that nothing describes.
     """
-    missing = [one.name for one in schema.KNOWN.values() if one.required and one.name not in frame]
+    required = [name for name, column in schema.KNOWN.items() if column.required]
+    missing = [name for name in required if name not in frame]
     if missing:
         raise ValueError(f"{path} lacks the columns {missing}; has {list(frame.columns)}")
     known = {*schema.KNOWN, *described}
@@ -124,7 +120,7 @@ def _check_columns(path: Path, frame: pd.DataFrame, described: Mapping[str, Colu
 
 
 def _fields_of_configs(workdir: Path, frame: pd.DataFrame) -> set[str]:
-    """Return the fields outside of sections in the first config that is there."""
+    """Return the top-level fields of the first run's config, or of the next that has one."""
     for run_id in frame["run_id"]:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             return set(checksums.read_json(workdir / "runs" / run_id / "config.json"))
@@ -132,21 +128,20 @@ def _fields_of_configs(workdir: Path, frame: pd.DataFrame) -> set[str]:
 
 
 def _with_missing(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with the columns that results of an earlier version lack, without values."""
-    present = schema.in_order(frame)
-    lacking = [schema.KNOWN[name] for name in present if name not in frame]
-    return frame.assign(**{one.name: "" if one.type == "text" else np.nan for one in lacking})
+    """Return the table with empty columns for those that results of an earlier version lack."""
+    lacking = [schema.KNOWN[name] for name in schema.in_order(frame) if name not in frame]
+    return frame.assign(**{c.name: "" if c.type == "text" else np.nan for c in lacking})
 
 
 class _Described(dict[str, Column]):
-    """The columns that columns.json describes; pandas copies it with every table that it makes."""
+    """Columns by name. Pandas deep-copies a table's attributes whenever it makes another."""
 
     def __deepcopy__(self, memo: Any) -> "_Described":
         return self
 
 
 def describe(frame: pd.DataFrame, name: str) -> Column:
-    """Return what a column of `frame` is: its kind, label, unit and how it is shown."""
+    """Return the description of a column of `frame`."""
     return schema.column(name, frame.attrs.get(_DESCRIBED))
 
 
@@ -157,9 +152,9 @@ def is_metric(frame: pd.DataFrame, name: str) -> bool:
 
 
 def measures(frame: pd.DataFrame) -> list[Column]:
-    """Return the measures that any run of `frame` has a value of; training time comes last."""
-    found = [describe(frame, str(name)) for name in frame if frame[name].notna().any()]
-    measured = [column for column in found if column.kind == "measure"]
+    """Return the measures of which any run of `frame` has a value, training time last."""
+    present = [describe(frame, str(name)) for name in frame if frame[name].notna().any()]
+    measured = [column for column in present if column.kind == "measure"]
     return sorted(measured, key=lambda column: column.of_machine)
 
 
@@ -167,23 +162,23 @@ def check_measure(frame: pd.DataFrame, metric: str) -> None:
     """Check that results have a measure.
 
     Raises:
-      ValueError: they do not; the message begins with `metric` and lists what there is.
+      ValueError: they do not; the message begins with `metric`.
     """
     if metric not in frame or describe(frame, metric).kind != "measure":
-        there = ", ".join(column.name for column in measures(frame))
+        expected = ", ".join(column.name for column in measures(frame))
         raise ValueError(
-            f"metric={metric}: no such measure in these results; expected one of {there}"
+            f"metric={metric}: no such measure in these results; expected one of {expected}"
         )
 
 
 def count_ruined(frame: pd.DataFrame) -> int:
     """Return the number of runs that training ruined; see `mnv2_jax.analysis.caveats.on_ruined`."""
-    # Tables of runs that are planned have no outcomes.
+    # Planned runs have no outcomes.
     return int(frame["restored_epoch"].notna().sum()) if "restored_epoch" in frame else 0
 
 
 def design_axes(frame: pd.DataFrame) -> list[str]:
-    """Return the columns of `frame` that say what a run is, seed aside.
+    """Return the columns of `frame` that hold the configuration of a run, but for the seed.
 
     Two runs that agree in all of them and in the seed are the same experiment.
     """
@@ -193,14 +188,14 @@ def design_axes(frame: pd.DataFrame) -> list[str]:
 def column(frame: pd.DataFrame, field: str) -> str:
     """Return the column of `frame` that holds a field of the config, such as `model.projection`.
 
-    Columns go by their own names as well; what is neither is given back as it is.
+    A column's own name, and any other text, is returned as it is.
     """
     short = schema.named_by_path(field)
     return short if field not in frame and short in frame else field
 
 
 def section(field: str) -> str:
-    """Return the phase whose section a field is in, such as `extraction.train.epochs`, or ""."""
+    """Return the phase whose section holds a field, such as `extraction.train.epochs`, or ""."""
     first, dot, _ = field.partition(".")
     return first if dot and first in schema.SECTIONS else ""
 
@@ -209,9 +204,9 @@ def read_curves(workdir: Path, frame: pd.DataFrame) -> pd.DataFrame:
     """Read `runs/<run_id>/metrics.jsonl` of every run in `frame`.
 
     Returns:
-      One row per run and epoch: run_id, the columns of `schema.CURVES`, epochs from 1, and those
-      of other metrics. What is stored as a fraction is one here; null is NaN. A run without a
-      curve, such as one that failed before its first epoch, has no row.
+      One row per run and epoch, from 1: run_id, the columns of `schema.CURVES`, and other metrics,
+      as they are stored; null is NaN. A run without a curve, such as one that failed before its
+      first epoch, has no row.
 
     Raises:
       DamagedError: a line is no JSON object of numbers.
@@ -239,28 +234,27 @@ def read_files(workdir: Path, frame: pd.DataFrame, name: str) -> dict[str, dict[
     files: dict[str, dict[str, Any]] = {}
     for run_id in frame["run_id"]:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            found = checksums.read_json(workdir / "runs" / run_id / name)
-            files[run_id] = dict(_flatten("", found))
+            content = checksums.read_json(workdir / "runs" / run_id / name)
+            files[run_id] = dict(_flatten("", content))
     return files
 
 
 def distinct_values(files: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
-    """For each entry of `read_files` the distinct values as text, in order of first use.
-
-    One value means that all runs agree.
-    """
-    values: dict[str, list[str]] = {}
+    """Return the distinct values of each entry of `read_files` as text, in order of first use."""
+    values: dict[str, dict[str, None]] = {}
     for entries in files.values():
         for key, value in entries.items():
-            text = value if isinstance(value, str) else json.dumps(value)
-            seen = values.setdefault(key, [])
-            if text not in seen:
-                seen.append(text)
-    return values
+            values.setdefault(key, {})[as_text(value)] = None
+    return {key: list(texts) for key, texts in values.items()}
+
+
+def as_text(value: Any) -> str:
+    """Return a text as it is, any other value as JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _without_empty(cells: pd.Series) -> pd.Series:
-    """Return a column with NaN for empty cells, if the others are numbers or truth values."""
+    """Return a column with NaN for empty cells if all others are numbers, or truth values."""
     filled = cells[cells != ""]
     if len(filled) in (0, len(cells)):
         return cells

@@ -1,7 +1,7 @@
-"""The units of metrics: how claims, figures and the report write their numbers."""
+"""The units of metrics, as claims, figures and the report write their numbers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from mnv2_jax import schema
@@ -11,13 +11,9 @@ from mnv2_jax.schema import Column
 
 @dataclass(frozen=True)
 class Measure:
-    """The name of a metric, and the way its values and their differences are written.
+    """The name of a metric, without the split, and the format of its values and differences.
 
-    Attributes:
-      label: of the metric, without the split: "accuracy".
-      unit: "%" of what is stored as a fraction of 1, else the unit of what is stored.
-      digits: after the decimal point.
-      better: which way is better.
+    The unit is "%" if values are stored as fractions of 1. `digits` are shown after the point.
     """
 
     label: str
@@ -32,12 +28,12 @@ class Measure:
 
     @property
     def factor(self) -> float:
-        """The factor that shown values have over stored ones."""
+        """The factor from stored to shown values."""
         return 100 if self.is_fraction else 1
 
     @property
     def sign(self) -> Literal[1, -1]:
-        """1 where more is better, -1 where less is."""
+        """1 if higher is better, else -1."""
         return 1 if self.better == "higher" else -1
 
     @property
@@ -64,12 +60,12 @@ class Measure:
 
 
 def with_unit(number: str, unit: str) -> str:
-    """Write a unit, if there is one, behind a number."""
+    """Write a number and its unit, which may be empty."""
     return f"{number} {unit}" if unit else number
 
 
 def of_differences(measures: Sequence[Measure]) -> str:
-    """Name an axis of differences in metrics of one unit."""
+    """Return the title of an axis of differences in metrics of one unit."""
     labels = {measure.label for measure in measures}
     what = f" in {labels.pop()}" if len(labels) == 1 else ""
     unit = "percentage points" if measures[0].is_fraction else measures[0].unit
@@ -87,11 +83,6 @@ def measure_of(column: Column) -> Measure:
 
 def measure_of_row(row: Mapping[str, Any]) -> Measure:
     """Return the measure of a decided claim; rows of earlier versions name the column alone."""
-    return (
-        Measure(**row["measure"]) if "measure" in row else measure_of(schema.column(row["metric"]))
-    )
-
-
-def as_row(measure: Measure) -> dict[str, Any]:
-    """Return a measure as rows of decided claims hold it."""
-    return asdict(measure)
+    if "measure" in row:
+        return Measure(**row["measure"])
+    return measure_of(schema.column(row["metric"]))

@@ -1,5 +1,6 @@
-"""Decides claims by the records of the runs, and words what came out."""
+"""Decisions of claims by the records of runs, and their wording."""
 
+import dataclasses
 import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,16 +28,19 @@ _COLOURS = {
 
 VERDICTS = tuple(_COLOURS)
 
-_NARROW = 22  # letters of words on a margin in a line of the terminal's table
-_WIDE = 26  # letters, from which on the terminal's table has an interval on a line of its own
+_FIELDS = ("name", "kind", "source", "statement", "metric")
+
+# Letters of a line in the terminal's table:
+_NARROW = 22  # of text on a margin, at most
+_WIDE = 26  # of an estimate and its interval, at most; else the interval takes a line of its own
 
 
 def check(claims: Iterable[Claim], columns: Iterable[str]) -> None:
-    """Refuse claims about columns that the results will not have; to be called before they exist.
+    """Check claims against the columns that the results will have.
 
     Raises:
-      ValueError: a claim's axis, `where` or metric is no such column, two have one name, or a
-        kind of the user's own raises an error.
+      ValueError: a claim's axis, `where` or metric is no such column, two claims have one name, or
+        a user's own kind raises an error.
     """
     names: set[str] = set()
     for claim in claims:
@@ -50,25 +54,25 @@ def check(claims: Iterable[Claim], columns: Iterable[str]) -> None:
 
 
 def undecidable(claims: Iterable[Claim], runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say of every claim that no results of these runs can decide why that is so.
+    """Return a message for each claim that these runs cannot decide, whatever their results.
 
     Args:
       claims: of any kind.
-      runs: of the grid, one row per run, as `mnv2_jax.ablation.records.planned` gives them.
+      runs: of the grid, one row per run, as `mnv2_jax.ablation.records.planned` returns them.
 
     Raises:
       ValueError: two runs of a claim cannot be told apart, so that its pairs are ambiguous.
     """
     claims = list(claims)
-    # As if all of them were done: what is not a pair then will never be one.
+    # As if all of them were done: runs that are not a pair then will never be one.
     measured = {claim.metric: 0.0 for claim in claims}
     frame = pd.DataFrame(runs).assign(status="done", **measured)
-    said = ((claim, _why_not(claim, frame)) for claim in claims)
-    return [f"claim {claim.name!r} cannot be decided: {why}" for claim, why in said if why]
+    reasons = ((claim, _why_undecidable(claim, frame)) for claim in claims)
+    return [f"claim {claim.name!r} cannot be decided: {why}" for claim, why in reasons if why]
 
 
-def _why_not(claim: Claim, frame: pd.DataFrame) -> str:
-    """Why these runs cannot decide a claim, however they end; nothing where they can."""
+def _why_undecidable(claim: Claim, frame: pd.DataFrame) -> str:
+    """Return why these runs cannot decide a claim; "" if they can."""
     missing = coverage.absent(claim, frame)
     if missing:
         return f"no run has {' or '.join(missing)}"
@@ -88,30 +92,28 @@ def _why_not(claim: Claim, frame: pd.DataFrame) -> str:
 
 
 def decide(claims: Iterable[Claim], frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Hold each claim against the results.
+    """Decide each claim by the results.
 
     A number that the results do not give (no pairs, or an interval from one seed) is None, and
     the verdict is then inconclusive.
 
     Args:
-      claims: of any kind; the family that Holm's correction is over.
-      frame: one row per run, as `read_results` returns it.
+      claims: of any kind; the family of Holm's correction.
+      frame: one row per run, as `tables.read_results` returns it.
 
     Returns:
       One dict per claim, ready for JSON:
 
-      - name, kind, source, statement, metric: of the claim, and other fields of it that its kind
-        names, such as margin.
-      - measure: how the metric is written; shown: how the kind is (`claims.Shown`).
+      - name, kind, source, statement, metric: of the claim, and other fields that its kind names,
+        such as margin.
+      - measure: the format of the metric; shown: the format of the kind (`claims.Shown`).
       - estimate, ci_low, ci_high, confidence: with the t interval, as the metric is stored, an
         accuracy as a fraction of 1. bootstrap_low, bootstrap_high: the BCa interval of the same
         confidence.
-      - verdict; p_value, and p_holm, the same after Holm's correction.
+      - verdict; p_value; p_holm: p after Holm's correction.
       - pairs, seeds; dropped: pairs left out, one of whose runs is missing or did not finish.
       - effect_size: the estimate in units of its scatter over seeds (`power.effect_size`).
-      - detectable: the smallest difference found in 80 % of repetitions of this design;
-        seeds_needed: to find one as small as the estimate. Of an equivalence: the smallest margin
-        found to be kept, and the seeds for the claim's margin, if there is no difference.
+      - detectable, seeds_needed: of a repetition of the design (`power.design`).
       - notes: sentences.
 
       An equivalence reports its two values that lie furthest apart (the later minus the earlier),
@@ -121,38 +123,38 @@ def decide(claims: Iterable[Claim], frame: pd.DataFrame) -> list[dict[str, Any]]
     Raises:
       ValueError: a claim names a column that the results lack.
     """
-    held = [(claim, claim.runs(frame)) for claim in claims]
-    decided = [(claim, runs, _decide(claim, runs)) for claim, runs in held]
+    chosen = [(claim, claim.runs(frame)) for claim in claims]
+    decided = [(claim, runs, _decide(claim, runs)) for claim, runs in chosen]
     adjusted = stats.holm([decision.p_value for *_, decision in decided])
     rows = []
     for (claim, runs, decision), p_holm in zip(decided, adjusted, strict=True):
         row = _row(claim, runs, decision) | {"p_holm": _number(p_holm)}
         absent = coverage.absent(claim, frame)
         unpaired = [] if row["seeds"] else coverage.unpaired(claim, frame)
-        said = caveats.write(claim, row, decision, len(decided), absent, unpaired)
+        notes = caveats.write(claim, row, decision, len(decided), absent, unpaired)
         if is_of_side_table(claim.metric) and claim.metric not in frame:
             table = claim.metric.partition("/")[0]
-            said.insert(0, f"There is no side table {table}: experiments.evaluate writes it.")
+            notes.insert(0, f"There is no side table {table}: experiments.evaluate writes it.")
         ruined, of = coverage.ruined(claim, frame)
         if ruined:
-            said.insert(0, caveats.on_ruined_pairs(ruined, of))
+            notes.insert(0, caveats.on_ruined_pairs(ruined, of))
             if row["verdict"] == decisions.INCONCLUSIVE:
                 row["verdict"] = decisions.RUINED
-        rows.append(row | {"notes": said})
+        rows.append(row | {"notes": notes})
     return rows
 
 
 def write_decided(workdir: Path, decided: Sequence[Mapping[str, Any]]) -> None:
-    """Write `claims.json`: decided claims, as `decide` returns them."""
+    """Write decided claims to `claims.json`."""
     checksums.write_json(workdir / "claims.json", {"claims": decided}, indent=2)
 
 
 def read_decided(workdir: Path) -> list[dict[str, Any]]:
-    """Read what `write_decided` wrote, by earlier versions as a list alone.
+    """Read decided claims from `claims.json`, which in earlier versions is a list.
 
     Raises:
-      DamagedError: it is not what was written.
-      OSError: it is not there, or cannot be read.
+      DamagedError: it is damaged.
+      OSError: it is missing, or cannot be read.
     """
     path = workdir / "claims.json"
     claims = checksums.read_json(path, "claims").get("claims")
@@ -162,14 +164,14 @@ def read_decided(workdir: Path) -> list[dict[str, Any]]:
 
 
 def claims_table(rows: Iterable[Mapping[str, Any]]) -> Table:
-    """Lay decided claims out for the terminal, notes below."""
+    """Return decided claims as a table for the terminal, with notes below."""
     table = Table(title="Claims", title_justify="left", caption_justify="left", show_lines=True)
     table.add_column("Claim", ratio=1)
     table.add_column("Difference", no_wrap=True)
     table.add_column("Pairs", no_wrap=True)
     table.add_column("p\n(Holm)", justify="right", no_wrap=True)
     table.add_column("Verdict", no_wrap=True)
-    said: dict[str, list[str]] = {}
+    names_by_note: dict[str, list[str]] = {}
     for row in rows:
         table.add_row(
             Text.assemble(row["statement"], (f" ({row['source']})", "dim")),
@@ -179,16 +181,16 @@ def claims_table(rows: Iterable[Mapping[str, Any]]) -> Table:
             Text(row["verdict"], style=_COLOURS[row["verdict"]]),
         )
         for note in row["notes"]:
-            said.setdefault(note, []).append(row["name"])
-    # What is said of several claims is said once.
-    table.caption = Text("\n".join(f"{', '.join(names)}: {note}" for note, names in said.items()))
+            names_by_note.setdefault(note, []).append(row["name"])
+    lines = (f"{', '.join(names)}: {note}" for note, names in names_by_note.items())
+    table.caption = Text("\n".join(lines))
     return table
 
 
 def claims_markdown(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Lay decided claims out as a table of Markdown, percentage points without their unit.
+    """Return decided claims as a Markdown table, percentage points without their unit.
 
-    A dagger at a verdict says that p (Holm) is 0.05 or more, as a note of the claim does.
+    A dagger at a verdict marks a p (Holm) of 0.05 or more.
     """
     marked = False
     lines = [
@@ -215,20 +217,15 @@ def claims_markdown(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def difference_text(row: Mapping[str, Any]) -> str:
-    """Write a decided claim's estimate and interval, such as `+7.6 [+6.9, +8.2] pt`."""
+    """Return a decided claim's estimate and interval as text: `+7.6 [+6.9, +8.2] pt`."""
     measure = units.measure_of_row(row)
     if row["estimate"] is None:
         return "not measured"
     return with_unit(f"{measure.signed(row['estimate'])}{_interval(row)}", measure.of_differences)
 
 
-def interval_kind(row: Mapping[str, Any]) -> str:
-    """Name a decided claim's interval, such as `95 % interval`, or say that there is none."""
-    return "no interval" if row["ci_low"] is None else f"{100 * row['confidence']:.0f} % interval"
-
-
 def pair_count(row: Mapping[str, Any]) -> str:
-    """Write how many pairs a decided claim rests on, such as `70 of 72`; or of what else."""
+    """Return the number of pairs of a decided claim as text: `70 of 72`, or `70 of 72 runs`."""
     counted = shown(row)["counted"]
     return with_unit(
         f"{row['pairs']} of {row['pairs'] + row['dropped']}", "" if counted == "pairs" else counted
@@ -236,7 +233,7 @@ def pair_count(row: Mapping[str, Any]) -> str:
 
 
 def p_text(p_value: float | None) -> str:
-    """Write a p value with the digits that matter, such as `0.031` or `< 0.001`."""
+    """Return a p value as text with the digits that matter: `0.031`, or `< 0.001`."""
     if p_value is None:
         return "none"
     return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
@@ -250,11 +247,12 @@ def _difference_lines(row: Mapping[str, Any]) -> list[str]:
             with_unit(measure.signed(row["estimate"]), measure.of_differences),
             _interval(row).strip(),
         ]
-    return [*lines, interval_kind(row), *_narrow(shown(row)["margin"], measure)]
+    level = "no interval" if row["ci_low"] is None else f"{100 * row['confidence']:.0f} % interval"
+    return [*lines, level, *_margin_lines(shown(row)["margin"], measure)]
 
 
-def _narrow(margin: str, measure: Measure) -> list[str]:
-    """Break words on a margin into lines that leave room for statements; units stay at numbers."""
+def _margin_lines(margin: str, measure: Measure) -> list[str]:
+    """Break a text on a margin into short lines, with units beside their numbers."""
     for unit in {measure.unit, measure.of_differences} - {""}:
         margin = margin.replace(f" {unit}", f"\N{NO-BREAK SPACE}{unit}")
     lines = textwrap.wrap(margin, _NARROW)
@@ -273,31 +271,27 @@ def _decide(claim: Claim, runs: Runs) -> Decision:
         return claim.decide(runs)
     except ValueError:
         raise
-    except Exception as error:  # A class of the user's own raises anything.
+    except Exception as error:  # A user's own kind may raise anything.
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"a claim of kind {claim.kind} raises {reason}") from error
 
 
 def _row(claim: Claim, runs: Runs, decision: Decision) -> dict[str, Any]:
-    reported, every = decision.reported, decision.every
+    reported, comparisons = decision.reported, decision.comparisons
     interval = reported.interval(claim.confidence)
     bootstrap = resampling.bootstrap_interval(reported.means, claim.confidence)
     row: dict[str, Any] = {
-        "name": claim.name,
-        "kind": claim.kind,
-        "source": claim.source,
-        "statement": claim.statement,
-        "metric": claim.metric,
-        "measure": units.as_row(runs.measure),
+        **{name: getattr(claim, name) for name in _FIELDS},
+        "measure": dataclasses.asdict(runs.measure),
         "estimate": _number(interval.estimate),
         "ci_low": _number(interval.low),
         "ci_high": _number(interval.high),
         "confidence": claim.confidence,
         "bootstrap_low": _number(bootstrap.low),
         "bootstrap_high": _number(bootstrap.high),
-        "pairs": sum(one.pairs for one in every),
-        "seeds": min(len(one.means) for one in every),
-        "dropped": sum(one.dropped for one in every),
+        "pairs": sum(one.pairs for one in comparisons),
+        "seeds": min(len(one.means) for one in comparisons),
+        "dropped": sum(one.dropped for one in comparisons),
         "p_value": _number(decision.p_value),
         "verdict": decision.verdict,
         "effect_size": _number(power.effect_size(reported.means)),

@@ -48,6 +48,28 @@ def test_what_is_no_axis_is_refused(name, message):
         axes.column(frame, name)
 
 
+def test_a_view_names_its_axes_as_column_does():
+    frame = with_rates(**{"train.rate": (0.1, 0.2)})
+    found = axes.view(frame, "madds", "model.projection", ("rate", "width"))
+    assert found == View("madds", "projection", ("train.rate", "width"))
+    assert found.shown == ("madds", "projection", "train.rate", "width")
+    assert axes.view(frame, "rate", None, ()).shown == ("train.rate",)
+
+
+@pytest.mark.parametrize(
+    ("x", "hue", "panel", "message"),
+    [
+        ("", None, (), "^x: it is missing; expected one of dataset, block, .*, madds"),
+        ("expansoin", None, (), "^x=expansoin: no such axis in these results; did you mean"),
+        ("expansion", "madds", (), "^hue=madds: no such axis"),
+        ("expansion", "block", ("model.expansion",), "^panel=model.expansion: x shows it; expect"),
+    ],
+)
+def test_wrong_views_are_refused(x, hue, panel, message):
+    with pytest.raises(ValueError, match=message):
+        axes.view(make_frame(), x, hue, panel)
+
+
 def test_averaged_is_what_differs_between_runs_of_one_point():
     frame = with_rates(width=(0.5, 1.0), **{"train.rate": (0.1, 0.2)})
     assert varying(frame) == ["projection", "shortcut", "expansion", "width", "train.rate"]
@@ -104,12 +126,12 @@ def test_truth_values_are_names_and_unfinished_runs_are_counted():
 
 def test_phases_of_a_transfer_are_shown_and_tell_what_they_have_of_their_own():
     frame = make_transfers()
-    assert axes.told_by_phase(frame) >= {"epochs", "dataset"}
+    assert axes.implied_by_phase(frame) >= {"epochs", "dataset"}
     assert varying(frame) == ["projection", "transfer.phase", "transfer.norm"]
     view = default_view(frame)
     assert view == View("transfer.phase", "transfer.norm", ("projection",))
     assert axes.curve_view(frame) == View("epoch", "transfer.norm", ("transfer.phase",))
-    assert axes.told_by_phase(make_frame()) == set()
+    assert axes.implied_by_phase(make_frame()) == set()
     # Where runs of one phase differ, so that it does not tell them apart, it is an axis again.
     frame.loc[0, "epochs"] = 7
     assert "epochs" in varying(frame)
@@ -118,7 +140,7 @@ def test_phases_of_a_transfer_are_shown_and_tell_what_they_have_of_their_own():
 def test_what_follows_from_the_phase_and_its_section_is_no_axis():
     frame = make_sections()
     assert frame.loc[frame["transfer.phase"] == "extraction", "train.learning_rate"].nunique() == 2
-    assert axes.told_by_phase(frame) >= {"train.learning_rate", "train.weight_decay"}
+    assert axes.implied_by_phase(frame) >= {"train.learning_rate", "train.weight_decay"}
     assert varying(frame) == ["projection", "transfer.phase", "transfer.norm", DECAY, RATE]
     # A fine-tuning that varies it by itself makes it an axis again.
     frame.loc[frame.index[-1], "train.learning_rate"] = 0.02
@@ -135,14 +157,6 @@ def test_pretraining_is_drawn_only_where_the_phase_is_shown():
     assert axes.to_draw(bases, ["projection"])[0] is bases
     plain = make_frame()
     assert axes.to_draw(plain, ["projection"]) == (plain, [])
-
-
-def test_runs_without_a_section_are_not_drawn_over_it():
-    frame = finished(make_sections(), "test_accuracy")
-    assert axes.values(frame, RATE) == [0.05, 0.1]
-    runs, said = axes.to_draw(frame, [RATE, "transfer.phase"])
-    assert set(runs["transfer.phase"]) == {"extraction", "finetuning"}
-    assert said == ["Runs without extraction: learning rate are left out."]
 
 
 def test_empty_cells_are_a_value_of_other_columns_only():

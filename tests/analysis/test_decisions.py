@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mnv2_jax.analysis.claims import Claim, equivalent, greater, interaction, monotone
+from mnv2_jax.analysis.claims import Claim, equivalent, greater, interaction, monotone, within_of
 from mnv2_jax.analysis.verdicts import decide, undecidable
 from tests.analysis.examples import (
     CLAIM,
@@ -197,6 +197,7 @@ def test_runs_of_pretraining_are_left_out_unless_a_claim_names_the_phase() -> No
         equivalent("equivalent", "", "", "model.projection", ("relu6", "linear"), 0.01),
         monotone("monotone", "", "", "model.projection", ("relu6", "linear")),
         interaction("both", "", "", "projection", "linear", "relu6", "expansion", 6, 1),
+        within_of("within", "", "", 0.9, 0.01),
     ]
     rows = decide(claims, frame)
     assert rows == decide(claims, others)

@@ -155,16 +155,16 @@ def test_a_sweep_without_results_still_makes_a_page(tmp_path: Path, rows: int) -
 
 
 def test_figures_that_cannot_be_written_cost_neither_claims_nor_report(
-    workdir, tmp_path, monkeypatch, caplog
+    tmp_path, monkeypatch, caplog
 ):
     def fail(*_):
         raise RuntimeError("no ink")
 
-    copy = tmp_path / "sweep"
-    shutil.copytree(workdir, copy)
-    monkeypatch.setattr(Chart, "png", fail)
-    rows = analyse(copy, CLAIMS, title="t", command="c")
-    assert read_decided(copy) == rows
-    assert "</html>" in (copy / "report.html").read_text(encoding="utf-8")
-    told = [record.getMessage() for record in caplog.records]
-    assert "figure learning_curves: cannot be drawn: no ink" in told
+    workdir = write_workdir(tmp_path, make_frame(expansions=(6,), seeds=1))
+    monkeypatch.setattr(Chart, "svg", fail)
+    rows = analyse(workdir, CLAIMS, title="t", command="c")
+    assert read_decided(workdir) == rows
+    assert "</html>" in (workdir / "report.html").read_text(encoding="utf-8")
+    assert not (workdir / "figures").exists()
+    messages = [record.getMessage() for record in caplog.records]
+    assert "figure learning_curves: cannot be drawn: no ink" in messages

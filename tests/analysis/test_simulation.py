@@ -12,8 +12,8 @@ are never mixed by either. Their seed means are then decided one by one, by the 
 says of every experiment alone.
 
 Tolerance: over 4,000 experiments a share of 95 % has a standard error of 0.34 %, and one of 5 %
-the same: coverage may err by six of them, false positives by three. (Over 2,000, where there are
-more values, it is 0.49 %.) Draws are the same in every run of the tests.
+the same: coverage may err by six of them, false positives by three. (Over 2,000, where an
+experiment takes longer, it is 0.49 %.) Draws are the same in every run of the tests.
 """
 
 from collections.abc import Callable
@@ -40,6 +40,7 @@ from mnv2_jax.analysis.decisions import (
     decide_sign,
 )
 from mnv2_jax.analysis.resampling import bootstrap_interval
+from mnv2_jax.analysis.stats import Contrast
 from mnv2_jax.analysis.verdicts import decide
 
 EXPERIMENTS = 4_000
@@ -110,18 +111,21 @@ def simulate(
 
 
 def comparisons(frame: pd.DataFrame, better: int, worse: int) -> list[Comparison]:
-    pairs = stats.paired_differences(frame, "width", better, worse, {}, "test_accuracy")
-    return by_experiment(pairs)
+    return by_experiment(differences(frame, better, worse))
+
+
+def differences(frame: pd.DataFrame, better: int = 1, worse: int = 0) -> pd.DataFrame:
+    return stats.paired_differences(frame, Contrast("width", better, worse), "test_accuracy")
+
+
+def interactions(frame: pd.DataFrame, more: int, less: int) -> list[Comparison]:
+    contrasts = Contrast("width", 1, 0), Contrast("expansion", more, less)
+    return by_experiment(stats.paired_interactions(frame, *contrasts, "test_accuracy"))
 
 
 def by_experiment(pairs: pd.DataFrame, seeds: int = SEEDS) -> list[Comparison]:
     means = stats.seed_means(pairs).reshape(-1, seeds)
     return [Comparison(one, len(pairs) // len(means), 0) for one in means]
-
-
-def fewer(levels: tuple[float, ...]) -> int:
-    """Experiments with several values take longer, and err less often than 5 %."""
-    return EXPERIMENTS if len(levels) == 2 else EXPERIMENTS // 2
 
 
 def share(decisions: list[Decision], verdict: str) -> float:
@@ -145,20 +149,13 @@ def test_coverage_and_false_positives_of_greater(noise: Noise) -> None:
 
 def test_pairs_are_no_independent_repetitions() -> None:
     """Why pairs are averaged within a seed: they share what the seed does to a value."""
-    frame = simulate((0, 0))
-    pairs = stats.paired_differences(frame, "width", 1, 0, {}, "test_accuracy")
-    assert 0.93 <= coverage(by_experiment(pairs), 0) <= 0.97
-    every = pairs.sort_values("seed", kind="stable")["difference"].to_numpy()
-    pooled = [Comparison(one, SEEDS * CELLS, 0) for one in every.reshape(-1, SEEDS * CELLS)]
-    assert coverage(pooled, 0) < 0.85
     # Where seeds have no such effect, both are right.
-    pairs = stats.paired_differences(
-        simulate((0, 0), by_value=0), "width", 1, 0, {}, "test_accuracy"
-    )
-    every = pairs.sort_values("seed", kind="stable")["difference"].to_numpy()
-    pooled = [Comparison(one, SEEDS * CELLS, 0) for one in every.reshape(-1, SEEDS * CELLS)]
-    assert 0.93 <= coverage(pooled, 0) <= 0.97
-    assert 0.93 <= coverage(by_experiment(pairs), 0) <= 0.97
+    for by_value, low, high in ((0.006, 0, 0.85), (0, 0.93, 0.97)):
+        pairs = differences(simulate((0, 0), by_value=by_value))
+        assert 0.93 <= coverage(by_experiment(pairs), 0) <= 0.97
+        every = pairs.sort_values("seed", kind="stable")["difference"].to_numpy()
+        pooled = [Comparison(one, SEEDS * CELLS, 0) for one in every.reshape(-1, SEEDS * CELLS)]
+        assert low <= coverage(pooled, 0) <= high
 
 
 def test_what_the_interval_cannot_do() -> None:
@@ -174,10 +171,7 @@ def test_what_the_interval_cannot_do() -> None:
 def test_coverage_of_an_interaction(noise: Noise) -> None:
     frame = simulate((0, 0.01), noise)
     frame.loc[(frame["width"] == 1) & (frame["expansion"] == 2), "test_accuracy"] += 0.02
-    pairs = stats.paired_interactions(
-        frame, ("width", 1, 0), ("expansion", 2, 0), {}, "test_accuracy"
-    )
-    assert 0.93 <= coverage(by_experiment(pairs), 0.02) <= 0.97
+    assert 0.93 <= coverage(interactions(frame, 2, 0), 0.02) <= 0.97
 
 
 def equivalences(frame: pd.DataFrame, values: int) -> list[Decision]:
@@ -191,7 +185,8 @@ def equivalences(frame: pd.DataFrame, values: int) -> list[Decision]:
 )
 def test_false_positives_of_an_equivalence(levels: tuple[float, ...], noise: Noise) -> None:
     """On the margin, both "within" and "beyond" are mistakes that 5 % may make."""
-    decisions = equivalences(simulate(levels, noise, experiments=fewer(levels)), len(levels))
+    frame = simulate(levels, noise, experiments=EXPERIMENTS // 2)
+    decisions = equivalences(frame, len(levels))
     assert share(decisions, "supported") <= 0.06
     assert np.mean([one.p_value < 0.05 for one in decisions]) <= 0.06
     assert share(decisions, "refuted") <= 0.06
@@ -216,7 +211,7 @@ def test_monotone_claims_that_barely_hold_or_barely_fail(
     levels: tuple[float, ...], margin: float, noise: Noise
 ) -> None:
     """Levels lie on the border of the claim: supported and refuted are mistakes alike."""
-    frame = simulate(levels, noise, experiments=fewer(levels))
+    frame = simulate(levels, noise, experiments=EXPERIMENTS // 2)
     decisions = monotones(frame, len(levels), margin)
     assert share(decisions, "supported") <= 0.06
     assert np.mean([one.p_value < 0.05 for one in decisions]) <= 0.06
@@ -230,7 +225,7 @@ def levels_of(frame: pd.DataFrame, value: float) -> list[Comparison]:
 @NOISES
 def test_coverage_and_false_positives_of_within_of(noise: Noise) -> None:
     """A level has no partner that what a seed does to all its runs could cancel in."""
-    frame = simulate((0,), noise)
+    frame = simulate((0,), noise, experiments=EXPERIMENTS // 2)
     truth = 0.93  # over the cells' own levels
     assert 0.93 <= coverage(levels_of(frame, truth), 0) <= 0.97
     for margin in (MARGIN, 0.06):
@@ -274,12 +269,9 @@ def test_the_way_of_the_simulation_is_that_of_decide() -> None:
         monotone("m", "", "", "width", (0, 1, 2), 0.001),
         within_of("w", "", "", 0.93, 0.02),
     ]
-    pairs = stats.paired_interactions(
-        frame, ("width", 1, 0), ("expansion", 2, 1), {}, "test_accuracy"
-    )
     simulated = [
         [decide_sign(one) for one in comparisons(frame, 1, 0)],
-        [decide_sign(one) for one in by_experiment(pairs)],
+        [decide_sign(one) for one in interactions(frame, 2, 1)],
         equivalences(frame, 3),
         monotones(frame, 3, 0.001),
         [decide_equivalent([one], 0.02) for one in levels_of(frame, 0.93)],
@@ -292,7 +284,7 @@ def test_the_way_of_the_simulation_is_that_of_decide() -> None:
             interval = one.reported.interval(claim.confidence)
             assert (row["verdict"], row["pairs"]) == (
                 one.verdict,
-                sum(comparison.pairs for comparison in one.every),
+                sum(comparison.pairs for comparison in one.comparisons),
             )
             assert row["p_value"] == pytest.approx(one.p_value)
             assert (row["estimate"], row["ci_low"], row["ci_high"]) == pytest.approx(

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnv2_jax.analysis.stats import (
+    Contrast,
     Scalar,
     exceeds_p,
     holm,
@@ -32,7 +33,8 @@ def pairs_of(
     worse: Scalar = "relu6",
     where: Mapping[str, Scalar] | None = None,
 ) -> pd.DataFrame:
-    return paired_differences(frame, "projection", better, worse, where or {}, "test_accuracy")
+    contrast = Contrast("projection", better, worse, where or {})
+    return paired_differences(frame, contrast, "test_accuracy")
 
 
 def test_t_interval_by_hand() -> None:
@@ -117,17 +119,6 @@ def test_without_variance_the_interval_is_a_point() -> None:
     assert (interval.estimate, interval.low, interval.high) == (0.25, 0.25, 0.25)
     assert tost_p(np.array([0.25, 0.25]), 0.3) == 0
     assert tost_p(np.array([0.25, 0.25]), 0.2) == 1
-
-
-def test_interval_and_tost_keep_their_promises_over_six_seeds() -> None:
-    # Each seed is good or bad in all four cells at once, as a seed of a grid is.
-    rng = np.random.default_rng(3)
-    seeds = rng.normal(0.01, 0.005, (3_000, 6, 1)) + rng.normal(0, 0.005, (3_000, 6, 4))
-    draws = seeds.mean(axis=2)
-    intervals = [t_interval(draw, 0.95) for draw in draws]
-    assert 0.93 < np.mean([i.low < 0.01 < i.high for i in intervals]) < 0.97
-    # The true difference lies on the margin: calling it equivalent is an error.
-    assert np.mean([tost_p(draw, 0.01) < 0.05 for draw in draws]) <= 0.06
 
 
 def test_more_expansions_are_not_more_repetitions() -> None:
@@ -215,16 +206,13 @@ def test_a_value_that_was_never_run_gives_no_pairs() -> None:
 
 
 def test_wrong_columns_are_named() -> None:
-    with pytest.raises(ValueError, match="axis 'projektion'"):
-        paired_differences(SMALL, "projektion", "a", "b", {}, "test_accuracy")
-    with pytest.raises(ValueError, match="axis 'test_loss'"):
-        paired_differences(SMALL, "test_loss", 0, 1, {}, "test_accuracy")
-    with pytest.raises(ValueError, match="axis 'seed'"):
-        paired_differences(SMALL, "seed", 0, 1, {}, "test_accuracy")
+    for axis in ("projektion", "test_loss", "seed"):
+        with pytest.raises(ValueError, match=f"axis '{axis}'"):
+            paired_differences(SMALL, Contrast(axis, 0, 1), "test_accuracy")
     with pytest.raises(ValueError, match="where names 'depth'"):
         pairs_of(SMALL, where={"depth": 3})
     with pytest.raises(ValueError, match="metric 'seconds' is no metric of these results"):
-        paired_differences(SMALL, "projection", "linear", "relu6", {}, "seconds")
+        paired_differences(SMALL, Contrast("projection", "linear", "relu6"), "seconds")
     with pytest.raises(ValueError, match=r"lack the columns \['status'\]"):
         pairs_of(SMALL.drop(columns="status"))
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from mnv2_jax import schema
@@ -47,5 +49,5 @@ def test_axes_of_differences_name_what_all_share() -> None:
 
 def test_a_row_says_how_it_is_written_or_is_an_older_one() -> None:
     own = Measure("f1", "", 2, "higher")
-    assert measure_of_row({"metric": "test_f1", "measure": units.as_row(own)}) == own
+    assert measure_of_row({"metric": "test_f1", "measure": dataclasses.asdict(own)}) == own
     assert measure_of_row({"metric": "test_loss"}) == of("test_loss")

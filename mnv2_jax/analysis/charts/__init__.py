@@ -1,4 +1,9 @@
-"""The charts of finished runs: one specification of each, for the report's page, SVG and PNG."""
+"""The charts of finished runs, each one specification for the report's page, SVG and PNG.
+
+In all modules here, `frame` is a table of runs as `tables.read_results` returns it, `curves` one of
+runs and epochs as `tables.read_curves` returns it, and `decided` are claims as `verdicts.decide`
+returns them.
+"""
 
 import contextlib
 import functools
@@ -23,19 +28,11 @@ def make_charts(
     claims: Sequence[Claim],
     decided: Sequence[Mapping[str, Any]],
 ) -> dict[str, Chart]:
-    """Make every chart of the report; those that have nothing to show are left out.
+    """Make every chart of the report that has something to show, by file name without suffix.
 
-    Args:
-      frame: one row per run, as `records.read_results` returns it.
-      curves: one row per run and epoch, as `records.read_curves` returns it.
-      claims: of any kind.
-      decided: the same, as `verdicts.decide` returns them.
-
-    Returns:
-      Charts by file name without suffix, claims first; accuracy is over expansion, or over another
-      axis if runs do not differ in expansion. Accuracy over a cost is left out if it is the same
-      for all, `paper_figure_6` if the runs make no comparison of it, and one that cannot be
-      drawn, see `or_told`. Only runs that are done are drawn.
+    Only runs that are done are drawn. Accuracy is over expansion, or over another axis if runs do
+    not differ in expansion; and over each cost in which they differ. A chart that cannot be drawn
+    is logged and left out.
     """
     frame = frame.reset_index(drop=True)  # Rows name runs by their positions.
     done = finished(frame, "test_accuracy")
@@ -53,17 +50,17 @@ def make_charts(
     }
     charts = {}
     for name, make in makers.items():
-        with or_told(name):
+        with logged_failure(name):
             if chart := make():
                 charts[name] = chart
     return charts
 
 
 @contextlib.contextmanager
-def or_told(name: str) -> Iterator[None]:
-    """Tell of a chart that cannot be drawn, in a line: nothing else depends on it."""
+def logged_failure(name: str) -> Iterator[None]:
+    """Log any error in drawing a chart, in a line, and go on: nothing else depends on it."""
     try:
         yield
-    except Exception as error:  # What draws, and what it calls, raises what it likes.
+    except Exception as error:  # Drawing may raise anything.
         reason = " ".join(str(error).split()) or type(error).__name__
         logging.getLogger(__name__).warning("figure %s: cannot be drawn: %.200s", name, reason)

@@ -1,4 +1,4 @@
-"""A measure over any axis, or over what networks cost: every seed a point, means and intervals."""
+"""A measure over an axis, or over the cost of networks: seeds, means and intervals."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -25,28 +25,19 @@ from mnv2_jax.analysis.charts.lines import Rows, divide, layers_of, parts_of
 from mnv2_jax.analysis.charts.panels import WIDE, divide_panels, panelled
 from mnv2_jax.analysis.charts.pareto import front_layers, put_front
 from mnv2_jax.analysis.charts.scales import Scale, scale_of
-from mnv2_jax.analysis.names import axis_name, value_name
+from mnv2_jax.analysis.names import lower_name, value_name
 from mnv2_jax.analysis.tables import describe, design_axes
 from mnv2_jax.schema import Column
 
-_MOST_LINES = 24
-"""More lines in a panel over a cost would hide each other."""
+_MOST_LINES = 24  # In a panel over a cost; more would hide each other.
 
 
 def accuracy(frame: pd.DataFrame, view: View, metric: str = "test_accuracy") -> Chart | None:
-    """Chart a metric over an axis, or over a cost.
+    """Chart a measure over an axis, or over a cost; return None if no run can be drawn.
 
-    Over an axis a note says what is averaged over. Over a cost nothing is averaged but seeds:
+    Over an axis a note names the axes that are averaged over. Over a cost only seeds are averaged:
     networks that differ in one axis of numbers alone are joined, and each data set has the Pareto
     front of its means; pretraining, on other classes, has none.
-
-    Args:
-      frame: one row per run by position, see `records.read_results`.
-      view: what to show; `axes.column` finds its columns.
-      metric: a measure.
-
-    Returns:
-      None if no run can be drawn.
     """
     measure = describe(frame, metric)
     every = finished(frame, metric)
@@ -61,7 +52,9 @@ def accuracy(frame: pd.DataFrame, view: View, metric: str = "test_accuracy") -> 
     lines = [
         (title, line)
         for title, runs in panels
-        for line in (_networks(runs, main, view.x) if over_cost else _hues(runs, view.hue))
+        for line in (
+            _networks(runs, main, view.x) if over_cost else divide(runs, view.hue).values()
+        )
     ]
     hidden = [] if over_cost else averaged(done, view.shown)
     crowded = over_cost and len(lines) > _MOST_LINES * len(panels)
@@ -70,18 +63,18 @@ def accuracy(frame: pd.DataFrame, view: View, metric: str = "test_accuracy") -> 
     x, ends = scale.encoding(), rows.limits(measure)
     with_parts = rows.limits(measure, parts=True)
     layers = layers_of(x, hues, measure.title, measure.digits)
-    said = rows.bands()
+    notes = rows.bands()
     if over_cost:
         for _, rivals in without_pretraining(done).groupby("dataset"):
-            said.append(put_front(rows, rivals, view.x, measure, panels, x, ends))
+            notes.append(put_front(rows, rivals, view.x, measure, panels, x, ends))
         layers = front_layers(layers, measure, ends)
         with_parts = ends
-        said += _on_lines(done, view, main, crowded, lines)
+        notes += _on_lines(done, view, main, crowded, lines)
     else:
-        said += remarks(done, view.shown)
-    said += [*left_out, *unfinished(frame, every)]
+        notes += remarks(done, view.shown)
+    notes += [*left_out, *unfinished(frame, every)]
     if view.x == "expansion" and 1 in scale.values:
-        said.append("At expansion 1 blocks have no expansion layer: that network is shallower.")
+        notes.append("At expansion 1 blocks have no expansion layer: that network is shallower.")
     width = min(max(WIDE, 26 * len(scale.values) * len(hues.values)), 650)
     spec = panelled(
         [*scale.dividers(), *layers],
@@ -91,8 +84,7 @@ def accuracy(frame: pd.DataFrame, view: View, metric: str = "test_accuracy") -> 
         with_parts,
         WIDE if scale.joined else width,
     )
-    heading = f"{measure.label} over {axis_name(view.x).lower().removesuffix(' t')}"
-    return Chart(heading, spec, rows.rows, rows.sets, said)
+    return Chart(f"{measure.label} over {lower_name(view.x)}", spec, rows.rows, rows.sets, notes)
 
 
 def _put_lines(
@@ -105,7 +97,7 @@ def _put_lines(
     hidden: list[str],
     crowded: bool,
 ) -> None:
-    """Add means and seeds of lines, each with the title of its panel."""
+    """Add means and seeds of lines, each given with the title of its panel."""
     for number, (title, line) in enumerate(lines):
         hue = line[view.hue].iloc[0] if view.hue else None
         measured = (measure.scale * line[measure.name]).to_dict()
@@ -115,7 +107,7 @@ def _put_lines(
         fields["kind"] = "" if crowded else "band" if band else "bar"
         right, left = (0.0, 0.0) if scale.joined else hues.offsets(hue)
         for value, cell in cells.items():
-            x, at = scale.at(value), value_name(view.x, value)
+            x = scale.at(value)
             rows.add_mean(
                 cell,
                 measured,
@@ -123,14 +115,9 @@ def _put_lines(
                 seeds_at=None if crowded else x + left,
                 interval=not crowded,
                 x=x + right,
-                at=at,
+                at=value_name(view.x, value),
                 **fields,
             )
-
-
-def _hues(runs: pd.DataFrame, hue: str | None) -> Iterator[pd.DataFrame]:
-    """Divide runs into lines that each have one value of `hue`."""
-    yield from divide(runs, hue).values()
 
 
 def _networks(runs: pd.DataFrame, main: str | None, cost: str) -> Iterator[pd.DataFrame]:
@@ -148,14 +135,14 @@ def _on_lines(
     crowded: bool,
     lines: list[tuple[str, pd.DataFrame]],
 ) -> list[str]:
-    """Return a cost chart's remarks on its lines and points."""
+    """Return a cost chart's notes on its lines and points."""
     joined = not crowded and any(line[view.x].nunique() > 1 for _, line in lines)
     shown = (*view.shown, *([main] if main and joined else []))
-    said = differ([axis for axis in varying(done) if axis not in shown])
+    notes = differ([axis for axis in varying(done) if axis not in shown])
     if crowded:
         what = "Points are means over seeds; there are too many to join or to give intervals."
-        return [what, *said]
+        return [what, *notes]
     if main and joined:
-        along = ", ".join(value_name(main, value) for value in values(done, main))
-        return [f"Lines join {axis_name(main).lower().removesuffix(' t')} {along}.", *said]
-    return said
+        joins = ", ".join(value_name(main, value) for value in values(done, main))
+        return [f"Lines join {lower_name(main)} {joins}.", *notes]
+    return notes

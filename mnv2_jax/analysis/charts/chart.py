@@ -1,7 +1,7 @@
-"""A chart: a Vega-Lite specification with its rows, drawn by the report's page, as SVG and as PNG.
+"""Charts: Vega-Lite specifications with rows, drawn by the report's page, as SVG and as PNG.
 
-Everything that is computed is in the rows. Colours are the CSS variables of the report's page, so
-that it follows light, dark and print without being drawn again; files take the light ones.
+All numbers are computed before, and are in the rows. Colours are the CSS variables of the report's
+page, which follow light, dark and print without drawing anew; files have the light ones.
 """
 
 import functools
@@ -68,27 +68,26 @@ CONFIG: dict[str, Any] = {
     "facet": {"spacing": 24},
     "concat": {"spacing": 24},
 }
-"""The looks of all charts, as Vega-Lite's config."""
+"""Vega-Lite's config of all charts."""
 
 # vl-convert brings this font along, so that files do not depend on those of the machine.
 _FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 _PIXELS_PER_INCH = 150
-_LETTER = 5.6
-"""Pixels that a letter of a note is wide."""
+_LETTER = 5.6  # Pixels: the width of a letter of a note.
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart, and what is said below it.
+    """A chart and the notes below it.
 
     Attributes:
       heading: of the report's figure.
-      spec: in Vega-Lite, without rows: its data are named `rows`. `usermeta` has, for the page, the
-        `room` that axes take beside panels, the width of an `entry` of the legend, whether panels
-        that are wide `grow` in height, and the `ends` of y for all runs and for some.
-      rows: all that is drawn. One with `set` is drawn while the reader chooses the runs of the set.
-      sets: runs by their positions in the results, under `runs`. Where `of` names a larger set, a
-        row stands for the part of it that is chosen, and else is not drawn.
+      spec: in Vega-Lite, without rows: its data are named `rows`. For the page, `usermeta` has the
+        `room` that axes take beside panels, the width of an `entry` of the legend, whether wide
+        panels `grow` in height, and the `ends` of y for all runs and for some.
+      rows: what is drawn; one with `set` only while the reader chooses all runs of that set.
+      sets: positions of runs in the results, under `runs`. A row whose set is part of a larger one,
+        `of`, is drawn while the reader chooses exactly that part of it.
       notes: sentences.
     """
 
@@ -99,14 +98,14 @@ class Chart:
     notes: Sequence[str] = field(default=())
 
     def svg(self) -> str:
-        """Write the chart as SVG, texts as text; the same chart gives the same text."""
-        whole = [row for row in self.rows if "set" not in row or "of" not in self.sets[row["set"]]]
-        config = _merged(CONFIG, self.spec.get("config", {}))
+        """Return the chart as SVG, with texts as text; the same chart gives the same SVG."""
+        own = self.spec.get("config", {})
+        config = {**CONFIG, **{name: CONFIG.get(name, {}) | part for name, part in own.items()}}
         spec: dict[str, Any] = {
             **_in_light({**self.spec, "config": config | {"background": PAGE, "font": _FONT}}),
-            "datasets": {"rows": whole},
+            "datasets": {"rows": [row for row in self.rows if is_whole(row, self.sets)]},
+            "padding": 8,
         }
-        spec["padding"] = 8
         if self.notes:
             lines = textwrap.wrap(" ".join(self.notes), int(self.width / _LETTER))
             spec["title"] = {
@@ -121,11 +120,11 @@ class Chart:
         return _svg(json.dumps(spec))
 
     def png(self) -> bytes:
-        """Write the chart as PNG, 150 dots per inch; the same chart gives the same bytes."""
+        """Return the chart as PNG, 150 dots per inch; the same chart gives the same bytes."""
         return vl_convert.svg_to_png(self.svg(), ppi=_PIXELS_PER_INCH)
 
     def save(self, path: str | Path) -> None:
-        """Write a file, in one step.
+        """Write an .svg or a .png file, in one step.
 
         Raises:
           ValueError: its name ends in neither .svg nor .png.
@@ -138,8 +137,8 @@ class Chart:
 
     @property
     def width(self) -> float:
-        """The width of the file, about, in pixels."""
-        (first, *_) = views_of(self.spec)
+        """The approximate width of the file, in pixels."""
+        first, *_ = views_of(self.spec)
         return self.spec.get("columns", 1) * (first["width"] + 40)
 
     def _repr_png_(self) -> bytes:
@@ -152,33 +151,34 @@ def views_of(spec: Mapping[str, Any]) -> list[Any]:
     return [spec["spec"]] if "spec" in spec else spec.get("concat", [spec])
 
 
-@functools.lru_cache(maxsize=1)  # Most are written as PNG too, which is made from the SVG.
+def is_whole(row: Mapping[str, Any], sets: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether a row is drawn while all runs are chosen."""
+    return "set" not in row or "of" not in sets[row["set"]]
+
+
+@functools.lru_cache(maxsize=1)  # PNG is made from the SVG, and mostly right after it.
 def _svg(spec: str) -> str:
-    # Nothing is loaded from anywhere, whatever the rows say.
+    # No base URLs: nothing is loaded from anywhere, whatever the rows contain.
     svg = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE, allowed_base_urls=[])
-    # Vega numbers its clips on from those of the charts before.
+    # Vega's clip numbers count on from chart to chart.
     numbers: dict[str, str] = {}
     return re.sub(
         r'(id="clip|url\(#clip)(\d+)',
-        lambda found: found[1] + numbers.setdefault(found[2], str(len(numbers))),
+        lambda match: match[1] + numbers.setdefault(match[2], str(len(numbers))),
         svg,
     )
 
 
-def _merged(config: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    return {**config, **{name: config.get(name, {}) | part for name, part in own.items()}}
-
-
 @functools.cache
 def _light() -> dict[str, str]:
-    """Return the colours of the report on a light screen, by the names of their variables."""
+    """Return the colours of the report's CSS variables on a light screen, by name."""
     css = resources.files("mnv2_jax.analysis.html") / "web" / "report.css"
     first, _, _ = css.read_text(encoding="utf-8").partition("}")
     return {**dict(re.findall(r"--([\w-]+): *(#\w+);", first)), "page": "#ffffff"}
 
 
 def _in_light(value: Any) -> Any:
-    """Return a part of a specification with colours in the place of CSS variables."""
+    """Return a part of a specification with CSS variables replaced by colours."""
     if isinstance(value, dict):
         return {key: _in_light(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

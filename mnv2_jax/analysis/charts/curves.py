@@ -23,20 +23,11 @@ from mnv2_jax.schema import column
 
 METRIC = "validation_accuracy"
 
-_MOST_POINTS = 60
-"""Of a curve: a screen shows no more."""
+_MOST_POINTS = 60  # Of a curve.
 
 
 def learning_curves(frame: pd.DataFrame, curves: pd.DataFrame) -> Chart | None:
-    """Chart the curves of finished runs; a note says what is averaged over.
-
-    Args:
-      frame: one row per run, as `records.read_results` returns it.
-      curves: one row per run and epoch, as `records.read_curves` returns it.
-
-    Returns:
-      None if there is no curve of a finished run.
-    """
+    """Chart the curves of finished runs; return None if there are none."""
     every = finished(frame, METRIC)
     table = curve_table(curves)
     measured = every[every["run_id"].isin(table.index)]
@@ -54,8 +45,9 @@ def learning_curves(frame: pd.DataFrame, curves: pd.DataFrame) -> Chart | None:
     measure = column(METRIC)
     ends = rows.limits(measure), rows.limits(measure, parts=True)
     spec = panelled(curve_layers(rows, hues), [title for title, _ in panels], hues, *ends)
-    said = [*rows.bands(), *remarks(drawn, view.shown[1:]), *left_out, *unfinished(frame, measured)]
-    return Chart("Learning curves", spec, rows.rows, rows.sets, said)
+    notes = [*rows.bands(), *remarks(drawn, view.shown[1:])]
+    notes += [*left_out, *unfinished(frame, measured)]
+    return Chart("Learning curves", spec, rows.rows, rows.sets, notes)
 
 
 def curve_table(curves: pd.DataFrame) -> pd.DataFrame:
@@ -72,7 +64,7 @@ def put_curve(
     since: float = 0.0,
     **fields: Any,
 ) -> None:
-    """Add a mean curve and its band, as far as all of its runs have come.
+    """Add a mean curve and its band, up to the last epoch that all of its runs reached.
 
     Args:
       rows: to add to.
@@ -98,15 +90,7 @@ def curve_layers(
     y: str = column(METRIC).title,
     ends: list[float] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the layers of curves.
-
-    Args:
-      rows: that they will draw, whose epochs x has.
-      hues: of the lines.
-      x: the title of x.
-      y: the title of y.
-      ends: see `lines.layers_of`.
-    """
+    """Return the layers of curves, with the titles `x` and `y`; x ends with the rows."""
     places = [row["x"] for row in rows.rows]
     scale = {"domain": [min(places), max(places)], "nice": False, "zero": False, "padding": 8}
     channel = {

@@ -1,4 +1,4 @@
-"""The forest plot: differences and their intervals, one below the other."""
+"""The forest plot: the differences of claims and their intervals, one below the other."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -25,24 +25,15 @@ _SHAPES = {
     "ruined": "cross",
 }
 _LINE, _BAR, _ALONG = 16, 28, 20
-"""Pixels: of a line of words, of a claim's interval below them, and of one along an axis."""
+"""Pixels: of a line of text, of a claim's interval below it, and of one along an axis."""
 
-_LETTERS = 52
-"""Of a line of words, which a narrow screen has room for."""
+_LETTERS = 52  # Of a line of text, for which a narrow screen has room.
 
 
 def forest(frame: pd.DataFrame, claims: Sequence[Claim], decided: Sequence[Row]) -> Chart | None:
-    """Chart what claims came to, and their differences along the main axis, if they have such.
+    """Chart the differences of claims, and those along the main axis, if they have any.
 
-    Claims in different units have axes of their own, one unit after the other.
-
-    Args:
-      frame: one row per run, as `records.read_results` returns it.
-      claims: of any kind.
-      decided: the same, as `verdicts.decide` returns them.
-
-    Returns:
-      None if no pair of finished runs speaks of any claim.
+    Each unit has an axis of its own. Returns None if no claim has a difference.
     """
     by_unit: dict[str, list[tuple[Claim, Row]]] = {}
     for claim, row in zip(claims, decided, strict=True):
@@ -56,37 +47,37 @@ def forest(frame: pd.DataFrame, claims: Sequence[Claim], decided: Sequence[Row])
     if not views:
         return None
     spec = {"data": {"name": "rows"}, "concat": views, "columns": 1, "usermeta": {"room": 16}}
-    said = ["Mean differences with the intervals that decide the claims."]
+    notes = ["Mean differences with the intervals that decide the claims."]
     if any(row["part"] == "estimate" and row["margin_low"] is not None for row in rows.rows):
-        said.append("A shaded bar is the margin within which values count as equivalent.")
-    return Chart("What the claims came to", spec, rows.rows, notes=said)
+        notes.append("A shaded bar is the margin within which values count as equivalent.")
+    return Chart("The differences that the claims are about", spec, rows.rows, notes=notes)
 
 
 def _unit(
     rows: Rows, view: str, frame: pd.DataFrame, pairs: Sequence[tuple[Claim, Row]]
 ) -> dict[str, Any] | None:
-    """Add the rows of claims in one unit; their specification, None where there is nothing."""
+    """Add the rows of claims in one unit; return their specification, None without rows."""
     measured = [row for _, row in pairs if row["estimate"] is not None]
-    along = [(claim, found) for claim, _ in pairs if (found := _along(claim, frame))]
+    along = [(claim, means) for claim, _ in pairs if (means := _along(claim, frame))]
     top, widest = 0, 0
 
-    def words(text: str, part: str) -> None:
+    def add_text(text: str, part: str) -> None:
         nonlocal top
         for line in textwrap.wrap(text, _LETTERS):
             rows.add(part, view=view, text=line, y=top + _LINE / 2)
             top += _LINE
 
     for row in measured:
-        words(f"{row['verdict'].capitalize()}: {row['statement'] or row['name']}", "label")
+        add_text(f"{row['verdict'].capitalize()}: {row['statement'] or row['name']}", "label")
         rows.add("estimate", view=view, **claim_fields(row), y=top + 12)
         top += _BAR
     for claim, estimates in along:
         top += _LINE // 2
-        words(claim.statement or claim.name, "title")
-        for label, one in estimates:
+        add_text(claim.statement or claim.name, "title")
+        for label, mean in estimates:
             y = top + _ALONG / 2
             rows.add("label", view=view, text=label, y=y)
-            rows.add("along", view=view, y=y, x=one.estimate, low=one.low, high=one.high)
+            rows.add("along", view=view, y=y, x=mean.estimate, low=mean.low, high=mean.high)
             widest, top = max(widest, len(label)), top + _ALONG
     if not top:
         return None
@@ -97,18 +88,14 @@ def _unit(
 def _view(view: str, measured: Sequence[Row], title: str, height: int, left: int) -> dict[str, Any]:
     present = {row["verdict"] for row in measured}
     verdicts = [name for name in _SHAPES if name in present]
-    ranges = {
-        "color": [f"var(--{name})" for name in verdicts],
-        "shape": [_SHAPES[name] for name in verdicts],
-    }
     color, shape = (
         {
             "field": "verdict",
             "type": "nominal",
-            "scale": {"domain": verdicts, "range": names},
+            "scale": {"domain": verdicts, "range": looks},
             "legend": None,
         }
-        for names in ranges.values()
+        for looks in ([f"var(--{name})" for name in verdicts], [_SHAPES[n] for n in verdicts])
     )
     down = {"domain": [0, height], "reverse": True, "nice": False, "zero": False}
     y = {"field": "y", "type": "quantitative", "scale": down, "axis": None}
@@ -123,7 +110,7 @@ def _view(view: str, measured: Sequence[Row], title: str, height: int, left: int
     zero = {"datum": 0, "type": "quantitative", "scale": scale}
     ends = {"x": x | {"field": "low"}, "x2": {"field": "high"}, "y": y}
     margin = {"x": x | {"field": "margin_low"}, "x2": {"field": "margin_high"}, "y": y}
-    told = [
+    tooltip = [
         {"field": name.lower(), "type": "nominal", "title": name}
         for name in ("Claim", "Verdict", "Difference", "Interval")
     ]
@@ -131,6 +118,7 @@ def _view(view: str, measured: Sequence[Row], title: str, height: int, left: int
     halo = beside | {"fill": PAGE, "stroke": PAGE, "strokeWidth": 5}
     text = {"x": {"value": 0}, "y": y, "text": {"field": "text"}}
     mark = {"type": "point", "filled": True, "opacity": 1}
+    looks = {"color": color, "shape": shape, "tooltip": tooltip}
     return {
         "transform": [{"filter": f"datum.view === '{view}'"}],
         "width": 520,
@@ -141,9 +129,7 @@ def _view(view: str, measured: Sequence[Row], title: str, height: int, left: int
             layer("along", {"type": "rule", "strokeWidth": 1.6, "color": INK}, **ends),
             layer("along", mark | {"size": 40, "color": INK}, **at),
             layer("estimate", {"type": "rule", "strokeWidth": 2}, **ends, color=color),
-            layer(
-                "estimate", mark | {"size": 90}, x=x, y=y, color=color, shape=shape, tooltip=told
-            ),
+            layer("estimate", mark | {"size": 90}, **at, **looks),
             layer("datum.text", halo, **text),
             layer("label", beside | {"color": INK}, **text),
             layer("title", beside | {"color": INK, "fontWeight": 600}, **text),
@@ -154,22 +140,19 @@ def _view(view: str, measured: Sequence[Row], title: str, height: int, left: int
 def _along(claim: Claim, frame: pd.DataFrame) -> list[tuple[str, stats.Interval]]:
     """Return the claim's difference at each value of the main axis, if its pairs differ in one."""
     runs = claim.runs(frame)
-    found = claim.differences(runs)
-    if found is None:
+    differences = claim.differences(runs)
+    if differences is None:
         return []
-    pairs = found.dropna(subset="difference")
+    pairs = differences.dropna(subset="difference")
     same = [axis for axis in design_axes(frame) if axis not in pairs or pairs[axis].nunique() < 2]
     main = main_number(frame, but=same)
     if main is None:
         return []
-    means = {
-        value: runs.measure.factor * stats.seed_means(pairs[pairs[main] == value])
-        for value in values(pairs, main)
-    }
-    return [
-        (full_name(main, value), stats.t_interval(of_seeds, claim.confidence))
-        for value, of_seeds in means.items()
-    ]
+    result = []
+    for value in values(pairs, main):
+        means = runs.measure.factor * stats.seed_means(pairs[pairs[main] == value])
+        result.append((full_name(main, value), stats.t_interval(means, claim.confidence)))
+    return result
 
 
 def claim_fields(row: Row) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Colours, markers and dashes, and the encodings that give them to the values of an axis.
+"""Colours, markers and dashes of the values of an axis.
 
-Colours are Okabe and Ito's, told apart by colour-blind readers; markers and dashes differ too, so
-that a grey print reads as well.
+Colours are Okabe and Ito's, which colour-blind readers tell apart; markers and dashes differ too,
+for prints in grey.
 """
 
 import math
@@ -17,37 +17,26 @@ SHAPES = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross"
 DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [10, 4], [4, 2], [1, 3]]
 
 FRONT = "Pareto front"
-_DASH = "M-1.5,-0.1h3v0.2h-3z"
-"""Its marker, as an SVG path."""
+_DASH = "M-1.5,-0.1h3v0.2h-3z"  # Its marker, as an SVG path.
 
-_BESIDE = 6
-"""More entries of a legend than this stand beside the panels, not above them."""
+_BESIDE = 6  # A legend with more entries stands beside the panels, not above them.
 
 
 class Hues:
     """The values that lines of a chart differ in, and their looks.
 
     Attributes:
-      values: in the order of the legend; a single None where there is no such axis.
-      labels: what each is called in the legend; no two are called the same.
+      values: in the order of the legend; a single None without such an axis.
+      labels: the names of the values in the legend, all different.
     """
 
     def __init__(self, column: str | None, values: Sequence[Any], *, front: bool = False) -> None:
-        """Begin.
-
-        Args:
-          column: of results.csv; None for lines that do not differ.
-          values: of the column, in order.
-          front: whether the legend has the Pareto front too.
-        """
+        """Name the values of a column; `front` adds the Pareto front to the legend."""
         self._column, self._front = column, front
         self.values = list(values) if column else [None]
-        names = [value_name(column, value) if column else "" for value in self.values]
-        alike = len(set(names)) < len(names)
-        self.labels = {
-            value: str(value) if alike else name
-            for value, name in zip(self.values, names, strict=True)
-        }
+        names = {value: value_name(column, value) if column else "" for value in self.values}
+        unique = len({*names.values()}) == len(names)
+        self.labels = names if unique else {value: str(value) for value in self.values}
 
     def encoding(self) -> dict[str, Any]:
         """Return the channels `color`, `shape` and `strokeDash` of the field `hue`."""
@@ -59,7 +48,7 @@ class Hues:
         legend: Any = {
             "title": axis_name(self._column) if self._column else None,
             "values": shown,
-            # The first layer of a chart is a pale one, which its legend would otherwise follow.
+            # Else the legend would be as pale as the first layer.
             "symbolOpacity": 1,
             "symbolStrokeWidth": 0,
         }
@@ -74,19 +63,21 @@ class Hues:
         }
 
     def offsets(self, value: Any) -> tuple[float, float]:
-        """Return how far right the means of a value stand, and its seeds: these hide no bar."""
+        """Return by how much the means of a value, and its seeds, are moved right on places."""
         count = len(self.values)
-        step = min(0.8 / count, 0.26) if count > 1 else 0.0
+        if count == 1:
+            return 0.0, -0.12
+        step = min(0.8 / count, 0.26)
         middle = (self.values.index(value) - (count - 1) / 2) * step
-        return (middle + 0.2 * step, middle - 0.25 * step) if count > 1 else (0.0, -0.12)
+        return middle + 0.2 * step, middle - 0.25 * step
 
     @property
     def entry(self) -> int:
-        """The pixels that an entry of the legend takes, about."""
+        """The approximate width of an entry of the legend, in pixels."""
         return 60 + 7 * max(map(len, self.labels.values()))
 
     def legend(self, width: float) -> dict[str, Any]:
-        """Return the place of the legend, as Vega-Lite's config, beside panels of this width."""
+        """Return Vega-Lite's config of the legend for panels of this width."""
         count = len(self.values) + self._front
         if count > _BESIDE:
             return {"orient": "right", "columns": math.ceil(count / 18)}
@@ -94,24 +85,19 @@ class Hues:
 
 
 def looks_of(column: str, values: Sequence[Any]) -> list[tuple[str, str, list[int]]]:
-    """Return colour, marker and dash of each value, in the order given.
+    """Return colour, marker and dash of each value; no two are the same.
 
-    Numbers run through colours that darken steadily, so that their order shows in grey too. Values
-    that have a name of their own look the same whichever others are there. With more values than
-    looks, markers and dashes begin again at different places: no two are the same.
+    Colours of numbers darken steadily, so that their order shows in grey too. Values in `KNOWN`
+    look the same in all charts.
     """
     numeric = len(values) > 1 and all(isinstance(value, float | int) for value in values)
     ranks = {value: rank for rank, value in enumerate(KNOWN.get(column, {}))}
-    found = []
+    looks = []
     for place, value in enumerate(values):
-        rank = ranks.setdefault(value, len(ranks))
-        turn, at = divmod(rank, len(SHAPES))
+        turn, at = divmod(ranks.setdefault(value, len(ranks)), len(SHAPES))
         step = round(place * (len(STEPS) - 1) / max(len(values) - 1, 1))
-        found.append(
-            (
-                STEPS[step] if numeric else COLOURS[at],
-                SHAPES[(at + turn) % len(SHAPES)],
-                DASHES[(at + 3 * turn) % len(DASHES)],
-            )
-        )
-    return found
+        color = STEPS[step] if numeric else COLOURS[at]
+        # After a turn, markers and dashes meet in other pairs.
+        shape, dash = SHAPES[(at + turn) % len(SHAPES)], DASHES[(at + 3 * turn) % len(DASHES)]
+        looks.append((color, shape, dash))
+    return looks

@@ -1,4 +1,4 @@
-"""Means over seeds as lines with bands, or as marks with bars, and seeds as points beside them."""
+"""Means over seeds as lines with bands, or as marks with bars, and seeds as points."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 
 from mnv2_jax.analysis import stats
-from mnv2_jax.analysis.charts.chart import PAGE
+from mnv2_jax.analysis.charts.chart import PAGE, is_whole
 from mnv2_jax.analysis.charts.hues import Hues
 from mnv2_jax.analysis.charts.panels import GIVEN_ENDS, layer
 from mnv2_jax.schema import Column
 
 
 class Rows:
-    """Rows and sets of runs, as `Chart` has them; each set once."""
+    """The rows and sets of runs of a `Chart`, each set once."""
 
     def __init__(self) -> None:
         """Begin without rows."""
@@ -24,7 +24,7 @@ class Rows:
         self._numbers: dict[tuple[tuple[int, ...], int | None], int] = {}
 
     def set_of(self, runs: Iterable[int], of: int | None = None) -> int:
-        """Return the number of a set of runs, positions in the results; a part `of` another's."""
+        """Return the number of a set of runs, by their positions; it may be part `of` another."""
         key = tuple(sorted(runs)), of
         if key not in self._numbers:
             self._numbers[key] = len(self.sets)
@@ -32,7 +32,7 @@ class Rows:
         return self._numbers[key]
 
     def add(self, part: str, **fields: Any) -> None:
-        """Add a row of a part of the chart, such as `mean`; numbers that there are not are null."""
+        """Add a row of a part of the chart, such as `mean`; NaN becomes null."""
         for name, value in fields.items():
             plain = value.item() if isinstance(value, np.generic) else value
             if isinstance(plain, float):
@@ -50,15 +50,15 @@ class Rows:
         interval: bool = True,
         **fields: Any,
     ) -> None:
-        """Add a mean over seeds, each of which averages its runs first, with its 95 % t interval.
+        """Add a mean over seeds, whose runs are averaged first, with its 95 % t interval.
 
         Args:
           runs: that the mean is of.
           measured: values of runs by position.
-          parts: of the runs, of which readers can choose one; it has a mean of its own.
+          parts: of the runs, of which a reader may choose one; each has a mean of its own.
           seeds_at: x of the seeds' points; None for none.
           interval: whether it is drawn.
-          fields: others of the row.
+          fields: further ones of the rows.
         """
         whole, seeds = self.set_of(runs.index), _by_seed(runs)
         for part, of in [(runs, None), *((part, whole) for part in parts)]:
@@ -70,26 +70,22 @@ class Rows:
                 number = self.set_of(positions, None if of is None else self.set_of(seeds[seed]))
                 place = {"x": seeds_at, "y": means[-1], "seed": seed, "set": number}
                 self.add("point", **fields | place)
-            found = stats.t_interval(np.array(means), 0.95)
-            ends = {"low": found.low, "high": found.high} if interval else {}
-            own = {"y": found.estimate, "seeds": len(means), "set": self.set_of(part.index, of)}
-            self.add("mean", **fields, **own, **{"low": None, "high": None, **ends})
+            mean = stats.t_interval(np.array(means), 0.95)
+            own = {"y": mean.estimate, "seeds": len(means), "set": self.set_of(part.index, of)}
+            low, high = (mean.low, mean.high) if interval else (None, None)
+            self.add("mean", **fields, **own, low=low, high=high)
 
     def limits(self, measure: Column, *, parts: bool = False) -> list[float]:
-        """Return the ends of y, by the points: wide intervals of two seeds would flatten all else.
+        """Return the ends of y by the points: wide intervals of two seeds would flatten all else.
 
-        Nothing is shown below 0 of what is never negative, nor above 100 %. A tenth of the room
-        stays beyond, so that points there are whole.
-
-        Args:
-          measure: on y.
-          parts: whether means of parts, which readers choose, have room as well.
+        Nothing is shown below 0 of what is never negative, nor above 100 %, but for a tenth of the
+        room, so that points there are whole. With `parts`, means of parts have room as well.
         """
-        rows = [row for row in self.rows if parts or self.is_whole(row)]
-        points, both = [row["y"] for row in rows], ("low", "high")
-        ends = [row[end] for row in rows for end in both if row.get(end) is not None]
+        rows = [row for row in self.rows if parts or is_whole(row, self.sets)]
+        points = [row["y"] for row in rows]
+        ends = [row[end] for row in rows for end in ("low", "high") if row.get(end) is not None]
         low, high = min(points), max(points)
-        # Differences in the last digit that is shown are not made to fill the figure.
+        # Differences in the last digit that is shown do not fill the figure.
         room = max(high - low, 10 * 10.0**-measure.digits) / 2
         bottom, top = min([low, *ends]), max([high, *ends])
         margin = 0.05 * (top - bottom)
@@ -97,10 +93,6 @@ class Rows:
         if low >= 0:
             bottom = max(bottom, -0.1 * room)
         return [bottom, min(top, 100 + 0.1 * room) if measure.unit == "%" else top]
-
-    def is_whole(self, row: Mapping[str, Any]) -> bool:
-        """Return whether a row is drawn while all runs are chosen."""
-        return "set" not in row or "of" not in self.sets[row["set"]]
 
     def bands(self) -> list[str]:
         """Return a chart's note on its bands and bars."""
@@ -111,21 +103,21 @@ class Rows:
 
 def _by_seed(runs: pd.DataFrame) -> dict[int, list[int]]:
     """Return the positions of runs by their seeds."""
-    found: dict[int, list[int]] = {}
+    positions: dict[int, list[int]] = {}
     for position, seed in zip(runs.index.tolist(), runs["seed"].tolist(), strict=True):
-        found.setdefault(int(seed), []).append(position)
-    return dict(sorted(found.items()))
+        positions.setdefault(int(seed), []).append(position)
+    return dict(sorted(positions.items()))
 
 
 def parts_of(runs: pd.DataFrame, hidden: Sequence[str]) -> Iterator[pd.DataFrame]:
-    """Yield the parts of a mean's runs that have one value of an axis that it averages over."""
+    """Yield the runs of each value of each axis that a mean averages over."""
     for axis in hidden:
         if runs[axis].nunique(dropna=False) > 1:
             yield from (part for _, part in runs.groupby(axis, dropna=False))
 
 
 def divide(runs: pd.DataFrame, column: str | None) -> dict[Any, pd.DataFrame]:
-    """Return runs by their values in a column; all under None without one."""
+    """Return runs by their values in a column; without one, all under None."""
     return dict(iter(runs.groupby(column))) if column else {None: runs}
 
 
@@ -139,7 +131,7 @@ def layers_of(
       hues: of the lines.
       title: of y.
       digits: that tooltips show.
-      ends: of y; by default those that `panelled` is given.
+      ends: of y; by default those of `panelled`.
     """
     looks = hues.encoding()
     color, shape, line = looks["color"], looks["shape"], {"field": "line", "type": "nominal"}
@@ -149,30 +141,32 @@ def layers_of(
         "title": title,
         "scale": {"nice": False, "zero": False, **({"domain": ends} if ends else GIVEN_ENDS)},
     }
-    if title.endswith("(%)"):  # Names may stand where no value can.
+    if title.endswith("(%)"):  # The axis may be longer, for points and names.
         y["axis"] = {"labelExpr": "datum.value > 100 || datum.value < 0 ? '' : datum.label"}
     at, between = {"x": x, "y": y}, {"x": x, "y": y | {"field": "low"}, "y2": {"field": "high"}}
     named = {"at": x["title"], "hue": "Line", "panel": "Panel"}
     numbers = {"y": "Mean", "low": "95 % from", "high": "to"}
-    told = [
+    tooltip = [
         *({"field": field, "type": "nominal", "title": name} for field, name in named.items()),
         *({"field": one, "format": f".{digits}f", "title": name} for one, name in numbers.items()),
         {"field": "seeds", "title": "Seeds"},
     ]
-    mark = {"type": "point", "filled": True, "clip": True}
+    # Intervals alone may leave the axis; to clip the other marks too would double the time of PNGs.
+    mark = {"type": "point", "filled": True}
     small = mark | {"size": 18, "opacity": 0.5, "tooltip": {"content": "data"}}
     large = mark | {"size": 55, "opacity": 1, "stroke": PAGE, "strokeWidth": 1}
     area = {"type": "area", "opacity": 0.15, "clip": True}
-    stroke, rule = ({"type": one, "strokeWidth": 2, "clip": True} for one in ("line", "rule"))
-    band, bar, marked = (f"datum.part === 'mean' && datum.{one}" for one in _KINDS)
+    stroke, rule = (
+        {"type": "line", "strokeWidth": 2},
+        {"type": "rule", "strokeWidth": 2, "clip": True},
+    )
+    kinds = ("kind === 'band'", "kind === 'bar'", "marked !== false")
+    band, bar, marked = (f"datum.part === 'mean' && datum.{kind}" for kind in kinds)
     dash = looks["strokeDash"]
     return [
         layer(band, area, **between, color=color, detail=line),
         layer(bar, rule, **between, color=color),
         layer("point", small, **at, color=color, shape=shape),
         layer(band, stroke, **at, color=color, strokeDash=dash, detail=line),
-        layer(marked, large, **at, color=color, shape=shape, tooltip=told),
+        layer(marked, large, **at, color=color, shape=shape, tooltip=tooltip),
     ]
-
-
-_KINDS = ("kind === 'band'", "kind === 'bar'", "marked !== false")

@@ -1,4 +1,4 @@
-"""The panels of a chart: one for each combination of values of some axes."""
+"""The panels of a chart, one for each combination of values of some axes."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -11,20 +11,14 @@ from mnv2_jax.analysis.charts.hues import Hues
 from mnv2_jax.analysis.names import full_name
 
 NARROW, WIDE, HEIGHT = 290, 430, 250
-"""Pixels: the widths of a panel beside others and of one by itself, and the height of both."""
-
+"""Pixels: the widths of a panel beside others and of a single one, and the height of both."""
 
 GIVEN_ENDS = {"domainMin": {"expr": "low"}, "domainMax": {"expr": "high"}}
-"""A scale's ends, which are the parameters of `panelled`."""
+"""The ends of a scale, as the parameters of a specification by `panelled`."""
 
 
 def divide_panels(frame: pd.DataFrame, by: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
-    """Return the title and the runs of each panel, in the order in which they are shown.
-
-    Args:
-      frame: the runs to draw; not empty.
-      by: columns, none for a single panel.
-    """
+    """Return title and runs of each panel, in order; a single one without columns `by`."""
     groups: list[tuple[list[str], pd.DataFrame]] = [([], frame)]
     for axis in by:
         groups = [
@@ -48,10 +42,10 @@ def panelled(
     Args:
       layers: of each panel.
       titles: of the panels, in order.
-      hues: the lines' own.
+      hues: of the lines.
       ends: of y.
-      with_parts: of y, where readers have chosen some of the runs.
-      width: of a panel by itself.
+      with_parts: ends of y for a page whose reader has chosen some of the runs.
+      width: of a single panel.
     """
     count = len(titles)
     columns = 2 if count in (2, 4) else min(count, 3)
@@ -70,12 +64,6 @@ def panelled(
 
 
 def layer(part: str, mark: Mapping[str, Any], **channels: Any) -> dict[str, Any]:
-    """Return a layer that draws the rows of a part of the chart.
-
-    Args:
-      part: such as `mean`; or a condition on a row, `datum`.
-      mark: in Vega-Lite.
-      channels: its encoding.
-    """
+    """Return a layer for the rows of a part, such as `mean`, or of a condition on `datum`."""
     condition = part if "datum" in part else f"datum.part === '{part}'"
     return {"transform": [{"filter": condition}], "mark": dict(mark), "encoding": channels}

@@ -13,15 +13,16 @@ from mnv2_jax.analysis.charts.curves import METRIC, curve_layers, curve_table, p
 from mnv2_jax.analysis.charts.hues import Hues
 from mnv2_jax.analysis.charts.lines import Rows
 from mnv2_jax.analysis.charts.panels import HEIGHT
+from mnv2_jax.analysis.stats import restricted
 
 _COMPARISONS = {
     "6a": ("projection", ("linear", "relu6"), {"shortcut": "bottleneck"}),
     "6b": ("shortcut", ("bottleneck", "none", "expansion"), {"projection": "linear"}),
 }
-"""For each panel of Figure 6 what it compares, and what its curves have in common."""
+"""The compared values of each panel of Figure 6, and what its curves have in common."""
 
 _LIKE_THE_PAPER = {"block": "inverted_residual", "expansion": 6.0, "width": 1.0}
-"""Values of the paper, which choose among runs that differ in these columns."""
+"""Values of the paper, which restrict runs that differ in these columns."""
 
 
 def published_curves() -> pd.DataFrame:
@@ -34,12 +35,7 @@ def published_curves() -> pd.DataFrame:
 def paper_figure_6(frame: pd.DataFrame, curves: pd.DataFrame) -> Chart | None:
     """Chart the paper's curves on the left, ours on the right, a row per comparison.
 
-    Args:
-      frame: one row per run, as `records.read_results` returns it.
-      curves: one row per run and epoch, as `records.read_curves` returns it.
-
-    Returns:
-      None if the runs compare nothing that Figure 6 does.
+    Returns None if the runs make no comparison of Figure 6.
     """
     if PHASE in frame:
         return None  # The paper's networks began with random weights, and saw all images.
@@ -57,7 +53,7 @@ def paper_figure_6(frame: pd.DataFrame, curves: pd.DataFrame) -> Chart | None:
         published, own = Rows(), Rows()
         own.sets = every.sets
         _put_published(published, axis, where, hues)
-        # From where the paper's curves are seen too: the beginning would flatten the end.
+        # The paper's curves begin late too; the beginning would flatten the end.
         since = table.loc[group["run_id"]].dropna(axis="columns", how="all").columns.max() / 4
         for value, runs in group.groupby(axis):
             put_curve(own, runs, table, since=since, hue=hues.labels[value])
@@ -85,16 +81,16 @@ def paper_figure_6(frame: pd.DataFrame, curves: pd.DataFrame) -> Chart | None:
         "config": {"legend": {"columns": 1}},
         "usermeta": {"room": 64, "entry": 250, "grow": True},
     }
-    said = [
+    notes = [
         "The paper's curves: ImageNet, one run each, cut off below 65.3 %.",
         "Ours: mean and 95 % t band over seeds, without the first quarter of training.",
         *remarks(used, ("projection", "shortcut")),
     ]
-    return Chart("Beside the paper's Figure 6", spec, every.rows, every.sets, said)
+    return Chart("Beside the paper's Figure 6", spec, every.rows, every.sets, notes)
 
 
 def _comparable(done: pd.DataFrame) -> pd.DataFrame:
-    """Keep runs of one data set, as like the paper's as there are."""
+    """Return runs of one data set, restricted to the paper's values where there are such runs."""
     done = done[done["dataset"] == done["dataset"].min()]
     for column, value in _LIKE_THE_PAPER.items():
         if (done[column] == value).any():
@@ -103,27 +99,21 @@ def _comparable(done: pd.DataFrame) -> pd.DataFrame:
 
 
 def _compared(rows: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Return the curves that a panel of Figure 6 compares; none if there is only one kind."""
+    """Return the runs that a panel of Figure 6 compares; none if they have only one value."""
     axis, wanted, where = _COMPARISONS[name]
-    rows = _where(rows, where)
+    rows = restricted(rows, where)
     rows = rows[rows[axis].isin(wanted)]
     return rows if rows[axis].nunique() > 1 else rows.head(0)
 
 
-def _where(rows: pd.DataFrame, where: Mapping[str, str]) -> pd.DataFrame:
-    for column, value in where.items():
-        rows = rows[rows[column] == value]
-    return rows
-
-
 def _put_published(rows: Rows, axis: str, where: Mapping[str, str], hues: Hues) -> None:
-    """Add the paper's curves, each whole whatever runs are chosen."""
-    theirs = _where(published_curves(), where)
+    """Add the paper's curves, which do not depend on the runs that are chosen."""
+    theirs = restricted(published_curves(), where)
     for value, curve in theirs[theirs[axis].isin(hues.values)].groupby(axis):
-        marked = max(1, len(curve) // 8)
+        step = max(1, len(curve) // 8)
         points = zip(curve["steps_millions"], curve["top1_percent"], strict=True)
         for place, (x, y) in enumerate(points):
-            own = {"x": x, "y": y, "kind": "band", "marked": place % marked == 0}
+            own = {"x": x, "y": y, "kind": "band", "marked": place % step == 0}
             rows.add("mean", hue=hues.labels[value], **own)
 
 

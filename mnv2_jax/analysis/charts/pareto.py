@@ -1,4 +1,4 @@
-"""The Pareto front: the networks that no other beats in both cost and a measure."""
+"""The Pareto front: networks that no other beats in both cost and a measure."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,25 +15,15 @@ from mnv2_jax.analysis.names import full_name
 from mnv2_jax.analysis.tables import design_axes
 from mnv2_jax.schema import Column
 
-_MOST = 20
-"""Names in the note, at most."""
-
-_LONGEST = 24
-"""Letters of a name: members with longer ones are numbered."""
-
-_LETTER, _LINE = 5.6, 15
-"""Pixels that a letter of a label is wide, and a label high."""
+_MOST = 20  # Names in the note, at most.
+_LONGEST = 24  # Letters of a name; members with longer names are numbered.
+_LETTER, _LINE = 5.6, 15  # Pixels: the width of a letter of a label, and the height of a label.
 
 
 def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
-    """Return the points that no other beats: as cheap and as good, and better in one of the two.
+    """Return the indices of points that no other beats, by rising cost; equal points are all in.
 
-    Args:
-      costs: one per point, less is better.
-      scores: one per point, more is better.
-
-    Returns:
-      Their indices, by rising cost. Of equal points all are in.
+    A point beats another that costs no less and scores no more, if it is better in one of the two.
     """
     front: list[int] = []
     best = -np.inf, -np.inf
@@ -62,24 +52,24 @@ def put_front(
       cost: the column on x.
       measure: the column on y.
       panels: with the runs in each; a member is named in its own.
-      x: its channel, which begins early enough for the first name.
+      x: its channel; its domain is extended for the first name.
       ends: of y.
 
     Returns:
-      What the chart has to say of it.
+      A note of the chart.
     """
     design, metric = design_axes(runs), measure.name
     networks = runs.groupby([cost, *design], as_index=False, dropna=False)[metric].mean()
     networks["y"] = measure.scale * networks[metric]
     scores = networks["y"] * (1 if measure.better == "higher" else -1)
     members = networks.iloc[pareto_front(networks[cost].tolist(), scores.tolist())]
-    told = [axis for axis in varying(runs) if members[axis].nunique() > 1]
-    shared = [axis for axis in varying(runs) if told and axis not in told]
+    differing = [axis for axis in varying(runs) if members[axis].nunique() > 1]
+    shared = [axis for axis in varying(runs) if differing and axis not in differing]
     firsts = [(axis, members[axis].iloc[0]) for axis in shared]
-    common = [_in_a_row(full_name(axis, first)) for axis, first in firsts if pd.notna(first)]
+    common = [_uncapitalised(full_name(axis, first)) for axis, first in firsts if pd.notna(first)]
     equal = members.groupby([cost, "y"])["y"].transform("size") - 1
     members = members.assign(equal=equal).drop_duplicates([cost, "y"])
-    names = _names(members, told or varying(runs))
+    names = _names(members, differing or varying(runs))
     points = list(zip(members[cost], members["y"], strict=True))
     named = _fit(points, names, x, ends)
     labels = names if named else [str(number) for number in range(1, len(names) + 1)]
@@ -89,19 +79,19 @@ def put_front(
             continue
         for at, y in [*points, (runs[cost].max(), points[-1][1])]:
             rows.add("front", panel=title, x=at, y=y, hue=FRONT, set=number)
-        here = set(_keys(in_panel[design]))
+        keys = set(_keys(in_panel[design]))
         for (at, y), label, key in zip(points, labels, _keys(members[design]), strict=True):
-            if key in here:
+            if key in keys:
                 rows.add("member", panel=title, x=at, y=y, text=label, set=number)
-    label = _in_a_row(measure.label)
-    what = "mean accuracies" if metric.endswith("accuracy") else f"means of {label}"
-    said = f"Pareto front of {what}" + (f" ({', '.join(common)})" if common else "")
+    is_accuracy = metric.endswith("accuracy")
+    means = "mean accuracies" if is_accuracy else f"means of {_uncapitalised(measure.label)}"
+    note = f"Pareto front of {means}" + (f" ({', '.join(common)})" if common else "")
     if named:
-        return f"{said}."
-    listed = [f"{one}: {name}" for one, name in zip(labels, names[:_MOST], strict=False)]
+        return f"{note}."
+    listed = [f"{label}: {name}" for label, name in zip(labels, names[:_MOST], strict=False)]
     listed += [f"and {len(names) - _MOST} more"] if len(names) > _MOST else []
     space = "\N{NO-BREAK SPACE}"
-    return f"{said}: {'; '.join(listed).replace(' = ', f'{space}={space}')}."
+    return f"{note}: {'; '.join(listed).replace(' = ', f'{space}={space}')}."
 
 
 def _fit(
@@ -110,7 +100,7 @@ def _fit(
     x: dict[str, Any],
     ends: Sequence[float],
 ) -> bool:
-    """Give names room on the axis, if none is long or would run into the one before it."""
+    """Make room for names on the axis; return False if one is long, or overlaps the one before."""
     low, high = x["scale"]["domain"]
     pixel, line = np.log(high / low) / NARROW, _LINE * (ends[1] - ends[0]) / HEIGHT
     lefts = [
@@ -130,7 +120,7 @@ def _fit(
 def front_layers(
     layers: Sequence[dict[str, Any]], measure: Column, ends: list[float]
 ) -> list[dict[str, Any]]:
-    """Return layers with those of fronts, and make room between `ends` for their labels."""
+    """Return layers with those of fronts added, and move `ends` to make room for their labels."""
     up = measure.better == "higher"
     channels = layers[-1]["encoding"]
     room = 0.1 * (ends[1] - ends[0])
@@ -150,15 +140,15 @@ def front_layers(
 
 
 def _keys(runs: pd.DataFrame) -> list[tuple[Any, ...]]:
-    """Return the values of each run; NaN, which is not equal to itself, as None."""
+    """Return the values of each run, NaN as None, which is equal to itself."""
     return list(runs.astype(object).where(runs.notna(), None).itertuples(index=False, name=None))
 
 
 def _names(members: pd.DataFrame, axes: Sequence[str]) -> list[str]:
-    """Return the names that tell members apart, and the number of equal ones of each."""
+    """Return the names of members by these axes, with the number of others equal to each."""
     names = [
         ", ".join(
-            f"t = {value:g}" if axis == "expansion" else _in_a_row(full_name(axis, value))
+            f"t = {value:g}" if axis == "expansion" else _uncapitalised(full_name(axis, value))
             for axis, value in zip(axes, row, strict=True)
             if pd.notna(value)
         )
@@ -170,6 +160,6 @@ def _names(members: pd.DataFrame, axes: Sequence[str]) -> list[str]:
     ]
 
 
-def _in_a_row(name: str) -> str:
-    """Begin a name small, unless it is one like ReLU6."""
+def _uncapitalised(name: str) -> str:
+    """Return a name with a small first letter, unless it is one like ReLU6."""
     return name if any(map(str.isupper, name[1:])) else name[:1].lower() + name[1:]

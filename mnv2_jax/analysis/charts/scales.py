@@ -1,4 +1,4 @@
-"""The x axis of a chart: numbers by distance, names and the rest in places."""
+"""The x axis of a chart."""
 
 import json
 import math
@@ -14,11 +14,8 @@ from mnv2_jax.analysis.axes import COSTS, is_number, values
 from mnv2_jax.analysis.charts.panels import NARROW
 from mnv2_jax.analysis.names import axis_name, number_name, value_name
 
-_LETTER = 6.2
-"""Pixels that a letter of a label is wide."""
-
-_MOST_TICKS = 15
-"""More values than this do not have a tick each."""
+_LETTER = 6.2  # Pixels: the width of a letter of a label.
+_MOST_TICKS = 15  # More values than this do not have a tick each.
 
 
 @dataclass(frozen=True)
@@ -28,8 +25,8 @@ class Scale:
     Attributes:
       column: of results.csv.
       values: all that are drawn, in order.
-      kind: `places` are evenly spaced, one a value.
-      joined: whether a line from value to value means something.
+      kind: numbers are drawn by size or by logarithm, `places` at even distances.
+      joined: whether lines join values.
     """
 
     column: str
@@ -38,30 +35,29 @@ class Scale:
     joined: bool
 
     def at(self, value: Any) -> float:
-        """Return the place of a value."""
+        """Return the x of a value."""
         return float(self.values.index(value) if self.kind == "places" else value)
 
     def encoding(self) -> dict[str, Any]:
-        """Return the channel `x`, with a tick per value where they do not crowd."""
+        """Return the channel `x`, with a tick per value if there is room."""
         low, high = self.at(self.values[0]), self.at(self.values[-1])
         if self.kind == "places":
-            found = self._places()
+            own = self._places()
         elif self.column in COSTS:
-            found = _costs(low, high)
+            own = _costs(low, high)
         else:
             scale = {"type": self.kind, "domain": [low, high], "nice": False, "zero": False}
-            each = (
-                {"values": [*self.values]} if len(self.values) <= _MOST_TICKS else {"tickCount": 6}
-            )
-            found = {
+            few = len(self.values) <= _MOST_TICKS
+            ticks = {"values": [*self.values]} if few else {"tickCount": 6}
+            own = {
                 "scale": scale | {"padding": 14},
-                # Of labels that would run into each other some are left out.
-                "axis": each | {"format": ".6~g", "labelOverlap": "greedy"},
+                # Drops labels that would overlap.
+                "axis": ticks | {"format": ".6~g", "labelOverlap": "greedy"},
             }
-        return {"field": "x", "type": "quantitative", "title": axis_name(self.column), **found}
+        return {"field": "x", "type": "quantitative", "title": axis_name(self.column), **own}
 
     def _places(self) -> dict[str, Any]:
-        """Return the names below their places, in lines where they fit so, else slanted."""
+        """Return scale and axis of names, which are wrapped if they fit so, else slanted."""
         labels = [value_name(self.column, value) for value in self.values]
         letters = int(NARROW / len(labels) / _LETTER)
         lines = [textwrap.wrap(one, max(letters, 1), break_long_words=False) for one in labels]
@@ -72,7 +68,7 @@ class Scale:
             "scale": {"domain": [-0.5, len(labels) - 0.5], "nice": False, "zero": False},
             "axis": {
                 "values": list(range(len(labels))),
-                # JSON's texts are those of Vega's expressions, whatever is in them.
+                # JSON's texts are valid in Vega's expressions, whatever is in them.
                 "labelExpr": f"{shown}[datum.value]",
                 "labelOverlap": False,
                 "grid": self.joined,
@@ -81,7 +77,7 @@ class Scale:
         }
 
     def dividers(self) -> list[dict[str, Any]]:
-        """Return a layer of lines between places that are not joined."""
+        """Return a layer of lines between places, if these are not joined."""
         if self.joined:
             return []
         between = [{"x": place + 0.5} for place in range(len(self.values) - 1)]
@@ -90,10 +86,10 @@ class Scale:
 
 
 def scale_of(frame: pd.DataFrame, column: str) -> Scale:
-    """Costs, and numbers that spread better so, are logarithmic.
+    """Return the scale of a column: logarithmic for costs, and for numbers that span decades.
 
-    Numbers that span decades from a 0 are evenly spaced, as are those of which one has a name, and
-    what is not a number.
+    Names are evenly spaced, and so are numbers that span decades from a 0, or of which one has a
+    name.
     """
     present = values(frame, column)
     if not is_number(frame, column):
@@ -110,7 +106,7 @@ def scale_of(frame: pd.DataFrame, column: str) -> Scale:
 
 
 def _costs(low: float, high: float) -> dict[str, Any]:
-    """Ticks at round numbers, few or many as the range is wide or narrow."""
+    """Return scale and axis of costs, with ticks at round numbers."""
     room = max((high / low) ** 0.06, 1.6 if high < 2 * low else 1.0)
     low, high = low / room, high * room
     steps = (1, 3) if high > 40 * low else (1, 2, 5) if high > 4 * low else (1, 1.5, 2, 3, 4, 5, 7)
@@ -123,7 +119,7 @@ def _costs(low: float, high: float) -> dict[str, Any]:
 
 
 def _spans_decades(numbers: Sequence[float]) -> bool:
-    """Return whether the largest is above ten times the smallest and logarithms lie evenly."""
+    """Return whether positive numbers, in order, span decades and have the more even logarithms."""
     if len(numbers) < 2 or numbers[-1] < 10.1 * numbers[0]:
         return False
     if numbers[-1] >= 100 * numbers[0]:

@@ -1,11 +1,17 @@
-"""Statements of the paper, each with the comparison that decides it.
+"""Statements, such as the paper's, each with the comparison that decides it.
 
-A claim is written in a config, one call each, before the runs; `mnv2_jax.analysis.verdicts` holds
-it against them. Of a transfer's runs those of pretraining, which are tested on other classes, are
-left out of every claim that does not name `transfer.phase` as a field it compares or in `where`.
+A config makes a claim before the runs, with one call of a function here; the verdict is made by
+`mnv2_jax.analysis.verdicts`. All of them take:
 
-A kind of claim is a subclass of `Claim`: in a module here, which the line of its import makes
-known, or in a config file of the user's own.
+- name: short and unique, such as `"linear_bottleneck"`.
+- source: section or figure of the paper, such as `"Figure 6a"`.
+- statement: one sentence, as the reader of the report sees it.
+- where: values of fields that restrict the runs. Without `transfer.phase` here or as a compared
+  field, runs of pretraining are left out, since they are tested on other classes.
+- metric: the column of a metric, such as `"test_loss"`.
+
+A kind of claim is a subclass of `Claim`: in a module here, which is imported below, or in a user's
+config file.
 """
 
 from typing import cast
@@ -23,7 +29,7 @@ KINDS: dict[str, type[Claim]] = {one.kind: one for one in Claim.__subclasses__()
 
 
 def shown(row: Row) -> Shown:
-    """Return how a decided claim is shown: by what it says of itself, else by its kind."""
+    """Return the format of a decided claim: its own, or that of its kind in earlier versions."""
     if "shown" in row:
         return cast(Shown, row["shown"])
     return KINDS.get(row["kind"], Claim).shown(row)

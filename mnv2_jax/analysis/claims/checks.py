@@ -1,4 +1,4 @@
-"""Refusals of claims that cannot be meant."""
+"""Checks of the arguments of claims; all raise ValueError."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,31 +9,19 @@ from mnv2_jax.analysis.units import measure_of
 
 
 def check_different(name: str, what: str, one: Scalar, other: Scalar) -> None:
-    """Refuse two values, or fields, of a claim that are the same.
-
-    Raises:
-      ValueError: they are.
-    """
+    """Refuse two values, or fields, of a claim that are the same."""
     if one == other:
         raise ValueError(f"claim {name!r}: {what} are both {one!r}; must differ")
 
 
 def check_values(name: str, values: Sequence[Scalar]) -> None:
-    """Refuse values that compare nothing.
-
-    Raises:
-      ValueError: they are fewer than two, or not all different.
-    """
+    """Refuse fewer than two values, and equal ones."""
     if len(values) < 2 or len(set(values)) < len(values):
         raise ValueError(f"claim {name!r}: values {values!r}; must be two or more, all different")
 
 
 def check_where(name: str, where: Mapping[str, Scalar], *compared: str) -> None:
-    """Refuse a `where` that restricts what is compared.
-
-    Raises:
-      ValueError: it does.
-    """
+    """Refuse a `where` that restricts a compared axis."""
     for axis in compared:
         if axis in where:
             raise ValueError(
@@ -42,17 +30,10 @@ def check_where(name: str, where: Mapping[str, Scalar], *compared: str) -> None:
 
 
 def check_margin(name: str, margin: float, metric: str, *, or_none: bool = False) -> None:
-    """Refuse a margin that is no number in the unit of the metric; some may be 0.
-
-    Raises:
-      ValueError: it is not.
-    """
+    """Refuse a margin that is no number in the unit of the metric; with `or_none` it may be 0."""
     is_fraction = measure_of(schema.column(metric)).is_fraction
-    most = 1 if is_fraction else math.inf
-    if 0 < margin < most or (or_none and margin == 0):
+    if 0 < margin < (1 if is_fraction else math.inf) or (or_none and margin == 0):
         return
-    if is_fraction:
-        expected = "a fraction, 0 or more" if or_none else "a fraction between 0 and 1"
-    else:
-        expected = "a number, 0 or more" if or_none else "a number above 0"
-    raise ValueError(f"claim {name!r}: margin {margin!r}; must be {expected}")
+    what = "a fraction" if is_fraction else "a number"
+    least = ", 0 or more" if or_none else " between 0 and 1" if is_fraction else " above 0"
+    raise ValueError(f"claim {name!r}: margin {margin!r}; must be {what}{least}")

@@ -10,9 +10,9 @@ from mnv2_jax.analysis import power
 from mnv2_jax.analysis.claims import remarks
 from mnv2_jax.analysis.claims.base import EVERYWHERE, Claim, Row, Shown, within_margin
 from mnv2_jax.analysis.claims.checks import check_margin, check_values, check_where
-from mnv2_jax.analysis.claims.runs import Contrast, Runs
+from mnv2_jax.analysis.claims.runs import Runs
 from mnv2_jax.analysis.decisions import TEST, Decision, decide_equivalent
-from mnv2_jax.analysis.stats import Scalar
+from mnv2_jax.analysis.stats import Contrast, Scalar
 from mnv2_jax.values import canonical
 
 
@@ -45,12 +45,12 @@ class Equivalent(Claim):
 
     def decide(self, runs: Runs) -> Decision:
         """See `Claim`."""
-        every = [runs.compare(runs.pairs(one), str(one)) for one in self.contrasts()]
-        return decide_equivalent(every, self.margin)
+        comparisons = [runs.compare(runs.pairs(one), str(one)) for one in self.contrasts()]
+        return decide_equivalent(comparisons, self.margin)
 
     def design(self, means: np.ndarray) -> dict[str, float | int | None]:
-        """Return the smallest margin that is confirmed, and the seeds for the claim's own."""
-        return power.design_within(means, self.margin)
+        """See `Claim`."""
+        return power.design(means, self.margin)
 
     def remarks(self, row: Row, decision: Decision) -> list[str]:
         """See `Claim`."""
@@ -81,17 +81,9 @@ def equivalent(
     for two values, and wider the more pairs there are, as any of them could by chance (Bonferroni:
     96.7 % for three).
 
-    Args:
-      name: short and unique, such as `"expansion_plateau"`.
-      source: section or figure of the paper.
-      statement: one sentence, as the reader of the report sees it.
-      axis: the field that is compared, such as `"model.expansion"`.
-      values: two or more values of `axis`.
-      margin: largest difference that counts as none, in the unit of the metric: of an accuracy a
-        fraction of 1 (0.01 is one point).
-      where: values of fields that restrict the comparison; without `transfer.phase` here or as a
-          compared field, runs of pretraining are left out.
-      metric: the column of a metric.
+    `axis` is a field, such as `"model.expansion"`. `margin`, the largest difference that counts as
+    none, is in the unit of the metric: of an accuracy a fraction of 1 (0.01 is one point). For the
+    other arguments see `mnv2_jax.analysis.claims`.
 
     Raises:
       ValueError: fewer than two different values, a margin of 0 or less, or of 1 or more where

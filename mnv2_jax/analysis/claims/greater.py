@@ -7,9 +7,9 @@ import pandas as pd
 
 from mnv2_jax.analysis.claims.base import EVERYWHERE, Claim, Row, Shown
 from mnv2_jax.analysis.claims.checks import check_different, check_where
-from mnv2_jax.analysis.claims.runs import Contrast, Runs
+from mnv2_jax.analysis.claims.runs import Runs
 from mnv2_jax.analysis.decisions import Decision, decide_sign
-from mnv2_jax.analysis.stats import Scalar
+from mnv2_jax.analysis.stats import Contrast, Scalar
 from mnv2_jax.neutral import renamed
 from mnv2_jax.values import canonical
 
@@ -68,18 +68,9 @@ def greater(
     Supported when the 95 % interval of the paired difference lies above 0, refuted when it lies
     below, inconclusive otherwise; the other way round for a metric of which less is better.
 
-    Args:
-      name: short and unique, such as `"linear_bottleneck"`.
-      source: section or figure of the paper, such as `"Figure 6a"`.
-      statement: one sentence, as the reader of the report sees it.
-      axis: the field that is compared, such as `"model.projection"`.
-      better: value of `axis` that is claimed to win.
-      worse: value of `axis` that is claimed to lose.
-      where: values of fields that restrict the comparison; without `transfer.phase` here or as a
-          compared field, runs of pretraining are left out.
-      metric: the column of a metric, such as `"test_loss"`.
-      covarying: fields that the grid varies with `axis`, such as a width that makes up for what a
-        block costs: the runs of a pair may differ in them, and need not.
+    `axis` is a field, such as `"model.projection"`. The runs of a pair may differ in the fields
+    `covarying`, which the grid varies with `axis`, such as a width that compensates for the cost of
+    a block. For the other arguments see `mnv2_jax.analysis.claims`.
 
     Raises:
       ValueError: `better` equals `worse`, or `where` restricts `axis` itself.

@@ -8,9 +8,9 @@ import pandas as pd
 
 from mnv2_jax.analysis.claims.base import EVERYWHERE, Claim
 from mnv2_jax.analysis.claims.checks import check_different, check_where
-from mnv2_jax.analysis.claims.runs import Contrast, Runs
+from mnv2_jax.analysis.claims.runs import Runs
 from mnv2_jax.analysis.decisions import Decision, decide_sign
-from mnv2_jax.analysis.stats import Scalar
+from mnv2_jax.analysis.stats import Contrast, Scalar
 from mnv2_jax.values import canonical
 
 
@@ -42,13 +42,9 @@ class Interaction(Claim):
 
     def contrasts(self) -> Sequence[Contrast]:
         """See `Claim`."""
-        return [
-            *(
-                Contrast(self.axis, self.better, self.worse, {self.by: value})
-                for value in (self.more, self.less)
-            ),
-            Contrast(self.by, self.more, self.less),
-        ]
+        within = [{self.by: self.more}, {self.by: self.less}]
+        gains = [Contrast(self.axis, self.better, self.worse, where) for where in within]
+        return [*gains, Contrast(self.by, self.more, self.less)]
 
     def compared(self) -> Sequence[Mapping[str, Scalar]]:
         """See `Claim`."""
@@ -79,25 +75,15 @@ def interaction(
     where: Mapping[str, Scalar] = EVERYWHERE,
     metric: str = "test_accuracy",
 ) -> Interaction:
-    """Claim that what `better` gains over `worse` is more at `by = more` than at `by = less`.
+    """Claim that `better` gains more over `worse` at `by = more` than at `by = less`.
 
-    What is estimated is the difference of the two differences, taken within a seed. Supported when
-    its 95 % interval lies above 0, refuted when it lies below, inconclusive otherwise; the other
-    way round for a metric of which less is better.
+    The estimate is the difference of the two differences, taken within a seed. Supported when its
+    95 % interval lies above 0, refuted when it lies below, inconclusive otherwise; the other way
+    round for a metric of which less is better.
 
-    Args:
-      name: short and unique, such as `"linear_without_shortcuts"`.
-      source: section or figure of the paper.
-      statement: one sentence, as the reader of the report sees it.
-      axis: the field that is compared, such as `"model.projection"`.
-      better: value of `axis` whose gain is spoken of.
-      worse: value of `axis` that it is a gain over.
-      by: the field that the gain is claimed to depend on, such as `"model.shortcut"`.
-      more: value of `by` with the larger gain.
-      less: value of `by` with the smaller gain.
-      where: values of fields that restrict the comparison; without `transfer.phase` here or as a
-          compared field, runs of pretraining are left out.
-      metric: the column of a metric.
+    `better` and `worse` are values of the field `axis`, such as `"model.projection"`, `more` and
+    `less` of the field `by`, such as `"model.shortcut"`. For the other arguments see
+    `mnv2_jax.analysis.claims`.
 
     Raises:
       ValueError: two values or the two fields are equal, or `where` restricts one of the fields.

@@ -1,4 +1,4 @@
-"""Claims that a metric gets better along values, step by step."""
+"""Claims that a metric gets better step by step along an axis."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -8,9 +8,9 @@ from mnv2_jax.analysis import units
 from mnv2_jax.analysis.claims import remarks
 from mnv2_jax.analysis.claims.base import EVERYWHERE, Claim, Row, Shown
 from mnv2_jax.analysis.claims.checks import check_margin, check_values, check_where
-from mnv2_jax.analysis.claims.runs import Contrast, Runs
+from mnv2_jax.analysis.claims.runs import Runs
 from mnv2_jax.analysis.decisions import SUPPORTED, TEST, Comparison, Decision, decide_monotone
-from mnv2_jax.analysis.stats import Scalar
+from mnv2_jax.analysis.stats import Contrast, Scalar
 from mnv2_jax.values import canonical
 
 
@@ -40,7 +40,7 @@ class Monotone(Claim):
         check_where(self.name, self.where, self.axis)
 
     def contrasts(self) -> Sequence[Contrast]:
-        """Return the steps, and the whole last."""
+        """Return the steps, then the whole rise."""
         pairs = [*itertools.pairwise(self.values), (self.values[0], self.values[-1])]
         return [Contrast(self.axis, later, earlier) for earlier, later in pairs]
 
@@ -55,13 +55,13 @@ class Monotone(Claim):
 
     def remarks(self, row: Row, decision: Decision) -> list[str]:
         """See `Claim`."""
-        said, measure = [], units.measure_of_row(row)
+        weakest, measure = [], units.measure_of_row(row)
         if decision.weakest is not None and row["verdict"] != SUPPORTED:
             way = "rise" if measure.sign > 0 else "fall"
-            said = [f"Furthest from a {way}: {_change(decision.weakest, measure)}."]
+            weakest = [f"Furthest from a {way}: {_change(decision.weakest, measure)}."]
         falls = decision.reported.gain(self.confidence).high < 0
         narrow = remarks.on_narrow(row, decision, outside=falls)
-        return [*said, *narrow, *remarks.on_difference(row)]
+        return [*weakest, *narrow, *remarks.on_difference(row)]
 
     @classmethod
     def shown(cls, row: Row) -> Shown:
@@ -94,18 +94,9 @@ def monotone(
     96.7 % for three). Inconclusive otherwise. A metric of which less is better is claimed to fall,
     and no step to rise by over `margin`.
 
-    Args:
-      name: short and unique, such as `"more_expansion"`.
-      source: section or figure of the paper.
-      statement: one sentence, as the reader of the report sees it.
-      axis: the field that is compared, such as `"model.expansion"`.
-      values: two or more values of `axis`, in the order in which the metric is claimed to get
-        better.
-      margin: largest fall that counts as none, in the unit of the metric: of an accuracy a fraction
-        of 1 (0.01 is one point).
-      where: values of fields that restrict the comparison; without `transfer.phase` here or as a
-          compared field, runs of pretraining are left out.
-      metric: the column of a metric.
+    `axis` is a field, such as `"model.expansion"`. `margin` is in the unit of the metric: of an
+    accuracy a fraction of 1 (0.01 is one point). For the other arguments see
+    `mnv2_jax.analysis.claims`.
 
     Raises:
       ValueError: fewer than two different values, a margin below 0, or of 1 or more where the
@@ -125,7 +116,6 @@ def monotone(
 
 def _change(one: Comparison, measure: units.Measure) -> str:
     interval = one.interval(TEST)
-    numbers = (measure.signed(value) for value in (interval.estimate, interval.low, interval.high))
-    estimate, low, high = numbers
-    change = units.with_unit(f"{estimate} [{low}, {high}]", measure.in_sentences)
-    return f"{one.name}, {change} (90 %)"
+    low, high = measure.signed(interval.low), measure.signed(interval.high)
+    change = f"{measure.signed(interval.estimate)} [{low}, {high}]"
+    return f"{one.name}, {units.with_unit(change, measure.in_sentences)} (90 %)"

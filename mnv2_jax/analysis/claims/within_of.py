@@ -1,4 +1,4 @@
-"""Claims that a metric is what was stated beforehand, such as by a theory."""
+"""Claims that a metric has a value that was stated beforehand, such as by a theory."""
 
 import math
 from collections.abc import Mapping
@@ -47,8 +47,8 @@ class WithinOf(Claim):
         return decide_equivalent([runs.compare(runs.distances(self.value))], self.margin)
 
     def design(self, means: np.ndarray) -> dict[str, float | int | None]:
-        """Return the smallest margin that is confirmed, and the seeds for the claim's own."""
-        return power.design_within(means, self.margin)
+        """See `Claim`."""
+        return power.design(means, self.margin)
 
     def remarks(self, row: Row, decision: Decision) -> list[str]:
         """See `Claim`."""
@@ -74,17 +74,10 @@ def within_of(
 
     Tested by TOST at 5 %: supported when the 90 % interval over seeds lies inside value +- margin,
     refuted when it lies wholly outside, inconclusive otherwise. Runs need no pairs; those of one
-    seed are averaged first. Unlike a difference, a mean holds all that seeds have in common.
+    seed are averaged first. Unlike in a difference, what all seeds have in common does not cancel.
 
-    Args:
-      name: short and unique, such as `"as_in_table_4"`.
-      source: section or figure of the paper, or the theory that states the value.
-      statement: one sentence, as the reader of the report sees it.
-      value: what the metric is claimed to be, in its unit: of an accuracy a fraction of 1.
-      margin: largest distance that counts as none, in the same unit.
-      where: values of fields that restrict the runs; without `transfer.phase`, runs of pretraining
-          are left out.
-      metric: the column of a metric.
+    `value` and `margin`, the largest distance that counts as none, are in the unit of the metric:
+    of an accuracy a fraction of 1. For the other arguments see `mnv2_jax.analysis.claims`.
 
     Raises:
       ValueError: a value or margin that is no number, or no fraction where the metric is one.

@@ -1,4 +1,4 @@
-"""The report's verdicts, as an HTML table that becomes cards on a narrow screen."""
+"""The report's verdicts as an HTML table, which becomes cards on a narrow screen."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
@@ -43,11 +43,11 @@ _READING = {
         "with fewer than six seeds. It takes the scatter of these seeds for the true one.",
     ),
 }
-"""Columns that are shown only where a claim has them."""
+"""Terms, with their explanations, of columns that some claims lack."""
 
 
 def summary(claims: Sequence[Mapping[str, Any]]) -> str:
-    """Count the verdicts in a sentence."""
+    """Return the numbers of verdicts in a sentence."""
     if not claims:
         return "No claim was put to the test."
     counts = [sum(row["verdict"] == verdict for row in claims) for verdict in VERDICTS]
@@ -56,23 +56,17 @@ def summary(claims: Sequence[Mapping[str, Any]]) -> str:
 
 
 def table(claims: Sequence[Mapping[str, Any]]) -> str:
-    """Lay decided claims out, as `verdicts.decide` returns them."""
+    """Return the table of decided claims, as `verdicts.decide` returns them."""
     if not claims:
         return "<p>The configuration makes no claims.</p>"
-    head = "".join(
-        f'<th scope="col"{css}>{label}</th>'
-        for label, css in (
-            ("Verdict", ""),
-            ("Claim", ""),
-            *((name, ' class="number"') for name in _NUMBERS),
-        )
-    )
+    head = '<th scope="col">Verdict</th><th scope="col">Claim</th>'
+    head += "".join(f'<th scope="col" class="number">{name}</th>' for name in _NUMBERS)
     rows = "\n".join(_claim(row) for row in claims)
     return f'<table class="claims"><thead><tr>{head}</tr></thead>\n{rows}\n</table>'
 
 
 def reading(claims: Sequence[Mapping[str, Any]]) -> str:
-    """Explain those kinds of claims and numbers that these claims have."""
+    """Return explanations of the kinds and numbers that these claims have."""
     kinds = {row["kind"]: shown(row)["reading"] for row in claims}
     present = {name for row in claims for name, value in row.items() if value is not None}
     entries = [reading for reading in kinds.values() if reading]
@@ -113,7 +107,7 @@ def _claim(row: Mapping[str, Any]) -> str:
 
 
 def _more(row: Mapping[str, Any]) -> Iterator[str]:
-    """Lines below a claim: further numbers, notes, and when it was stated."""
+    """Yield the lines below a claim: further numbers, notes, and when it was stated."""
     numbers = "".join(f"<li>{escape(text)}</li>" for text in _further_numbers(row))
     if numbers:
         yield f"<ul>{numbers}</ul>"
@@ -123,18 +117,18 @@ def _more(row: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _further_numbers(row: Mapping[str, Any]) -> Iterator[str]:
-    given, measure = row.get, units.measure_of_row(row)
-    if given("bootstrap_low") is not None and given("bootstrap_high") is not None:
+    measure, present = units.measure_of_row(row), {k for k, v in row.items() if v is not None}
+    if {"bootstrap_low", "bootstrap_high"} <= present:
         low, high = (signed(measure, row[name]) for name in ("bootstrap_low", "bootstrap_high"))
         yield f"BCa interval {low} to {high}"
-    if given("p_holm") is not None:
+    if "p_holm" in present:
         yield f"p (Holm) {p_text(row['p_holm'])}"
-    if given("effect_size") is not None:
+    if "effect_size" in present:
         yield f"effect size {row['effect_size']:.2f}".replace("-", "−")
-    if given("detectable") is not None:
+    if "detectable" in present:
         unit = "" if measure.is_fraction else measure.unit
         yield units.with_unit(f"detectable ±{measure.size(row['detectable'])}", unit)
-    if given("seeds_needed") is not None:
+    if "seeds_needed" in present:
         yield f"seeds needed for the {shown(row)['seeds_for']}: {row['seeds_needed']:,.0f}"
 
 

@@ -6,16 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from mnv2_jax.analysis.axes import told_by_phase
-from mnv2_jax.analysis.names import (
-    KNOWN,
-    in_order,
-    name_before,
-    number_name,
-    short_name,
-)
+from mnv2_jax.analysis.axes import implied_by_phase, is_number
+from mnv2_jax.analysis.names import KNOWN, in_order, name_before, number_name, short_name
 from mnv2_jax.analysis.tables import design_axes
 
 
@@ -25,11 +18,11 @@ class Axis:
 
     Attributes:
       name: the column, such as `train.learning_rate`.
-      label: what the reader sees; the column itself where another axis would be called the same.
-      before: what goes before a value where nothing beside it names the axis; may be empty.
-      numeric: whether `values` are numbers without names, and so have distances.
-      values: all different ones, in the order in which they are shown.
-      labels: how `values` are written.
+      label: its name on the page; the column where two axes would have the same.
+      before: goes before a value where nothing beside it names the axis; may be empty.
+      numeric: whether `values` are numbers without names.
+      values: the distinct ones, in order.
+      labels: `values` as text.
       codes: for each run the position of its value.
     """
 
@@ -48,23 +41,19 @@ class Axis:
 
 
 def axes_of(frame: pd.DataFrame) -> tuple[Axis, ...]:
-    """Return the axes in which the runs of `frame` differ, seed last.
-
-    Args:
-      frame: one row per run, as `records.read_results` returns it.
-    """
-    told = told_by_phase(frame)
+    """Return the axes in which the runs of `frame` differ, seed last."""
+    implied = implied_by_phase(frame)
     names = [
         name
         for name in [*design_axes(frame), "seed"]
-        if frame[name].nunique(dropna=False) > 1 and name not in told
+        if frame[name].nunique(dropna=False) > 1 and name not in implied
     ]
-    called = Counter(map(short_name, names))
-    return tuple(_axis(frame, name, alone=called[short_name(name)] == 1) for name in names)
+    counts = Counter(map(short_name, names))
+    return tuple(_axis(frame, name, unique=counts[short_name(name)] == 1) for name in names)
 
 
 def value_text(value: Any) -> str:
-    """Write a value of an axis; whole numbers without a point."""
+    """Return a value of an axis as text, whole numbers without a point."""
     if isinstance(value, float):
         if pd.isna(value):
             return "none"
@@ -72,27 +61,25 @@ def value_text(value: Any) -> str:
     return str(value) or "none"
 
 
-def _axis(frame: pd.DataFrame, name: str, *, alone: bool) -> Axis:
+def _axis(frame: pd.DataFrame, name: str, *, unique: bool) -> Axis:
     column = frame[name]
-    numbers = is_numeric_dtype(column) and not is_bool_dtype(column)
+    numbers = is_number(frame, name)
     if not numbers:
         column = column.map(value_text)
     values = in_order(name, column.dropna().unique().tolist())
     values += [float("nan")] if column.isna().any() else []
     names = KNOWN.get(name, {})
-    labels = tuple(
-        names.get(value) or number_name(name, value) or value_text(value) for value in values
-    )
+    labels = [names.get(value) or number_name(name, value) or value_text(value) for value in values]
     if len(set(labels)) < len(labels):  # numbers that differ in later digits
-        labels = tuple(str(value) for value in values)
-    position: dict[Hashable, int] = {value: index for index, value in enumerate(values)}
+        labels = [str(value) for value in values]
+    codes: dict[Hashable, int] = {value: code for code, value in enumerate(values)}
     missing = len(values) - 1  # NaN is not equal to itself, so it is never found
     return Axis(
         name=name,
-        label=short_name(name) if alone else name,
-        before=name_before(name) if alone else f"{name} ",
+        label=short_name(name) if unique else name,
+        before=name_before(name) if unique else f"{name} ",
         numeric=numbers and not any(number_name(name, value) for value in values),
         values=tuple(values),
-        labels=labels,
-        codes=tuple(position.get(value, missing) for value in column.tolist()),
+        labels=tuple(labels),
+        codes=tuple(codes.get(value, missing) for value in column.tolist()),
     )

@@ -1,8 +1,8 @@
-"""Data of the report's page: runs, curves, configs and environments, as JSON."""
+"""The data of the report's page as JSON: runs, curves, configs, environments and charts."""
 
 import json
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,9 @@ from mnv2_jax.analysis.names import number_name, short_name
 from mnv2_jax.analysis.tables import describe
 from mnv2_jax.schema import Column
 
-_MOST_POINTS = 60  # of a curve: a screen shows no more, and 5,000 runs have to open quickly
+_MOST_POINTS = 60  # of a curve: a page with 5,000 of them has to open quickly
 _CURVES = ("validation_accuracy", "train_accuracy")
-_FIRST = ("test", "validation", "train")  # splits, in the order of the table's columns
+_SPLITS = ("test", "validation", "train")  # in the order of the table's columns
 
 
 def page_data(
@@ -30,16 +30,7 @@ def page_data(
     environments: Mapping[str, Mapping[str, Any]],
     charts: Mapping[str, Chart],
 ) -> dict[str, Any]:
-    """Gather what the page's script reads.
-
-    Args:
-      axes: in which the runs differ.
-      frame: one row per run, as `records.read_results` returns it.
-      curves: one row per run and epoch, as `records.read_curves` returns it.
-      configs: by run id, fields by path; a run may lack one.
-      environments: by run id, entries by path; a run may lack one.
-      charts: by name.
-    """
+    """Return the data that the page's script reads; for arguments see `page.render`."""
     run_ids = frame["run_id"].tolist()
     shown = _measured(frame)
     main = describe(frame, "test_accuracy")
@@ -51,7 +42,7 @@ def page_data(
                 "key": column.name,
                 "label": column.title if column.kind == "measure" else short_name(column.name),
                 "digits": column.digits,
-                "told": column.kind == "measure" and not column.of_machine,
+                "isMetric": column.kind == "measure" and not column.of_machine,
             }
             for column in shown
         ],
@@ -71,7 +62,7 @@ def page_data(
 
 
 def json_text(value: Any) -> str:
-    """Write JSON that an HTML script element can hold: nothing in it opens or closes a tag."""
+    """Return a value as JSON for an HTML script element: nothing in it opens or closes a tag."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=True)
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -89,24 +80,24 @@ def _axis(axis: Axis) -> dict[str, Any]:
 
 
 def _chart(chart: Chart) -> dict[str, Any]:
-    """Return a chart, with its rows as a table: 5,000 of them would repeat their fields."""
+    """Return a chart with its rows as a table, which does not repeat their fields."""
     fields = list(dict.fromkeys(field for row in chart.rows for field in row))
     rows = [[row.get(field) for field in fields] for row in chart.rows]
     return {"spec": chart.spec, "fields": fields, "rows": rows, "sets": chart.sets}
 
 
 def _measured(frame: pd.DataFrame) -> list[Column]:
-    """Return the columns of the table of runs: of measures, the test split's come first."""
+    """Return the columns of the table of runs: metrics by split, costs, training time."""
     measures = tables.measures(frame)
     metrics = [column for column in measures if not column.of_machine]
-    place = {split: number for number, split in enumerate(_FIRST)}
-    metrics.sort(key=lambda column: place.get(column.name.partition("_")[0], len(place)))
+    rank = {split: number for number, split in enumerate(_SPLITS)}
+    metrics.sort(key=lambda column: rank.get(column.name.partition("_")[0], len(rank)))
     costs = [describe(frame, name) for name in reversed(COSTS)]
     return [*metrics, *costs, *(column for column in measures if column.of_machine)]
 
 
 def _numbers(values: pd.Series, column: Column) -> list[float | None]:
-    """Return a column in its unit, with three more digits than are shown, and at least four."""
+    """Return a column in its unit, with three more digits than are shown, or at least four."""
     digits = max(column.digits + 3, 4)
     return [
         round(column.scale * value, digits) if np.isfinite(value) else None
@@ -115,42 +106,36 @@ def _numbers(values: pd.Series, column: Column) -> list[float | None]:
 
 
 def _curves(run_ids: Sequence[str], curves: pd.DataFrame) -> dict[str, Any]:
-    """Accuracy curves in per cent, and the epochs that they share."""
-    every_epochs: dict[tuple[int, ...], int] = {}
+    """Return accuracy curves in per cent, and the lists of epochs that they share."""
+    numbers_of: dict[tuple[int, ...], int] = {}
     by_run: dict[Any, Any] = {}
     columns = [100 * curves[name].to_numpy(float) for name in _CURVES]
-    numbers = curves["epoch"].to_numpy(float)
-    # Arrays, since to take 5,000 curves out of a table costs half a minute.
+    epochs = curves["epoch"].to_numpy(int)
+    # By arrays: pandas would take half a minute for 5,000 curves.
     for run_id, rows in curves.groupby("run_id", sort=False).indices.items():
         spread = np.linspace(0, len(rows) - 1, min(len(rows), _MOST_POINTS))
         rows = rows[np.unique(spread.round().astype(int))]
-        epochs = tuple(numbers[rows].astype(int).tolist())
-        number = every_epochs.setdefault(epochs, len(every_epochs))
+        number = numbers_of.setdefault(tuple(epochs[rows].tolist()), len(numbers_of))
         lines = [column[rows].round(2).tolist() for column in columns]
         finite = [[value if math.isfinite(value) else None for value in line] for line in lines]
         by_run[run_id] = [number, *finite]
-    return {"epochs": list(every_epochs), "runs": [by_run.get(run_id) for run_id in run_ids]}
+    return {"epochs": list(numbers_of), "runs": [by_run.get(run_id) for run_id in run_ids]}
 
 
 def _shared_and_differing(
     run_ids: Sequence[str], entries: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Split entries of runs into those that all agree in, written once, and those of each."""
-    nothing: Mapping[str, Any] = {}
-    rows = [entries.get(run_id, nothing) for run_id in run_ids]
+    """Split entries of runs, by path, into those that all runs agree in and others."""
+    rows = [entries.get(run_id, {}) for run_id in run_ids]
     paths = dict.fromkeys(path for row in rows for path in row)
     shared: dict[str, str] = {}
     differing: dict[str, Any] = {}
     for path in paths:
-        texts = ["" if path not in row else _text(row[path]) for row in rows]
-        codes: dict[Hashable, int] = {}
-        positions = [codes.setdefault(text, len(codes)) for text in texts]
+        texts = [tables.as_text(row.get(path, "")) for row in rows]
+        codes: dict[str, int] = {}
+        run_codes = [codes.setdefault(text, len(codes)) for text in texts]
         if len(codes) == 1:
             shared[path] = texts[0]
         else:
-            differing[path] = {"values": list(codes), "codes": positions}
+            differing[path] = {"values": list(codes), "codes": run_codes}
     return {"shared": shared, "differing": differing}
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

@@ -1,8 +1,8 @@
-"""The report's table of mean accuracies: every axis that the runs differ in is told apart."""
+"""The report's table of mean accuracies, with a cell for each combination of values of the axes."""
 
+from collections import Counter
 from collections.abc import Sequence
 from html import escape
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,14 +15,14 @@ _MOST_COLUMNS = 8
 
 
 def table(axes: Sequence[Axis], frame: pd.DataFrame) -> str:
-    """Mean test accuracy of each cell of the design, over its seeds, as HTML.
+    """Return the mean test accuracy over seeds of each cell of the design, as HTML.
 
-    The axes that charts show by panel and colour head the columns, where those are few enough; all
-    others have a column of their own that names their value in each row.
+    The axes that charts show by panel and colour head the columns, if these are few enough; each
+    other axis has a column with its value in each row.
 
     Args:
       axes: in which the runs differ.
-      frame: one row per run, as `records.read_results` returns it.
+      frame: one row per run, as `tables.read_results` returns it.
     """
     done = (frame["status"] == "done") & np.isfinite(frame["test_accuracy"])
     if not done.any():
@@ -33,20 +33,19 @@ def table(axes: Sequence[Axis], frame: pd.DataFrame) -> str:
     if np.prod([len(axis.values) for axis in across], dtype=int) > _MOST_COLUMNS:
         across = []
     down = [axis for axis in design.values() if axis not in across]
-    # Positions of values stand for the values: they sort as values are shown.
-    codes = {name: axis.codes for name, axis in design.items()}
-    runs = pd.DataFrame(codes, index=frame.index)
-    runs["seed"], runs["accuracy"] = frame["seed"], 100 * frame["test_accuracy"]
-    runs["every"] = 0  # so that there is something to group by where nothing varies
-    runs = runs[done]
-    cells = {key: _Cell(values) for key, values in _groups(runs, [*down, *across])}
-    rows = list(dict.fromkeys(key[: len(down)] for key in cells))
-    columns = sorted(dict.fromkeys(key[len(down) :] for key in cells))
-    most = max(cell.seeds for cell in cells.values())
+    # By positions of values, which sort as values are shown.
+    cells: dict[tuple[int, ...], list[float]] = {}
+    for run, accuracy in enumerate(frame["test_accuracy"].tolist()):
+        if done.iloc[run]:
+            key = tuple(axis.codes[run] for axis in (*down, *across))
+            cells.setdefault(key, []).append(100 * accuracy)
+    rows = sorted({key[: len(down)] for key in cells})
+    columns = sorted({key[len(down) :] for key in cells})
+    most = max(map(len, cells.values()))
     body = "\n".join(
         "<tr>"
         + "".join(_value(axis, code) for axis, code in zip(down, row, strict=True))
-        + "".join(_mean(cells.get((*row, *column)), most) for column in columns)
+        + "".join(_mean(cells.get((*row, *column), []), most) for column in columns)
         + "</tr>"
         for row in rows
     )
@@ -63,24 +62,6 @@ def table(axes: Sequence[Axis], frame: pd.DataFrame) -> str:
     )
 
 
-class _Cell:
-    """The runs that agree in all but the seed."""
-
-    def __init__(self, accuracies: pd.Series) -> None:
-        self.mean = float(accuracies.mean())
-        self.deviation = float(accuracies.std())
-        self.seeds = len(accuracies)
-
-
-def _groups(runs: pd.DataFrame, axes: Sequence[Axis]) -> list[tuple[tuple[int, ...], pd.Series]]:
-    grouped = runs.groupby(["every", *(axis.name for axis in axes)])["accuracy"]
-    return [(key[1:], values) for key, values in _with_tuples(grouped)]
-
-
-def _with_tuples(grouped: Any) -> list[tuple[tuple[int, ...], pd.Series]]:
-    return [(key if isinstance(key, tuple) else (key,), values) for key, values in grouped]
-
-
 def _head(down: Sequence[Axis], across: Sequence[Axis], columns: Sequence[tuple[int, ...]]) -> str:
     depth = max(1, len(across))
     names = "".join(
@@ -94,13 +75,10 @@ def _head(down: Sequence[Axis], across: Sequence[Axis], columns: Sequence[tuple[
     )
     if depth == 1:
         return f"<tr>{names}{last}</tr>"
-    spans: dict[int, int] = {}
-    for first, _ in columns:
-        spans[first] = spans.get(first, 0) + 1
     groups = "".join(
         f'<th scope="colgroup" class="group" colspan="{span}">'
         f"{escape(across[0].titles[first])}</th>"
-        for first, span in spans.items()
+        for first, span in Counter(first for first, _ in columns).items()
     )
     return f"<tr>{names}{groups}</tr>\n<tr>{last}</tr>"
 
@@ -113,11 +91,11 @@ def _css(axis: Axis) -> str:
     return ' class="value"' if axis.numeric else ""
 
 
-def _mean(cell: _Cell | None, most: int) -> str:
-    if cell is None:
+def _mean(accuracies: Sequence[float], most: int) -> str:
+    if not accuracies:
         return '<td class="number"></td>'
-    scatter = (
-        "" if np.isnan(cell.deviation) else f' <span class="quiet">± {cell.deviation:.1f}</span>'
-    )
-    seeds = f"<small>{count(cell.seeds, 'seed')}</small>" if cell.seeds < most else ""
-    return f'<td class="number">{cell.mean:.1f}{scatter}{seeds}</td>'
+    number = len(accuracies)
+    deviation = f"± {np.std(accuracies, ddof=1):.1f}" if number > 1 else ""
+    scatter = f' <span class="quiet">{deviation}</span>' if deviation else ""
+    seeds = f"<small>{count(number, 'seed')}</small>" if number < most else ""
+    return f'<td class="number">{np.mean(accuracies):.1f}{scatter}{seeds}</td>'

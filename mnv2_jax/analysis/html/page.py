@@ -1,11 +1,11 @@
-"""The report as one HTML page that asks nothing of any server."""
+"""The report: one HTML page, which needs no server."""
 
 import base64
 import contextlib
 import functools
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import metadata, resources
 from string import Template
@@ -23,7 +23,7 @@ from mnv2_jax.analysis.names import number_name, short_name
 from mnv2_jax.schema import STATUSES
 
 _SCRIPTS = ("page.js", "charts.js", "details.js", "table.js", "start.js")
-_COMMITS = 3  # That the report names.
+_COMMITS = 3  # Named in the report, at most.
 
 
 def render(
@@ -37,17 +37,17 @@ def render(
     configs: Mapping[str, Mapping[str, Any]],
     environments: Mapping[str, Mapping[str, Any]],
 ) -> str:
-    """Fill the page.
+    """Return the page.
 
     Args:
       title: heading, as plain text.
-      command: what to type to get these results again.
-      frame: one row per run, as `records.read_results` returns it.
+      command: the one that reproduces the results.
+      frame: one row per run, as `tables.read_results` returns it.
       claims: decided claims, as `verdicts.decide` returns them.
-      curves: one row per run and epoch, as `records.read_curves` returns it.
+      curves: one row per run and epoch, as `tables.read_curves` returns it.
       charts: by name, as `charts.make_charts` returns them.
-      configs: by run id, as `records.read_files` returns them.
-      environments: by run id, as `records.read_files` returns them.
+      configs: by run id, as `tables.read_files` returns them.
+      environments: by run id, as `tables.read_files` returns them.
     """
     axes = design.axes_of(frame)
     data = embedded.page_data(
@@ -89,17 +89,17 @@ def _web(name: str) -> str:
 
 @functools.cache
 def _vega() -> str:
-    """Vega, Vega-Lite and vega-embed, of the version that Altair writes for."""
-    kept = cache.folder() / f"vega-{VEGA_LITE}-{metadata.version('vl-convert-python')}.js"
+    """Return Vega, Vega-Lite and vega-embed as one script; building it takes seconds, once."""
+    path = cache.folder() / f"vega-{VEGA_LITE}-{metadata.version('vl-convert-python')}.js"
     with contextlib.suppress(OSError):
-        return kept.read_text(encoding="utf-8")
-    # Its stub asks for a snippet, without which it exports all three to the page. Takes seconds.
+        return path.read_text(encoding="utf-8")
+    # Its stub requires a snippet; without one it exports all three to the page.
     bundle = vl_convert.javascript_bundle(vl_version=VEGA_LITE)  # type: ignore[call-arg]
-    # Either would end the script element, or make its end be missed.
+    # Either would end the script element, or hide its end.
     if "</script" in bundle or "<!--" in bundle:
         raise ValueError("the Vega bundle of vl-convert cannot be put into a page: it holds a tag")
-    with contextlib.suppress(OSError):  # Made again the next time.
-        atomic.write_text(kept, bundle)
+    with contextlib.suppress(OSError):
+        atomic.write_text(path, bundle)
     return bundle
 
 
@@ -111,23 +111,23 @@ def _hash(text: str) -> str:
 def _run_summary(frame: pd.DataFrame) -> str:
     statuses = frame["status"].value_counts()
     words = ", ".join(f"{statuses[name]:,} {name}" for name in STATUSES if name in statuses)
-    same = {
-        axis: frame[axis].iloc[0]
+    constants = [
+        (axis, frame[axis].iloc[0])
         for axis in tables.design_axes(frame)
         if frame[axis].nunique(dropna=False) == 1
-    }
+    ]
     constant = ", ".join(
         f"{short_name(axis).lower()} {number_name(axis, value) or design.value_text(value)}"
-        for axis, value in same.items()
+        for axis, value in constants
     )
     runs = f"{count(len(frame), 'run')}{': ' + words if words else ''}."
     return escape(runs + (f" The same in all of them: {constant}." if constant else ""))
 
 
 def _warning(frame: pd.DataFrame) -> str:
-    """Return the warning that goes before the verdicts; "" if all went well."""
-    said = caveats.on_ruined(tables.count_ruined(frame), len(frame))
-    return f'<p class="note">{escape(said)}</p>' if said else ""
+    """Return the warning on ruined runs that goes before the verdicts; "" without such runs."""
+    warning = caveats.on_ruined(tables.count_ruined(frame), len(frame))
+    return f'<p class="note">{escape(warning)}</p>' if warning else ""
 
 
 def _unfinished(frame: pd.DataFrame) -> str:
@@ -136,7 +136,7 @@ def _unfinished(frame: pd.DataFrame) -> str:
 
 
 def _figures(charts: Mapping[str, Chart], *, filters: bool) -> str:
-    """Places for the page's script to draw into: first what filters do not change."""
+    """Return places for the page's script to draw into, those that filters do not change first."""
     figures = {name: _figure(name, chart) for name, chart in charts.items()}
     fixed = [figures.pop(name) for name, chart in charts.items() if not chart.sets]
     group = (
@@ -173,35 +173,31 @@ def _some(values: Sequence[str]) -> str:
 
 
 def checkout(environments: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the commit to check out, as HTML, with a warning where it lacks some of the code.
+    """Return the commit to check out, as HTML, with a warning if it lacks some of the code.
 
     Args:
-      environments: by run id, as `records.read_files` returns them.
+      environments: by run id, as `tables.read_files` returns them.
     """
-    return "\n".join(_on_checkout(environments))
-
-
-def _on_checkout(environments: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     commits = Counter(entry["commit"] for entry in environments.values() if entry.get("commit"))
     versions = '<a href="#environment">Environment</a> has the versions of all libraries.'
     if not commits:
-        yield f"<p>No commit was recorded. {versions}</p>"
-        return
-    known = [f"<code>{escape(commit)}</code>" for commit, _ in commits.most_common(_COMMITS)]
+        return f"<p>No commit was recorded. {versions}</p>"
+    runs_of = {f"<code>{escape(commit)}</code>": runs for commit, runs in commits.most_common()}
     if len(commits) == 1:
-        yield f"<p>Check out commit {known[0]} first. {versions}</p>"
+        lines = [f"<p>Check out commit {next(iter(runs_of))} first. {versions}</p>"]
     else:
-        runs = [count(number, "run") for _, number in commits.most_common(_COMMITS)]
-        listed = ", ".join(f"{number} of {name}" for number, name in zip(runs, known, strict=True))
+        listed = [f"{count(runs, 'run')} of {commit}" for commit, runs in runs_of.items()]
+        some = ", ".join(listed[:_COMMITS])
         rest = f" and {len(commits) - _COMMITS} more" if len(commits) > _COMMITS else ""
-        yield (
-            f'<p class="note">Runs are of {len(commits)} commits: {listed}{rest}. No checkout '
+        lines = [
+            f'<p class="note">Runs are of {len(commits)} commits: {some}{rest}. No checkout '
             f"gives all of them. {versions}</p>"
-        )
+        ]
     dirty = sum(entry.get("dirty") is True for entry in environments.values())
     if dirty:
         of = f"{dirty:,} of {count(len(environments), 'run')}"
-        yield (
+        lines.append(
             f'<p class="note">In {of} the checkout had uncommitted changes: the commit is not '
             "all of the code that ran.</p>"
         )
+    return "\n".join(lines)

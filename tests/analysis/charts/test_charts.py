@@ -42,7 +42,7 @@ def two_blocks(projections: tuple[str, ...] = ("linear",)) -> pd.DataFrame:
 @pytest.mark.parametrize(
     "frame",
     [
-        pytest.param(make_frame(expansions=(6,)), id="one expansion"),
+        pytest.param(make_frame(expansions=(6,), seeds=2), id="one expansion"),
         pytest.param(
             make_frame(expansions=(1, 6), projections=("relu", "new"), shortcuts=("new",), seeds=2),
             id="unknown values",
@@ -60,7 +60,10 @@ def two_blocks(projections: tuple[str, ...] = ("linear",)) -> pd.DataFrame:
         ),
         pytest.param(
             pd.concat(
-                [make_frame(seeds=2).assign(**{"train.rate": rate}) for rate in (0.1, 0.2)],
+                [
+                    make_frame(expansions=(1, 6), seeds=2).assign(**{"train.rate": rate})
+                    for rate in (0.1, 0.2)
+                ],
                 ignore_index=True,
             ).assign(run_id=lambda frame: frame.index.astype(str)),
             id="an axis of another kind",

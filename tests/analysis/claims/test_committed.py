@@ -1,5 +1,6 @@
 """The committed results decide the claims of their configs as they did when they were written."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from mnv2_jax.analysis import stated, tables
 from mnv2_jax.analysis.charts.forest import claim_fields
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.html import claim_table
-from mnv2_jax.analysis.verdicts import decide, read_decided
+from mnv2_jax.analysis.verdicts import claims_markdown, claims_table, decide, read_decided
 from tests.analysis.examples import LINEAR, more_without_shortcuts, plateau, rising
 
 RESULTS = Path(__file__).resolve().parents[3] / "experiments/results"
@@ -36,34 +37,33 @@ def test_all_committed_claims_are_decided_anew() -> None:
     assert set(CLAIMS) == {path.parent.name for path in RESULTS.glob("*/claims.json")}
 
 
+@functools.cache
+def decided_anew(folder: str) -> list[dict[str, Any]]:
+    return decide(CLAIMS[folder], results_of(folder))
+
+
 @pytest.mark.parametrize("folder", list(CLAIMS))
 def test_committed_results_decide_their_claims_as_before(folder: str) -> None:
-    before = read_decided(RESULTS / folder)
-    now = decide(CLAIMS[folder], results_of(folder))
+    before, now = read_decided(RESULTS / folder), decided_anew(folder)
     assert [row["name"] for row in now] == [row["name"] for row in before]
     for row, old in zip(now, before, strict=True):
-        kept = {key: value for key, value in old.items() if key != "stated"}
-        found: dict[str, Any] = {key: row[key] for key in kept}
-        numbers = {key for key, value in kept.items() if isinstance(value, float)}
-        assert {key: found[key] for key in numbers} == pytest.approx(
-            {key: kept[key] for key in numbers}, rel=1e-9
-        )
-        assert {key: found[key] for key in kept.keys() - numbers} == {
-            key: kept[key] for key in kept.keys() - numbers
-        }
+        for key in old.keys() - {"stated"}:
+            exact = not isinstance(old[key], float)
+            assert row[key] == (old[key] if exact else pytest.approx(old[key], rel=1e-9)), key
 
 
 @pytest.mark.parametrize("folder", list(CLAIMS))
 def test_rows_of_earlier_versions_are_shown_as_those_of_this_one(folder: str) -> None:
-    before = read_decided(RESULTS / folder)
+    before, now = read_decided(RESULTS / folder), decided_anew(folder)
     assert not any("shown" in row or "measure" in row for row in before)
-    now = decide(CLAIMS[folder], results_of(folder))
     kept = [
         row | ({"stated": old["stated"]} if "stated" in old else {})
         for row, old in zip(now, before, strict=True)
     ]
     assert claim_table.table(kept) == claim_table.table(before)
     assert claim_table.reading(kept) == claim_table.reading(before)
+    assert claims_markdown(now) == claims_markdown(before)
+    assert claims_table(before).row_count == len(before)
     assert [*map(claim_fields, now)] == [*map(claim_fields, before)]
 
 

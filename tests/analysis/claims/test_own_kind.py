@@ -31,7 +31,7 @@ from mnv2_jax.analysis.verdicts import (
 from mnv2_jax.api import files
 from tests.analysis.charts.drawn import whole
 from tests.analysis.examples import LINEAR
-from tests.analysis.synthetic import stop, write_workdir
+from tests.analysis.synthetic import make_frame, stop, write_workdir
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,8 +139,8 @@ def test_rows_of_a_kind_that_nothing_is_known_of_are_shown_too(frame: pd.DataFra
     assert [one["verdict"] for one in whole(chart, "estimate")] == ["supported"]
 
 
-def test_it_goes_through_the_whole_analysis(frame: pd.DataFrame, tmp_path: Path) -> None:
-    write_workdir(tmp_path, frame)
+def test_it_goes_through_the_whole_analysis(tmp_path: Path) -> None:
+    write_workdir(tmp_path, make_frame(expansions=(6,), shortcuts=("none",), seeds=2))
     stated.note(tmp_path, [beyond()], {"config": "mine.py"}, 0)
     (row,) = analyse(tmp_path, [beyond()], title="t", command="c")
     assert read_decided(tmp_path) == [row]

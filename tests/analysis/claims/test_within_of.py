@@ -1,18 +1,14 @@
-import io
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from rich.console import Console
 
 from mnv2_jax.analysis import power, stats
-from mnv2_jax.analysis.charts.forest import forest
-from mnv2_jax.analysis.claims import KINDS, Claim, within_of
+from mnv2_jax.analysis.claims import Claim, within_of
 from mnv2_jax.analysis.html import claim_table
-from mnv2_jax.analysis.verdicts import check, claims_markdown, claims_table, decide, undecidable
-from tests.analysis.charts.drawn import whole
-from tests.analysis.synthetic import make_frame, make_transfers, stop
+from mnv2_jax.analysis.verdicts import check, claims_markdown, decide, undecidable
+from tests.analysis.synthetic import make_frame, stop
 
 WHERE = {"model.projection": "linear", "model.shortcut": "bottleneck"}
 
@@ -80,15 +76,6 @@ def test_runs_that_did_not_finish_are_left_out_and_counted(frame: pd.DataFrame) 
     assert (row["estimate"], row["verdict"]) == (None, "inconclusive")
 
 
-def test_runs_of_pretraining_are_left_out_unless_named() -> None:
-    frame = make_transfers()
-    of_pretraining = frame["transfer.phase"] == "pretraining"
-    (row,) = decide([level(0.9)], frame)
-    assert row["pairs"] == len(frame) - of_pretraining.sum()
-    (row,) = decide([level(0.9, where={"transfer.phase": "pretraining"})], frame)
-    assert row["pairs"] == of_pretraining.sum()
-
-
 def test_a_loss_is_within_of_a_number_of_nats() -> None:
     frame = make_frame()
     mean = frame["test_loss"].mean()
@@ -98,22 +85,13 @@ def test_a_loss_is_within_of_a_number_of_nats() -> None:
     assert row["shown"]["margin"] == f"within ±0.050 nats of {mean + 0.02:.3f} nats"
 
 
-def test_it_is_shown_like_any_other(frame: pd.DataFrame) -> None:
-    assert KINDS["within_of"].kind == "within_of"
+def test_its_margin_is_shown_beside_the_value(frame: pd.DataFrame) -> None:
     rows = decide([level(0.95, where=WHERE)], frame)
-    output = io.StringIO()
-    Console(width=80, file=output).print(claims_table(rows))
-    assert "within ±1.0 pt of " in output.getvalue()
-    assert "│ 95.0 %" in output.getvalue()
-    assert max(map(len, output.getvalue().splitlines())) <= 80
     assert "| 36 of 36 runs |" in claims_markdown(rows)
     html = claim_table.table(rows) + claim_table.reading(rows)
     for words in ("within ±1.0 pt of 95.0 %", "within_of test accuracy", "<dt>Within of</dt>"):
         assert words in html
-    chart = forest(frame, [level(0.95, where=WHERE)], rows)
-    assert chart is not None
-    (one,) = whole(chart, "estimate")
-    assert (one["margin_low"], one["margin_high"]) == (-1.0, 1.0)
+    assert rows[0]["shown"]["band"] == [-0.01, 0.01]
 
 
 @pytest.mark.parametrize("value", [87.3, -0.1, float("nan")])

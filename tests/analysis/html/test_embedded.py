@@ -54,7 +54,7 @@ def test_measures_that_have_a_value_are_shown_in_their_unit() -> None:
     frame = make_frame(expansions=(1, 6), projections=("linear",), shortcuts=("none",), seeds=1)
     frame = frame.assign(test_calibration_error=0.01234, train_loss=np.nan)
     data = data_of(frame, curves_of(frame, 2).head(0))
-    assert [(one["label"], one["digits"], one["told"]) for one in data["measured"]] == [
+    assert [(one["label"], one["digits"], one["isMetric"]) for one in data["measured"]] == [
         ("Test accuracy (%)", 1, True),
         ("Test loss (nats)", 3, True),
         ("Test calibration error (%)", 1, True),

@@ -1,14 +1,14 @@
-// ---- Charts: Vega-Lite specifications whose rows are all computed before. The page gives them room,
-// and draws those rows that stand for the runs that the filters keep.
+// ---- Charts: Vega-Lite specifications with computed rows. The page sets their size, and draws the
+// rows of the runs that the filters keep.
 
-const paperWidth = 700; // pixels: what is drawn for a wide screen has too small a print on paper
+const paperWidth = 700; // pixels: charts for a wide screen would have too small a print on paper
 const drawn = new Map(); // name of a chart: its Vega view
 
 for (const chart of Object.values(report.charts)) {
   chart.rows = chart.rows.map((cells) => Object.fromEntries(cells.map((cell, at) => [chart.fields[at], cell])));
 }
 
-/** The rows of a chart that are of chosen runs alone; of a larger set, of all that are chosen. */
+/** The rows of a chart whose sets are chosen; of a part of a larger set, if exactly it is chosen. */
 function chosenRows({ rows, sets }) {
   const chosen = new Set(selected);
   const isDrawn = sets.map(({ runs, of }) => {
@@ -18,7 +18,7 @@ function chosenRows({ rows, sets }) {
   return rows.filter(({ set }) => (set ?? null) === null || isDrawn[set]);
 }
 
-/** A chart's specification for a place of `width` pixels: panels side by side where there is room. */
+/** A chart's specification for `width` pixels, with panels side by side if there is room. */
 function fitted({ spec: given }, width) {
   const spec = structuredClone(given);
   const { room, entry, grow, ends } = spec.usermeta;
@@ -36,7 +36,7 @@ function fitted({ spec: given }, width) {
   return { ...spec, config: { ...report.chart_config, legend } };
 }
 
-/** The ends of y: means of some runs may lie where those of all do not. */
+/** The ends of y, which means of some runs may need further apart than those of all. */
 function heights([whole, withParts]) {
   return selected.length < count ? withParts : whole;
 }
@@ -45,7 +45,7 @@ async function drawChart(name, width) {
   const place = document.getElementById(`chart-${name}`);
   const chart = report.charts[name];
   const spec = fitted(chart, width ?? place.clientWidth);
-  spec.datasets = { rows: chart.sets.length ? told(place, chosenRows(chart)) : chart.rows };
+  spec.datasets = { rows: chart.sets.length ? withMessage(place, chosenRows(chart)) : chart.rows };
   const { view } = await vegaEmbed(place, spec, {
     mode: "vega-lite", renderer: "svg", actions: false, ast: true, defaultStyle: false,
     tooltip: (_, event, item, value) => showTooltip(chart, event, value),
@@ -59,12 +59,12 @@ async function drawChart(name, width) {
   });
 }
 
-/** Gives rows back, and says in the chart's place what is missing of them. */
-function told(place, rows) {
-  const words = place.previousElementSibling;
-  const whole = rows.some(({ part, set }) => part !== "point" && (set ?? null) !== null);
-  words.textContent = selected.length ? "No mean of this chart is of the chosen runs alone." : "No run is chosen.";
-  words.hidden = whole && selected.length > 0;
+/** Returns rows, after it has shown a message above the chart if they have no mean. */
+function withMessage(place, rows) {
+  const message = place.previousElementSibling;
+  const hasMean = rows.some(({ part, set }) => part !== "point" && (set ?? null) !== null);
+  message.textContent = selected.length ? "No mean of this chart is of the chosen runs alone." : "No run is chosen.";
+  message.hidden = hasMean && selected.length > 0;
   place.classList.toggle("empty", !rows.length); // not hidden: it would have no width to draw for
   return rows;
 }
@@ -75,7 +75,7 @@ function updateCharts() {
     if (!chart.sets.length) continue; // claims are decided on all runs
     const { ends } = chart.spec.usermeta;
     if (ends) ["low", "high"].forEach((end, at) => view.signal(end, heights(ends)[at]));
-    view.data("rows", told(document.getElementById(`chart-${name}`), chosenRows(chart))).runAsync();
+    view.data("rows", withMessage(document.getElementById(`chart-${name}`), chosenRows(chart))).runAsync();
   }
 }
 
@@ -96,12 +96,12 @@ function followWidth() {
       drawCharts();
     }, 150);
   });
-  // Nothing that Vega waits for here takes another turn of the event loop: paper gets all of it.
+  // Vega draws within this turn of the event loop, so that all of it is on paper.
   window.addEventListener("beforeprint", () => drawCharts(paperWidth));
   window.addEventListener("afterprint", () => drawCharts());
 }
 
-// ---- What the pointer is on.
+// ---- The tooltip.
 
 const tooltip = element("div", { id: "tooltip", role: "status", hidden: true });
 
@@ -118,7 +118,7 @@ function showTooltip(chart, event, value) {
   }
   const run = runOf(chart, value);
   const ofSeed = () => ({ Seed: value.seed, Mean: number(value.y, 2), Runs: chart.sets[value.set].runs.length });
-  const texts = run !== undefined ? runTold(run) : value.part === "point" ? ofSeed() : value;
+  const texts = run !== undefined ? ofRun(run) : value.part === "point" ? ofSeed() : value;
   const known = Object.entries(texts).filter(([, text]) => text !== "" && text !== "null"); // no interval, say
   const entries = known.map(([name, text]) =>
     [element("dt", {}, name), element("dd", {}, String(text))]);
@@ -132,9 +132,9 @@ function showTooltip(chart, event, value) {
   tooltip.style.top = `${Math.max(4, top)}px`;
 }
 
-function runTold(run) {
+function ofRun(run) {
   const { run_id, madds } = report.runs;
-  const metrics = report.measured.filter(({ key, told }) => told && report.runs[key][run] !== null);
+  const metrics = report.measured.filter(({ key, isMetric }) => isMetric && report.runs[key][run] !== null);
   return {
     Run: run_id[run],
     ...Object.fromEntries(report.axes.map((axis) => [axis.label, label(axis, run)])),

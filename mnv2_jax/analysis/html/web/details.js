@@ -1,4 +1,4 @@
-// ---- One run: its curve, its config, and what is particular about its environment.
+// ---- The details of a run: its curve, config and environment.
 
 function detailsOf(run) {
   const error = report.runs.error[run];
@@ -8,15 +8,15 @@ function detailsOf(run) {
       element("div", {}, element("h4", {}, "Learning curve"), curveOf(run)),
       element("div", {},
         element("h4", {}, "Config, where runs differ"),
-        entries(ofRun(report.config, run), "All runs have the same config, or none was recorded."),
+        entries(valuesOf(report.config, run), "All runs have the same config, or none was recorded."),
         element("h4", {}, "Environment, where runs differ"),
-        entries(ofRun(report.environment, run), "The same for all runs; see Environment."))),
+        entries(valuesOf(report.environment, run), "The same for all runs; see Environment."))),
     element("details", {},
       element("summary", {}, "Config that all runs share"),
       entries(report.config.shared, "Nothing is shared, or no config was recorded.", "columns")));
 }
 
-function ofRun({ differing }, run) {
+function valuesOf({ differing }, run) {
   return Object.fromEntries(
     Object.entries(differing).map(([path, { values, codes }]) => [path, values[codes[run]]]));
 }
@@ -28,7 +28,7 @@ function entries(record, nothing, css = "") {
     element("div", {}, element("dt", {}, path), element("dd", {}, text === "" ? "none" : text))));
 }
 
-/** A small chart of accuracy over epochs; validation is drawn through, training dashed. */
+/** A small chart of accuracy over epochs: validation solid, training dashed. */
 function curveOf(run) {
   const curve = report.curves.runs[run];
   const values = curve ? curve.slice(1).flat().filter((value) => value !== null) : [];

@@ -1,8 +1,8 @@
-// The report's page: what all parts of it share. charts.js, table.js and details.js follow in the
-// same script. Text from the records goes into the page as text nodes only, never as markup.
+// The report's page. charts.js, details.js, table.js and start.js follow in the same script. Text
+// from the records goes into the page as text nodes only, never as markup.
 "use strict";
 
-document.documentElement.classList.add("scripted"); // without, places that stay empty are hidden
+document.documentElement.classList.add("scripted"); // without it, places for charts are hidden
 
 const report = JSON.parse(document.getElementById("data").textContent);
 const count = report.runs.run_id.length;
