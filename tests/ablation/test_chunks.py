@@ -1,13 +1,12 @@
 """Lanes beyond memory train in chunks."""
 
+import contextlib
 import dataclasses
 import errno
 import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import types
 from typing import Any
 
@@ -24,6 +23,7 @@ from mnv2_jax.train.preemption import Interrupted, StopRequest
 from mnv2_jax.train.resident import Resident
 from mnv2_jax.train.streaming import Streaming
 from tests import commands, victim
+from tests.small import curves_of
 
 OUT = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes")
 
@@ -168,64 +168,57 @@ class Steps(victim.Silent):
         self._is_new = False
 
 
-def curves(workdir):
-    return {path.parent.name: path.read_text() for path in workdir.glob("runs/*/metrics.jsonl")}
+@contextlib.contextmanager
+def at_third_record(what):
+    """Has something done when the third record is to be written."""
+    written = []
+
+    def watched(workdir, run, *others, write=records.write):
+        written.append(run.id)
+        if len(written) == 3:
+            what()
+        write(workdir, run, *others)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(records, "write", watched)
+        yield
 
 
 @pytest.fixture
-def at_third_record(monkeypatch):
-    """Has something done when the third record is to be written, once."""
-
-    def do(what):
-        write, written = records.write, []
-
-        def watched(workdir, run, *others):
-            written.append(run.id)
-            if len(written) == 3:
-                what()
-            write(workdir, run, *others)
-
-        monkeypatch.setattr(records, "write", watched)
-        return written
-
-    return do
+def compiled(planned, monkeypatch):
+    """The cohort; sweeps of it share the trainer of all its lanes, which takes long to compile."""
+    trainer = chunks.trainer_of(planned, len(planned.runs), 0, print)
+    monkeypatch.setattr(chunks, "trainer_of", lambda *arguments: trainer)
+    return planned
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_among_records_costs_no_training(
-    tmp_path, planned, at_third_record, monkeypatch
-):
-    undisturbed = tmp_path / "undisturbed"
-    sweep.Sweep(undisturbed, [planned], "test", victim.Silent()).run()
-    workdir = tmp_path / "work"
+def test_a_signal_or_a_full_disk_among_records_costs_no_training(tmp_path, compiled):
+    signalled, filled = tmp_path / "signalled", tmp_path / "filled"
+    stop = StopRequest()
+    with (
+        at_third_record(lambda: os.kill(os.getpid(), signal.SIGTERM)),
+        stop.listening(),
+        pytest.raises(Interrupted, match="what was in training is finished"),
+    ):
+        sweep.Sweep(signalled, [compiled], "test", victim.Silent(), stop).run()
+    assert len(curves_of(signalled)) == 4  # The signal waited for the last record.
 
     def fill():
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    written = at_third_record(fill)
     saving = sweep.Saving(seconds=0.0)
-    with pytest.raises(OSError, match="No space left"):
-        sweep.Sweep(workdir, [planned], "test", victim.Silent(), saving=saving).run()
-    assert len(curves(workdir)) == 2
-    written.clear()
-    monkeypatch.undo()
+    with at_third_record(fill), pytest.raises(OSError, match="No space left"):
+        sweep.Sweep(filled, [compiled], "test", victim.Silent(), saving=saving).run()
+    assert len(curves_of(filled)) == 2
     steps = Steps()
-    assert sweep.Sweep(workdir, [planned], "test", steps, saving=saving).run().trained == 2
+    assert sweep.Sweep(filled, [compiled], "test", steps, saving=saving).run().trained == 2
     # Of two runs without a record, among the lanes that it was saved with.
     ((lanes, begun),) = steps.begun
     assert lanes == 2
     assert begun > 0
-    assert [row["lanes"] for row in records.rows(workdir, [planned])] == [4] * 4
-    assert curves(workdir) == curves(undisturbed)
-
-
-@pytest.mark.slow
-def test_a_signal_among_records_waits_for_the_last_one(tmp_path, planned, at_third_record):
-    at_third_record(lambda: os.kill(os.getpid(), signal.SIGTERM))
-    stop = StopRequest()
-    with stop.listening(), pytest.raises(Interrupted, match="what was in training is finished"):
-        sweep.Sweep(tmp_path, [planned], "test", victim.Silent(), stop).run()
-    assert len(curves(tmp_path)) == 4
+    assert [row["lanes"] for row in records.rows(filled, [compiled])] == [4] * 4
+    assert curves_of(filled) == curves_of(signalled)
 
 
 def environments(workdir):
@@ -290,36 +283,14 @@ def test_out_of_memory_compiling_tries_half(planned, dots, monkeypatch):
     ]
 
 
-LIMITED = """
-import resource, sys
-from pathlib import Path
-import jax
-jax.config.update("jax_num_cpu_devices", 2)
-from mnv2_jax import arch, presets
-from mnv2_jax.ablation import cohort, grid, sweep
-from tests import samples, victim
-
-resource.setrlimit(resource.RLIMIT_DATA, (2 * 2**30, resource.RLIM_INFINITY))
-# A last convolution so wide that a lane's parameters and momenta take 5 MB.
-stages = lambda t: (presets.Stage(t, 4, 1, 2),)
-presets.PRESETS["tiny"] = presets.Preset(8, 1, 4, 2, stages, 40_000, 10, arch.BlockSpec(divisor=1))
-data = samples.dots(8, 8, 8)
-config = victim.configs(epochs=1)[0]
-config.train.batch_size = 8
-config.train.evaluation_batch_size = 8
-configs = grid.expand(config, grid.axis("seed", range(100)))
-cohorts = cohort.plan(configs, lambda _: data)
-outcome = sweep.Sweep(Path(sys.argv[1]), cohorts, "test", victim.Silent()).run()
-print(outcome.trained, outcome.failed)
-"""
-
-
 @pytest.mark.slow
-def test_a_hundred_lanes_in_two_gibibytes(tmp_path):
-    command = [sys.executable, "-c", LIMITED, str(tmp_path)]
-    done = subprocess.run(command, cwd=commands.ROOT, capture_output=True, text=True, timeout=240)
-    assert done.stdout == "100 0\n", done.stderr
+def test_lanes_beyond_the_memory_of_the_process_train_in_chunks(tmp_path):
+    limit = 3 * 2**29
+    process = commands.forks().Process(target=victim.many_lanes, args=(tmp_path, 40, limit))
+    process.start()
+    process.join(commands.SECONDS)
+    assert process.exitcode == 0
     found = environments(tmp_path)
-    assert len(found) == 100
-    assert {environment["lanes"] for environment in found} <= set(range(2, 51))
-    assert all("100 lanes would take" in str(environment["notes"]) for environment in found)
+    assert len(found) == 40
+    assert {environment["lanes"] for environment in found} <= set(range(2, 40))
+    assert all("40 lanes would take" in str(environment["notes"]) for environment in found)

@@ -1,6 +1,7 @@
 """Launchers from outside, and a job that goes to another process."""
 
 import dataclasses
+import json
 import pickle
 import subprocess
 import sys
@@ -9,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from mnv2_jax import config_file
-from mnv2_jax.ablation import cohort, grid, launchers, plans, sweep
+from mnv2_jax.ablation import cohort, grid, launchers, sweep
 from mnv2_jax.ablation.job import DataOptions, Job
 from mnv2_jax.ablation.launchers import Launcher, Local, Ray, local, shards
-from tests import commands
-from tests.small import curves_of, rows_of
+from tests import buckets, commands
+from tests.small import curves_of
 
 OWN = """
 import pickle, subprocess, sys
@@ -25,23 +26,19 @@ TRAIN = (
     "outcome = local.train_for_another(pickle.load(sys.stdin.buffer)); print(outcome.trained)"
 )
 
-class OneByOne(Launcher):
+class Elsewhere(Launcher):
     def launch(self, job, watch):
-        trained = 0
-        for cohort in job.cohorts:
-            job_of_one = pickle.dumps(job.with_cohorts([cohort]))
-            done = subprocess.run([sys.executable, "-c", TRAIN], input=job_of_one, check=True,
-                                  stdout=subprocess.PIPE)
-            trained += int(done.stdout)
-            watch.recorded()
-            watch.say(f"{cohort}: done elsewhere")
-        return Outcome(trained, 0)
+        done = subprocess.run([sys.executable, "-c", TRAIN], input=pickle.dumps(job), check=True,
+                              stdout=subprocess.PIPE)
+        watch.recorded()
+        watch.say(f"{job.cohorts[0]}: done elsewhere")
+        return Outcome(int(done.stdout), 0)
 
 def nothing(job, watch):
     watch.say(f"{len(job.cohorts)} cohorts are left alone")
     return Outcome(0, 0)
 """
-"""A launcher that trains each cohort in a process of its own, and one that does not."""
+"""A launcher that trains in a process of its own, and one that does not train."""
 
 
 @pytest.fixture(scope="module")
@@ -117,27 +114,31 @@ def test_another_process_asks_for_the_records_of_its_runs_and_of_what_they_start
 
 
 @pytest.mark.slow
-def test_a_launcher_in_a_file_of_ones_own_trains_a_grid(small_config, own, tmp_path):
-    arguments = (f"--config={small_config}", "--config.train.epochs=1")
-    status, _, err = commands.run("ablate", *arguments, f"--workdir={tmp_path / 'here'}")
+@buckets.needed
+def test_a_launcher_in_a_file_of_ones_own_trains_in_another_process_and_a_bucket(
+    longer_config, longer, own, server, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(buckets.cache_without_mirrors(tmp_path / "cache")))
+    where = "s3://bucket/launched"
+    status, out, err = commands.run(
+        *("ablate", f"--config={longer_config}", "--config.model.expansion=1"),
+        *(f"--workdir={where}", f"--launcher={own}:Elsewhere"),
+    )
     assert status == 0, err
-    workdir = tmp_path / "elsewhere"
-    launched = (*arguments, f"--workdir={workdir}", f"--launcher={own}:OneByOne")
-    status, out, err = commands.run("ablate", *launched)
-    assert status == 0, err
-    assert "inverted_residual, expansion 1: done elsewhere" in out
-    assert "8 runs trained, 0 failed" in out
-    assert len(rows_of(workdir)) == 8
-    assert curves_of(workdir) == curves_of(tmp_path / "here")
-    plan = plans.read(workdir)
-    assert plan is not None
-    assert "--launcher" not in plan["command"]  # Which says how to get all of it again.
+    assert "inverted_residual: done elsewhere" in out
+    assert "2 runs trained, 0 failed" in out
+    there = buckets.Folder(where)
+    assert len(there.read("results.csv").splitlines()) == 1 + 2
+    assert len(there.curves()) == 2
+    assert there.curves().items() <= curves_of(longer).items()
+    # The plan's command says how to get all of it again.
+    assert "--launcher" not in json.loads(there.read("plan.json"))["command"]
 
 
 def test_launchers_are_found_by_name_file_class_function_and_instance(own):
     assert isinstance(launchers.find("local"), Local)
     assert isinstance(launchers.find("ray"), Ray)
-    assert isinstance(launchers.find(f"{own}:OneByOne"), Launcher)
+    assert isinstance(launchers.find(f"{own}:Elsewhere"), Launcher)
     assert launchers.find(f"{own}:nothing").part == "launcher"
     shard = shards.Shard(1, 2)
     assert launchers.find(shard) is shard
@@ -148,7 +149,7 @@ def test_launchers_are_found_by_name_file_class_function_and_instance(own):
     ("wrong", "message"),
     [
         ("slurm", "launcher='slurm': expected FILE.py:NAME or one of local, ray"),
-        ("{}:Nobody", "launcher='{}:Nobody': the file has no such Nobody; expected OneByOne"),
+        ("{}:Nobody", "launcher='{}:Nobody': the file has no such Nobody; expected Elsewhere"),
         (3, "launcher=3: expected one of local, ray, FILE.py:NAME, a Launcher, or a function"),
     ],
 )
