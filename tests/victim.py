@@ -23,14 +23,7 @@ ONE_BLOCK = dataclasses.replace(samples.TINY, stages=lambda t: (presets.Stage(t,
 """It compiles in half the time of `samples.TINY`."""
 
 
-class Silent:
-    """Tells nothing."""
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *arguments: None
-
-
-class Marking(Silent):
+class Marking(sweep.Progress):
     """Leaves a file when training begins, and writes each step there."""
 
     def __init__(self, mark: Path) -> None:
@@ -122,5 +115,5 @@ def many_lanes(workdir: Path, lanes: int, limit: int) -> None:
     config.train.evaluation_batch_size = 8
     seeds = grid.axis("seed", range(lanes))
     cohorts = cohort.plan(grid.expand(config, seeds), lambda _: data)
-    outcome = sweep.Sweep(workdir, cohorts, "test", Silent()).run()
+    outcome = sweep.Sweep(workdir, cohorts, "test", sweep.Progress()).run()
     sys.exit(outcome != sweep.Outcome(trained=lanes, failed=0))

@@ -152,7 +152,7 @@ def test_checkpoints_outlive_the_note(tmp_path, planned, damage):
     assert unfinished.chunk(planned.runs) == (planned.runs, 4)
 
 
-class Steps(victim.Silent):
+class Steps(sweep.Progress):
     """Notes with which step each chunk's training begins, and of how many runs."""
 
     def __init__(self) -> None:
@@ -184,16 +184,8 @@ def at_third_record(what):
         yield
 
 
-@pytest.fixture
-def compiled(planned, monkeypatch):
-    """The cohort; sweeps of it share the trainer of all its lanes, which takes long to compile."""
-    trainer = chunks.trainer_of(planned, len(planned.runs), 0, print)
-    monkeypatch.setattr(chunks, "trainer_of", lambda *arguments: trainer)
-    return planned
-
-
 @pytest.mark.slow
-def test_a_signal_or_a_full_disk_among_records_costs_no_training(tmp_path, compiled):
+def test_a_signal_or_a_full_disk_among_records_costs_no_training(tmp_path, planned, compiled_once):
     signalled, filled = tmp_path / "signalled", tmp_path / "filled"
     stop = StopRequest()
     with (
@@ -201,7 +193,7 @@ def test_a_signal_or_a_full_disk_among_records_costs_no_training(tmp_path, compi
         stop.listening(),
         pytest.raises(Interrupted, match="what was in training is finished"),
     ):
-        sweep.Sweep(signalled, [compiled], "test", victim.Silent(), stop).run()
+        sweep.Sweep(signalled, [planned], "test", sweep.Progress(), stop).run()
     assert len(curves_of(signalled)) == 4  # The signal waited for the last record.
 
     def fill():
@@ -209,15 +201,15 @@ def test_a_signal_or_a_full_disk_among_records_costs_no_training(tmp_path, compi
 
     saving = sweep.Saving(seconds=0.0)
     with at_third_record(fill), pytest.raises(OSError, match="No space left"):
-        sweep.Sweep(filled, [compiled], "test", victim.Silent(), saving=saving).run()
+        sweep.Sweep(filled, [planned], "test", sweep.Progress(), saving=saving).run()
     assert len(curves_of(filled)) == 2
     steps = Steps()
-    assert sweep.Sweep(filled, [compiled], "test", steps, saving=saving).run().trained == 2
+    assert sweep.Sweep(filled, [planned], "test", steps, saving=saving).run().trained == 2
     # Of two runs without a record, among the lanes that it was saved with.
     ((lanes, begun),) = steps.begun
     assert lanes == 2
     assert begun > 0
-    assert [row["lanes"] for row in records.rows(filled, [compiled])] == [4] * 4
+    assert [row["lanes"] for row in records.rows(filled, [planned])] == [4] * 4
     assert curves_of(filled) == curves_of(signalled)
 
 
@@ -237,7 +229,7 @@ def test_out_of_memory_halves_the_chunk_and_goes_on(tmp_path, planned, dots, mon
         return run(self, values, *others)
 
     monkeypatch.setattr(Trainer, "run", small_only)
-    outcome = sweep.Sweep(tmp_path, [planned], "test", victim.Silent()).run()
+    outcome = sweep.Sweep(tmp_path, [planned], "test", sweep.Progress()).run()
     assert tried == [4, 2, 2]
     assert (outcome.trained, outcome.failed) == (4, 0)
     rows = records.rows(tmp_path, [planned])

@@ -10,7 +10,6 @@ from mnv2_jax.ablation import cohort, grid, phases, pretrained, records, resolve
 from mnv2_jax.ablation.pretrained import NotTrained, PretrainedLoader, PretrainedWeights
 from mnv2_jax.nn import trained
 from mnv2_jax.train.loop import Trainer
-from tests import victim
 from tests.ablation.bases import assert_is_base_of, config, random_network, refusal
 
 
@@ -153,7 +152,7 @@ def test_every_lane_has_the_network_of_a_base_that_is_given(
     assert refusal(found.load, extraction.runs[1], extraction).startswith(expected)
 
 
-class Told(victim.Silent):
+class Told(sweep.Progress):
     """Keeps what a sweep tells of cohorts that fail."""
 
     def __init__(self):
@@ -165,7 +164,7 @@ class Told(victim.Silent):
 
 @pytest.mark.slow
 def test_runs_whose_base_fails_are_told_why_and_trained_the_next_time(
-    tiny, dots, tmp_path, monkeypatch
+    tiny, dots, tmp_path, compiled_once, monkeypatch
 ):
     recipe = {"epochs": 1, "batch_size": 32}
     sections = {f"{phase}__train": recipe for phase in ("pretraining", "extraction")}

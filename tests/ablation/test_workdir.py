@@ -1,7 +1,6 @@
 """Claims of folders, and what a mirror and a bucket tell each other: a server on this machine."""
 
 import importlib.util
-import multiprocessing
 import os
 import signal
 import socket
@@ -11,7 +10,7 @@ import pytest
 
 from mnv2_jax.ablation import workdir
 from mnv2_jax.schema import NETWORK, RECORD
-from tests import buckets
+from tests import buckets, commands
 
 RUN = {
     NETWORK: b"weights",
@@ -31,7 +30,7 @@ def hold(folder, ready):
 @pytest.fixture
 def holder(tmp_path):
     """Another process that has claimed `tmp_path / "work"`."""
-    context = multiprocessing.get_context("spawn")
+    context = commands.forks()
     ready = context.Event()
     process = context.Process(target=hold, args=(tmp_path / "work", ready))
     process.start()

@@ -3,8 +3,6 @@
 import dataclasses
 import json
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -68,24 +66,21 @@ def told(cohorts):
     ]
 
 
+def describe(pickled, path):
+    """Runs in a process that has not executed the config file yet."""
+    job = pickle.loads(pickled)
+    path.write_text(repr((job.saving.seconds, job.command, job.id, told(job.cohorts))))
+
+
 def test_a_job_is_the_same_in_another_process(job, tmp_path):
     first, second = job.cohorts
     cut = job.with_cohorts([shards.pieces(first, 2)[1], shards.piece(second, second.runs[:1])])
-    (tmp_path / "job").write_bytes(pickle.dumps(cut))
-    (tmp_path / "told.py").write_text(
-        "import pickle, sys\nfrom pathlib import Path\n"
-        "job = pickle.loads(Path(sys.argv[1]).read_bytes())\n"
-        "from tests.ablation.launchers.test_launchers import told\n"
-        "print(repr((job.saving.seconds, job.command, job.id, told(job.cohorts))))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, tmp_path / "told.py", tmp_path / "job"],
-        cwd=commands.ROOT,
-        env={"PYTHONPATH": str(commands.ROOT), "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout == f"{(7.0, 'a command', cut.id, told(cut.cohorts))!r}\n", done.stderr
+    arguments = (pickle.dumps(cut), tmp_path / "seen")
+    process = commands.forks().Process(target=describe, args=arguments)
+    process.start()
+    process.join(commands.SECONDS)
+    assert process.exitcode == 0
+    assert (tmp_path / "seen").read_text() == repr((7.0, "a command", cut.id, told(cut.cohorts)))
 
 
 def test_a_pickled_job_holds_configs_and_no_data_set(job):
