@@ -6,8 +6,14 @@ from mnv2_jax.ablation import cohort, grid
 from mnv2_jax.train.recipes import RECIPES
 
 
+@pytest.fixture(autouse=True)
+def small(tiny):
+    """Networks that are traced quickly."""
+
+
 def plan(dots, *axes, **changes):
     config = digits.get_config()
+    config.model.preset = "tiny"
     for path, value in changes.items():
         section, field = path.split("__") if "__" in path else ("", path)
         (config[section] if section else config)[field] = value

@@ -74,14 +74,20 @@ def test_weights_of_others_tell_conventions_and_scaling(tmp_path, layout):
     assert_is_base_of(given.start(narrow()), layouts.variables())
 
 
-def test_an_export_of_ours_tells_conventions_alone(tmp_path):
-    path = tmp_path / "weights.safetensors"
-    spec = narrow("slim")
-    network = random_network(spec)
-    pretrained.save(path, spec, network.variables)
+@pytest.fixture(scope="module")
+def export(tmp_path_factory):
+    """The file of an export of ours, and its variables."""
+    path = tmp_path_factory.mktemp("export") / "weights.safetensors"
+    network = random_network(narrow("slim"))
+    pretrained.save(path, network.spec, network.variables)
+    return path, network.variables
+
+
+def test_an_export_of_ours_tells_conventions_alone(export):
+    path, variables = export
     given = PretrainedWeights.open(path)
     assert (given.source, given.conventions, given.scaling) == ("mnv2_jax", "slim", "")
-    assert_is_base_of(given.start(spec), network.variables)
+    assert_is_base_of(given.start(narrow("slim")), variables)
 
 
 def test_what_holds_no_network_is_refused(ours, tmp_path):
@@ -226,11 +232,8 @@ def test_a_config_follows_weights_of_others_or_is_refused(tmp_path, layout):
         )
 
 
-def test_a_config_names_the_scaling_of_an_export_which_does_not(tmp_path):
-    path = tmp_path / "weights.safetensors"
-    spec = narrow("slim")
-    pretrained.save(path, spec, random_network(spec).variables)
-    given = PretrainedWeights.open(path)
+def test_a_config_names_the_scaling_of_an_export_which_does_not(export):
+    given = PretrainedWeights.open(export[0])
     for scaling in ("symmetric", "imagenet"):
         changes = {**WEIGHTS, "data__scaling": scaling}
         assert settled(given, **changes) == (scaling, "slim")
