@@ -24,7 +24,7 @@ _CHECKPOINTS = 2
 
 def note(workdir: Path, cohorts: Sequence[Cohort]) -> None:
     """Store the speed of finished runs on these devices in the user's cache folder."""
-    known = _read()
+    speeds = _read()
     took: dict[str, list[tuple[float, float]]] = {}
     for cohort in cohorts:
         rows = [row for run in cohort.runs if (row := records.read(workdir, run.id))]
@@ -34,9 +34,9 @@ def note(workdir: Path, cohorts: Sequence[Cohort]) -> None:
             took.setdefault(_kind(cohort), []).append((work, seconds))
     for kind, cohorts_of_kind in took.items():
         work, seconds = map(sum, zip(*cohorts_of_kind, strict=True))
-        known.setdefault(here(), {})[kind] = work / seconds
+        speeds.setdefault(here(), {})[kind] = work / seconds
     with contextlib.suppress(OSError):  # The next estimate is missing or older.
-        checksums.write_json(_path(), known, indent=1)
+        checksums.write_json(_path(), speeds, indent=1)
 
 
 def seconds(cohort: Cohort) -> float | None:

@@ -100,11 +100,11 @@ def claimed(
 
     path = mirror(str(where), part)
     bucket = Bucket(str(where), field, path, runs=runs)
-    with atomic.claimed(path, f"{field}: {path}, which stands for it here"):
+    with atomic.claimed(path, f"{field}: {path}, its local mirror"):
         bucket.open()
-        here = Workdir(path, bucket=bucket)
-        with _shown(here), _pushed(bucket):
-            yield here
+        mirrored = Workdir(path, bucket=bucket)
+        with _bucket_in_errors(mirrored), _pushing(bucket):
+            yield mirrored
 
 
 @contextlib.contextmanager
@@ -129,9 +129,9 @@ def seen(
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         bucket = Bucket(str(where), f"{flag}{where}", Path(folder), files)
         bucket.open()
-        here = Workdir(Path(folder), files, bucket)
-        with _shown(here):
-            yield here
+        mirrored = Workdir(Path(folder), files, bucket)
+        with _bucket_in_errors(mirrored):
+            yield mirrored
 
 
 def mirror(uri: str, part: str) -> Path:
@@ -147,7 +147,7 @@ def _in_a_bucket(where: str | Path) -> bool:
 
 
 @contextlib.contextmanager
-def _pushed(bucket: "Bucket") -> Iterator[None]:
+def _pushing(bucket: "Bucket") -> Iterator[None]:
     """Push every 15 seconds and, however the block ends, at the end."""
     ended = threading.Event()
 
@@ -172,11 +172,11 @@ def _pushed(bucket: "Bucket") -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _shown(here: Workdir) -> Iterator[None]:
+def _bucket_in_errors(folder: Workdir) -> Iterator[None]:
     """Let errors name the bucket instead of the mirror."""
     try:
         yield
     except ValueError as error:
-        if str(here.path) not in str(error):
+        if str(folder.path) not in str(error):
             raise
-        raise ValueError(here.shown(error)) from error
+        raise ValueError(folder.shown(error)) from error

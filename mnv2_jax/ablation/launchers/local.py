@@ -44,17 +44,17 @@ def train_for_another(job: Job) -> Outcome:
     runs = [run for part in job.cohorts for run in (*part.runs, *part.finished)]
     starts = [run.config.transfer.start for run in runs if "transfer" in run.config]
     needed = [*(run.id for run in runs), *starts]
-    with workdir.claimed(job.workdir, f"pack-{job.id}", needed) as here, stop.listening():
-        todo = job.with_cohorts(finished.remaining(here.path, job.cohorts))
+    with workdir.claimed(job.workdir, f"pack-{job.id}", needed) as folder, stop.listening():
+        todo = job.with_cohorts(finished.remaining(folder.path, job.cohorts))
         chunks.check_memory(todo.cohorts)
-        return _train(todo, here, Progress(), stop, recorded=lambda: None)
+        return _train(todo, folder, Progress(), stop, recorded=lambda: None)
 
 
 def _train(
-    job: Job, here: Workdir, progress: Progress, stop: StopRequest, recorded: Callable[[], object]
+    job: Job, folder: Workdir, progress: Progress, stop: StopRequest, recorded: Callable[[], object]
 ) -> Outcome:
     outcome = Sweep(
-        here.path,
+        folder.path,
         job.cohorts,
         job.command,
         progress,
@@ -65,5 +65,5 @@ def _train(
         given=job.given,
     ).run()
     if processes.is_primary():
-        estimates.note(here.path, job.cohorts)
+        estimates.note(folder.path, job.cohorts)
     return outcome
