@@ -126,14 +126,13 @@ def write(
         "environment.json": checksums.dumps(environment, indent=2),
     }
     sums = {name: checksums.sum_of(text.encode()) for name, text in texts.items()}
-    failure = _failure_path(workdir, run.id)
     with atomic.folder(folder) as staging:
         for name, text in texts.items():
             atomic.write_text(staging / name, text)
         if network:
             trained.save(staging / schema.NETWORK, network)
         checksums.write_json(staging / RECORD[-1], {**row, _SUMS: sums}, indent=2)
-    failure.unlink(missing_ok=True)
+    _failure_path(workdir, run.id).unlink(missing_ok=True)
 
 
 def read(workdir: Path, run_id: str, files: Collection[str] = RECORD) -> dict[str, Any] | None:
@@ -217,17 +216,11 @@ def _check_unsealed(folder: Path, row: Mapping[str, Any], data: Mapping[str, byt
         lines = content.splitlines() if name.endswith(".jsonl") else [content]
         parsed = [checksums.parse(line, folder / name) for line in lines]
         if name == "config.json":
+            fields = grid.fields(parsed[0])
             for column, path in _FIELDS.items():
-                ours, theirs = row.get(column), values.canonical(_at(parsed[0], path))
+                ours, theirs = row.get(column), values.canonical(fields.get(path))
                 if None not in (ours, theirs) and ours != theirs:
                     raise checksums.damaged(folder / name, f"{path} {theirs!r}, not {ours!r}")
-
-
-def _at(config: Any, path: str) -> Any:
-    """Return a field of a config from JSON; None if it has no such field."""
-    for name in path.split("."):
-        config = config.get(name) if isinstance(config, dict) else None
-    return config
 
 
 def read_environment(workdir: Path, run_id: str) -> dict[str, Any]:
