@@ -109,7 +109,7 @@ NOWHERE = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_MAX_ATTEMPTS": "1"}
         ("s3://bucket/work", NOWHERE, "Could not connect to"),
     ],
 )
-def test_a_bucket_that_cannot_be_had_is_told_before_anything_trains(
+def test_an_unreachable_bucket_is_refused_before_anything_trains(
     longer_config, where, environment, message, monkeypatch, machine
 ):
     mirrors = machine("nothing")
@@ -136,7 +136,7 @@ def test_a_bucket_that_cannot_be_had_is_told_before_anything_trains(
         ("merge", ["--workdir=WORK", "s3://bucket/x"], "s3://bucket/x: it has no folder runs/"),
     ],
 )
-def test_where_nothing_is_to_be_seen_it_is_told(experiment, arguments, message, tmp_path):
+def test_a_bucket_without_an_experiment_is_refused(experiment, arguments, message, tmp_path):
     arguments = [text.replace("WORK", str(tmp_path / "work")) for text in arguments]
     status, out, err = commands.run(experiment, *arguments)
     assert (status, out) == (2, "")

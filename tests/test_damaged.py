@@ -142,7 +142,7 @@ def measured(workdir):
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
-def test_no_command_falls_and_training_makes_all_anew(
+def test_no_command_crashes_and_training_rewrites_all(
     damage, train, whole, within_a_minute, tmp_path, capfd
 ):
     workdir = tmp_path / "work"

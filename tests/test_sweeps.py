@@ -1,4 +1,4 @@
-"""Sweeps in parts, and what is told of them: --shard, --dry_run, status and merge, end to end."""
+"""Sweeps in parts, end to end: --shard, --dry_run, status and merge."""
 
 import json
 import os
@@ -125,7 +125,7 @@ def test_a_part_and_the_whole_are_not_trained_at_once(small_config, machines):
     assert "report.html, of 3 of 8 runs" in out
 
 
-def test_a_dry_run_tells_what_there_is_and_leaves_nothing(small_config, whole, tmp_path):
+def test_a_dry_run_prints_the_plan_and_writes_nothing(small_config, whole, tmp_path):
     workdir = tmp_path / "none"
     arguments = (f"--config={small_config}", f"--workdir={workdir}", "--dry_run")
     status, out, err = commands.run("ablate", *arguments)
@@ -178,7 +178,7 @@ def test_wrong_input_gives_one_line_and_status_2(experiment, arguments, message)
     assert len(err.splitlines()) == 1, err
 
 
-def test_merging_folders_that_contradict_one_another_leaves_nothing(whole, tmp_path):
+def test_merging_folders_that_contradict_one_another_copies_nothing(whole, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(whole, other)
     result = next(other.glob("runs/*/result.json"))

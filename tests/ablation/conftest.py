@@ -1,4 +1,4 @@
-"""What trains in the process of the tests compiles and draws no more than it has to."""
+"""Fixtures that spare compilation and drawing where tests train in their own process."""
 
 import pytest
 

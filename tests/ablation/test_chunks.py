@@ -50,7 +50,7 @@ def test_streamed_images_are_shared_by_the_lanes_of_a_chunk():
     assert chunks.split(runs, 10, Resident) == [tuple(runs)]
 
 
-def test_half_is_tried_after_memory_ran_out_and_after_nothing_else():
+def test_half_is_tried_after_an_out_of_memory_error_and_no_other():
     assert chunks.halved(5, OUT) == 3
     assert chunks.halved(2, MemoryError()) == 1
     with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
@@ -134,7 +134,7 @@ def test_the_chunk_in_training_is_remembered(tmp_path, planned):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"runs": ["unknown"], "size": 1}'])
-def test_a_note_of_the_chunk_that_says_nothing_is_none(tmp_path, planned, text):
+def test_a_damaged_note_of_the_chunk_is_ignored(tmp_path, planned, text):
     unfinished = chunks.Unfinished(tmp_path, planned)
     unfinished.begin(planned.runs, 4)
     (tmp_path / "checkpoints" / planned.id / "pack.json").write_text(text)

@@ -194,7 +194,7 @@ def test_a_config_takes_a_published_recipe(dots, name):
 
 
 @pytest.mark.parametrize("path", ["model.projection_placement", "train.momentum", "seed"])
-def test_a_config_without_a_field_is_told_which(dots, path):
+def test_a_missing_field_is_named(dots, path):
     config = digits.get_config()
     section, _, field = path.rpartition(".")
     del (config[section] if section else config)[field]

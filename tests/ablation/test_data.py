@@ -1,4 +1,4 @@
-"""Data sets as users have them, trained on: TFDS's own, TFRECORD, with faults."""
+"""Training on data sets as users have them: of TFDS, in TFRECORD, in folders, with faults."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""Finished runs are evaluated again: the same numbers by the same way, others by others."""
+"""Evaluations of finished runs."""
 
 import re
 
@@ -40,7 +40,7 @@ def results(without_charts, tmp_path_factory):
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
-def test_the_same_split_comes_to_the_same_numbers(results, split):
+def test_the_same_split_gives_the_same_numbers(results, split):
     table = results.evaluate(split)
     frame = results.frame.set_index("run_id").loc[table.index]
     assert len(table) == 8

@@ -1,4 +1,4 @@
-"""A base that is given: what it is found to be, what it goes with, which networks it is for."""
+"""Given weights: where they come from, which configs and networks they fit."""
 
 import dataclasses
 import json
@@ -42,7 +42,7 @@ def test_a_network_of_ours_is_found_by_its_file_its_run_or_its_experiment(ours, 
     assert of_file.identity == of_run.identity == of_experiment.identity
 
 
-def test_a_base_is_who_it_is_by_its_content(ours, spec, tmp_path):
+def test_a_base_is_identified_by_its_content(ours, spec, tmp_path):
     elsewhere = tmp_path / "copy.safetensors"
     shutil.copy(ours, elsewhere)
     assert PretrainedWeights.open(elsewhere).identity == PretrainedWeights.open(ours).identity
@@ -63,7 +63,7 @@ OTHERS = {
     "keras-legacy": ("Keras (legacy HDF5)", "keras", "symmetric"),
     "keras-3": ("Keras (.weights.h5)", "keras", "symmetric"),
 }
-"""Whose weights they are, their conventions, and how images were scaled for them."""
+"""The library of weights, their conventions, and the scaling of images."""
 
 
 @pytest.mark.parametrize("layout", OTHERS)
@@ -140,7 +140,7 @@ OF_BLOCK = {
     "divisor": 8,
 }
 OF_CONVENTIONS = {"padding": "SAME", "norm_epsilon": 1e-3}
-"""A value of each field that makes another base of it."""
+"""For each field a value that makes it another base."""
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_a_base_of_another_depth_or_for_other_images_is_refused(ours, spec):
 
 
 def settled(given, **changes):
-    """Scaling and conventions of a config that was made one for a base."""
+    """Scaling and conventions of a config after `settle`."""
     wanted = config(**changes)
     given.settle(wanted)
     return wanted.data.scaling, wanted.model.conventions

@@ -1,4 +1,4 @@
-"""What runs start from: what earlier runs trained, or a base that is given."""
+"""The base of a run: an earlier run, or given weights."""
 
 import jax
 import numpy as np
@@ -68,7 +68,7 @@ def test_a_run_starts_from_what_an_earlier_one_trained(tiny, dots, tmp_path):
     assert len(extracted.optimizer) == 2
 
 
-def test_a_run_of_another_experiment_starts_from_nothing(dots, tmp_path):
+def test_a_run_without_phases_has_no_base(dots, tmp_path):
     (only,) = cohort.plan([digits.get_config()], lambda _: dots)
     assert PretrainedLoader(tmp_path).load(only.runs[0], only) is None
 
@@ -90,7 +90,7 @@ def reason(workdir, part):
     return str(caught.value)
 
 
-def test_what_has_not_been_trained_or_is_damaged_is_told_with_both_runs(tiny, dots, tmp_path):
+def test_a_missing_or_damaged_base_is_named_with_the_run_that_needs_it(tiny, dots, tmp_path):
     cohorts = plan(dots)
     (base,), (run,) = cohorts["pretraining"].runs, cohorts["extraction"].runs
     between = f"run {run.id} starts from run {base.id}"
@@ -163,7 +163,7 @@ class Told(sweep.Progress):
 
 
 @pytest.mark.slow
-def test_runs_whose_base_fails_are_told_why_and_trained_the_next_time(
+def test_runs_whose_base_fails_fail_too_and_are_trained_the_next_time(
     tiny, dots, tmp_path, compiled_once, monkeypatch
 ):
     recipe = {"epochs": 1, "batch_size": 32}

@@ -1,4 +1,4 @@
-"""What a sweep says while it works: its speed, and the time left."""
+"""What a sweep prints while it trains: its speed, and the time left."""
 
 import contextlib
 import io
@@ -85,7 +85,7 @@ def test_speed_leaves_compilation_out_and_the_time_left_counts_it(watch):
     assert lines[-1].endswith("epoch 1 of 4, 50 images/s in all, about 60 s left")
 
 
-def test_no_speed_is_told_by_short_calls(watch):
+def test_short_calls_give_no_speed(watch):
     only = cohort(work=40)
     with watch(only) as watched:
         watched.start(only)

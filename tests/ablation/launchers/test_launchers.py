@@ -1,4 +1,4 @@
-"""Launchers from outside, and a job that goes to another process."""
+"""Launchers of users, and jobs that are sent to another process."""
 
 import dataclasses
 import json
@@ -110,7 +110,7 @@ def test_another_process_asks_for_the_records_of_its_runs_and_of_what_they_start
 
 @pytest.mark.slow
 @buckets.needed
-def test_a_launcher_in_a_file_of_ones_own_trains_in_another_process_and_a_bucket(
+def test_a_users_launcher_trains_in_another_process_and_a_bucket(
     longer_config, longer, own, server, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(buckets.cache_without_mirrors(tmp_path / "cache")))
@@ -148,7 +148,7 @@ def test_launchers_are_found_by_name_file_class_function_and_instance(own):
         (3, "launcher=3: expected one of local, ray, FILE.py:NAME, a Launcher, or a function"),
     ],
 )
-def test_what_is_no_launcher_is_told(own, wrong, message):
+def test_what_is_no_launcher_is_refused(own, wrong, message):
     value = wrong.format(own) if isinstance(wrong, str) else wrong
     with pytest.raises(ValueError, match="launcher=") as error:
         launchers.find(value)
@@ -162,13 +162,13 @@ def test_what_is_no_launcher_is_told(own, wrong, message):
         ({"workers": -1}, "data_workers=-1: expected a whole number, 0 or more"),
     ],
 )
-def test_wrong_options_of_data_are_told(options, message):
+def test_wrong_options_of_data_are_refused(options, message):
     with pytest.raises(ValueError, match="expected") as error:
         DataOptions(**options)
     assert str(error.value) == message
 
 
-def test_a_folder_of_data_that_is_not_there_is_told(tmp_path):
+def test_a_missing_folder_of_data_is_refused(tmp_path):
     options = DataOptions(str(Path(tmp_path) / "none"))
     selection = cohort.Selection("flowers", "train", "validation", "test", 8, 1.0)
     with pytest.raises(ValueError, match=r"^data_dir=.*: no such folder; expected that of"):

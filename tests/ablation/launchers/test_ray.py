@@ -85,7 +85,7 @@ class AuthenticationError(Exception):
 
 @pytest.fixture
 def ray(monkeypatch):
-    """In place of Ray: what it does is in `init`."""
+    """A stand-in for Ray."""
     module = types.SimpleNamespace()
     module.exceptions = types.SimpleNamespace(AuthenticationError=AuthenticationError)
     module.shutdown = lambda: None
@@ -100,7 +100,7 @@ def ray(monkeypatch):
 @pytest.mark.parametrize(
     "error", [ConnectionError("Failed to connect\nthere"), AuthenticationError("no token")]
 )
-def test_a_cluster_that_asks_for_a_token_is_told_of_in_one_line(ray, error, capfd):
+def test_a_cluster_that_asks_for_a_token_is_refused_in_one_line(ray, error, capfd):
     def init(*_, **__):
         os.write(2, b"what Ray's C++ says\n")
         raise error
@@ -123,7 +123,7 @@ def test_an_address_where_no_cluster_answers_is_refused(ray):
         pass
 
 
-def test_a_cluster_of_ones_own_has_a_token_that_is_nowhere_written(ray):
+def test_a_cluster_started_here_has_a_token_that_is_not_written_to_disk(ray):
     tokens = []
     ray.init = lambda *_, **__: tokens.append(os.environ["RAY_AUTH_TOKEN"])
     with cluster._connected(None):
@@ -136,7 +136,7 @@ def signalled_once(number):
 
 
 def signalled_again(number):
-    """As Ray's code is by somebody impatient: what is raised within it becomes another error."""
+    """A second signal, whose exception inside of Ray's code becomes another error."""
     os.kill(os.getpid(), number)
     try:
         os.kill(os.getpid(), number)
@@ -146,7 +146,7 @@ def signalled_again(number):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("signalled", [signalled_once, signalled_again])
-def test_asked_to_stop_it_says_so_whatever_ray_makes_of_it(ray, number, signalled):
+def test_a_signal_is_reported_whatever_error_ray_makes_of_it(ray, number, signalled):
     def wait(references, timeout):
         signalled(number)
         return [], references
