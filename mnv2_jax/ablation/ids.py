@@ -54,26 +54,25 @@ def is_observed(path: str) -> bool:
 
 def missing(config: ConfigDict) -> list[str]:
     """Return the paths of later fields that a config's sections lack."""
-    lacking = []
-    for path in added():
-        *sections, name = path.split(".")
-        section: Any = config
-        for part in sections:
-            section = section[part] if section is not None and part in section else None
-        if section is not None and name not in section:
-            lacking.append(path)
-    return lacking
+    return [
+        path
+        for path in added()
+        if (section := _section(config, path)) is not None
+        and path.rpartition(".")[2] not in section
+    ]
 
 
 def complete(config: ConfigDict) -> None:
     """Add missing later fields at their neutral values; the config may be locked."""
-    lacking = missing(config)
-    if lacking:
+    for path in missing(config):
         with config.unlocked():
-            for path in lacking:
-                *sections, name = path.split(".")
-                section = functools.reduce(ConfigDict.__getitem__, sections, config)
-                section[name] = added()[path].neutral
+            _section(config, path)[path.rpartition(".")[2]] = added()[path].neutral
+
+
+def _section(config: ConfigDict, path: str) -> Any:
+    """Return the section of a field; None if the config lacks it."""
+    name = path.rpartition(".")[0]
+    return config.get(name) if name else config
 
 
 def with_current_names(config: Mapping[str, Any], holder: str = "") -> dict[str, Any]:
