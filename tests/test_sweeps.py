@@ -159,11 +159,6 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(small_config, whole, tmp_p
             ["--config=configs/digits.py", "--shard=1/2", "--launcher=ray"],
             "--shard: it goes with --launcher=local alone",
         ),
-        (
-            "ablate",
-            ["--launcher=slurm"],
-            "--launcher='slurm': expected FILE.py:NAME or one of local, ray",
-        ),
         ("status", [], "--workdir: expected the folder of an experiment"),
         ("status", ["--workdir=configs"], "--workdir=configs: there is no plan.json"),
         ("merge", ["configs"], "--workdir: expected the folder to copy records into"),

@@ -1,7 +1,6 @@
 """Given weights: where they come from, which configs and networks they fit."""
 
 import dataclasses
-import json
 import shutil
 
 import numpy as np
@@ -12,22 +11,6 @@ from mnv2_jax.ablation.pretrained import PretrainedWeights
 from mnv2_jax.nn import pretrained, trained
 from tests.ablation.bases import assert_is_base_of, config, random_network, refusal
 from tests.nn import layouts
-
-
-@pytest.fixture(scope="module")
-def spec(tiny):
-    return presets.build(tiny, expansion=2, conventions="torchvision")
-
-
-@pytest.fixture
-def ours(spec, tmp_path):
-    """The file of a network of ours, in the folder of a run."""
-    path = tmp_path / "work" / "runs" / "0123456789ab" / trained.FILE
-    trained.save(path, random_network(spec))
-    row = {"status": "done", "validation_accuracy": 0.5}
-    (path.parent / "result.json").write_text(json.dumps(row))
-    (path.parent / "config.json").write_text("{}")
-    return path
 
 
 def test_a_network_of_ours_is_found_by_its_file_its_run_or_its_experiment(ours, spec):

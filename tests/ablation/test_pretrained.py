@@ -5,25 +5,11 @@ import numpy as np
 import pytest
 
 from configs import digits
-from mnv2_jax import presets
 from mnv2_jax.ablation import cohort, grid, phases, pretrained, records, resolve, sweep
 from mnv2_jax.ablation.pretrained import NotTrained, PretrainedLoader, PretrainedWeights
 from mnv2_jax.nn import trained
 from mnv2_jax.train.loop import Trainer
 from tests.ablation.bases import assert_is_base_of, config, random_network, refusal
-
-
-@pytest.fixture(scope="module")
-def spec(tiny):
-    return presets.build(tiny, expansion=2, conventions="torchvision")
-
-
-@pytest.fixture
-def ours(spec, tmp_path):
-    """The file of a network of ours, in the folder of a run."""
-    path = tmp_path / "work" / "runs" / "0123456789ab" / trained.FILE
-    trained.save(path, random_network(spec))
-    return path
 
 
 def plan(dots, *axes, given=None, **changes):
