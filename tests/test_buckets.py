@@ -1,14 +1,14 @@
 """Experiments whose workdir is in a bucket, end to end, against a server on this machine."""
 
-import contextlib
 import json
+import shutil
 import signal
 import time
 
 import pytest
 
 from tests import buckets, commands
-from tests.small import curves_of
+from tests.small import curves_of, rows_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("server"), buckets.needed]
 
@@ -32,24 +32,20 @@ def state(where):
     return json.loads(out)
 
 
-def second_cohort_has_begun(mirror):
-    """Whether there are checkpoints of runs that have no record, beside records of others."""
-    finished = {path.parent.name for path in mirror.glob("*/runs/*/result.json")}
-    for checkpoints in mirror.glob("*/checkpoints/*"):
-        with contextlib.suppress(FileNotFoundError):  # They go when their cohort has ended.
-            runs = json.loads((checkpoints / "pack.json").read_text())["runs"]
-            if finished and finished.isdisjoint(runs) and any(checkpoints.glob("steps/[1-9]*")):
-                return True
-    return False
-
-
-def test_killed_it_goes_on_and_comes_to_the_bits_of_a_local_folder(
+def test_killed_it_goes_on_and_ends_with_the_bits_of_a_local_folder(
     longer, longer_config, machine, tmp_path
 ):
     where, mirrors = "s3://bucket/killed", machine("killed")
+    # The first cohort is finished.
+    shutil.copytree(longer, tmp_path / "first")
+    for row in rows_of(longer):
+        if row["expansion"] == "2":
+            shutil.rmtree(tmp_path / "first" / "runs" / row["run_id"])
+    status, _, err = commands.run("merge", f"--workdir={where}", tmp_path / "first")
+    assert status == 0, err
     training = (f"--config={longer_config}", f"--workdir={where}", "--checkpoint_seconds=0")
     process = commands.begin(tmp_path / "out", tmp_path / "err", "ablate", *training)
-    while process.is_alive() and not second_cohort_has_begun(mirrors):
+    while process.is_alive() and not [*mirrors.glob("*/checkpoints/*/steps/[1-9]*")]:
         time.sleep(0.02)
     process.kill()
     process.join()
@@ -66,7 +62,7 @@ def test_killed_it_goes_on_and_comes_to_the_bits_of_a_local_folder(
     assert json.loads(out)[0]["pairs"] == RUNS // 2
 
 
-def test_shards_of_two_machines_come_to_the_whole(longer, longer_config, machine):
+def test_shards_of_two_machines_train_the_whole(longer, longer_config, machine):
     where = "s3://bucket/shards"
 
     def shards():
@@ -113,7 +109,7 @@ NOWHERE = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_MAX_ATTEMPTS": "1"}
         ("s3://bucket/work", NOWHERE, "Could not connect to"),
     ],
 )
-def test_a_bucket_that_cannot_be_had_is_told_before_anything_trains(
+def test_an_unreachable_bucket_is_refused_before_anything_trains(
     longer_config, where, environment, message, monkeypatch, machine
 ):
     mirrors = machine("nothing")
@@ -140,7 +136,7 @@ def test_a_bucket_that_cannot_be_had_is_told_before_anything_trains(
         ("merge", ["--workdir=WORK", "s3://bucket/x"], "s3://bucket/x: it has no folder runs/"),
     ],
 )
-def test_where_nothing_is_to_be_seen_it_is_told(experiment, arguments, message, tmp_path):
+def test_a_bucket_without_an_experiment_is_refused(experiment, arguments, message, tmp_path):
     arguments = [text.replace("WORK", str(tmp_path / "work")) for text in arguments]
     status, out, err = commands.run(experiment, *arguments)
     assert (status, out) == (2, "")

@@ -3,19 +3,19 @@
 import json
 import os
 import shutil
+import signal
 
 import pytest
+import vl_convert
 
-from mnv2_jax import checksums, schema
+from mnv2_jax import api, checksums, schema
+from mnv2_jax.ablation import chunks
 from mnv2_jax.ablation import status as status_of
 from mnv2_jax.analysis.verdicts import read_decided
 from tests import commands
-from tests.small import CONFIG, curves_of, rows_of
+from tests.small import curves_of, rows_of
 
 pytestmark = pytest.mark.slow
-
-ARGUMENTS = ("--config.train.epochs=1", "--config.model.expansion=1")
-"""Four runs of one cohort, as many as a record has files."""
 
 NOTES = (
     *("plan.json", "stated.json", "results.csv", "results.csv.sha256", "claims.json"),
@@ -87,24 +87,53 @@ DAMAGES = (
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    path = tmp_path_factory.mktemp("configs") / "small.py"
-    path.write_text(CONFIG)
-    return path
+def train(small_config):
+    """Trains four runs of one cohort, as many as a record has files, and writes the report.
+
+    What takes long, and is the same each time, is done once: programs and figures.
+    """
+    experiment = api.Experiment.from_file(
+        str(small_config), {"train.epochs": 1, "model.expansion": 1.0}
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chunks, "trainer_of", once(chunks.trainer_of))
+        for name in ("vegalite_to_svg", "svg_to_png"):
+            patch.setattr(vl_convert, name, once(getattr(vl_convert, name)))
+        yield experiment.run
+
+
+def once(function):
+    """A function that is called once for what its texts and numbers are."""
+    results = {}
+
+    def call(*arguments, **options):
+        key = tuple(one for one in arguments if isinstance(one, str | int))
+        if key not in results:
+            results[key] = function(*arguments, **options)
+        return results[key]
+
+    return call
 
 
 @pytest.fixture(scope="module")
-def whole(config, tmp_path_factory):
+def whole(train, tmp_path_factory):
     """The folder of a finished experiment, and what lies there while one is trained."""
     workdir = tmp_path_factory.mktemp("work") / "whole"
-    status, _, err = commands.run(
-        "ablate", f"--config={config}", f"--workdir={workdir}", *ARGUMENTS
-    )
-    assert status == 0, err
+    train(workdir, progress=False)
     for name in NOTES:
         if not (workdir / name).exists():
             checksums.write_json(workdir / name, {"runs": ["0123456789ab"], "size": 4})
     return workdir
+
+
+@pytest.fixture
+def within_a_minute():
+    """Ends a test that waits for a pipe, say."""
+    before = signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it takes more than a minute"))
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 def measured(workdir):
@@ -113,7 +142,9 @@ def measured(workdir):
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
-def test_no_command_falls_and_the_experiments_own_makes_all_anew(damage, config, whole, tmp_path):
+def test_no_command_crashes_and_training_rewrites_all(
+    damage, train, whole, within_a_minute, tmp_path, capfd
+):
     workdir = tmp_path / "work"
     shutil.copytree(whole, workdir)
     runs = sorted(path.name for path in (workdir / "runs").iterdir())
@@ -139,8 +170,9 @@ def test_no_command_falls_and_the_experiments_own_makes_all_anew(damage, config,
         assert experiment not in ("plot", "verdicts") or status == 2 or json.loads(out) == []
     assert not (merged / "runs").exists()
 
-    status, out, err = commands.run("ablate", f"--config={config}", where, *ARGUMENTS)
-    assert (status, err) == (0, ""), err
+    train(workdir)
+    out, err = capfd.readouterr()
+    assert err == ""
     assert "Runs: 4, cohorts: 1; 0 finished before, 4 to train" in out
     assert out.count("the run is trained again") == 4
     assert curves_of(workdir) == curves_of(whole)

@@ -1,4 +1,4 @@
-"""Merging from the command line: what it says of experiments, and what is next."""
+"""Merging from the command line: what it prints."""
 
 import json
 
@@ -50,7 +50,7 @@ def test_the_next_command_and_the_state_of_the_whole_experiment(folder, tmp_path
     assert f"Next: {json.loads(out)['command']}" == last
 
 
-def test_folders_of_different_experiments_are_told_of(folder, tmp_path):
+def test_folders_of_different_experiments_are_named(folder, tmp_path):
     a = folder("a", f"{ABLATE} --workdir=x", done="r1")
     b = folder("b", f"{ABLATE} --config.seed=7", runs=("r3",), done="r3")
     target = tmp_path / "all"

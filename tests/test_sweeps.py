@@ -1,12 +1,12 @@
-"""Sweeps in parts, and what is told of them: --shard, --dry_run, status and merge, end to end."""
+"""Sweeps in parts, end to end: --shard, --dry_run, status and merge."""
 
 import json
-import subprocess
-import sys
+import os
+import shutil
 
 import pytest
 
-from mnv2_jax import checksums
+from mnv2_jax import atomic, checksums
 from mnv2_jax.analysis.verdicts import read_decided
 from tests import commands
 from tests.small import CONFIG, curves_of, rows_of
@@ -23,31 +23,39 @@ def whole(small_config, tmp_path_factory):
     return workdir
 
 
-def test_shards_side_by_side_in_one_workdir_come_to_the_whole(small_config, whole, tmp_path):
+@pytest.fixture
+def machines(whole, tmp_path):
+    """The folders of two machines, one with the runs of each of two shards."""
+    runs = [row["run_id"] for row in rows_of(whole)]
+    folders = [tmp_path / "a", tmp_path / "b"]
+    # The second cohort costs more: its first run makes up for that.
+    for folder, of_others in zip(folders, (runs[5:], runs[:5]), strict=True):
+        shutil.copytree(whole, folder)
+        for run in of_others:
+            shutil.rmtree(folder / "runs" / run)
+    return folders
+
+
+def test_shards_side_by_side_in_one_workdir_train_the_whole(small_config, whole, tmp_path):
     workdir = tmp_path / "shared"
     shard = ("ablate", f"--config={small_config}", f"--workdir={workdir}")
-    trained = 0
+    trained = []
     for status, out, err in commands.run_side_by_side([(*shard, f"--shard={n}/2") for n in (1, 2)]):
         assert status == 0, err
-        trained += int(out.splitlines()[-1].split()[0])
-    assert trained == 8
+        trained.append(out.splitlines()[-1].partition(" runs trained")[0])
+    assert trained == ["5", "3"]
     # Whichever ended last has seen all.
     assert len(rows_of(workdir)) == 8
-    assert read_decided(workdir)[0]["pairs"] == 4
+    (claim,) = read_decided(workdir)
+    assert claim["stated"]["finished"] == 0  # Stated before any run.
+    assert claim["pairs"] == 4
     assert curves_of(workdir).keys() == curves_of(whole).keys()
     measured = {row["run_id"]: row["test_accuracy"] for row in rows_of(workdir)}
     assert measured == {row["run_id"]: row["test_accuracy"] for row in rows_of(whole)}
     assert not list((workdir / "training").iterdir())
 
 
-def test_shards_of_two_machines_are_merged(small_config, whole, tmp_path):
-    machines = [tmp_path / "a", tmp_path / "b"]
-    for number, machine in enumerate(machines, start=1):
-        status, out, err = commands.run(
-            "ablate", f"--config={small_config}", f"--workdir={machine}", f"--shard={number}/2"
-        )
-        assert status == 0, err
-        assert f"report.html, of {(5, 3)[number - 1]} of 8 runs" in out
+def test_shards_of_two_machines_are_merged(small_config, machines, tmp_path):
     status, out, err = commands.run("status", f"--workdir={machines[0]}", "--format=json")
     assert status == 0, err
     found = json.loads(out)
@@ -55,15 +63,14 @@ def test_shards_of_two_machines_are_merged(small_config, whole, tmp_path):
     together = tmp_path / "together"
     status, out, err = commands.run("merge", f"--workdir={together}", *machines)
     assert status == 0, err
-    told, following = out.splitlines()
-    assert told == f"{together}: 8 runs copied, 0 there before or in several folders"
+    copied, following = out.splitlines()
+    assert copied == f"{together}: 8 runs copied, 0 there before or in several folders"
     command = ("ablate", f"--config={small_config}", f"--workdir={together}")
     assert following == f"Next: python -m experiments.{' '.join(command)}"
     status, out, err = commands.run(*command)
     assert status == 0, err
     assert "8 finished before, 0 to train" in out
     (claim,) = read_decided(together)
-    # Stated by the shards, before any run.
     assert claim["stated"]["finished"] == 0
     assert claim["pairs"] == 4
 
@@ -104,32 +111,21 @@ def test_a_cohort_that_fails_does_not_stop_the_others(small_config, whole, tmp_p
     assert curves_of(workdir) == curves_of(whole)
 
 
-def test_a_part_and_the_whole_are_not_trained_at_once(small_config, whole):
-    holder = (
-        "import sys\nfrom pathlib import Path\nfrom mnv2_jax.ablation import workdir\n"
-        "with workdir.claimed(Path(sys.argv[1]), 'shard-1-of-2'):\n"
-        "    print('held', flush=True)\n    sys.stdin.read()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", holder, whole],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=commands.ROOT,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
-        arguments = (f"--config={small_config}", f"--workdir={whole}")
+def test_a_part_and_the_whole_are_not_trained_at_once(small_config, machines):
+    workdir = machines[1]
+    arguments = (f"--config={small_config}", f"--workdir={workdir}")
+    with atomic.claimed(workdir, "", "shard-1-of-2"):
         for more in ([], ["--shard=1/2"]):
             status, _, err = commands.run("ablate", *arguments, *more)
             assert status == 2
-            assert f"process {process.pid} on " in err
-        status, _, err = commands.run("ablate", *arguments, "--shard=2/2")
-        assert status == 0, err
-        process.communicate("")
+            assert f"process {os.getpid()} on " in err
+        status, out, err = commands.run("ablate", *arguments, "--shard=2/2")
+    assert status == 0, err
+    assert "Runs: 3, cohorts: 1; 3 finished before, 0 to train" in out
+    assert "report.html, of 3 of 8 runs" in out
 
 
-def test_a_dry_run_tells_what_there_is_and_leaves_nothing(small_config, whole, tmp_path):
+def test_a_dry_run_prints_the_plan_and_writes_nothing(small_config, whole, tmp_path):
     workdir = tmp_path / "none"
     arguments = (f"--config={small_config}", f"--workdir={workdir}", "--dry_run")
     status, out, err = commands.run("ablate", *arguments)
@@ -163,11 +159,6 @@ def test_a_dry_run_tells_what_there_is_and_leaves_nothing(small_config, whole, t
             ["--config=configs/digits.py", "--shard=1/2", "--launcher=ray"],
             "--shard: it goes with --launcher=local alone",
         ),
-        (
-            "ablate",
-            ["--launcher=slurm"],
-            "--launcher='slurm': expected FILE.py:NAME or one of local, ray",
-        ),
         ("status", [], "--workdir: expected the folder of an experiment"),
         ("status", ["--workdir=configs"], "--workdir=configs: there is no plan.json"),
         ("merge", ["configs"], "--workdir: expected the folder to copy records into"),
@@ -182,9 +173,9 @@ def test_wrong_input_gives_one_line_and_status_2(experiment, arguments, message)
     assert len(err.splitlines()) == 1, err
 
 
-def test_merging_folders_that_contradict_one_another_leaves_nothing(whole, tmp_path):
+def test_merging_folders_that_contradict_one_another_copies_nothing(whole, tmp_path):
     other = tmp_path / "other"
-    subprocess.run(["cp", "-r", whole, other], check=True)
+    shutil.copytree(whole, other)
     result = next(other.glob("runs/*/result.json"))
     checksums.write_json(result, {**checksums.read_json(result), "test_accuracy": 0.5})
     status, _, err = commands.run("merge", f"--workdir={tmp_path / 'all'}", whole, other)

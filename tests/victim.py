@@ -1,6 +1,8 @@
-"""A sweep in a process of its own, to be killed."""
+"""Sweeps in a process of their own, which tests kill or give little memory."""
 
+import dataclasses
 import os
+import resource
 import signal
 import sys
 import time
@@ -17,16 +19,12 @@ from mnv2_jax.train.checkpoint import Checkpoints
 from mnv2_jax.train.preemption import Interrupted, StopRequest
 from tests import samples
 
-
-class Silent:
-    """Tells nothing."""
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *arguments: None
+ONE_BLOCK = dataclasses.replace(samples.TINY, stages=lambda t: (presets.Stage(t, 4, 1, 2),))
+"""It compiles in half the time of `samples.TINY`."""
 
 
-class Marking(Silent):
-    """Leaves a file when training begins."""
+class Marking(sweep.Progress):
+    """Leaves a file when training begins, and writes each step there."""
 
     def __init__(self, mark: Path) -> None:
         self._mark = mark
@@ -65,7 +63,7 @@ def work(
     """
     jax.config.update("jax_num_cpu_devices", 2)
     compilation.keep_programs(cache)
-    presets.PRESETS["tiny"] = samples.TINY
+    presets.PRESETS["tiny"] = ONE_BLOCK
     if fatal_save:
         _die_in_save(fatal_save)
     data = samples.dots()
@@ -104,3 +102,18 @@ def _die_in_save(number: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     Checkpoints.save = fatal  # type: ignore[method-assign, assignment]
+
+
+def many_lanes(workdir: Path, lanes: int, limit: int) -> None:
+    """Trains lanes of 5 MB of parameters and momenta each, in a process of limited memory."""
+    jax.config.update("jax_num_cpu_devices", 2)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.RLIM_INFINITY))
+    presets.PRESETS["tiny"] = dataclasses.replace(ONE_BLOCK, head_channels=40_000)
+    data = samples.dots(8, 8, 8)
+    config = configs(epochs=1)[0]
+    config.train.batch_size = 8
+    config.train.evaluation_batch_size = 8
+    seeds = grid.axis("seed", range(lanes))
+    cohorts = cohort.plan(grid.expand(config, seeds), lambda _: data)
+    outcome = sweep.Sweep(workdir, cohorts, "test", sweep.Progress()).run()
+    sys.exit(outcome != sweep.Outcome(trained=lanes, failed=0))

@@ -1,4 +1,4 @@
-"""A folder in a bucket, gs:// or s3://, and the local one that stands for it.
+"""A folder in a bucket, gs:// or s3://, and the local folder that mirrors it.
 
 Copies what `mnv2_jax.schema.FILES` names, as rsync does. The only module that knows fsspec.
 """
@@ -21,16 +21,16 @@ _CLIENTS = {"gs": "gcsfs", "s3": "s3fs"}
 
 _COPIED = [file for file in schema.FILES if file.in_buckets]
 _COPIED.sort(key=lambda file: not file.path.startswith("runs/"))  # Before what is made of them.
-_NAMES = [re.escape(file.path) for file in _COPIED if file.in_buckets == "shared"]
-# A bucket may hold names that would lead elsewhere, and hidden ones.
-_BROUGHT = re.compile("|".join(name.replace(r"\*", "[^./][^/]*") for name in _NAMES))
+_SHARED = [re.escape(file.path) for file in _COPIED if file.in_buckets == "shared"]
+# Other names in a bucket are ignored: hidden ones, and those that lead out of the folder.
+_PULLED = re.compile("|".join(name.replace(r"\*", "[^./][^/]*") for name in _SHARED))
 
 
 class Bucket:
-    """A folder in a bucket, and the local one that stands for it.
+    """A folder in a bucket, and the local folder that mirrors it.
 
-    A run never changes: one that is whole on both sides is not copied again. Another file is copied
-    from the side that changed it since both were the same; where both did, from the local one.
+    Runs never change: one that is complete on both sides is not copied again. Any other file is
+    copied from the side that changed it since the last copy; where both did, from the local one.
     """
 
     def __init__(
@@ -41,17 +41,17 @@ class Bucket:
         files: Collection[str] = (*RECORD, NETWORK),
         runs: Collection[str] | None = None,
     ) -> None:
-        """Begin; asks the bucket nothing yet.
+        """Send no request yet.
 
         Args:
           uri: the folder in the bucket.
-          field: what messages begin with.
+          field: the beginning of error messages.
           path: the local folder.
-          files: of each run those that are brought.
-          runs: ids of the runs that are brought; by default all.
+          files: the files of each run to pull.
+          runs: ids of the runs to pull; by default all.
 
         Raises:
-          ValueError: it is in no bucket, or what speaks to such buckets is not installed.
+          ValueError: the URI is of no bucket, or the client for such buckets is not installed.
         """
         scheme, _, root = uri.rstrip("/").partition("://")
         if scheme not in _CLIENTS or not root.partition("/")[0]:
@@ -59,21 +59,21 @@ class Bucket:
         name, advice = _CLIENTS[scheme], "expected pip install -e '.[cloud]'"
         if importlib.util.find_spec(name) is None:
             raise ValueError(f"{field}: {name} is not installed; {advice}")
-        import fsspec  # Comes with them.
+        import fsspec  # Installed with the clients.
 
-        # They log, tracebacks included, what is told here.
+        # They log errors, tracebacks included, that are reported here.
         logging.getLogger(name).setLevel(logging.CRITICAL)
         self._client: Any = fsspec.filesystem(scheme, use_listings_cache=False)  # Others write too.
         self.uri, self._root, self._field = f"{scheme}://{root}", root, field
         self._path, self._files, self._runs = path, files, runs
-        self._same: set[str] = set()  # Runs.
-        # What changes when another file is replaced, as both sides had it.
-        self._here: dict[str, int] = {}
-        self._there: dict[str, Any] = {}
-        self._turns = threading.Lock()
+        self._synced_runs: set[str] = set()
+        # Of every other file, as of the last copy: modification time here, listing there.
+        self._local: dict[str, int] = {}
+        self._remote: dict[str, Any] = {}
+        self._lock = threading.Lock()
 
     def open(self) -> None:
-        """Bring all that is there, instead of what is here of another time, runs apart.
+        """Pull everything; remove what an earlier process left here, except runs.
 
         Raises:
           ValueError: there is no such bucket, or it cannot be read.
@@ -86,94 +86,95 @@ class Bucket:
             raise ValueError(str(error)) from None
 
     def push(self) -> None:
-        """Copy to the bucket what was written here.
+        """Copy local changes to the bucket.
 
         Raises:
           OSError: the bucket cannot be written to.
         """
-        with self._turns, self._told("be written to"):
+        with self._lock, self._as_os_error("be written to"):
             runs = {path.name for path in self._path.glob("runs/[!.]*")}
-            new = set(filter(self._is_whole, runs - self._same))
+            new = set(filter(self._is_complete, runs - self._synced_runs))
             for file in _COPIED:  # In this order: a run's result after the rest of its record.
-                if of_runs := bool(_run(file.path)):
+                if is_of_run := bool(_run(file.path)):
                     names = [file.path.replace("*", run) for run in new]
                 else:
                     paths = (path for path in self._path.glob(file.path) if path.name[0] != ".")
                     names = [str(path.relative_to(self._path)) for path in paths]
-                stamps = {name: self._stamp(name) for name in names}
-                changed = [name for name in names if stamps[name] != self._here.get(name, 0)]
+                times = {name: self._modified(name) for name in names}
+                changed = [name for name in names if times[name] != self._local.get(name, 0)]
                 self._client.put(_in(self._path, changed), _in(self._root, changed))
-                self._here |= {} if of_runs else stamps
-            self._same |= new
-            for name in [name for name in self._here if not self._stamp(name)]:
+                self._local |= {} if is_of_run else times
+            self._synced_runs |= new
+            for name in [name for name in self._local if not self._modified(name)]:
                 with contextlib.suppress(FileNotFoundError):
                     self._client.rm_file(f"{self._root}/{name}")
-                del self._here[name]
+                del self._local[name]
 
     def pull(self) -> bool:
-        """Bring what others wrote to the bucket; return whether that holds records of runs.
+        """Copy others' changes from the bucket; return whether new records of runs came.
 
         Raises:
           OSError: the bucket cannot be read, or the local folder cannot be written to.
         """
-        with self._turns, self._told("be read"):
-            with contextlib.suppress(FileNotFoundError):  # A sign of life that ended meanwhile.
+        with self._lock, self._as_os_error("be read"):
+            with contextlib.suppress(FileNotFoundError):  # A heartbeat ended since the listing.
                 return self._pull()
             return self._pull()
 
     def _pull(self) -> bool:
-        found = self._client.find(self._root, detail=True)  # Raises where there is no such bucket.
-        named = {name.removeprefix(f"{self._root}/"): info for name, info in found.items()}
-        there = {name: info for name, info in named.items() if _BROUGHT.fullmatch(name)}
-        # A run that has its result has its other files.
-        runs = {_run(name) for name in there if name.endswith(f"/{RECORD[-1]}") and self._files}
-        wanted = {run for run in runs - self._same if self._runs is None or run in self._runs}
-        self._same |= set(filter(self._is_whole, wanted))
-        new = wanted - self._same
-        of_new = [name for name in there if _run(name) in new and Path(name).name in self._files]
-        replaced = [name for name, info in there.items() if info != self._there.get(name)]
-        others = [name for name in replaced if not _run(name) and self._is_kept(name)]
-        # Where a signal ends this while the client still writes, it stays until the next time.
+        listing = self._client.find(self._root, detail=True)  # Raises if there is no such bucket.
+        named = {name.removeprefix(f"{self._root}/"): info for name, info in listing.items()}
+        remote = {name: info for name, info in named.items() if _PULLED.fullmatch(name)}
+        # A run's result is written last: with it, the other files are there.
+        runs = {_run(name) for name in remote if name.endswith(f"/{RECORD[-1]}") and self._files}
+        if self._runs is not None:
+            runs.intersection_update(self._runs)
+        self._synced_runs |= set(filter(self._is_complete, runs - self._synced_runs))
+        new = runs - self._synced_runs
+        of_new = [name for name in remote if _run(name) in new and Path(name).name in self._files]
+        changed = [name for name, info in remote.items() if info != self._remote.get(name)]
+        others = [name for name in changed if not _run(name) and self._is_unchanged(name)]
+        # If a signal interrupts a download, the staging folder stays until `tidy`.
         with tempfile.TemporaryDirectory(".tmp", ".", self._path, True) as staging:
             self._client.get(_in(self._root, of_new + others), _in(staging, of_new + others))
             for name in (*(f"runs/{run}" for run in new), *others):
                 (self._path / name).parent.mkdir(exist_ok=True)
-                atomic.remove(self._path / name)  # Of a run, what is left of a damaged record.
+                atomic.remove(self._path / name)  # The rest of a damaged record, if any.
                 Path(staging, name).rename(self._path / name)
-        self._here |= {name: self._stamp(name) for name in others}
-        self._there = there
-        for name in [name for name in self._here.keys() - there if self._is_kept(name)]:
+        self._local |= {name: self._modified(name) for name in others}
+        self._remote = remote
+        for name in [name for name in self._local.keys() - remote if self._is_unchanged(name)]:
             (self._path / name).unlink()
-            del self._here[name]
-        read = set(filter(self._is_whole, new))
-        self._same |= read
-        return bool(read)
+            del self._local[name]
+        complete = set(filter(self._is_complete, new))
+        self._synced_runs |= complete
+        return bool(complete)
 
-    def _is_whole(self, run: str) -> bool:
+    def _is_complete(self, run: str) -> bool:
         record = [file for file in self._files if file != NETWORK]
         return records.read(self._path, run, record) is not None
 
-    def _is_kept(self, name: str) -> bool:
-        """Return whether a file here is as it was when both sides were the same."""
-        return self._stamp(name) == self._here.get(name, 0)
+    def _is_unchanged(self, name: str) -> bool:
+        """Return whether a local file is as it was after the last copy."""
+        return self._modified(name) == self._local.get(name, 0)
 
-    def _stamp(self, name: str) -> int:
-        """Return what changes when a file here is replaced; 0 where there is none."""
+    def _modified(self, name: str) -> int:
+        """Return the modification time of a local file, in ns; 0 if there is none."""
         path = self._path / name
         return path.stat().st_mtime_ns if path.is_file() else 0
 
     @contextlib.contextmanager
-    def _told(self, what: str) -> Iterator[None]:
-        """Make one kind of error of those that clients raise, of which some are no OSError."""
+    def _as_os_error(self, action: str) -> Iterator[None]:
+        """Turn what clients raise, which is not always an OSError, into one."""
         try:
             yield
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise OSError(f"{self._field}: it cannot {what} ({reason})") from error
+            raise OSError(f"{self._field}: it cannot {action} ({reason})") from error
 
 
 def _run(name: str) -> str:
-    """Return the run that a file is of; "" of others."""
+    """Return the id of the run that a file belongs to; "" if to none."""
     return name.split("/")[1] if name.startswith("runs/") else ""
 
 

@@ -21,10 +21,10 @@ Chunk = tuple[Run, ...]
 
 
 def check_memory(cohorts: Sequence[Cohort]) -> None:
-    """Refuse what cannot fit into memory by any means, before anything is allocated.
+    """Refuse configs that cannot fit into memory, before anything is allocated.
 
     Raises:
-      ValueError: of one lane, a single array takes more than there is; the message names the field.
+      ValueError: a single array of one lane exceeds the memory; the message names the field.
     """
     usable = memory.usable(jax.local_devices()[0])
     for cohort in cohorts:
@@ -48,10 +48,10 @@ def check_memory(cohorts: Sequence[Cohort]) -> None:
 
 
 def _single_arrays(cohort: Cohort) -> Iterator[tuple[str, object, str, int]]:
-    """Fields that arrays grow with: the value, the array, and its bytes on a device."""
+    """Yield fields that arrays grow with: path, value, a name of the array, bytes per device."""
     config, recipe = cohort.runs[0].config, cohort.program.recipe
     layout = cohort.layout(len(cohort.runs))[0](1)
-    # Devices that are one memory hold the parts of a batch beside each other.
+    # CPU devices share one memory, so the parts of a batch add up.
     parts = 1 if layout.devices[0].platform == "cpu" else layout.axis_size
     size = np.dtype(COMPUTE_DTYPES[recipe.compute_dtype]).itemsize
     image = size * max(math.prod(layer.output) for layer in cohort.cost.layers)
@@ -66,13 +66,7 @@ def _single_arrays(cohort: Cohort) -> Iterator[tuple[str, object, str, int]]:
 
 
 def trainer_of(cohort: Cohort, lanes: int, workers: int, tell: Callable[[str], None]) -> Trainer:
-    """Compile the trainer of a cohort, for as many lanes as there are or fit into memory.
-
-    Args:
-      cohort: what trains.
-      lanes: how many are wanted.
-      workers: processes that decode images which are streamed.
-      tell: is told in a line what was chosen, and why.
+    """Compile the trainer of a cohort, for all lanes or as many as fit into memory.
 
     Raises:
       jax.errors.JaxRuntimeError: not even the fewest lanes fit.
@@ -100,27 +94,24 @@ def trainer_of(cohort: Cohort, lanes: int, workers: int, tell: Callable[[str], N
 
 
 def even(lanes: int, most: int) -> int:
-    """Return the size of chunks of at most `most` lanes that are as equal as they can be."""
+    """Return the size of chunks that are as equal as possible, of at most `most` lanes."""
     return -(-lanes // -(-lanes // most))
 
 
 def halved(lanes: int, error: Exception) -> int:
-    """Half of the lanes, to be tried after they ran out of memory.
+    """Return half of the lanes, rounded up, to try after an out-of-memory error.
 
     Raises:
-      Exception: `error`, if it is of another kind, or if there is one lane.
+      Exception: `error`, if it is of another kind or there is only one lane.
     """
-    of_memory = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
-    if not of_memory or lanes == 1:
+    out_of_memory = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+    if not out_of_memory or lanes == 1:
         raise error
     return -(-lanes // 2)
 
 
 def split(runs: Sequence[Run], size: int, feed: type[InputPipeline]) -> list[Chunk]:
-    """Cut runs into chunks of `size` at most.
-
-    Where images are streamed, the lanes of a chunk are given the same ones.
-    """
+    """Cut runs into chunks of at most `size`; where images are streamed, of equal `data_seed`."""
     groups: dict[int, list[Run]] = {}
     for run in runs:
         group = int(run.values.data_seed) if feed is Streaming else 0
@@ -133,10 +124,11 @@ def split(runs: Sequence[Run], size: int, feed: type[InputPipeline]) -> list[Chu
 
 
 class Unfinished:
-    """The chunk of a cohort that was in training when a sweep was killed, in a folder of its own.
+    """The chunk of a cohort that was in training when a sweep was killed.
 
-    Its checkpoints go on only with the same lanes in the same program, so that its runs are kept
-    beside them: also those that have a record, where it was killed while records were written.
+    Checkpoints resume only with the same lanes in the same program. So the ids of the chunk's runs
+    are stored beside them, including runs that already have a record: a sweep may be killed while
+    it writes records.
     """
 
     def __init__(self, workdir: Path, cohort: Cohort) -> None:
@@ -145,43 +137,39 @@ class Unfinished:
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of the checkpoints of the chunk."""
+        """The folder of the chunk's checkpoints."""
         return self._folder / "steps"
 
     def chunk(self, unfinished: Sequence[Run]) -> tuple[Chunk, int]:
-        """Return the chunk to go on with, and the size of the cohort's chunks; empty, 0 if none is.
-
-        Args:
-          unfinished: the runs that have no result yet.
-        """
+        """Return the chunk to resume and the size of the cohort's chunks; `((), 0)` if none."""
         try:
-            found = checksums.read_json(self._folder / "pack.json")
-            runs = tuple(self._runs[run_id] for run_id in found["runs"])
-            size = int(found["size"])
+            note = checksums.read_json(self._folder / "pack.json")
+            runs = tuple(self._runs[run_id] for run_id in note["runs"])
+            size = int(note["size"])
         except (OSError, ValueError, KeyError, TypeError):
             return (), 0
         wanted = {run.id for run in unfinished}
         return (runs, size) if any(run.id in wanted for run in runs) else ((), 0)
 
     def begin(self, chunk: Chunk, size: int) -> None:
-        """Note that a chunk is now in training. Checkpoints of another one are removed.
+        """Note which chunk trains; remove checkpoints of another one.
 
-        Where the note is lost they stay: each knows itself which runs it is of.
+        Where the note is missing or damaged they stay: checkpoints hold the ids of their runs too.
 
         Raises:
           OSError: the folder cannot be written to.
         """
-        wanted = {"runs": [run.id for run in chunk], "size": size}
-        note = self._folder / "pack.json"
+        note = {"runs": [run.id for run in chunk], "size": size}
+        path = self._folder / "pack.json"
         try:
-            found = checksums.read_json(note)
+            previous = checksums.read_json(path)
         except (FileNotFoundError, checksums.DamagedError):
-            found = None
-        if found is not None and found != wanted:
+            previous = None
+        if previous is not None and previous != note:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
-        if found != wanted:
-            checksums.write_json(note, wanted)
+        if previous != note:
+            checksums.write_json(path, note)
 
     def remove(self) -> None:
-        """Remove what was kept of the cohort; other shards may be about to write beside it."""
+        """Remove the cohort's folder, but not its parent: other shards may write there."""
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -7,7 +7,6 @@ that differ in shapes or topology belong to different cohorts.
 import contextlib
 import dataclasses
 import functools
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -28,8 +27,8 @@ from mnv2_jax.train.parallel import Layout
 from mnv2_jax.train.step import LaneProgram
 
 LANE_FIELDS = {**hparams.LANE_FIELDS, "transfer.start": None}
-"""The config fields in which the lanes of a cohort may differ, each with the values that it may
-take inside one (None: any)."""
+"""The config fields in which the lanes of a cohort may differ, each with the values that lanes may
+have (None: any)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,12 +52,12 @@ class Cohort:
 
     Attributes:
       runs: at least one.
-      id: twelve hexadecimal digits of a hash of what the runs' configs share.
-      dataset: what they train on.
-      program: what all of them run.
-      cost: of the network, for one image.
-      label: the block, and what tells the cohort from the others, for people.
-      finished: runs of the same program that have a record, and are not trained.
+      id: twelve hexadecimal digits of a hash of the fields that the runs share.
+      dataset: the images.
+      program: the program of every lane.
+      cost: the network's, for one image.
+      label: for people: the block, and the fields in which the cohort differs from the others.
+      finished: runs of the same program that have a record and are not trained.
     """
 
     runs: tuple[Run, ...]
@@ -71,18 +70,18 @@ class Cohort:
 
     @functools.cached_property
     def ids(self) -> frozenset[str]:
-        """Of the runs."""
+        """The ids of the runs."""
         return frozenset(run.id for run in self.runs)
 
     @functools.cached_property
     def work(self) -> float:
-        """Multiply-adds of all training passes: what the estimate of the time left goes by.
+        """Multiply-adds of training, by which the time left is estimated.
 
-        A pass back is counted as two forward, through what trains. What is computed once, by a
-        frozen base, is counted once.
+        A backward pass counts as two forward passes through the parts that train. Features of a
+        frozen base are computed once and counted once.
         """
         program, data = self.program, self.dataset
-        whole, forward = self.cost.madds, self.cost.madds / 3
+        total, forward = self.cost.madds, self.cost.madds / 3
         if self.feed()[0] is Features:
             images = data.training_images + len(data.validation) + len(data.test)
             return len(self.runs) * images * forward
@@ -92,31 +91,28 @@ class Cohort:
             layer.madds for layer in self.cost.layers if layer.path.partition("/")[0] in trained
         )
         images = program.steps * program.recipe.batch_size
-        return len(self.runs) * images * (forward + back * (whole - forward) / whole)
+        return len(self.runs) * images * (forward + back * (total - forward) / total)
 
     @functools.cached_property
     def network_fingerprint(self) -> str:
-        """Twelve hexadecimal digits of a hash of what the network computes, lanes apart.
-
-        It changes when the code of a block changes what the block computes.
-        """
+        """See the function `network_fingerprint`."""
         return network_fingerprint(self.program.spec)
 
     @functools.cached_property
     def user_files(self) -> dict[str, str]:
-        """Hash of the user's files with optimizer and metrics, which `network` does not know."""
+        """Hashes of the user's files, by the optimizer or metric that each defines."""
         config = self.runs[0].config
-        named = (config.train.optimizer, *metrics.names(config.metrics))
-        return {name: found for name in named if (found := user_code.digest(name))}
+        names = (config.train.optimizer, *metrics.names(config.metrics))
+        return {name: digest for name in names if (digest := user_code.digest(name))}
 
     def layout(self, lanes: int) -> tuple[Callable[[int], Layout], str]:
-        """Choose a layout of so many lanes, and say why; see `mnv2_jax.train.layouts.choose`."""
+        """Choose a layout of lanes and say why; see `mnv2_jax.train.layouts.choose`."""
         recipe = self.program.recipe
         at_once = recipe.batch_size // recipe.grad_accum_steps
         return layouts.choose(self.runs[0].config.parallel, lanes, at_once)
 
     def feed(self) -> tuple[type[InputPipeline], str]:
-        """Choose how images come to the devices, and say why; see `mnv2_jax.train.modes`."""
+        """Choose an input pipeline and say why; see `mnv2_jax.train.modes`."""
         return modes.choose_input_mode(self.runs[0].config.data.mode, self.program, self.dataset)
 
     def __str__(self) -> str:
@@ -124,13 +120,16 @@ class Cohort:
 
 
 def network_fingerprint(spec: arch.NetworkSpec) -> str:
-    """Return twelve hexadecimal digits of a hash of what a network computes, lanes apart."""
-    text = jaxpr_text(without_lane_values(spec))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    """Return twelve hexadecimal digits of a hash of what a network computes.
+
+    It is the same for all lanes of a cohort, and changes when a block's code computes something
+    else.
+    """
+    return grid.digest(jaxpr_text(without_lane_values(spec)))
 
 
 def without_lane_values(spec: arch.NetworkSpec) -> arch.NetworkSpec:
-    """Return the network that stands for all that differ from it in hyperparameters of lanes."""
+    """Return the network with default values of the knobs in which lanes may differ."""
     blocks = tuple(
         dataclasses.replace(
             block,
@@ -145,16 +144,12 @@ def without_lane_values(spec: arch.NetworkSpec) -> arch.NetworkSpec:
 def plan(
     configs: Sequence[ConfigDict], load: Callable[[Selection], Dataset] = sources.load
 ) -> list[Cohort]:
-    """Sort runs into cohorts, in the order in which they first appear.
+    """Group runs into cohorts, in the order in which they first appear.
 
-    Everything about every run is checked here, before anything trains.
-
-    Args:
-      configs: of the runs.
-      load: opens a data set; called once for each that the configs select.
+    Checks everything about every run before anything trains.
 
     Raises:
-      ValueError: a value is wrong; the message names the field and what would be right.
+      ValueError: a value is wrong; the message names the field and the expected values.
       OSError: a data set cannot be read.
     """
     groups: dict[str, list[ConfigDict]] = {}
@@ -170,37 +165,36 @@ def plan(
         runs = tuple(map(_run, members))
         selection = resolve.data_selection(members[0])
         if selection not in datasets:
-            found = load(selection)
-            # With few images of each class or more of them, it is the same splits that are decoded.
-            splits = decoded.setdefault(
-                dataclasses.replace(selection, images_per_class=0), found.decoded
-            )
-            datasets[selection] = dataclasses.replace(found, decoded=splits)
+            opened = load(selection)
+            # Selections that differ in images per class alone share the decoded splits.
+            all_images = dataclasses.replace(selection, images_per_class=0)
+            splits = decoded.setdefault(all_images, opened.decoded)
+            datasets[selection] = dataclasses.replace(opened, decoded=splits)
         dataset = datasets[selection]
-        # A lane that has a slope, if one has: its program takes those of all.
-        whole = next(filter(_leaks, members), members[0])
-        with of_phase(whole):
-            lanes = resolve.lane_program(whole, dataset)
-        cost = network_cost(lanes.spec)
-        cohorts.append(Cohort(runs, grid.digest(key), dataset, lanes, cost, label))
-        cohorts[-1].layout(len(runs))  # Raises where there is none, as does the next line.
-        cohorts[-1].feed()
+        # If a lane's projection has a slope, the program takes slopes of all lanes.
+        config = next(filter(_has_slope, members), members[0])
+        with of_phase(config):
+            program = resolve.lane_program(config, dataset)
+        cost = network_cost(program.spec)
+        cohort = Cohort(runs, grid.digest(key), dataset, program, cost, label)
+        cohort.layout(len(runs))  # It and `feed` raise if the config's choice is impossible.
+        cohort.feed()
+        cohorts.append(cohort)
     _check_distinct(configs)
     return cohorts
 
 
 def _check_distinct(configs: Sequence[ConfigDict]) -> None:
-    """Refuse axes that change nothing: a knob that runs of a block differ in has to matter to it.
+    """Refuse an axis over a knob whose values make no difference to a block.
 
-    It need not matter everywhere: where a linear projection is placed does not matter, where
-    ReLU6 is placed does.
+    It need not make a difference everywhere: the placement of a linear projection does not, that
+    of ReLU6 does.
 
     Raises:
-      ValueError: a block does not read a knob that its runs differ in, or takes two values of it
-        for the same.
+      ValueError: two values of a knob are the same network.
     """
     knobs = [knob for knob in arch.KNOBS if knob != "block"]
-    by_block: dict[str, dict[tuple[Any, ...], None]] = {}  # Each setting once, whatever its seeds.
+    by_block: dict[str, dict[tuple[Any, ...], None]] = {}  # Each setting once for all seeds.
     for config in configs:
         model = config.model
         by_block.setdefault(model.block, {})[tuple(model[knob] for knob in knobs)] = None
@@ -216,7 +210,7 @@ def _check_distinct(configs: Sequence[ConfigDict]) -> None:
 
 
 def _matters(block: str, knob: str, runs: Sequence[dict[str, Any]]) -> bool:
-    """Return whether under some other settings all values of the knob make a difference."""
+    """Return whether, with some setting of the other knobs, all values of this one differ."""
     values_by_others: dict[tuple[Any, ...], dict[Any, arch.BlockSpec]] = {}
     for run in runs:
         others = tuple(value for name, value in run.items() if name != knob)
@@ -230,12 +224,12 @@ def _matters(block: str, knob: str, runs: Sequence[dict[str, Any]]) -> bool:
 def _completed(config: ConfigDict) -> ConfigDict:
     if not ids.missing(config):
         return config
-    whole = config.copy_and_resolve_references()
-    ids.complete(whole)
-    return whole
+    completed = config.copy_and_resolve_references()
+    ids.complete(completed)
+    return completed
 
 
-def _leaks(config: ConfigDict) -> bool:
+def _has_slope(config: ConfigDict) -> bool:
     clip = arch.CLIPS.get(config.model.projection)
     return clip is not None and clip.slope != 0
 
@@ -247,7 +241,7 @@ def _run(config: ConfigDict) -> Run:
 
 @contextlib.contextmanager
 def of_phase(config: ConfigDict) -> Iterator[None]:
-    """Say of an error which phase of transfer learning it is of: each may have its own values."""
+    """Add the phase of transfer learning to an error: each phase may have its own values."""
     try:
         yield
     except ValueError as error:
@@ -259,47 +253,38 @@ def of_phase(config: ConfigDict) -> Iterator[None]:
 
 
 def _labels(cohorts: Sequence[ConfigDict]) -> list[str]:
-    """For cohorts given by a config each: the block, and the other fields that tell them apart."""
-    fields = [grid.fields(_own(config)) for config in cohorts]
-    told = phases.told_by_phase(fields)
+    """Return a label per cohort, given a config of each: its block and the fields that differ."""
+    fields = [grid.fields(_without_earlier_phases(config)) for config in cohorts]
+    implied = phases.told_by_phase(fields)
     differing = [
         path
         for path in fields[0]
         if path != "model.block"
+        and path not in implied
         and any(own[path] != fields[0][path] for own in fields)
-        and path not in told
     ]
-    return [
-        ", ".join(
-            [
-                own["model.block"],
-                *(_told(path, own[path]) for path in differing if not _of_lanes(path, own[path])),
-            ]
-        )
-        for own in fields
-    ]
+    labels = []
+    for own in fields:
+        shown = {path: own[path] for path in differing if not _is_lane_value(path, own[path])}
+        parts = [f"{path.rpartition('.')[2]} {values.text(shown[path])}" for path in shown]
+        labels.append(", ".join([own["model.block"], *parts]))
+    return labels
 
 
-def _told(path: str, value: Any) -> str:
-    name = path.rpartition(".")[2]
-    return f"{name} {values.text(value)}"
-
-
-def _of_lanes(path: str, value: Any) -> bool:
-    """Return whether lanes of one cohort may differ in the field, and take this value in one."""
+def _is_lane_value(path: str, value: Any) -> bool:
+    """Return whether a cohort may have lanes with this value and lanes with other values."""
     return path in LANE_FIELDS and value in (LANE_FIELDS[path] or (value,))
 
 
-def _own(config: ConfigDict) -> dict[str, Any]:
-    """Return the fields that a run's program follows from: all but those of the runs before it."""
-    whole = config.to_dict()
-    return {name: whole[name] for name in whole if name not in schema.SECTIONS}
+def _without_earlier_phases(config: ConfigDict) -> dict[str, Any]:
+    """Return the fields that a run's program depends on: all but those of the runs before it."""
+    return {name: part for name, part in config.to_dict().items() if name not in schema.SECTIONS}
 
 
 def _cohort_key(config: ConfigDict) -> str:
-    shared = _own(config)
+    shared = _without_earlier_phases(config)
     for path, value in grid.fields(shared).items():
         section, _, field = path.rpartition(".")
-        if _of_lanes(path, value):
+        if _is_lane_value(path, value):
             del (shared[section] if section else shared)[field]
     return grid.canonical_json(ids.without_neutral(shared))

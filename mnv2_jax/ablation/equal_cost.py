@@ -8,7 +8,7 @@ from mnv2_jax import presets
 from mnv2_jax.nn.cost import network_cost
 
 _PER_UNIT = 100
-"""Widths are looked for in steps of a hundredth: rounding channels makes finer ones alike."""
+"""Widths are multiples of 0.01: channels are rounded, so that finer steps change nothing."""
 _CLOSE = 0.01
 """Costs that differ by less count as equal."""
 
@@ -16,16 +16,10 @@ _CLOSE = 0.01
 def width_of_equal_madds(
     preset: str, resolution: int, block: str, baseline: str, **knobs: Any
 ) -> float:
-    """Return the width multiplier at which one block costs what another one costs at width 1.
+    """Return the width multiplier at which `block` costs what `baseline` costs at width 1.
 
-    Multiply-adds grow in steps, since channels are rounded; the nearest step is taken.
-
-    Args:
-      preset: one of `mnv2_jax.presets.PRESETS`.
-      resolution: of the images, in pixels.
-      block: the one block, as in `mnv2_jax.nn.blocks.block_class`.
-      baseline: the other.
-      **knobs: of both networks; see `mnv2_jax.arch.KNOBS`.
+    Both networks have the same `knobs`. Multiply-adds grow in steps, since channels are rounded;
+    the nearest step is chosen.
 
     Raises:
       ValueError: a value is out of range.
@@ -43,16 +37,16 @@ def width_of_equal_madds(
 
 
 def _search(ratio: Callable[[int], float]) -> None:
-    """Look for the width at which `ratio`, which grows about as its square, crosses 1."""
+    """Evaluate `ratio`, which grows roughly as the width squared, at widths where it is near 1."""
     width = _PER_UNIT
-    below, above = 0, 0  # Widths known to cost too little and too much; 0 where none is.
+    below, above = 0, 0  # Widths that cost too little and too much; 0 if none is known.
     while abs(ratio(width) - 1) > _CLOSE:
         below, above = (width, above) if ratio(width) < 1 else (below, width)
         if above and above - below <= 1:
             return
         guess = round(width * ratio(width) ** -0.55)
         inside = max(below + 1, min(guess, above - 1 if above else guess))
-        # A guess beyond what is known, or at its edge, halves what is left instead.
+        # A guess outside of the bracket is replaced by its middle.
         width = inside if inside == guess or not (below and above) else (below + above) // 2
 
 

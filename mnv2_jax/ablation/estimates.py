@@ -1,6 +1,6 @@
 """Estimates of the time and the disk space that training takes.
 
-Time goes by how fast networks trained on this machine before, which is kept in the user's cache.
+Time is estimated by earlier speeds on this machine, which are kept in the user's cache.
 """
 
 import contextlib
@@ -18,13 +18,13 @@ from mnv2_jax.train import environment
 _BLOCK = 4096
 _FILES_PER_RUN = 6
 _BYTES_PER_EPOCH = 700  # A line of metrics, and TensorBoard's.
-_STATES = 3  # Parameters, and as much again twice for the optimizer and averages, at most.
+_STATES = 3  # Parameters, optimizer state and averages, each of about the same size.
 _CHECKPOINTS = 2
 
 
 def note(workdir: Path, cohorts: Sequence[Cohort]) -> None:
-    """Keep the speed of finished runs on these devices, in the user's cache folder."""
-    known = _read()
+    """Store the speed of finished runs on these devices in the user's cache folder."""
+    speeds = _read()
     took: dict[str, list[tuple[float, float]]] = {}
     for cohort in cohorts:
         rows = [row for run in cohort.runs if (row := records.read(workdir, run.id))]
@@ -34,20 +34,19 @@ def note(workdir: Path, cohorts: Sequence[Cohort]) -> None:
             took.setdefault(_kind(cohort), []).append((work, seconds))
     for kind, cohorts_of_kind in took.items():
         work, seconds = map(sum, zip(*cohorts_of_kind, strict=True))
-        known.setdefault(here(), {})[kind] = work / seconds
-    with contextlib.suppress(OSError):  # An estimate the less.
-        checksums.write_json(_path(), known, indent=1)
+        speeds.setdefault(here(), {})[kind] = work / seconds
+    with contextlib.suppress(OSError):  # The next estimate is missing or older.
+        checksums.write_json(_path(), speeds, indent=1)
 
 
 def seconds(cohort: Cohort) -> float | None:
-    """Estimate the seconds that a cohort trains on these devices; None where nothing is known.
+    """Estimate the training time of a cohort on these devices, in seconds.
 
-    Known are networks of the same preset; of those of other cost, the nearest is taken.
+    Goes by the network of the same preset that is nearest in cost; None if none was trained here.
     """
-    found = _read().get(here(), {})
     speeds = {
         int(madds): speed
-        for kind, speed in found.items()
+        for kind, speed in _read().get(here(), {}).items()
         for preset, _, madds in [kind.rpartition(" ")]
         if preset == _preset(cohort)
     }
@@ -58,8 +57,8 @@ def seconds(cohort: Cohort) -> float | None:
 
 
 def disk(cohorts: Sequence[Cohort]) -> int:
-    """Estimate the bytes of the records, and of the checkpoints of the largest cohort at most."""
-    written = sum(
+    """Estimate the bytes of all records and of the checkpoints of the largest cohort."""
+    records_size = sum(
         len(cohort.runs)
         * (_FILES_PER_RUN * _BLOCK + cohort.program.recipe.epochs * _BYTES_PER_EPOCH)
         for cohort in cohorts
@@ -68,11 +67,11 @@ def disk(cohorts: Sequence[Cohort]) -> int:
         _CHECKPOINTS * _STATES * 4 * cohort.cost.params_with_statistics * len(cohort.runs)
         for cohort in cohorts
     )
-    return written + max(checkpoints, default=0)
+    return records_size + max(checkpoints, default=0)
 
 
 def here() -> str:
-    """Return the devices of this process."""
+    """Return the name of this process's devices."""
     return environment.device_name(jax.devices())
 
 

@@ -1,4 +1,4 @@
-"""Evaluates finished runs again, by the networks that they keep; writes side tables."""
+"""Evaluates the networks that finished runs keep, and writes side tables."""
 
 import dataclasses
 import math
@@ -31,19 +31,18 @@ from mnv2_jax.train.step import LaneProgram
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """A measurement of finished runs that is asked for.
+    """A request to measure finished runs.
 
     Attributes:
-      split: of the data that runs were trained on: train, validation or test; of other data a split
-        as TFDS writes it.
-      data: another data set, with the same classes, which may be the path of a folder of images; ""
-        for that of each run.
+      split: train, validation or test; of another data set, a split in TFDS's notation.
+      data: another data set of the same classes, or the path of a folder of images; "" evaluates
+        each run on its own data set.
       evaluator: a name of `mnv2_jax.ablation.evaluators`, or `FILE.py:FUNCTION`.
-      metrics: names with commas, beside those that runs were measured by.
-      name: of the side table; by default that of the data or split, and of the evaluator.
+      metrics: additional metrics, separated by commas.
+      name: name of the side table; by default made of data or split, and evaluator.
 
     Raises:
-      ValueError: a value is wrong; the message names it and what would be right.
+      ValueError: a value is wrong; the message names it and the expected values.
     """
 
     split: str = "test"
@@ -69,7 +68,7 @@ class Request:
 
 
 class _Network(NamedTuple):
-    """A run that keeps its network."""
+    """A run with its network."""
 
     run: str
     config: ConfigDict
@@ -77,7 +76,7 @@ class _Network(NamedTuple):
 
 
 class _Group(NamedTuple):
-    """The things in common of networks that one program measures together."""
+    """Properties shared by networks that one program measures together."""
 
     spec: NetworkSpec
     scaling: str
@@ -96,16 +95,10 @@ def evaluate(
 ) -> SideTable:
     """Measure the networks that runs of an experiment keep, and write a side table.
 
-    Args:
-      workdir: the experiment's folder.
-      request: what to measure.
-      options: how data sets are found and decoded.
-      say: is told how far it is.
-
     Raises:
       ValueError: no run keeps its network, the data set has other classes, or an image cannot be
         decoded.
-      OSError: a network or a data set cannot be read, or the table not written.
+      OSError: a network or a data set cannot be read, or the table cannot be written.
     """
     _check_name(workdir, request)
     groups: dict[_Group, list[_Network]] = {}
@@ -124,9 +117,9 @@ def evaluate(
     for group, members in groups.items():
         subject = _subject(group, members, request, options, problems.update, say)
         measured = _measured(request, subject)
-        for network, of_run in zip(members, measured, strict=True):
-            rows[network.run] = {f"{request.table}/{name}": x for name, x in of_run.items()}
-        for name in dict.fromkeys(name for of_run in measured for name in of_run):
+        for network, measures in zip(members, measured, strict=True):
+            rows[network.run] = {f"{request.table}/{name}": x for name, x in measures.items()}
+        for name in dict.fromkeys(name for measures in measured for name in measures):
             columns[f"{request.table}/{name}"] = _column(request.table, name, subject)
         say(f"evaluated {len(rows)} of {count} networks")
     for line in sorted(problems):
@@ -143,47 +136,47 @@ def evaluate(
 
 
 def _check_name(workdir: Path, request: Request) -> None:
-    """Refuse a name that another measurement has: claims of it would come to mean another thing."""
-    here = [one for one in side_tables.read_all(workdir) if one.name == request.table]
+    """Refuse the name of a side table of another measurement: claims may refer to it."""
+    tables = [table for table in side_tables.read_all(workdir) if table.name == request.table]
     for field in ("split", "data", "evaluator"):
-        for table in here:
-            there = table.about.get(field)
-            if there != getattr(request, field):
+        for table in tables:
+            earlier = table.about.get(field)
+            if earlier != getattr(request, field):
                 raise ValueError(
                     f"name={request.table!r}: the side table of that name is of "
-                    f"{field}={there!r}; expected another name, or its files in "
+                    f"{field}={earlier!r}; expected another name, or its files in "
                     f"{side_tables.FOLDER}/ removed"
                 )
 
 
 def _measured(request: Request, subject: Subject) -> list[dict[str, float]]:
-    """Return the measures of an evaluator, which may be a user's own, checked."""
+    """Call an evaluator, which may be a user's own, and check what it returns."""
     evaluator, what = evaluators.find(request.evaluator), f"evaluator={request.evaluator!r}"
     try:
-        found = list(evaluator(subject))
+        measured = list(evaluator(subject))
     except (ValueError, OSError):
         raise
     except Exception as error:
         raise ValueError(f"{what}: {user_code.fault(error, evaluator)}") from error
-    if len(found) != len(subject.runs):
+    if len(measured) != len(subject.runs):
         raise ValueError(
-            f"{what}: it gives measures of {len(found)} networks; expected {len(subject.runs)}"
+            f"{what}: it gives measures of {len(measured)} networks; expected {len(subject.runs)}"
         )
-    for of_run in found:
-        if not (isinstance(of_run, Mapping) and of_run):
-            raise ValueError(f"{what}: it gives {of_run!r:.60} of a network; expected measures")
-        for name, value in of_run.items():
+    for measures in measured:
+        if not (isinstance(measures, Mapping) and measures):
+            raise ValueError(f"{what}: it gives {measures!r:.60} of a network; expected measures")
+        for name, value in measures.items():
             is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
             if not (re.fullmatch(r"\w+", str(name)) and is_number and math.isfinite(value)):
                 raise ValueError(
                     f"{what}: measure {name!r} is {value!r:.60}; expected a name of letters, "
                     f"digits and _, and a finite number"
                 )
-    return [{name: float(value) for name, value in of_run.items()} for of_run in found]
+    return [{name: float(value) for name, value in measures.items()} for measures in measured]
 
 
 def _networks(workdir: Path) -> Iterator[_Network]:
-    """Return the finished runs that keep their networks, in the order of their ids."""
+    """Yield the finished runs that keep their networks, in the order of their ids."""
     for folder in networks.of_runs(workdir):
         row = records.read(workdir, folder.name, ("config.json", "result.json"))
         if row is None or row["status"] != "done" or not (folder / trained.FILE).is_file():
@@ -196,9 +189,9 @@ def _networks(workdir: Path) -> Iterator[_Network]:
 
 
 def _check_code(workdir: Path, network: _Network) -> None:
-    """Check that a network computes what it computed when it was trained, by the same jax."""
-    environment = records.read_environment(workdir, network.run)
-    if finished.by_other_code(environment, cohort.network_fingerprint(network.trained.spec)):
+    """Check that a network's code is that which trained it, if jax has the same version."""
+    recorded = records.read_environment(workdir, network.run)
+    if finished.by_other_code(recorded, cohort.network_fingerprint(network.trained.spec)):
         model = network.config.model
         raise ValueError(
             f"workdir={workdir}: run {network.run} was trained by other code of block "
@@ -207,34 +200,34 @@ def _check_code(workdir: Path, network: _Network) -> None:
 
 
 def _group(network: _Network, request: Request) -> _Group:
-    config, found = network.config, network.trained
+    config, net = network.config, network.trained
     selection = resolve.data_selection(config)
     if request.data:
         split = request.split
         selection = dataclasses.replace(
             selection, name=request.data, train=split, validation=split, test=split
         )
-    # Runs train on images of their own where there are few of each class.
+    # With few images per class, each seed trains on images of its own.
     drawn = request.split == "train" and not request.data and selection.images_per_class > 0
     names = [*metrics.names(config.metrics), *metrics.names(request.metrics)]
     return _Group(
-        _of_lanes(found.spec),
-        found.scaling,
+        _program_spec(net.spec),
+        net.scaling,
         config.train.compute_dtype,
         config.train.evaluation_batch_size,
-        metrics.choose(names, len(found.class_names)),
+        metrics.choose(names, len(net.class_names)),
         selection if drawn else dataclasses.replace(selection, images_per_class=0),
         int(config.seed) if drawn else 0,
     )
 
 
-def _of_lanes(spec: NetworkSpec) -> NetworkSpec:
-    """Return the network of the lanes' program: it takes slopes where this network has one."""
+def _program_spec(spec: NetworkSpec) -> NetworkSpec:
+    """Return the network of a program for this one's lane: it takes slopes if this one has any."""
     shared = cohort.without_lane_values(spec)
     clips = (CLIPS.get(block.projection) for block in spec.blocks)
     if not any(clip and clip.slope for clip in clips):
         return shared
-    blocks = tuple(dataclasses.replace(one, projection="leaky_relu") for one in shared.blocks)
+    blocks = tuple(dataclasses.replace(block, projection="leaky_relu") for block in shared.blocks)
     return dataclasses.replace(shared, blocks=blocks)
 
 
@@ -246,7 +239,7 @@ def _subject(
     leave_out: Callable[[Any], None],
     say: Callable[[str], None],
 ) -> Subject:
-    # Of another data set one split stands for all three.
+    # Of another data set, train, validation and test are the same split.
     dataset = options.open(group.selection, overlapping=bool(request.data), tell=say)
     names = members[0].trained.class_names
     if dataset.class_names != names:
@@ -275,8 +268,8 @@ def _images(dataset: Dataset, request: Request, seed: int) -> Images:
 
 
 def _column(table: str, name: str, subject: Subject) -> schema.Column:
-    """Return the column of a measure: as the evaluator described it, with the table's name."""
+    """Return the column of a measure: the evaluator's description, with the table's name."""
     if name not in subject.columns:
         subject.describe(name)
-    known = subject.columns[name]
-    return dataclasses.replace(known, name=f"{table}/{name}", label=f"{known.label}, {table}")
+    column = subject.columns[name]
+    return dataclasses.replace(column, name=f"{table}/{name}", label=f"{column.label}, {table}")

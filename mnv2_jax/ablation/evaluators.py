@@ -1,7 +1,7 @@
-"""Evaluators: what is measured of finished runs. A new one is a function here and its line.
+"""Evaluators: functions that measure finished runs. A new one is a function and its line here.
 
-An evaluator is a function of a `Subject`: networks that share a program, and a split. One of a
-user's own is `FILE.py:FUNCTION`.
+An evaluator is a function of a `Subject`: networks that share a program, and a split. A user's own
+is given as `FILE.py:FUNCTION`.
 """
 
 import dataclasses
@@ -24,14 +24,14 @@ class Subject:
     """Trained networks that share a program, and the split to measure them on.
 
     Attributes:
-      runs: ids of the runs that they are of.
+      runs: ids of their runs.
       networks: one per run.
       program: computes their logits; see `mnv2_jax.train.step.LaneProgram`.
       values: their hyperparameters, of which projection and shortcut matter.
-      dataset: that the images are of.
+      dataset: the data set of the images.
       images: the split.
-      leave_out: is told a line for each image that cannot be decoded.
-      columns: what measures are, by name, where an evaluator has said so.
+      leave_out: called with a line for each image that cannot be decoded.
+      columns: descriptions of measures, by name; see `describe`.
     """
 
     runs: Sequence[str]
@@ -48,14 +48,14 @@ class Subject:
         program: LaneProgram | None = None,
         variables: Sequence[Mapping[str, Any]] | None = None,
     ) -> list[dict[str, float]]:
-        """Measure the networks by the program's metrics, many at a time.
+        """Compute the program's metrics, for many networks at a time.
 
         Args:
-          program: another one, such as of another precision.
-          variables: others than the networks' own, such as rounded ones.
+          program: by default the subject's; another one may have another precision.
+          variables: by default the networks' own; others may be rounded ones.
 
         Returns:
-          By metric its value, for each network.
+          For each network its metrics, by name.
         """
         program = program or self.program
         for metric in program.metrics:
@@ -73,14 +73,14 @@ class Subject:
         better: Literal["higher", "lower"] = "higher",
         digits: int = 3,
     ) -> None:
-        """Say what a measure is, for figures, claims and the report.
+        """Describe a measure, for figures, claims and the report.
 
         Args:
-          measure: its name, or a metric that says all of it.
-          label: what it is called.
-          unit: "%" of a fraction of 1; else as shown.
-          better: which way is better.
-          digits: after the decimal point where it is shown.
+          measure: its name, or a metric, which includes all of the following.
+          label: name in texts.
+          unit: "%" for a fraction of 1; any other is shown as it is.
+          better: "higher" or "lower".
+          digits: shown after the decimal point.
         """
         if isinstance(measure, Metric):
             name, label, unit = measure.name, measure.label, measure.unit
@@ -93,19 +93,19 @@ class Subject:
 
 
 Measures = Sequence[Mapping[str, float]]
-"""For each run its measures by name."""
+"""For each run its measures, by name."""
 
 Evaluator = Callable[[Subject], Measures]
-"""Measures the networks of a subject."""
+"""A function that measures the networks of a subject."""
 
 
 def metrics(subject: Subject) -> Measures:
-    """Measure the metrics, as training does."""
+    """Compute the metrics as training does."""
     return subject.measure()
 
 
 def bfloat16(subject: Subject) -> Measures:
-    """Measure the metrics, computing in bfloat16 whatever the networks were trained in."""
+    """Compute the metrics in bfloat16, whatever the precision of training was."""
     program = subject.program
     recipe = dataclasses.replace(program.recipe, compute_dtype="bfloat16")
     return subject.measure(dataclasses.replace(program, recipe=recipe))
@@ -116,7 +116,7 @@ EVALUATORS: dict[str, Evaluator] = {"metrics": metrics, "bfloat16": bfloat16}
 
 
 def find(name: str) -> Evaluator:
-    """Return an evaluator by its name in `EVALUATORS`, or one of a file of the user's own.
+    """Return an evaluator, by its name in `EVALUATORS` or as `FILE.py:FUNCTION`.
 
     Raises:
       ValueError: there is none; one line that begins with `evaluator`.

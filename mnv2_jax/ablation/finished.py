@@ -1,8 +1,8 @@
-"""Finished runs of a grid: which they are, and that they are what would be trained now."""
+"""Finds the finished runs of a grid, and checks that training would still give the same."""
 
 import collections
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +11,30 @@ import numpy as np
 
 from mnv2_jax import arch, schema
 from mnv2_jax.ablation import records
-from mnv2_jax.ablation.cohort import Cohort, Run
+from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.train import processes
 
 
 def remaining(workdir: Path, cohorts: Sequence[Cohort]) -> list[Cohort]:
-    """Return the cohorts that still have runs to train, with those runs alone.
+    """Return the cohorts that have runs to train; their `finished` has the other runs.
 
-    Processes that train together get the same, by what the primary one finds.
+    Processes that train together all use what the primary one finds.
     """
-    found = [[records.read(workdir, run.id) is None for run in cohort.runs] for cohort in cohorts]
-    todo = iter(processes.from_primary(np.array([open_ for part in found for open_ in part])))
-    left = [_parted(cohort, todo) for cohort in cohorts]
-    return [cohort for cohort in left if cohort.runs]
-
-
-def _parted(cohort: Cohort, todo: Iterator[bool]) -> Cohort:
-    """Return a cohort with those of its runs that are to do, the others noted as finished."""
-    left: list[Run] = []
-    done = [*cohort.finished]
-    for run in cohort.runs:
-        (left if next(todo) else done).append(run)
-    return dataclasses.replace(cohort, runs=tuple(left), finished=tuple(done))
+    runs = [run for cohort in cohorts for run in cohort.runs]
+    lacking = np.array([records.read(workdir, run.id) is None for run in runs])
+    lacking = processes.from_primary(lacking)
+    todo = {run.id for run, lacks in zip(runs, lacking, strict=True) if lacks}
+    remaining = []
+    for cohort in cohorts:
+        if left := tuple(run for run in cohort.runs if run.id in todo):
+            done = tuple(run for run in cohort.runs if run.id not in todo)
+            finished = (*cohort.finished, *done)
+            remaining.append(dataclasses.replace(cohort, runs=left, finished=finished))
+    return remaining
 
 
 def note_failure(workdir: Path, cohort: Cohort, error: str) -> int:
-    """Note an error with the runs of a cohort that are not finished; return their number."""
+    """Write an error to the records of a cohort's unfinished runs; return their number."""
     failed = [run for part in remaining(workdir, [cohort]) for run in part.runs]
     for run in failed:
         records.write_failure(workdir, run, cohort, error)
@@ -44,14 +42,16 @@ def note_failure(workdir: Path, cohort: Cohort, error: str) -> int:
 
 
 def check_same(workdir: Path, cohorts: Sequence[Cohort]) -> None:
-    """Check that the runs found finished are those that would be trained now.
+    """Check that finished runs were trained by the present code, on the present data.
 
     Raises:
-      ValueError: a block computes something else than when runs of it were trained, or the data
-        set, or a user's file with an optimizer or a metric, holds something else.
+      ValueError: the code of a block, the data set, or a user's file with an optimizer or a metric
+        has changed since.
     """
     for cohort in cohorts:
-        environments = [records.read_environment(workdir, run.id) for run in cohort.runs]
+        found = (records.read_environment(workdir, run.id) for run in cohort.runs)
+        # Without one there is no need of the fingerprint, for which the network is traced.
+        environments = [environment for environment in found if environment]
         changed = sum(
             by_other_code(environment, cohort.network_fingerprint) for environment in environments
         )
@@ -83,9 +83,9 @@ def check_same(workdir: Path, cohorts: Sequence[Cohort]) -> None:
 
 
 def unmeasured(workdir: Path, cohorts: Sequence[Cohort]) -> list[str]:
-    """Say which metrics that configs name finished runs lack, a line for each metric.
+    """Return a line for each metric of the configs that finished runs lack.
 
-    Such runs are not trained again: what is measured is no part of what a run is.
+    They are not trained again: the metrics are not part of a run's identity.
     """
     lacking: collections.Counter[str] = collections.Counter()
     for cohort in cohorts:
@@ -105,13 +105,9 @@ def unmeasured(workdir: Path, cohorts: Sequence[Cohort]) -> list[str]:
 
 
 def by_other_code(environment: Mapping[str, Any], now: str) -> bool:
-    """Return whether a finished run trained another network than the one that its config is now.
+    """Return whether a run's network was of other code.
 
-    What a network computes is written down by jax, so that records of another jax tell nothing.
-
-    Args:
-      environment: of its record.
-      now: see `mnv2_jax.ablation.cohort.network_fingerprint`.
+    Versions of jax write the same network differently: records of another one count as equal.
     """
     same_jax = environment.get("libraries", {}).get("jax") == jax.__version__
     return same_jax and environment.get("network", now) != now

@@ -1,4 +1,4 @@
-"""Signs of life of what is in training, for others to see: a file per chunk, renewed meanwhile."""
+"""Heartbeats of training, a file per chunk that other processes read."""
 
 import os
 import socket
@@ -11,23 +11,23 @@ from mnv2_jax import atomic, checksums
 
 _SECONDS_BETWEEN = 5.0
 _SILENT_SECONDS = 120.0
-"""A training on another host that was not heard of for longer is taken for stopped."""
+"""A process on another host counts as dead when its last heartbeat is older."""
 
 _FOLDER = "training"
 
 
 @dataclass(frozen=True)
 class Beat:
-    """A sign of life.
+    """A heartbeat.
 
     Attributes:
-      cohort: the label of the runs' cohort.
-      runs: their ids.
+      cohort: label of the cohort.
+      runs: ids of the runs in training.
       step: steps done.
       steps: steps in all.
-      pid: of the process that trains them.
-      started: when that process began; what tells it from a later one of the same pid.
-      host: its name.
+      pid: of the process.
+      started: start time of the process; a later process may have the same pid.
+      host: name of the process's host.
       time: in seconds since 1970.
     """
 
@@ -41,24 +41,16 @@ class Beat:
     time: float
 
     def alive(self) -> bool:
-        """Return whether the training still goes on, as far as can be told from here."""
+        """Return whether the process is alive; on another host, whether it was two minutes ago."""
         if self.host != socket.gethostname():
             return time.time() - self.time < _SILENT_SECONDS
         return atomic.is_alive(self.pid, self.started)
 
 
 class Heartbeat:
-    """Gives signs of life of a chunk in training."""
+    """Writes the heartbeats of a chunk in training."""
 
     def __init__(self, workdir: Path, chunk: str, cohort: str, runs: Sequence[str]) -> None:
-        """Begin.
-
-        Args:
-          workdir: the experiment's folder.
-          chunk: names the file.
-          cohort: see `Beat`.
-          runs: see `Beat`.
-        """
         self._path = workdir / _FOLDER / f"{chunk}.json"
         self._cohort = cohort
         self._runs = tuple(runs)
@@ -67,7 +59,7 @@ class Heartbeat:
         self._next = 0.0
 
     def beat(self, step: int, steps: int) -> None:
-        """Tell how far it is, now and then.
+        """Write a heartbeat, if the last one is five seconds old.
 
         Raises:
           OSError: the folder cannot be written to.
@@ -76,23 +68,29 @@ class Heartbeat:
         if now >= self._next:
             self._next = now + _SECONDS_BETWEEN
             beat = Beat(
-                *(self._cohort, self._runs, step, steps, os.getpid(), self._started, self._host),
+                cohort=self._cohort,
+                runs=self._runs,
+                step=step,
+                steps=steps,
+                pid=os.getpid(),
+                started=self._started,
+                host=self._host,
                 time=round(now, 1),
             )
             checksums.write_json(self._path, asdict(beat))
 
     def end(self) -> None:
-        """Take the sign away; the folder stays, since others may be about to write to it."""
+        """Remove the file; the folder stays, since other processes may write there."""
         self._path.unlink(missing_ok=True)
 
 
 def beats(workdir: Path) -> Iterator[Beat]:
-    """Return the signs of life in an experiment's folder, those of dead processes included."""
+    """Return the heartbeats in an experiment's folder, including those of dead processes."""
     return filter(None, map(_read, sorted((workdir / _FOLDER).glob("*.json"))))
 
 
 def remove_dead(workdir: Path) -> None:
-    """Remove the signs of life of what has stopped; in a bucket others may be at work.
+    """Remove the heartbeats of dead processes; those of other machines may be alive.
 
     Raises:
       OSError: the folder cannot be written to.
@@ -104,9 +102,9 @@ def remove_dead(workdir: Path) -> None:
 
 
 def _read(path: Path) -> Beat | None:
-    """Return a sign of life; None if it ended, or is damaged: it is written anew in seconds."""
+    """Return a heartbeat; None if its file is gone or damaged: it is soon rewritten."""
     try:
-        found = checksums.read_json(path)
-        return Beat(**{**found, "runs": tuple(found["runs"])})
+        fields = checksums.read_json(path)
+        return Beat(**{**fields, "runs": tuple(fields["runs"])})
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None

@@ -1,7 +1,7 @@
-"""The fields of a config that are part of ids: later ones only where they are not neutral.
+"""Stable ids: a field added later is part of an id only where its value is not the neutral one.
 
-A field is declared where it is defined, by `mnv2_jax.neutral.added` in the dataclass that holds its
-section, or in `OTHERS`.
+Such fields are declared by `mnv2_jax.neutral.added` in the dataclass of their section, or in
+`OTHERS`.
 """
 
 import functools
@@ -17,23 +17,23 @@ from mnv2_jax.neutral import Added, added_fields, former_names
 T = TypeVar("T")
 
 OTHERS = {"metrics": Added(",".join(metrics.DEFAULT), "0.2", observed=True)}
-"""The fields, by path, that no dataclass declares."""
+"""The later fields, by path, that belong to no dataclass."""
 
 
 @functools.cache
 def added() -> Mapping[str, Added]:
-    """Return every field that is declared as one that came later, by its path."""
+    """Return all later fields, by path."""
     return {**_declared(added_fields), **OTHERS}
 
 
 @functools.cache
 def former() -> Mapping[str, str]:
-    """Return the former names of fields that were renamed, by their paths."""
+    """Return the former names of renamed fields, by path."""
     return _declared(former_names)
 
 
 def _declared(of: Callable[[type], Mapping[str, T]]) -> dict[str, T]:
-    # Here, so that a grid can be written down where jax is not imported.
+    # Imported here, so that grids can be made without jax.
     from mnv2_jax.data.augmentation import Augmentation
     from mnv2_jax.data.sources import Selection
     from mnv2_jax.train.recipe import Recipe
@@ -47,42 +47,36 @@ def _declared(of: Callable[[type], Mapping[str, T]]) -> dict[str, T]:
 
 
 def is_observed(path: str) -> bool:
-    """Return whether a field says what is measured of a run, and not what the run is."""
+    """Return whether a field decides what is measured of a run, but not how it is trained."""
     field = added().get(_own(path))
     return field is not None and field.observed
 
 
 def missing(config: ConfigDict) -> list[str]:
-    """Return the paths of later fields that a config lacks, in the sections that it has."""
-    lacking = []
-    for path in added():
-        *sections, name = path.split(".")
-        section: Any = config
-        for part in sections:
-            section = section[part] if section is not None and part in section else None
-        if section is not None and name not in section:
-            lacking.append(path)
-    return lacking
+    """Return the paths of later fields that a config's sections lack."""
+    return [
+        path
+        for path in added()
+        if (section := _section(config, path)) is not None
+        and path.rpartition(".")[2] not in section
+    ]
 
 
 def complete(config: ConfigDict) -> None:
-    """Add the later fields that a config lacks, at their neutral values; it may be locked."""
-    lacking = missing(config)
-    if lacking:
+    """Add missing later fields at their neutral values; the config may be locked."""
+    for path in missing(config):
         with config.unlocked():
-            for path in lacking:
-                *sections, name = path.split(".")
-                section = functools.reduce(ConfigDict.__getitem__, sections, config)
-                section[name] = added()[path].neutral
+            _section(config, path)[path.rpartition(".")[2]] = added()[path].neutral
+
+
+def _section(config: ConfigDict, path: str) -> Any:
+    """Return the section of a field; None if the config lacks it."""
+    name = path.rpartition(".")[0]
+    return config.get(name) if name else config
 
 
 def with_current_names(config: Mapping[str, Any], holder: str = "") -> dict[str, Any]:
-    """Return a recorded config as dicts, whose fields have the names that they have now.
-
-    Args:
-      config: see above, or a section of it.
-      holder: the path of the section with a dot; empty of the whole.
-    """
+    """Return a recorded config, or its section `holder`, with the present names of fields."""
     current = {
         was: path.rpartition(".")[2]
         for path, was in former().items()
@@ -97,22 +91,18 @@ def with_current_names(config: Mapping[str, Any], holder: str = "") -> dict[str,
 
 
 def identity(path: str, value: Any) -> Any:
-    """Return the part of a field's value that ids and tables hold.
+    """Return a field's value as ids and tables have it.
 
-    Of a folder of images it is its own name: the folders that it lies in change no id, and whether
-    it holds the same images is known by their fingerprint.
+    A folder of images is identified by its name without its parents; its content is compared by
+    fingerprint.
     """
     return folders.own_name(value) if _own(path) == "data.name" else value
 
 
 def without_neutral(config: Mapping[str, Any], holder: str = "") -> dict[str, Any]:
-    """Return what ids are made from: a config as dicts, without what is neutral or observed.
+    """Return what ids are hashes of: a config, or its section `holder`, without neutral fields.
 
-    Fields have the names that they had first.
-
-    Args:
-      config: see above, or a section of it.
-      holder: the path of the section with a dot; empty of the whole.
+    Observed fields are left out too. Fields have the names that they had first.
     """
     kept = {}
     for name, value in config.items():
@@ -132,6 +122,6 @@ def _is_left_out(path: str, value: Any) -> bool:
 
 
 def _own(path: str) -> str:
-    """Return the field that a path names, where a phase's section sets it too."""
+    """Return a field's path without the section of a phase, which may set any field."""
     section, _, rest = path.partition(".")
     return rest if section in schema.SECTIONS else path

@@ -1,8 +1,7 @@
-"""A job: runs to be trained, as plain data that a process elsewhere can be given."""
+"""A job: runs to train, as plain data that can be sent to another process."""
 
 import dataclasses
 import functools
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import jax
 from ml_collections import ConfigDict
 
 from mnv2_jax import config_file, cores, terminal
-from mnv2_jax.ablation import cohort
+from mnv2_jax.ablation import cohort, grid
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.pretrained import PretrainedWeights
 from mnv2_jax.ablation.sweep import Saving
@@ -21,16 +20,16 @@ from mnv2_jax.data import sources
 
 @dataclasses.dataclass(frozen=True)
 class DataOptions:
-    """The way that data sets are found and decoded.
+    """Options of finding and decoding data sets.
 
     Attributes:
-      folder: of prepared data sets; by default one in the user's cache folder.
-      workers: processes that decode images which are streamed; 0 decodes in threads. By default 0
-        on CPU, else all cores but one. No number changes what comes out.
-      on_corrupt: "fail" at an image that cannot be decoded, or "skip" it and tell.
+      folder: the folder of prepared data sets; by default one in the user's cache folder.
+      workers: processes that decode streamed images; 0 decodes in threads. By default 0 on CPU,
+        else all cores but one. The number does not change results.
+      on_corrupt: "fail" at an image that cannot be decoded, or "skip" it and print a line.
 
     Raises:
-      ValueError: a value is none of these.
+      ValueError: a value is wrong.
     """
 
     folder: str | None = None
@@ -65,7 +64,7 @@ class DataOptions:
         )
 
     def workers_here(self) -> int:
-        """Return how many processes decode on this machine."""
+        """Return the number of processes that decode on this machine."""
         if self.workers is not None:
             return self.workers
         return 0 if jax.default_backend() == "cpu" else max(1, cores.available() - 1)
@@ -73,13 +72,13 @@ class DataOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """A cohort of a job, or a piece of one, as plain data.
+    """A cohort, or a piece of one, as plain data.
 
     Attributes:
-      id: its checkpoints' name.
-      label: its name for people.
-      configs: resolved, of the runs to train.
-      finished: of the runs that have a record; a chunk that was interrupted may hold some.
+      id: see `Cohort`.
+      label: see `Cohort`.
+      configs: resolved configs of the runs to train.
+      finished: configs of runs that have a record; an interrupted chunk may hold some.
     """
 
     id: str
@@ -90,17 +89,15 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """Runs to be trained, and all that a process elsewhere needs to know to train them.
-
-    A job can be pickled. It knows no command line.
+    """Runs to train, and everything that another process needs to train them. Can be pickled.
 
     Attributes:
       workdir: the experiment's folder: a path, or a bucket's URI.
       parts: the cohorts.
-      command: what started the experiment, for the records.
+      command: the command that started the experiment, for the records.
       data: how data sets are found and decoded.
       saving: when checkpoints are written, and what is kept.
-      pretrained: path of a base that runs start from; empty where there is none.
+      pretrained: path of given weights that runs start from; "" if there are none.
       files: Python files to execute first: a config file may register presets.
       compilation_cache: see `mnv2_jax.train.setup.begin`.
     """
@@ -116,10 +113,10 @@ class Job:
 
     @functools.cached_property
     def cohorts(self) -> tuple[Cohort, ...]:
-        """The parts, planned: where the job was made as they were, elsewhere by their configs.
+        """The cohorts of the parts: in another process, planned again from their configs.
 
         Raises:
-          ValueError: a config is wrong here, such as one that names a data set that is not there.
+          ValueError: a config is wrong on this machine, for example its data set is missing.
           OSError: a data set cannot be read.
         """
         for file in self.files:
@@ -129,24 +126,23 @@ class Job:
 
     @functools.cached_property
     def given(self) -> PretrainedWeights | None:
-        """The base that runs start from.
+        """The given weights that runs start from.
 
         Raises:
-          ValueError: there are no weights.
+          ValueError: there are none at the path.
         """
         return PretrainedWeights.open(Path(self.pretrained)) if self.pretrained else None
 
     @property
     def id(self) -> str:
-        """The id of its cohort, or of several a hash."""
+        """The id of its cohort, or a hash of the ids of several."""
         if len(self.parts) == 1:
             return self.parts[0].id
-        text = " ".join(part.id for part in self.parts)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return grid.digest(" ".join(part.id for part in self.parts))
 
     def with_cohorts(self, cohorts: Sequence[Cohort]) -> "Job":
-        """Return the same job for other cohorts, which may be pieces of its own."""
-        job = dataclasses.replace(self, parts=tuple(map(_part, cohorts)))
+        """Return the same job with other cohorts."""
+        job = dataclasses.replace(self, parts=tuple(map(_as_part, cohorts)))
         vars(job)["cohorts"] = tuple(cohorts)
         return job
 
@@ -154,18 +150,17 @@ class Job:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
 
-def _part(one: Cohort) -> Part:
-    runs, finished = (tuple(run.config for run in part) for part in (one.runs, one.finished))
-    return Part(one.id, one.label, runs, finished)
+def _as_part(cohort: Cohort) -> Part:
+    return Part(
+        id=cohort.id,
+        label=cohort.label,
+        configs=tuple(run.config for run in cohort.runs),
+        finished=tuple(run.config for run in cohort.finished),
+    )
 
 
 def _planned(part: Part, load: Any) -> Cohort:
-    (whole,) = cohort.plan([*part.configs, *part.finished], load)
+    (planned,) = cohort.plan([*part.configs, *part.finished], load)
     count = len(part.configs)
-    return dataclasses.replace(
-        whole,
-        id=part.id,
-        label=part.label,
-        runs=whole.runs[:count],
-        finished=whole.runs[count:],
-    )
+    runs, finished = planned.runs[:count], planned.runs[count:]
+    return dataclasses.replace(planned, id=part.id, label=part.label, runs=runs, finished=finished)

@@ -1,7 +1,6 @@
-"""Joins the folders of one experiment that was trained in several.
+"""Merges the folders of an experiment that was trained in several.
 
-A run is what its config is, wherever it was trained: it is copied once, and what two folders hold
-of it has to agree.
+A run is identified by its config: it is copied once, and two records of it have to agree.
 """
 
 import shutil
@@ -16,17 +15,16 @@ from mnv2_jax.side_tables import SideTable
 _IMAGES = "fingerprint of the images"
 
 _Facts = Mapping[tuple[str, str], Any]
-"""Facts that have to agree: values by their columns, and by where they stand."""
+"""Values that have to agree, by the name of their column and their place in a record."""
 
 
 class Merged(NamedTuple):
     """The outcome of a merge.
 
     Attributes:
-      copied: how many runs were copied.
-      known: how many were there before, or in several folders.
-      damaged: a line for each record, side table and note of when claims were stated that was left
-        out.
+      copied: number of copied runs.
+      known: number of records of runs that another folder has too.
+      damaged: a line for each record, side table and `stated.json` that was left out.
     """
 
     copied: int
@@ -35,21 +33,18 @@ class Merged(NamedTuple):
 
 
 def merge(workdir: Path, sources: Sequence[Path]) -> Merged:
-    """Copy finished runs, their side tables, and when claims were stated first, into one folder.
+    """Copy finished runs, side tables and the first statements of claims into one folder.
 
-    Nothing is copied before everything has been compared.
-
-    Args:
-      workdir: where to; runs that are there stay.
-      sources: where from.
+    Everything is compared before anything is copied.
 
     Raises:
-      ValueError: a source is no experiment's folder, or two folders hold other results of one run.
+      ValueError: a source is no experiment's folder, or two folders have different results of a
+        run.
       OSError: a file cannot be read or written.
     """
     folders = [workdir, *sources]
     damaged: list[str] = []
-    found: dict[str, Path] = {}
+    first: dict[str, Path] = {}  # Of each run, the first folder that has it.
     count = 0
     for folder in sources:
         if not (folder / "runs").is_dir():
@@ -61,15 +56,16 @@ def merge(workdir: Path, sources: Sequence[Path]) -> Merged:
                 damaged.append(str(error))
                 continue
             count += 1
-            other = found.setdefault(run, workdir if records.read(workdir, run) else folder)
+            other = first.setdefault(run, workdir if records.read(workdir, run) else folder)
             if other != folder:
-                _check_agree(f"run {run}", other, folder, _of_run(other, run), _of_run(folder, run))
+                facts = _run_facts(other, run), _run_facts(folder, run)
+                _check_agree(f"run {run}", other, folder, *facts)
     tables = _joined(folders, damaged)
     stated = _first_stated(folders, damaged)
-    new = {run: folder / "runs" / run for run, folder in found.items() if folder != workdir}
+    new = {run: folder / "runs" / run for run, folder in first.items() if folder != workdir}
     for run, record in new.items():
         target = workdir / "runs" / run
-        atomic.remove(target)  # What is left of a record that is damaged.
+        atomic.remove(target)  # A damaged record, if any.
         network = record / schema.NETWORK
         kept = [schema.NETWORK] if network.is_file() and not network.is_symlink() else []
         with atomic.folder(target) as staging:
@@ -83,27 +79,28 @@ def merge(workdir: Path, sources: Sequence[Path]) -> Merged:
     return Merged(len(new), count - len(new), tuple(damaged))
 
 
-def _check_agree(what: str, one: Path, other: Path, mine: _Facts, theirs: _Facts) -> None:
-    """Compare what two folders hold; one may have metrics that the other lacks."""
-    for key in dict.fromkeys([*mine, *theirs]):
-        (name, place), here, there = key, mine.get(key), theirs.get(key)
-        if here != there and not (_may_lack(name) and not (key in mine and key in theirs)):
+def _check_agree(what: str, first: Path, second: Path, left: _Facts, right: _Facts) -> None:
+    """Compare the facts of two folders; one may have metrics that the other lacks."""
+    for key in dict.fromkeys([*left, *right]):
+        name, place = key
+        is_needed = (key in left and key in right) or _is_needed(name)
+        if is_needed and left.get(key) != right.get(key):
             raise ValueError(
-                f"{other}: {what}: its {name}{place} is {there}, but {here} in {one}; expected one "
-                f"result per run: remove one of the two folders"
+                f"{second}: {what}: its {name}{place} is {right.get(key)}, but {left.get(key)} in "
+                f"{first}; expected one result per run: remove one of the two folders"
             )
 
 
-def _may_lack(name: str) -> bool:
-    """Return whether an older record, or one of another config, may lack a column."""
+def _is_needed(name: str) -> bool:
+    """Return whether every record has a column, also those of older versions and other metrics."""
     if name == _IMAGES or side_tables.is_of_side_table(name):
-        return True
+        return False
     column = schema.column(name)
-    return column.kind != "axis" and column.since != "0.1"
+    return column.kind == "axis" or column.since == "0.1"
 
 
-def _of_run(workdir: Path, run: str) -> _Facts:
-    """Return a record, but for where, when and in what company its run was trained."""
+def _run_facts(workdir: Path, run: str) -> _Facts:
+    """Return a record without the columns that depend on the machine and on other lanes."""
     folder = workdir / "runs" / run
     row = records.read_checked(workdir, run) or {}
     facts = {(name, ""): row[name] for name in row if not schema.column(name).of_machine}
@@ -113,12 +110,12 @@ def _of_run(workdir: Path, run: str) -> _Facts:
     facts |= {(name, " in config.json"): value for name, value in grid.fields(config).items()}
     path = folder / "metrics.jsonl"
     for number, line in enumerate(checksums.read_bytes(path).splitlines(), start=1):
-        of_epoch = checksums.parse(line, path)
-        facts |= {(name, f" in line {number} of {path.name}"): of_epoch[name] for name in of_epoch}
+        epoch = checksums.parse(line, path)
+        facts |= {(name, f" in line {number} of {path.name}"): epoch[name] for name in epoch}
     return facts
 
 
-def _of_table(table: SideTable) -> _Facts:
+def _table_facts(table: SideTable) -> _Facts:
     about = {(name, ""): table.about.get(name) for name in ("split", "data", "evaluator")}
     rows = {
         (name, f" of run {run}"): value
@@ -129,20 +126,20 @@ def _of_table(table: SideTable) -> _Facts:
 
 
 def _joined(folders: Sequence[Path], damaged: list[str]) -> list[SideTable]:
-    """Return the side tables of all folders, joined by name, of runs as they are now."""
+    """Return the side tables of all folders, joined by name, without rows of replaced records."""
     read: list[tuple[Path, SideTable]] = []
     joined: dict[str, SideTable] = {}
     for folder in folders:
-        whole, others = side_tables.read_whole(folder)
-        damaged.extend(others.values())
-        for found in whole:
-            now = {run: side_tables.record_of(folder, run) for run in found.rows}
-            rows = {run: found.rows[run] for run in now if now[run] == found.records.get(run)}
-            table = found._replace(rows=rows)
-            for other, known in read:
-                if known.name == table.name:
+        tables, broken = side_tables.read_whole(folder)
+        damaged.extend(broken.values())
+        for table in tables:
+            now = {run: side_tables.record_of(folder, run) for run in table.rows}
+            rows = {run: table.rows[run] for run in now if now[run] == table.records.get(run)}
+            table = table._replace(rows=rows)
+            for other, earlier in read:
+                if earlier.name == table.name:
                     what = f"side table {table.name}"
-                    _check_agree(what, other, folder, _of_table(known), _of_table(table))
+                    _check_agree(what, other, folder, _table_facts(earlier), _table_facts(table))
             read.append((folder, table))
             first = joined.get(table.name, table)
             joined[table.name] = first._replace(
@@ -156,12 +153,12 @@ def _joined(folders: Sequence[Path], damaged: list[str]) -> list[SideTable]:
 
 
 def _first_stated(folders: Sequence[Path], damaged: list[str]) -> dict[str, dict[str, Any]]:
-    """Of every claim when it was stated first; see `mnv2_jax.analysis.stated`."""
+    """Return the first statement of every claim; see `mnv2_jax.analysis.stated`."""
     entries: dict[str, dict[str, Any]] = {}
     for path in (folder / "stated.json" for folder in folders):
         try:
-            found = checksums.read_json(path)
-            when = {claim: str(entry["when"]) for claim, entry in found.items()}
+            stated = checksums.read_json(path)
+            when = {claim: str(entry["when"]) for claim, entry in stated.items()}
         except FileNotFoundError:
             continue
         except checksums.DamagedError as error:
@@ -172,5 +169,5 @@ def _first_stated(folders: Sequence[Path], damaged: list[str]) -> dict[str, dict
             continue
         for claim, moment in when.items():
             if claim not in entries or moment < str(entries[claim]["when"]):
-                entries[claim] = found[claim]
+                entries[claim] = stated[claim]
     return entries

@@ -1,4 +1,4 @@
-"""The networks that runs of an experiment have left."""
+"""Finds the networks that runs of an experiment keep."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,18 +9,18 @@ from mnv2_jax.ablation import plans, records
 from mnv2_jax.ablation.cohort import Cohort
 
 _SMALL = 200e6
-"""Bytes that the networks of an experiment may take to be kept where nobody chose."""
+"""Bytes in all up to which networks are kept by default."""
 
 
 def are_kept(wish: bool | None, cohorts: Sequence[Cohort]) -> tuple[bool, str]:
     """Decide whether the networks of runs are kept.
 
     Args:
-      wish: None keeps them where all together are under 200 MB.
+      wish: None keeps them if all together take less than 200 MB.
       cohorts: all runs of the experiment.
 
     Returns:
-      Whether they are; and that in a line for people.
+      The decision, and a line that explains it.
     """
     size = sum(4 * cohort.cost.params_with_statistics * len(cohort.runs) for cohort in cohorts)
     kept = size < _SMALL if wish is None else wish
@@ -29,14 +29,10 @@ def are_kept(wish: bool | None, cohorts: Sequence[Cohort]) -> tuple[bool, str]:
 
 
 def find(path: Path) -> Path:
-    """Return the file of a trained network.
-
-    Args:
-      path: the file itself, the folder of its run, or that of an experiment, of which the best is
-        taken, see `best`.
+    """Return the file of a trained network, given the file, its run or an experiment.
 
     Raises:
-      ValueError: there is none; one line that says what there is.
+      ValueError: there is none; the message is one line.
     """
     if path.is_file():
         return path
@@ -47,20 +43,20 @@ def find(path: Path) -> Path:
         )
     if (path / schema.NETWORK).is_file():
         return path / schema.NETWORK
-    found = best(path)
-    if found is None:
+    folder = best(path)
+    if folder is None:
         raise ValueError(f"{path}: {_why_none(of_runs(path))}")
-    return found / schema.NETWORK
+    return folder / schema.NETWORK
 
 
 def best(workdir: Path) -> Path | None:
-    """Return the folder of the run with the highest validation accuracy among those with a network.
+    """Return the folder of the run with a network that has the highest validation accuracy.
 
-    Runs of other configs in the folder, which may be of other images, do not count, nor do bases of
-    a transfer, since they tell other classes apart.
+    Ignores runs that are not in the plan, which may be of other images, and bases of a transfer,
+    which are of other classes.
 
     Raises:
-      ValueError: plan.json, which says what the experiment's runs are, is damaged.
+      ValueError: plan.json is damaged.
     """
     accuracies = {
         folder: _validation_accuracy(workdir, folder)
@@ -73,12 +69,12 @@ def best(workdir: Path) -> Path | None:
 
 def of_runs(workdir: Path) -> list[Path]:
     """Return the folders of an experiment's planned runs, or of all without a plan."""
-    there = sorted(workdir.glob("runs/[!.]*"))
+    folders = sorted(workdir.glob("runs/[!.]*"))
     plan = plans.read(workdir)
     if plan is None:
-        return there
+        return folders
     planned = {run for cohort in plan["cohorts"] for run in cohort["runs"]}
-    return [folder for folder in there if folder.name in planned]
+    return [folder for folder in folders if folder.name in planned]
 
 
 def _why_none(runs: list[Path]) -> str:

@@ -1,4 +1,4 @@
-"""`plan.json`: what there is to train, for those who look at an experiment's folder."""
+"""`plan.json`, the runs of an experiment, for commands that read its folder."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -10,24 +10,18 @@ from mnv2_jax.ablation.cohort import Cohort
 
 
 def write(workdir: Path, name: str, command: str, cohorts: Sequence[Cohort]) -> None:
-    """Write `plan.json`: what there is to train, for those who look at the folder meanwhile."""
-    plan = {
-        "name": name,
-        "command": command,
-        "cohorts": [
-            {"label": str(cohort), "runs": [run.id for run in cohort.runs]} for cohort in cohorts
-        ],
-    }
-    keep(workdir, plan)
+    """Write `plan.json` for cohorts."""
+    parts = [{"label": str(part), "runs": [run.id for run in part.runs]} for part in cohorts]
+    keep(workdir, {"name": name, "command": command, "cohorts": parts})
 
 
 def keep(workdir: Path, plan: Mapping[str, Any]) -> None:
-    """Write a plan as `read` gives it."""
+    """Write a plan that `read` returned."""
     checksums.write_json(workdir / "plan.json", plan)
 
 
 def read(workdir: Path) -> dict[str, Any] | None:
-    """Read what `write` wrote; None where there is none.
+    """Read `plan.json`: name, command and cohorts; None if there is no such file.
 
     Raises:
       DamagedError: it is damaged.
@@ -35,9 +29,9 @@ def read(workdir: Path) -> dict[str, Any] | None:
     path = workdir / "plan.json"
     try:
         plan = checksums.read_json(path)
-        cohorts = [{"label": one["label"], "runs": list(one["runs"])} for one in plan["cohorts"]]
-        texts = [plan["name"], plan["command"], *(one["label"] for one in cohorts)]
-        names = [run for one in cohorts for run in one["runs"]]
+        cohorts = [{"label": part["label"], "runs": list(part["runs"])} for part in plan["cohorts"]]
+        texts = [plan["name"], plan["command"], *(part["label"] for part in cohorts)]
+        names = [run for part in cohorts for run in part["runs"]]
         if not all(isinstance(text, str) for text in (*texts, *names)):
             raise TypeError("names are texts")
         if any(name[:1] in ("", ".") or "/" in name for name in names):

@@ -1,4 +1,4 @@
-"""The networks that runs start from: of earlier runs of the experiment, or a given one."""
+"""Pretrained networks that runs start from: those of earlier runs, or given weights."""
 
 import dataclasses
 import functools
@@ -21,28 +21,28 @@ from mnv2_jax.nn.network import variable_shapes
 from mnv2_jax.train.tuning import Start
 
 OF_WEIGHTS = "weights"
-"""The value of `config.data.scaling` and `config.model.conventions` where given weights decide
-what they are."""
+"""The value of `config.data.scaling` and `config.model.conventions` that lets given weights decide
+them."""
 
 _SCALINGS = {"keras": "symmetric", "torchvision": "imagenet"}
-"""Scales of images for weights that others have trained, by their conventions."""
+"""Scaling of images for the weights of other libraries, by their conventions."""
 
 
 class NotTrained(Exception):
-    """The run that another one starts from has not been trained."""
+    """Raised where the run that another one starts from has not been trained."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PretrainedWeights:
-    """A base that is given: a file of weights.
+    """A file of weights to start from.
 
     Attributes:
       path: of the file.
-      identity: of its content.
-      source: whose it is.
-      conventions: those it was trained under, a name; "" of a network of ours.
-      scaling: of images; "" where the file does not tell.
-      network: it, if it is one of ours.
+      identity: "file-" and a hash of its content.
+      source: the library that wrote it.
+      conventions: name of the conventions of its training; "" for a network of this project.
+      scaling: scaling of images; "" if the file does not tell.
+      network: the network, if it is one of this project.
     """
 
     path: Path
@@ -54,7 +54,7 @@ class PretrainedWeights:
 
     @classmethod
     def open(cls, where: Path) -> "PretrainedWeights":
-        """Find out what lies in a file, or in the folder of a run of ours.
+        """Read a file of weights, or the network of a run or experiment.
 
         Raises:
           ValueError: there are no weights; one line, with the path.
@@ -72,10 +72,10 @@ class PretrainedWeights:
         return cls(path, f"file-{digest[:12]}", source, conventions, scaling, network)
 
     def settle(self, config: ConfigDict) -> None:
-        """Make a config one for these weights.
+        """Set the scaling and conventions of a config to those of the weights.
 
         Raises:
-          ValueError: it says of scaling, conventions or resolution what does not go with them.
+          ValueError: the config's scaling, conventions or resolution contradict the weights.
         """
         self._follow(config.data, "config.data.scaling", "scaling", self.scaling)
         if self.network is None:
@@ -89,10 +89,10 @@ class PretrainedWeights:
             )
 
     def start(self, spec: arch.NetworkSpec) -> Start:
-        """Return the base for a network.
+        """Return the weights as the base of a network.
 
         Raises:
-          ValueError: the weights are those of another network.
+          ValueError: they are those of another network, or not finite.
         """
         if self.network:
             _check_same(self.path, self.network.spec, spec)
@@ -100,7 +100,7 @@ class PretrainedWeights:
         else:
             if self.source != "mnv2_jax":
                 self._check_knobs(spec)
-            # All but the classifier is read from the file, and that is not taken.
+            # The loader keeps these for the classifier alone, which `_base` drops.
             unread = jax.tree.map(lambda leaf: np.zeros(leaf.shape), variable_shapes(spec))
             variables = pretrained.load(self.path, spec, unread).variables
         base = _base(variables)
@@ -113,7 +113,7 @@ class PretrainedWeights:
         return Start(base)
 
     def _check_knobs(self, spec: arch.NetworkSpec) -> None:
-        """Knobs have no weights: those of others were trained with the paper's."""
+        """Check knobs that weights do not show: other libraries train with the paper's values."""
         paper = arch.BlockSpec()
         for block in spec.blocks:
             for knob in ("projection", "shortcut", "activation"):
@@ -141,26 +141,20 @@ class PretrainedWeights:
 
 
 class PretrainedLoader:
-    """Finds what runs start from."""
+    """Loads the networks that runs start from: those of runs in `workdir`, or `given` weights."""
 
     def __init__(self, workdir: Path, given: PretrainedWeights | None = None) -> None:
-        """Begin.
-
-        Args:
-          workdir: the experiment's folder.
-          given: a base that the experiment does not train itself.
-        """
         self._workdir = workdir
         self._given = given
         self._start = functools.lru_cache(maxsize=4)(PretrainedWeights.start)
         self._load = functools.lru_cache(maxsize=64)(trained.load)
 
     def load(self, run: Run, cohort: Cohort) -> Start | None:
-        """Find the base of a run; None where it has none.
+        """Return what a run starts from; None if it starts from random weights.
 
         Raises:
-          NotTrained: another run that has not been trained, or whose network cannot be read.
-          ValueError: a given base of another network.
+          NotTrained: its base has not been trained, or its network cannot be read.
+          ValueError: the given base is another network.
         """
         transfer = run.config.get("transfer")
         if transfer is None or not transfer.start:
@@ -169,24 +163,24 @@ class PretrainedLoader:
             return self._start(self._given, resolve.network(run.config, cohort.dataset))
         folder = self._workdir / "runs" / transfer.start
         try:
-            found = self._load(folder / trained.FILE)
+            network = self._load(folder / trained.FILE)
         except ValueError as error:
             reason = f": {error}; to have that run trained again, remove its folder"
             if records.read(self._workdir, transfer.start) is None:
                 reason = ", which has not been trained; the same command tries both again"
             raise NotTrained(f"run {run.id} starts from run {transfer.start}{reason}") from None
         if transfer.phase == "finetuning":
-            return Start(found.variables, found.optimizer)
-        return Start(_base(found.variables))
+            return Start(network.variables, network.optimizer)
+        return Start(_base(network.variables))
 
 
 def check_fits(given: PretrainedWeights, cohorts: Sequence[Cohort]) -> None:
-    """Check that a base that is given is one for all runs that start from it.
+    """Check that given weights fit all runs that start from them.
 
     Raises:
-      ValueError: it is of another network.
+      ValueError: they are of another network.
     """
-    # Of each run, since lanes of a cohort may differ in what its program takes as an argument.
+    # Run by run, since lanes of a cohort may differ in projection and shortcut.
     specs = [
         resolve.network(run.config, cohort.dataset)
         for cohort in cohorts
@@ -201,10 +195,10 @@ def check_fits(given: PretrainedWeights, cohorts: Sequence[Cohort]) -> None:
 
 
 def _trained_with(given: PretrainedWeights, cohorts: Sequence[Cohort]) -> str:
-    """Say, for an error, how a given network was asked for, where the config differs."""
+    """Return, for an error, the flags with which the network was trained, where they differ."""
     try:
-        found = checksums.read_json(given.path.parent / "config.json")
-        model = dict(ids.with_current_names(found)["model"])
+        config = checksums.read_json(given.path.parent / "config.json")
+        model = dict(ids.with_current_names(config)["model"])
     except (OSError, ValueError, LookupError, TypeError):
         return ""
     ours = cohorts[0].runs[0].config.model
@@ -215,7 +209,7 @@ def _trained_with(given: PretrainedWeights, cohorts: Sequence[Cohort]) -> str:
 
 
 def _base(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """All but the classifier, which is of other classes."""
+    """Return all variables but those of the classifier, which is of other classes."""
     return {
         name: {part: tree for part, tree in parts.items() if part != "classifier"}
         for name, parts in variables.items()
@@ -223,7 +217,7 @@ def _base(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _named(conventions: arch.Conventions) -> str:
-    """Return the conventions of a network, which may differ in its dropout, by their name."""
+    """Return the name of conventions, whatever their dropout."""
     for name, ways in arch.CONVENTIONS.items():
         if dataclasses.replace(ways, dropout=conventions.dropout) == conventions:
             return name
@@ -234,7 +228,7 @@ def _named(conventions: arch.Conventions) -> str:
 
 
 def _check_same(path: Path, given: arch.NetworkSpec, wanted: arch.NetworkSpec) -> None:
-    """Raise, naming the first difference, unless two networks compute the same features."""
+    """Check that two networks compute the same features; the error names the first difference."""
     if len(given.blocks) != len(wanted.blocks):
         raise ValueError(
             f"{path}: a network of {len(given.blocks)} blocks; the config's has "
@@ -251,12 +245,12 @@ def _check_same(path: Path, given: arch.NetworkSpec, wanted: arch.NetworkSpec) -
         for number, both in enumerate(zip(given.blocks, wanted.blocks, strict=True), start=1)
     ]
     pairs.append(("the conventions of what was", given.conventions, wanted.conventions))
-    apart = ("blocks", "classes", "conventions", "dropout", "initializer", "norm_momentum")
-    for what, one, other in pairs:
-        for field in dataclasses.fields(one):
-            there, here = getattr(one, field.name), getattr(other, field.name)
-            if field.name not in apart and there != here:
+    ignored = ("blocks", "classes", "conventions", "dropout", "initializer", "norm_momentum")
+    for what, theirs, ours in pairs:
+        for field in dataclasses.fields(theirs):
+            left, right = getattr(theirs, field.name), getattr(ours, field.name)
+            if field.name not in ignored and left != right:
                 raise ValueError(
-                    f"{path}: {field.name}={there!r} in {what} trained there, {here!r} in the "
+                    f"{path}: {field.name}={left!r} in {what} trained there, {right!r} in the "
                     f"config's: expected the same, as --config.model sets it"
                 )

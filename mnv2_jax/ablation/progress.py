@@ -1,4 +1,4 @@
-"""Shows how far a sweep is: bars on a terminal, plain lines elsewhere."""
+"""Shows the progress of a sweep: bars on a terminal, plain lines elsewhere."""
 
 import contextlib
 import time
@@ -6,32 +6,33 @@ from collections.abc import Iterator, Sequence
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from mnv2_jax.ablation import sweep
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.terminal import Console
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SETTLED_SECONDS = 1.0
-"""A chunk's speed is told when it has been measured for so long, its first call apart: that one, of
-a single step, waits for what the programs need at first."""
+"""A chunk's speed is shown once it has been measured for this long, without the first call, which
+includes start-up."""
 
 
-class SweepProgress:
-    """Tells what a sweep is doing, how fast, and how long still."""
+class SweepProgress(sweep.Progress):
+    """Prints what a sweep does, its speed and the time left."""
 
     def __init__(self, console: Console, cohorts: Sequence[Cohort], bar: Progress | None) -> None:
         self._console = console
         self._bar = bar
         self._work_left = sum(cohort.work for cohort in cohorts)
-        self._work_after = self._work_left  # When the present cohort has ended.
+        self._work_after = self._work_left  # Left after the present cohort.
         self._cohorts_left = len(cohorts)
-        self._work_trained = 0.0  # Now, that of checkpoints apart.
+        self._work_trained = 0.0  # By this process, without what checkpoints hold.
         self._seconds_trained = 0.0
-        self._waited: list[float] = []  # Seconds of each cohort in which nothing trained.
+        self._waited: list[float] = []  # Seconds of compilation, by cohort.
         self._last_event = time.perf_counter()
         self._cohort = self._label = ""
         self._compiled = False
-        self._calls = -1  # Of the chunk's training.
-        self._begun = (0, 0.0)  # Step and time at which the first of them ended.
+        self._calls = -1  # Of the chunk's program.
+        self._begun = (0, 0.0)  # Step and time at the end of the first call.
         self._step = 0
         self._said: set[str] = set()
         self._last_line = float("-inf")
@@ -78,7 +79,7 @@ class SweepProgress:
         else:
             self._begun = (step, now)
         self._last_event = now
-        if self._calls == 0:  # It has only been told where training begins.
+        if self._calls == 0:  # Training only begins.
             return
         epoch = -(-step // program.steps_per_epoch)
         message = f"epoch {epoch} of {program.recipe.epochs}"
@@ -88,9 +89,9 @@ class SweepProgress:
             rate = (step - first) * program.recipe.batch_size * lanes / (now - began)
             compiling = self._cohorts_left * sum(self._waited) / len(self._waited)
             left = self._seconds_trained * self._work_left / self._work_trained + compiling
-            is_last = self._work_left < 1e-9 * self._work_in_all  # Sums of parts are rounded.
-            still = "evaluating" if is_last else f"about {_minutes(left)} left"
-            message += f", {rate:,.0f} images/s in all, {still}"
+            is_last = self._work_left < 1e-9 * self._work_in_all  # Sums are rounded.
+            next_ = "evaluating" if is_last else f"about {_minutes(left)} left"
+            message += f", {rate:,.0f} images/s in all, {next_}"
         self._say(message, always=ended)
 
     def cohort_failed(self, cohort: Cohort, error: str) -> None:
@@ -99,7 +100,7 @@ class SweepProgress:
         self._console.print(f"{self._label}: failed: {error}")
 
     def said(self, line: str) -> None:
-        """See `mnv2_jax.ablation.sweep.Progress`. What was said before is not said again."""
+        """See `mnv2_jax.ablation.sweep.Progress`. Prints equal lines once."""
         if line not in self._said:
             self._said.add(line)
             self._console.print(line, highlight=False)
@@ -117,11 +118,11 @@ class SweepProgress:
 
 @contextlib.contextmanager
 def show_progress(console: Console, cohorts: Sequence[Cohort]) -> Iterator[SweepProgress]:
-    """Give what to tell the progress of training `cohorts` to."""
+    """Open the progress display of a sweep over `cohorts`."""
     if not console.is_terminal or not cohorts:
         yield SweepProgress(console, cohorts, None)
         return
-    # Narrow enough for 80 characters.
+    # Fits into 80 characters.
     columns = (
         BarColumn(bar_width=12),
         TimeElapsedColumn(),

@@ -1,7 +1,7 @@
-"""Records of runs: a folder per run, whole or absent, and one table of all.
+"""Records of runs: a folder per run, which appears complete, and one table of all.
 
-Under the experiment's folder: `runs/ID/` of finished runs; `failures/ID.json` of runs that failed,
-until they are finished; `results.csv`. `mnv2_jax.schema` says what they hold.
+In the experiment's folder: `runs/ID/` for finished runs; `failures/ID.json` for failed runs, until
+they are finished; `results.csv`. `mnv2_jax.schema` describes their content.
 """
 
 import csv
@@ -21,17 +21,17 @@ from mnv2_jax.nn.trained import Trained
 from mnv2_jax.schema import RECORD
 
 _FIELDS = {column.name: column.field for column in schema.KNOWN.values() if column.field}
-"""The columns that hold fields of the config, by their paths."""
+"""The path of the config field that a column holds, by column."""
 
 _OF_TRANSFERS = ("transfer.phase", "transfer.first", "transfer.norm", "transfer.images_per_class")
-"""The fields that say what a run of a transfer is."""
+"""Fields that tables of transfers always have."""
 
 _SUMS = "files"
-"""The entry of result.json that holds them, by file."""
+"""The entry of result.json with the checksums of the other files."""
 
 
 def describe(run: Run, cohort: Cohort) -> dict[str, Any]:
-    """Return the columns that are known before a run starts."""
+    """Return the columns of a run that are known before it starts."""
     fields = grid.fields(run.config)
     return {
         "run_id": run.id,
@@ -47,25 +47,24 @@ def describe(run: Run, cohort: Cohort) -> dict[str, Any]:
 def other_axes(runs: Sequence[Run]) -> list[str]:
     """Return the paths of fields in which `runs` differ and that have no column in `schema.KNOWN`.
 
-    Of transfers all of `_OF_TRANSFERS`, whether runs differ in them or not. A run may lack fields
-    that others have, of phases that it does not come after.
+    For transfers, includes all of `_OF_TRANSFERS`.
     """
-    found: dict[str, set[Any]] = {}
+    values_by_path: dict[str, set[Any]] = {}
     for run in runs:
-        for path, value in grid.fields(run.config).items():
-            found.setdefault(path, set()).add(value)
+        for path, value in grid.fields(run.config).items():  # Phases have different sections.
+            values_by_path.setdefault(path, set()).add(value)
     return [
         path
-        for path in found
+        for path in values_by_path
         # What a run starts from follows from its other fields.
         if path not in (*_FIELDS.values(), "transfer.start")
-        and (path in _OF_TRANSFERS or len(found[path]) > 1)
+        and (path in _OF_TRANSFERS or len(values_by_path[path]) > 1)
         and not ids.is_observed(path)
     ]
 
 
 def planned(cohorts: Sequence[Cohort]) -> list[dict[str, Any]]:
-    """Return the rows of results.csv as far as they are known before anything trains."""
+    """Return the rows of results.csv with the columns that are known before training."""
     others = other_axes([run for cohort in cohorts for run in cohort.runs])
     return [
         {**describe(run, cohort), **_fields(run, others)}
@@ -80,7 +79,7 @@ def _fields(run: Run, paths: Sequence[str]) -> dict[str, Any]:
 
 
 def columns(runs: Sequence[Run]) -> list[str]:
-    """Return the columns that results.csv has for `runs`."""
+    """Return the columns of results.csv for `runs`."""
     measured = [column.name for column in schema.of_metrics(measured_of(runs))]
     return schema.in_order([*measured, *other_axes(runs)])
 
@@ -89,7 +88,7 @@ def measured_of(runs: Sequence[Run]) -> list[Metric]:
     """Return the metrics that the configs of `runs` name, each once.
 
     Raises:
-      ValueError: there is no such metric.
+      ValueError: a name is unknown.
     """
     named = dict.fromkeys(run.config.metrics for run in runs)
     return [
@@ -108,15 +107,15 @@ def write(
 ) -> None:
     """Write the record of a run: config.json, metrics.jsonl, environment.json, result.json.
 
-    The folder appears under its name complete. One that cannot be read back is replaced.
+    Its folder appears complete, in one step. A damaged one is replaced.
 
     Args:
       workdir: the experiment's folder.
       run: the run.
       row: the run's row of results.csv.
       epochs: metrics per epoch.
-      environment: where and with what it ran.
-      network: what was trained, to be kept in `mnv2_jax.schema.NETWORK`.
+      environment: host, versions and devices; see `mnv2_jax.train.environment`.
+      network: the trained network, if it is kept.
     """
     folder = workdir / "runs" / run.id
     if os.path.lexists(folder) and read(workdir, run.id) is None:
@@ -127,18 +126,17 @@ def write(
         "environment.json": checksums.dumps(environment, indent=2),
     }
     sums = {name: checksums.sum_of(text.encode()) for name, text in texts.items()}
-    failure = _failure_path(workdir, run.id)
     with atomic.folder(folder) as staging:
         for name, text in texts.items():
             atomic.write_text(staging / name, text)
         if network:
             trained.save(staging / schema.NETWORK, network)
         checksums.write_json(staging / RECORD[-1], {**row, _SUMS: sums}, indent=2)
-    failure.unlink(missing_ok=True)
+    _failure_path(workdir, run.id).unlink(missing_ok=True)
 
 
 def read(workdir: Path, run_id: str, files: Collection[str] = RECORD) -> dict[str, Any] | None:
-    """Return the row of a finished run; None if it is not finished or its record is damaged."""
+    """Return the row of a finished run; None if there is no record or it is damaged."""
     try:
         return read_checked(workdir, run_id, files)
     except checksums.DamagedError:
@@ -148,12 +146,7 @@ def read(workdir: Path, run_id: str, files: Collection[str] = RECORD) -> dict[st
 def read_checked(
     workdir: Path, run_id: str, files: Collection[str] = RECORD
 ) -> dict[str, Any] | None:
-    """Read the row of a finished run, after a check of its record; None where there is none.
-
-    Args:
-      workdir: the experiment's folder.
-      run_id: the run.
-      files: of the record those that are there, and are checked.
+    """Check the record of a run and return its row; None if there is no record.
 
     Raises:
       DamagedError: a file is not what was written, or of another run.
@@ -172,16 +165,16 @@ def read_checked(
     if sums is None:  # Of an earlier version.
         _check_unsealed(folder, row, data)
         return row
-    if not isinstance(sums, dict):  # Another program's, with a checksum that is right.
+    if not isinstance(sums, dict):  # Another program wrote it, with a valid checksum.
         raise checksums.damaged(path, f"{_SUMS} {sums!r}; expected checksums by file")
-    for name, found in data.items():
-        if name != RECORD[-1] and sums.get(name) != checksums.sum_of(found):
+    for name, content in data.items():
+        if name != RECORD[-1] and sums.get(name) != checksums.sum_of(content):
             raise checksums.damaged(folder / name, f"not the checksum in {RECORD[-1]}")
     return row
 
 
 def _bytes(path: Path) -> bytes:
-    """Read a file of a record, which has to be there."""
+    """Read a file that a record must have."""
     try:
         return checksums.read_bytes(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -189,10 +182,10 @@ def _bytes(path: Path) -> bytes:
 
 
 def _check_row(path: Path, run_id: str, row: Mapping[str, Any]) -> None:
-    """Check the columns of a row that are there by their types and ranges.
+    """Check the types and ranges of the columns that a row has.
 
     Raises:
-      DamagedError: naming the first that is wrong.
+      DamagedError: a value is wrong; the message names its column.
     """
     if row.get("run_id", run_id) != run_id:
         raise checksums.damaged(path, f"of run {row['run_id']!r}")
@@ -211,33 +204,27 @@ def _check_row(path: Path, run_id: str, row: Mapping[str, Any]) -> None:
 
 
 def _check_unsealed(folder: Path, row: Mapping[str, Any], data: Mapping[str, bytes]) -> None:
-    """Check a record of an earlier version, without checksums, as far as can be told.
+    """Check a record of an earlier version, which has no checksums.
 
     Raises:
-      DamagedError: a file is none of JSON objects, or the config is of another run; or it is a
-        link, since what that leads to would be copied by a merge.
+      DamagedError: a file has no JSON objects, the config is of another run, or a file is a link,
+        whose target a merge would copy.
     """
-    for name, found in data.items():
+    for name, content in data.items():
         if (folder / name).is_symlink():
             raise checksums.damaged(folder / name, "a link; expected a regular file")
-        lines = found.splitlines() if name.endswith(".jsonl") else [found]
+        lines = content.splitlines() if name.endswith(".jsonl") else [content]
         parsed = [checksums.parse(line, folder / name) for line in lines]
         if name == "config.json":
+            fields = grid.fields(parsed[0])
             for column, path in _FIELDS.items():
-                here, there = row.get(column), values.canonical(_at(parsed[0], path))
-                if None not in (here, there) and here != there:
-                    raise checksums.damaged(folder / name, f"{path} {there!r}, not {here!r}")
-
-
-def _at(config: Any, path: str) -> Any:
-    """Return a field of a config as JSON, or None where it has none."""
-    for name in path.split("."):
-        config = config.get(name) if isinstance(config, dict) else None
-    return config
+                ours, theirs = row.get(column), values.canonical(fields.get(path))
+                if None not in (ours, theirs) and ours != theirs:
+                    raise checksums.damaged(folder / name, f"{path} {theirs!r}, not {ours!r}")
 
 
 def read_environment(workdir: Path, run_id: str) -> dict[str, Any]:
-    """Return the environment that a run was trained in, as its record says; {} if it does not."""
+    """Return environment.json of a run's record; {} if it is missing or damaged."""
     try:
         return checksums.read_json(workdir / "runs" / run_id / "environment.json")
     except (FileNotFoundError, NotADirectoryError, checksums.DamagedError):
@@ -245,13 +232,13 @@ def read_environment(workdir: Path, run_id: str) -> dict[str, Any]:
 
 
 def write_failure(workdir: Path, run: Run, cohort: Cohort, error: str) -> None:
-    """Note that a run failed, and why; it is tried again the next time."""
+    """Record the error of a run, which is tried again the next time."""
     row = {**describe(run, cohort), "status": "failed", "error": error}
     checksums.write_json(_failure_path(workdir, run.id), row, indent=2)
 
 
 def read_failure(workdir: Path, run_id: str) -> dict[str, Any] | None:
-    """Return the row of a run that failed the last time; None if there is none that is whole."""
+    """Return the row of a failed run; None if it is missing or damaged."""
     try:
         row = checksums.read_json(_failure_path(workdir, run_id))
     except (FileNotFoundError, NotADirectoryError, checksums.DamagedError):
@@ -266,25 +253,18 @@ def _failure_path(workdir: Path, run_id: str) -> Path:
 def rows(workdir: Path, cohorts: Sequence[Cohort]) -> list[dict[str, Any]]:
     """Return the rows of finished and failed runs, in the order of the grid."""
     axes = other_axes([run for cohort in cohorts for run in cohort.runs])
-    found = []
-    for cohort in cohorts:
-        for run in cohort.runs:
-            row = read(workdir, run.id, RECORD[-1:]) or read_failure(workdir, run.id)
-            if row is not None:
-                found.append({**row, **_fields(run, axes)})
-    return found
+    return [
+        {**row, **_fields(run, axes)}
+        for cohort in cohorts
+        for run in cohort.runs
+        if (row := read(workdir, run.id, RECORD[-1:]) or read_failure(workdir, run.id))
+    ]
 
 
 def write_table(
     workdir: Path, rows: Sequence[Mapping[str, Any]], measured: Sequence[Metric] = ()
 ) -> None:
-    """Write `results.csv`, one row per run, and `columns.json` where it has to say something.
-
-    Args:
-      workdir: the experiment's folder.
-      rows: of runs.
-      measured: metrics, of which those of the user's own are described.
-    """
+    """Write `results.csv`, one row per run, and `columns.json` if there are columns to describe."""
     text = io.StringIO()
     names = schema.in_order(name for row in rows for name in row)
     writer = csv.DictWriter(text, names, lineterminator="\n", restval="")
@@ -295,7 +275,7 @@ def write_table(
 
 
 def _describe_others(workdir: Path, names: Sequence[str], measured: Sequence[Metric]) -> None:
-    """Describe the columns that the reader cannot know: neither those of `schema` nor paths."""
+    """Write `columns.json` for columns that are neither in `schema` nor paths of fields."""
     others = [name for name in names if name not in schema.KNOWN and "." not in name]
     try:
         before = schema.read_columns(workdir) if others else {}

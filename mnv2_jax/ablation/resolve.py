@@ -1,4 +1,4 @@
-"""The data set, the lane values and the program that a run's config stands for."""
+"""Resolves a run's config into data selection, network and program."""
 
 import contextlib
 import dataclasses
@@ -45,32 +45,32 @@ _FIELDS = (
 
 _AT_MOST = {
     "data.resolution": 8192,
-    "model.kernel_size": 31,  # Programs write out all taps: 63 take minutes to plan, 31 seconds.
+    "model.kernel_size": 31,  # Taps are unrolled: planning takes seconds at 31, minutes at 63.
     "train.epochs": 1_000_000,
     "train.batch_size": 65_536,
     "train.evaluation_batch_size": 65_536,
 }
-"""Counts that no machine can train more of: refused before anything is computed from it."""
+"""Limits that no machine can exceed, checked before anything is computed."""
 
 
 def check_fields(config: ConfigDict) -> None:
-    """Check that a config has every field, and no number that is absurd.
+    """Check that a config has every field, and no absurdly large number.
 
     Raises:
-      ValueError: it lacks one, or one holds an absurd number.
+      ValueError: a field is missing or too large.
     """
-    found = grid.fields(config)
+    fields = grid.fields(config)
     needed = {"configs/digits.py": _FIELDS}
     if "transfer" in config:
         needed["configs/transfer.py"] = tuple(f"transfer.{name}" for name in phases.FIELDS)
-    for whole, paths in needed.items():
+    for example, paths in needed.items():
         for path in paths:
-            if path not in found:
+            if path not in fields:
                 raise ValueError(
-                    f"config.{path}: the config lacks it; expected every field of {whole}"
+                    f"config.{path}: the config lacks it; expected every field of {example}"
                 )
     for path, most in _AT_MOST.items():
-        _check(path, found[path], found[path] <= most, f"at most {most:,}")
+        _check(path, fields[path], fields[path] <= most, f"at most {most:,}")
 
 
 def data_selection(config: ConfigDict) -> Selection:
@@ -88,7 +88,7 @@ def data_selection(config: ConfigDict) -> Selection:
 
 
 def network(config: ConfigDict, dataset: Dataset) -> arch.NetworkSpec:
-    """Return the network of a run, fitted to the data set.
+    """Return the network of a run, for the images and classes of its data set.
 
     Raises:
       ValueError: a value is out of range.
@@ -113,13 +113,13 @@ def network(config: ConfigDict, dataset: Dataset) -> arch.NetworkSpec:
         return spec
     with _naming("config.transfer"):
         ways = dataclasses.replace(spec.conventions, dropout=config.transfer.dropout)
-    # One logit tells two classes apart.
+    # Two classes need one logit.
     classes = 1 if dataset.classes == 2 else dataset.classes
     return dataclasses.replace(spec, classes=classes, conventions=ways)
 
 
 def _tuning(config: ConfigDict, spec: arch.NetworkSpec) -> Tuning | None:
-    """Return the way that a run trains on from its base; None where it has none."""
+    """Return how a run tunes its base; None if it has no base."""
     if "transfer" not in config:
         return None
     phase, start = config.transfer.phase, config.transfer.start
@@ -135,11 +135,7 @@ def _tuning(config: ConfigDict, spec: arch.NetworkSpec) -> Tuning | None:
 
 
 def measured(config: ConfigDict, classes: int) -> tuple[Metric, ...]:
-    """Return the metrics of a run: names with commas, which may be `FILE.py:OBJECT`.
-
-    Args:
-      config: of the run.
-      classes: of its data set.
+    """Return the metrics of a run.
 
     Raises:
       ValueError: see `mnv2_jax.metrics.choose`.
@@ -153,13 +149,12 @@ def measured(config: ConfigDict, classes: int) -> tuple[Metric, ...]:
 
 
 def _check_metric(metric: Metric, classes: int) -> None:
-    """Try a metric on shapes and on sums of nothing: one of the user's own raises anything."""
+    """Try a user's metric on shapes; it may raise anything."""
     logits = jax.ShapeDtypeStruct((4, classes), jnp.float32)
     labels = jax.ShapeDtypeStruct((4,), jnp.int32)
     function: Any = metric.per_image
     try:
-        found = jax.eval_shape(function, logits, labels)
-        shape = getattr(found, "shape", None)
+        shape = getattr(jax.eval_shape(function, logits, labels), "shape", None)
         function = metric.finish
         value = None if shape is None else metric.finish(np.ones(shape[1:], np.float32), 4.0)
     except Exception as error:
@@ -172,21 +167,20 @@ def _check_metric(metric: Metric, classes: int) -> None:
 
 
 def _check_optimizer(recipe: Recipe) -> None:
-    """Try an optimizer on a few parameters: one of the user's own raises anything."""
+    """Try a user's optimizer on two parameters; it may raise anything."""
     some = Packed.pack({"kernel": np.ones((3, 2), np.float32), "bias": np.ones(2, np.float32)})
 
     def step(vector: Any) -> Any:
-        made = optimizer(recipe, 0.1, 0.1, some, 10)
-        updates, _ = made.update(vector, made.init(vector), vector)
+        transformation = optimizer(recipe, 0.1, 0.1, some, 10)
+        updates, _ = transformation.update(vector, transformation.init(vector), vector)
         return updates
 
     try:
-        found = jax.eval_shape(step, some.vector)
+        updates = jax.eval_shape(step, some.vector)
     except Exception as error:
-        source = optimizers.find(recipe.optimizer).make
-        reason = user_code.fault(error, source)
+        reason = user_code.fault(error, optimizers.find(recipe.optimizer).make)
         raise ValueError(f"optimizer={recipe.optimizer!r}: {reason}") from error
-    if found.shape != some.vector.shape:
+    if updates.shape != some.vector.shape:
         raise ValueError(
             f"optimizer={recipe.optimizer!r}: it gives updates of another shape; expected that of "
             f"the gradients"
@@ -194,7 +188,7 @@ def _check_optimizer(recipe: Recipe) -> None:
 
 
 def lane_program(config: ConfigDict, dataset: Dataset) -> LaneProgram:
-    """Return the program of a run's cohort: the network fitted to the data set, and the recipe.
+    """Return the program of a run's cohort.
 
     Raises:
       ValueError: a value is out of range.
@@ -236,7 +230,7 @@ def _check(path: str, value: object, holds: bool, expected: str) -> None:
 
 @contextlib.contextmanager
 def _naming(section: str) -> Iterator[None]:
-    """Put the config's section before the field that an error inside names."""
+    """Prefix errors, which begin with a field's name, with the section of the config."""
     try:
         yield
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The state of an experiment, by what lies in its folder."""
+"""Reads the state of an experiment from its folder."""
 
 import collections
 import math
@@ -11,23 +11,18 @@ from mnv2_jax import checksums, schema
 from mnv2_jax.ablation import heartbeat, plans, records
 
 STATES = ("done", "diverged", "running", "failed", "waiting")
-"""The states of runs: of the last three, `failed` ones are tried again the next time, and `waiting`
-ones have not been begun, or were stopped."""
+"""The states of runs. Failed runs are tried again the next time; waiting ones have not
+begun, or were stopped."""
 
 
 def read(workdir: Path, files: Collection[str] = schema.RECORD) -> dict[str, Any]:
     """Return the state of an experiment, as JSON values.
 
-    Args:
-      workdir: its folder.
-      files: of each record those that are there.
-
     Returns:
-      name and command of the experiment; under `all` how many runs are in which of `STATES`;
-      `cohorts`, the same by cohort, and under `means` those of the test metrics of its runs that
-      are done; `training`, the chunks in training and whether they are alive;
-      `errors`, each with how many runs failed by it; `damaged`, what is wrong with records whose
-      runs are trained again the next time.
+      `name` and `command` of the experiment; `all`, the number of runs by state; `cohorts`, the
+      same by cohort, and under `means` the mean test metrics of its runs that are done;
+      `training`, the chunks in training; `errors`, each with its number of runs; `damaged`, a line
+      for each damaged record, whose run is trained again the next time.
 
     Raises:
       ValueError: there is no experiment in the folder, or its plan is damaged.
@@ -40,7 +35,7 @@ def read(workdir: Path, files: Collection[str] = schema.RECORD) -> dict[str, Any
         )
     beats = list(heartbeat.beats(workdir))
     running = {run for beat in beats if beat.alive() for run in beat.runs}
-    # A task that was handed a chunk sees that cohort alone, and has a shorter label for it.
+    # A task of a launcher plans one cohort alone, and so has a shorter label for it.
     labels = {run: cohort["label"] for cohort in plan["cohorts"] for run in cohort["runs"]}
     errors: collections.Counter[str] = collections.Counter()
     damaged: list[str] = []
@@ -81,19 +76,19 @@ def read(workdir: Path, files: Collection[str] = schema.RECORD) -> dict[str, Any
 
 
 def _means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return the mean of each test metric over the rows that have it, as it is stored."""
-    found: dict[str, list[float]] = {}
+    """Return the mean of each test metric over the rows that have it."""
+    values: dict[str, list[float]] = {}
     for row in rows:
         for name, value in row.items():
             if value is not None and name.startswith("test_"):
-                found.setdefault(name, []).append(value)
-    return {name: math.fsum(numbers) / len(numbers) for name, numbers in found.items()}
+                values.setdefault(name, []).append(value)
+    return {name: math.fsum(numbers) / len(numbers) for name, numbers in values.items()}
 
 
 def _state(
     workdir: Path, run: str, row: Mapping[str, Any] | None, running: bool
 ) -> tuple[str, str]:
-    """Return the state of a run, and the error if it failed."""
+    """Return the state of a run and, if it failed, the error."""
     if row is not None:
         return str(row["status"]), ""
     if running:

@@ -1,4 +1,4 @@
-"""Runs a grid: cohort by cohort, skipping what is finished, recording each chunk as it ends."""
+"""Trains a grid cohort by cohort: skips finished runs, and records each chunk when it ends."""
 
 import collections
 import contextlib
@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 
@@ -23,28 +23,28 @@ from mnv2_jax.train.loop import Trainer
 from mnv2_jax.train.preemption import Interrupted, StopRequest
 from mnv2_jax.train.results import LaneResult
 
-# What XLA and NumPy raise when a program does not compile or does not fit, and where a run starts
-# from one that failed so. Anything else is a fault of this code, and ends the sweep.
+# Raised by XLA and NumPy when a program does not compile or does not fit into memory, and for runs
+# that start from a run that failed so. Any other error is a fault of this code and ends the sweep.
 _COHORT_ERRORS = (jax.errors.JaxRuntimeError, MemoryError, NotTrained)
 
 
-class Progress(Protocol):
-    """The messages of a sweep while it works."""
+class Progress:
+    """Receives the events of a sweep; this class ignores them."""
 
     def cohort_started(self, number: int, of: int, cohort: Cohort) -> None:
-        """Hear that a cohort is next; its programs are being compiled, if they are not ready."""
+        """Handle the start of a cohort, whose programs may still be compiled."""
 
     def chunk_started(self, cohort: Cohort, lanes: int) -> None:
-        """Hear that programs are ready, and the training of so many lanes of a cohort begins."""
+        """Handle the start of training of lanes, when the programs are compiled."""
 
     def trained(self, cohort: Cohort, lanes: int, step: int) -> None:
-        """So many lanes have done so many steps; the first call tells where they begin."""
+        """Handle the steps that lanes have done; called first before the first step."""
 
     def cohort_failed(self, cohort: Cohort, error: str) -> None:
-        """Hear that a cohort ended with an error; the sweep goes on."""
+        """Handle the error of a cohort; the sweep goes on."""
 
     def said(self, line: str) -> None:
-        """Something worth a line: a choice that was made, a checkpoint that is passed over."""
+        """Handle another line for the user, about a choice or a skipped checkpoint."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Outcome:
     """The outcome of a sweep.
 
     Attributes:
-      trained: runs trained now to their end, not found finished.
-      failed: runs whose cohort ended with an error.
+      trained: number of runs that finished in this sweep.
+      failed: number of runs whose cohort ended with an error.
     """
 
     trained: int
@@ -62,12 +62,12 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Saving:
-    """Times of checkpoints: when they are written, and how long they stay.
+    """Options of saving checkpoints and networks.
 
     Attributes:
       seconds: see `mnv2_jax.train.callbacks.Checkpointing`.
-      keep: save the last step as well, and leave the checkpoints of finished runs.
-      networks: put the trained network into the record of each run.
+      keep: also save the last step, and keep the checkpoints of finished runs.
+      networks: save the trained network in the record of each run.
     """
 
     seconds: float = 60.0
@@ -80,9 +80,9 @@ class Saving:
 
 
 def write_table(workdir: Path, cohorts: Sequence[Cohort]) -> list[dict[str, Any]]:
-    """Write and give the rows of results.csv, of what is finished by now or failed.
+    """Write results.csv, of finished and failed runs, and return its rows.
 
-    Of processes that train parts of a grid side by side, the last one sees all.
+    Where several processes train parts of a grid, the last one writes the rows of all.
     """
     with atomic.in_turns(workdir / ".results.lock"):
         rows = records.rows(workdir, cohorts)
@@ -93,23 +93,22 @@ def write_table(workdir: Path, cohorts: Sequence[Cohort]) -> list[dict[str, Any]
 
 @dataclasses.dataclass
 class Sweep:
-    """The training of every run that is not finished.
+    """Trains every run that is not finished.
 
-    While a cohort trains, the next ones compile: compilation leaves cores idle, which training
-    takes up. A cohort that fails does not stop the others; its runs are tried again next time.
-    Of processes that train together, the primary one alone writes.
+    While a cohort trains, the next ones compile: compilation leaves cores idle. A cohort that fails
+    does not stop the others; its runs are tried again the next time. Of processes that train
+    together, only the primary one writes.
 
     Attributes:
       workdir: the experiment's folder; see `mnv2_jax.ablation.records`.
-      cohorts: what is to be trained.
+      cohorts: the runs.
       command: the command line, for the records.
-      progress: is told what happens.
-      stop: signals that are to end it.
-      saving: by default checkpoints once a minute, removed with their cohort.
-      workers: processes that decode images which are streamed.
-      recorded: called after each cohort, when its records are written; of processes that train
-        together, by the primary one.
-      given: a base that runs start from.
+      progress: receives events.
+      stop: the signals that stop training.
+      saving: by default a checkpoint per minute, removed when the cohort ends.
+      workers: processes that decode streamed images.
+      recorded: called by the primary process after the records of each cohort are written.
+      given: weights that runs start from.
     """
 
     workdir: Path
@@ -127,11 +126,11 @@ class Sweep:
         self._failed = 0
 
     def run(self) -> Outcome:
-        """Train them.
+        """Train, and return how many runs finished and failed.
 
         Raises:
           ValueError: an image cannot be decoded, or its label is out of range.
-          Interrupted: a signal came; training goes on where it stopped when it is run again.
+          Interrupted: a signal came; the next sweep resumes where this one stopped.
           OSError: a result or a checkpoint cannot be written.
         """
         todo = finished.remaining(self.workdir, self.cohorts)
@@ -146,14 +145,14 @@ class Sweep:
                     self._train(cohort, compiling.popleft())
                 except _COHORT_ERRORS as error:
                     if jax.process_count() > 1:
-                        raise  # The others wait for this process in vain, and are to be told.
+                        raise  # The other processes wait for this one, and have to end too.
                     message = " ".join(str(error).split()) or type(error).__name__
                     self.progress.cohort_failed(cohort, message)
                     self._failed += finished.note_failure(self.workdir, cohort, message)
                 if processes.is_primary():
                     self.recorded()
         finally:
-            # A compilation in progress cannot be stopped, and is not waited for.
+            # A compilation in progress cannot be stopped; do not wait for it.
             compiler.shutdown(wait=False, cancel_futures=True)
         trained = sum(len(cohort.runs) for cohort in todo)
         return Outcome(trained=trained - self._failed, failed=self._failed)
@@ -161,11 +160,10 @@ class Sweep:
     def _compile(self, cohort: Cohort) -> tuple[Trainer, list[str]]:
         notes: list[str] = []
         _, size = chunks.Unfinished(self.workdir, cohort).chunk(cohort.runs)
-        whole = chunks.split(cohort.runs, len(cohort.runs), cohort.feed()[0])
-        lanes = size or max(map(len, whole))
+        largest = chunks.split(cohort.runs, len(cohort.runs), cohort.feed()[0])
+        lanes = size or max(map(len, largest))
         trainer = chunks.trainer_of(cohort, lanes, self.workers, notes.append)
-        # What training begins with: found here, while the cohort before is in training.
-        _ = cohort.network_fingerprint
+        _ = cohort.network_fingerprint  # Computed here, while the cohort before trains.
         return trainer, notes
 
     def _train(self, cohort: Cohort, compiling: Future[tuple[Trainer, list[str]]]) -> None:
@@ -184,9 +182,9 @@ class Sweep:
         ]
         while queue:
             fewer = 0
-            with self.stop.postponed():  # Until there are records.
+            with self.stop.postponed():  # Until records are written.
                 try:
-                    results = self._train_pack(cohort, queue[0], trainer, unfinished)
+                    results = self._train_chunk(cohort, queue[0], trainer, unfinished)
                 except _COHORT_ERRORS as error:
                     fewer = chunks.halved(trainer.layout.count, error)
                 else:
@@ -203,7 +201,7 @@ class Sweep:
         if processes.is_primary() and not self.saving.keep:
             unfinished.remove()
 
-    def _train_pack(
+    def _train_chunk(
         self, cohort: Cohort, chunk: chunks.Chunk, trainer: Trainer, unfinished: chunks.Unfinished
     ) -> list[LaneResult]:
         primary = processes.is_primary()
@@ -228,7 +226,7 @@ class Sweep:
             "network": cohort.network_fingerprint,
             "data": cohort.dataset.fingerprint,
             "jax": jax.__version__,
-            # Curves hold them, by epoch.
+            # The curves in a checkpoint have a column for each.
             "metrics": [metric.name for metric in cohort.program.metrics],
             "user_files": cohort.user_files,
         }
@@ -266,13 +264,14 @@ class Sweep:
             "seconds_waited_for_images": round(results[0].waited, 1),
             "images_left_out": list(results[0].left_out),
         }
-        if ruined := [run.id for run, one in zip(chunk, results, strict=True) if one.is_restored]:
+        pairs = list(zip(chunk, results, strict=True))
+        if ruined := [run.id for run, result in pairs if result.is_restored]:
             self.progress.said(
                 f"training ruined what it started from in {len(ruined)} of {len(chunk)} runs: "
                 f"{', '.join(ruined[:3])}{', ...' if len(ruined) > 3 else ''}; the network of the "
                 f"best epoch by validation accuracy is kept"
             )
-        for run, result in zip(chunk, results, strict=True):
+        for run, result in pairs:
             if run.id not in cohort.ids:  # It has a record.
                 continue
             row = _row(cohort, run, result, trainer, len(chunk))
@@ -295,7 +294,7 @@ def _row(
 
 
 def _network(cohort: Cohort, run: Run, result: LaneResult) -> Trained:
-    """Return a run's network, with what it takes to use it."""
+    """Return a run's network, with the classes and scaling that prediction needs."""
     return Trained(
         spec=resolve.network(run.config, cohort.dataset),
         variables=dict(result.variables),

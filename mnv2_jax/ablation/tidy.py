@@ -1,4 +1,4 @@
-"""Tidies an experiment's folder before training: what is damaged, and what kills have left."""
+"""Tidies an experiment's folder before training: damaged files and leftovers of kills."""
 
 import os
 from collections.abc import Iterable
@@ -8,19 +8,19 @@ from mnv2_jax import atomic, checksums, schema, side_tables
 from mnv2_jax.ablation import heartbeat, records
 
 FOLDER = ".damaged"
-"""The folder for damaged things, beside their place."""
+"""The folder that damaged files are moved into, beside their place."""
 
 
 def tidy(workdir: Path, runs: Iterable[str], *, alone: bool) -> list[str]:
-    """Put aside what is damaged, so that it is made anew.
+    """Put damaged files aside, so that they are made again.
 
     Args:
       workdir: the experiment's folder, which this process has claimed.
-      runs: the runs whose records are checked.
-      alone: whether no other process works in the folder; what killed ones have left is removed.
+      runs: ids of the runs whose records are checked.
+      alone: no other process works in the folder: remove the leftovers of killed ones.
 
     Returns:
-      A line for each thing that was put aside: what is wrong with it, and where it is.
+      A line for each file or folder that was put aside, with the reason and its new place.
 
     Raises:
       OSError: the folder cannot be written to.
@@ -52,10 +52,10 @@ def tidy(workdir: Path, runs: Iterable[str], *, alone: bool) -> list[str]:
 
 
 def put_aside(path: Path, reason: str) -> str:
-    """Move something damaged into `FOLDER` beside it.
+    """Move a damaged file or folder into `FOLDER` beside it.
 
     Returns:
-      A line: the reason, and where it is now.
+      A line with the reason and its new place.
 
     Raises:
       OSError: the folder cannot be written to.
@@ -81,7 +81,7 @@ def _files(workdir: Path) -> list[Path]:
 
 
 def _remove_leftovers(workdir: Path) -> None:
-    """Remove what was being written by processes that were killed, and their signs of life."""
+    """Remove unfinished files and heartbeats of killed processes."""
     folders = [
         workdir,
         *(workdir / name for name in schema.FOLDERS),

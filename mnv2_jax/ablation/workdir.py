@@ -1,8 +1,7 @@
-"""The folder of an experiment: a run is trained by one process at a time.
+"""The folder of an experiment, which one process at a time may claim.
 
-It is a local folder or lies in a bucket, where a local one, the mirror, stands for it: what trains,
-and what looks at results, reads and writes files, and asks now and then for them to be brought in
-line.
+It is a local folder, or lies in a bucket and has a local mirror: training and analysis read and
+write local files, which are copied to and from the bucket from time to time.
 """
 
 import contextlib
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 from mnv2_jax import atomic, cache
 from mnv2_jax.schema import NETWORK, RECORD
 
-if TYPE_CHECKING:  # Imported where it is used: commands that read a local folder need no jax.
+if TYPE_CHECKING:  # Imported where it is used: local folders are read without jax.
     from mnv2_jax.ablation.bucket import Bucket
 
 _SECONDS_BETWEEN = 15.0
@@ -26,12 +25,12 @@ _SECONDS_BETWEEN = 15.0
 
 @dataclasses.dataclass(frozen=True)
 class Workdir:
-    """An experiment's folder, as this process sees it.
+    """An experiment's folder.
 
     Attributes:
-      path: where its files are read and written.
-      files: of each record those that are there.
-      bucket: that it is the mirror of.
+      path: the local folder.
+      files: the files of each record that it has.
+      bucket: the bucket that it mirrors; None for a local folder.
     """
 
     path: Path
@@ -40,18 +39,18 @@ class Workdir:
 
     @property
     def location(self) -> str:
-        """The path or URI that processes elsewhere find it by."""
+        """The path or URI by which other processes find it."""
         return self.bucket.uri if self.bucket else str(self.path.resolve())
 
     def shown(self, text: object) -> str:
-        """Return a text that may name files of the folder, as the user knows them."""
+        """Replace the mirror's path in a text by the bucket's URI."""
         return str(text).replace(str(self.path), self.bucket.uri) if self.bucket else str(text)
 
     def sync(self) -> bool:
-        """Share what was written here, then bring what others wrote.
+        """Push local changes to the bucket, then pull those of others.
 
         Returns:
-          Whether that holds records of runs. Where all write to one folder there is nothing to do.
+          Whether new records of runs came. A local folder needs no copies.
 
         Raises:
           OSError: the bucket cannot be reached.
@@ -63,10 +62,10 @@ class Workdir:
 
 
 def check_location(where: str | Path) -> None:
-    """Check what can be known of a folder's name, without touching the folder.
+    """Check the name of a folder without accessing it.
 
     Raises:
-      ValueError: it is a URI of no bucket, or what speaks to such buckets is not installed.
+      ValueError: it is a URI of no bucket, or the client for such buckets is not installed.
     """
     if _in_a_bucket(where):
         from mnv2_jax.ablation.bucket import Bucket
@@ -78,19 +77,18 @@ def check_location(where: str | Path) -> None:
 def claimed(
     where: str | Path, part: str = "", runs: Collection[str] | None = None
 ) -> Iterator[Workdir]:
-    """Make the folder if need be, and keep other processes out while the block runs.
+    """Create the folder if necessary, and keep other processes out while the block runs.
 
-    Where a part is claimed, such as a shard, those that claim other parts are let in. Nothing keeps
-    processes of other machines out of a bucket; what is written is copied there now and then, so
-    that others see how far training is, and at the end.
+    Processes that claim other parts, such as shards, are let in. Nothing keeps processes of other
+    machines out of a bucket. Changes are pushed to it every 15 seconds and at the end.
 
     Args:
       where: a local folder, or one in a bucket: gs://BUCKET/PATH or s3://BUCKET/PATH.
-      part: of what is done there; empty for the whole.
-      runs: ids of the runs whose records matter; by default all.
+      part: name of the part to claim; "" claims the whole folder.
+      runs: ids of the runs to pull from a bucket; by default all.
 
     Raises:
-      ValueError: see `mnv2_jax.atomic.claimed`; it is in no bucket that can be read.
+      ValueError: see `mnv2_jax.atomic.claimed`; or the bucket cannot be read.
       OSError: the bucket cannot be written to at the end of the block.
     """
     field = f"workdir={where}"
@@ -102,23 +100,23 @@ def claimed(
 
     path = mirror(str(where), part)
     bucket = Bucket(str(where), field, path, runs=runs)
-    with atomic.claimed(path, f"{field}: {path}, which stands for it here"):
+    with atomic.claimed(path, f"{field}: {path}, its local mirror"):
         bucket.open()
-        here = Workdir(path, bucket=bucket)
-        with _shown(here), _pushed(bucket):
-            yield here
+        mirrored = Workdir(path, bucket=bucket)
+        with _bucket_in_errors(mirrored), _pushing(bucket):
+            yield mirrored
 
 
 @contextlib.contextmanager
 def seen(
     where: str | Path, flag: str = "workdir=", files: Collection[str] = (*RECORD, NETWORK)
 ) -> Iterator[Workdir]:
-    """Let a process look at an experiment while others may train it.
+    """Open an experiment's folder for reading; other processes may train in it.
 
     Args:
       where: see `claimed`.
-      flag: what messages begin with, before the folder.
-      files: of each run those that matter.
+      flag: the beginning of error messages, before the folder.
+      files: the files of each run to pull from a bucket.
 
     Raises:
       ValueError: there is no such bucket, or it cannot be read.
@@ -131,13 +129,13 @@ def seen(
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         bucket = Bucket(str(where), f"{flag}{where}", Path(folder), files)
         bucket.open()
-        here = Workdir(Path(folder), files, bucket)
-        with _shown(here):
-            yield here
+        mirrored = Workdir(Path(folder), files, bucket)
+        with _bucket_in_errors(mirrored):
+            yield mirrored
 
 
 def mirror(uri: str, part: str) -> Path:
-    """Return the local folder that stands for one in a bucket, or for a part of its work."""
+    """Return the local mirror of a folder in a bucket, for a process that claims a part of it."""
     text = f"{uri.rstrip('/')} {part}"
     name = re.sub(r"\W+", "_", text).strip("_")[-80:]
     digits = hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -149,13 +147,13 @@ def _in_a_bucket(where: str | Path) -> bool:
 
 
 @contextlib.contextmanager
-def _pushed(bucket: "Bucket") -> Iterator[None]:
-    """Push now and then and, however the block ends, at the end."""
+def _pushing(bucket: "Bucket") -> Iterator[None]:
+    """Push every 15 seconds and, however the block ends, at the end."""
     ended = threading.Event()
 
     def push() -> None:
         while not ended.wait(_SECONDS_BETWEEN):
-            with contextlib.suppress(OSError):  # It is tried again.
+            with contextlib.suppress(OSError):  # The next push tries again.
                 bucket.push()
 
     thread = threading.Thread(target=push, daemon=True)
@@ -163,7 +161,7 @@ def _pushed(bucket: "Bucket") -> Iterator[None]:
     try:
         yield
     except BaseException:
-        with contextlib.suppress(OSError):  # What ended the block is told.
+        with contextlib.suppress(OSError):  # The error of the block is raised.
             bucket.push()
         raise
     else:
@@ -174,11 +172,11 @@ def _pushed(bucket: "Bucket") -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _shown(here: Workdir) -> Iterator[None]:
-    """Let errors name the bucket where they name the mirror."""
+def _bucket_in_errors(folder: Workdir) -> Iterator[None]:
+    """Let errors name the bucket instead of the mirror."""
     try:
         yield
     except ValueError as error:
-        if str(here.path) not in str(error):
+        if str(folder.path) not in str(error):
             raise
-        raise ValueError(here.shown(error)) from error
+        raise ValueError(folder.shown(error)) from error

@@ -24,7 +24,6 @@ from mnv2_jax.ablation.grid import Grid
 from mnv2_jax.ablation.job import DataOptions, Job
 from mnv2_jax.ablation.launchers import find
 from mnv2_jax.ablation.pretrained import PretrainedWeights
-from mnv2_jax.ablation.preview import draw_preview
 from mnv2_jax.ablation.sweep import Progress, Saving
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.verdicts import check, undecidable
@@ -32,6 +31,7 @@ from mnv2_jax.api import files, running
 from mnv2_jax.api.results import Results, checked_claims
 from mnv2_jax.api.running import Origin, Planned
 from mnv2_jax.api.telling import teller
+from mnv2_jax.data import preview
 from mnv2_jax.data.sources import Dataset, Selection
 from mnv2_jax.train import setup
 
@@ -245,7 +245,15 @@ class Experiment:
         shown = configs[-1 if "transfer" in self.config else 0]
         (one,) = cohort.plan([shown], (data or DataOptions()).open)
         find("local").check([one])
-        draw_preview(Path(path), one)
+        program, seed = one.program, int(one.runs[0].values.data_seed)
+        preview.draw_first_batch(
+            path=Path(path),
+            dataset=one.dataset,
+            batch_size=program.recipe.batch_size,
+            seed=seed,
+            augmentation=program.augmentation,
+            scaling=program.scaling,
+        )
 
     def prepare(
         self,

@@ -5,13 +5,21 @@ import io
 import math
 import unicodedata
 from collections.abc import Sequence
+from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import vl_convert
 from PIL import Image
 
-from mnv2_jax.data import augment
+from mnv2_jax import atomic
+from mnv2_jax.data import augment, pipeline, stream
+from mnv2_jax.data.augmentation import Augmentation
+from mnv2_jax.data.sources import Dataset
+
+_IMAGES = 48
+"""The most images on a sheet of a batch."""
 
 _TILE = 96
 """The least width and height of an image on the sheet, in pixels."""
@@ -90,3 +98,46 @@ def _drawable(caption: str) -> str:
         else character.encode("unicode_escape").decode("ascii")
         for character in composed
     )
+
+
+def draw_first_batch(
+    path: Path,
+    dataset: Dataset,
+    batch_size: int,
+    seed: int,
+    augmentation: Augmentation,
+    scaling: str,
+) -> None:
+    """Draw images of the first training batch.
+
+    Args:
+      path: of the PNG file.
+      dataset: the data set.
+      batch_size: of training.
+      seed: of order and augmentation.
+      augmentation: of training.
+      scaling: one of `mnv2_jax.data.augment.SCALINGS`.
+
+    Raises:
+      ValueError: an image cannot be decoded.
+      OSError: the file cannot be written, or the data set cannot be read.
+    """
+    rows = range(min(batch_size, _IMAGES))
+    chosen = dataset.chosen(seed)
+    batches = stream.TrainBatches(dataset.train, seed, batch_size, 1, rows, augmentation, chosen)
+    batch = batches[0]
+    places = jnp.arange(len(rows))
+    images, labels, _ = pipeline.train_batch(
+        key=jax.random.key(seed),
+        step=jnp.int32(0),
+        rows=places,
+        chosen=places,
+        data=(jnp.asarray(batch.images), jnp.asarray(batch.labels)),
+        augmentation=augmentation,
+        scaling=scaling,
+        classes=dataset.classes,
+    )
+    captions = [dataset.class_names[label] for label in labels.tolist()]
+    file = io.BytesIO()
+    contact_sheet(jax.device_get(images), captions, scaling).save(file, "png")
+    atomic.write_bytes(path, file.getvalue())

@@ -1,13 +1,12 @@
 """Lanes beyond memory train in chunks."""
 
+import contextlib
 import dataclasses
 import errno
 import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import types
 from typing import Any
 
@@ -24,6 +23,7 @@ from mnv2_jax.train.preemption import Interrupted, StopRequest
 from mnv2_jax.train.resident import Resident
 from mnv2_jax.train.streaming import Streaming
 from tests import commands, victim
+from tests.small import curves_of
 
 OUT = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes")
 
@@ -50,7 +50,7 @@ def test_streamed_images_are_shared_by_the_lanes_of_a_chunk():
     assert chunks.split(runs, 10, Resident) == [tuple(runs)]
 
 
-def test_half_is_tried_after_memory_ran_out_and_after_nothing_else():
+def test_half_is_tried_after_an_out_of_memory_error_and_no_other():
     assert chunks.halved(5, OUT) == 3
     assert chunks.halved(2, MemoryError()) == 1
     with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
@@ -134,7 +134,7 @@ def test_the_chunk_in_training_is_remembered(tmp_path, planned):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"runs": ["unknown"], "size": 1}'])
-def test_a_note_of_the_chunk_that_says_nothing_is_none(tmp_path, planned, text):
+def test_a_damaged_note_of_the_chunk_is_ignored(tmp_path, planned, text):
     unfinished = chunks.Unfinished(tmp_path, planned)
     unfinished.begin(planned.runs, 4)
     (tmp_path / "checkpoints" / planned.id / "pack.json").write_text(text)
@@ -152,7 +152,7 @@ def test_checkpoints_outlive_the_note(tmp_path, planned, damage):
     assert unfinished.chunk(planned.runs) == (planned.runs, 4)
 
 
-class Steps(victim.Silent):
+class Steps(sweep.Progress):
     """Notes with which step each chunk's training begins, and of how many runs."""
 
     def __init__(self) -> None:
@@ -168,64 +168,49 @@ class Steps(victim.Silent):
         self._is_new = False
 
 
-def curves(workdir):
-    return {path.parent.name: path.read_text() for path in workdir.glob("runs/*/metrics.jsonl")}
+@contextlib.contextmanager
+def at_third_record(what):
+    """Has something done when the third record is to be written."""
+    written = []
 
+    def watched(workdir, run, *others, write=records.write):
+        written.append(run.id)
+        if len(written) == 3:
+            what()
+        write(workdir, run, *others)
 
-@pytest.fixture
-def at_third_record(monkeypatch):
-    """Has something done when the third record is to be written, once."""
-
-    def do(what):
-        write, written = records.write, []
-
-        def watched(workdir, run, *others):
-            written.append(run.id)
-            if len(written) == 3:
-                what()
-            write(workdir, run, *others)
-
-        monkeypatch.setattr(records, "write", watched)
-        return written
-
-    return do
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(records, "write", watched)
+        yield
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_among_records_costs_no_training(
-    tmp_path, planned, at_third_record, monkeypatch
-):
-    undisturbed = tmp_path / "undisturbed"
-    sweep.Sweep(undisturbed, [planned], "test", victim.Silent()).run()
-    workdir = tmp_path / "work"
+def test_a_signal_or_a_full_disk_among_records_costs_no_training(tmp_path, planned, compiled_once):
+    signalled, filled = tmp_path / "signalled", tmp_path / "filled"
+    stop = StopRequest()
+    with (
+        at_third_record(lambda: os.kill(os.getpid(), signal.SIGTERM)),
+        stop.listening(),
+        pytest.raises(Interrupted, match="what was in training is finished"),
+    ):
+        sweep.Sweep(signalled, [planned], "test", sweep.Progress(), stop).run()
+    assert len(curves_of(signalled)) == 4  # The signal waited for the last record.
 
     def fill():
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    written = at_third_record(fill)
     saving = sweep.Saving(seconds=0.0)
-    with pytest.raises(OSError, match="No space left"):
-        sweep.Sweep(workdir, [planned], "test", victim.Silent(), saving=saving).run()
-    assert len(curves(workdir)) == 2
-    written.clear()
-    monkeypatch.undo()
+    with at_third_record(fill), pytest.raises(OSError, match="No space left"):
+        sweep.Sweep(filled, [planned], "test", sweep.Progress(), saving=saving).run()
+    assert len(curves_of(filled)) == 2
     steps = Steps()
-    assert sweep.Sweep(workdir, [planned], "test", steps, saving=saving).run().trained == 2
+    assert sweep.Sweep(filled, [planned], "test", steps, saving=saving).run().trained == 2
     # Of two runs without a record, among the lanes that it was saved with.
     ((lanes, begun),) = steps.begun
     assert lanes == 2
     assert begun > 0
-    assert [row["lanes"] for row in records.rows(workdir, [planned])] == [4] * 4
-    assert curves(workdir) == curves(undisturbed)
-
-
-@pytest.mark.slow
-def test_a_signal_among_records_waits_for_the_last_one(tmp_path, planned, at_third_record):
-    at_third_record(lambda: os.kill(os.getpid(), signal.SIGTERM))
-    stop = StopRequest()
-    with stop.listening(), pytest.raises(Interrupted, match="what was in training is finished"):
-        sweep.Sweep(tmp_path, [planned], "test", victim.Silent(), stop).run()
-    assert len(curves(tmp_path)) == 4
+    assert [row["lanes"] for row in records.rows(filled, [planned])] == [4] * 4
+    assert curves_of(filled) == curves_of(signalled)
 
 
 def environments(workdir):
@@ -244,7 +229,7 @@ def test_out_of_memory_halves_the_chunk_and_goes_on(tmp_path, planned, dots, mon
         return run(self, values, *others)
 
     monkeypatch.setattr(Trainer, "run", small_only)
-    outcome = sweep.Sweep(tmp_path, [planned], "test", victim.Silent()).run()
+    outcome = sweep.Sweep(tmp_path, [planned], "test", sweep.Progress()).run()
     assert tried == [4, 2, 2]
     assert (outcome.trained, outcome.failed) == (4, 0)
     rows = records.rows(tmp_path, [planned])
@@ -290,36 +275,14 @@ def test_out_of_memory_compiling_tries_half(planned, dots, monkeypatch):
     ]
 
 
-LIMITED = """
-import resource, sys
-from pathlib import Path
-import jax
-jax.config.update("jax_num_cpu_devices", 2)
-from mnv2_jax import arch, presets
-from mnv2_jax.ablation import cohort, grid, sweep
-from tests import samples, victim
-
-resource.setrlimit(resource.RLIMIT_DATA, (2 * 2**30, resource.RLIM_INFINITY))
-# A last convolution so wide that a lane's parameters and momenta take 5 MB.
-stages = lambda t: (presets.Stage(t, 4, 1, 2),)
-presets.PRESETS["tiny"] = presets.Preset(8, 1, 4, 2, stages, 40_000, 10, arch.BlockSpec(divisor=1))
-data = samples.dots(8, 8, 8)
-config = victim.configs(epochs=1)[0]
-config.train.batch_size = 8
-config.train.evaluation_batch_size = 8
-configs = grid.expand(config, grid.axis("seed", range(100)))
-cohorts = cohort.plan(configs, lambda _: data)
-outcome = sweep.Sweep(Path(sys.argv[1]), cohorts, "test", victim.Silent()).run()
-print(outcome.trained, outcome.failed)
-"""
-
-
 @pytest.mark.slow
-def test_a_hundred_lanes_in_two_gibibytes(tmp_path):
-    command = [sys.executable, "-c", LIMITED, str(tmp_path)]
-    done = subprocess.run(command, cwd=commands.ROOT, capture_output=True, text=True, timeout=240)
-    assert done.stdout == "100 0\n", done.stderr
+def test_lanes_beyond_the_memory_of_the_process_train_in_chunks(tmp_path):
+    arguments = (tmp_path, 60, 2 * 2**30)
+    process = commands.forks().Process(target=victim.many_lanes, args=arguments)
+    process.start()
+    process.join(commands.SECONDS)
+    assert process.exitcode == 0
     found = environments(tmp_path)
-    assert len(found) == 100
-    assert {environment["lanes"] for environment in found} <= set(range(2, 51))
-    assert all("100 lanes would take" in str(environment["notes"]) for environment in found)
+    assert len(found) == 60
+    assert {environment["lanes"] for environment in found} <= set(range(2, 60))
+    assert all("60 lanes would take" in str(environment["notes"]) for environment in found)

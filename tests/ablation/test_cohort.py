@@ -6,8 +6,14 @@ from mnv2_jax.ablation import cohort, grid
 from mnv2_jax.train.recipes import RECIPES
 
 
+@pytest.fixture(autouse=True)
+def small(tiny):
+    """Networks that are traced quickly."""
+
+
 def plan(dots, *axes, **changes):
     config = digits.get_config()
+    config.model.preset = "tiny"
     for path, value in changes.items():
         section, field = path.split("__") if "__" in path else ("", path)
         (config[section] if section else config)[field] = value
@@ -188,7 +194,7 @@ def test_a_config_takes_a_published_recipe(dots, name):
 
 
 @pytest.mark.parametrize("path", ["model.projection_placement", "train.momentum", "seed"])
-def test_a_config_without_a_field_is_told_which(dots, path):
+def test_a_missing_field_is_named(dots, path):
     config = digits.get_config()
     section, _, field = path.rpartition(".")
     del (config[section] if section else config)[field]

@@ -1,4 +1,4 @@
-"""Data sets as users have them, trained on: TFDS's own, TFRECORD, with faults."""
+"""Training on data sets as users have them: of TFDS, in TFRECORD, in folders, with faults."""
 
 import dataclasses
 import functools
@@ -13,7 +13,7 @@ from mnv2_jax import api, presets, terminal
 from mnv2_jax.ablation import cohort, finished, grid, sweep
 from mnv2_jax.data import sources
 from mnv2_jax.data.stored import prepared
-from tests import samples, victim
+from tests import samples
 from tests.data import made
 
 COLOURED = dataclasses.replace(samples.TINY, in_channels=3)
@@ -39,14 +39,22 @@ def config_of(name, **data):
     return config
 
 
+class Lines(sweep.Progress):
+    """Keeps the lines of a sweep."""
+
+    def __init__(self):
+        self.lines = []
+
+    def said(self, line):
+        self.lines.append(line)
+
+
 def train(workdir, data_dir, config, *, skip_corrupt=False, seeds=(0,)):
     load = functools.partial(sources.load, folder=data_dir, skip_corrupt=skip_corrupt)
     cohorts = cohort.plan(grid.expand(config, grid.axis("seed", seeds)), load)
-    told: list[str] = []
-    progress = victim.Silent()
-    progress.said = told.append  # type: ignore[attr-defined]
+    progress = Lines()
     sweep.Sweep(workdir, cohorts, "test", progress).run()
-    return sweep.write_table(workdir, cohorts), told
+    return sweep.write_table(workdir, cohorts), progress.lines
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +73,7 @@ def test_a_hand_made_tfrecord_set_is_trained_on(patches, tmp_path):
     assert recorded["data"] == prepared.find("patches", patches).fingerprint
 
 
-def test_checkpoints_of_other_images_are_passed_over(patches, tmp_path):
+def test_checkpoints_of_other_images_are_passed_over(patches, tmp_path, compiled_once):
     config = config_of("patches")
     config.train.epochs = 2
     load = functools.partial(sources.load, folder=patches)
@@ -73,15 +81,14 @@ def test_checkpoints_of_other_images_are_passed_over(patches, tmp_path):
     after = dataclasses.replace(
         before, dataset=dataclasses.replace(before.dataset, fingerprint="prepared anew")
     )
-    told: list[str] = []
-    progress = victim.Silent()
-    progress.said = told.append  # type: ignore[attr-defined]
     saving = sweep.Saving(keep=True)
+    told = []
     for trained in (before, before, after):
+        progress = Lines()
         sweep.Sweep(tmp_path, [trained], "test", progress, saving=saving).run()
         shutil.rmtree(tmp_path / "runs")  # As if it had been killed before it was recorded.
-        told.append("again")
-    again, other = (" ".join(told).split("again"))[1:3]
+        told.append(" ".join(progress.lines))
+    _, again, other = told
     assert "goes on from step 20 of 20" in again
     assert "it is of another run: its data differs" in other
     assert "goes on from" not in other
@@ -205,11 +212,11 @@ def test_a_folder_that_changes_while_it_is_trained_on_is_refused(photos, tmp_pat
 
     cohorts = cohort.plan([config], load)
     with pytest.raises(OSError, match=r"photos/train/class 5/5.png: it has changed; expected imag"):
-        sweep.Sweep(tmp_path / "work", cohorts, "test", victim.Silent()).run()
+        sweep.Sweep(tmp_path / "work", cohorts, "test", sweep.Progress()).run()
 
 
 def test_a_folder_may_change_between_two_runs_of_an_experiment(
-    photos, tmp_path, monkeypatch, capsys
+    photos, tmp_path, without_charts, monkeypatch, capsys
 ):
     shutil.copytree(photos, tmp_path / "photos")
     (tmp_path / "photos/test/class 3/3.png").unlink()
@@ -217,11 +224,9 @@ def test_a_folder_may_change_between_two_runs_of_an_experiment(
     config = of_folder(tmp_path / "photos", mode="streaming")
     config.train.epochs = 1
     experiment = api.Experiment(config)
-    told = victim.Silent()
-    lines: list[str] = []
-    told.said = lines.append  # type: ignore[attr-defined]
-    first = experiment.run(tmp_path / "first", progress=told)
-    assert re.search(r"/photos/: \d+ of 119 images checked, .*/s, \d+ s left$", lines[0])
+    progress = Lines()
+    first = experiment.run(tmp_path / "first", progress=progress)
+    assert re.search(r"/photos/: \d+ of 119 images checked, .*/s, \d+ s left$", progress.lines[0])
     (tmp_path / "photos/train/class 5/5.png").unlink()
     second = experiment.run(tmp_path / "second", progress=False)
     assert [*first.runs] == [*second.runs]

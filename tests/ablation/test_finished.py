@@ -1,4 +1,4 @@
-"""Finished runs count as long as they are what would be trained now."""
+"""Finished runs count as long as code and data are the same."""
 
 import dataclasses
 

@@ -1,7 +1,6 @@
-"""A base that is given: what it is found to be, what it goes with, which networks it is for."""
+"""Given weights: where they come from, which configs and networks they fit."""
 
 import dataclasses
-import json
 import shutil
 
 import numpy as np
@@ -12,22 +11,6 @@ from mnv2_jax.ablation.pretrained import PretrainedWeights
 from mnv2_jax.nn import pretrained, trained
 from tests.ablation.bases import assert_is_base_of, config, random_network, refusal
 from tests.nn import layouts
-
-
-@pytest.fixture(scope="module")
-def spec(tiny):
-    return presets.build(tiny, expansion=2, conventions="torchvision")
-
-
-@pytest.fixture
-def ours(spec, tmp_path):
-    """The file of a network of ours, in the folder of a run."""
-    path = tmp_path / "work" / "runs" / "0123456789ab" / trained.FILE
-    trained.save(path, random_network(spec))
-    row = {"status": "done", "validation_accuracy": 0.5}
-    (path.parent / "result.json").write_text(json.dumps(row))
-    (path.parent / "config.json").write_text("{}")
-    return path
 
 
 def test_a_network_of_ours_is_found_by_its_file_its_run_or_its_experiment(ours, spec):
@@ -42,7 +25,7 @@ def test_a_network_of_ours_is_found_by_its_file_its_run_or_its_experiment(ours, 
     assert of_file.identity == of_run.identity == of_experiment.identity
 
 
-def test_a_base_is_who_it_is_by_its_content(ours, spec, tmp_path):
+def test_a_base_is_identified_by_its_content(ours, spec, tmp_path):
     elsewhere = tmp_path / "copy.safetensors"
     shutil.copy(ours, elsewhere)
     assert PretrainedWeights.open(elsewhere).identity == PretrainedWeights.open(ours).identity
@@ -63,7 +46,7 @@ OTHERS = {
     "keras-legacy": ("Keras (legacy HDF5)", "keras", "symmetric"),
     "keras-3": ("Keras (.weights.h5)", "keras", "symmetric"),
 }
-"""Whose weights they are, their conventions, and how images were scaled for them."""
+"""The library of weights, their conventions, and the scaling of images."""
 
 
 @pytest.mark.parametrize("layout", OTHERS)
@@ -74,14 +57,20 @@ def test_weights_of_others_tell_conventions_and_scaling(tmp_path, layout):
     assert_is_base_of(given.start(narrow()), layouts.variables())
 
 
-def test_an_export_of_ours_tells_conventions_alone(tmp_path):
-    path = tmp_path / "weights.safetensors"
-    spec = narrow("slim")
-    network = random_network(spec)
-    pretrained.save(path, spec, network.variables)
+@pytest.fixture(scope="module")
+def export(tmp_path_factory):
+    """The file of an export of ours, and its variables."""
+    path = tmp_path_factory.mktemp("export") / "weights.safetensors"
+    network = random_network(narrow("slim"))
+    pretrained.save(path, network.spec, network.variables)
+    return path, network.variables
+
+
+def test_an_export_of_ours_tells_conventions_alone(export):
+    path, variables = export
     given = PretrainedWeights.open(path)
     assert (given.source, given.conventions, given.scaling) == ("mnv2_jax", "slim", "")
-    assert_is_base_of(given.start(spec), network.variables)
+    assert_is_base_of(given.start(narrow("slim")), variables)
 
 
 def test_what_holds_no_network_is_refused(ours, tmp_path):
@@ -134,7 +123,7 @@ OF_BLOCK = {
     "divisor": 8,
 }
 OF_CONVENTIONS = {"padding": "SAME", "norm_epsilon": 1e-3}
-"""A value of each field that makes another base of it."""
+"""For each field a value that makes it another base."""
 
 
 @pytest.mark.parametrize(
@@ -195,7 +184,7 @@ def test_a_base_of_another_depth_or_for_other_images_is_refused(ours, spec):
 
 
 def settled(given, **changes):
-    """Scaling and conventions of a config that was made one for a base."""
+    """Scaling and conventions of a config after `settle`."""
     wanted = config(**changes)
     given.settle(wanted)
     return wanted.data.scaling, wanted.model.conventions
@@ -226,11 +215,8 @@ def test_a_config_follows_weights_of_others_or_is_refused(tmp_path, layout):
         )
 
 
-def test_a_config_names_the_scaling_of_an_export_which_does_not(tmp_path):
-    path = tmp_path / "weights.safetensors"
-    spec = narrow("slim")
-    pretrained.save(path, spec, random_network(spec).variables)
-    given = PretrainedWeights.open(path)
+def test_a_config_names_the_scaling_of_an_export_which_does_not(export):
+    given = PretrainedWeights.open(export[0])
     for scaling in ("symmetric", "imagenet"):
         changes = {**WEIGHTS, "data__scaling": scaling}
         assert settled(given, **changes) == (scaling, "slim")

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_collections import ConfigDict, FieldReference, FrozenConfigDict
 
@@ -93,6 +93,7 @@ def test_a_run_is_its_config_whatever_the_order_of_fields():
     assert len(grid.run_id(one)) == 12
 
 
+@settings(max_examples=30)
 @given(st.dictionaries(st.sampled_from("abcd"), st.integers() | st.floats(0, 1) | st.text()))
 def test_every_change_of_a_value_is_another_run(values):
     base = grid.run_id(ConfigDict(values))
@@ -105,17 +106,15 @@ def test_ids_do_not_depend_on_the_process():
         "from ml_collections import ConfigDict; from mnv2_jax.ablation import grid; "
         "print(grid.run_id(ConfigDict({'seed': 0, 'model': {'expansion': 6.0}})))"
     )
-    seen = {
-        subprocess.run(
-            [sys.executable, "-c", code],
-            env={"PYTHONHASHSEED": seed, "PATH": ""},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for seed in ("1", "2")
-    }
-    assert seen == {grid.run_id(ConfigDict({"seed": 0, "model": {"expansion": 6.0}})) + "\n"}
+    other = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONHASHSEED": "1", "PATH": ""},  # Here it is random.
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    ours = grid.run_id(ConfigDict({"seed": 0, "model": {"expansion": 6.0}}))
+    assert other.stdout == f"{ours}\n"
 
 
 @pytest.mark.parametrize("kind", [ConfigDict, FrozenConfigDict])

@@ -1,4 +1,4 @@
-"""Ids stay: of committed results, and where a config field is added."""
+"""Stable ids: of committed results, and after a config field is added."""
 
 import csv
 import dataclasses
@@ -163,7 +163,7 @@ def test_phases_keep_their_ids_and_so_what_starts_from_them(later):
     assert not set(before) & set(after)
 
 
-def test_what_is_observed_is_no_part_of_an_id_whatever_its_value(dots):
+def test_observed_fields_are_no_part_of_an_id(dots):
     config = digits.get_config()
     before = runs_by_cohort(plan(config, dots))
     config.metrics = "accuracy,loss,calibration_error"

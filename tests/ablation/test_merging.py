@@ -33,7 +33,7 @@ def folders(tmp_path):
     return a, b
 
 
-def test_records_of_all_folders_come_together(folders, tmp_path):
+def test_records_of_all_folders_are_copied(folders, tmp_path):
     target = tmp_path / "all"
     assert merging.merge(target, folders) == merging.Merged(3, 1, ())
     assert sorted(path.name for path in (target / "runs").iterdir()) == ["one", "three", "two"]
@@ -83,7 +83,7 @@ def test_results_that_contradict_one_another_are_refused_and_nothing_is_copied(
     assert not (tmp_path / "all").exists()
 
 
-def test_where_and_in_what_company_a_run_was_trained_does_not_matter(folders, tmp_path):
+def test_machine_and_number_of_lanes_do_not_matter(folders, tmp_path):
     change(folders[1] / "runs/two/result.json", seconds=9.5, lanes=4, device="gpu x 1")
     change(folders[1] / "runs/two/environment.json", data="ee")  # Older records have none.
     assert merging.merge(tmp_path / "all", folders) == merging.Merged(3, 1, ())

@@ -1,4 +1,4 @@
-"""Networks that runs have left, by the paths that users give."""
+"""Networks of runs are found by the paths that users give."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Phases of transfer learning as runs: what comes before what, and who a run is."""
+"""Phases of transfer learning as runs: their order and their ids."""
 
 import pytest
 from ml_collections import ConfigDict
@@ -103,7 +103,7 @@ def test_a_base_that_is_given_takes_the_place_of_pretraining():
     )
 
 
-def test_what_cannot_be_is_told():
+def test_impossible_phases_are_refused():
     with pytest.raises(ValueError, match=r"config\.transfer\.phase='tuning': expected one of scra"):
         phases.runs([config(transfer__phase="tuning")])
     with pytest.raises(ValueError, match=r"config\.transfer: the config lacks this section"):
@@ -125,7 +125,7 @@ def test_what_cannot_be_is_told():
         ({"train": 3}, r"config\.extraction\.train=3: expected a field below it, such as config"),
     ],
 )
-def test_what_a_section_of_a_phase_cannot_set_is_told(own, message):
+def test_wrong_fields_in_the_section_of_a_phase_are_refused(own, message):
     wrong = config()
     wrong.extraction = ConfigDict(own)
     with pytest.raises(ValueError, match=message):
@@ -171,12 +171,12 @@ def test_phases_are_cohorts_whose_lanes_start_from_one_another():
         ({"augment__flip": True}, r"config\.augment\.flip=True: expected False"),
     ],
 )
-def test_wrong_values_are_told_before_anything_trains(change, message):
+def test_wrong_values_are_refused_before_anything_trains(change, message):
     with pytest.raises(ValueError, match=message):
         cohort.plan(chain(**change), sources.load)
 
 
-def test_a_run_that_starts_from_nothing_is_not_trained_as_if_it_did():
+def test_finetuning_without_a_start_is_refused():
     alone = chain()[-1]
     alone.transfer.start = ""
     with pytest.raises(ValueError, match=r"config\.transfer\.phase='finetuning': .*finetune"):
@@ -186,7 +186,7 @@ def test_a_run_that_starts_from_nothing_is_not_trained_as_if_it_did():
 
 
 def test_how_a_start_was_trained_is_a_column_and_no_cohort():
-    """An axis of a phase before goes by the path that the grid has for it."""
+    """A field that an earlier phase differs in is a column under the path of its section."""
     settings = [
         config(pretraining__train__weight_decay=decay, extraction__train__learning_rate=rate)
         for decay, rate in ((0.0, 0.1), (1e-3, 0.1), (1e-3, 0.2))

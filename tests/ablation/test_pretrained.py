@@ -1,30 +1,15 @@
-"""What runs start from: what earlier runs trained, or a base that is given."""
+"""The base of a run: an earlier run, or given weights."""
 
 import jax
 import numpy as np
 import pytest
 
 from configs import digits
-from mnv2_jax import presets
 from mnv2_jax.ablation import cohort, grid, phases, pretrained, records, resolve, sweep
 from mnv2_jax.ablation.pretrained import NotTrained, PretrainedLoader, PretrainedWeights
 from mnv2_jax.nn import trained
 from mnv2_jax.train.loop import Trainer
-from tests import victim
 from tests.ablation.bases import assert_is_base_of, config, random_network, refusal
-
-
-@pytest.fixture(scope="module")
-def spec(tiny):
-    return presets.build(tiny, expansion=2, conventions="torchvision")
-
-
-@pytest.fixture
-def ours(spec, tmp_path):
-    """The file of a network of ours, in the folder of a run."""
-    path = tmp_path / "work" / "runs" / "0123456789ab" / trained.FILE
-    trained.save(path, random_network(spec))
-    return path
 
 
 def plan(dots, *axes, given=None, **changes):
@@ -69,7 +54,7 @@ def test_a_run_starts_from_what_an_earlier_one_trained(tiny, dots, tmp_path):
     assert len(extracted.optimizer) == 2
 
 
-def test_a_run_of_another_experiment_starts_from_nothing(dots, tmp_path):
+def test_a_run_without_phases_has_no_base(dots, tmp_path):
     (only,) = cohort.plan([digits.get_config()], lambda _: dots)
     assert PretrainedLoader(tmp_path).load(only.runs[0], only) is None
 
@@ -91,7 +76,7 @@ def reason(workdir, part):
     return str(caught.value)
 
 
-def test_what_has_not_been_trained_or_is_damaged_is_told_with_both_runs(tiny, dots, tmp_path):
+def test_a_missing_or_damaged_base_is_named_with_the_run_that_needs_it(tiny, dots, tmp_path):
     cohorts = plan(dots)
     (base,), (run,) = cohorts["pretraining"].runs, cohorts["extraction"].runs
     between = f"run {run.id} starts from run {base.id}"
@@ -153,7 +138,7 @@ def test_every_lane_has_the_network_of_a_base_that_is_given(
     assert refusal(found.load, extraction.runs[1], extraction).startswith(expected)
 
 
-class Told(victim.Silent):
+class Told(sweep.Progress):
     """Keeps what a sweep tells of cohorts that fail."""
 
     def __init__(self):
@@ -164,8 +149,8 @@ class Told(victim.Silent):
 
 
 @pytest.mark.slow
-def test_runs_whose_base_fails_are_told_why_and_trained_the_next_time(
-    tiny, dots, tmp_path, monkeypatch
+def test_runs_whose_base_fails_fail_too_and_are_trained_the_next_time(
+    tiny, dots, tmp_path, compiled_once, monkeypatch
 ):
     recipe = {"epochs": 1, "batch_size": 32}
     sections = {f"{phase}__train": recipe for phase in ("pretraining", "extraction")}

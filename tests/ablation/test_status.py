@@ -1,4 +1,4 @@
-"""What can be seen of an experiment from outside, while it runs and after."""
+"""The state of an experiment, as other processes read it."""
 
 import os
 import socket

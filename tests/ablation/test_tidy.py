@@ -1,4 +1,4 @@
-"""What is put aside and what is removed before an experiment goes on."""
+"""Damaged files are put aside, and leftovers removed, before an experiment goes on."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def runs(cohorts):
     return [run.id for run in cohorts[0].runs]
 
 
-def test_nothing_is_put_aside_of_what_is_sound(workdir, runs):
+def test_sound_files_are_not_put_aside(workdir, runs):
     before = sorted(path for path in workdir.rglob("*") if path.name != ".results.lock")
     assert tidy.tidy(workdir, runs, alone=True) == []
     assert sorted(path for path in workdir.rglob("*") if path.name != ".results.lock") == before
@@ -79,7 +79,7 @@ def with_another_curve(folder):
         (with_another_curve, "metrics.jsonl: it is damaged (not the checksum in result.json)"),
     ],
 )
-def test_a_damaged_record_is_told_by_all_and_put_aside(damage, reason, workdir, runs, tmp_path):
+def test_a_damaged_record_is_reported_by_all_and_put_aside(damage, reason, workdir, runs, tmp_path):
     folder = workdir / "runs" / runs[0]
     damage(folder)
     found = status.read(workdir)
@@ -139,7 +139,7 @@ def test_records_of_earlier_versions_are_read(workdir, runs):
         ({"projection": "relu6"}, "config.json: it is damaged (model.projection 'linear', not"),
     ],
 )
-def test_what_can_be_told_of_them_is_checked(changed, reason, workdir, runs):
+def test_their_values_are_checked(changed, reason, workdir, runs):
     unsealed(workdir / "runs" / runs[0], **changed)
     with pytest.raises(checksums.DamagedError) as caught:
         records.read_checked(workdir, runs[0])
@@ -153,7 +153,7 @@ LEFT = (
 )
 
 
-def test_what_killed_processes_left_is_removed_by_who_is_alone(workdir, runs):
+def test_leftovers_of_killed_processes_are_removed_by_a_process_alone(workdir, runs):
     for name in (*LEFT, "training/a.json"):
         (workdir / name).parent.mkdir(parents=True, exist_ok=True)
         (workdir / name).touch()

@@ -1,7 +1,6 @@
-"""Claims of folders, and what a mirror and a bucket tell each other: a server on this machine."""
+"""Claims of folders, and copies between mirror and bucket, with a server on this machine."""
 
 import importlib.util
-import multiprocessing
 import os
 import signal
 import socket
@@ -11,7 +10,7 @@ import pytest
 
 from mnv2_jax.ablation import workdir
 from mnv2_jax.schema import NETWORK, RECORD
-from tests import buckets
+from tests import buckets, commands
 
 RUN = {
     NETWORK: b"weights",
@@ -31,7 +30,7 @@ def hold(folder, ready):
 @pytest.fixture
 def holder(tmp_path):
     """Another process that has claimed `tmp_path / "work"`."""
-    context = multiprocessing.get_context("spawn")
+    context = commands.forks()
     ready = context.Event()
     process = context.Process(target=hold, args=(tmp_path / "work", ready))
     process.start()
@@ -99,7 +98,7 @@ def there(uri):
 
 @pytest.fixture
 def client():
-    """What our own code speaks to the bucket by."""
+    """The client of the code under test."""
     return pytest.importorskip("fsspec").filesystem("s3", use_listings_cache=False)
 
 
@@ -146,7 +145,7 @@ def test_what_one_machine_wrote_another_finds(uri, monkeypatch, tmp_path):
 
 
 @buckets.needed
-def test_runs_of_others_are_told_once_and_no_run_is_copied_twice(uri, there, client, monkeypatch):
+def test_new_runs_are_reported_once_and_no_run_is_copied_twice(uri, there, client, monkeypatch):
     copied: list[str] = []
     for name in ("get", "put"):
         method = getattr(client, name)
@@ -277,7 +276,7 @@ def test_two_processes_of_one_machine_are_kept_apart(uri):
 
 
 @buckets.needed
-def test_a_lost_bucket_does_not_stop_training_but_is_told_at_the_end(uri, client, monkeypatch):
+def test_a_lost_bucket_does_not_stop_training_but_raises_at_the_end(uri, client, monkeypatch):
     monkeypatch.setattr(workdir, "_SECONDS_BETWEEN", 0.01)
 
     def fail(*arguments):

@@ -1,8 +1,10 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
-from mnv2_jax.data import augment, preview
+from mnv2_jax.data import augment, preview, stream
+from mnv2_jax.data.augmentation import Augmentation
 
 GAP = preview._GAP
 
@@ -101,3 +103,19 @@ def test_captions_are_one_for_each_image(count, captions):
     images = np.zeros((count, 8, 8, 1), np.float32)
     with pytest.raises(ValueError, match="captions: expected one for each of one or more images"):
         preview.contact_sheet(images, captions, "symmetric")
+
+
+def test_the_first_batch_is_drawn(dots, tmp_path):
+    path = tmp_path / "seen.png"
+    preview.draw_first_batch(
+        path,
+        dots,
+        batch_size=6,
+        seed=3,
+        augmentation=Augmentation(),
+        scaling="symmetric",
+    )
+    batch = stream.TrainBatches(dots.train, 3, 6, 1, range(6), Augmentation())[0]
+    captions = [dots.class_names[label] for label in batch.labels]
+    expected = preview.contact_sheet(scaled(batch.images), captions, "symmetric")
+    np.testing.assert_array_equal(np.asarray(Image.open(path)), np.asarray(expected))

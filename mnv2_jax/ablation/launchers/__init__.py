@@ -1,6 +1,6 @@
-"""Launchers: where the runs of an experiment are trained, found by name or in a file of one's own.
+"""Launchers decide where runs are trained: in this process, or by others.
 
-A launcher is a subclass of `base.Launcher`, which has `launch(job, watch) -> Outcome`, or a
+A launcher is a subclass of `base.Launcher`, with a method `launch(job, watch) -> Outcome`, or a
 function of the same arguments.
 """
 
@@ -22,15 +22,15 @@ LAUNCHERS: dict[str, type[Launcher]] = {
 
 
 def find(launcher: Any) -> Launcher:
-    """Return a launcher by its name, by `FILE.py:NAME`, or made of a class or a function.
+    """Return a launcher, given a name, `FILE.py:NAME`, an instance, a class or a function.
 
     Raises:
-      ValueError: it is none; one line that begins with `launcher`.
+      ValueError: there is none; one line that begins with `launcher`.
     """
     found = launcher
     if isinstance(launcher, str):
         kind = "a subclass of Launcher, or a function of a job and a watch"
-        found = user_code.find("launcher", launcher, LAUNCHERS, _is_one, kind)
+        found = user_code.find("launcher", launcher, LAUNCHERS, _is_launcher, kind)
     if isinstance(found, type) and issubclass(found, Launcher):
         return found()
     if isinstance(found, Launcher):
@@ -43,7 +43,7 @@ def find(launcher: Any) -> Launcher:
     return _Function(found)
 
 
-def _is_one(found: Any) -> bool:
+def _is_launcher(found: Any) -> bool:
     if isinstance(found, type):
         return issubclass(found, Launcher) and not inspect.isabstract(found)
     return isinstance(found, Launcher) or inspect.isfunction(found)

@@ -1,4 +1,4 @@
-"""The protocol of launchers: they train a job, here or elsewhere."""
+"""The base class of launchers, which train jobs in this process or elsewhere."""
 
 import abc
 import contextlib
@@ -14,14 +14,14 @@ from mnv2_jax.train.preemption import StopRequest
 
 @dataclasses.dataclass(frozen=True)
 class Watch:
-    """The process that launches a job, which writes its table and report: what it offers.
+    """The launching process, as its launcher sees it.
 
     Attributes:
-      workdir: the experiment's folder, claimed as the launcher's `part` says.
-      stop: signals that are to end the job; they are listened to.
-      say: prints a line for people.
-      progress: a block in which this process trains cohorts, and tells how far it is.
-      recorded: to be called now and then: brings results.csv up to date.
+      workdir: the experiment's folder, claimed according to the launcher's `part`.
+      stop: the signals that stop the job; the process listens to them.
+      say: prints a line.
+      progress: opens a progress display for cohorts that this process trains.
+      recorded: updates results.csv; call it from time to time.
     """
 
     workdir: Workdir
@@ -32,34 +32,34 @@ class Watch:
 
 
 class Launcher(abc.ABC):
-    """Trains jobs. A launcher of one's own overrides `launch`, and has no arguments."""
+    """Trains jobs. A user's own launcher overrides `launch`; its constructor has no arguments."""
 
     @property
     def part(self) -> str:
-        """The part of the workdir that it claims: others may work in other parts; "" for all of it.
+        """The part of the workdir to claim, such that others may claim other parts; "" for all.
 
-        What has all of it may remove what killed processes left.
+        With all of it claimed, leftovers of killed processes are removed.
         """
         return "launcher"
 
     def select(self, cohorts: Sequence[Cohort]) -> list[Cohort]:
-        """Return the part of a grid that it trains; by default all."""
+        """Return the part of a grid to train; by default all."""
         return list(cohorts)
 
     def check(self, cohorts: Sequence[Cohort]) -> None:
-        """Refuse what it cannot train, before anything is trained.
+        """Refuse what it cannot train, before anything is trained; by default nothing.
 
         Raises:
-          ValueError: the message names the field and what would be right.
+          ValueError: the message names the field and the expected values.
         """
         return None
 
     @abc.abstractmethod
     def launch(self, job: Job, watch: Watch) -> Outcome:
-        """Train a job. Records of runs appear in its workdir; see `mnv2_jax.ablation.sweep`.
+        """Train a job, and write the records of its runs; see `mnv2_jax.ablation.sweep`.
 
         Raises:
-          ValueError: an image cannot be decoded, or what it needs is not there.
+          ValueError: an image cannot be decoded, or something that it needs is missing.
           OSError: a result cannot be written.
           Interrupted: a signal came.
         """

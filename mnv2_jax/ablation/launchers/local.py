@@ -1,7 +1,6 @@
 """Trains in this process."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from mnv2_jax.ablation import chunks, estimates, finished, workdir
 from mnv2_jax.ablation.cohort import Cohort
@@ -18,11 +17,11 @@ class Local(Launcher):
 
     @property
     def part(self) -> str:
-        """See `Launcher`: all of it."""
+        """See `Launcher`: the whole workdir."""
         return ""
 
     def check(self, cohorts: Sequence[Cohort]) -> None:
-        """See `Launcher`: what cannot fit into memory."""
+        """See `Launcher`: refuses what cannot fit into memory."""
         chunks.check_memory(cohorts)
 
     def launch(self, job: Job, watch: Watch) -> Outcome:
@@ -32,11 +31,11 @@ class Local(Launcher):
 
 
 def train_for_another(job: Job) -> Outcome:
-    """Train a job in a process of its own, for another one that writes results and report.
+    """Train a job in this process, for another one that writes table and report.
 
     Raises:
-      ValueError: a config is wrong here, an image cannot be decoded, or another process trains the
-        same job.
+      ValueError: a config is wrong on this machine, an image cannot be decoded, or another process
+        trains the same job.
       OSError: a result cannot be written.
       Interrupted: a signal came.
     """
@@ -45,25 +44,17 @@ def train_for_another(job: Job) -> Outcome:
     runs = [run for part in job.cohorts for run in (*part.runs, *part.finished)]
     starts = [run.config.transfer.start for run in runs if "transfer" in run.config]
     needed = [*(run.id for run in runs), *starts]
-    with workdir.claimed(job.workdir, f"pack-{job.id}", needed) as here, stop.listening():
-        todo = job.with_cohorts(finished.remaining(here.path, job.cohorts))
+    with workdir.claimed(job.workdir, f"pack-{job.id}", needed) as folder, stop.listening():
+        todo = job.with_cohorts(finished.remaining(folder.path, job.cohorts))
         chunks.check_memory(todo.cohorts)
-        silent: Any = _Silent()
-        return _train(todo, here, silent, stop, recorded=lambda: None)
-
-
-class _Silent:
-    """Tells nothing; see `mnv2_jax.ablation.sweep.Progress`."""
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *arguments: None
+        return _train(todo, folder, Progress(), stop, recorded=lambda: None)
 
 
 def _train(
-    job: Job, here: Workdir, progress: Progress, stop: StopRequest, recorded: Callable[[], object]
+    job: Job, folder: Workdir, progress: Progress, stop: StopRequest, recorded: Callable[[], object]
 ) -> Outcome:
     outcome = Sweep(
-        here.path,
+        folder.path,
         job.cohorts,
         job.command,
         progress,
@@ -74,5 +65,5 @@ def _train(
         given=job.given,
     ).run()
     if processes.is_primary():
-        estimates.note(here.path, job.cohorts)
+        estimates.note(folder.path, job.cohorts)
     return outcome

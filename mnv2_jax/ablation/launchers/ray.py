@@ -1,9 +1,10 @@
 """Trains a grid on a Ray cluster, a task per chunk of a cohort. The only module that knows Ray.
 
-Every machine of the cluster has this checkout at the same path, the same environment, and sees the
-workdir, as a folder or in a bucket. A task is a job, pickled: it trains its runs with checkpoints
-and writes their records; where its worker dies, Ray starts it again elsewhere, and it goes on from
-the checkpoint, if it sees it: those of a bucket's experiment stay on their machine.
+Every machine of the cluster needs this checkout at the same path, the same environment, and access
+to the workdir, as a folder or in a bucket. A task is a pickled job: it trains its runs and writes
+checkpoints and records. If its worker dies, Ray starts it again elsewhere, where it resumes from
+the checkpoint. With a workdir in a bucket, checkpoints stay on their machine, and a task on another
+one starts anew.
 """
 
 import contextlib
@@ -35,12 +36,12 @@ _SECONDS_BETWEEN_LINES = 15.0
 
 @dataclasses.dataclass(frozen=True)
 class Slots:
-    """The room that a cluster has for tasks.
+    """The capacity of a cluster.
 
     Attributes:
-      count: tasks that run side by side.
-      cpus: that each takes.
-      gpus: that each takes.
+      count: tasks that run at the same time.
+      cpus: per task.
+      gpus: per task.
     """
 
     count: int
@@ -53,15 +54,13 @@ class Slots:
 
 
 class Ray(Launcher):
-    """Trains on a Ray cluster, a task per chunk of a cohort."""
+    """Trains on a Ray cluster, a task per chunk of a cohort.
+
+    `address` is that of the cluster, or "auto" on one of its machines; None starts a cluster on
+    this machine for the duration of a job.
+    """
 
     def __init__(self, address: str | None = None) -> None:
-        """Begin.
-
-        Args:
-          address: of the cluster, "auto" on one of its machines; None starts one on this machine,
-            for as long as a job takes.
-        """
         self._address = address
 
     def launch(self, job: Job, watch: Watch) -> Outcome:
@@ -69,11 +68,11 @@ class Ray(Launcher):
 
         Raises:
           ValueError: Ray is not installed, or there is no such cluster.
-          Interrupted: a signal came; what is in training goes on from its checkpoint the next time.
+          Interrupted: a signal came; training resumes from checkpoints the next time.
         """
         if not job.parts:
             return Outcome(trained=0, failed=0)
-        # Ray takes over signals as it starts.
+        # Ray replaces signal handlers when it starts.
         with _stoppable(watch.stop), _connected(self._address) as ray, watch.stop.listening():
             room = slots(ray.nodes())
             each = math.ceil(room.count / len(job.cohorts))
@@ -94,9 +93,9 @@ class Ray(Launcher):
 
 @contextlib.contextmanager
 def _stoppable(stop: StopRequest) -> Iterator[None]:
-    """Keep exceptions of signals out of Ray's code, which makes a SystemError of them.
+    """Postpone the exceptions of signals, which Ray's code would turn into a SystemError.
 
-    What waits for tasks looks at `stop.signal` itself; a second signal is not waited with.
+    `_await` checks `stop.signal` itself. A second signal raises at once.
     """
     try:
         with stop.postponed():
@@ -112,7 +111,7 @@ def _interrupted(stop: StopRequest) -> Interrupted:
 
 
 def _task() -> Callable[[bytes], None]:
-    """Return a function sent by value: a worker finds this package, and blocks, as we do."""
+    """Return the function of a task; workers import this package from the same path as here."""
     folder, path = str(Path.cwd()), [*sys.path]
 
     def task(job: bytes) -> None:
@@ -137,13 +136,13 @@ def _connected(address: str | None) -> Iterator[Any]:
     if address:
         _check_answers(address)
     else:
-        # Ray would write one into the home folder, and every later `ray start --head` ask for it.
+        # Else Ray writes a token into the home folder, which every later cluster then asks for.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
         with _silent_stderr(), warnings.catch_warnings():
-            # Of jax, since Ray's processes are forked; they become other programs at once.
+            # jax warns of forks; Ray's forked processes execute another program at once.
             warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
-            # Without an address Ray would take a cluster that it finds running here.
+            # Without an address Ray would connect to any cluster that runs here.
             ray.init(
                 address or "local",
                 log_to_driver=False,
@@ -167,7 +166,7 @@ def _connected(address: str | None) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Drop what Ray's C++ repeats there, second by second, before an error becomes one line."""
+    """Drop what Ray's C++ code prints to stderr every second until it raises."""
     sys.stderr.flush()
     kept = os.dup(2)
     with Path(os.devnull).open("w", encoding="utf-8") as nothing:
@@ -180,7 +179,7 @@ def _silent_stderr() -> Iterator[None]:
 
 
 def _check_answers(address: str) -> None:
-    """Find a wrong address in seconds; Ray tries for minutes."""
+    """Refuse an address without a server within seconds; Ray tries for minutes."""
     host, colon, port = address.rpartition(":")
     if colon and port.isdecimal():
         try:
@@ -193,20 +192,20 @@ def _check_answers(address: str) -> None:
 
 
 def slots(nodes: Sequence[dict[str, Any]]) -> Slots:
-    """Return a task per GPU or, where there is none, per machine: jax takes all cores of one."""
+    """Return one slot per GPU; without GPUs one per machine, since jax uses all of its cores."""
     resources = [node["Resources"] for node in nodes if node["Alive"]]
-    gpus = sum(int(one.get("GPU", 0)) for one in resources)
+    gpus = sum(int(of_node.get("GPU", 0)) for of_node in resources)
     if gpus:
         return Slots(gpus, cpus=1, gpus=1)
-    cpus = min(one["CPU"] for one in resources if one.get("CPU"))
-    count = sum(int(one.get("CPU", 0) // cpus) for one in resources)
-    return Slots(count, cpus=cpus, gpus=0)
+    cores = [of_node["CPU"] for of_node in resources if of_node.get("CPU")]
+    cpus = min(cores)
+    return Slots(sum(int(count // cpus) for count in cores), cpus=cpus, gpus=0)
 
 
 def _await(ray: Any, watch: Watch, waiting: dict[Any, Cohort]) -> None:
-    """Wait for all tasks; an error of one is noted with its runs and does not stop the others."""
+    """Wait for all tasks; the error of one is recorded with its runs and stops no other."""
     count = len(waiting)
-    told = time.perf_counter()
+    last_line = time.perf_counter()
     while waiting:
         if watch.stop.signal:
             raise _interrupted(watch.stop)
@@ -221,14 +220,14 @@ def _await(ray: Any, watch: Watch, waiting: dict[Any, Cohort]) -> None:
             watch.say(
                 f"chunk {count - len(waiting)} of {count} ({chunk}), {len(chunk.runs)} lanes: {how}"
             )
-        if time.perf_counter() - told > _SECONDS_BETWEEN_LINES:
-            told = time.perf_counter()
+        if time.perf_counter() - last_line > _SECONDS_BETWEEN_LINES:
+            last_line = time.perf_counter()
             watch.recorded()
             watch.say(_in_training(watch.workdir.path, len(waiting)))
 
 
 def _error(ray: Any, reference: Any) -> str:
-    """Return the error that a task ended with, in a line; empty if there was none."""
+    """Return the error of a task as one line; "" if it has none."""
     try:
         ray.get(reference)
     except ray.exceptions.RayTaskError as error:
@@ -241,6 +240,6 @@ def _error(ray: Any, reference: Any) -> str:
 
 
 def _in_training(workdir: Path, waiting: int) -> str:
-    training = [one for one in status.read(workdir)["training"] if one["alive"]]
-    parts = [f"{one['cohort']} step {one['step']} of {one['steps']}" for one in training]
+    training = [beat for beat in status.read(workdir)["training"] if beat["alive"]]
+    parts = [f"{beat['cohort']} step {beat['step']} of {beat['steps']}" for beat in training]
     return f"in training: {'; '.join(parts) or 'none yet'}; {waiting - len(training)} chunks wait"

@@ -1,21 +1,21 @@
-"""Cuts a grid into parts that processes train side by side."""
+"""Cuts a grid into parts that separate processes train."""
 
 import dataclasses
-import hashlib
 import itertools
 from collections.abc import Sequence
 
+from mnv2_jax.ablation import grid
 from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.ablation.launchers.local import Local
 
 
 @dataclasses.dataclass(frozen=True)
 class Shard(Local):
-    """Trains one of the parts of a grid, as a job of an array does, in this process.
+    """Trains one of the parts of a grid in this process, for job arrays.
 
     Attributes:
       number: from 1.
-      of: how many there are.
+      of: the number of parts.
     """
 
     number: int
@@ -23,7 +23,7 @@ class Shard(Local):
 
     @property
     def part(self) -> str:
-        """See `Launcher`: what shards of other numbers leave alone."""
+        """See `Launcher`: shards of other numbers claim other parts."""
         return f"shard-{self.number}-of-{self.of}"
 
     def select(self, cohorts: Sequence[Cohort]) -> list[Cohort]:
@@ -38,7 +38,7 @@ def parse(text: str) -> Shard:
     """Read a shard written as `2/8`.
 
     Raises:
-      ValueError: it is none.
+      ValueError: the text is no shard.
     """
     number, slash, of = text.partition("/")
     if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
@@ -47,12 +47,12 @@ def parse(text: str) -> Shard:
 
 
 def of_shard(cohorts: Sequence[Cohort], shard: Shard) -> list[Cohort]:
-    """Return the runs that a shard trains: with the others, every run once.
+    """Return the runs that a shard trains; all shards together train every run once.
 
-    Shards have about the same work, and as few cohorts as that allows, since each compiles its own.
-    What a shard holds depends on the grid alone, not on what is finished.
+    Shards have about equal work, and as few cohorts as that allows, since each cohort is compiled.
+    They depend on the grid alone, not on which runs are finished.
     """
-    whole = sum(cohort.work for cohort in cohorts)
+    total = sum(cohort.work for cohort in cohorts)
     before = 0.0
     parts = []
     for cohort in cohorts:
@@ -61,7 +61,7 @@ def of_shard(cohorts: Sequence[Cohort], shard: Shard) -> list[Cohort]:
         runs = [
             run
             for run, middle in zip(cohort.runs, middles, strict=True)
-            if int(shard.of * middle / whole) == shard.number - 1
+            if int(shard.of * middle / total) == shard.number - 1
         ]
         if runs:
             parts.append(piece(cohort, runs))
@@ -70,16 +70,15 @@ def of_shard(cohorts: Sequence[Cohort], shard: Shard) -> list[Cohort]:
 
 
 def pieces(cohort: Cohort, count: int) -> list[Cohort]:
-    """Cut a cohort into so many, of about as many runs each; no more than it has runs."""
+    """Cut a cohort into `count` cohorts of about equal size, or fewer if it has fewer runs."""
     count = min(count, len(cohort.runs))
     bounds = [len(cohort.runs) * index // count for index in range(count + 1)]
     return [piece(cohort, cohort.runs[start:end]) for start, end in itertools.pairwise(bounds)]
 
 
 def piece(cohort: Cohort, runs: Sequence[Run]) -> Cohort:
-    """Return some of a cohort's runs as a cohort with an id of its own, or the cohort itself."""
+    """Return a cohort of some of the runs, with another id; the cohort itself for all of them."""
     if len(runs) == len(cohort.runs):
         return cohort
-    text = " ".join([cohort.id, *(run.id for run in runs)])
-    identity = hashlib.sha256(text.encode()).hexdigest()[:12]
+    identity = grid.digest(" ".join([cohort.id, *(run.id for run in runs)]))
     return dataclasses.replace(cohort, runs=tuple(runs), id=identity)

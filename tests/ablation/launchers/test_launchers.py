@@ -1,19 +1,18 @@
-"""Launchers from outside, and a job that goes to another process."""
+"""Launchers of users, and jobs that are sent to another process."""
 
 import dataclasses
+import json
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from mnv2_jax import config_file
-from mnv2_jax.ablation import cohort, grid, launchers, plans, sweep
+from mnv2_jax.ablation import cohort, grid, launchers, sweep
 from mnv2_jax.ablation.job import DataOptions, Job
 from mnv2_jax.ablation.launchers import Launcher, Local, Ray, local, shards
-from tests import commands
-from tests.small import curves_of, rows_of
+from tests import buckets, commands
+from tests.small import curves_of
 
 OWN = """
 import pickle, subprocess, sys
@@ -25,23 +24,19 @@ TRAIN = (
     "outcome = local.train_for_another(pickle.load(sys.stdin.buffer)); print(outcome.trained)"
 )
 
-class OneByOne(Launcher):
+class Elsewhere(Launcher):
     def launch(self, job, watch):
-        trained = 0
-        for cohort in job.cohorts:
-            job_of_one = pickle.dumps(job.with_cohorts([cohort]))
-            done = subprocess.run([sys.executable, "-c", TRAIN], input=job_of_one, check=True,
-                                  stdout=subprocess.PIPE)
-            trained += int(done.stdout)
-            watch.recorded()
-            watch.say(f"{cohort}: done elsewhere")
-        return Outcome(trained, 0)
+        done = subprocess.run([sys.executable, "-c", TRAIN], input=pickle.dumps(job), check=True,
+                              stdout=subprocess.PIPE)
+        watch.recorded()
+        watch.say(f"{job.cohorts[0]}: done elsewhere")
+        return Outcome(int(done.stdout), 0)
 
 def nothing(job, watch):
     watch.say(f"{len(job.cohorts)} cohorts are left alone")
     return Outcome(0, 0)
 """
-"""A launcher that trains each cohort in a process of its own, and one that does not."""
+"""A launcher that trains in a process of its own, and one that does not train."""
 
 
 @pytest.fixture(scope="module")
@@ -71,24 +66,21 @@ def told(cohorts):
     ]
 
 
+def describe(pickled, path):
+    """Runs in a process that has not executed the config file yet."""
+    job = pickle.loads(pickled)
+    path.write_text(repr((job.saving.seconds, job.command, job.id, told(job.cohorts))))
+
+
 def test_a_job_is_the_same_in_another_process(job, tmp_path):
     first, second = job.cohorts
     cut = job.with_cohorts([shards.pieces(first, 2)[1], shards.piece(second, second.runs[:1])])
-    (tmp_path / "job").write_bytes(pickle.dumps(cut))
-    (tmp_path / "told.py").write_text(
-        "import pickle, sys\nfrom pathlib import Path\n"
-        "job = pickle.loads(Path(sys.argv[1]).read_bytes())\n"
-        "from tests.ablation.launchers.test_launchers import told\n"
-        "print(repr((job.saving.seconds, job.command, job.id, told(job.cohorts))))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, tmp_path / "told.py", tmp_path / "job"],
-        cwd=commands.ROOT,
-        env={"PYTHONPATH": str(commands.ROOT), "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout == f"{(7.0, 'a command', cut.id, told(cut.cohorts))!r}\n", done.stderr
+    arguments = (pickle.dumps(cut), tmp_path / "seen")
+    process = commands.forks().Process(target=describe, args=arguments)
+    process.start()
+    process.join(commands.SECONDS)
+    assert process.exitcode == 0
+    assert (tmp_path / "seen").read_text() == repr((7.0, "a command", cut.id, told(cut.cohorts)))
 
 
 def test_a_pickled_job_holds_configs_and_no_data_set(job):
@@ -117,27 +109,31 @@ def test_another_process_asks_for_the_records_of_its_runs_and_of_what_they_start
 
 
 @pytest.mark.slow
-def test_a_launcher_in_a_file_of_ones_own_trains_a_grid(small_config, own, tmp_path):
-    arguments = (f"--config={small_config}", "--config.train.epochs=1")
-    status, _, err = commands.run("ablate", *arguments, f"--workdir={tmp_path / 'here'}")
+@buckets.needed
+def test_a_users_launcher_trains_in_another_process_and_a_bucket(
+    longer_config, longer, own, server, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(buckets.cache_without_mirrors(tmp_path / "cache")))
+    where = "s3://bucket/launched"
+    status, out, err = commands.run(
+        *("ablate", f"--config={longer_config}", "--config.model.expansion=1"),
+        *(f"--workdir={where}", f"--launcher={own}:Elsewhere"),
+    )
     assert status == 0, err
-    workdir = tmp_path / "elsewhere"
-    launched = (*arguments, f"--workdir={workdir}", f"--launcher={own}:OneByOne")
-    status, out, err = commands.run("ablate", *launched)
-    assert status == 0, err
-    assert "inverted_residual, expansion 1: done elsewhere" in out
-    assert "8 runs trained, 0 failed" in out
-    assert len(rows_of(workdir)) == 8
-    assert curves_of(workdir) == curves_of(tmp_path / "here")
-    plan = plans.read(workdir)
-    assert plan is not None
-    assert "--launcher" not in plan["command"]  # Which says how to get all of it again.
+    assert "inverted_residual: done elsewhere" in out
+    assert "2 runs trained, 0 failed" in out
+    there = buckets.Folder(where)
+    assert len(there.read("results.csv").splitlines()) == 1 + 2
+    assert len(there.curves()) == 2
+    assert there.curves().items() <= curves_of(longer).items()
+    # The plan's command says how to get all of it again.
+    assert "--launcher" not in json.loads(there.read("plan.json"))["command"]
 
 
 def test_launchers_are_found_by_name_file_class_function_and_instance(own):
     assert isinstance(launchers.find("local"), Local)
     assert isinstance(launchers.find("ray"), Ray)
-    assert isinstance(launchers.find(f"{own}:OneByOne"), Launcher)
+    assert isinstance(launchers.find(f"{own}:Elsewhere"), Launcher)
     assert launchers.find(f"{own}:nothing").part == "launcher"
     shard = shards.Shard(1, 2)
     assert launchers.find(shard) is shard
@@ -148,11 +144,11 @@ def test_launchers_are_found_by_name_file_class_function_and_instance(own):
     ("wrong", "message"),
     [
         ("slurm", "launcher='slurm': expected FILE.py:NAME or one of local, ray"),
-        ("{}:Nobody", "launcher='{}:Nobody': the file has no such Nobody; expected OneByOne"),
+        ("{}:Nobody", "launcher='{}:Nobody': the file has no such Nobody; expected Elsewhere"),
         (3, "launcher=3: expected one of local, ray, FILE.py:NAME, a Launcher, or a function"),
     ],
 )
-def test_what_is_no_launcher_is_told(own, wrong, message):
+def test_what_is_no_launcher_is_refused(own, wrong, message):
     value = wrong.format(own) if isinstance(wrong, str) else wrong
     with pytest.raises(ValueError, match="launcher=") as error:
         launchers.find(value)
@@ -166,13 +162,13 @@ def test_what_is_no_launcher_is_told(own, wrong, message):
         ({"workers": -1}, "data_workers=-1: expected a whole number, 0 or more"),
     ],
 )
-def test_wrong_options_of_data_are_told(options, message):
+def test_wrong_options_of_data_are_refused(options, message):
     with pytest.raises(ValueError, match="expected") as error:
         DataOptions(**options)
     assert str(error.value) == message
 
 
-def test_a_folder_of_data_that_is_not_there_is_told(tmp_path):
+def test_a_missing_folder_of_data_is_refused(tmp_path):
     options = DataOptions(str(Path(tmp_path) / "none"))
     selection = cohort.Selection("flowers", "train", "validation", "test", 8, 1.0)
     with pytest.raises(ValueError, match=r"^data_dir=.*: no such folder; expected that of"):

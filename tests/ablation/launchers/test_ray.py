@@ -1,4 +1,4 @@
-"""The ablation on a Ray cluster of two nodes: what it comes to, and what a death changes."""
+"""The ablation on a Ray cluster of two nodes: the same bits, though a worker is killed."""
 
 import contextlib
 import importlib.util
@@ -16,32 +16,20 @@ import pytest
 from mnv2_jax.ablation import heartbeat
 from mnv2_jax.ablation.launchers import ray as cluster
 from mnv2_jax.train.preemption import Interrupted, StopRequest
-from tests import buckets, commands
+from tests import commands
 from tests.small import curves_of
-
-pytestmark = pytest.mark.slow
-
-needs_ray = pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="Ray is not installed: '.[sweep]'"
-)
 
 RUNS = 4  # Of two cohorts, which are a chunk each.
 
 
 @pytest.fixture(scope="module")
-def mirrors(tmp_path_factory):
-    """A cache folder that knows of no bucket yet."""
-    return buckets.cache_without_mirrors(tmp_path_factory.mktemp("cache") / "nodes")
-
-
-@pytest.fixture(scope="module")
-def address(server, mirrors):
-    """Of a cluster of two nodes, whose workers find the server of buckets."""
+def address():
+    """Of a cluster of two nodes."""
     # Ray's workers take the lowest priority where it is not told otherwise.
     with subprocess.Popen(
         [sys.executable, "-m", "tests.nodes"],
         cwd=commands.ROOT,
-        env={**os.environ, "RAY_worker_niceness": "0", "XDG_CACHE_HOME": str(mirrors)},
+        env={**os.environ, "RAY_worker_niceness": "0"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -53,18 +41,20 @@ def address(server, mirrors):
 
 def kill_one(workdir, process):
     """Kills the first worker that is seen in training."""
-    while process.poll() is None:
+    while process.is_alive():
         for beat in heartbeat.beats(workdir):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(beat.pid, signal.SIGKILL)
                 return beat
         time.sleep(0.02)
-    pytest.fail(f"nothing was seen in training: {process.communicate()}")
+    pytest.fail("nothing was seen in training")
 
 
-@needs_ray
-@buckets.needed
-def test_a_cluster_comes_to_the_same_bits_though_a_worker_is_killed(
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="Ray is not installed: '.[sweep]'"
+)
+def test_a_cluster_trains_to_the_same_bits_though_a_worker_is_killed(
     longer_config, longer, address, tmp_path
 ):
     workdir = tmp_path / "work"
@@ -72,10 +62,11 @@ def test_a_cluster_comes_to_the_same_bits_though_a_worker_is_killed(
         *(f"--config={longer_config}", f"--workdir={workdir}", "--checkpoint_seconds=0"),
         *("--launcher=ray", f"--ray_address={address}"),
     )
-    with commands.start("ablate", *arguments) as process:
-        killed = kill_one(workdir, process)
-        out, err = process.communicate(timeout=2 * commands.SECONDS)
-    assert process.returncode == 0, err
+    process = commands.begin(tmp_path / "out", tmp_path / "err", "ablate", *arguments)
+    killed = kill_one(workdir, process)
+    process.join(2 * commands.SECONDS)
+    out, err = ((tmp_path / name).read_text() for name in ("out", "err"))
+    assert process.exitcode == 0, err
     assert "Ray: 2 chunks on 2 machines" in out
     assert len(curves_of(workdir)) == RUNS
     assert curves_of(workdir) == curves_of(longer)
@@ -88,41 +79,13 @@ def test_a_cluster_comes_to_the_same_bits_though_a_worker_is_killed(
     assert not json.loads(out)["training"]
 
 
-@needs_ray
-@buckets.needed
-def test_its_workers_write_to_a_bucket(longer_config, longer, address, mirrors, monkeypatch):
-    where = "s3://bucket/ray"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(mirrors))
-    status, out, err = commands.run(
-        *("ablate", f"--config={longer_config}", "--config.model.expansion=1"),
-        *(f"--workdir={where}", "--launcher=ray", f"--ray_address={address}"),
-    )
-    assert status == 0, err
-    assert f"{RUNS // 2} runs trained, 0 failed" in out
-    curves = buckets.Folder(where).curves()
-    assert len(curves) == RUNS // 2
-    assert curves.items() <= curves_of(longer).items()
-
-
-@needs_ray
-def test_an_address_where_no_cluster_is_is_refused(longer_config, tmp_path):
-    status, _, err = commands.run(
-        "ablate",
-        *(f"--config={longer_config}", f"--workdir={tmp_path / 'work'}"),
-        *("--launcher=ray", "--ray_address=127.0.0.1:1"),
-    )
-    assert status == 2
-    assert "--ray_address=127.0.0.1:1: no cluster answers there" in err
-    assert len(err.splitlines()) == 1, err
-
-
 class AuthenticationError(Exception):
     pass
 
 
 @pytest.fixture
 def ray(monkeypatch):
-    """In place of Ray: what it does is in `init`."""
+    """A stand-in for Ray."""
     module = types.SimpleNamespace()
     module.exceptions = types.SimpleNamespace(AuthenticationError=AuthenticationError)
     module.shutdown = lambda: None
@@ -137,7 +100,7 @@ def ray(monkeypatch):
 @pytest.mark.parametrize(
     "error", [ConnectionError("Failed to connect\nthere"), AuthenticationError("no token")]
 )
-def test_a_cluster_that_asks_for_a_token_is_told_of_in_one_line(ray, error, capfd):
+def test_a_cluster_that_asks_for_a_token_is_refused_in_one_line(ray, error, capfd):
     def init(*_, **__):
         os.write(2, b"what Ray's C++ says\n")
         raise error
@@ -152,7 +115,15 @@ def test_a_cluster_that_asks_for_a_token_is_told_of_in_one_line(ray, error, capf
     assert capfd.readouterr().err == "after"
 
 
-def test_a_cluster_of_ones_own_has_a_token_that_is_nowhere_written(ray):
+def test_an_address_where_no_cluster_answers_is_refused(ray):
+    expected = (
+        r"^ray_address=127\.0\.0\.1:1: no cluster answers there .*; expected HOST:PORT of one"
+    )
+    with pytest.raises(ValueError, match=expected), cluster._connected("127.0.0.1:1"):
+        pass
+
+
+def test_a_cluster_started_here_has_a_token_that_is_not_written_to_disk(ray):
     tokens = []
     ray.init = lambda *_, **__: tokens.append(os.environ["RAY_AUTH_TOKEN"])
     with cluster._connected(None):
@@ -165,7 +136,7 @@ def signalled_once(number):
 
 
 def signalled_again(number):
-    """As Ray's code is by somebody impatient: what is raised within it becomes another error."""
+    """A second signal, whose exception inside of Ray's code becomes another error."""
     os.kill(os.getpid(), number)
     try:
         os.kill(os.getpid(), number)
@@ -175,7 +146,7 @@ def signalled_again(number):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("signalled", [signalled_once, signalled_again])
-def test_asked_to_stop_it_says_so_whatever_ray_makes_of_it(ray, number, signalled):
+def test_a_signal_is_reported_whatever_error_ray_makes_of_it(ray, number, signalled):
     def wait(references, timeout):
         signalled(number)
         return [], references

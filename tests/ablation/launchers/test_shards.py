@@ -12,7 +12,7 @@ from mnv2_jax.ablation.launchers import shards
 from mnv2_jax.ablation.launchers.shards import Shard
 
 GRID = grid.product(
-    grid.axis("model.expansion", (1, 2, 6)),
+    grid.axis("model.expansion", (1, 2)),
     grid.axis("model.projection", ("linear", "relu6")),
     grid.axis("seed", range(2)),
 )
