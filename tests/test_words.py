@@ -27,7 +27,7 @@ REPLACED = {
     "Supervision": "Callback",
     "Board": "TensorBoardWriter",
     "Feed": "InputPipeline",
-    "Orders": "EpochPermutations",
+    "Orders": "epoch order",
     "Given": "PretrainedWeights",
     "runlog": "environment",
     "stopping": "preemption",
@@ -40,7 +40,7 @@ REPLACED = {
     "decayed": "weight_decay_mask",
     "MIDDLES": "SPATIAL_CONVS",
     "PRECISIONS": "COMPUTE_DTYPES",
-    "Beginning": "PipelineArgs",
+    "Beginning": "InputPipeline",
     "Starts": "PretrainedLoader",
     "Stop": "StopRequest",
 }

@@ -27,7 +27,7 @@ def assert_same(found, expected):
         found_part, expected_part = (np.array(part[name]) for part in (found, expected))
         difference = np.linalg.norm(found_part - expected_part) / np.linalg.norm(expected_part)
         assert difference < 1e-4, name
-        # It is training: nothing is compared with itself.
+        # It is training.
         assert np.ptp(expected_part) > 0
     np.testing.assert_allclose(found["epoch"], expected["epoch"], rtol=1e-4)
     np.testing.assert_allclose(found["test"], expected["test"], rtol=1e-4)
@@ -54,13 +54,9 @@ def test_two_devices(alone):
     assert_same(shared_batches.train(parallel.Batch(2)), alone)
 
 
-def test_four_devices(alone):
-    assert_same(result(start(4)), alone)
-
-
-def test_two_processes(alone):
+def test_two_processes_of_two_devices(alone):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    for process in [start(1, 2, number, port) for number in (0, 1)]:
+    for process in [start(2, 2, number, port) for number in (0, 1)]:
         assert_same(result(process), alone)
