@@ -1,7 +1,7 @@
 import jax
 import numpy as np
 from flax import traverse_util
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.flatten_util import ravel_pytree
 
@@ -24,6 +24,7 @@ def filled(shapes):
     )
 
 
+@settings(max_examples=25)
 @given(TREES)
 def test_a_tree_comes_out_of_its_vector_as_it_went_in(shapes):
     tree = filled(shapes)
