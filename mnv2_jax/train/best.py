@@ -1,7 +1,7 @@
 """The best network of a run that starts from a trained one, kept in case training ruins it.
 
-A trained network has learned all that a few images can teach in the first steps. Too large a
-learning rate may then throw its weights far away within one epoch, from where none come back.
+A few images teach a trained network all that they can in the first steps. Too large a learning
+rate may then move its weights so far within one epoch that they never recover.
 """
 
 import math

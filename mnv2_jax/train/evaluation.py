@@ -94,7 +94,7 @@ def evaluate(
       program: computes logits and metrics.
       dataset: the data set of `images`.
       images: the split.
-      networks: variables, trees as `Network.init` gives them.
+      networks: variables of at least one network, trees as `Network.init` gives them.
       values: the networks' hyperparameters, of which projection and shortcut are read.
       leave_out: called with lines that name images that cannot be decoded.
 
@@ -107,19 +107,17 @@ def evaluate(
     """
     program = dataclasses.replace(program, tuning=None, axis_size=1)
     variables = [program.pack(network) for network in networks]
-    results: list[dict[str, float]] = []
     lanes = len(networks)
-    evaluator = None
-    while len(results) < len(networks):
-        if evaluator is None:
-            layout = Lanes(lanes)
-            shapes = layout.shapes(variables[0]), layout.shapes(values[0])
-            evaluator = Evaluator(program, dataset, layout, Streaming, shapes)
-            usable = memory.usable(layout.devices[0])
-            if evaluator.compiled.bytes > usable and lanes > 1:
-                lanes, evaluator = -(-lanes // 2), None
-                continue
-        part = slice(len(results), len(results) + lanes)
+    while True:
+        layout = Lanes(lanes)
+        shapes = layout.shapes(variables[0]), layout.shapes(values[0])
+        evaluator = Evaluator(program, dataset, layout, Streaming, shapes)
+        if lanes == 1 or evaluator.compiled.bytes <= memory.usable(layout.devices[0]):
+            break
+        lanes = -(-lanes // 2)
+    results: list[dict[str, float]] = []
+    for start in range(0, len(networks), lanes):
+        part = slice(start, start + lanes)
         results += evaluator.measure(
             layout.shard_lanes(parallel.stack(variables[part])),
             layout.shard_lanes(parallel.stack(values[part])),

@@ -44,7 +44,7 @@ class Trainer:
     Attributes:
       program: the program of a lane.
       layout: of the lanes on the devices.
-      bytes: what the programs need where memory is shortest: on a device, or in the machine.
+      bytes: the memory that the programs need, on a device or, on CPU, in the machine.
       evaluator: the program that evaluates.
     """
 

@@ -1,4 +1,4 @@
-"""Stopping on signals without losing what was trained."""
+"""Stops the process on signals without losing training."""
 
 import contextlib
 import signal
