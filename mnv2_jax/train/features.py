@@ -43,7 +43,7 @@ class ClassifierProgram(LaneProgram):
         Returns:
           float32 `[batch, features]`.
         """
-        inputs = super()._evaluated(images).astype(COMPUTE_DTYPES[self.recipe.compute_dtype])
+        inputs = super()._scaled(images).astype(COMPUTE_DTYPES[self.recipe.compute_dtype])
         variables = state.variables.tree
         result: Any = self.network.apply(variables, inputs, knobs=values.knobs, only="features")
         features = result.astype(jnp.float32)
@@ -55,7 +55,7 @@ class ClassifierProgram(LaneProgram):
         features, labels = (split[chosen] for split in data)
         return features, labels, jax.nn.one_hot(labels, self.classes)
 
-    def _evaluated(self, images: Array) -> Array:
+    def _scaled(self, images: Array) -> Array:
         return images
 
     def _logits(self, variables: Any, images: Array, **options: Any) -> Any:

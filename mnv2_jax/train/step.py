@@ -87,10 +87,10 @@ class LaneProgram:
         if len(start.optimizer) != len(jax.tree.leaves(begun.opt_state)):
             return begun  # `start` has no optimizer, or another kind.
         packing = begun.params.packing
-        momenta = carried(
+        opt_state = carried(
             begun.opt_state, start.optimizer, packing.size, packing.place("classifier")
         )
-        return begun._replace(opt_state=momenta)
+        return begun._replace(opt_state=opt_state)
 
     def pack(self, variables: Mapping[str, Any]) -> Variables:
         """Pack a tree of Flax variables on the host."""
@@ -160,7 +160,7 @@ class LaneProgram:
         Returns:
           By metric its sums over images, float32; under "images" their number.
         """
-        logits = self._logits(variables.tree, self._evaluated(images), knobs=values.knobs)
+        logits = self._logits(variables.tree, self._scaled(images), knobs=values.knobs)
         sums = {"images": jnp.sum(weights)}
         for metric in self.metrics:
             numbers = metric.per_image(logits, labels)
@@ -182,19 +182,19 @@ class LaneProgram:
         return trainable_mask(self._initialiser.shapes, self.spec, self.tuning)
 
     @functools.cached_property
-    def _decayed(self) -> Packed:
+    def _decay_mask(self) -> Packed:
         mask = decay_mask(self._initialiser.shapes["params"], self.recipe.weight_decay_mask)
         return Packed.pack(split({"params": mask}, self._mask)[0]["params"])
 
     def _state(self, variables: Mapping[str, Any]) -> TrainState:
         params, batch_stats, frozen = self.pack(variables)
         tx = self._optimizer(learning_rate=0.0, weight_decay=0.0)
-        momenta = jax.device_get(tx.init(params.vector))
+        opt_state = jax.device_get(tx.init(params.vector))
         if self.tuning:
-            momenta = by_parameter(momenta, params.packing.size)
+            opt_state = by_parameter(opt_state, params.packing.size)
         ema = (params, batch_stats) if self.recipe.ema else ()
         zero = np.float32(0.0)
-        return TrainState(params, batch_stats, momenta, ema, Epoch(zero, zero, zero), frozen)
+        return TrainState(params, batch_stats, opt_state, ema, Epoch(zero, zero, zero), frozen)
 
     def _batch(
         self, key: Array, number: Array, rows: Array, chosen: Array, data: tuple[Array, Array]
@@ -211,19 +211,19 @@ class LaneProgram:
             classes=self.classes,
         )
 
-    def _evaluated(self, images: Array) -> Array:
+    def _scaled(self, images: Array) -> Array:
         """Return the network's input for images in evaluation."""
         return augment.scale(images, self.scaling)
 
     def _optimizer(self, learning_rate: Any, weight_decay: Any) -> optax.GradientTransformation:
         return optimizer(
-            self.recipe, learning_rate, weight_decay, self._decayed, self.steps_per_epoch
+            self.recipe, learning_rate, weight_decay, self._decay_mask, self.steps_per_epoch
         )
 
     def _logits(self, variables: Any, images: Array, **options: Any) -> Any:
         """Return float32 logits for float32 images, computed in the recipe's `compute_dtype`."""
-        precision = COMPUTE_DTYPES[self.recipe.compute_dtype]
-        result: Any = self.network.apply(variables, images.astype(precision), **options)
+        dtype = COMPUTE_DTYPES[self.recipe.compute_dtype]
+        result: Any = self.network.apply(variables, images.astype(dtype), **options)
         logits, *updated = result if "mutable" in options else (result,)
         logits = logits.astype(jnp.float32)
         if self.spec.classes == 1:
@@ -241,7 +241,7 @@ class LaneProgram:
         gradient, batch_stats, measured = self._accumulated(state, values, batch, dropout)
         if self.axis_size > 1:
             gradient, measured = lax.pmean((gradient, measured), BATCH_AXIS)
-        updates, momenta = self._optimizer(values.learning_rate, values.weight_decay).update(
+        updates, opt_state = self._optimizer(values.learning_rate, values.weight_decay).update(
             gradient, state.opt_state, state.params.vector
         )
         new: Any = optax.apply_updates(state.params.vector, updates)
@@ -262,7 +262,7 @@ class LaneProgram:
         return state._replace(
             params=params,
             batch_stats=batch_stats,
-            opt_state=momenta,
+            opt_state=opt_state,
             ema=ema,
             epoch=Epoch(loss, accuracy, rate),
         )
@@ -287,14 +287,14 @@ class LaneProgram:
                 tuple(batch),
                 jax.random.fold_in(dropout, number),
             )
-            share = jax.tree.map(lambda a, b: a + b / count, total, (gradient, measured))
-            return (batch_stats, share), None
+            mean = jax.tree.map(lambda a, b: a + b / count, total, (gradient, measured))
+            return (batch_stats, mean), None
 
         parts = [leaf.reshape(count, -1, *leaf.shape[1:]) for leaf in batch]
         zero = jnp.zeros(())
-        nothing = (jnp.zeros_like(state.params.vector), (zero, zero))
+        zeros = (jnp.zeros_like(state.params.vector), (zero, zero))
         (batch_stats, (gradient, measured)), _ = lax.scan(
-            add, (state.batch_stats, nothing), (*parts, jnp.arange(count))
+            add, (state.batch_stats, zeros), (*parts, jnp.arange(count))
         )
         return gradient, batch_stats, measured
 

@@ -1,4 +1,4 @@
-"""A run that ruins what it starts from keeps the best network that it passed."""
+"""A run that training ruins keeps its best network."""
 
 import dataclasses
 import math

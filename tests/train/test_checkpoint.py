@@ -19,7 +19,7 @@ from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.step import LaneProgram
 from tests import commands
 
-# When one array cannot be read, TensorStore goes on to read the others for a loop that has ended.
+# When one array cannot be read, TensorStore keeps reading the others for a closed event loop.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 IDENTITY = {"runs": ["a", "b"], "network": "0123", "jax": "1.2.3"}
