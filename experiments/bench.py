@@ -73,7 +73,7 @@ def main() -> int:
         raise ValueError(f"--output={output}: it is a file; expected a folder")
     # On a GPU the peers' processes need memory too, most of which JAX would take in advance.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    setup.set_aside()
+    setup.apply_settings()
     ours.use_all_cores()
     setup.check_devices()
     console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)

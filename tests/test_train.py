@@ -111,14 +111,14 @@ def test_asked_to_stop_it_says_where_it_was_and_goes_on_from_there(small_config,
     (note,) = tmp_path.glob("checkpoints/*/steps/*")
     assert int(note.name) == step > 0
     process = commands.start("train", *arguments)
-    # It goes on from there: the first epoch that it tells of is a later one.
+    # It resumes there: the first epoch that it prints is a later one.
     said = []
     assert process.stdout is not None
     for line in process.stdout:
         said.append(line)
         if "epoch" in line:
             break
-    assert f"goes on from step {step} of 64000\n" in said
+    assert f"resuming from step {step} of 64000\n" in said
     assert int(line.partition("epoch ")[2].split()[0]) >= step // 16
     time.sleep(0.5)
     os.kill(process.pid, signal.SIGINT)
@@ -171,7 +171,7 @@ def test_settings_of_elsewhere_are_survived(small_config, tmp_path, monkeypatch)
     out, err = process.communicate(timeout=commands.SECONDS)
     assert process.returncode == 0, err
     assert rf"Report: {tmp_path}/w[/red]\xfc\x1b[31m/report.html" in out
-    told = [line.partition(": set aside, it is ")[0] for line in err.splitlines()]
+    told = [line.partition(": ignored, this package sets it to ")[0] for line in err.splitlines()]
     assert sorted(told) == sorted(f"{name}={value}" for name, value in settings.items())
     assert (workdir / "claims.json").exists()
     (record,) = workdir.glob("runs/*/environment.json")

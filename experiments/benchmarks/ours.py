@@ -1,5 +1,6 @@
 """Everything that the benchmarks ask of the engine: the only place here that imports it."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,12 +53,12 @@ def training_step(
     layout = parallel.Batch(lanes) if shared else parallel.Lanes(lanes)
     recipe = Recipe(1, batch, batch, momentum=sgd.momentum)
     program = LaneProgram(spec, recipe, steps, axis_size=layout.axis_size)
-    lane = HParams.example().replace(
+    lane = HParams(
         learning_rate=np.float32(sgd.learning_rate),
         weight_decay=np.float32(sgd.weight_decay),
         label_smoothing=np.float32(sgd.label_smoothing),
     )
-    values = [lane.replace(seed=np.uint32(seed)) for seed in range(lanes)]
+    values = [dataclasses.replace(lane, seed=np.uint32(seed)) for seed in range(lanes)]
     states = parallel.stack([program.initialise(0)] * lanes)
     orders = np.stack([rng.epoch_order(seed, 0, len(labels)) for seed in range(lanes)])
     of_lanes = [layout.shard_lanes(tree) for tree in (states, parallel.stack(values), orders)]

@@ -1,7 +1,7 @@
-"""The best network of a run that starts from a trained one, for runs that ruin what they are given.
+"""The best network of a run that starts from a trained one, kept in case training ruins it.
 
-A trained network has learned all that a few images can teach in the first steps; too large a
-learning rate may then throw its weights far away within one epoch, where nothing brings them back.
+A few images teach a trained network all that they can in the first steps. Too large a learning
+rate may then move its weights so far within one epoch that they never recover.
 """
 
 import math
@@ -20,10 +20,10 @@ class Best(NamedTuple):
     """The network of a lane with the highest validation accuracy so far, on the host.
 
     Attributes:
-      network: parameters and running moments that train, and their averages; see `TrainState`.
-      epoch: after which it was so; 0 is the start.
+      network: `params`, `batch_stats` and `ema` of a `TrainState`.
+      epoch: the number of epochs trained; 0 at the start.
       accuracy: on the validation split, a fraction of 1.
-      loss: likewise, in nats; among equal accuracies the lowest counts.
+      loss: on the validation split, in nats; it decides between equal accuracies.
       start: the loss on the training images, in inference mode, before the first step.
     """
 
@@ -37,34 +37,27 @@ class Best(NamedTuple):
     def create(
         cls, state: TrainState, epoch: int, validation: tuple[float, float], start: float
     ) -> "Best":
-        """Return that of a lane which has had no better one.
-
-        Args:
-          state: the lane's.
-          epoch: see above.
-          validation: loss and accuracy.
-          start: see above.
-        """
+        """Take a lane's network as the best one; `validation` is its loss and accuracy."""
         loss, accuracy = validation
         network = (state.params, state.batch_stats, state.ema)
         numbers = (np.array(number, np.float64) for number in (accuracy, loss, start))
         return cls(network, np.array(epoch, np.int32), *numbers)
 
     def is_beaten_by(self, validation: tuple[float, float]) -> bool:
-        """Return whether another network has a better loss and accuracy on the validation split."""
+        """Return whether a network with this loss and accuracy on the validation split is better.
+
+        Higher accuracy wins; of equal accuracies, the lower loss.
+        """
         loss, accuracy = validation
         return (accuracy, -loss) > (float(self.accuracy), -float(self.loss))
 
     def is_needed(self, loss: float, classes: int) -> bool:
-        """Return whether training ruined what it started from.
+        """Return whether training ruined the network that it started from.
 
-        It did if the training images' loss rose more than half way from that of the start to that
-        of a guess (the logarithm of the number of classes), or is no number. A start that knows
-        less than a guess, such as a fresh classifier, is ruined by any rise.
-
-        Args:
-          loss: on the training images, in inference mode, after the last step.
-          classes: how many there are.
+        It did if the loss on the training images, after the last step and in inference mode, is not
+        a number, or rose more than half way from that at the start to that of guessing, the
+        logarithm of the number of classes. From a start worse than guessing, such as a fresh
+        classifier, any rise counts.
         """
         start = float(self.start)
         return not loss <= max(start, (start + math.log(classes)) / 2)
@@ -75,51 +68,37 @@ class Best(NamedTuple):
         return state._replace(params=params, batch_stats=batch_stats, ema=ema)
 
 
-def at_start(states: Sequence[TrainState], validation: Losses, train: Losses) -> list[Best]:
-    """Note what lanes are given, before the first step.
-
-    Args:
-      states: of the lanes.
-      validation: loss and accuracy on the validation split.
-      train: likewise on the training images, in inference mode.
-    """
-    return [
-        Best.create(state, 0, measured, start=loss)
-        for state, measured, (loss, _) in zip(states, validation, train, strict=True)
-    ]
-
-
-def kept(
-    known: list[Best], epoch: int, measured: Losses, states: Callable[[], Sequence[TrainState]]
+def update(
+    best: list[Best], epoch: int, validation: Losses, states: Callable[[], Sequence[TrainState]]
 ) -> list[Best]:
     """Return the best networks after an epoch.
 
     Args:
-      known: those before it; none where lanes start from nothing.
-      epoch: its number, from 1.
-      measured: loss and accuracy on the validation split.
-      states: copies the lanes' states, which takes time.
+      best: those before it; empty where lanes start from random weights.
+      epoch: the epoch's number, from 1.
+      validation: loss and accuracy on the validation split.
+      states: copies the lanes' states, which takes time; called only if a network is better.
     """
-    beaten = [one.is_beaten_by(new) for one, new in zip(known, measured, strict=False)]
+    beaten = [old.is_beaten_by(new) for old, new in zip(best, validation, strict=False)]
     if not any(beaten):
-        return known
+        return best
     return [
-        Best.create(state, epoch, new, start=float(one.start)) if is_beaten else one
-        for state, one, new, is_beaten in zip(states(), known, measured, beaten, strict=True)
+        Best.create(state, epoch, new, start=float(old.start)) if is_beaten else old
+        for state, old, new, is_beaten in zip(states(), best, validation, beaten, strict=True)
     ]
 
 
-def ruined(known: Sequence[Best], train: Losses, classes: int) -> list[Best | None]:
-    """Return the best networks of the lanes that training ruined; None for the others.
+def to_restore(best: Sequence[Best], train: Losses, classes: int) -> list[Best | None]:
+    """Return the best networks of the lanes that training ruined, None for the others.
 
     Args:
-      known: the best networks; none where lanes start from nothing.
+      best: the best networks; empty where lanes start from random weights.
       train: loss and accuracy on the training images, in inference mode, after the last step.
-      classes: how many there are.
+      classes: the number of classes.
     """
-    if not known:
+    if not best:
         return [None] * len(train)
     return [
         one if one.is_needed(loss, classes) else None
-        for one, (loss, _) in zip(known, train, strict=True)
+        for one, (loss, _) in zip(best, train, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""Callbacks: a list of objects with one protocol that watch, save and end a training."""
+"""Callbacks: they watch, save and end a training."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -40,39 +40,37 @@ class View(Protocol):
 
 
 class Callback:
-    """The protocol, every method of which does nothing."""
+    """The base class of callbacks, whose methods do nothing."""
 
     def restore(self, abstract_state: Any) -> Checkpoint | None:
-        """Return what training goes on from, if there is something.
+        """Return the checkpoint to resume from, if any.
 
         Args:
-          abstract_state: a state of all lanes with the structure, shapes and types to be found.
+          abstract_state: a state of all lanes with the expected structure, shapes and types.
         """
         return None
 
     def on_step(self, view: View) -> bool:
-        """Look at the training, first where it begins or goes on, then after every call.
+        """Look at the training: before its first step, then after every call of its program.
 
         Returns:
-          Whether the state is saved, so that a training that stops can go on from it.
+          Whether this state is saved, so that training can resume from it.
         """
         return False
 
     def on_epoch(self, epoch: int, metrics: Sequence[Metrics]) -> None:
-        """Take an epoch's metrics per lane; those before a restart are told again.
+        """Take each lane's metrics of an epoch, numbered from 1.
 
-        Args:
-          epoch: its number, from 1.
-          metrics: as metrics.jsonl has them.
+        A training that is resumed first repeats those of earlier epochs.
         """
 
     def stop_signal(self) -> int:
-        """Return the number of the signal that asks the training to end; 0 to go on."""
+        """Return the number of a signal that asks the training to end, or 0."""
         return 0
 
 
 class Progress(Callback):
-    """Calls a function with the steps done."""
+    """Calls a function with the number of steps done."""
 
     def __init__(self, on_step: Callable[[int], None]) -> None:
         self._on_step = on_step
@@ -95,7 +93,15 @@ class Preemption(Callback):
 
 
 class Checkpointing(Callback):
-    """Saves checkpoints now and then, and goes on from the latest sound one."""
+    """Saves checkpoints at intervals, and resumes from the latest sound one.
+
+    Args:
+      checkpoints: saves and restores them.
+      tell: called with a line for each checkpoint that is skipped.
+      seconds: the interval, after which the next end of an epoch is saved; within an epoch twice
+        as long.
+      save_last: save after the last step too.
+    """
 
     def __init__(
         self,
@@ -105,20 +111,11 @@ class Checkpointing(Callback):
         *,
         save_last: bool = False,
     ) -> None:
-        """Begin.
-
-        Args:
-          checkpoints: where to.
-          tell: is told in a line what is passed over, and why.
-          seconds: after these a checkpoint is due at the next end of an epoch; after twice these
-            within an epoch.
-          save_last: save after the last step too.
-        """
         self._checkpoints = checkpoints
         self._tell = tell
-        self._due_after = seconds
+        self._interval = seconds
         self._save_last = save_last
-        self._saved_at: float | None = None  # Seconds of training; None before the first look.
+        self._saved_at: float | None = None  # In seconds of training; None before the first step.
 
     def restore(self, abstract_state: Any) -> Checkpoint | None:
         """See `Callback`."""
@@ -126,13 +123,13 @@ class Checkpointing(Callback):
 
     def on_step(self, view: View) -> bool:
         """See `Callback`."""
-        if self._saved_at is None:  # What training begins with is saved already, or drawn again.
+        if self._saved_at is None:  # The first state was just restored, or follows from the seed.
             self._saved_at = view.seconds
             return False
         done = view.step == view.steps
-        due = self._due_after * (1 if view.at_end_of_epoch else 2)
-        waited = view.seconds - self._saved_at >= due
-        if not (view.is_stopping or (self._save_last if done else waited)):
+        interval = self._interval * (1 if view.at_end_of_epoch else 2)
+        due = self._save_last if done else view.seconds - self._saved_at >= interval
+        if not (due or view.is_stopping):
             return False
         self._checkpoints.save(view.snapshot(), view.validation_accuracy)
         self._saved_at = view.seconds

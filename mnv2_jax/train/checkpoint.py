@@ -1,9 +1,9 @@
-"""Checkpoints of lanes in training: whole, verified, or not there. The only place that uses orbax.
+"""Checkpoints of lanes in training, verified when read. The only place that uses orbax.
 
 A checkpoint is a folder `<step>` with the states of all lanes, the metrics of the epochs so far and
 a hash of both; random streams follow from seed and step, and have no state. Orbax writes it in the
-background under another name and renames it when it is complete. What is read back is hashed again:
-a flipped byte restores silently otherwise.
+background under another name and renames it when it is complete. The hash is verified on reading,
+since orbax restores a flipped byte silently.
 """
 
 import asyncio
@@ -26,12 +26,12 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy as policy
 from mnv2_jax import checksums
 
 FORMAT = 2
-"""The version of what is written; others are not read."""
+"""The version of the format; others are not read."""
 
 _METRIC = "validation_accuracy"
 
 _PROBE = ".writable-"
-"""The name of folders that are made to see that some can be."""
+"""The prefix of folders that are made to test whether the disk takes any."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Checkpoint:
     Attributes:
       step: steps done.
       state: the lanes' states, arrays `[lanes, ...]`.
-      curves: per lane, the metrics of the epochs that are complete.
-      seconds: of training so far.
+      curves: per lane, the metrics of the complete epochs.
+      seconds: seconds of training so far.
     """
 
     step: int
@@ -52,31 +52,29 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The checkpoints of some lanes that train together: the latest two and the best are kept.
+    """The checkpoints of lanes that train together: the latest two and the best are kept.
 
-    The best is the one of the highest mean validation accuracy among those that were saved at the
-    end of an epoch. Other processes than the primary one have none of their own.
+    The best has the highest mean validation accuracy of those saved at the end of an epoch. Only
+    the primary process has checkpoints.
+
+    Args:
+      folder: a folder for these checkpoints alone, which need not exist.
+      identity: JSON values by name; only checkpoints with equal ones are restored.
+
+    Raises:
+      OSError: the folder cannot be written to.
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
-        """Open the folder, which need not exist.
-
-        Args:
-          folder: for checkpoints alone.
-          identity: what must be equal for a checkpoint to be continued, as JSON values.
-
-        Raises:
-          OSError: the folder cannot be written to.
-        """
         self._folder = folder.absolute()
         self._identity = identity
         self._folder.mkdir(parents=True, exist_ok=True)
-        for path in self._folder.glob(f"{_PROBE}*"):  # What a kill left.
+        for path in self._folder.glob(f"{_PROBE}*"):  # A killed process left it.
             shutil.rmtree(path, ignore_errors=True)
-        # Orbax opens no folder in which such a one is damaged, or waits for ever.
-        found = {step: _why_unsound(self._folder / str(step)) for step in self._steps()}
-        self._passed_over = {step: reason for step, reason in found.items() if reason}
-        for step in self._passed_over:
+        # With a checkpoint damaged like this in the folder, orbax fails to open it, or hangs.
+        reasons = {step: _why_unsound(self._folder / str(step)) for step in self._steps()}
+        self._skipped = {step: reason for step, reason in reasons.items() if reason}
+        for step in self._skipped:
             self._put_aside(step)
         keep = [policy.LatestN(2), policy.BestN(get_metric_fn=_accuracy, n=1)]
         options = ocp.CheckpointManagerOptions(
@@ -93,15 +91,15 @@ class Checkpoints:
             self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     def save(self, snapshot: Checkpoint, accuracy: float | None) -> None:
-        """Begin to save in the background; waits for the save before, if that still goes on.
+        """Start to save in the background, after waiting for the previous save to end.
 
         Args:
-          snapshot: is not to be changed until the next call.
-          accuracy: mean validation accuracy of `snapshot.state`, a fraction of 1, or None within
-            an epoch.
+          snapshot: the state to save; must not change until the next call.
+          accuracy: its mean validation accuracy, a fraction of 1; None within an epoch.
 
         Raises:
-          OSError: this or the save before failed, as on a full disk; older checkpoints are intact.
+          OSError: this or the previous save failed, as on a full disk; older checkpoints are
+            intact.
         """
         content = {
             "format": FORMAT,
@@ -110,11 +108,11 @@ class Checkpoints:
             "curves": snapshot.curves,
             "seconds": snapshot.seconds,
         }
-        # As JSON has no NaN, a text of Python's own that has.
+        # Saved as text: orbax's JSON has no NaN, Python's has.
         text = json.dumps(content)
         sealed = {"content": text, "sha256": _digest(text, snapshot.state)}
         with self._as_os_errors(f"save step {snapshot.step}"):
-            # Where no folder can be made, orbax waits for it for minutes before it says so.
+            # Where no folder can be made, orbax fails only after minutes.
             with tempfile.TemporaryDirectory(dir=self._folder, prefix=_PROBE):
                 pass
             self._manager.wait_until_finished()
@@ -129,30 +127,30 @@ class Checkpoints:
             )
 
     def wait(self) -> None:
-        """Wait until what is being saved is saved.
+        """Wait for the save in progress.
 
         Raises:
-          OSError: it could not be saved.
+          OSError: it failed.
         """
         with self._as_os_errors("save"), self._patient:
             self._manager.wait_until_finished()
 
     def restore(self, abstract_state: Any, tell: Callable[[str], None]) -> Checkpoint | None:
-        """Return the newest sound checkpoint, or None where there is none.
+        """Return the newest sound checkpoint, or None if there is none.
 
-        Damaged ones, and those of other runs or another version, are passed over and put aside,
-        as `<step>.unsound`.
+        Damaged ones, and those of other runs or another format, are skipped and renamed to
+        `<step>.unsound`.
 
         Args:
-          abstract_state: structure, shapes and types of the state; None finds a tree of
-            dicts and lists, whatever it is.
-          tell: is told in a line what is passed over, and why.
+          abstract_state: structure, shapes and types of the state; with None, it is restored as
+            a tree of dicts and lists.
+          tell: called with a line for each skipped checkpoint, with the reason.
 
         Raises:
-          OSError: one that is passed over cannot be renamed.
+          OSError: a skipped checkpoint cannot be renamed.
         """
-        for step, reason in self._passed_over.items():
-            tell(f"checkpoint {self._folder / str(step)} is passed over: {reason}")
+        for step, reason in self._skipped.items():
+            tell(f"checkpoint {self._folder / str(step)} is skipped: {reason}")
         for step in sorted(self._steps(), reverse=True):
             folder = self._folder / str(step)
             try:
@@ -160,16 +158,16 @@ class Checkpoints:
                     return self._read(step, abstract_state)
             except Exception as error:  # Orbax and TensorStore raise what they like.
                 reason = " ".join(str(error).split())[:200] or type(error).__name__
-                tell(f"checkpoint {folder} is passed over: {reason}")
+                tell(f"checkpoint {folder} is skipped: {reason}")
                 self._put_aside(step)
                 self._manager.reload()
         return None
 
     def close(self) -> None:
-        """Wait for what is being saved, and lets go of the folder.
+        """Wait for the save in progress, and close the folder.
 
         Raises:
-          OSError: it could not be saved.
+          OSError: the save failed.
         """
         with self._as_os_errors("save"), self._patient:
             self._manager.wait_until_finished()
@@ -184,16 +182,16 @@ class Checkpoints:
         folder.rename(folder.with_suffix(".unsound"))
 
     def _read(self, step: int, abstract_state: Any) -> Checkpoint:
-        found = self._manager.restore(
+        restored = self._manager.restore(
             step,
             args=ocp.args.Composite(
                 state=ocp.args.StandardRestore(abstract_state), content=ocp.args.JsonRestore()
             ),
         )
-        sealed, state = found["content"], jax.tree.map(np.asarray, found["state"])
+        sealed, state = restored["content"], jax.tree.map(np.asarray, restored["state"])
         text = sealed["content"]
         if _digest(text, state) != sealed["sha256"]:
-            raise ValueError("its content does not have the hash that it was saved with")
+            raise ValueError("its content does not match its hash")
         content = json.loads(text)
         if content["format"] != FORMAT:
             raise ValueError(f"it has format {content['format']}; expected {FORMAT}")
@@ -217,11 +215,11 @@ class Checkpoints:
 
 @contextlib.contextmanager
 def _patient_event_loops() -> Iterator[None]:
-    """Make event loops finish what runs in them before they close.
+    """Make new event loops finish their tasks before they close.
 
-    Orbax reads or writes all arrays at once and closes the loop when one turns out damaged, or a
-    disk full. For every other that is still on its way TensorStore then prints a traceback, and
-    asyncio one for every other that has failed by then; orbax raises the first one's error.
+    Orbax reads or writes all arrays at once; when one is damaged or the disk is full, it raises
+    that error and closes the loop. TensorStore then prints a traceback for every array still in
+    progress, and asyncio for every other one that failed.
     """
     make = asyncio.new_event_loop
 
@@ -246,7 +244,7 @@ def _patient_event_loops() -> Iterator[None]:
 
 
 def _why_unsound(folder: Path) -> str:
-    """Return the fault of a checkpoint's folder, or of orbax's JSON in it, if any."""
+    """Return what is wrong with a checkpoint's folder or with orbax's JSON in it, or ""."""
     for path in folder.rglob("*"):
         if not stat.S_ISREG(path.lstat().st_mode) and (path.is_symlink() or not path.is_dir()):
             return f"{path.relative_to(folder)} is no regular file"

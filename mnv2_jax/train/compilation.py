@@ -1,7 +1,7 @@
-"""Programs that were compiled before are read back: across runs, experiments and processes.
+"""A cache of compiled programs, across runs, experiments and processes, with a hash of each.
 
-What is read back is native code: a flipped bit gives other numbers, or ends the process. Each entry
-of jax's cache has a hash beside it, and is looked at before the first one is used.
+Entries are native code: a flipped bit gives other numbers, or ends the process. So each entry of
+jax's cache has a hash beside it, and all are verified before the first one is used.
 """
 
 import contextlib
@@ -20,26 +20,23 @@ import jax
 from mnv2_jax import atomic
 
 _SECONDS = 0.5
-"""Seconds of compilation, below which a program is as quickly compiled as read."""
+"""Seconds of compilation below which reading a program is no faster."""
 
 _ENTRIES = "*-cache"
 _HASH = ".sha256"
 _ZLIB = b"\x78"
-"""The first byte of zlib. It has a checksum of its own; Zstandard, as jax uses it, has none."""
+"""The first byte of zlib data, which has a checksum. Zstandard, as jax uses it, has none."""
 
 
 def keep_programs(folder: Path | None, tell: Callable[[str], None] = lambda line: None) -> None:
-    """Keep compiled programs in `folder` from now on; None keeps none.
+    """Cache compiled programs in `folder`, which is made private; with None, stop caching.
 
-    Equal programs, of whatever experiment, are compiled once for a kind of device and a version of
-    jax. A run's values are arguments of its program, so that another learning rate asks for no
-    compilation.
-
-    A folder is private from then on. None is kept in one of another user.
+    Equal programs are compiled once per kind of device and version of jax. Hyperparameters are
+    arguments of a program, so that another learning rate needs no compilation.
 
     Args:
-      folder: where to keep them.
-      tell: is told in a line what is removed, or why none is kept.
+      folder: the folder; one of another user is not used.
+      tell: called with a line if programs are removed, or none are cached.
 
     Raises:
       OSError: the folder cannot be made.
@@ -59,47 +56,47 @@ def keep_programs(folder: Path | None, tell: Callable[[str], None] = lambda line
 
 
 def _make_private(folder: Path, tell: Callable[[str], None]) -> None:
-    """See to it that nobody else can have programs run here.
+    """Keep other users from planting programs.
 
     Raises:
       OSError: the folder belongs to another user, or its mode cannot be changed.
     """
-    found = folder.stat()
-    if found.st_uid != os.geteuid():
+    before = folder.stat()
+    if before.st_uid != os.geteuid():
         raise PermissionError(0, "it belongs to another user, whose programs would be run")
-    if found.st_mode & 0o077:
+    if before.st_mode & 0o077:
         folder.chmod(0o700)
-    if folder.stat().st_mode & 0o022:  # As where files have no modes.
+    if folder.stat().st_mode & 0o022:  # Some file systems have no modes.
         raise PermissionError(0, "others can write there, whose programs would be run")
-    if found.st_mode & 0o022:
+    if before.st_mode & 0o022:
         removed = sum(_remove(path) for path in _entries(folder))
         tell(
-            f"{folder}: others could write there; it is private now, and what was compiled there "
-            f"is compiled anew (programs: {removed})"
+            f"{folder}: others could write there; it is private now, and compiled programs were "
+            f"removed, to be compiled again: {removed}"
         )
 
 
 class _Hashes:
-    """The hashes of a folder's entries.
+    """The hashes of the entries of the folder that this process caches programs in.
 
     Attributes:
-      folder: the folder that this process keeps programs in, or None.
+      folder: the folder, or None.
     """
 
     def __init__(self) -> None:
         self.folder: Path | None = None
         self._known: dict[Path, tuple[int, int]] = {}
         self._lock = threading.Lock()
-        jax.monitoring.register_event_duration_secs_listener(self._after)
+        jax.monitoring.register_event_duration_secs_listener(self._after_event)
 
     def verify(self, folder: Path, tell: Callable[[str], None]) -> None:
-        """Remove entries that are not what was written, or may not be.
+        """Remove entries that are damaged or have no hash.
 
-        jax writes in place and replaces nothing: a torn entry would be warned of and compiled again
-        for ever. What another process is writing just now may go too: it is then compiled again.
+        jax writes in place and replaces nothing: a truncated entry would be compiled again, with a
+        warning, every time. An entry that another process is writing may be removed too.
 
         Raises:
-          OSError: what is to be removed cannot be.
+          OSError: an entry cannot be removed.
         """
         self._known = {}
         removed = []
@@ -116,23 +113,23 @@ class _Hashes:
         self.folder = folder
         if removed:
             tell(
-                f"{folder}: compiled programs that are damaged, or have no hash: {len(removed)}; "
-                f"removed, to be compiled anew ({removed[0]})"
+                f"{folder}: compiled programs that are damaged or have no hash: {len(removed)}; "
+                f"removed, to be compiled again ({removed[0]})"
             )
 
-    def _after(self, event: str, duration_secs: float, **details: str | int) -> None:
-        """Listen to jax's times: what takes this long may be kept."""
+    def _after_event(self, event: str, duration_secs: float, **details: str | int) -> None:
+        """Hash new entries after any event of jax that took long enough to be a compilation."""
         if self.folder and duration_secs >= _SECONDS:
             with self._lock:
                 self._note(self.folder)
 
     def _note(self, folder: Path) -> None:
-        """Write the hashes of entries that are new; a full disk leaves torn ones, which go."""
+        """Write the hashes of new entries; remove those that a full disk truncated."""
         for path in _entries(folder):
             before = _state(path)
             if self._known.get(path) == before:
                 continue
-            with contextlib.suppress(OSError):  # What has no hash is compiled again next time.
+            with contextlib.suppress(OSError):  # Without a hash, it is compiled again next time.
                 content = path.read_bytes()
                 if _is_whole(content):
                     atomic.write_text(_hash_of(path), hashlib.sha256(content).hexdigest() + "\n")
@@ -153,16 +150,16 @@ def _hash_of(path: Path) -> Path:
 
 
 def _state(path: Path) -> tuple[int, int]:
-    """Return a stamp that changes when a file is written to; (0, 0) of one that is gone."""
+    """Return a file's time of modification and size; (0, 0) if it is gone."""
     try:
-        found = path.stat()
+        stats = path.stat()
     except FileNotFoundError:
         return 0, 0
-    return found.st_mtime_ns, found.st_size
+    return stats.st_mtime_ns, stats.st_size
 
 
 def _remove(path: Path) -> bool:
-    """Remove an entry and its hash; gives whether it was there."""
+    """Remove an entry and its hash; return whether it was there."""
     _hash_of(path).unlink(missing_ok=True)
     try:
         path.unlink()
@@ -172,9 +169,9 @@ def _remove(path: Path) -> bool:
 
 
 def _is_sound(path: Path) -> bool:
-    """Return whether an entry is what was written; an earlier version's, if it has a checksum."""
+    """Return whether an entry has its hash; without one (earlier versions), its own checksum."""
     try:
-        if not stat.S_ISREG(path.lstat().st_mode):  # Another one might be waited for.
+        if not stat.S_ISREG(path.lstat().st_mode):  # Reading a pipe would wait.
             return False
         content = path.read_bytes()
         expected = _hash_of(path).read_bytes() if _hash_of(path).is_file() else None
@@ -186,7 +183,7 @@ def _is_sound(path: Path) -> bool:
 
 
 def _is_whole(entry: bytes) -> bool:
-    """Return whether an entry can be unpacked to its end."""
+    """Return whether an entry can be decompressed to its end."""
     if entry.startswith(_ZLIB):
         module: Any = zlib
         error: type[Exception] = zlib.error
@@ -204,7 +201,7 @@ def _is_whole(entry: bytes) -> bool:
 
 
 def _zstandard() -> Any:
-    """Return Zstandard as jax uses it, if any: Python's own from 3.14 on, or a package."""
+    """Import Zstandard as jax does: Python's own from 3.14 on, or a package."""
     try:
         return importlib.import_module("compression.zstd")
     except ImportError:

@@ -1,4 +1,4 @@
-"""The environment that a run was made in, and curves to watch."""
+"""The environment of a run, for its record; and its curves, for TensorBoard."""
 
 import functools
 import importlib
@@ -20,16 +20,14 @@ import mnv2_jax
 from mnv2_jax.train import setup
 from mnv2_jax.train.callbacks import Callback
 
-_LIBRARIES = (
-    *("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets"),
-)
+_LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
 
 
 def describe(command: str) -> dict[str, Any]:
-    """Code version, library versions and hardware, as JSON values.
+    """Describe code version, library versions and hardware, as JSON values.
 
     Args:
-      command: the command line that the user would repeat.
+      command: the command line, for the user to repeat.
     """
     return {
         "command": command,
@@ -40,19 +38,19 @@ def describe(command: str) -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "device": device_name(jax.devices()),
-        **({"settings": settings} if (settings := setup.present()) else {}),
+        **({"settings": settings} if (settings := setup.environment_variables()) else {}),
     }
 
 
 def device_name(devices: list[jax.Device]) -> str:
-    """Return the kind of the devices and how many there are, such as "cpu x 2"."""
+    """Return kind and number of the devices, such as "cpu x 2"."""
     return f"{devices[0].device_kind} x {len(devices)}"
 
 
 def load() -> None:
-    """Import tensorboardX: seconds where PyTorch is installed, which it imports.
+    """Import tensorboardX, which takes seconds where PyTorch is installed, since it imports it.
 
-    Best called while something else has to be waited for.
+    Best called while something else is waited for.
     """
     importlib.import_module("tensorboardX")
 
@@ -60,15 +58,14 @@ def load() -> None:
 class TensorBoardWriter(Callback):
     """Writes TensorBoard's event files of runs in training, a folder each, epoch by epoch.
 
-    None stays open: there may be more runs than files that a process may have open.
+    Existing files of the runs are removed, since a resumed training repeats its first epochs. No
+    file stays open: there may be more runs than a process may have open files.
+
+    Raises:
+      OSError: the folder cannot be written to.
     """
 
     def __init__(self, folder: Path, run_ids: Sequence[str]) -> None:
-        """Begin the runs' curves anew: what is restored is written again.
-
-        Raises:
-          OSError: the folder cannot be written to.
-        """
         name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}"
         self._files = [folder / run_id / name for run_id in run_ids]
         for file in self._files:
@@ -84,10 +81,10 @@ class TensorBoardWriter(Callback):
         """
         from tensorboardX.proto.summary_pb2 import Summary
 
-        for path, of_run in zip(self._files, metrics, strict=True):
+        for path, run in zip(self._files, metrics, strict=True):
             values = [
                 Summary.Value(tag=name, simple_value=value)
-                for name, value in of_run.items()
+                for name, value in run.items()
                 if name != "epoch"
             ]
             with path.open("ab") as file:
@@ -95,8 +92,8 @@ class TensorBoardWriter(Callback):
 
 
 def _event(**fields: Any) -> bytes:
-    """Return an event as it stands in a file: its length and itself, each with a checksum."""
-    # Not every machine that trains has it to import.
+    """Return an event as a record of a file: its length and itself, each with a checksum."""
+    # Imported late, since it takes seconds; see `load`.
     from tensorboardX.proto.event_pb2 import Event
     from tensorboardX.record_writer import masked_crc32c
 
@@ -107,19 +104,18 @@ def _event(**fields: Any) -> bytes:
 
 @functools.cache
 def checkout() -> dict[str, Any]:
-    """Return the commit of the code and whether it was changed since; null outside of git."""
+    """Return the commit of the code and whether the code differs from it; None outside git."""
     folder = Path(mnv2_jax.__file__).parent
 
     def git(*arguments: str) -> str | None:
         try:
-            done = subprocess.run(
-                ["git", "-C", folder, *arguments], capture_output=True, text=True, check=True
-            )
+            return subprocess.check_output(
+                ["git", "-C", folder, *arguments], stderr=subprocess.DEVNULL, text=True
+            ).strip()
         except (OSError, subprocess.CalledProcessError):
             return None
-        return done.stdout.strip()
 
-    # A module or a config that git does not know yet is a change too; what runs wrote is none.
+    # Untracked code is a change too; the files that runs write are not.
     code = (":/*.py", ":/mnv2_jax")
     changes = git("status", "--porcelain", "--untracked-files=all", "--", *code)
     return {"commit": git("rev-parse", "HEAD"), "dirty": None if changes is None else changes != ""}

@@ -22,6 +22,13 @@ _BATCHES_AHEAD = 4
 class Evaluator:
     """The evaluation program of some lanes, compiled once.
 
+    Args:
+      program: of one lane.
+      dataset: the data set to evaluate on.
+      layout: of the lanes.
+      source: the input pipeline that batches come from.
+      lanes: shapes of the lanes' variables and hyperparameters, sharded by the layout.
+
     Attributes:
       compiled: the program.
     """
@@ -34,19 +41,10 @@ class Evaluator:
         source: type[InputPipeline],
         lanes: tuple[Any, Any],
     ) -> None:
-        """Compile.
-
-        Args:
-          program: of one lane.
-          dataset: what is evaluated on.
-          layout: of the lanes.
-          source: how images come to the devices.
-          lanes: shapes of the lanes' variables and hyperparameters, as the layout spreads them.
-        """
         self._program = program
         self._layout = layout
-        given = source.evaluation_shapes(program, dataset, layout)
-        self.compiled = layout.compile(program.evaluate, (*lanes, *given.of_lanes), given.shared)
+        inputs = source.evaluation_shapes(program, dataset, layout)
+        self.compiled = layout.compile(program.evaluate, (*lanes, *inputs.per_lane), inputs.shared)
 
     def measure(
         self, variables: Any, values: Any, batches: Iterable[Inputs], lanes: int
@@ -54,17 +52,17 @@ class Evaluator:
         """Measure every lane over every image of some batches.
 
         Args:
-          variables: of the lanes, as the layout spreads them.
+          variables: of the lanes, sharded by the layout.
           values: their hyperparameters, likewise.
-          batches: of a split, as `InputPipeline.evaluation` gives them.
-          lanes: how many of the layout's there are.
+          batches: of a split, from `InputPipeline.evaluation`.
+          lanes: the number of lanes to return; the layout may hold more.
 
         Returns:
-          By metric its value, for each lane.
+          Each lane's metrics by name.
         """
         pending: list[Any] = []
         for batch in batches:
-            pending.append(self.compiled.run(variables, values, *batch.of_lanes, *batch.shared))
+            pending.append(self.compiled.run(variables, values, *batch.per_lane, *batch.shared))
             # Enough to keep devices busy; more would hold on to their images.
             jax.block_until_ready(pending[-_BATCHES_AHEAD:][0])
         by_lane = zip(*(self._layout.unstack(batch) for batch in pending), strict=True)
@@ -78,8 +76,8 @@ class Evaluator:
         ]
 
 
-def _add(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    return {name: one[name] + other[name] for name in one}
+def _add(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
+    return {name: a[name] + b[name] for name in a}
 
 
 def evaluate(
@@ -93,15 +91,15 @@ def evaluate(
     """Measure networks of one program on a split, as many at a time as memory holds.
 
     Args:
-      program: what computes logits, and by which metrics they are measured.
-      dataset: that `images` are of.
+      program: computes logits and metrics.
+      dataset: the data set of `images`.
       images: the split.
-      networks: their variables, trees as `Network.init` gives them.
-      values: the networks' hyperparameters, of which projection and shortcut matter.
-      leave_out: is told a line for each image that cannot be decoded.
+      networks: variables of at least one network, trees as `Network.init` gives them.
+      values: the networks' hyperparameters, of which projection and shortcut are read.
+      leave_out: called with lines that name images that cannot be decoded.
 
     Returns:
-      By metric its value, for each network.
+      Each network's metrics by name.
 
     Raises:
       ValueError: an image cannot be decoded, or its label is out of range.
@@ -109,24 +107,21 @@ def evaluate(
     """
     program = dataclasses.replace(program, tuning=None, axis_size=1)
     variables = [program.pack(network) for network in networks]
-    found: list[dict[str, float]] = []
     lanes = len(networks)
-    evaluator = None
-    while len(found) < len(networks):
-        if evaluator is None:
-            layout = Lanes(lanes)
-            shapes = layout.shapes(variables[0]), layout.shapes(values[0])
-            evaluator = Evaluator(program, dataset, layout, Streaming, shapes)
-            usable = memory.usable(layout.devices[0])
-            if evaluator.compiled.bytes > usable and lanes > 1:
-                lanes, evaluator = -(-lanes // 2), None
-                continue
-        part = slice(len(found), len(found) + lanes)
-        batches = streaming.evaluated(images, program, layout, leave_out)
-        found += evaluator.measure(
+    while True:
+        layout = Lanes(lanes)
+        shapes = layout.shapes(variables[0]), layout.shapes(values[0])
+        evaluator = Evaluator(program, dataset, layout, Streaming, shapes)
+        if lanes == 1 or evaluator.compiled.bytes <= memory.usable(layout.devices[0]):
+            break
+        lanes = -(-lanes // 2)
+    results: list[dict[str, float]] = []
+    for start in range(0, len(networks), lanes):
+        part = slice(start, start + lanes)
+        results += evaluator.measure(
             layout.shard_lanes(parallel.stack(variables[part])),
             layout.shard_lanes(parallel.stack(values[part])),
-            batches,
+            streaming.evaluation_batches(images, program, layout, leave_out),
             len(variables[part]),
         )
-    return found
+    return results

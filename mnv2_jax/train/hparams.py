@@ -1,15 +1,15 @@
 """Hyperparameters in which the lanes of one compiled program may differ, each declared once.
 
-A declaration in `HParams` names the config's field, its type and its range; a training step reads
-the value as `hparams.NAME`. A field of the config that is not declared here is part of the program:
-runs that differ in it belong to different cohorts.
+A declaration in `HParams` has the config's fields that it is made of, its type and its range; the
+training step reads it as `values.NAME`. All other fields of the config are part of the program:
+runs that differ in them belong to different cohorts.
 """
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, get_type_hints
+from dataclasses import field
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,28 +19,30 @@ from mnv2_jax.nn import projections
 from mnv2_jax.nn.blocks.base import Knobs
 
 ORDERS = ("own", "shared")
-"""The choices of `config.data.order`: images come and are augmented as the run's own seed says, or
-in the same way in all runs, so that images that are streamed are decoded once for all seeds."""
+"""The choices of `config.data.order`: the order and augmentation of images follow the run's own
+seed, or are the same in all runs, so that streamed images are decoded once for all seeds."""
 
 Check = Callable[[str, Any], None]
-"""Raises ValueError, naming a field by the name that it is given, unless a value is right."""
+"""Raises ValueError, naming the field, unless the value is right; takes the name and the value."""
 
 
-@dataclasses.dataclass(frozen=True)
-class _Declared:
-    """The declaration of a hyperparameter.
+def _made_of(
+    checks: Mapping[str, Check],
+    convert: Callable[..., Any],
+    mixable: Mapping[str, tuple[Any, ...]] | None = None,
+) -> dict[str, Any]:
+    """Declare a hyperparameter, as metadata of its field in `HParams`.
 
-    Attributes:
-      fields: the config's fields that it follows from, by path, each with its check.
-      convert: makes the value of those of the fields.
-      example: right values of the fields.
-      inside: by path the values that one program may mix, where not all may be.
+    Args:
+      checks: by path, the config's fields that it is made of, each with its check.
+      convert: makes it from their values.
+      mixable: by path, the values that one program may mix, if not all.
     """
+    return {"checks": checks, "convert": convert, "mixable": mixable or {}}
 
-    fields: Mapping[str, Check]
-    convert: Callable[..., Any]
-    example: tuple[Any, ...]
-    inside: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
+
+def _scalar(path: str, holds: Callable[[Any], bool], expected: str) -> dict[str, Any]:
+    return _made_of({path: _number(holds, expected)}, np.float32)
 
 
 def _number(holds: Callable[[Any], bool], expected: str) -> Check:
@@ -58,109 +60,89 @@ def _one_of(allowed: tuple[str, ...]) -> Check:
 _SEED = _number(lambda seed: 0 <= seed < 2**32, "a whole number from 0 to 2^32 - 1")
 
 
-def _scalar(path: str, holds: Callable[[Any], bool], expected: str, example: float) -> _Declared:
-    """Declare one number of the config."""
-    return _Declared({path: _number(holds, expected)}, np.float32, (example,))
-
-
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class HParams:
-    """The hyperparameters of a lane: scalars, one set per run.
+    """The hyperparameters of a lane: scalars, one set per run; the defaults are examples.
 
     Attributes:
       seed: of initial weights and dropout.
-      data_seed: of the order of images and their augmentation; where the config has it shared,
-        images come as to a run of seed 0.
+      data_seed: of the order of images and their augmentation; 0 where `config.data.order` is
+        "shared".
       knobs: projection and shortcut.
-      learning_rate: highest of the schedule, above 0.
-      weight_decay: of SGD and RMSProp an L2 term in gradients, else decoupled; 0 or more. See
-        `mnv2_jax.train.recipe.optimizer`.
-      label_smoothing: share of a target spread over all classes, 0 or more, below 1. Szegedy et al.
-        2016.
+      learning_rate: the highest of the schedule, above 0.
+      weight_decay: 0 or more; with SGD and RMSProp an L2 term in gradients, otherwise decoupled.
+        See `mnv2_jax.train.recipe.optimizer`.
+      label_smoothing: the share of a target spread over all classes, 0 or more, below 1. Szegedy et
+        al. 2016.
     """
 
-    seed: Annotated[Any, _Declared({"seed": _SEED}, np.uint32, (0,))]
-    data_seed: Annotated[
-        Any,
-        _Declared(
+    seed: Any = field(default=np.uint32(0), metadata=_made_of({"seed": _SEED}, np.uint32))
+    data_seed: Any = field(
+        default=np.uint32(0),
+        metadata=_made_of(
             {"seed": _SEED, "data.order": _one_of(ORDERS)},
             lambda seed, order: np.uint32(seed if order == "own" else 0),
-            (0, "own"),
         ),
-    ]
-    knobs: Annotated[
-        Knobs,
-        _Declared(
+    )
+    knobs: Knobs = field(
+        default=Knobs.from_names("linear", "bottleneck"),
+        metadata=_made_of(
             {
                 "model.projection": lambda name, value: projections.check_name(value),
                 "model.shortcut": _one_of(arch.SHORTCUTS),
             },
             Knobs.from_names,
-            ("linear", "bottleneck"),
-            # What is left out is another topology: functions, shortcuts between expansions.
-            inside={
+            # Other values are other topologies: functions, shortcuts between expansions.
+            mixable={
                 "model.projection": tuple(arch.CLIPS),
                 "model.shortcut": ("bottleneck", "none"),
             },
         ),
-    ]
-    learning_rate: Annotated[
-        Any,
-        _scalar("train.learning_rate", lambda rate: 0 < rate < math.inf, "a number above 0", 0.1),
-    ]
-    weight_decay: Annotated[
-        Any,
-        _scalar(
-            "train.weight_decay", lambda decay: 0 <= decay < math.inf, "a number, 0 or more", 0.0
+    )
+    learning_rate: Any = field(
+        default=np.float32(0.1),
+        metadata=_scalar(
+            "train.learning_rate", lambda rate: 0 < rate < math.inf, "a number above 0"
         ),
-    ]
-    label_smoothing: Annotated[
-        Any,
-        _scalar("train.label_smoothing", lambda share: 0 <= share < 1, "0 or more, below 1", 0.0),
-    ]
+    )
+    weight_decay: Any = field(
+        default=np.float32(0.0),
+        metadata=_scalar(
+            "train.weight_decay", lambda decay: 0 <= decay < math.inf, "a number, 0 or more"
+        ),
+    )
+    label_smoothing: Any = field(
+        default=np.float32(0.0),
+        metadata=_scalar(
+            "train.label_smoothing", lambda share: 0 <= share < 1, "0 or more, below 1"
+        ),
+    )
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> "HParams":
-        """Read the hyperparameters of a run.
-
-        Args:
-          fields: those of its config, by path.
+        """Read the hyperparameters of a run from the fields of its config, by path.
 
         Raises:
           ValueError: one of them is out of range.
         """
         values = {}
-        for name, declared in _declarations().items():
-            for path, check in declared.fields.items():
-                section, dot, field = path.rpartition(".")
+        for declared in dataclasses.fields(cls):
+            checks = declared.metadata["checks"]
+            for path, check in checks.items():
+                section, dot, name = path.rpartition(".")
                 try:
-                    check(field, fields[path])
+                    check(name, fields[path])
                 except ValueError as error:
                     raise ValueError(f"config.{section}{dot}{error}") from None
-            values[name] = declared.convert(*(fields[path] for path in declared.fields))
+            values[declared.name] = declared.metadata["convert"](*(fields[path] for path in checks))
         return cls(**values)
-
-    @classmethod
-    def example(cls) -> "HParams":
-        """Return hyperparameters of no run, such as for their shapes."""
-        return cls(**{name: one.convert(*one.example) for name, one in _declarations().items()})
-
-    def replace(self, **changes: Any) -> "HParams":
-        """Return the same with other values."""
-        return dataclasses.replace(self, **changes)
-
-
-@functools.cache
-def _declarations() -> dict[str, _Declared]:
-    hints = get_type_hints(HParams, include_extras=True)
-    return {name: hint.__metadata__[0] for name, hint in hints.items()}
 
 
 LANE_FIELDS: dict[str, tuple[Any, ...] | None] = {
-    path: declared.inside.get(path)
-    for declared in _declarations().values()
-    for path in declared.fields
+    path: declared.metadata["mixable"].get(path)
+    for declared in dataclasses.fields(HParams)
+    for path in declared.metadata["checks"]
 }
-"""The config's fields in which the lanes of a cohort may differ, each with the values that it may
-take inside one (None: any)."""
+"""The config's fields in which the lanes of a cohort may differ, each with the values that may be
+mixed (None: any)."""

@@ -1,10 +1,11 @@
-"""Feeds: they bring images to the devices, as training asks for them.
+"""Input pipelines: they bring images to the devices.
 
-Every way gives the program the same images in the same order, so that a run comes to the same
-whichever is taken; see `mnv2_jax.train.modes`.
+Every pipeline gives the program the same images in the same order, so that the choice of one
+changes no result; see `mnv2_jax.train.modes`.
 """
 
 import abc
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -20,24 +21,24 @@ from mnv2_jax.train.step import LaneProgram
 
 
 class Inputs(NamedTuple):
-    """Inputs of a program beside the lanes' states and values.
+    """Inputs of a program besides the lanes' states and hyperparameters.
 
     Attributes:
-      of_lanes: what each lane has of its own.
-      shared: what all lanes see.
+      per_lane: arrays of which each lane has its own.
+      shared: arrays that all lanes see.
     """
 
-    of_lanes: tuple[Any, ...]
+    per_lane: tuple[Any, ...]
     shared: tuple[Any, ...]
 
 
 class StepInputs(NamedTuple):
-    """Inputs of a call of the training program.
+    """Inputs of one call of the training program.
 
     Attributes:
-      stop: the step before which it ends.
-      first: shared; see `mnv2_jax.train.step.LaneProgram.train`.
-      inputs: order, images and labels; see there.
+      stop: the step before which the call ends.
+      first: `first` of `mnv2_jax.train.step.LaneProgram.train`, on every device.
+      inputs: order, images and labels of that function.
     """
 
     stop: int
@@ -45,205 +46,188 @@ class StepInputs(NamedTuple):
     inputs: Inputs
 
 
-class PipelineArgs(NamedTuple):
-    """Arguments that an input pipeline begins with.
+@dataclasses.dataclass(eq=False)
+class InputPipeline(abc.ABC):
+    """The images of one run of a trainer.
+
+    Subclasses start their work in `__post_init__`.
 
     Attributes:
-      program: what is fed.
-      dataset: its splits.
+      program: the program that is given the images.
+      dataset: the splits.
       layout: of the lanes.
-      values: of each lane.
-      lanes: states and values as the layout spreads them.
-      step: what training begins with, or goes on from.
-      workers: processes that decode images which are streamed.
-      prepared: see `InputPipeline.prepare`.
-      tell: called with a line for people.
+      values: the hyperparameters of each lane.
+      lanes: states and hyperparameters, sharded by the layout.
+      step: the first step to bring images for.
+      workers: processes that decode streamed images.
+      prepared: the result of `prepare`.
+      tell: called with a line for the user.
+      waited: seconds that training has waited for images.
+      left_out: a line for each image that could not be decoded.
+
+    Raises:
+      ValueError: here or later, an image cannot be decoded, or its label is out of range.
+      OSError: here or later, a file cannot be read.
     """
 
     program: LaneProgram
     dataset: Dataset
     layout: Layout
     values: Sequence[HParams]
-    lanes: tuple[Any, Any]
+    lanes: dataclasses.InitVar[tuple[Any, Any]]
     step: int
     workers: int
     prepared: Program | None
     tell: Callable[[str], None]
+    waited: float = dataclasses.field(default=0.0, init=False)
+    left_out: set[str] = dataclasses.field(default_factory=set, init=False)
 
-    @property
-    def seeds(self) -> list[int]:
-        """Of each lane's data."""
-        return [int(lane.data_seed) for lane in self.values]
-
-
-class InputPipeline(abc.ABC):
-    """The images of a run, of one trainer.
-
-    Attributes:
-      waited: seconds that training has waited for images.
-      left_out: a line for each image that could not be decoded.
-    """
-
-    def __init__(
-        self,
-        program: LaneProgram,
-        dataset: Dataset,
-        layout: Layout,
-        tell: Callable[[str], None],
-    ) -> None:
-        self._program = program
-        self._dataset = dataset
-        self._layout = layout
-        self._tell = tell
-        self.waited = 0.0
-        self.left_out: set[str] = set()
-
-    @classmethod
-    def program(cls, program: LaneProgram) -> LaneProgram:
-        """Return the program of lanes that take this pipeline's inputs."""
-        return program
-
-    @classmethod
     @abc.abstractmethod
-    def begin(cls, args: PipelineArgs) -> "InputPipeline":
-        """Take the inputs of lanes from a step on.
+    def __post_init__(self, lanes: tuple[Any, Any]) -> None: ...
 
-        Raises:
-          ValueError: an image cannot be decoded, or its label is out of range.
-          OSError: a file cannot be read.
-        """
+    @classmethod
+    def adapt(cls, program: LaneProgram) -> LaneProgram:
+        """Return the program that takes this pipeline's inputs."""
+        return program
 
     @classmethod
     def prepare(
         cls, program: LaneProgram, dataset: Dataset, layout: Layout, lanes: tuple[Any, Any]
     ) -> Program | None:
-        """Compile what the feed needs beside training and evaluation, for lanes of such shapes."""
+        """Compile what the pipeline itself runs, if anything, for lanes of these shapes."""
         return None
 
     @classmethod
     @abc.abstractmethod
     def shapes(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> Inputs:
-        """Return the shapes of what a call of the training program is given."""
+        """Return the shapes of the training program's inputs."""
 
     @classmethod
-    @abc.abstractmethod
     def evaluation_shapes(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> Inputs:
-        """Return the shapes of what the evaluation program is given."""
+        """Return the shapes of the evaluation program's inputs."""
+        size = evaluation_batch_size(program, layout) // layout.axis_size
+        weights = jax.ShapeDtypeStruct((size,), np.float32)
+        return Inputs((layout.shapes(weights),), _images(dataset, layout, size))
 
     @abc.abstractmethod
     def take(self, step: int, steps: int) -> StepInputs:
-        """Return the images from `step` on, of at most `steps` steps of the same epoch.
+        """Return the images from `step` on, of at most `steps` steps of one epoch.
 
-        Asked for the same step again, it gives the same. Steps only go forward.
-
-        Raises:
-          ValueError: an image cannot be decoded, or its label is out of range.
-          OSError: a file cannot be read.
+        Steps never decrease from call to call; the same step again returns the same images.
         """
 
     @abc.abstractmethod
     def evaluation(self, split: str) -> Iterator[Inputs]:
-        """Batches of a split by its name: weights, images and labels.
+        """Yield batches of a split: weights, images and labels.
 
-        Of the training split, every lane's are the images that it trains on.
-
-        Raises:
-          ValueError: an image cannot be decoded, or its label is out of range.
-          OSError: a file cannot be read.
+        Of the training split, each lane's weights choose the images that it trains on.
         """
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Give up memory, and stop what works in the background."""
+        """Free memory and stop background work."""
 
-    def _arrays(self, split: str) -> Arrays:
-        """Return a whole split, which is decoded the first time."""
-        decoded = self._dataset.decoded
-        if split not in decoded:
-            images: Images = getattr(self._dataset, split)
-            decoded[split] = stream.read(images, lambda line: self._tell(f"{split}: {line}"))
-        arrays, problems = decoded[split]
-        self._leave_out(problems)
-        return arrays
+    @property
+    def seeds(self) -> list[int]:
+        """The seed of each lane's data."""
+        return [int(lane.data_seed) for lane in self.values]
 
     def _leave_out(self, problems: Iterable[str]) -> None:
         for problem in problems:
             if problem not in self.left_out:
                 self.left_out.add(problem)
-                self._tell(f"left out: {problem}")
+                self.tell(f"left out: {problem}")
 
     def _end_of_epoch(self, step: int) -> int:
-        per_epoch = self._program.steps_per_epoch
+        per_epoch = self.program.steps_per_epoch
         return (step // per_epoch + 1) * per_epoch
 
 
-class EpochPermutations:
-    """The order in which each lane takes its images, on the devices; drawn once an epoch."""
+class OnDevice(InputPipeline):
+    """A pipeline of which training and validation split lie on the devices.
 
-    def __init__(
-        self, program: LaneProgram, layout: Layout, seeds: Sequence[int], places: Mapping[int, Any]
-    ) -> None:
-        """Begin.
+    Subclasses call `_start` in `__post_init__`.
+    """
+
+    def _start(self, train: Inputs, indices: Mapping[int, np.ndarray]) -> None:
+        """Keep the training split, and bring the validation split to the devices.
 
         Args:
-          program: what is fed.
-          layout: of the lanes.
-          seeds: of each lane's data.
-          places: by seed, where the images lie that it trains on, int32 `[count]`.
+          train: images and labels, on the devices.
+          indices: by seed, the indices of the images to train on, int32 `[count]`.
         """
-        self._program = program
-        self._layout = layout
-        self._seeds = seeds
-        self._places = places
-        self._known: tuple[int, Any, Any] = (-1, None, None)
+        self._train = train
+        self._indices = indices
+        self._validation = [self.layout.device_put(batch) for batch in self._batches("validation")]
+        self._order: tuple[int, Any] = (-1, None)  # An epoch and what `_order_in` gives for it.
 
-    def at(self, step: int) -> tuple[Any, Any]:
-        """Return the order of the epoch that a step is in, of lanes; and its first step, shared."""
-        epoch = step // self._program.steps_per_epoch
-        if self._known[0] != epoch:
-            orders = {
-                seed: places[rng.epoch_order(seed, epoch, len(places))]
-                for seed, places in self._places.items()
-            }
-            of_lanes = np.stack([orders[seed] for seed in self._seeds])
-            first = np.int32(epoch * self._program.steps_per_epoch)
-            layout = self._layout
-            put = layout.device_put
-            self._known = epoch, put(layout.shard_lanes(of_lanes)), put(layout.replicate(first))
-        return self._known[1:]
+    def take(self, step: int, steps: int) -> StepInputs:
+        """See `InputPipeline`."""
+        epoch = step // self.program.steps_per_epoch
+        if self._order[0] != epoch:
+            self._order = epoch, self._order_in(epoch)
+        order, first = self._order[1]
+        stop = min(self._end_of_epoch(step), step + steps)
+        return StepInputs(
+            stop, first, self._train._replace(per_lane=(order, *self._train.per_lane))
+        )
 
+    def evaluation(self, split: str) -> Iterator[Inputs]:
+        """See `InputPipeline`."""
+        return iter(self._validation if split == "validation" else self._batches(split))
 
-class Shared(InputPipeline):
-    """Brings the same images to all lanes, each in an order of its own."""
+    def close(self) -> None:
+        """See `InputPipeline`."""
+        del self._train, self._validation
 
-    @classmethod
     @abc.abstractmethod
-    def places(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> tuple[int, int]:
-        """Return the images that a device is given at a time, and the places of their order."""
+    def _batches(self, split: str) -> Iterator[Inputs]:
+        """Yield batches of a split; see `evaluation`."""
 
-    @classmethod
-    def shapes(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> Inputs:
-        """See `InputPipeline`."""
-        count, places = cls.places(program, dataset, layout)
-        order = jax.ShapeDtypeStruct((places,), np.int32)
-        return Inputs((layout.shapes(order),), layout.replicated_shapes(_images(dataset, count)))
+    def _order_in(self, epoch: int) -> tuple[Any, Any]:
+        """Bring the order in which each lane takes its images to the devices.
 
-    @classmethod
-    def evaluation_shapes(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> Inputs:
-        """See `InputPipeline`."""
-        size = evaluation_batch(program, layout) // layout.axis_size
-        weights = jax.ShapeDtypeStruct((size,), np.float32)
-        return Inputs((layout.shapes(weights),), layout.replicated_shapes(_images(dataset, size)))
+        Returns:
+          The order, per lane, and the epoch's first step, shared.
+        """
+        orders = {
+            seed: indices[rng.epoch_order(seed, epoch, len(indices))]
+            for seed, indices in self._indices.items()
+        }
+        per_lane = self.layout.shard_lanes(np.stack([orders[seed] for seed in self.seeds]))
+        first = self.layout.replicate(np.int32(epoch * self.program.steps_per_epoch))
+        return self.layout.device_put((per_lane, first))
+
+    def _arrays(self, split: str) -> Arrays:
+        """Return a whole split, decoded on the first call."""
+        decoded = self.dataset.decoded
+        if split not in decoded:
+            images: Images = getattr(self.dataset, split)
+            decoded[split] = stream.read(images, lambda line: self.tell(f"{split}: {line}"))
+        arrays, problems = decoded[split]
+        self._leave_out(problems)
+        return arrays
 
 
-def _images(dataset: Dataset, count: int) -> tuple[Any, Any]:
-    """Return the shapes of so many images and their labels."""
-    return (
-        jax.ShapeDtypeStruct((count, *dataset.train.shape), np.uint8),
-        jax.ShapeDtypeStruct((count,), np.int32),
-    )
+def image_shapes(dataset: Dataset, layout: Layout, count: int, entries: int) -> Inputs:
+    """Return the shapes of the training program's inputs, where all lanes see the same images.
+
+    Args:
+      dataset: the splits.
+      layout: of the lanes.
+      count: the images that a device is given at a time.
+      entries: the entries of each lane's order.
+    """
+    order = jax.ShapeDtypeStruct((entries,), np.int32)
+    return Inputs((layout.shapes(order),), _images(dataset, layout, count))
 
 
-def evaluation_batch(program: LaneProgram, layout: Layout) -> int:
-    """Images in an evaluation batch that divides among the devices that share it."""
+def evaluation_batch_size(program: LaneProgram, layout: Layout) -> int:
+    """Return the recipe's batch size for evaluation, rounded up to divide among devices."""
     return -(-program.recipe.evaluation_batch_size // layout.axis_size) * layout.axis_size
+
+
+def _images(dataset: Dataset, layout: Layout, count: int) -> Any:
+    """Return the shapes of `count` images and labels on each device."""
+    images = jax.ShapeDtypeStruct((count, *dataset.train.shape), np.uint8)
+    return layout.replicated_shapes((images, jax.ShapeDtypeStruct((count,), np.int32)))

@@ -1,4 +1,4 @@
-"""The choice of a layout: every lane whole on one device, or batches shared by all devices."""
+"""The choice of a layout: each lane on one device, or each batch shared by all devices."""
 
 from collections.abc import Callable
 
@@ -11,19 +11,18 @@ LAYOUTS = ("auto", "lanes", "batch")
 
 
 def choose(wish: str, lanes: int, batch_size: int) -> tuple[Callable[[int], Layout], str]:
-    """Pick a layout for the lanes of a cohort.
+    """Choose a layout for the lanes of a cohort.
 
     Args:
       wish: one of `LAYOUTS`.
-      lanes: how many lanes there are.
-      batch_size: images in what is computed at once: a batch, or a part of it where gradients are
-        accumulated.
+      lanes: the number of lanes.
+      batch_size: images computed at once: a batch, or its part where gradients are accumulated.
 
     Returns:
-      What makes the layout for a number of lanes; and what was chosen and why, for people.
+      The layout, a function of the number of lanes; and the choice with its reason, for the user.
 
     Raises:
-      ValueError: the wish cannot be had; the message says why.
+      ValueError: the wish is impossible; the message gives the reason.
     """
     devices = len(jax.devices())
     processes = jax.process_count()
@@ -32,7 +31,7 @@ def choose(wish: str, lanes: int, batch_size: int) -> tuple[Callable[[int], Layo
         if wish == "lanes":
             raise ValueError(
                 f"config.parallel='lanes': expected 'batch' or 'auto' with {processes} processes, "
-                f"since lanes of several processes never meet"
+                f"since several processes can only share batches"
             )
         if not divides:
             raise ValueError(

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,7 +19,7 @@ from mnv2_jax.train.callbacks import Callback
 from mnv2_jax.train.checkpoint import Checkpoint
 from mnv2_jax.train.evaluation import Evaluator
 from mnv2_jax.train.hparams import HParams
-from mnv2_jax.train.input_pipeline import InputPipeline, PipelineArgs, StepInputs
+from mnv2_jax.train.input_pipeline import InputPipeline, StepInputs
 from mnv2_jax.train.preemption import Interrupted
 from mnv2_jax.train.resident import Resident
 from mnv2_jax.train.results import LaneResult, Metrics
@@ -26,17 +27,24 @@ from mnv2_jax.train.step import LaneProgram
 from mnv2_jax.train.tuning import Start
 
 _CALL_SECONDS = 1.0
-"""The seconds that a call of the training program is to take: signals, progress and checkpoints
-wait for its end, and calls themselves cost a millisecond."""
+"""The seconds that a call of the training program should take: signals, progress and checkpoints
+wait for its end, and each call costs a millisecond."""
 
 
 class Trainer:
-    """The programs of up to so many lanes, compiled once, to be run for any of them.
+    """The compiled programs of a number of lanes, to train that many or fewer.
+
+    Args:
+      program: of one lane; its `axis_size` is replaced by the layout's.
+      dataset: the data set to train and evaluate on.
+      layout: of the lanes.
+      source: the input pipeline.
+      workers: processes that decode streamed images.
 
     Attributes:
-      program: what a lane does.
-      layout: how the lanes lie on the devices.
-      bytes: what the programs need where memory is shortest: on a device, or in the machine.
+      program: the program of a lane.
+      layout: of the lanes on the devices.
+      bytes: the memory that the programs need, on a device or, on CPU, in the machine.
       evaluator: the program that evaluates.
     """
 
@@ -48,87 +56,62 @@ class Trainer:
         source: type[InputPipeline] = Resident,
         workers: int = 0,
     ) -> None:
-        """Compile the programs: steps of training, a batch of evaluation, what the feed needs.
-
-        Args:
-          program: of one lane; how many devices share a batch is the layout's to say.
-          dataset: what is trained and evaluated on.
-          layout: of as many lanes as are to be trained together.
-          source: how images come to the devices.
-          workers: processes that decode images which are streamed.
-        """
-        self.layout = layout
-        program = source.program(program)
-        if program.axis_size != layout.axis_size:  # Else what the program has traced is used again.
+        program = source.adapt(program)
+        if program.axis_size != layout.axis_size:  # An equal program keeps what it has traced.
             program = dataclasses.replace(program, axis_size=layout.axis_size)
         self.program = program
         self.dataset = dataset
+        self.layout = layout
         self.source = source
         self.workers = workers
-        self.abstract_state = self.program.initialise(0)
-        values = layout.shapes(HParams.example())
+        self.abstract_state = program.initialise(0)
+        values = layout.shapes(HParams())
         lanes = (layout.shapes(self.abstract_state), values)
-        given = source.shapes(program, dataset, layout)
+        inputs = source.shapes(program, dataset, layout)
         bounds = layout.replicate((np.int32(0), np.int32(0), np.int32(0)))
         self.train = layout.compile(
-            self.program.train, (*lanes, *given.of_lanes), (*given.shared, *bounds), donate=True
+            program.train, (*lanes, *inputs.per_lane), (*inputs.shared, *bounds), donate=True
         )
         variables = layout.shapes(self.abstract_state.evaluated)
         self.evaluator = Evaluator(program, dataset, layout, source, (variables, values))
-        self.bytes = max(self.train.bytes, self.evaluator.compiled.bytes)
-        self._prepared = source.prepare(self.program, dataset, layout, lanes)
-        if self._prepared:
-            self.bytes = max(self.bytes, self._prepared.bytes)
+        self._prepared = source.prepare(program, dataset, layout, lanes)
+        compiled = (self.train, self.evaluator.compiled, self._prepared)
+        self.bytes = max(one.bytes for one in compiled if one)
         if layout.devices[0].platform == "cpu":
-            # The devices are one memory, which also holds what lies on the host: the states that
-            # lanes start from, these laid out, and a copy of them while it is saved.
-            of_states = sum(
-                np.asarray(leaf).nbytes for leaf in jax.tree.leaves(self.abstract_state)
-            )
-            self.bytes = self.bytes * len(layout.devices) + 3 * of_states * layout.count
+            # The devices are one memory, which also holds three copies of the states on the host:
+            # those that lanes start from, the same sharded, and a snapshot while it is saved.
+            leaves = jax.tree.leaves(self.abstract_state)
+            of_state = sum(np.asarray(leaf).nbytes for leaf in leaves)
+            self.bytes = self.bytes * len(layout.devices) + 3 * of_state * layout.count
 
-    def feed(
+    def pipeline(
         self,
         values: Sequence[HParams],
         lanes: tuple[Any, Any],
         step: int,
         tell: Callable[[str], None],
     ) -> InputPipeline:
-        """Begin to bring images from a step on.
-
-        Args:
-          values: of each lane.
-          lanes: states and hyperparameters as the layout spreads them.
-          step: what training begins with, or goes on from.
-          tell: called with a line for people.
-
-        Raises:
-          ValueError: an image cannot be decoded, or its label is out of range.
-          OSError: a file cannot be read.
-        """
-        return self.source.begin(
-            PipelineArgs(
-                program=self.program,
-                dataset=self.dataset,
-                layout=self.layout,
-                values=values,
-                lanes=lanes,
-                step=step,
-                workers=self.workers,
-                prepared=self._prepared,
-                tell=tell,
-            )
+        """Start to bring images from a step on; see `InputPipeline` for arguments and errors."""
+        return self.source(
+            program=self.program,
+            dataset=self.dataset,
+            layout=self.layout,
+            values=values,
+            lanes=lanes,
+            step=step,
+            workers=self.workers,
+            prepared=self._prepared,
+            tell=tell,
         )
 
     def advance(self, state: Any, values: Any, step: int, call: StepInputs) -> Any:
-        """Train lanes from a step to that before which the call ends; return their states.
+        """Train lanes from `step` to the step before which the call ends; return their states.
 
-        States and hyperparameters lie as the layout spreads them; the former's memory is used
-        again.
+        States and hyperparameters are sharded by the layout; the memory of `state` is reused.
         """
-        given = call.inputs
+        inputs = call.inputs
         bounds = self.layout.replicate((np.int32(step), np.int32(call.stop)))
-        return self.train.run(state, values, *given.of_lanes, *given.shared, call.first, *bounds)
+        return self.train.run(state, values, *inputs.per_lane, *inputs.shared, call.first, *bounds)
 
     def run(
         self,
@@ -137,17 +120,18 @@ class Trainer:
         starts: Sequence[Start | None] = (),
         tell: Callable[[str], None] = lambda line: None,
     ) -> list[LaneResult]:
-        """Train and evaluate lanes, going on from what a callback restores.
+        """Train and evaluate lanes, resuming from the checkpoint that a callback restores.
 
         Args:
-          values: of each lane; at most as many as the layout has.
-          callbacks: what watches, saves and stops it.
-          starts: what each lane starts from, where the program tunes trained networks.
-          tell: called with a line for people.
+          values: each lane's hyperparameters; at most as many lanes as the layout has.
+          callbacks: they watch, save and stop the training.
+          starts: the state that each lane starts from, where the program tunes trained networks.
+          tell: called with a line for the user.
 
         Raises:
-          Interrupted: a callback asked to stop; what was trained is saved, if one saves.
-          OSError: a checkpoint cannot be written.
+          Interrupted: a callback asked to stop; the state is saved if a callback saves.
+          ValueError: an image cannot be decoded, or its label is out of range.
+          OSError: a checkpoint cannot be written, or a file cannot be read.
         """
         return _Run(self, values, callbacks, starts or [None] * len(values), tell).results()
 
@@ -171,14 +155,14 @@ class _Run:
         self._count = len(values)
         self._values = self._layout.device_put(self._layout.shard_lanes(parallel.stack(values)))
         self.steps = self._program.steps
-        snapshot = self._restored() or self._fresh(values, starts)
+        snapshot = self._restored() or self._initial(values, starts)
         self.step = snapshot.step
         self.is_stopping = False
         self._curves = snapshot.curves
-        # One for each lane that starts from a trained network, from the first step on.
+        # One for each lane where lanes start from trained networks; else empty.
         self._best: list[Best] = parallel.unstack(snapshot.state.best, self._count)
         self._state = self._layout.shard_lanes(snapshot.state._replace(best=()))
-        self._feed = trainer.feed(values, (self._state, self._values), self.step, tell)
+        self._pipeline = trainer.pipeline(values, (self._state, self._values), self.step, tell)
         self._began = time.perf_counter() - snapshot.seconds
 
     @property
@@ -201,28 +185,33 @@ class _Run:
     def snapshot(self) -> Checkpoint:
         """See `View`."""
         state = jax.tree.map(lambda leaf: leaf[: self._count], self._layout.collect(self._state))
-        of_lanes = parallel.stack(self._best) if self._best else ()
-        return Checkpoint(self.step, state._replace(best=of_lanes), self._curves, self.seconds)
+        stacked = parallel.stack(self._best) if self._best else ()
+        return Checkpoint(self.step, state._replace(best=stacked), self._curves, self.seconds)
 
     def results(self) -> list[LaneResult]:
         """Train to the end, and measure."""
-        with contextlib.closing(self._feed):
+        with contextlib.closing(self._pipeline):
             for epoch in range(len(self._curves[0])):
-                self._tell_epoch(epoch + 1, [curve[epoch] for curve in self._curves])
+                self._call_on_epoch(epoch + 1, [curve[epoch] for curve in self._curves])
             if self._program.tuning and not self._best:
-                measured = (_losses(self._evaluate(split)) for split in ("validation", "train"))
-                self._best = best.at_start(self._states(), *measured)
+                validation, train = (_losses(self._evaluate(of)) for of in ("validation", "train"))
+                self._best = [
+                    Best.create(state, 0, measured, start=loss)
+                    for state, measured, (loss, _) in zip(
+                        self._states(), validation, train, strict=True
+                    )
+                ]
             self._train()
-            return self._results()
+            return self._measured()
 
     def _train(self) -> None:
         if self.step < self.steps:
-            self._feed.take(self.step, 1)  # The first images are there before time is taken.
+            self._pipeline.take(self.step, 1)  # Wait for the first images before time is taken.
         for callback in self._callbacks:
             callback.on_step(self)
         steps = 1
         while self.step < self.steps:
-            call = self._feed.take(self.step, int(processes.from_primary(np.int32(steps))))
+            call = self._pipeline.take(self.step, int(processes.from_primary(np.int32(steps))))
             start = time.perf_counter()
             self._state = self._trainer.advance(self._state, self._values, self.step, call)
             jax.block_until_ready(self._state)
@@ -233,32 +222,39 @@ class _Run:
             self.step = call.stop
             if self.at_end_of_epoch:
                 self._end_epoch()
-            self._look_around()
+            self._call_on_step()
 
-    def _look_around(self) -> None:
-        """Let callbacks see the step; end the training if one asks for it."""
+    def _call_on_step(self) -> None:
+        """Show callbacks the step, and end the training if one asks for it.
+
+        Raises:
+          Interrupted: a callback asked for it.
+        """
         asked = max((callback.stop_signal() for callback in self._callbacks), default=0)
-        signal = processes.of_any_process(asked)
-        # What is complete is evaluated and recorded, not stopped.
+        signal = processes.max_over_processes(asked)
+        # A training that is complete is evaluated and recorded, not stopped.
         self.is_stopping = signal != 0 and self.step < self.steps
         saved = [callback.on_step(self) for callback in self._callbacks]
         if self.is_stopping:
             where = "saved" if any(saved) else "not saved, since there are no checkpoints"
             raise Interrupted(signal, f"step {self.step} of {self.steps} is {where}")
 
-    def _fresh(self, values: Sequence[HParams], starts: Sequence[Start | None]) -> Checkpoint:
-        """Begin before the first step. Lanes of equal seed share one draw, and so start alike."""
+    def _initial(self, values: Sequence[HParams], starts: Sequence[Start | None]) -> Checkpoint:
+        """Return the state before the first step; lanes of one seed share their initial weights."""
         initialise = functools.cache(self._program.initialise)
-        drawn = [initialise(int(lane.seed)) for lane in values]
-        begun = [
-            self._program.begin(state, start) for state, start in zip(drawn, starts, strict=True)
+        states = [
+            self._program.begin(initialise(int(lane.seed)), start)
+            for lane, start in zip(values, starts, strict=True)
         ]
-        # What lanes start from is known where records are written.
-        state = processes.from_primary(parallel.stack(begun))
+        # Only the primary process knows `starts`.
+        state = processes.from_primary(parallel.stack(states))
         return Checkpoint(0, state, [[] for _ in values], 0.0)
 
     def _restored(self) -> Checkpoint | None:
-        """Take what the primary process finds to all processes; it alone writes the curves."""
+        """Send the checkpoint that the primary process restores to all processes.
+
+        Curves stay with the primary process, the only one that writes them.
+        """
         lane = self._trainer.abstract_state
         if self._program.tuning:
             lane = lane._replace(best=Best.create(lane, 0, (0.0, 0.0), start=0.0))
@@ -266,20 +262,19 @@ class _Run:
             lambda leaf: np.broadcast_to(leaf, (self._count, *np.shape(leaf))), lane
         )
         restored = (callback.restore(abstract) for callback in self._callbacks)
-        found = next((one for one in restored if one is not None), None)
-        step, state = processes.from_primary(
-            (np.int32(found.step if found else -1), found.state if found else abstract)
-        )
+        checkpoint = next((one for one in restored if one is not None), None)
+        held = (checkpoint.step, checkpoint.state) if checkpoint else (-1, abstract)
+        step, state = processes.from_primary((np.int32(held[0]), held[1]))
         if step < 0:
             return None
-        self._tell(f"goes on from step {int(step)} of {self.steps}")
-        return found or Checkpoint(int(step), state, [[] for _ in range(self._count)], 0.0)
+        self._tell(f"resuming from step {int(step)} of {self.steps}")
+        return checkpoint or Checkpoint(int(step), state, [[] for _ in range(self._count)], 0.0)
 
     def _end_epoch(self) -> None:
         lanes = self._layout.unstack(self._state.epoch)[: self._count]
         epoch = self.step // self._program.steps_per_epoch
         measured = self._evaluate("validation")
-        self._best = best.kept(self._best, epoch, _losses(measured), self._states)
+        self._best = best.update(self._best, epoch, _losses(measured), self._states)
         metrics: list[Metrics] = [
             {
                 "epoch": epoch,
@@ -294,68 +289,72 @@ class _Run:
         ]
         for curve, of_lane in zip(self._curves, metrics, strict=True):
             curve.append(of_lane)
-        self._tell_epoch(epoch, metrics)
+        self._call_on_epoch(epoch, metrics)
 
-    def _tell_epoch(self, epoch: int, metrics: Sequence[Metrics]) -> None:
+    def _call_on_epoch(self, epoch: int, metrics: Sequence[Metrics]) -> None:
         for callback in self._callbacks:
             callback.on_epoch(epoch, metrics)
 
     def _evaluate(self, split: str) -> list[dict[str, float]]:
         """Measure every lane over every image of a split."""
-        variables, batches = self._state.evaluated, self._feed.evaluation(split)
+        variables, batches = self._state.evaluated, self._pipeline.evaluation(split)
         return self._trainer.evaluator.measure(variables, self._values, batches, self._count)
 
     def _states(self) -> list[Any]:
         return self._layout.unstack(self._state)[: self._count]
 
-    def _results(self) -> list[LaneResult]:
+    def _measured(self) -> list[LaneResult]:
+        """Measure the trained networks, or the best ones where training ruined them."""
         names = [metric.name for metric in self._program.metrics]
         validation = [
             {name: curve[-1][f"validation_{name}"] for name in names} for curve in self._curves
         ]
         train = self._evaluate("train")
-        restored = best.ruined(self._best, _losses(train), self._program.classes)
+        restored = best.to_restore(self._best, _losses(train), self._program.classes)
         if any(restored):
             self._restore(restored)
             train = self._evaluate("train")
             again = zip(restored, self._evaluate("validation"), validation, strict=True)
-            validation = [new if one else old for one, new, old in again]
-        measured = zip(train, validation, self._evaluate("test"), strict=True)
-        common = {
-            "seconds": self.seconds / self._count,
-            "waited": self._feed.waited,
-            "left_out": tuple(sorted(self._feed.left_out)),
-        }
-        return [
-            LaneResult.create(
-                curve,
-                self._measures(*of_splits),
-                one,
-                **common,
-                variables=state.evaluated.tree,
-                optimizer=tuple(jax.tree.leaves(state.opt_state)),
-            )
-            for state, curve, of_splits, one in zip(
-                self._states(), self._curves, measured, restored, strict=True
-            )
-        ]
+            validation = [new if kept else old for kept, new, old in again]
+        by_split = zip(train, validation, self._evaluate("test"), strict=True)
+        lanes = zip(self._states(), self._curves, by_split, restored, strict=True)
+        seconds = self.seconds / self._count
+        return [self._result(*lane, seconds) for lane in lanes]
 
-    def _measures(self, *by_split: Mapping[str, float]) -> dict[str, float]:
-        """Name measures of the splits as columns of results.csv."""
-        return {
+    def _result(
+        self,
+        state: Any,
+        curve: list[Metrics],
+        by_split: Sequence[Mapping[str, float]],
+        restored: Best | None,
+        seconds: float,
+    ) -> LaneResult:
+        diverged = not (restored or all(math.isfinite(epoch["train_loss"]) for epoch in curve))
+        measures = {
             metric.column(split): measured[metric.name]
             for split, measured in zip(SPLITS, by_split, strict=True)
             for metric in self._program.metrics
         }
+        return LaneResult(
+            curve=curve,
+            diverged=diverged,
+            measures={} if diverged else measures,
+            restored_epoch=int(restored.epoch) if restored else None,
+            seconds=seconds,
+            waited=self._pipeline.waited,
+            left_out=tuple(sorted(self._pipeline.left_out)),
+            variables=state.evaluated.tree,
+            optimizer=tuple(jax.tree.leaves(state.opt_state)),
+        )
 
     def _restore(self, restored: Sequence[Best | None]) -> None:
         """Put the best networks back into the lanes that have one here."""
         states = [
-            one.restored(state) if one else state
-            for one, state in zip(restored, self._states(), strict=True)
+            kept.restored(state) if kept else state
+            for kept, state in zip(restored, self._states(), strict=True)
         ]
         self._state = self._layout.shard_lanes(parallel.stack(states))
 
 
 def _losses(measured: Sequence[Mapping[str, float]]) -> Losses:
-    return [(one["loss"], one["accuracy"]) for one in measured]
+    return [(metrics["loss"], metrics["accuracy"]) for metrics in measured]

@@ -1,4 +1,4 @@
-"""The memory that there is for training, on an accelerator or in the machine."""
+"""The memory available for training, on an accelerator or in the machine."""
 
 import os
 import resource
@@ -10,21 +10,21 @@ import jax
 from mnv2_jax import cores
 
 _USABLE = 0.8
-"""The share of what is free that a program is given: the rest is for what the compiler does not
-count, and for what other programs take while it runs."""
+"""The share of free memory that a program may use: the rest is for what the compiler does not
+count, and for what other programs allocate while it runs."""
 
 _GROUPS = Path("/sys/fs/cgroup")
 
 _RESOURCES = ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData"))
-
+"""Limits of a process, with the field of /proc/self/status that counts against each."""
 
 _ADDRESSES = (2_200_000_000, 300_000_000)
-"""Bytes of address space that jax and its libraries set aside, however little of it they use: in
-all, and for the threads of a core. With less, threads that cannot be started are waited for."""
+"""Bytes of address space that jax and its libraries reserve, mostly unused: in all, and per core
+for its threads. With less, jax waits for threads that could not start."""
 
 
 def check_limit() -> None:
-    """Check that `ulimit -v` leaves jax the address space that it sets aside.
+    """Check that `ulimit -v` leaves jax the address space that it reserves.
 
     Raises:
       ValueError: it does not.
@@ -34,16 +34,16 @@ def check_limit() -> None:
     needed = _ADDRESSES[0] + _ADDRESSES[1] * count
     if limit != resource.RLIM_INFINITY and limit < needed:
         raise ValueError(
-            f"ulimit -v {limit // 1024}: jax sets more address space aside on {count} cores, "
-            f"however little of it is used; expected {needed // 1024} or more, or unlimited"
+            f"ulimit -v {limit // 1024}: jax reserves more address space on {count} cores, though "
+            f"it uses little of it; expected {needed // 1024} or more, or unlimited"
         )
 
 
 def usable(device: jax.Device) -> int:
-    """Bytes that a program and its data may take on `device`; CPU devices share the machine's.
+    """Return the bytes that a program and its data may take on a device.
 
-    On CPU it is the least of what the machine, the container (cgroup) and the process's own limits
-    leave.
+    On CPU it is the least that the machine, the container (cgroup) and the process's own limits
+    leave, shared by all devices.
     """
     stats = device.memory_stats()
     if stats and "bytes_limit" in stats:
@@ -52,7 +52,7 @@ def usable(device: jax.Device) -> int:
 
 
 def on_host() -> int:
-    """Bytes that arrays may take in the machine itself; see `usable`."""
+    """Return the bytes that arrays may take in the machine's own memory; see `usable`."""
     return int(_USABLE * min(_left_on_cpu()))
 
 
@@ -81,7 +81,7 @@ def _number(path: Path) -> int | None:
 
 
 def _field(path: Path, name: str) -> int | None:
-    """Return the bytes that a line such as "MemAvailable:  1024 kB" of a file of /proc tells."""
+    """Return the bytes of a line such as "MemAvailable:  1024 kB" in a file of /proc."""
     try:
         lines = path.read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""The ways for images to reach the devices: held there, as features, or streamed."""
+"""The choice of an input pipeline: resident images, streamed images, or features."""
 
 import math
 
@@ -12,40 +12,40 @@ from mnv2_jax.train.resident import Resident
 from mnv2_jax.train.step import LaneProgram
 from mnv2_jax.train.streaming import Streaming
 
-_FEEDS: dict[str, type[InputPipeline]] = {
+_PIPELINES: dict[str, type[InputPipeline]] = {
     "resident": Resident,
     "streaming": Streaming,
     "features": Features,
 }
 
-MODES = ("auto", *_FEEDS)
+MODES = ("auto", *_PIPELINES)
 """The values of `config.data.mode`."""
 
 _RESIDENT_SHARE = 0.5
-"""Of the usable memory, what the images may take: the rest is for training."""
+"""The share of the usable memory that images may take: the rest is for training."""
 
 
 def choose_input_mode(
     wish: str, program: LaneProgram, dataset: Dataset
 ) -> tuple[type[InputPipeline], str]:
-    """Pick how images come to the devices.
+    """Choose an input pipeline.
 
     Args:
       wish: one of `MODES`.
-      program: what is fed.
-      dataset: its splits.
+      program: the program that takes the images.
+      dataset: the splits.
 
     Returns:
-      What was chosen; and what and why, for people.
+      The pipeline; and the choice with its reason, for the user.
 
     Raises:
-      ValueError: the wish cannot be had; the message says why.
+      ValueError: the wish is impossible; the message gives the reason.
     """
-    suffices = features.suffices(program)
-    if wish == "features" and not suffices:
+    constant = features.are_constant(program)
+    if wish == "features" and not constant:
         raise ValueError(
-            "config.data.mode='features': expected 'auto', since features do not stay the same: "
-            "images are augmented, or more than the classifier trains"
+            "config.data.mode='features': expected 'auto', since features change: images are "
+            "augmented, or more than the classifier trains"
         )
     if program.augmentation.on_host:
         if wish == "resident":
@@ -56,29 +56,29 @@ def choose_input_mode(
             )
         return Streaming, "streaming: augmentation begins from the images as they are stored"
     if wish != "auto":
-        return _FEEDS[wish], f"{wish}: as asked for"
+        return _PIPELINES[wish], f"{wish}: as asked for"
     needed, usable = held_bytes("resident", dataset)
-    told = f"{_count(dataset):,} images take {needed / 2**20:,.1f} MiB"
-    if needed <= _RESIDENT_SHARE * usable and suffices:
+    size = f"{_count(dataset):,} images take {needed / 2**20:,.1f} MiB"
+    if needed > _RESIDENT_SHARE * usable:
+        return Streaming, f"streaming: {size}, of {usable / 2**20:,.0f} usable"
+    if constant:
         return Features, "features: computed once, since the base is frozen"
-    if needed <= _RESIDENT_SHARE * usable:
-        return Resident, f"resident: {told} of memory"
-    return Streaming, f"streaming: {told}, of {usable / 2**20:,.0f} usable"
+    return Resident, f"resident: {size} of memory"
 
 
 def held_bytes(mode: str, dataset: Dataset) -> tuple[int, int]:
-    """Count the bytes of decoded images that are held in training, and those usable for them.
+    """Return the bytes of the decoded images that training holds, and the bytes usable for them.
 
     Args:
       mode: "resident", where devices hold them, or "features", where the host does.
-      dataset: its splits.
+      dataset: the splits.
     """
     images = _count(dataset) * math.prod(dataset.train.shape)
     if mode == "features":
         return images, memory.on_host()
     device = jax.local_devices()[0]
     usable = memory.usable(device)
-    if device.platform == "cpu":  # The devices are one memory, with the host, which keeps its own.
+    if device.platform == "cpu":  # One memory holds a copy for each device and one for the host.
         return images * (len(jax.local_devices()) + 1), usable
     return images, min(usable, memory.on_host())
 

@@ -1,4 +1,4 @@
-"""Optimizers by name, and which parameters decay. An optimizer of optax is one line here."""
+"""Optimizers by name, each one line, and the parameters that decay."""
 
 import functools
 import inspect
@@ -19,12 +19,11 @@ class Optimizer:
     """An optimizer.
 
     Attributes:
-      make: optax's function. It is given, of learning rate, weight decay with its mask and the
-        recipe's fields in `NAMES`, those that are among its arguments. Where weight decay is not,
-        decay times the parameters is added to the gradients, as PyTorch and slim do (L2
-        regularisation).
-      elementwise: whether it treats every number by itself; then it is given all parameters in one
-        vector, which compiles and runs faster. Others see the tree.
+      make: optax's function, called with those of its arguments among learning rate, weight decay,
+        its mask and the fields in `NAMES`. If it has no weight decay, decay times the parameters is
+        added to the gradients, as in PyTorch and slim (L2 regularisation).
+      elementwise: whether it treats every number by itself. Then it is given all parameters as one
+        vector, which compiles and runs faster; otherwise the tree.
     """
 
     make: Callable[..., optax.GradientTransformation]
@@ -32,13 +31,13 @@ class Optimizer:
 
     @functools.cached_property
     def arguments(self) -> frozenset[str]:
-        """The names of the arguments that are not bound yet."""
+        """The names of the arguments that are not bound."""
         bound = self.make.keywords if isinstance(self.make, functools.partial) else {}
         return frozenset(inspect.signature(self.make).parameters) - frozenset(bound)
 
     @property
     def reads(self) -> frozenset[str]:
-        """The fields of a recipe that it reads, of those in `NAMES`."""
+        """The fields in `NAMES` that it reads."""
         return frozenset(field for field, names in NAMES.items() if self.arguments & {*names})
 
 
@@ -48,14 +47,14 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "b2": ("decay", "b2"),
     "epsilon": ("eps",),
 }
-"""By field of the recipe what optax calls it."""
+"""By field of the recipe, its names in optax."""
 
 MASKS = ("mask", "weight_decay_mask")
-"""The names that optax has for the parameters that decay."""
+"""Optax's names for the mask of the parameters that decay."""
 
 OPTIMIZERS: dict[str, Optimizer] = {
     "sgd": Optimizer(optax.sgd, elementwise=True),
-    # TensorFlow's: means of squares begin at 1, momentum gathers steps as long as they were.
+    # TensorFlow's: means of squares begin at 1, momentum sums steps already scaled by their rate.
     "rmsprop": Optimizer(
         functools.partial(optax.rmsprop, initial_scale=1.0, nesterov=False), elementwise=True
     ),
@@ -63,30 +62,27 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "adamw": Optimizer(functools.partial(optax.adamw, nesterov=False), elementwise=True),
     # You et al. 2020, arXiv 1904.00962: a trust ratio per parameter.
     "lamb": Optimizer(optax.lamb),
-    # Jordan et al. 2024: orthogonal updates of matrices, here pointwise kernels; Adam of the rest.
+    # Jordan et al. 2024: orthogonal updates of matrices, here pointwise kernels; Adam for the rest.
     "muon": Optimizer(contrib.muon),
 }
 """The optimizers by name."""
 
 
 def find(name: str) -> Optimizer:
-    """Return an optimizer by its name in `OPTIMIZERS`, or one of a file of the user's own.
-
-    Args:
-      name: a name, or `FILE.py:FUNCTION` of a function like optax's.
+    """Return an optimizer by its name in `OPTIMIZERS`, or from a user's `FILE.py:FUNCTION`.
 
     Raises:
       ValueError: there is none.
     """
-    found = user_code.find(
+    made = user_code.find(
         "optimizer",
         name,
         OPTIMIZERS,
-        lambda one: isinstance(one, Optimizer) or callable(one),
+        lambda value: isinstance(value, Optimizer) or callable(value),
         "a function like those of optax",
         "FUNCTION",
     )
-    return found if isinstance(found, Optimizer) else Optimizer(found)
+    return made if isinstance(made, Optimizer) else Optimizer(made)
 
 
 WEIGHT_DECAY_MASKS: dict[str, Callable[[str, int, bool], bool]] = {
@@ -95,12 +91,12 @@ WEIGHT_DECAY_MASKS: dict[str, Callable[[str, int, bool], bool]] = {
     "kernels": lambda name, rank, norm: name == "kernel",
     "not_depthwise": lambda name, rank, norm: name == "kernel" and rank != 3,
 }
-"""The parameters that decay, by name, number of dimensions and being BatchNorm's: all, all
-but BatchNorm's, kernels alone, kernels but the depthwise ones `[k, k, channels]` (slim)."""
+"""True for a parameter that decays, by its name, number of dimensions and being BatchNorm's: all,
+all but BatchNorm's, kernels alone, kernels but the depthwise ones `[k, k, channels]` (slim)."""
 
 
 def decay_mask(params: Any, which: str) -> dict[str, Any]:
-    """Return a tree like `params`, with ones where weight decay applies, and zeros elsewhere.
+    """Return a tree like `params`, of ones where weight decay applies and zeros elsewhere.
 
     Args:
       params: the parameters, or their shapes.

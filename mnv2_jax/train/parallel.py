@@ -15,9 +15,9 @@ from mnv2_jax.train.step import BATCH_AXIS
 
 
 def use_all_cores() -> None:
-    """Make every CPU core a device. To be called before jax is first used; no harm on GPU, TPU.
+    """Make every CPU core a device, so that lanes run side by side; no effect on GPU and TPU.
 
-    One lane keeps one core busy, so that two lanes run side by side on two cores.
+    Must be called before jax is first used.
     """
     jax.config.update("jax_num_cpu_devices", cores.available())
 
@@ -26,9 +26,9 @@ class Program(NamedTuple):
     """A compiled program.
 
     Attributes:
-      run: takes the arguments, gives the result.
-      bytes: the memory that a device needs to run it, its arguments included, by the compiler's
-        own analysis; 0 where there is none, as with several processes.
+      run: the program, a function.
+      bytes: the memory that a device needs to run it, arguments included, by the compiler's own
+        analysis; 0 where there is none, as with several processes.
     """
 
     run: Callable[..., Any]
@@ -36,55 +36,50 @@ class Program(NamedTuple):
 
 
 class Layout(abc.ABC):
-    """Layout of a program's lanes, and of a lane's batches, on devices.
+    """The placement of lanes, and of a lane's batches, on devices.
 
-    Arrays that belong to lanes have two leading axes, `[devices of this process, lanes on a device,
-    ...]`. Inside a device, lanes run one after another on CPU, where they fill a core each and
-    batching them gains nothing, and batched elsewhere.
+    Arrays of lanes have two leading axes, `[devices of this process, lanes on a device, ...]`. On
+    CPU the lanes of a device run one after another, since one fills a core and batching gains
+    nothing; elsewhere they are batched.
 
     Attributes:
-      name: as in `config.parallel`.
+      name: one of `config.parallel`.
       count: the number of lanes.
       devices: the devices used, those of other processes included.
-      axis_size: the devices that share a lane's batch.
+      per_device: the number of lanes on a device.
+      axis_size: the number of devices that share a lane's batch.
     """
 
     name: str
 
-    def __init__(self, count: int, devices: Sequence[jax.Device], axis_size: int) -> None:
+    def __init__(
+        self, count: int, devices: Sequence[jax.Device], per_device: int, axis_size: int
+    ) -> None:
         self.count = count
         self.devices = list(devices)
+        self.per_device = per_device
         self.axis_size = axis_size
-
-    @property
-    @abc.abstractmethod
-    def per_device(self) -> int:
-        """Lanes on a device."""
-
-    @property
-    def _here(self) -> int:
-        """The devices used that are of this process."""
-        return sum(device.process_index == jax.process_index() for device in self.devices)
+        self._is_local = [device.process_index == jax.process_index() for device in self.devices]
+        self._local = sum(self._is_local)
 
     @abc.abstractmethod
     def shard_lanes(self, lanes: Any) -> Any:
-        """Lay out host arrays `[lanes, ...]`, see `stack`, as arrays with two leading axes.
+        """Lay out host arrays `[lanes, ...]` of `stack` as arrays with two leading axes.
 
-        Where there are fewer lanes than places, copies of the last one fill up; their results are
-        dropped.
+        Copies of the last lane fill up places without a lane; their results are dropped.
         """
 
     @abc.abstractmethod
     def collect(self, tree: Any) -> Any:
-        """Bring arrays with two leading axes to the host, as copies: `[count, ...]`."""
+        """Copy arrays with two leading axes to the host: `[count, ...]`."""
 
     @abc.abstractmethod
     def rows(self, batch: int) -> np.ndarray:
-        """Return the rows of a batch that each device here takes, int `[devices, size]`."""
+        """Return the rows of a batch that each local device takes, int `[devices, size]`."""
 
     @abc.abstractmethod
     def shard_batch(self, tree: Any) -> Any:
-        """Give every device of this process its rows of batches, one batch after the other.
+        """Give every local device its rows of batches, one batch after the other.
 
         Args:
           tree: of host arrays `[batches, rows, ...]`, with the rows of `host_rows`.
@@ -98,31 +93,32 @@ class Layout(abc.ABC):
         """Give every lane its own batch, or each device its rows of it.
 
         Args:
-          tree: of host arrays `[lanes, rows, ...]`, see `spread`, with the rows of `host_rows`.
+          tree: of host arrays `[lanes, rows, ...]`, with the rows of `host_rows`; places without a
+            lane are filled up as by `shard_lanes`.
 
         Returns:
           Host arrays `[devices, lanes on a device, size, ...]`.
         """
 
     def host_rows(self, batch: int) -> np.ndarray:
-        """Return the rows of a batch that this process needs, for all of its devices."""
+        """Return the rows of a batch that this process needs for its devices."""
         return np.unique(self.rows(batch))
 
     def replicate(self, tree: Any) -> Any:
-        """Give every device of this process all of a tree of host arrays: `[devices, ...]`."""
+        """Give every local device all of a tree of host arrays: `[devices, ...]`."""
 
         def repeat(leaf: Any) -> np.ndarray:
-            return np.broadcast_to(leaf, (self._here, *np.shape(leaf)))
+            return np.broadcast_to(leaf, (self._local, *np.shape(leaf)))
 
         return jax.tree.map(repeat, tree)
 
     def replicated_shapes(self, tree: Any) -> Any:
-        """Return the shapes of what `share` makes of arrays like those of `tree`."""
+        """Return the shapes that `replicate` makes of arrays like those of `tree`."""
+        return _with_axes(tree, self._local)
 
-        def on_devices(leaf: Any) -> jax.ShapeDtypeStruct:
-            return jax.ShapeDtypeStruct((self._here, *leaf.shape), leaf.dtype)
-
-        return jax.tree.map(on_devices, tree)
+    def shapes(self, lane: Any) -> Any:
+        """Return the shapes that `shard_lanes` makes of lanes like `lane`."""
+        return _with_axes(lane, self._local, self.per_device)
 
     def device_put(self, tree: Any) -> Any:
         """Move arrays with a leading axis of devices there, for programs that take them often."""
@@ -135,17 +131,9 @@ class Layout(abc.ABC):
         return jax.tree.map(put, tree)
 
     def unstack(self, tree: Any) -> list[Any]:
-        """Bring arrays with two leading axes to the host: one pytree per lane."""
+        """Copy arrays with two leading axes to the host: one tree per lane."""
         leaves, structure = jax.tree.flatten(self.collect(tree))
-        return [jax.tree.unflatten(structure, of_lane) for of_lane in zip(*leaves, strict=True)]
-
-    def shapes(self, lane: Any) -> Any:
-        """Return the shapes of what `spread` makes of pytrees like `lane`."""
-
-        def with_lanes(leaf: Any) -> jax.ShapeDtypeStruct:
-            return jax.ShapeDtypeStruct((self._here, self.per_device, *leaf.shape), leaf.dtype)
-
-        return jax.tree.map(with_lanes, lane)
+        return [jax.tree.unflatten(structure, lane) for lane in zip(*leaves, strict=True)]
 
     def compile(
         self,
@@ -154,25 +142,25 @@ class Layout(abc.ABC):
         shared_arguments: Sequence[Any] = (),
         *,
         donate: bool = False,
-    ) -> "Program":
-        """Compile `function(*of one lane, *shared)` to run for all lanes.
+    ) -> Program:
+        """Compile `function(*arguments of a lane, *shared arguments)` to run for all lanes.
 
         Args:
-          function: takes the arguments of one lane, then the shared ones.
+          function: of one lane.
           lane_arguments: arrays or shapes with two leading axes.
-          shared_arguments: what `share` gives, arrays or shapes: every lane sees them whole.
+          shared_arguments: arrays or shapes of `replicate`: every lane sees them whole.
           donate: let the result reuse the memory of the first argument.
         """
         on_cpu = self.devices[0].platform == "cpu"
 
         def on_device(*arguments: Any) -> Any:
-            of_lanes = arguments[: len(lane_arguments)]
+            lanes = arguments[: len(lane_arguments)]
             shared = arguments[len(lane_arguments) :]
 
             def one(lane: Any) -> Any:
                 return function(*lane, *shared)
 
-            return lax.map(one, of_lanes) if on_cpu else jax.vmap(one)(of_lanes)
+            return lax.map(one, lanes) if on_cpu else jax.vmap(one)(lanes)
 
         program = jax.pmap(
             on_device,
@@ -181,7 +169,7 @@ class Layout(abc.ABC):
             donate_argnums=(0,) if donate else (),
         )
         if jax.process_count() > 1:
-            # What is compiled ahead takes no arrays of one process alone; the first call compiles.
+            # Compiled ahead, it would take no arrays of one process alone. The first call compiles.
             return Program(program, 0)
         shapes = jax.tree.map(_shape, (*lane_arguments, *shared_arguments))
         compiled = program.lower(*shapes).compile()
@@ -189,20 +177,14 @@ class Layout(abc.ABC):
 
 
 class Lanes(Layout):
-    """Devices hold different lanes, each whole: nothing is exchanged between them."""
+    """Each lane lies whole on one device; devices exchange nothing."""
 
     name = "lanes"
 
     def __init__(self, count: int, devices: Sequence[jax.Device] | None = None) -> None:
         available = list(jax.local_devices() if devices is None else devices)
         per_device = -(-count // min(count, len(available)))
-        super().__init__(count, available[: -(-count // per_device)], axis_size=1)
-        self._per_device = per_device
-
-    @property
-    def per_device(self) -> int:
-        """See `Layout`."""
-        return self._per_device
+        super().__init__(count, available[: -(-count // per_device)], per_device, axis_size=1)
 
     def rows(self, batch: int) -> np.ndarray:
         """See `Layout`: all of them."""
@@ -220,10 +202,10 @@ class Lanes(Layout):
         """See `Layout`."""
         places = (len(self.devices), self.per_device)
 
-        def lay(leaf: np.ndarray) -> np.ndarray:
+        def shard(leaf: np.ndarray) -> np.ndarray:
             return _filled(leaf, math.prod(places)).reshape(*places, *leaf.shape[1:])
 
-        return jax.tree.map(lay, lanes)
+        return jax.tree.map(shard, lanes)
 
     def collect(self, tree: Any) -> Any:
         """See `Layout`."""
@@ -239,48 +221,30 @@ class Lanes(Layout):
 class Batch(Layout):
     """Devices, of all processes, each hold all lanes and share every lane's batch.
 
-    Gradients and BatchNorm's moments are exchanged between them in every step.
+    They exchange gradients and BatchNorm's moments in every step.
     """
 
     name = "batch"
 
     def __init__(self, count: int, devices: Sequence[jax.Device] | None = None) -> None:
         available = list(jax.devices() if devices is None else devices)
-        super().__init__(count, available, axis_size=len(available))
-
-    @property
-    def per_device(self) -> int:
-        """See `Layout`."""
-        return self.count
+        super().__init__(count, available, per_device=count, axis_size=len(available))
 
     def rows(self, batch: int) -> np.ndarray:
         """See `Layout`: each its own."""
-        here = [
-            part
-            for part, device in enumerate(self.devices)
-            if device.process_index == jax.process_index()
-        ]
-        return np.arange(batch).reshape(self.axis_size, -1)[here]
+        return np.arange(batch).reshape(self.axis_size, -1)[self._is_local]
 
     def shard_batch(self, tree: Any) -> Any:
         """See `Layout`."""
 
-        def parts(leaf: np.ndarray) -> np.ndarray:
-            count, rows, *rest = leaf.shape
-            dealt = leaf.reshape(count, self._here, rows // self._here, *rest)
-            return dealt.swapaxes(0, 1).reshape(self._here, -1, *rest)
+        def shard(leaf: np.ndarray) -> np.ndarray:
+            return self._split_rows(leaf).reshape(self._local, -1, *leaf.shape[2:])
 
-        return jax.tree.map(parts, tree)
+        return jax.tree.map(shard, tree)
 
     def shard_batch_to_lanes(self, tree: Any) -> Any:
         """See `Layout`."""
-
-        def parts(leaf: np.ndarray) -> np.ndarray:
-            lanes = _filled(leaf, self.count)
-            count, rows, *rest = lanes.shape
-            return lanes.reshape(count, self._here, rows // self._here, *rest).swapaxes(0, 1)
-
-        return jax.tree.map(parts, tree)
+        return jax.tree.map(lambda leaf: self._split_rows(_filled(leaf, self.count)), tree)
 
     def shard_lanes(self, lanes: Any) -> Any:
         """See `Layout`."""
@@ -290,24 +254,28 @@ class Batch(Layout):
         """See `Layout`."""
 
         def first(leaf: Any) -> np.ndarray:
-            # All devices hold the same; the first one of this process is asked. What was spread and
-            # not yet given to a program is on the host still.
+            # All devices hold the same. An array that no program has seen yet is on the host still.
             held = leaf.addressable_data(0) if isinstance(leaf, jax.Array) else leaf
             return np.array(np.asarray(held)[0])
 
         return jax.tree.map(first, tree)
 
+    def _split_rows(self, leaf: np.ndarray) -> np.ndarray:
+        """Split `[batches, rows, ...]` by local device: `[devices, batches, size, ...]`."""
+        count, rows, *rest = leaf.shape
+        return leaf.reshape(count, self._local, rows // self._local, *rest).swapaxes(0, 1)
+
 
 def stack(lanes: Sequence[Any]) -> Any:
-    """Pytrees of one structure, one per lane, as one of host arrays `[lanes, ...]`."""
+    """Stack trees of one structure, one per lane, to one of host arrays `[lanes, ...]`."""
     return jax.tree.map(lambda *leaves: np.stack(leaves), *lanes)
 
 
 def unstack(lanes: Any, count: int) -> list[Any]:
-    """Undo `stack`; give nothing where that was no array."""
+    """Undo `stack`; return an empty list for a tree without arrays."""
     leaves, structure = jax.tree.flatten(lanes)
     by_lane = [[leaf[lane] for leaf in leaves] for lane in range(count)] if leaves else []
-    return [jax.tree.unflatten(structure, of_lane) for of_lane in by_lane]
+    return [jax.tree.unflatten(structure, lane) for lane in by_lane]
 
 
 def _filled(lanes: np.ndarray, places: int) -> np.ndarray:
@@ -315,13 +283,18 @@ def _filled(lanes: np.ndarray, places: int) -> np.ndarray:
     return np.concatenate([lanes, np.repeat(lanes[-1:], missing, axis=0)]) if missing else lanes
 
 
+def _with_axes(tree: Any, *axes: int) -> Any:
+    """Return the shapes of a tree's leaves with axes of these sizes before theirs."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((*axes, *leaf.shape), leaf.dtype), tree)
+
+
 def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf))
 
 
 def _bytes(compiled: Any) -> int:
-    found = compiled.memory_analysis()
-    if found is None:
+    memory = compiled.memory_analysis()
+    if memory is None:
         return 0
-    held = found.argument_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
-    return int(held + found.temp_size_in_bytes)
+    held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    return int(held + memory.temp_size_in_bytes)

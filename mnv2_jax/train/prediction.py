@@ -1,4 +1,4 @@
-"""Logits and probabilities of images by a trained network, and a program for elsewhere."""
+"""Logits and probabilities of images by a trained network, and its export."""
 
 import functools
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Logits = Callable[[Array | np.ndarray], Array]
 `[batch, classes]`."""
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-"""The platforms that `export` makes a program for, by jax's names."""
+"""The platforms of exported programs, by jax's names."""
 
 
 def logits(trained: Trained) -> Logits:
@@ -34,15 +34,15 @@ def logits(trained: Trained) -> Logits:
     def of_images(variables: Any, images: Array) -> Any:
         return network.apply(variables, augment.scale(images, trained.scaling))
 
-    # As an argument the weights are no constants, which XLA would compute with while it compiles.
+    # The weights are an argument: XLA would fold constants while it compiles, which takes long.
     return functools.partial(jax.jit(of_images), jax.device_put(trained.variables))
 
 
 def probabilities(logits: Array | np.ndarray) -> Array:
-    """Of each class, float32 `[batch, classes]`, in the order of `Trained.class_names`.
+    """Return probabilities, float32 `[batch, classes]`, in the order of `Trained.class_names`.
 
     Args:
-      logits: `[batch, classes]`, or `[batch, 1]` of two classes, where it is the second's.
+      logits: `[batch, classes]`; for two classes, `[batch, 1]` holds the second's.
     """
     if logits.shape[-1] == 1:
         return jnp.concatenate([jax.nn.sigmoid(-logits), jax.nn.sigmoid(logits)], axis=-1)
@@ -50,20 +50,20 @@ def probabilities(logits: Array | np.ndarray) -> Array:
 
 
 def export(trained: Trained) -> bytes:
-    """Export `logits` as StableHLO, weights included, for `PLATFORMS` and any size of batch.
+    """Export `logits` as StableHLO, weights included, for `PLATFORMS` and any batch size.
 
-    `jax.export.deserialize` reads it, without this package, and its `call` takes images.
+    `jax.export.deserialize` reads it without this package; its `call` takes images.
 
     Raises:
-      ValueError: the scaling is unknown, or a block of one's own does not lower for all platforms
-        and sizes of batch.
+      ValueError: the scaling is unknown, or a user's block does not lower for all platforms and
+        batch sizes.
     """
     (batch,) = jax.export.symbolic_shape("batch")
     images = jax.ShapeDtypeStruct((batch, *trained.spec.input_shape), jnp.uint8)
     program = jax.jit(logits(trained))
     try:
         exported = jax.export.export(program, platforms=PLATFORMS)(images)
-    except Exception as error:  # A block of one's own raises what it likes.
+    except Exception as error:  # A user's block may raise anything.
         reason = " ".join(str(error).split())
         raise ValueError(
             f"the network cannot be exported for any batch size on {', '.join(PLATFORMS)}: {reason}"

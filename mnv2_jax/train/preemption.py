@@ -1,4 +1,4 @@
-"""Stopping on signals without losing what was trained."""
+"""Stops the process on signals without losing training."""
 
 import contextlib
 import signal
@@ -10,18 +10,18 @@ from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU)
 
-_OF_THE_SYSTEM = (signal.SIGHUP, signal.SIGXCPU)
-"""Signals of a lost terminal, and of a limit on CPU time. `nohup` ignores the former, and it
-stays so. Both come again and again, by which nobody asks for more haste."""
+_REPEATED = (signal.SIGHUP, signal.SIGXCPU)
+"""Signals of a lost terminal and of a limit on CPU time, which the system sends again and again: a
+second one does not ask for more haste. If ignored, as by `nohup`, they stay ignored."""
 
-_SECONDS_UNTIL_AGAIN = 0.02
-"""By when what discards exceptions is mostly over: a collection of garbage takes milliseconds."""
+_RESEND_SECONDS = 0.02
+"""The delay before a discarded signal is sent again: a garbage collection takes milliseconds."""
 
 
 class Interrupted(BaseException):
-    """The process was asked to stop; what was to be saved is saved.
+    """The process was asked to stop, and has saved its state.
 
-    Like KeyboardInterrupt it is no Exception: it may come anywhere, and is nobody's fault.
+    Like KeyboardInterrupt it is no Exception: it may come anywhere and is no error.
 
     Attributes:
       signal: the signal's number; by convention the exit status is 128 more.
@@ -33,11 +33,11 @@ class Interrupted(BaseException):
 
 
 class StopRequest:
-    """A request to stop the process, by a signal, if there was one.
+    """A request by signal to stop the process.
 
-    A signal raises `Interrupted` where it comes, but for `postponed` blocks, which look at `signal`
-    themselves. A second one is not waited with. Where Python discards exceptions, as in finalizers
-    and callbacks of the garbage collector, it is as if the signal came a moment later.
+    A signal raises `Interrupted` at once, except in `postponed` blocks, which read `signal`
+    themselves; a second one raises there too. Where Python discards exceptions, as in finalizers
+    and callbacks of the garbage collector, the signal is sent again a moment later.
 
     Attributes:
       signal: the number of the signal that was received, else 0.
@@ -45,15 +45,15 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal = 0
-        self._before = 0  # What `signal` was before the last one came.
+        self._before = 0  # The value of `signal` before the last one came.
         self._postponed = False
         self._sending = threading.Lock()
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Take over the signals inside the block, which is to be in the main thread."""
-        ignored = {one for one in _OF_THE_SYSTEM if signal.getsignal(one) == signal.SIG_IGN}
-        with self._noticing_discarded():
+        """Handle the signals inside the block, which must be in the main thread."""
+        ignored = {number for number in _REPEATED if signal.getsignal(number) == signal.SIG_IGN}
+        with self._resending_discarded():
             before = {
                 number: signal.signal(number, self._receive)
                 for number in SIGNALS
@@ -68,7 +68,7 @@ class StopRequest:
 
     @contextlib.contextmanager
     def postponed(self) -> Iterator[None]:
-        """Open a block that ends soon after `signal` is set, and raises what it has to."""
+        """Let the block read `signal`, and raise `Interrupted` itself."""
         before, self._postponed = self._postponed, True
         try:
             yield
@@ -76,7 +76,7 @@ class StopRequest:
             self._postponed = before
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self.signal and number in _OF_THE_SYSTEM:
+        if self.signal and number in _REPEATED:
             return
         self._before, self.signal = self.signal, number
         if self._before:
@@ -85,27 +85,27 @@ class StopRequest:
             raise Interrupted(number, "nothing was in training")
 
     @contextlib.contextmanager
-    def _noticing_discarded(self) -> Iterator[None]:
+    def _resending_discarded(self) -> Iterator[None]:
         before = sys.unraisablehook
 
-        def notice(discarded: "sys.UnraisableHookArgs") -> None:
+        def resend(discarded: "sys.UnraisableHookArgs") -> None:
             if isinstance(discarded.exc_value, Interrupted):
                 self.signal = self._before
-                # Raised here, it would be discarded too. Signals are received by this thread.
-                again = (discarded.exc_value.signal, threading.get_ident())
-                threading.Thread(target=self._send_again, args=again, daemon=True).start()
+                # An exception raised here would be discarded too. This thread receives signals.
+                arguments = (discarded.exc_value.signal, threading.get_ident())
+                threading.Thread(target=self._send, args=arguments, daemon=True).start()
             else:
                 before(discarded)
 
-        sys.unraisablehook = notice
+        sys.unraisablehook = resend
         try:
             yield
         finally:
             sys.unraisablehook = before
 
-    def _send_again(self, number: int, thread: int) -> None:
-        time.sleep(_SECONDS_UNTIL_AGAIN)
-        # While it is sent the handler stays: without one, the signal would kill the process.
+    def _send(self, number: int, thread: int) -> None:
+        time.sleep(_RESEND_SECONDS)
+        # The lock keeps the handler in place: without it, the signal would kill the process.
         with self._sending:
             if signal.getsignal(number) == self._receive:
-                signal.pthread_kill(thread, number)  # Which wakes it up if it waits.
+                signal.pthread_kill(thread, number)  # It also wakes a thread that waits.

@@ -9,11 +9,11 @@ from jax.experimental import multihost_utils
 
 
 def join() -> None:
-    """Start this process as one of several that train together.
+    """Connect this process to others that train with it.
 
-    On a TPU pod or under Slurm, Open MPI or Kubernetes the others are found; elsewhere the
-    environment tells: `JAX_COORDINATOR_ADDRESS` (host:port of the first process),
-    `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID` (from 0).
+    jax finds them on a TPU pod and under Slurm, Open MPI and Kubernetes. Elsewhere it reads the
+    environment: `JAX_COORDINATOR_ADDRESS` (host:port of the first process), `JAX_NUM_PROCESSES` and
+    `JAX_PROCESS_ID` (from 0).
 
     Raises:
       ValueError: the processes do not find one another.
@@ -32,17 +32,17 @@ def join() -> None:
 
 
 def is_primary() -> bool:
-    """Return whether this process is the one that writes, of those that train together."""
+    """Return whether this is the process that writes files, of those that train together."""
     return jax.process_index() == 0
 
 
 def from_primary(tree: Any) -> Any:
-    """Give what the primary process holds: arrays or numbers, of one structure in all processes."""
+    """Return the primary process's tree of arrays or numbers; all have the same structure."""
     return multihost_utils.broadcast_one_to_all(tree) if jax.process_count() > 1 else tree
 
 
-def of_any_process(number: int) -> int:
-    """Return the largest of the numbers that the processes hold, 0 or more each."""
+def max_over_processes(number: int) -> int:
+    """Return the largest of the processes' numbers."""
     if jax.process_count() == 1:
         return number
     return int(multihost_utils.process_allgather(np.int32(number)).max())

@@ -19,11 +19,11 @@ from mnv2_jax.train.state import Packed, Packing
 Array = jax.Array
 
 SCHEDULES = ("cosine", "exponential")
-"""Half a cosine to 0; or times `decay_rate` every `decay_epochs`, in steps, as slim has it."""
+"""Half a cosine to 0; or, as in slim, a staircase: times `decay_rate` every `decay_epochs`."""
 
 COMPUTE_DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-"""Types of activations and products. Parameters, their updates, BatchNorm's moments
-and the loss are float32 in any case."""
+"""Types of activations and products. Parameters, their updates, BatchNorm's moments and the loss
+are always float32."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,13 +33,13 @@ class Recipe:
     Attributes:
       epochs: passes over the training split.
       batch_size: images per step.
-      evaluation_batch_size: images per evaluation batch; changes speed and memory, no result.
-      grad_accum_steps: parts of a batch whose gradients are averaged one after another; saves
-        memory. BatchNorm sees a part at a time.
+      evaluation_batch_size: images per evaluation batch; affects speed and memory, not results.
+      grad_accum_steps: parts of a batch that are computed one after another, to save memory;
+        gradients are averaged. BatchNorm sees one part at a time.
       compute_dtype: of activations and products: one of `COMPUTE_DTYPES`. The rest is float32.
       optimizer: one of `mnv2_jax.train.optimizers.OPTIMIZERS`, or FILE.py:FUNCTION.
       momentum: of SGD and RMSProp, Adam's b1; 0 or more, below 1.
-      nesterov: use Nesterov's momentum.
+      nesterov: whether momentum is Nesterov's.
       b2: decay of the squared gradients' mean: RMSProp's decay, Adam's b2; 0 or more, below 1.
       epsilon: added to the squared gradients' mean, inside RMSProp's root, outside Adam's; above 0
         where it is read.
@@ -53,8 +53,8 @@ class Recipe:
         the first steps it is at most (1 + step) / (10 + step), as in TensorFlow.
 
     Raises:
-      ValueError: a value is out of range, or is one that the optimizer or the schedule does not
-        read; the message names it and what would be right.
+      ValueError: a value is out of range, or set although optimizer or schedule do not read it;
+        the message names the field and what is expected.
     """
 
     epochs: int
@@ -91,16 +91,16 @@ class Recipe:
         self._check("warmup_epochs", fits, f"0 or more, below epochs={self.epochs}")
         divides = self.batch_size % self.grad_accum_steps == 0
         self._check("grad_accum_steps", divides, f"a divisor of the batch size, {self.batch_size}")
-        self._check_what_is_not_read()
+        self._check_unread()
 
-    def _check_what_is_not_read(self) -> None:
-        # A value without effect would make an axis of a grid compare a run with itself.
+    def _check_unread(self) -> None:
+        # With a field that has no effect, an axis of a grid would compare a run with itself.
         reads = optimizers.find(self.optimizer).reads
         for name in NAMES:
             value = getattr(self, name)
             if name not in reads:
-                right = f"{type(value)(0)}, since {self.optimizer} does not read it"
-                self._check(name, not value, right)
+                expected = f"{type(value)(0)}, since {self.optimizer} does not read it"
+                self._check(name, not value, expected)
             elif name in ("b2", "epsilon"):
                 self._check(name, value > 0, f"above 0 for {self.optimizer}")
         for name in ("decay_rate", "decay_epochs"):
@@ -118,15 +118,15 @@ class Recipe:
 def schedule(
     recipe: Recipe, learning_rate: ArrayLike, steps_per_epoch: int
 ) -> Callable[[ArrayLike], Array]:
-    """Return the learning rate by the step, counted from 0.
+    """Return the learning rate as a function of the step, counted from 0.
 
     Args:
-      recipe: its schedule, epochs and warm-up.
+      recipe: its schedule, epochs and warm-up are read.
       learning_rate: the highest; may be traced.
-      steps_per_epoch: in a run of `recipe.epochs`.
+      steps_per_epoch: steps in an epoch.
     """
     warmup = round(recipe.warmup_epochs * steps_per_epoch)
-    # optax types the initial value as a float; a traced one works just as well.
+    # optax types the initial value as a float; a traced one works too.
     rate: Any = learning_rate
     if recipe.schedule == "cosine":
         main = optax.cosine_decay_schedule(rate, recipe.epochs * steps_per_epoch - warmup)
@@ -135,7 +135,7 @@ def schedule(
         main = optax.exponential_decay(rate, every, recipe.decay_rate, staircase=True)
     if not warmup:
         return main
-    # From the first step's share on, since a step at rate 0 would do nothing.
+    # The first step has the first share of the rate, since a step at rate 0 would do nothing.
     rising = optax.linear_schedule(rate / warmup, rate, warmup - 1)
     return optax.join_schedules([rising, main], [warmup])
 
@@ -149,13 +149,14 @@ def optimizer(
 ) -> optax.GradientTransformation:
     """Build the recipe's optimizer over the vector of packed parameters.
 
-    The gradient is clipped by the norm of all of it, before decay is added.
+    The gradient is clipped by its global norm, before decay is added.
 
     Args:
-      recipe: what to build.
+      recipe: the recipe.
       learning_rate: see `schedule`; may be traced.
       weight_decay: may be traced.
-      mask: 1 where a parameter decays and 0 where not, packed as they are; see `decay_mask`.
+      mask: 1 where a parameter decays and 0 elsewhere, packed like the parameters; see
+        `decay_mask`.
       steps_per_epoch: for the schedule.
     """
     chosen = optimizers.find(recipe.optimizer)
@@ -166,17 +167,18 @@ def optimizer(
         if name in chosen.arguments
     }
     arguments["learning_rate"] = schedule(recipe, learning_rate, steps_per_epoch)
-    # A vector has no leaves to be masked: each number has a decay of its own.
-    decay: Any = weight_decay * mask.vector if chosen.elementwise else weight_decay
-    of_leaves = (
-        None if chosen.elementwise else jax.tree.map(lambda leaf: bool(leaf.any()), mask.tree)
-    )
+    if chosen.elementwise:  # A vector has no leaves to mask: each number has its own decay.
+        decay: Any = weight_decay * mask.vector
+        leaf_mask = None
+    else:
+        decay = weight_decay
+        leaf_mask = jax.tree.map(lambda leaf: bool(leaf.any()), mask.tree)
     before = []
     if "weight_decay" in chosen.arguments:
         arguments["weight_decay"] = decay
-        arguments |= {name: of_leaves for name in MASKS if name in chosen.arguments}
+        arguments |= {name: leaf_mask for name in MASKS if name in chosen.arguments}
     else:
-        before.append(optax.add_decayed_weights(decay, of_leaves))
+        before.append(optax.add_decayed_weights(decay, leaf_mask))
     made = optax.chain(*before, chosen.make(**arguments))
     over_vectors = made if chosen.elementwise else _on_trees(made, mask.packing)
     clip = [optax.clip_by_global_norm(recipe.clip)] if recipe.clip else []
@@ -186,11 +188,11 @@ def optimizer(
 def _on_trees(
     inner: optax.GradientTransformation, packing: Packing
 ) -> optax.GradientTransformation:
-    """Show a transformation of vectors' trees: its state is that of the tree's leaves."""
+    """Turn a transformation of trees into one of vectors; its state stays one of trees."""
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        given = None if params is None else packing.tree(params)
-        updates, state = inner.update(packing.tree(updates), state, given)
+        tree = None if params is None else packing.tree(params)
+        updates, state = inner.update(packing.tree(updates), state, tree)
         return ravel_pytree(updates)[0], state
 
     return optax.GradientTransformation(lambda params: inner.init(packing.tree(params)), update)

@@ -1,7 +1,7 @@
-"""Recipes that others have published, as values of `config.train`; data, for configs to take.
+"""Published training recipes for ImageNet, as values of `config.train`.
 
-What they say of augmentation is not here. A recipe names the batch size that its learning rate goes
-with; epochs are given where the source gives them. They are made for ImageNet.
+Each has the batch size that its learning rate is for, and epochs where its source states them.
+Augmentation is not included.
 """
 
 from typing import Any
@@ -36,8 +36,8 @@ _RMSPROP: dict[str, Any] = {
 }
 
 RECIPES: dict[str, dict[str, Any]] = {
-    # Sandler et al. 2018, section 6.1, at one of its 16 asynchronous workers' batch size. The
-    # paper states no epsilon: TensorFlow's default.
+    # Sandler et al. 2018, section 6.1, with the batch size of one of its 16 asynchronous workers.
+    # The paper states no epsilon: TensorFlow's default.
     "paper": {**_EVERY_FIELD, **_RMSPROP, "decay_epochs": 1.0, "epsilon": 1e-10},
     # The authors' code (slim, train_image_classifier.py and mobilenet.py's README), which differs.
     "slim": {
@@ -62,7 +62,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "epochs": 300,
     },
     # IMAGENET1K_V2: 8 times 128 images. There the learning rate rises epoch by epoch, and the
-    # average moves every 32 steps: this is what it keeps per step.
+    # average moves every 32 steps: this `ema` is the same decay per step.
     "torchvision_v2": {
         **_EVERY_FIELD,
         "warmup_epochs": 5.0,
@@ -98,4 +98,4 @@ RECIPES: dict[str, dict[str, Any]] = {
         "epochs": 300,
     },
 }
-"""The recipes by name. `config.train.update(RECIPES["slim"])` takes one."""
+"""The recipes by name, for `config.train.update(RECIPES["slim"])`."""

@@ -1,96 +1,47 @@
 """Images that lie on the devices, decoded."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from mnv2_jax.data.sources import Dataset
-from mnv2_jax.train.input_pipeline import (
-    EpochPermutations,
-    Inputs,
-    PipelineArgs,
-    Shared,
-    StepInputs,
-    evaluation_batch,
-)
+from mnv2_jax.train.input_pipeline import Inputs, OnDevice, evaluation_batch_size, image_shapes
 from mnv2_jax.train.parallel import Layout
 from mnv2_jax.train.step import LaneProgram
 
 
-class Resident(Shared):
-    """Splits lie on the device, decoded, and the program takes from them what it needs."""
+class Resident(OnDevice):
+    """All lanes see the same images and take them in their own order."""
 
-    def __init__(
-        self,
-        program: LaneProgram,
-        dataset: Dataset,
-        layout: Layout,
-        seeds: Sequence[int],
-        tell: Callable[[str], None],
-    ) -> None:
-        """Bring the training and the validation split to the devices.
-
-        Args:
-          program: what is fed.
-          dataset: its splits; they are decoded the first time.
-          layout: of the lanes.
-          seeds: of each lane's data.
-          tell: called with a line for people.
-
-        Raises:
-          ValueError: an image cannot be decoded, or its label is out of range.
-          OSError: a file cannot be read.
-        """
-        super().__init__(program, dataset, layout, tell)
+    def __post_init__(self, lanes: tuple[Any, Any]) -> None:
         train = self._arrays("train")
-        self._train = layout.device_put(layout.replicate((train.images, train.labels)))
-        self._seeds = seeds
-        self._chosen = {seed: dataset.chosen(seed) for seed in set(seeds)}
-        self._validation = [layout.device_put(batch) for batch in self._batches("validation")]
-        self._orders = EpochPermutations(program, layout, seeds, self._chosen)
+        images = self.layout.device_put(self.layout.replicate((train.images, train.labels)))
+        self._start(Inputs((), images), {seed: self.dataset.chosen(seed) for seed in self.seeds})
 
     @classmethod
-    def begin(cls, args: PipelineArgs) -> "Resident":
+    def shapes(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> Inputs:
         """See `InputPipeline`."""
-        return cls(*args[:3], args.seeds, args.tell)
-
-    @classmethod
-    def places(cls, program: LaneProgram, dataset: Dataset, layout: Layout) -> tuple[int, int]:
-        """See `InputPipeline`."""
-        return len(dataset.train), dataset.training_images
-
-    def take(self, step: int, steps: int) -> StepInputs:
-        """See `InputPipeline`."""
-        stop = min(self._end_of_epoch(step), step + steps)
-        order, first = self._orders.at(step)
-        return StepInputs(stop, first, Inputs((order,), self._train))
-
-    def evaluation(self, split: str) -> Iterator[Inputs]:
-        """See `InputPipeline`."""
-        return iter(self._validation if split == "validation" else self._batches(split))
-
-    def close(self) -> None:
-        """See `InputPipeline`."""
-        del self._train, self._validation
+        return image_shapes(dataset, layout, len(dataset.train), dataset.training_images)
 
     def _batches(self, split: str) -> Iterator[Inputs]:
         arrays = self._arrays(split)
-        size = evaluation_batch(self._program, self._layout)
-        rows = self._layout.host_rows(size)
+        size = evaluation_batch_size(self.program, self.layout)
+        rows = self.layout.host_rows(size)
         wanted = self._wanted(split, len(arrays.labels))
         (evaluated,) = np.nonzero(wanted.any(0))
         for start in range(0, len(evaluated), size):
-            places = start + rows
-            # What fills up the last batch is real images, as finite as the rest.
-            chosen = evaluated[places % len(evaluated)]
-            weights = arrays.weights[chosen] * wanted[:, chosen] * (places < len(evaluated))
+            indices = start + rows
+            # The last batch is filled up with real images of weight 0, which are as finite as any.
+            chosen = evaluated[indices % len(evaluated)]
+            weights = arrays.weights[chosen] * wanted[:, chosen] * (indices < len(evaluated))
             images = arrays.images[None, chosen], arrays.labels[None, chosen]
             yield Inputs(
-                (self._layout.shard_batch_to_lanes(weights),), self._layout.shard_batch(images)
+                (self.layout.shard_batch_to_lanes(weights),), self.layout.shard_batch(images)
             )
 
     def _wanted(self, split: str, count: int) -> np.ndarray:
         """Return the images of a split that each lane is evaluated on, bool `[lanes, count]`."""
         if split != "train":
-            return np.ones((len(self._seeds), count), bool)
-        return np.stack([np.isin(np.arange(count), self._chosen[seed]) for seed in self._seeds])
+            return np.ones((len(self.values), count), bool)
+        return np.stack([np.isin(np.arange(count), self._indices[seed]) for seed in self.seeds])

@@ -1,4 +1,4 @@
-"""Set jax up for a process: its settings, devices and compiled programs."""
+"""Set up jax for a process: its settings, devices and cache of compiled programs."""
 
 import logging
 import os
@@ -10,8 +10,8 @@ import jax
 from mnv2_jax import cache, cores
 from mnv2_jax.train import compilation, memory, parallel, processes
 
-# What programs, numbers and records here are made for.
-_OWN = {
+# The settings that this package's programs are written for.
+_SETTINGS = {
     "jax_enable_x64": False,
     "jax_numpy_dtype_promotion": "standard",
     "jax_numpy_rank_promotion": "allow",
@@ -28,22 +28,22 @@ _OWN = {
     "jax_transfer_guard": "allow",
 }
 
-_HEEDED = ("JAX_PLATFORMS", "JAX_DEFAULT_MATMUL_PRECISION", "XLA_FLAGS")
+_OTHER_VARIABLES = ("JAX_PLATFORMS", "JAX_DEFAULT_MATMUL_PRECISION", "XLA_FLAGS")
 
 _done: set[str] = set()
-"""The set-up that this process has done."""
+"""The parts of the set-up that this process has done."""
 
 
 def begin(
     compilation_cache: str | None = None, *, distributed: bool = False, keep_programs: bool = True
 ) -> None:
-    """Set jax up, best before it is first used. Once is enough; calling it again does no harm.
+    """Set up jax, best before it is first used. Further calls do no harm.
 
     Args:
-      compilation_cache: the folder that compiled programs are kept in, or "off"; by default the one
-        of an earlier call, else one in the user's cache folder.
-      distributed: start this process as one of several that train together.
-      keep_programs: whether compiled programs are kept: what does not train needs no such folder.
+      compilation_cache: the folder to cache compiled programs in, or "off"; by default that of an
+        earlier call, else one in the user's cache folder.
+      distributed: train together with other processes.
+      keep_programs: whether to cache compiled programs; commands that do not train need not.
 
     Raises:
       ValueError: there is too little address space, the folder cannot be made, the processes do not
@@ -51,7 +51,7 @@ def begin(
     """
     if "settings" not in _done:
         memory.check_limit()
-        set_aside()
+        apply_settings()
         _done.add("settings")
     if keep_programs and ("programs" not in _done or compilation_cache is not None):
         _keep_programs(compilation_cache)
@@ -65,11 +65,11 @@ def begin(
 
 
 def _keep_programs(where: str | None) -> None:
-    cached = cache.folder()  # Needed at the end at last; that there is none is told before.
+    user_cache = cache.folder()  # Also with "off": a sweep needs it, and a lack is reported early.
     if where == "off":
         compilation.keep_programs(None)
         return
-    folder = Path(where) if where else cached / "programs"
+    folder = Path(where) if where else user_cache / "programs"
     try:
         compilation.keep_programs(folder, lambda line: print(line, file=sys.stderr))
     except OSError as error:
@@ -82,31 +82,31 @@ def _keep_programs(where: str | None) -> None:
 def _use_all_cores() -> None:
     try:
         parallel.use_all_cores()
-    except RuntimeError:  # jax is in use already, with the devices that it has.
+    except RuntimeError:  # jax is in use already, and its devices are fixed.
         count, available = jax.local_device_count(), cores.available()
         if jax.default_backend() == "cpu" and count < available:
             logging.getLogger(__name__).warning(
-                "jax was used before, with %d CPU device%s: training takes %d of %d cores; "
-                "expected this process to call mnv2_jax.api before anything else that uses jax",
-                *(count, "" if count == 1 else "s", count, available),
+                f"jax was used before, with {count} CPU device{'s' if count > 1 else ''}: training "
+                f"takes {count} of {available} cores; expected this process to call mnv2_jax.api "
+                f"before anything else that uses jax"
             )
 
 
-def present() -> dict[str, str]:
-    """Return the environment variables that matter to numbers and programs, where they are set."""
-    names = (*map(str.upper, _OWN), *_HEEDED)
+def environment_variables() -> dict[str, str]:
+    """Return the environment variables that affect numbers and programs, as far as they are set."""
+    names = (*map(str.upper, _SETTINGS), *_OTHER_VARIABLES)
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
-def set_aside() -> None:
-    """Give jax the settings that this package needs; warn of variables that say otherwise."""
-    for name, value in _OWN.items():
+def apply_settings() -> None:
+    """Give jax the settings that this package needs; warn of variables that differ."""
+    for name, value in _SETTINGS.items():
         variable = name.upper()
         before = jax.config.values.get(name)
         jax.config.update(name, value)
         if variable in os.environ and jax.config.values.get(name) != before:
             logging.getLogger(__name__).warning(
-                "%s=%s: set aside, it is %s here", variable, os.environ[variable], value
+                f"{variable}={os.environ[variable]}: ignored, this package sets it to {value}"
             )
 
 
@@ -114,7 +114,7 @@ def check_devices() -> None:
     """Start jax's backend.
 
     Raises:
-      ValueError: `JAX_PLATFORMS` names none that there is here.
+      ValueError: there is no device of `JAX_PLATFORMS`.
     """
     asked = os.environ.get("JAX_PLATFORMS")
     try:

@@ -1,8 +1,8 @@
 """The training state of a lane: a pytree of packed Flax variables and of optax's state.
 
-A small network has some 170 parameters and moments. As leaves of their own they make a training
-program that takes a fifth to a half longer to compile on CPU, and checkpoints that take two to four
-times as long to write (docs/results/speed.md). So each part is one vector, which knows its tree.
+A small network has about 170 parameters and moments. As separate leaves they make training programs
+compile a fifth to a half longer on CPU, and checkpoints take two to four times as long to write
+(docs/results/speed.md). So each part is one vector with the structure of its tree.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ class Packing:
     """The places of a tree's leaves in its vector.
 
     Attributes:
-      places: where each leaf begins, and its shape.
+      places: the start of each leaf, and its shape.
       structure: of the tree.
     """
 
@@ -35,14 +35,14 @@ class Packing:
         return sum(math.prod(shape) for _, shape in self.places)
 
     def tree(self, vector: Any) -> Any:
-        """Return the tree that lies in a vector `[size]`, on the host or not."""
+        """Return the tree of a vector `[size]`."""
         leaves = [
             vector[start : start + math.prod(shape)].reshape(shape) for start, shape in self.places
         ]
         return jax.tree.unflatten(self.structure, leaves)
 
     def place(self, name: str) -> slice:
-        """Return where a module of the tree's first level lies in the vector."""
+        """Return the part of the vector that holds a module of the tree's first level."""
         places = ravel(self.tree(np.arange(self.size))[name])
         return slice(int(places.min()), int(places.max()) + 1)
 
@@ -53,9 +53,9 @@ class Packed:
     """A tree of arrays, laid end to end in one vector.
 
     Attributes:
-      vector: float32 `[size]`, with the axes of lanes before it where lanes are together; None of a
-        tree without leaves, since Orbax saves no empty array.
-      packing: where the leaves lie.
+      vector: float32 `[size]`, after the axes of lanes if any; None for a tree without leaves,
+        since orbax saves no empty array.
+      packing: the places of the leaves.
     """
 
     vector: Any
@@ -71,7 +71,7 @@ class Packed:
 
     @property
     def tree(self) -> Any:
-        """The tree; of one lane."""
+        """The tree, of one lane."""
         return self.packing.tree(self.vector)
 
     def with_vector(self, vector: Any) -> "Packed":
@@ -80,10 +80,10 @@ class Packed:
 
 
 class Epoch(NamedTuple):
-    """Training since the epoch began: float32 scalars.
+    """Metrics of the epoch so far: float32 scalars.
 
     Attributes:
-      loss: mean over the steps so far, of augmented images in training mode.
+      loss: mean over its steps, of augmented images in training mode.
       accuracy: likewise, a fraction of 1.
       learning_rate: of the last step.
     """
@@ -99,7 +99,7 @@ class Variables(NamedTuple):
     Attributes:
       params: parameters that train.
       batch_stats: running moments that move.
-      frozen: all the rest, `{"params": ..., "batch_stats": ...}`.
+      frozen: all others, `{"params": ..., "batch_stats": ...}`.
     """
 
     params: Packed
@@ -120,11 +120,11 @@ class TrainState(NamedTuple):
       params: parameters that train.
       batch_stats: running moments that move.
       opt_state: optax's state.
-      ema: averages of the first two, or () where the recipe keeps none.
+      ema: averages of the first two, or () if the recipe keeps none.
       epoch: the epoch's metrics so far.
-      frozen: parameters and running moments that stay as they are.
+      frozen: parameters and running moments that do not change.
       best: a `mnv2_jax.train.best.Best` in checkpoints of runs that start from a trained network;
-        else ().
+        otherwise ().
     """
 
     params: Packed
@@ -142,19 +142,19 @@ class TrainState(NamedTuple):
 
     @property
     def evaluated(self) -> Variables:
-        """The variables that are evaluated: the averages, where the recipe keeps them."""
+        """The variables to evaluate: the averages, if the recipe keeps them."""
         return Variables(self.ema[0], self.ema[1], self.frozen) if self.ema else self.variables
 
 
 def ravel(tree: Any) -> np.ndarray:
-    """Return what `jax.flatten_util.ravel_pytree` gives, without asking a device."""
+    """Return the vector of `jax.flatten_util.ravel_pytree`, computed on the host."""
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
 
 
 def split(
     tree: Tree, mask: Mapping[tuple[str, ...], bool]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Divide a tree of dicts by a mask over its paths: what it chooses, and the rest."""
+    """Split a tree of dicts by a mask over its paths into chosen leaves and the rest."""
     flat = traverse_util.flatten_dict(tree)
     chosen = {path: leaf for path, leaf in flat.items() if mask[path]}
     rest = {path: leaf for path, leaf in flat.items() if not mask[path]}
@@ -162,7 +162,7 @@ def split(
 
 
 def join(*trees: Tree) -> dict[str, Any]:
-    """Put trees of dicts that have no path in common into one."""
+    """Merge trees of dicts that have no path in common."""
     flat: dict[Any, Any] = {}
     for tree in trees:
         flat |= traverse_util.flatten_dict(tree)

@@ -1,6 +1,6 @@
-"""The work of one lane: initialise, train some steps, evaluate a batch. Pure functions of arrays.
+"""The program of one lane, pure functions of arrays: initialise, train steps, evaluate a batch.
 
-Nothing here knows of other lanes; `mnv2_jax.train.parallel` puts lanes together, and says whether
+Nothing here knows of other lanes; `mnv2_jax.train.parallel` runs lanes together and decides whether
 devices share a lane's batches.
 """
 
@@ -40,13 +40,13 @@ class LaneProgram:
 
     Attributes:
       spec: the network; lanes may override its projection and shortcut.
-      recipe: what lanes share.
+      recipe: the training config that lanes share.
       steps_per_epoch: whole batches in the training split.
       augmentation: of training images.
       scaling: of all images, one of `mnv2_jax.data.augment.SCALINGS`.
-      tuning: how a trained network trains on; None trains all of a new one.
-      metrics: what is measured of evaluated images.
-      axis_size: the devices that share each batch, along `BATCH_AXIS`; with 1 there is none.
+      tuning: the tuning of a trained network; None trains all of a new one.
+      metrics: the metrics of evaluated images.
+      axis_size: the devices that share each batch, along `BATCH_AXIS`; with 1 there is no axis.
     """
 
     spec: arch.NetworkSpec
@@ -66,7 +66,7 @@ class LaneProgram:
 
     @property
     def classes(self) -> int:
-        """The number of classes; one logit tells two apart, the second's, the first's being 0."""
+        """The number of classes; of two, a network may have one logit, the second's."""
         return max(2, self.spec.classes)
 
     @property
@@ -79,21 +79,21 @@ class LaneProgram:
         return self._state(self._initialiser(seed))
 
     def begin(self, state: TrainState, start: Start | None) -> TrainState:
-        """Overwrite an initial state with what the lane starts from; missing parts keep theirs."""
+        """Overwrite an initial state with `start`, if any; parts missing there stay as drawn."""
         if start is None:
             return state
         drawn = state.variables.tree
         begun = self._state({name: {**drawn[name], **start.variables[name]} for name in drawn})
         if len(start.optimizer) != len(jax.tree.leaves(begun.opt_state)):
-            return begun  # Of none, or of another kind of optimizer.
+            return begun  # `start` has no optimizer, or another kind.
         packing = begun.params.packing
-        momenta = carried(
+        opt_state = carried(
             begun.opt_state, start.optimizer, packing.size, packing.place("classifier")
         )
-        return begun._replace(opt_state=momenta)
+        return begun._replace(opt_state=opt_state)
 
     def pack(self, variables: Mapping[str, Any]) -> Variables:
-        """Pack a tree of Flax variables on the host, as programs take them."""
+        """Pack a tree of Flax variables on the host."""
         chosen, frozen = split(variables, self._mask)
         parts = (chosen.get("params", {}), chosen.get("batch_stats", {}), frozen)
         return Variables(*map(Packed.pack, parts))
@@ -111,19 +111,19 @@ class LaneProgram:
     ) -> TrainState:
         """Train a lane from step `start` to before step `stop`, within one epoch.
 
-        The bounds are arguments, so that one program runs any number of steps: what a state comes
-        to does not depend on where the caller paused.
+        The bounds are arguments, so that one program runs any number of steps; how a run is cut
+        into calls does not affect its result.
 
         Args:
           state: the lane's state.
-          values: the lane's values.
-          order: where the images of the steps from `first` on are among `images`, step by step and
-            row by row, int32 `[places]`. Rows of other devices are not looked up.
-          images: a split, or what steps take of it, uint8 `[count, height, width, channels]`.
+          values: the lane's hyperparameters.
+          order: indices into `images` of the steps from `first` on, step by step and row by row,
+            int32 `[steps * batch]`. Those of rows of other devices are not read.
+          images: a split or a part of it, uint8 `[count, height, width, channels]`.
           labels: int32 `[count]`.
           first: int32 scalar, counted from 0 through all epochs.
           start: likewise; `first` or later.
-          stop: likewise; at most the end of the epoch that `start` lies in.
+          stop: likewise; at most the end of the epoch of `start`.
         """
         key = jax.random.key(values.seed)
         data_key = jax.random.key(values.data_seed)
@@ -153,14 +153,14 @@ class LaneProgram:
         Args:
           variables: the lane's.
           values: the lane's hyperparameters.
-          weights: float32 `[batch]`: 1 for an image, 0 for what is not to be counted.
+          weights: float32 `[batch]`: 1 for images that count, 0 for others.
           images: uint8 `[batch, height, width, channels]`.
           labels: int32 `[batch]`.
 
         Returns:
-          By metric its sums over images, float32; under "images" how many there are.
+          By metric its sums over images, float32; under "images" their number.
         """
-        logits = self._logits(variables.tree, self._evaluated(images), knobs=values.knobs)
+        logits = self._logits(variables.tree, self._scaled(images), knobs=values.knobs)
         sums = {"images": jnp.sum(weights)}
         for metric in self.metrics:
             numbers = metric.per_image(logits, labels)
@@ -182,24 +182,24 @@ class LaneProgram:
         return trainable_mask(self._initialiser.shapes, self.spec, self.tuning)
 
     @functools.cached_property
-    def _decayed(self) -> Packed:
+    def _decay_mask(self) -> Packed:
         mask = decay_mask(self._initialiser.shapes["params"], self.recipe.weight_decay_mask)
         return Packed.pack(split({"params": mask}, self._mask)[0]["params"])
 
     def _state(self, variables: Mapping[str, Any]) -> TrainState:
         params, batch_stats, frozen = self.pack(variables)
         tx = self._optimizer(learning_rate=0.0, weight_decay=0.0)
-        momenta = jax.device_get(tx.init(params.vector))
+        opt_state = jax.device_get(tx.init(params.vector))
         if self.tuning:
-            momenta = by_parameter(momenta, params.packing.size)
+            opt_state = by_parameter(opt_state, params.packing.size)
         ema = (params, batch_stats) if self.recipe.ema else ()
         zero = np.float32(0.0)
-        return TrainState(params, batch_stats, momenta, ema, Epoch(zero, zero, zero), frozen)
+        return TrainState(params, batch_stats, opt_state, ema, Epoch(zero, zero, zero), frozen)
 
     def _batch(
         self, key: Array, number: Array, rows: Array, chosen: Array, data: tuple[Array, Array]
     ) -> tuple[Array, Array, Array]:
-        """Input, labels and targets of a step; see `mnv2_jax.data.pipeline.train_batch`."""
+        """Return input, labels and targets of a step; see `mnv2_jax.data.pipeline.train_batch`."""
         return pipeline.train_batch(
             key,
             step=number,
@@ -211,19 +211,19 @@ class LaneProgram:
             classes=self.classes,
         )
 
-    def _evaluated(self, images: Array) -> Array:
-        """Return the network's input of images that are evaluated."""
+    def _scaled(self, images: Array) -> Array:
+        """Return the network's input for images in evaluation."""
         return augment.scale(images, self.scaling)
 
     def _optimizer(self, learning_rate: Any, weight_decay: Any) -> optax.GradientTransformation:
         return optimizer(
-            self.recipe, learning_rate, weight_decay, self._decayed, self.steps_per_epoch
+            self.recipe, learning_rate, weight_decay, self._decay_mask, self.steps_per_epoch
         )
 
     def _logits(self, variables: Any, images: Array, **options: Any) -> Any:
-        """Logits for float32 images, computed in the recipe's precision, then float32."""
-        precision = COMPUTE_DTYPES[self.recipe.compute_dtype]
-        result: Any = self.network.apply(variables, images.astype(precision), **options)
+        """Return float32 logits for float32 images, computed in the recipe's `compute_dtype`."""
+        dtype = COMPUTE_DTYPES[self.recipe.compute_dtype]
+        result: Any = self.network.apply(variables, images.astype(dtype), **options)
         logits, *updated = result if "mutable" in options else (result,)
         logits = logits.astype(jnp.float32)
         if self.spec.classes == 1:
@@ -241,7 +241,7 @@ class LaneProgram:
         gradient, batch_stats, measured = self._accumulated(state, values, batch, dropout)
         if self.axis_size > 1:
             gradient, measured = lax.pmean((gradient, measured), BATCH_AXIS)
-        updates, momenta = self._optimizer(values.learning_rate, values.weight_decay).update(
+        updates, opt_state = self._optimizer(values.learning_rate, values.weight_decay).update(
             gradient, state.opt_state, state.params.vector
         )
         new: Any = optax.apply_updates(state.params.vector, updates)
@@ -253,7 +253,7 @@ class LaneProgram:
                 lambda old, new: old + (1 - keep) * (new - old), ema, (params, batch_stats)
             )
         position = number % self.steps_per_epoch
-        # Means so far, which begin anew where position is 0 whatever they were, were they NaN.
+        # Running means; at position 0 the old ones are dropped, even if they are NaN.
         loss, accuracy = (
             jnp.where(position == 0, new, mean + (new - mean) / (position + 1))
             for mean, new in zip(state.epoch[:2], measured, strict=True)
@@ -262,7 +262,7 @@ class LaneProgram:
         return state._replace(
             params=params,
             batch_stats=batch_stats,
-            opt_state=momenta,
+            opt_state=opt_state,
             ema=ema,
             epoch=Epoch(loss, accuracy, rate),
         )
@@ -270,9 +270,9 @@ class LaneProgram:
     def _accumulated(
         self, state: TrainState, values: HParams, batch: tuple[Array, Array, Array], dropout: Array
     ) -> tuple[Array, Any, tuple[Array, Array]]:
-        """Gradient, new running moments and metrics of a batch, computed as the recipe splits it.
+        """Return gradient, new running moments and metrics of a batch, part by part.
 
-        The running moments move part by part, as BatchNorm sees one part at a time.
+        The running moments move with each part, as BatchNorm sees one part at a time.
         """
         count = self.recipe.grad_accum_steps
         if count == 1:
@@ -287,14 +287,14 @@ class LaneProgram:
                 tuple(batch),
                 jax.random.fold_in(dropout, number),
             )
-            share = jax.tree.map(lambda a, b: a + b / count, total, (gradient, measured))
-            return (batch_stats, share), None
+            mean = jax.tree.map(lambda a, b: a + b / count, total, (gradient, measured))
+            return (batch_stats, mean), None
 
-        parts = [whole.reshape(count, -1, *whole.shape[1:]) for whole in batch]
+        parts = [leaf.reshape(count, -1, *leaf.shape[1:]) for leaf in batch]
         zero = jnp.zeros(())
-        nothing = (jnp.zeros_like(state.params.vector), (zero, zero))
+        zeros = (jnp.zeros_like(state.params.vector), (zero, zero))
         (batch_stats, (gradient, measured)), _ = lax.scan(
-            add, (state.batch_stats, nothing), (*parts, jnp.arange(count))
+            add, (state.batch_stats, zeros), (*parts, jnp.arange(count))
         )
         return gradient, batch_stats, measured
 

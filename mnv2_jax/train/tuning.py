@@ -1,7 +1,7 @@
-"""The parts of a trained network that train on, and what they start from.
+"""The parts of a trained network that train further, and the state that they start from.
 
-A part is one of `mnv2_jax.arch.NetworkSpec.parts`. What does not train has no place in the
-optimizer's state, and no gradient is computed through what lies before the first part that trains.
+A part is one of `mnv2_jax.arch.NetworkSpec.parts`. The optimizer's state holds only parts that
+train, and no gradient is computed through the parts before the first of them.
 """
 
 import dataclasses
@@ -17,9 +17,9 @@ from mnv2_jax.arch import NetworkSpec, check_choice
 from mnv2_jax.train.state import Tree
 
 NORMS = ("inference", "trained", "all")
-"""Places where BatchNorm normalises with the batch's moments and moves its running ones while a
-trained network trains on: nowhere; in the parts that train, as Keras does where `training=True` is
-passed to them; or in frozen parts as well, as PyTorch does after `model.train()`."""
+"""The parts whose BatchNorms use the batch's moments, and move their running ones, while a trained
+network trains further: none; those that train, as in Keras where they are passed `training=True`;
+or all, as in PyTorch after `model.train()`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Tuning:
     """Further training of a trained network.
 
     Attributes:
-      first: the first part that trains, those after it included.
+      first: the first part that trains; those after it train too.
       norm: one of `NORMS`.
 
     Raises:
-      ValueError: `norm` is none.
+      ValueError: `norm` is not one of them.
     """
 
     first: str = "classifier"
@@ -42,7 +42,7 @@ class Tuning:
 
     @property
     def norms_from(self) -> str | None:
-        """The first part whose BatchNorms see the batch; see `mnv2_jax.nn.network.Network`."""
+        """The first part whose BatchNorms use the batch's moments; see `Network`."""
         return {"inference": None, "trained": self.first, "all": "stem"}[self.norm]
 
 
@@ -69,11 +69,11 @@ def first_part(spec: NetworkSpec, wish: str) -> str:
 
 
 class Start(NamedTuple):
-    """State that a run starts from.
+    """The state that a run starts from.
 
     Attributes:
-      variables: a network's; parts that it does not have are drawn afresh.
-      optimizer: leaves of the state of the optimizer that trained its classifier alone; () begins
+      variables: a network's; missing parts are drawn afresh.
+      optimizer: leaves of the state of the optimizer that trained its classifier alone; () starts
         afresh.
     """
 
@@ -84,12 +84,12 @@ class Start(NamedTuple):
 def trainable_mask(
     shapes: Tree, spec: NetworkSpec, tuning: Tuning | None
 ) -> dict[tuple[str, ...], bool]:
-    """Return which variables training changes: parameters by updates, running moments by moving.
+    """Return a mask of the variables that training changes: parameters and running moments.
 
     Args:
       shapes: of the variables, as `Network(spec).init` gives them.
       spec: the network.
-      tuning: what trains; None for all.
+      tuning: the parts that train; None for all.
     """
     trained = _from(spec, tuning.first if tuning else "stem")
     moving = _from(spec, tuning.norms_from if tuning else "stem")
@@ -98,46 +98,47 @@ def trainable_mask(
 
 
 def by_parameter(state: Any, size: int) -> Any:
-    """Return an optimizer's state of which every parameter can have a past of its own.
+    """Return an optimizer's state that counts steps for each parameter.
 
-    Adam counts the steps of all parameters at once. Where some went through more of them than
-    others, its correction of means that began at 0 has to know: it counts for each, here.
+    Adam counts those of all parameters at once. Its bias correction needs them for each, where some
+    parameters have trained longer than others.
     """
 
-    def widened(node: Any) -> Any:
-        own = isinstance(node, optax.ScaleByAdamState)
-        return node._replace(count=np.zeros(size, np.int32)) if own else node
+    def is_adam(node: Any) -> bool:
+        return isinstance(node, optax.ScaleByAdamState)
 
-    return jax.tree.map(
-        widened, state, is_leaf=lambda node: isinstance(node, optax.ScaleByAdamState)
-    )
+    def widened(node: Any) -> Any:
+        return node._replace(count=np.zeros(size, np.int32)) if is_adam(node) else node
+
+    return jax.tree.map(widened, state, is_leaf=is_adam)
 
 
 def carried(state: Any, old: Sequence[np.ndarray], size: int, place: slice) -> Any:
-    """Return an optimizer's state that goes on from another one for some of its parameters.
+    """Return an optimizer's state that continues another one for some of its parameters.
 
-    The schedule's own count of steps is not carried over: it begins anew.
+    The schedule's count of steps starts at 0.
 
     Args:
-      state: of `by_parameter`, fresh.
+      state: a fresh state of `by_parameter`.
       old: leaves of the state of the parameters in `place`.
-      size: of all parameters.
-      place: where those parameters are.
+      size: the number of all parameters.
+      place: the part of the vector that holds those parameters.
     """
     leaves, structure = jax.tree.flatten(state)
 
-    def joined(fresh: Any, past: np.ndarray) -> Any:
+    def carry(fresh: Any, past: np.ndarray) -> Any:
         if np.shape(fresh) != (size,):
             return fresh
-        whole = np.array(fresh)
-        whole[place] = past
-        return whole
+        joint = np.array(fresh)
+        joint[place] = past
+        return joint
 
-    joint = [joined(*both) for both in zip(leaves, old, strict=True)]
-    return jax.tree.unflatten(structure, joint)
+    return jax.tree.unflatten(
+        structure, [carry(fresh, past) for fresh, past in zip(leaves, old, strict=True)]
+    )
 
 
 def _from(spec: NetworkSpec, first: str | None) -> frozenset[str]:
-    """Return the names of the modules of a part and of those after it."""
+    """Return the names of the modules of a part and of the parts after it."""
     parts = () if first is None else spec.parts[spec.parts.index(first) :]
     return frozenset([*parts, *(f"{part}_norm" for part in parts)])

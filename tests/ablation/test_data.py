@@ -89,9 +89,9 @@ def test_checkpoints_of_other_images_are_passed_over(patches, tmp_path, compiled
         shutil.rmtree(tmp_path / "runs")  # As if it had been killed before it was recorded.
         told.append(" ".join(progress.lines))
     _, again, other = told
-    assert "goes on from step 20 of 20" in again
+    assert "resuming from step 20 of 20" in again
     assert "it is of another run: its data differs" in other
-    assert "goes on from" not in other
+    assert "resuming from" not in other
 
 
 @pytest.mark.parametrize("mode", ["resident", "streaming"])

@@ -1,4 +1,4 @@
-"""A run that ruins what it starts from keeps the best network that it passed."""
+"""A run that training ruins keeps its best network."""
 
 import dataclasses
 import math
@@ -9,59 +9,45 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnv2_jax import presets
-from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import loop, parallel
 from mnv2_jax.train.best import Best
 from mnv2_jax.train.callbacks import Callback, Checkpointing, Preemption
 from mnv2_jax.train.checkpoint import Checkpoints
-from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.preemption import Interrupted, StopRequest
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.step import LaneProgram
 from mnv2_jax.train.tuning import Start, Tuning
+from tests.train.lanes import lane
 
-EPOCHS = 4
-RATES = (0.003, 1e3, 1e30)
-"""One that is fine, one that ruins, one after which no number is finite."""
-
-
-def lane(rate):
-    return HParams(
-        *(np.uint32(0), np.uint32(0), Knobs.from_names("linear", "bottleneck")),
-        *(np.float32(rate), np.float32(0.0), np.float32(0.0)),
-    )
-
-
-@pytest.fixture(scope="module")
-def spec(tiny):
-    return presets.build(tiny, expansion=2)
-
-
-@pytest.fixture(scope="module")
-def start(spec, dots):
-    """What a few epochs from random weights come to."""
-    program = LaneProgram(spec, Recipe(60, 64, 40), steps_per_epoch=1)
-    (trained,) = loop.Trainer(program, dots, parallel.Lanes(1)).run([lane(0.1)])
-    assert "test_loss" in trained.measures
-    assert trained.measures["test_loss"] < 1.2
-    return Start(trained.variables)
+EPOCHS = 60
+VALUES = [lane(learning_rate=rate, label_smoothing=0.0) for rate in (0.003, 1e3, 1e30)]
+"""One learns, training ruins one, of one no number stays finite."""
 
 
 @pytest.fixture(scope="module")
 def trainer(spec, dots):
     program = LaneProgram(
-        spec, Recipe(EPOCHS, 64, 40), steps_per_epoch=1, tuning=Tuning("stem", "inference")
+        spec, Recipe(EPOCHS, 64, 40), steps_per_epoch=1, tuning=Tuning("stem", "trained")
     )
-    return loop.Trainer(program, dots, parallel.Lanes(len(RATES)))
+    return loop.Trainer(program, dots, parallel.Batch(len(VALUES)))
+
+
+@pytest.fixture(scope="module")
+def start(trainer):
+    """A network trained from random weights."""
+    (trained,) = trainer.run([lane(learning_rate=0.1, label_smoothing=0.0)])
+    assert trained.restored_epoch is None
+    assert trained.measures["test_loss"] < 1.2
+    return Start(trained.variables)
 
 
 @pytest.fixture(scope="module")
 def results(trainer, start):
-    return trainer.run([lane(rate) for rate in RATES], (), [start] * len(RATES))
+    return trainer.run(VALUES, (), [start] * len(VALUES))
 
 
-def test_what_is_ruined_is_measured_with_the_best_epoch_by_validation(results, start):
+def test_a_ruined_network_is_replaced_by_the_best_one_by_validation(trainer, results, start):
+    assert trainer.layout.axis_size > 1  # Also where devices share batches.
     fine, *ruined = results
     assert fine.restored_epoch is None
     assert fine.measures["validation_accuracy"] == fine.curve[-1]["validation_accuracy"]
@@ -73,17 +59,8 @@ def test_what_is_ruined_is_measured_with_the_best_epoch_by_validation(results, s
         jax.tree.map(np.testing.assert_array_equal, dict(result.variables), start.variables)
 
 
-def test_devices_that_share_batches_keep_it_too(trainer, dots, start, results):
-    layout = parallel.Batch(1)
-    shared = loop.Trainer(trainer.program, dots, layout)
-    (ruined,) = shared.run([lane(1e3)], (), [start])
-    assert layout.axis_size > 1
-    assert ruined.restored_epoch == 0
-    assert ruined.measures["test_accuracy"] == results[1].measures["test_accuracy"]
-
-
-def test_the_best_network_goes_on_from_a_checkpoint(trainer, start, results, tmp_path):
-    values, starts = [lane(rate) for rate in RATES], [start] * len(RATES)
+def test_a_resumed_training_keeps_the_best_network(trainer, start, results, tmp_path):
+    starts = [start] * len(VALUES)
     checkpoints = Checkpoints(tmp_path, {"of": "test"})
     stop = StopRequest()
 
@@ -94,13 +71,13 @@ def test_the_best_network_goes_on_from_a_checkpoint(trainer, start, results, tmp
 
     callbacks = [StopInTheMiddle(), Preemption(stop), Checkpointing(checkpoints, seconds=0.0)]
     with pytest.raises(Interrupted):
-        trainer.run(values, callbacks, starts)
+        trainer.run(VALUES, callbacks, starts)
     checkpoints.close()
     checkpoints = Checkpoints(tmp_path, {"of": "test"})
-    told: list[str] = []
-    resumed = trainer.run(values, [Checkpointing(checkpoints)], starts, told.append)
+    lines: list[str] = []
+    resumed = trainer.run(VALUES, [Checkpointing(checkpoints)], starts, lines.append)
     checkpoints.close()
-    assert told == [f"goes on from step 2 of {EPOCHS}"]
+    assert lines == [f"resuming from step 2 of {EPOCHS}"]
     for one, other in zip(resumed, results, strict=True):
         assert dataclasses.replace(one, seconds=0.0, curve=[]) == dataclasses.replace(
             other, seconds=0.0, curve=[]
@@ -115,9 +92,7 @@ def best(start):
 @given(
     start=st.floats(0, 20), loss=st.one_of(st.floats(0, 50), st.just(math.nan), st.just(math.inf))
 )
-def test_a_loss_below_that_of_the_start_is_never_ruin_and_none_that_is_no_number_passes(
-    start, loss
-):
+def test_a_loss_not_above_the_start_is_no_ruin_and_one_that_is_not_finite_is(start, loss):
     needed = best(start).is_needed(loss, classes=10)
     assert not (needed and loss <= start)
     assert needed or math.isfinite(loss)

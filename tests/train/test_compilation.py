@@ -1,4 +1,4 @@
-"""No compiled program is used that is not what was written."""
+"""No compiled program is used that differs from the one that was written."""
 
 import os
 import stat
@@ -13,7 +13,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from mnv2_jax.train import compilation
 
 WHOLE = zlib.compress(bytes(range(256)) * 8)
-ZSTANDARD = b"\x28\xb5\x2f\xfd"  # What an entry begins with, whose bits have no checksum.
+ZSTANDARD = b"\x28\xb5\x2f\xfd"  # The start of an entry without a checksum.
 
 
 @pytest.fixture(autouse=True)
@@ -24,10 +24,10 @@ def restored():
 
 
 def kept(folder):
-    """The entries that are left when programs are kept in the folder, and what is said."""
-    said: list[str] = []
-    compilation.keep_programs(folder, said.append)
-    return {path.name.removesuffix("-cache") for path in folder.glob("*-cache")}, said
+    """The entries that remain when programs are kept in the folder, and the lines."""
+    lines: list[str] = []
+    compilation.keep_programs(folder, lines.append)
+    return {path.name.removesuffix("-cache") for path in folder.glob("*-cache")}, lines
 
 
 def test_programs_are_kept_in_the_folder_and_off_is_off(tmp_path):
@@ -50,18 +50,18 @@ def compiled(tmp_path, monkeypatch):
 
 
 def program():
-    """What a program gives that is compiled, or read back, each time."""
+    """The result of a program that is compiled, or read, each time."""
 
     def double(x):
         return 2 * x
 
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # By which jax tells that it cannot read an entry.
+        warnings.simplefilter("error")  # jax warns of an entry that it cannot read.
         return int(jax.jit(double)(jnp.int32(21)))
 
 
 @pytest.mark.parametrize("damage", ["flipped", "truncated"])
-def test_a_damaged_program_is_removed_said_and_compiled_anew(compiled, damage):
+def test_a_damaged_program_is_removed_with_a_line_and_compiled_again(compiled, damage):
     whole = compiled.read_bytes()
     assert kept(compiled.parent)[1] == []
     assert compiled.read_bytes() == whole
@@ -72,12 +72,11 @@ def test_a_damaged_program_is_removed_said_and_compiled_anew(compiled, damage):
     os.utime(compiled, ns=(mtime, mtime))
     _, (line,) = kept(compiled.parent)
     assert compiled.name in line
-    assert "removed, to be compiled anew" in line
+    assert "removed, to be compiled again" in line
     assert not compiled.exists()
     assert program() == 42
     assert compiled.exists()
-    _, said = kept(compiled.parent)
-    assert said == []
+    assert kept(compiled.parent)[1] == []
     assert compiled.exists()
 
 
@@ -85,23 +84,23 @@ def test_the_hash_counts_whatever_the_compression(tmp_path):
     kept(tmp_path)
     (tmp_path / "a-cache").write_bytes(WHOLE)
     assert kept(tmp_path) == ({"a"}, [])
-    # Whole, and something else than what was written.
+    # A whole one, but not the one that was written.
     (tmp_path / "a-cache").write_bytes(zlib.compress(b"another program"))
     assert kept(tmp_path)[0] == set()
 
 
-def test_without_a_hash_only_what_has_a_checksum_itself_stays(tmp_path):
+def test_without_a_hash_only_an_entry_with_a_checksum_stays(tmp_path):
     contents = {"whole": WHOLE, "torn": WHOLE[:-9], "empty": b"", "other": ZSTANDARD + b"123456"}
     for name, content in contents.items():
         (tmp_path / f"{name}-cache").write_bytes(content)
     os.mkfifo(tmp_path / "fifo-cache")
     left, (line,) = kept(tmp_path)
     assert left == {"whole"}
-    assert "programs that are damaged, or have no hash: 4; removed" in line
+    assert "programs that are damaged or have no hash: 4; removed" in line
     assert kept(tmp_path) == ({"whole"}, [])
 
 
-def test_hashes_of_what_is_gone_go(tmp_path):
+def test_a_hash_without_its_entry_is_removed(tmp_path):
     (tmp_path / "a-cache").write_bytes(WHOLE)
     kept(tmp_path)
     (tmp_path / "a-cache").unlink()
@@ -110,29 +109,25 @@ def test_hashes_of_what_is_gone_go(tmp_path):
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o775, 0o777])
-def test_the_folder_is_private_and_what_others_may_have_written_is_not_run(tmp_path, mode):
+def test_the_folder_is_private_and_programs_that_others_may_have_written_go(tmp_path, mode):
     (tmp_path / "a-cache").write_bytes(WHOLE)
     tmp_path.chmod(mode)
-    left, said = kept(tmp_path)
+    left, lines = kept(tmp_path)
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
     if mode & 0o022:
         assert left == set()
-        assert "others could write there" in said[0]
+        assert "others could write there" in lines[0]
     else:
-        assert (left, said) == ({"a"}, [])
+        assert (left, lines) == ({"a"}, [])
 
 
-def test_a_folder_that_cannot_be_made_private_is_not_used(tmp_path, monkeypatch):
-    tmp_path.chmod(0o777)
-    monkeypatch.setattr(type(tmp_path), "chmod", lambda path, mode: None)
+@pytest.mark.parametrize("fault", ["others can write there", "it belongs to another user"])
+def test_a_folder_that_cannot_be_private_is_not_used(tmp_path, monkeypatch, fault):
+    if fault == "others can write there":
+        tmp_path.chmod(0o777)
+        monkeypatch.setattr(type(tmp_path), "chmod", lambda path, mode: None)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
     _, (line,) = kept(tmp_path)
-    assert line.startswith(f"{tmp_path}: others can write there")
-    assert jax.config.values["jax_compilation_cache_dir"] is None
-
-
-def test_a_folder_of_another_user_is_not_used(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
-    (tmp_path / "a-cache").write_bytes(WHOLE)
-    _, (line,) = kept(tmp_path)
-    assert line.startswith(f"{tmp_path}: it belongs to another user")
+    assert line.startswith(f"{tmp_path}: {fault}")
     assert jax.config.values["jax_compilation_cache_dir"] is None

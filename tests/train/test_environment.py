@@ -1,4 +1,4 @@
-"""What a record says of the code that made it."""
+"""Records of the environment, and TensorBoard's curves."""
 
 import resource
 import struct
@@ -17,7 +17,7 @@ from mnv2_jax.train import environment
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A committed checkout that the package is taken to lie in."""
+    """A committed checkout, in place of the package's own."""
     package = tmp_path / "mnv2_jax"
     package.mkdir()
     (package / "__init__.py").write_text("")
@@ -51,8 +51,8 @@ def test_a_commit_with_its_results_is_clean(checkout, path):
 
 
 def curve(path):
-    """The version and the values of an event file, as tensorboardX's own protocol reads them."""
-    content, found = path.read_bytes(), []
+    """Version, step and values of each record of an event file, by tensorboardX's protocol."""
+    content, records = path.read_bytes(), []
     while content:
         (length,) = struct.unpack("<Q", content[:8])
         parts = content[:8], content[12 : 12 + length]
@@ -60,12 +60,12 @@ def curve(path):
         assert [struct.pack("<I", masked_crc32c(part)) for part in parts] == [*sums]
         event = Event.FromString(parts[1])
         values = {value.tag: value.simple_value for value in event.summary.value}
-        found.append((event.file_version, event.step, values))
+        records.append((event.file_version, event.step, values))
         content = content[16 + length :]
-    return found
+    return records
 
 
-def test_curves_are_tensorboards_event_files_and_begin_anew(tmp_path):
+def test_curves_are_tensorboards_event_files_and_replace_older_ones(tmp_path):
     losses = {"a": (2.5, 2.25), "b": (float("nan"), 1.0)}
     for _ in range(2):
         board = environment.TensorBoardWriter(tmp_path, list(losses))
@@ -82,7 +82,7 @@ def test_curves_are_tensorboards_event_files_and_begin_anew(tmp_path):
         np.testing.assert_array_equal([values["train_loss"] for *_, values in epochs], of)
 
 
-def test_no_number_of_runs_takes_too_many_files_or_threads(tmp_path):
+def test_many_runs_keep_no_files_or_threads_open(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     runs = [str(number) for number in range(200)]
     resource.setrlimit(

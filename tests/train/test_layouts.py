@@ -18,15 +18,15 @@ from mnv2_jax.train import layouts
         ("cpu", "batch", 24, 64, "batch", "as asked for"),
     ],
 )
-def test_the_choice_of_a_layout_is_said_with_its_reason(
+def test_the_choice_of_a_layout_has_its_reason(
     monkeypatch, platform, wish, lanes, batch_size, name, why
 ):
     device = types.SimpleNamespace(platform=platform, process_index=0)
     monkeypatch.setattr(jax, "devices", lambda: [device] * 2)
-    layout, said = layouts.choose(wish, lanes, batch_size)
+    layout, reason = layouts.choose(wish, lanes, batch_size)
     assert layout(lanes).name == name
-    assert said.startswith(f"{name}: ")
-    assert why in said
+    assert reason.startswith(f"{name}: ")
+    assert why in reason
 
 
 def test_batches_that_do_not_divide_are_refused():
@@ -36,8 +36,8 @@ def test_batches_that_do_not_divide_are_refused():
 
 def test_several_processes_share_batches(monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    layout, said = layouts.choose("auto", 24, 64)
+    layout, reason = layouts.choose("auto", 24, 64)
     assert layout(24).name == "batch"
-    assert "2 processes train together" in said
+    assert "2 processes train together" in reason
     with pytest.raises(ValueError, match=r"^config.parallel='lanes': expected 'batch' or 'auto'"):
         layouts.choose("lanes", 24, 64)

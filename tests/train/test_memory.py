@@ -14,11 +14,10 @@ def groups(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_there_is_memory_and_not_more_than_the_machine_has(groups):
-    found = memory.usable(DEVICE)
+def test_usable_memory_is_some_of_the_machines(groups):
     total = memory._field(memory.Path("/proc/meminfo"), "MemTotal")
     assert total is not None
-    assert 2**24 < found < total
+    assert 2**24 < memory.usable(DEVICE) < total
 
 
 @pytest.mark.parametrize(
@@ -28,14 +27,14 @@ def test_there_is_memory_and_not_more_than_the_machine_has(groups):
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
     ],
 )
-def test_a_container_leaves_what_it_has_not_used(groups, limit, used):
+def test_the_limit_of_a_container_counts(groups, limit, used):
     for name, value in ((limit, 1_000_000), (used, 250_000)):
         (groups / name).parent.mkdir(exist_ok=True)
         (groups / name).write_text(f"{value}\n")
     assert memory.usable(DEVICE) == 600_000
 
 
-def test_a_container_without_a_limit_is_none(groups):
+def test_a_container_without_a_limit_does_not_count(groups):
     (groups / "memory.max").write_text("max\n")
     (groups / "memory.current").write_text("250000\n")
     assert memory.usable(DEVICE) > 2**24
@@ -49,7 +48,7 @@ def test_the_limits_of_the_process_count(groups, monkeypatch):
     assert memory.usable(DEVICE) == pytest.approx(8_000_000, abs=2_000_000)
 
 
-def test_an_accelerator_tells_by_itself():
+def test_an_accelerator_reports_its_memory():
     class Device:
         def memory_stats(self):
             return {"bytes_limit": 1000, "bytes_in_use": 500}
@@ -58,7 +57,7 @@ def test_an_accelerator_tells_by_itself():
 
 
 @pytest.mark.parametrize("limit", [2_200_000 * 1024, 2_734_375 * 1024, resource.RLIM_INFINITY])
-def test_an_address_space_that_jax_does_not_fit_into_is_refused(monkeypatch, limit):
+def test_too_small_an_address_space_is_refused(monkeypatch, limit):
     monkeypatch.setattr("mnv2_jax.cores.available", lambda: 2)
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (limit, limit))
     if limit != 2_200_000 * 1024:

@@ -1,4 +1,4 @@
-"""Optimizers by name: what they read, and that flat and tree states agree."""
+"""Optimizers by name: the fields that they read, and optax's results."""
 
 import functools
 from typing import Any
@@ -55,26 +55,13 @@ def of_optax(parts, steps=5):
     params = jax.tree.map(jnp.asarray, tree(0))
     rate = recipe.schedule(parts, 0.1, 10)
     mask = jax.tree.map(lambda ones: bool(ones.any()), optimizers.decay_mask(params, "kernels"))
-    decay = optax.add_decayed_weights(0.01, mask)
-    name, beta = parts.optimizer, parts.momentum
-    rest = {"b1": beta, "b2": parts.b2, "eps": parts.epsilon}
-    made = {
-        "sgd": lambda: optax.chain(decay, optax.sgd(rate, beta)),
-        "rmsprop": lambda: optax.chain(
-            decay,
-            optax.rmsprop(rate, parts.b2, parts.epsilon, 1.0, momentum=beta),
-        ),
-        "adamw": lambda: optax.adamw(rate, **rest, weight_decay=0.01, mask=mask),
-        "lamb": lambda: optax.lamb(rate, **rest, weight_decay=0.01, mask=mask),
-        "muon": lambda: optax.contrib.muon(
-            rate,
-            beta=beta,
-            eps=parts.epsilon,
-            weight_decay=0.01,
-            weight_decay_mask=mask,
-            nesterov=False,
-        ),
-    }[name]()
+    decay = {"eps": parts.epsilon, "weight_decay": 0.01}
+    if parts.optimizer == "muon":
+        decay["weight_decay_mask"] = mask
+        made = optax.contrib.muon(rate, beta=parts.momentum, nesterov=False, **decay)
+    else:
+        function = getattr(optax, parts.optimizer)
+        made = function(rate, b1=parts.momentum, b2=parts.b2, mask=mask, **decay)
     state = made.init(params)
     for step in range(1, steps + 1):
         updates, state = made.update(jax.tree.map(jnp.asarray, tree(step)), state, params)
@@ -82,9 +69,9 @@ def of_optax(parts, steps=5):
     return params
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", ["adamw", "lamb", "muon"])
 def test_flat_and_tree_states_agree_in_float64(name):
-    # Rounding apart, which layouts differ in, nothing is left.
+    # In `test_recipe`, others are compared with their formulas.
     with jax.enable_x64():
         found, expected = follow(recipe_of(name)), of_optax(recipe_of(name))
         jax.tree.map(
@@ -103,7 +90,7 @@ def test_each_reads_the_fields_that_optax_has_a_name_for():
     }
 
 
-def test_an_optimizer_that_is_not_elementwise_has_a_state_per_parameter():
+def test_only_an_elementwise_optimizer_has_a_flat_state():
     packed = Packed.pack(tree(0))
     decayed = packed.with_vector(np.ones_like(packed.vector))
     shapes = {}

@@ -1,4 +1,4 @@
-"""Signals become an exception that nobody takes for a fault."""
+"""Signals become an exception that no handler of errors catches."""
 
 import contextlib
 import gc
@@ -14,42 +14,35 @@ from mnv2_jax.train import preemption
 from mnv2_jax.train.preemption import Interrupted, StopRequest
 
 
-def killed_where_faults_are_told(number):
-    """As where a block of one's own is run."""
+def killed_where_errors_are_caught(number):
+    """As around a user's block."""
     try:
         os.kill(os.getpid(), number)
     except Exception as error:
-        raise ValueError("a fault") from error
+        raise ValueError("an error") from error
 
 
 @pytest.mark.parametrize("number", preemption.SIGNALS)
-def test_an_interruption_is_not_taken_for_a_fault(number):
+def test_an_interruption_is_no_error(number):
     stop = StopRequest()
     with stop.listening(), pytest.raises(Interrupted) as caught:
-        killed_where_faults_are_told(number)
+        killed_where_errors_are_caught(number)
     assert caught.value.signal == stop.signal == number
 
 
-def test_a_postponed_one_is_looked_at_and_a_second_one_is_not_waited_with():
+def test_a_postponed_signal_is_recorded_and_a_second_one_interrupts():
     stop = StopRequest()
     with stop.listening(), stop.postponed():
+        with stop.postponed():
+            pass
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.signal == signal.SIGTERM
         with pytest.raises(Interrupted, match=r"^a second signal; what is not saved"):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def test_a_block_within_a_postponed_one_ends_no_postponement():
-    stop = StopRequest()
-    with stop.listening(), stop.postponed():
-        with stop.postponed():
-            pass
-        os.kill(os.getpid(), signal.SIGTERM)
-    assert stop.signal == signal.SIGTERM
-
-
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGXCPU])
-def test_what_the_system_sends_again_and_again_is_one_signal(number):
+def test_signals_that_the_system_repeats_count_once(number):
     stop = StopRequest()
     with stop.listening(), stop.postponed():
         os.kill(os.getpid(), number)
@@ -57,7 +50,7 @@ def test_what_the_system_sends_again_and_again_is_one_signal(number):
         assert stop.signal == number
 
 
-def test_what_nohup_ignores_stays_ignored():
+def test_a_signal_that_nohup_ignores_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     stop = StopRequest()
     try:
@@ -71,13 +64,13 @@ def test_what_nohup_ignores_stays_ignored():
 
 @contextlib.contextmanager
 def calling_at_collections(function):
-    """As jax does; what it raises is discarded."""
+    """As jax does; an exception there is discarded."""
 
     def call(phase, info):
         if phase == "stop":
             function()
 
-    gc.disable()  # Of those that are not asked for there may be any number.
+    gc.disable()  # No collections but those below.
     gc.callbacks.append(call)
     try:
         yield
@@ -100,7 +93,7 @@ def signalled_in_a_finalizer(number):
 
 
 def wait(until=lambda: False):
-    """For much longer than it takes until a signal that was discarded comes again."""
+    """Wait for much longer than it takes to send a discarded signal again."""
     end = time.monotonic() + 10
     while not until() and time.monotonic() < end:
         time.sleep(0.001)
@@ -108,21 +101,21 @@ def wait(until=lambda: False):
 
 @pytest.fixture
 def is_sent():
-    """Whether what is to come again has been sent."""
+    """Whether a discarded signal has been sent again."""
     before = threading.enumerate()
     return lambda: {*threading.enumerate()} <= {*before}
 
 
 @pytest.fixture
 def discarded(monkeypatch):
-    """What exceptions the hook that was there before is told of."""
-    told = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda given: told.append(repr(given.exc_value)))
-    return told
+    """The exceptions that the previous hook is given."""
+    errors = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: errors.append(repr(args.exc_value)))
+    return errors
 
 
 @pytest.mark.parametrize("signalled", [signalled_in_a_callback, signalled_in_a_finalizer])
-def test_a_discarded_one_comes_again(discarded, capfd, signalled):
+def test_a_discarded_signal_is_sent_again(discarded, capfd, signalled):
     stop = StopRequest()
     with stop.listening():
         signalled(signal.SIGTERM)
@@ -133,7 +126,7 @@ def test_a_discarded_one_comes_again(discarded, capfd, signalled):
     assert (discarded, *capfd.readouterr()) == ([], "", "")
 
 
-def test_one_that_is_discarded_again_comes_again(discarded):
+def test_a_signal_that_is_discarded_twice_is_sent_again(discarded):
     stop = StopRequest()
     came = []
 
@@ -152,7 +145,7 @@ def test_one_that_is_discarded_again_comes_again(discarded):
     assert discarded == []
 
 
-def test_a_discarded_one_is_postponed_as_a_first_one_is(is_sent):
+def test_a_discarded_signal_is_postponed_like_a_first_one(is_sent):
     stop = StopRequest()
     with stop.listening():
         signalled_in_a_callback(signal.SIGTERM)
@@ -162,7 +155,7 @@ def test_a_discarded_one_is_postponed_as_a_first_one_is(is_sent):
             assert stop.signal == signal.SIGTERM
 
 
-def test_a_second_one_that_is_discarded_is_not_waited_with_either():
+def test_a_second_signal_that_is_discarded_interrupts():
     stop = StopRequest()
     with stop.listening(), stop.postponed():
         os.kill(os.getpid(), signal.SIGTERM)
@@ -173,7 +166,7 @@ def test_a_second_one_that_is_discarded_is_not_waited_with_either():
     assert caught.value.signal == signal.SIGINT
 
 
-def test_a_discarded_one_comes_again_outside_of_a_second_block():
+def test_a_discarded_signal_is_sent_again_after_an_inner_block():
     stop = StopRequest()
     with stop.listening():
         with stop.listening():
@@ -182,7 +175,7 @@ def test_a_discarded_one_comes_again_outside_of_a_second_block():
             wait()
 
 
-def test_after_the_block_a_discarded_one_is_forgotten(is_sent):
+def test_after_the_block_a_discarded_signal_is_dropped(is_sent):
     received = []
     before = signal.signal(signal.SIGTERM, lambda *_: received.append(1))
     try:
@@ -195,20 +188,20 @@ def test_after_the_block_a_discarded_one_is_forgotten(is_sent):
     assert received == []
 
 
-def test_other_discarded_exceptions_are_told_as_before(discarded):
+def test_other_discarded_exceptions_reach_the_previous_hook(discarded):
     def fail():
-        raise ValueError("a fault")
+        raise ValueError("an error")
 
     with StopRequest().listening(), calling_at_collections(fail):
         gc.collect()
-    assert discarded == ["ValueError('a fault')"]
+    assert discarded == ["ValueError('an error')"]
 
 
-def test_handlers_and_hook_are_put_back():
-    def all_three():
+def test_handlers_and_hook_are_restored():
+    def current():
         return [sys.unraisablehook, *map(signal.getsignal, (signal.SIGTERM, signal.SIGINT))]
 
-    before = all_three()
+    before = current()
     with StopRequest().listening(), StopRequest().listening():
-        assert not any(one in before for one in all_three())
-    assert all_three() == before
+        assert not any(handler in before for handler in current())
+    assert current() == before

@@ -1,4 +1,4 @@
-"""Setting jax up: in processes of their own, and with settings from where a command is typed."""
+"""Setting up jax: in processes of their own, and with settings of the environment."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from tests import commands
 
 
 def done(text, **environment):
-    """A script in a process of its own."""
+    """A script run in a process of its own."""
     return subprocess.run(
         [sys.executable, "-c", f"from mnv2_jax.train import setup\n{text}"],
         cwd=commands.ROOT,
@@ -26,40 +26,32 @@ def done(text, **environment):
 
 
 @pytest.mark.slow
-def test_every_core_is_a_device_and_programs_are_kept_where_it_is_said(tmp_path):
+def test_every_core_is_a_device_and_programs_are_kept_in_the_given_folder(tmp_path):
     text = f"""
-import jax
-setup.begin()
+import os, jax
+setup.begin(keep_programs=False)  # Needs no folder.
 print(jax.device_count(), jax.config.jax_compilation_cache_dir)
-setup.begin({str(tmp_path / "mine")!r})
-setup.begin()
-print(jax.config.jax_compilation_cache_dir)
-setup.begin("off")
-print(jax.config.jax_compilation_cache_dir)
+try:
+    setup.begin()
+except ValueError as error:
+    print(error)
+os.environ["XDG_CACHE_HOME"] = {str(tmp_path)!r}
+for folders in ([], [{str(tmp_path / "mine")!r}], [], ["off"]):
+    setup.begin(*folders)
+    print(jax.config.jax_compilation_cache_dir)
 """
-    script = done(text, XDG_CACHE_HOME=str(tmp_path))
-    assert script.returncode == 0, script.stderr
-    kept = tmp_path / "mnv2_jax" / "programs"
-    assert script.stdout.splitlines() == [
-        f"{cores.available()} {kept}",
-        f"{tmp_path / 'mine'}",
-        "None",
-    ]
-
-
-@pytest.mark.slow
-def test_what_does_not_train_needs_no_folder_for_programs(tmp_path):
-    script = done("setup.begin(keep_programs=False)", XDG_CACHE_HOME="/proc/nowhere")
+    script = done(text, XDG_CACHE_HOME="/proc/nowhere")
     assert (script.returncode, script.stderr) == (0, "")
-    script = done("setup.begin()", XDG_CACHE_HOME="/proc/nowhere")
-    assert script.stderr.splitlines()[-1].startswith(
-        "ValueError: compilation_cache=/proc/nowhere/mnv2_jax/programs: cannot be made ("
-    )
+    first, error, *folders = script.stdout.splitlines()
+    assert first == f"{cores.available()} None"
+    assert error.startswith("compilation_cache=/proc/nowhere/mnv2_jax/programs: cannot be made (")
+    mine = str(tmp_path / "mine")
+    assert folders == [str(tmp_path / "mnv2_jax" / "programs"), mine, mine, "None"]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(cores.available() == 1, reason="one core is all there is")
-def test_jax_that_was_used_before_is_told_once(tmp_path):
+def test_a_warning_tells_once_that_jax_was_used_before(tmp_path):
     text = "import jax\njax.devices()\nsetup.begin('off')\nsetup.begin()"
     script = done(text, XDG_CACHE_HOME=str(tmp_path))
     assert script.returncode == 0, script.stderr
@@ -78,22 +70,17 @@ def ranks_raise(monkeypatch):
     jax.config.update("jax_numpy_rank_promotion", "allow")
 
 
-def test_settings_that_programs_are_not_made_for_are_set_aside_and_told(ranks_raise, caplog):
+def test_other_settings_are_ignored_with_a_warning(ranks_raise, caplog, monkeypatch):
     with pytest.raises(ValueError, match="rank"):
         jnp.ones((2, 2)) + jnp.ones(2)
-    setup.set_aside()
+    monkeypatch.setenv("JAX_ENABLE_X64", "0")  # As here.
+    setup.apply_settings()
     assert (jnp.ones((2, 2)) + jnp.ones(2)).shape == (2, 2)
-    (told,) = [record.getMessage() for record in caplog.records]
-    assert told == "JAX_NUMPY_RANK_PROMOTION=raise: set aside, it is allow here"
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert warning == "JAX_NUMPY_RANK_PROMOTION=raise: ignored, this package sets it to allow"
 
 
-def test_nothing_is_told_where_nothing_differs(monkeypatch, caplog):
-    monkeypatch.setenv("JAX_ENABLE_X64", "0")
-    setup.set_aside()
-    assert caplog.records == []
-
-
-def test_records_have_what_is_set(monkeypatch):
+def test_records_have_the_settings_of_the_environment(monkeypatch):
     for name in [name for name in os.environ if name.startswith(("JAX_", "XLA_"))]:
         monkeypatch.delenv(name)
     assert "settings" not in environment.describe("test")

@@ -1,7 +1,7 @@
 import jax
 import numpy as np
 from flax import traverse_util
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.flatten_util import ravel_pytree
 
@@ -24,8 +24,9 @@ def filled(shapes):
     )
 
 
+@settings(max_examples=25)
 @given(TREES)
-def test_a_tree_comes_out_of_its_vector_as_it_went_in(shapes):
+def test_packing_keeps_a_tree(shapes):
     tree = filled(shapes)
     packed = Packed.pack(tree)
     np.testing.assert_array_equal(packed.vector, ravel_pytree(tree)[0])
@@ -43,7 +44,7 @@ def test_a_tree_without_leaves_has_no_vector():
 
 
 @given(st.sets(st.sampled_from(["a/x", "a/y", "b/x", "b/y/z", "c/x"]), min_size=1), st.data())
-def test_what_a_mask_divides_joins_to_the_same_tree(paths, data):
+def test_join_undoes_split(paths, data):
     flat = {tuple(path.split("/")): np.full(2, number) for number, path in enumerate(sorted(paths))}
     tree = traverse_util.unflatten_dict(flat)
     mask = {path: data.draw(st.booleans()) for path in flat}

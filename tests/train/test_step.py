@@ -1,4 +1,4 @@
-"""What a step does, by the recipe: averages, accumulation, precision."""
+"""Training steps: metrics, averages, accumulation, precision, recipes."""
 
 import jax
 import jax.numpy as jnp
@@ -6,36 +6,26 @@ import numpy as np
 import optax
 import pytest
 
-from mnv2_jax import presets
 from mnv2_jax.data import augment, rng, stream
-from mnv2_jax.nn.blocks.base import Knobs
-from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.state import Epoch
 from mnv2_jax.train.step import LaneProgram
+from tests.train.lanes import lane
 
-ONE = HParams(
-    np.uint32(0),
-    np.uint32(0),
-    Knobs.from_names("linear", "bottleneck"),
-    np.float32(0.05),
-    np.float32(1e-3),
-    np.float32(0.1),
-)
+ONE = lane()
 ZEROS = np.zeros(3, np.float32)
 
 
 @pytest.fixture(scope="module")
-def run(tiny, dots):
+def run(one_block, dots):
     """Runs steps `start` to `stop` of four an epoch, from the initial state or another."""
-    spec = presets.build(tiny, expansion=2)
     compiled = {}
     images, _ = stream.read(dots.train, print)
 
     def steps(start, stop, state=None, **recipe):
         key = str(recipe)
         if key not in compiled:
-            program = LaneProgram(spec, Recipe(6, 16, 16, **recipe), 4)
+            program = LaneProgram(one_block, Recipe(6, 16, 16, **recipe), 4)
             compiled[key] = program, jax.jit(program.train)
         program, train = compiled[key]
         state = program.initialise(0) if state is None else state
@@ -58,9 +48,9 @@ def test_where_a_call_pauses_makes_no_difference(run):
     assert 0 < whole.epoch.accuracy < 1
 
 
-def test_metrics_are_means_over_the_epoch_so_far(run, tiny, dots):
+def test_metrics_are_means_over_the_epoch_so_far(run, one_block, dots):
     state = run(0, 0)
-    program = LaneProgram(presets.build(tiny, expansion=2), Recipe(6, 16, 16), 4)
+    program = LaneProgram(one_block, Recipe(6, 16, 16), 4)
     order = rng.epoch_order(0, 0, 64)
     train, _ = stream.read(dots.train, print)
 
@@ -91,7 +81,7 @@ def test_the_learning_rate_is_the_last_steps(run):
         assert float(run(0, stop).epoch.learning_rate) == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_loss_that_is_no_number_does_not_outlive_its_epoch(run):
+def test_a_loss_that_is_not_a_number_ends_with_its_epoch(run):
     ill = run(0, 1)
     ill = ill._replace(epoch=ill.epoch._replace(loss=np.float32(np.nan)))
     assert np.isnan(run(1, 2, ill).epoch.loss)
@@ -112,21 +102,20 @@ def test_averages_of_parameters_and_running_moments(run):
         )
     for found, expected in zip(state.ema, averages, strict=True):
         np.testing.assert_allclose(found.vector, expected, rtol=1e-4, atol=1e-6)
-    # They are what is evaluated, and training does not see them.
+    # They are evaluated, and training does not see them.
     np.testing.assert_allclose(state.params.vector, run(0, 4).params.vector, rtol=1e-5, atol=1e-6)
     of_average = state.evaluated.tree["params"]["classifier"]["bias"]
     of_training = state.variables.tree["params"]["classifier"]["bias"]
     assert not np.array_equal(of_average, of_training)
 
 
-def test_accumulation_averages_the_gradients_of_parts(tiny):
+def test_accumulation_averages_the_gradients_of_parts(one_block):
     # Of two equal halves, each has the moments, and the gradient, of the whole.
-    spec = presets.build(tiny, expansion=2)
     images = np.tile(np.random.default_rng(0).normal(size=(8, 8, 8, 1)).astype("f"), (2, 1, 1, 1))
     labels = np.tile(np.arange(8, dtype=np.int32), 2)
     found = []
     for count in (1, 2):
-        program = LaneProgram(spec, Recipe(1, 16, 16, grad_accum_steps=count), 1)
+        program = LaneProgram(one_block, Recipe(1, 16, 16, grad_accum_steps=count), 1)
         gradient = jax.jit(program._accumulated)
         batch = images, labels, jax.nn.one_hot(labels, 10)
         found.append(gradient(program.initialise(0), ONE, batch, jax.random.key(0)))
@@ -139,15 +128,11 @@ def test_accumulation_averages_the_gradients_of_parts(tiny):
 
 def test_bfloat16_is_near_and_keeps_parameters_moments_and_loss_in_float32(run):
     full, half = run(0, 4), run(0, 4, compute_dtype="bfloat16")
-    assert jax.tree.map(lambda leaf: leaf.dtype, half) == jax.tree.map(
-        lambda leaf: leaf.dtype, full
-    )
-    assert (
-        half.params.vector.dtype
-        == half.batch_stats.vector.dtype
-        == half.epoch.loss.dtype
-        == jnp.float32
-    )
+    assert [leaf.dtype for leaf in jax.tree.leaves(half)] == [
+        leaf.dtype for leaf in jax.tree.leaves(full)
+    ]
+    kept = (half.params.vector, half.batch_stats.vector, half.epoch.loss)
+    assert {leaf.dtype for leaf in kept} == {np.dtype(np.float32)}
     assert 1e-5 < distance(half.params.vector, full.params.vector) < 0.05
     assert float(half.epoch.loss) == pytest.approx(float(full.epoch.loss), rel=0.05)
 
@@ -155,10 +140,15 @@ def test_bfloat16_is_near_and_keeps_parameters_moments_and_loss_in_float32(run):
 @pytest.mark.parametrize(
     "recipe",
     [
-        {"optimizer": "rmsprop", "nesterov": False, "b2": 0.9, "epsilon": 1.0},
-        {"optimizer": "adamw", "nesterov": False, "b2": 0.999, "epsilon": 1e-8},
-        {"clip": 1.0, "warmup_epochs": 1.0, "weight_decay_mask": "not_norm", "momentum": 0.0},
-        {"schedule": "exponential", "decay_rate": 0.98, "decay_epochs": 2.5, "grad_accum_steps": 4},
+        {
+            **{"optimizer": "rmsprop", "nesterov": False, "b2": 0.9, "epsilon": 1.0},
+            **{"schedule": "exponential", "decay_rate": 0.98, "decay_epochs": 2.5},
+            "grad_accum_steps": 4,
+        },
+        {
+            **{"optimizer": "adamw", "nesterov": False, "b2": 0.999, "epsilon": 1e-8},
+            **{"clip": 1.0, "warmup_epochs": 1.0, "weight_decay_mask": "not_norm"},
+        },
     ],
 )
 def test_recipes_train(run, recipe):
