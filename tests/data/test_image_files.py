@@ -266,7 +266,7 @@ def test_bad_files_that_may_be_skipped_are_records_with_a_problem(twelve):
 def test_nothing_good_left_is_refused(tmp_path, split, kind):
     fill(tmp_path / "in", "train/ant/1.png", "train/bee/1.png", "test/bee/1.png")
     (tmp_path / "in" / split / "bee" / "1.png").write_bytes(b"")
-    message = rf"in/': no image in {split} can be decoded of the class '{kind}'; expected that of e"
+    message = rf"in/': in {split}, no image of class '{kind}' can be decoded; expected one or more"
     with pytest.raises(ValueError, match=message):
         find(tmp_path / "in", skip_corrupt=True)
 

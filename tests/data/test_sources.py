@@ -18,6 +18,7 @@ from sklearn import datasets
 from mnv2_jax.data import image_checks, sources, stream
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.stored import prepared
+from mnv2_jax.metrics import SPLITS
 from tests import commands
 from tests.data import made
 from tests.data.images import fill
@@ -38,7 +39,7 @@ def decoded(dataset, split):
 
 def test_digits_are_those_of_scikit_learn_each_once(cache):
     digits = sources.load(DIGITS, cache)
-    splits = [decoded(digits, name) for name in sources.SPLITS]
+    splits = [decoded(digits, name) for name in SPLITS]
     assert [len(split.labels) for split in splits] == [1047, 250, 500]
     images = np.concatenate([split.images for split in splits])
     labels = np.concatenate([split.labels for split in splits])
@@ -116,7 +117,7 @@ def test_a_damaged_embedded_set_is_prepared_anew(cache, tmp_path, damage, file):
     told: list[str] = []
     dataset = sources.load(DIGITS, tmp_path / "set", tell=told.append)
     assert told == [f"{place}: the data set was damaged or half written, and is prepared anew"]
-    assert [len(getattr(dataset, split)) for split in sources.SPLITS] == [1047, 250, 500]
+    assert [len(getattr(dataset, split)) for split in SPLITS] == [1047, 250, 500]
     whole = decoded(sources.load(DIGITS, cache), "train")
     assert np.array_equal(decoded(dataset, "train").images, whole.images)
     assert [path.name for path in place.parent.iterdir()] == ["1.0.0"]
@@ -224,7 +225,7 @@ def stored(dataset):
     """Every record of a data set by what it is called, with its split."""
     return {
         record.where: (split, *record[:2])
-        for split in sources.SPLITS
+        for split in SPLITS
         for records in [getattr(dataset, split).records]
         for record in (records[index] for index in range(len(records)))
     }
@@ -246,7 +247,7 @@ def test_classes_are_relabelled_in_the_order_of_their_labels(cache):
     whole = sources.load(DIGITS, cache)
     dataset = sources.load(some(classes="7,2-3"), cache)
     assert dataset.class_names == ("2", "3", "7")
-    for split in sources.SPLITS:
+    for split in SPLITS:
         labels = decoded(whole, split).labels
         part = decoded(dataset, split)
         np.testing.assert_array_equal(
@@ -394,13 +395,13 @@ def test_a_folder_of_images_is_a_data_set_whose_labels_are_known_unread(tmp_path
     monkeypatch.setattr(image_checks, "read", None)  # Known by now.
     dataset = sources.load(selection)
     assert dataset.class_names == ("bee", "cow")
-    assert [len(getattr(dataset, split)) for split in sources.SPLITS] == [8, 2, 2]
+    assert [len(getattr(dataset, split)) for split in SPLITS] == [8, 2, 2]
     places = dataset.chosen(0)
     assert np.bincount(dataset.train_labels[places]).tolist() == [2, 2]
     assert dataset.train.shape == (8, 8, 3)
     assert dataset.remarks[0].endswith("in/: classes: 3; images: train 12, validation 3, test 3")
     assert dataset.fingerprint == whole.fingerprint
-    overlapping = dict.fromkeys(sources.SPLITS, "train")
+    overlapping = dict.fromkeys(SPLITS, "train")
     with pytest.raises(ValueError, match="they share 12 records; expected none"):
         sources.load(dataclasses.replace(selection, **overlapping))
     assert (
