@@ -3,9 +3,6 @@ import os
 import pickle
 import resource
 import shutil
-import subprocess
-import sys
-import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -457,27 +454,3 @@ def test_errors_of_splits_name_the_field_and_the_way_out(stock, handmade):
         with pytest.raises(ValueError, match="config") as caught:
             found.records(split, "data.validation")
         assert str(caught.value) == f"config.data.validation={split!r}: {problem}"
-
-
-def test_tensorflow_is_not_imported_even_where_it_is_installed(stock, handmade, tmp_path):
-    (tmp_path / "tensorflow").mkdir()
-    (tmp_path / "tensorflow" / "__init__.py").write_text("raise SystemExit('TensorFlow!')")
-    program = f"""
-        import sys
-        from pathlib import Path
-
-        sys.path.insert(0, {str(tmp_path)!r})
-        from mnv2_jax.data.stored import prepared
-
-        for name, folder in (("food101", {str(stock[0])!r}), ("patches", {str(handmade[0])!r})):
-            print(prepared.find(name, Path(folder)).records("train", "data.train")[0].label)
-        assert not {{"tensorflow", "jax"}} & set(sys.modules)
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout.split()) == 2
