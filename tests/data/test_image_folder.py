@@ -113,8 +113,9 @@ def test_three_images_of_a_class_are_enough(tmp_path):
     ]
 
 
-def test_every_common_ending_of_a_jpeg_is_found(tmp_path):
-    paths = {f"train/a/1{end}" for end in (".jpg", ".jpeg", ".jpe", ".jfif")}
+def test_every_common_ending_of_an_image_is_found(tmp_path):
+    jpeg = (".jpg", ".JPEG", ".jpe", ".jfif")
+    paths = {f"train/a/1{end}" for end in (*jpeg, ".bmp", ".gif", ".png", ".tif", ".tiff", ".webp")}
     (tmp_path / "in" / "train" / "a").mkdir(parents=True)
     for path in paths:
         (tmp_path / "in" / path).touch()

@@ -128,24 +128,6 @@ def test_parts_of_splits_are_those_of_the_full_listing(handmade, chosen):
         ]
 
 
-@pytest.mark.parametrize("text", ["train[2:9]", "train[25%:75%]", "train[1shard:]+test", "all"])
-def test_parts_of_splits_are_those_of_tfds(handmade, text):
-    found = prepared.find("patches", handmade[0])
-    listing = {}
-    for split in COUNTS:
-        whole = iter(stored(found, split))
-        for path, count in zip(
-            found.splits[split].paths, found.splits[split].shard_lengths, strict=True
-        ):
-            listing[path] = [next(whole) for _ in range(count)]
-    splits = tfds.builder_from_directory(found.folder).info.splits
-    assert stored(found, text) == [
-        pair
-        for file in splits[text].file_instructions
-        for pair in listing[file.filename][file.skip : file.skip + file.take]
-    ]
-
-
 def test_numbers_beyond_the_end_are_refused(handmade):
     part = prepared.find("patches", handmade[0]).records("train[:4]", "data.train")
     for index in (-1, 4):
@@ -193,20 +175,21 @@ def again(folder, name):
     return f"; remove {place} and prepare it again{command if name == 'food101' else ''}"
 
 
-def test_a_file_that_is_cut_off(copied):
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda path: os.truncate(path, path.stat().st_size - 100), "the file is cut off"),
+        (lambda path: path.write_text("not at all" * 10_000), "the file is "),
+        (Path.unlink, "the file is missing; remove"),
+    ],
+)
+def test_a_file_that_is_damaged(copied, change, reason):
     folder, name, paths = copied
-    with paths[-1].open("r+b") as file:
-        file.truncate(paths[-1].stat().st_size - 100)
+    change(paths[-1])
     message = refused(folder, name)
-    assert message.startswith(f"{paths[-1]}: the file is cut off")
+    assert message.startswith(f"{paths[-1]}: {reason}")
     assert message.endswith(again(folder, name))
-
-
-def test_a_file_that_is_missing(copied):
-    folder, name, paths = copied
-    paths[-1].unlink()
-    assert refused(folder, name) == f"{paths[-1]}: the file is missing{again(folder, name)}"
-    if len(paths) > 1:  # What is not needed is not missed.
+    if len(paths) > 1:  # Files that are not needed are not opened.
         assert len(stored(prepared.find(name, folder), "train[:3]")) == 3
 
 
@@ -218,14 +201,6 @@ def test_a_file_that_would_be_waited_for(copied):
         f"{paths[-1].parent}: it cannot be read as a data set (OSError: {paths[-1].name}: expected "
         f"a regular file){again(folder, name)}"
     )
-
-
-def test_a_file_of_another_kind(copied):
-    folder, name, paths = copied
-    paths[0].write_text("not at all" * 10_000)
-    message = refused(folder, name)
-    assert message.startswith(f"{paths[0]}: the file is ")
-    assert message.endswith(again(folder, name))
 
 
 def test_a_file_with_other_records_than_are_expected(copied):
@@ -244,8 +219,7 @@ def test_a_file_with_other_records_than_are_expected(copied):
 def test_a_file_that_is_damaged_after_it_was_opened(copied):
     folder, name, paths = copied
     part = prepared.find(name, folder).records("train", "data.train")
-    with paths[-1].open("r+b") as file:
-        file.truncate(64)
+    os.truncate(paths[-1], 64)
     with pytest.raises(OSError, match="prepare it again") as caught:
         part[len(part) - 1]
     assert str(caught.value).startswith(f"{paths[-1]}: ")
