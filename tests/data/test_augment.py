@@ -233,10 +233,10 @@ def program(augmentation):
     return str(jax.make_jaxpr(batch)(jax.random.key(0), images))
 
 
-def test_what_is_off_adds_nothing_to_the_program():
+def test_an_augmentation_that_is_off_adds_nothing_to_the_program():
     plain = program(Augmentation())
     assert "random" not in plain
-    # And what is on does, each alone.
+    # One that is on does.
     for name, value in DEVICE.items():
         assert "random" in program(only(**{name: value})), name
     # The host applies these.

@@ -202,7 +202,7 @@ def test_threads_take_over_where_shared_memory_is_too_small_for_a_batch(tmp_path
     assert path.read_text() == expected
 
 
-def test_where_processes_have_no_room_threads_decode(monkeypatch):
+def test_threads_take_over_where_processes_have_no_room(monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 

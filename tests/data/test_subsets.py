@@ -54,7 +54,7 @@ def test_labels_are_read_however_they_are_written(case):
     "text",
     ["", "4-x", "-4", "4-", "0--4", "1-2-3", "0, 1", "0,,1", "0,", "1.5", "cat", "²", "9" * 10],
 )
-def test_what_is_no_labels_is_refused(text):
+def test_other_texts_are_refused(text):
     with pytest.raises(
         ValueError, match=r"^expected label numbers such as '0-4' or '0,2,5', or ''"
     ):

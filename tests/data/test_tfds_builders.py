@@ -16,7 +16,7 @@ from mnv2_jax.data import tfds_builders
         ("imagenet2012", r"it is to be downloaded by hand \(manual_dir should contain two files"),
     ],
 )
-def test_what_cannot_be_prepared_is_refused(tmp_path, name, message):
+def test_data_sets_that_cannot_be_prepared_are_refused(tmp_path, name, message):
     with pytest.raises(ValueError, match=rf"^--dataset={name}: {message}") as error:
         tfds_builders.find(name, tmp_path, None)
     assert "\n" not in str(error.value)
@@ -41,7 +41,7 @@ def test_disk_that_a_builder_takes(tmp_path):
     find = tfds_builders.find
     beans = find("beans", tmp_path, None)
     assert tfds_builders.bytes_needed(beans, None) == 3 * (17708541 + 143812152 + 18504213)
-    # The downloads of all its configs are not told apart.
+    # TFDS knows the downloads of all its configs together only.
     resized = find("imagenet_resized/32x32", tmp_path, None)
     assert tfds_builders.bytes_needed(resized, None) is None
     (tmp_path / "ILSVRC2012_img_val.tar").write_bytes(bytes(1000))

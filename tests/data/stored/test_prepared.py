@@ -334,7 +334,7 @@ def test_a_record_is_called_by_its_file_where_that_is_stored(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("features", "told"),
+    ("features", "listed"),
     [
         ({"image": image(), "text": tfds.features.Text()}, "image (Image), text (Text)"),
         ({"a": image(), "b": image(), "kind": LABEL}, "a (Image), b (Image), kind (ClassLabel)"),
@@ -344,11 +344,11 @@ def test_a_record_is_called_by_its_file_where_that_is_stored(tmp_path, monkeypat
         ),
     ],
 )
-def test_a_data_set_without_images_and_labels(tmp_path, features, told):
+def test_a_data_set_without_images_and_labels(tmp_path, features, listed):
     describe(tmp_path, features)
     assert refused(tmp_path, "patches", ValueError) == (
         "config.data.name='patches': expected one image of whole numbers and one class label in a "
-        f"record; it has {told}"
+        f"record; it has {listed}"
     )
 
 
@@ -409,10 +409,6 @@ def test_a_description_that_names_a_module_does_not_have_it_imported(
     message = refused(folder, name)
     assert "the class 'own_module.X'; expected one of TFDS's own" in message
     assert not (tmp_path / "ran").exists()
-
-
-def test_a_data_set_that_is_not_prepared(tmp_path):
-    assert "--dataset=cifar10" in refused(tmp_path, "cifar10", ValueError)
 
 
 def test_errors_of_splits_name_the_field_and_the_way_out(stock, handmade):
