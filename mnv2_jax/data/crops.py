@@ -41,15 +41,8 @@ def training_view(
 ) -> np.ndarray:
     """Crop an image at random and apply RandAugment, as far as `augmentation` says so.
 
-    Args:
-      image: in mode "L" or "RGB".
-      resolution: height and width of the result, in pixels.
-      fraction: see `evaluation_crop`, which replaces the random crop if `crop_area` is 0.
-      augmentation: its other fields are left to the compiled program.
-      generator: source of random numbers.
-
-    Returns:
-      uint8 `[resolution, resolution, channels]`.
+    If `crop_area` is 0, the crop is that of `evaluation_crop`, which has the other arguments and the
+    same result.
     """
     if augmentation.crop_area:
         box = inception_box(image.width, image.height, augmentation.crop_area, generator)

@@ -94,7 +94,10 @@ def scan(root: Path) -> ImageFolder:
     }
     if list(files) == [""]:
         files = _split_by_hash(root, classes, files[""])
-    ordered = {split: tuple(sorted(of, key=_order)) for split, of in files.items()}
+    ordered = {
+        split: tuple(sorted(of_split, key=lambda file: (file.rank, file.path)))
+        for split, of_split in files.items()
+    }
     return ImageFolder(root, classes, ordered, tuple(sorted(ignored)))
 
 
@@ -235,10 +238,6 @@ def _refuse_image(entry: os.DirEntry[str], folder: Path) -> None:
         raise ValueError(
             f"{entry.path}: an image outside of class folders; expected {folder}/CLASS/{entry.name}"
         )
-
-
-def _order(file: File) -> tuple[bytes, str]:
-    return file.rank, file.path
 
 
 def _normal(text: str) -> str:

@@ -22,16 +22,9 @@ _GREY = 128
 def distorted(
     pixels: np.ndarray, layers: int, magnitude: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """Apply operations drawn uniformly, one after the other.
+    """Apply `layers` operations, drawn uniformly, one after the other.
 
-    Args:
-      pixels: uint8 `[height, width, channels]`.
-      layers: number of operations.
-      magnitude: 0 to `MAX_MAGNITUDE`.
-      generator: source of random numbers.
-
-    Returns:
-      An array of the shape and type of `pixels`.
+    Takes and returns uint8 `[height, width, channels]`; `magnitude` is 0 to `MAX_MAGNITUDE`.
     """
     image = Image.fromarray(pixels if pixels.shape[-1] == 3 else pixels[..., 0])
     operations = list(OPERATIONS.values())

@@ -147,20 +147,16 @@ class EvaluationBatches:
         return -(-len(self._split) // self._batch_size)
 
     def __getitem__(self, number: int) -> Batch:
-        count = len(self._split)
-        indices = [number * self._batch_size + row for row in self._rows]
-        # Real images pad the batch, so that its logits are finite.
-        examples = [self._split[index % count] for index in indices]
-        padding = [index >= count for index in indices]
-        weights = [
-            float(not padded and not example.problem)
-            for padded, example in zip(padding, examples, strict=True)
-        ]
-        problems = [
-            example.problem
-            for padded, example in zip(padding, examples, strict=True)
-            if not padded and example.problem
-        ]
+        examples, weights, problems = [], [], []
+        for row in self._rows:
+            index = number * self._batch_size + row
+            padding = index >= len(self._split)
+            # Real images pad the batch, so that its logits are finite.
+            example = self._split[index % len(self._split)]
+            examples.append(example)
+            weights.append(float(not padding and not example.problem))
+            if example.problem and not padding:
+                problems.append(example.problem)
         return _stacked(examples, np.array(weights, np.float32), problems)
 
 

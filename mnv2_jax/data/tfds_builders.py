@@ -94,9 +94,9 @@ def prepare(builder: Builder, data_dir: Path, manual_dir: Path | None, *, bars: 
     """Download and prepare a data set. Earlier downloads are used.
 
     Args:
-      builder: see `find`.
+      builder: result of `find`.
       data_dir: folder of prepared data sets; downloads go to `downloads` in it.
-      manual_dir: see `find`.
+      manual_dir: as for `find`.
       bars: show TFDS's progress bars.
 
     Raises:
