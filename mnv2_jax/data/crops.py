@@ -41,8 +41,8 @@ def training_view(
 ) -> np.ndarray:
     """Crop an image at random and apply RandAugment, as far as `augmentation` says so.
 
-    If `crop_area` is 0, the crop is that of `evaluation_crop`, which has the other arguments and the
-    same result.
+    If `crop_area` is 0, the crop is that of `evaluation_crop`. See there for other arguments and
+    the result.
     """
     if augmentation.crop_area:
         box = inception_box(image.width, image.height, augmentation.crop_area, generator)
