@@ -20,7 +20,8 @@ Three phases learn them:
   - extraction: a new classifier on the frozen base (feature extraction);
   - finetuning: the base's last six blocks, after extraction; with BatchNorm in inference mode, and
     with BatchNorm that keeps updating its statistics.
-On a folder, the base is given by --pretrained, all images are used, and there is no scratch.
+On a folder, the base is given by --pretrained, its last three blocks are fine-tuned, all images are
+used, and there is no scratch.
 
 The fields are those of fine-tuning; the sections extraction, scratch and pretraining override them
 in these phases.
