@@ -5,12 +5,12 @@ Command:  python -m experiments.ablate --config=configs/block.py:BLOCK
 Hardware: two CPU cores; for cifar10, an accelerator
 Time:     59 s for fused on digits, compilation included (commit cea554d, Intel Xeon, 2.50 GHz);
           CIFAR-10 not measured yet
-Expect:   by the block; for those of this project, see configs/digits.py:blocks
+Expect:   depends on the block; configs/digits.py:blocks compares all blocks of this project
 
-BLOCK is one of `mnv2_jax.nn.blocks.BLOCKS`, or `FILE.py:CLASS` for one of your own. DATA is digits,
-cifar10, or smoke: a fifth of CIFAR-10 for a laptop. Both blocks get the stage table and the
-training config that were chosen for the inverted residual; the width of the other is chosen so that
-it costs as many multiply-adds, as near as rounding of channels allows.
+BLOCK is one of `mnv2_jax.nn.blocks.BLOCKS`, or `FILE.py:CLASS` for one of your own. DATA is digits
+(the default), cifar10, or smoke: a fifth of CIFAR-10 for a laptop. Both networks have the stage
+table and the training config that were chosen for the inverted residual. The width multiplier of
+the compared block is chosen for equal multiply-adds, up to the rounding of channels.
 """
 
 from ml_collections import ConfigDict
@@ -24,28 +24,29 @@ _CONFIGS = {
     "cifar10": (cifar10.get_config, 6),
     "smoke": (lambda: cifar10.get_config("smoke"), 6),
 }
-"""The configs and numbers of seeds, by DATA."""
+"""Functions that make the config, and numbers of seeds, by DATA."""
 
 
 def get_config(argument: str) -> ConfigDict:
-    """Return one run, of the block to be compared."""
+    """Return one run, of the block to compare."""
     block, data = _parse(argument)
-    config = _CONFIGS[data][0]()
+    make, _ = _CONFIGS[data]
+    config = make()
     config.model.block = block
     return config
 
 
 def get_grid(argument: str) -> Grid:
     """Return block x seed, at expansion 6 with linear projections and shortcuts."""
-    return _ask(argument).grid
+    return _question(argument).grid
 
 
 def get_claims(argument: str) -> list[Claim]:
-    """Return the comparison, put as if the block were better than the baseline."""
-    return _ask(argument).claims
+    """Return the claim that the block beats the baseline."""
+    return _question(argument).claims
 
 
-def _ask(argument: str) -> questions.Question:
+def _question(argument: str) -> questions.Question:
     block, data = _parse(argument)
     if block == questions.BASELINE:
         raise ValueError(f"config: {block} is what others are compared with; expected another")

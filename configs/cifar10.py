@@ -13,13 +13,16 @@ Expect:   not measured yet; of smoke,factorial, linear projections ahead by 6.3 
 Data:     python -m experiments.prepare --dataset=cifar10
           or, of a folder with train/CLASS/*.png and test/CLASS/*.png, --config.data.name=DIR/
 
-QUESTION is one of configs/questions.py, asked with 6 seeds; of smoke at expansions 1, 3 and 6.
+smoke trains on a fifth of the images, for 8 epochs. QUESTION is one of configs/questions.py, with 6
+seeds; smoke asks it at expansions 1, 3 and 6.
 
-The last tenth of the training images is for validation. The network is `small_32px`: 4 pixels of
-padding, then a crop, and flips, as He et al. 2016 (arXiv 1512.03385, section 4.2) augment CIFAR-10.
+The last tenth of the training images is for validation. The network is `small_32px`. Images are
+shifted by up to 4 pixels and flipped, as in He et al. 2016 (arXiv 1512.03385, section 4.2).
 
 Source: Sandler et al. 2018, arXiv 1801.04381, sections 3.2, 3.3 and 6.4, Figure 6.
 """
+
+import dataclasses
 
 from ml_collections import ConfigDict
 
@@ -29,10 +32,10 @@ from mnv2_jax.analysis.claims import Claim
 
 
 def get_config(argument: str = "") -> ConfigDict:
-    """One run: the fields that a grid varies hold the paper's choice.
+    """Return one run; fields that a grid varies have the paper's value.
 
     Args:
-      argument: "smoke" for a fifth of the images and few epochs, and a question; see above.
+      argument: "smoke", a question, or both with a comma between them.
     """
     smoke, _ = _parse(argument)
     config = digits.get_config()
@@ -60,7 +63,7 @@ def get_grid(argument: str = "") -> Grid:
     """Return the question's grid, or expansion x projection x shortcut x seed; smoke: 4 runs."""
     smoke, question = _parse(argument)
     if question:
-        return _ask(argument).grid
+        return _question(argument).grid
     projections = axis("model.projection", ("linear", "relu6"))
     if smoke:
         return product(projections, axis("seed", range(2)))
@@ -73,27 +76,23 @@ def get_grid(argument: str = "") -> Grid:
 
 
 def get_claims(argument: str = "") -> list[Claim]:
-    """Return the question's, or those of the paper on projections and shortcuts."""
+    """Return the question's claims, or the paper's on projections and shortcuts."""
     smoke, question = _parse(argument)
     if question:
-        return _ask(argument).claims
+        return _question(argument).claims
     return [questions.LINEAR] if smoke else [questions.LINEAR, questions.SHORTCUT]
 
 
-def _ask(argument: str) -> questions.Question:
+def _question(argument: str) -> questions.Question:
     smoke, question = _parse(argument)
-    config = get_config(argument)
+    design = questions.Design(get_config(argument), seeds=6)
     if smoke:
-        affordable = questions.Design(
-            config, seeds=6, expansions=(1, 3, 6), shortcuts=("bottleneck", "none")
-        )
-    else:
-        affordable = questions.Design(config, seeds=6)
-    return questions.ask(question, affordable)
+        design = dataclasses.replace(design, expansions=(1, 3, 6), shortcuts=("bottleneck", "none"))
+    return questions.ask(question, design)
 
 
 def _parse(argument: str) -> tuple[bool, str]:
-    """Return whether it is smoke, and the question if there is one."""
+    """Return whether the scale is smoke, and the question or ""."""
     scale, question = questions.split(argument)
     if scale not in ("", "smoke"):
         raise ValueError(

@@ -6,8 +6,8 @@ Hardware: two CPU cores
 Time:     107 to 157 s, compilation included
 Expect:   linear projections ahead by 1.3 points of top-1, shortcuts by 4.7; see docs/results/
 
-QUESTION is one of configs/questions.py, asked of digits with 8 seeds; the longest is factorial, of
-480 runs, which took 28 minutes on two busy cores.
+QUESTION is one of configs/questions.py, with 8 seeds. The longest is factorial: its 480 runs took
+28 minutes on two busy cores.
 
 Source: Sandler et al. 2018, arXiv 1801.04381, sections 3.2, 3.3 and 6.4, Figure 6.
 """
@@ -20,7 +20,7 @@ from mnv2_jax.analysis.claims import Claim, equivalent
 
 
 def get_config(question: str = "") -> ConfigDict:
-    """One run: the fields that a grid varies hold the paper's choice, whatever the question."""
+    """Return one run; fields that a grid varies have the paper's value. All questions share it."""
     config = ConfigDict()
     config.seed = 0
     config.metrics = "accuracy,loss"
@@ -36,7 +36,7 @@ def get_config(question: str = "") -> ConfigDict:
     config.data.mode = "auto"
     config.data.order = "own"
 
-    # None: even shifting by a pixel costs accuracy in so few epochs, and flips change digits.
+    # None: in so few epochs, shifting by a single pixel costs accuracy; flips change digits.
     config.augment = ConfigDict()
     config.augment.crop_area = 0.0
     config.augment.shift = 0
@@ -94,9 +94,9 @@ def get_config(question: str = "") -> ConfigDict:
 
 
 def get_grid(question: str = "") -> Grid:
-    """Return the question's, or 144 runs: expansion x projection x shortcut x seed."""
+    """Return the question's grid, or 144 runs: expansion x projection x shortcut x seed."""
     if question:
-        return _ask(question).grid
+        return _question(question).grid
     return product(
         axis("model.expansion", (1, 2, 4, 6, 8, 10)),
         axis("model.projection", ("linear", "relu6")),
@@ -106,9 +106,9 @@ def get_grid(question: str = "") -> Grid:
 
 
 def get_claims(question: str = "") -> list[Claim]:
-    """Return the paper's claims and the comparisons that decide them, written before the runs."""
+    """Return the question's claims, or the paper's. They were written before the runs."""
     if question:
-        return _ask(question).claims
+        return _question(question).claims
     return [
         questions.LINEAR,
         questions.SHORTCUT,
@@ -118,12 +118,12 @@ def get_claims(question: str = "") -> list[Claim]:
             statement="Expansions 6 to 10 are nearly identical, to within 1 point",
             axis="model.expansion",
             values=(6, 8, 10),
-            # The paper's own curves in Figure 6 lie 0.5 to 1.5 points apart.
+            # The curves in Figure 6 lie 0.5 to 1.5 points apart.
             margin=0.01,
             where={"model.projection": "linear", "model.shortcut": "bottleneck"},
         ),
     ]
 
 
-def _ask(question: str) -> questions.Question:
+def _question(question: str) -> questions.Question:
     return questions.ask(question, questions.Design(get_config(), seeds=8))

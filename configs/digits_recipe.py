@@ -6,9 +6,8 @@ Time:     369 s, compilation included
 Expect:   shift 0, learning rate 0.1, weight decay 0.02: 95.2 % mean validation accuracy, the best;
           shifting images costs 18.8 points in so few epochs
 
-A recipe is judged by the mean validation accuracy over both projections, with and without
-shortcuts, at expansions 2 and 6, so that none of them is favoured; seeds are others than those of
-digits.py.
+The score of a recipe is the mean validation accuracy over both projections, with and without
+shortcuts, at expansions 2 and 6, so that it favours none of them. digits.py has other seeds.
 """
 
 from ml_collections import ConfigDict
@@ -19,12 +18,12 @@ from mnv2_jax.analysis.claims import Claim, greater
 
 
 def get_config() -> ConfigDict:
-    """Return the run that is to be trained well."""
+    """Return the run whose training config is chosen."""
     return digits.get_config()
 
 
 def get_grid() -> Grid:
-    """960 runs: recipe x a narrow and a wide network x projection x shortcut x seed."""
+    """Return 960 runs: recipe x expansion x projection x shortcut x seed."""
     return product(
         axis("augment.shift", (0, 1)),
         axis("model.expansion", (2, 6)),
@@ -37,7 +36,7 @@ def get_grid() -> Grid:
 
 
 def get_claims() -> list[Claim]:
-    """Return claims of smaller trials on the validation split, written down after them."""
+    """Return a claim about validation accuracy. It was written after smaller trials."""
     return [
         greater(
             name="shift",

@@ -4,25 +4,27 @@ Command:  python -m experiments.ablate --config=configs/imagenet.py
           python -m experiments.ablate --config=configs/imagenet.py:RECIPE
           python -m experiments.ablate --config=configs/imagenet.py:RECIPE,QUESTION
           python -m experiments.train --config=configs/imagenet.py:RECIPE
-Hardware: several accelerators, and cores to decode for them
+Hardware: several accelerators, and CPU cores that decode images for them
 Time:     not measured yet
 Expect:   not measured yet; published with these recipes: 72.0 % top-1 (paper and slim), 71.9 %
           (torchvision_v1), 72.2 % (torchvision_v2)
 
 Data:     put ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar into a folder FOLDER, then
           python -m experiments.prepare --dataset=imagenet2012 --manual_dir=FOLDER
-          A data set that TFDS has prepared before, also as TFRECORD, is read as it is.
+          A data set that TFDS has prepared already, also as TFRECORD, is read as it is.
 
-RECIPE is one of paper, slim, torchvision_v1 and torchvision_v2; see `mnv2_jax.train.recipes`. What
-differs from the published ones: the paper states neither augmentation nor epochs, and gets those of
-slim; slim distorts colours in an order that it draws; torchvision_v2 also has TrivialAugment,
-CutMix, random erasing, repeated augmentation and training at 176 pixels, in whose place stand
-RandAugment and MixUp. The last hundredth of the training images is for validation; ImageNet's own
-validation images, by which results are published, are the test.
+RECIPE is one of paper (the default), slim, torchvision_v1 and torchvision_v2; see
+`mnv2_jax.train.recipes`. They differ from the published ones:
+  - The paper states neither augmentation nor epochs; those of slim are used.
+  - slim distorts colours in random order; here the order is fixed.
+  - torchvision_v2 uses TrivialAugment, CutMix, random erasing, repeated augmentation and training
+    at 176 pixels; here RandAugment and MixUp replace them.
+The last hundredth of the training images is for validation. The test split is ImageNet's validation
+split, on which results are published.
 
-QUESTION is one of configs/questions.py, asked with 3 seeds, at expansions 1, 3, 6 and 10.
+QUESTION is one of configs/questions.py, with 3 seeds, at expansions 1, 3, 6 and 10.
 
-All seeds see images in the same order (`config.data.order`), so that they are decoded once.
+All seeds see images in the same order (`config.data.order`), so that each is decoded once.
 
 Source: Sandler et al. 2018, arXiv 1801.04381, section 6.4, Figure 6.
 """
@@ -35,7 +37,7 @@ from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.train.recipes import RECIPES
 
 _EPOCHS = {
-    # 7 million steps of 96 images come to 525 epochs in Figure 6; slim says 412 to 420.
+    # Figure 6 has 7 million steps of 96 images, which are 525 epochs; slim says 412 to 420.
     "paper": 420,
     "slim": 420,
     "torchvision_v1": 300,
@@ -44,10 +46,10 @@ _EPOCHS = {
 
 
 def get_config(argument: str = "") -> ConfigDict:
-    """One run: the paper's network, and a published recipe.
+    """Return one run: the paper's network, and a published recipe.
 
     Args:
-      argument: the recipe, by default the paper's, and a question; see above.
+      argument: a recipe, a question, or both with a comma between them.
     """
     recipe, _ = _parse(argument)
     config = digits.get_config()
@@ -85,9 +87,10 @@ def get_config(argument: str = "") -> ConfigDict:
 
 
 def get_grid(argument: str = "") -> Grid:
-    """Return the question's, or Figure 6 and its ReLU6 projection: 4 variants x 3 seeds."""
-    if _parse(argument)[1]:
-        return _ask(argument).grid
+    """Return the question's grid, or that of Figure 6: 4 variants x 3 seeds."""
+    _, question = _parse(argument)
+    if question:
+        return _question(argument).grid
     return product(
         chain(
             axis("model.shortcut", ("bottleneck", "expansion", "none")),
@@ -98,22 +101,24 @@ def get_grid(argument: str = "") -> Grid:
 
 
 def get_claims(argument: str = "") -> list[Claim]:
-    """Return the question's, or those of Figure 6."""
-    if _parse(argument)[1]:
-        return _ask(argument).claims
+    """Return the question's claims, or those of Figure 6."""
+    _, question = _parse(argument)
+    if question:
+        return _question(argument).claims
     return [questions.LINEAR, questions.SHORTCUT, questions.BETWEEN_BOTTLENECKS]
 
 
-def _ask(argument: str) -> questions.Question:
-    """Of few seeds and expansions, since a run takes days."""
-    affordable = questions.Design(
+def _question(argument: str) -> questions.Question:
+    _, question = _parse(argument)
+    # Few seeds and expansions, since a run takes days.
+    design = questions.Design(
         get_config(argument), seeds=3, expansions=(1, 3, 6, 10), widths=(0.35, 1.0)
     )
-    return questions.ask(_parse(argument)[1], affordable)
+    return questions.ask(question, design)
 
 
 def _parse(argument: str) -> tuple[str, str]:
-    """Return the recipe, and the question if there is one."""
+    """Return the recipe, and the question or ""."""
     recipe, question = questions.split(argument)
     if recipe and recipe not in _EPOCHS:
         raise ValueError(

@@ -1,11 +1,11 @@
-"""The questions that can be asked of any data set: a grid each, and the claims it decides.
+"""Questions for any data set: each has a grid, and claims that its runs decide.
 
   python -m experiments.ablate --config=configs/digits.py:expansion
   python -m experiments.ablate --config=configs/cifar10.py:shortcut
   python -m experiments.ablate --config=configs/imagenet.py:slim,linear_bottleneck
 
-A new question is a function of a `Design` and its line in `QUESTIONS`. Claims are written before
-the runs, sources are sections of Sandler et al. 2018, arXiv 1801.04381, where nothing else is said.
+A new question is a function of a `Design`, and its line in `QUESTIONS`. Claims are written before
+the runs. Sources are sections of Sandler et al. 2018, arXiv 1801.04381, unless they name another.
 """
 
 import dataclasses
@@ -23,14 +23,14 @@ from mnv2_jax.nn.blocks import BLOCKS
 
 @dataclasses.dataclass(frozen=True)
 class Design:
-    """Seeds, expansions and widths that a data set can afford.
+    """Seeds and values of axes that are affordable on a data set.
 
     Attributes:
-      config: what all runs share.
-      seeds: repetitions; below 6, a sign-flip test cannot reach 0.05.
-      expansions: values of the axis on the expansion, rising.
-      widths: a small network and a large one, as width multipliers.
-      shortcuts: those of the full factorial, paper's choice first.
+      config: fields that all runs share.
+      seeds: number of seeds; below 6, a sign-flip test cannot reach p = 0.05.
+      expansions: ascending expansions.
+      widths: width multipliers of a small network and of a large one.
+      shortcuts: shortcuts of the factorial.
     """
 
     config: ConfigDict
@@ -41,13 +41,13 @@ class Design:
 
     @property
     def seed_axis(self) -> Grid:
-        """An axis of so many seeds, from 0."""
+        """Axis of the seeds, from 0."""
         return axis("seed", range(self.seeds))
 
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """A grid and what it is to decide."""
+    """A grid, and the claims that it decides."""
 
     grid: Grid
     claims: list[Claim]
@@ -84,13 +84,13 @@ BETWEEN_BOTTLENECKS = greater(
 
 
 def linear_bottleneck(design: Design) -> Question:
-    """Figure 6a: does ReLU6 at the projection cost accuracy?"""
+    """Ask whether ReLU6 at the projection costs accuracy (Figure 6a)."""
     projections = axis("model.projection", ("linear", "relu6"))
     return Question(product(projections, design.seed_axis), [LINEAR])
 
 
 def shortcut(design: Design) -> Question:
-    """Figure 6b: shortcuts between bottlenecks, between expansions, or none?"""
+    """Compare shortcuts between bottlenecks, between expansions, and none (Figure 6b)."""
     shortcuts = axis("model.shortcut", ("bottleneck", "expansion", "none"))
     between_expansions = greater(
         name="between_expansions",
@@ -105,7 +105,7 @@ def shortcut(design: Design) -> Question:
 
 
 def expansion(design: Design) -> Question:
-    """Section 4: how much expansion, and do small networks prefer less of it?"""
+    """Ask how much expansion is best, and whether small networks prefer less of it (section 4)."""
     small, large = design.widths
     most = design.expansions[-1]
     high = _high(design.expansions)
@@ -132,8 +132,8 @@ def expansion(design: Design) -> Question:
             margin=0.005,
             where={"model.width": large},
         ),
+        _plateau(high, {"model.width": large}),
     ]
-    claims.append(_plateau(high, {"model.width": large}))
     grid = product(
         axis("model.width", design.widths),
         axis("model.expansion", design.expansions),
@@ -143,7 +143,7 @@ def expansion(design: Design) -> Question:
 
 
 def factorial(design: Design) -> Question:
-    """Sections 3.2, 3.3 and 6.4 at once: expansion x projection x shortcut."""
+    """Ask about expansion x projection x shortcut at once (sections 3.2, 3.3 and 6.4)."""
     grid = product(
         axis("model.expansion", design.expansions),
         axis("model.projection", ("linear", "relu6")),
@@ -178,14 +178,15 @@ def factorial(design: Design) -> Question:
             less=most,
             where={"model.shortcut": "bottleneck"},
         ),
+        _plateau(
+            _high(design.expansions), {"model.projection": "linear", "model.shortcut": "bottleneck"}
+        ),
     ]
-    paper = {"model.projection": "linear", "model.shortcut": "bottleneck"}
-    claims.append(_plateau(_high(design.expansions), paper))
     return Question(grid, claims)
 
 
 def projection_placement(design: Design) -> Question:
-    """Section 6.4 leaves open where ReLU6 stood: before the shortcut is added, or after it?"""
+    """Compare ReLU6 before the shortcut is added and after it; section 6.4 does not say which."""
     points = product(
         axis("model.projection", ("linear", "relu6")),
         axis("model.projection_placement", ("before", "after")),
@@ -215,7 +216,7 @@ def projection_placement(design: Design) -> Question:
 
 
 def _not_linear_after(point: Point) -> bool:
-    """Leave out what is equal: a linear projection is the same in both places."""
+    """Leave out duplicates: a linear projection is the same in both places."""
     return (point["model.projection"], point["model.projection_placement"]) != ("linear", "after")
 
 
@@ -251,7 +252,7 @@ def activation(design: Design) -> Question:
 def blocks(design: Design, names: tuple[str, ...] = tuple(BLOCKS)) -> Question:
     """Compare blocks at equal multiply-adds: all of `BLOCKS`, or those named.
 
-    Widths are chosen for equal cost; what rounding leaves of the difference is in the results.
+    Widths are chosen for equal cost, up to the rounding of channels. The results have the costs.
     """
     model = design.config.model
     knobs = {knob: model[knob] for knob in arch.KNOBS if knob != "block"}
@@ -288,10 +289,10 @@ QUESTIONS: dict[str, Callable[[Design], Question]] = {
 
 
 def ask(name: str, design: Design) -> Question:
-    """Return the question of that name, of a design.
+    """Return a question by its name.
 
     Raises:
-      ValueError: there is none.
+      ValueError: there is no such question.
     """
     if name not in QUESTIONS:
         raise ValueError(
@@ -300,14 +301,14 @@ def ask(name: str, design: Design) -> Question:
     return QUESTIONS[name](design)
 
 
-def split(argument: str | None) -> tuple[str, str]:
-    """Cut a config's argument, such as `slim,shortcut`, into what is its own and the question."""
-    own, _, last = (argument or "").rpartition(",")
-    return (own, last) if last in QUESTIONS else (argument or "", "")
+def split(argument: str) -> tuple[str, str]:
+    """Split an argument such as "slim,shortcut" into the config's own part and the question."""
+    own, _, last = argument.rpartition(",")
+    return (own, last) if last in QUESTIONS else (argument, "")
 
 
 def _high(expansions: Sequence[float]) -> Sequence[float]:
-    """Those that the paper calls nearly identical, 5 and more; at least the last two."""
+    """Return the expansions that the paper calls nearly identical: from 5, and the last two."""
     return [t for t in expansions[:-2] if t >= 5] + [*expansions[-2:]]
 
 
@@ -319,7 +320,7 @@ def _plateau(values: Sequence[float], where: Mapping[str, Scalar]) -> Claim:
         "to within 1 point",
         axis="model.expansion",
         values=values,
-        # The paper's own curves in Figure 6 lie 0.5 to 1.5 points apart.
+        # The curves in Figure 6 lie 0.5 to 1.5 points apart.
         margin=0.01,
         where=where,
     )

@@ -5,23 +5,26 @@ Command:  python -m experiments.finetune --config=configs/transfer.py
           python -m experiments.finetune --config=configs/transfer.py:folder,DIR/ \
               --pretrained=WEIGHTS
 Hardware: two CPU cores; for cifar10 and large images, an accelerator
-Time:     digits 103 s on two cores, compilation included, 141 to 537 s on busy ones; of a
-          folder of 227 images both phases of a seed 70 to 102 s at 96 pixels, 103 to 279 s at 160,
-          685 s at 224, on busy ones; cifar10 not measured yet
+Time:     digits: 103 s, compilation included (141 to 537 s on busy cores). A folder of 227 images,
+          both phases of one seed, on busy cores: 70 to 102 s at 96 pixels, 103 to 279 s at 160,
+          685 s at 224. cifar10: not measured yet
 Expect:   on digits, fine-tuning ahead of feature extraction by 22 points of top-1, training from
-          scratch ahead of both; see docs/results/. On six classes of photographs, from ImageNet's
-          weights, fine-tuning ahead by 0 to 14 points
+          scratch ahead of both; see docs/results/. On six classes of photographs, with weights
+          from ImageNet, fine-tuning ahead by 0 to 14 points
 
-Data:     digits come with a package; cifar10 as in configs/cifar10.py. Images of your own, in DIR/,
-          as in configs/folder.py
+Data:     digits come with a package; cifar10 as in configs/cifar10.py; DIR/ as in configs/folder.py
 
-A base is trained on five classes. The other five are learned from ten images each (of cifar10
-twenty), by a network that begins with random weights, by a new classifier on the frozen base
-(feature extraction), and by training the base's last six blocks after that (fine-tuning): with
-BatchNorm in inference mode, and with its statistics moving. For a folder the base is given, all its
-images are trained on, and there is nothing from random weights.
+A base is trained on five classes. The other five have ten training images each (cifar10: twenty).
+Three phases learn them:
+  - scratch: the whole network, from random weights;
+  - extraction: a new classifier on the frozen base (feature extraction);
+  - finetuning: the base's last six blocks, after extraction; with BatchNorm in inference mode, and
+    with BatchNorm that keeps updating its statistics.
+On a folder, the base is given by --pretrained, its last three blocks are fine-tuned, all images are
+used, and there is no scratch.
 
-The config is one of fine-tuning; its sections say what the other phases set otherwise.
+The fields are those of fine-tuning; the sections extraction, scratch and pretraining override them
+in these phases.
 """
 
 import dataclasses
@@ -35,10 +38,17 @@ from mnv2_jax.analysis.claims import Claim, greater
 _LINEAR = {"model.projection": "linear"}
 _INFERENCE = {"transfer.norm": "inference"}
 
-# What tells the runs of two phases apart, beside their phase.
+# Fields in which phases differ.
 _OF_PHASES = (
-    *("transfer.first", "transfer.norm", "augment.flip", "augment.shift", "augment.rotation"),
-    *("train.epochs", "train.batch_size", "train.learning_rate", "train.weight_decay"),
+    "transfer.first",
+    "transfer.norm",
+    "augment.flip",
+    "augment.shift",
+    "augment.rotation",
+    "train.epochs",
+    "train.batch_size",
+    "train.learning_rate",
+    "train.weight_decay",
     "train.clip",
 )
 
@@ -92,7 +102,7 @@ LINEAR_BASE_TUNED = greater(
 
 
 def get_config(argument: str = "digits") -> ConfigDict:
-    """One run of fine-tuning.
+    """Return one run of fine-tuning.
 
     Args:
       argument: "digits", "cifar10", or "folder," and the path of a folder of images.
@@ -104,7 +114,7 @@ def get_config(argument: str = "digits") -> ConfigDict:
 
 
 def get_grid(argument: str = "digits") -> Grid:
-    """Phases x projection x 16 seeds, of cifar10 6; of a folder two phases x 6 seeds."""
+    """Return phase x projection x seed; on a folder, two phases x 6 seeds."""
     dataset, _ = _parse(argument)
     if dataset == "folder":
         return product(axis("transfer.phase", ("extraction", "finetuning")), axis("seed", range(6)))
@@ -114,7 +124,7 @@ def get_grid(argument: str = "digits") -> Grid:
     return product(
         chain(axis("transfer.phase", ("scratch", "extraction")), finetuning),
         axis("model.projection", ("linear", "relu6")),
-        # Of digits others than those by which recipes were chosen and claims were written.
+        # On digits, other seeds than those that recipes were chosen and claims written by.
         axis("seed", range(200, 216) if dataset == "digits" else range(6)),
     )
 
@@ -163,7 +173,7 @@ def _folder(name: str) -> ConfigDict:
     config = cifar10.get_config()
     config.data.name = name
     config.data.update({"train": "train", "validation": "validation", "test": "test"})
-    # What others have trained, they have trained for this size, and scaled images in their way.
+    # Networks of others are trained at this size, and have their own scaling.
     config.data.resolution = 224
     config.data.scaling = "weights"
     config.model.preset = "mobilenet_v2"
@@ -172,10 +182,10 @@ def _folder(name: str) -> ConfigDict:
     config.transfer = _transfer("last_3", classes="", images_per_class=0)
     config.transfer.dropout = 0.2
     config.train.update({"epochs": 20, "batch_size": 16, "evaluation_batch_size": 32})
-    # Chosen by transfer_recipe.py; without clip, it ruins what ImageNet trained.
+    # Chosen by transfer_recipe.py; without clip, fine-tuning ruins the pretrained weights.
     config.train.update({"learning_rate": 0.002, "weight_decay": 1e-4, "clip": 10.0})
     recipe = {"epochs": 20, "learning_rate": 0.05, "weight_decay": 1e-4, "clip": 0.0}
-    # Images as they are, so that their features are computed once.
+    # Without augmentation, the features of each image are computed once.
     config.extraction = ConfigDict({"augment": {"flip": False, "rotation": 0.0}, "train": recipe})
     return config
 
@@ -195,7 +205,7 @@ def _transfer(first: str, classes: str, images_per_class: int) -> ConfigDict:
 
 
 def _parse(argument: str) -> tuple[str, str]:
-    """Return the data set, and the path of a folder."""
+    """Return the data set, and the path of a folder or ""."""
     dataset, _, name = argument.partition(",")
     if (dataset not in ("digits", "cifar10") or name) and not (dataset == "folder" and name):
         raise ValueError(

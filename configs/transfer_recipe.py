@@ -4,24 +4,23 @@ Command:  python -m experiments.finetune --config=configs/transfer_recipe.py
           python -m experiments.finetune --config=configs/transfer_recipe.py:digits,clip
           python -m experiments.finetune --config=configs/transfer_recipe.py:folder,DIR/ \
               --pretrained=WEIGHTS
-          and with folder,DIR/,adamw
+          and the same with folder,DIR/,adamw
 Hardware: two CPU cores
-Time:     on two busy cores, compilation included, 183 s for 288 of digits' 306 runs, 133 s for the
-          36 of digits,clip, 486 s for 36 of the 48 of a folder of 227 images at 96 pixels
-Expect:   of six classes of photographs and MobileNetV2 with ImageNet's weights at 96 pixels,
-          78.8 % mean validation accuracy after feature extraction. Fine-tuning without clip ends at
-          20.9 % at learning rate 0.005 and 63.4 % at 0.002; five of these six runs are told to be
-          ruined, and of these the start is put back, which makes 78.8 and 79.1 %. At 0.001 it is
-          85.0 %; with clip 10 87.2 %, 87.5 % and 83.2 %; with clip 1, in extraction too, 76.6 to
+Time:     on two busy cores, compilation included: 183 s for 288 of the 306 runs of digits, 133 s
+          for the 36 of digits,clip, 486 s for 36 of the 48 of a folder of 227 images at 96 pixels
+Expect:   mean validation accuracy on six classes of photographs, of MobileNetV2 with weights from
+          ImageNet at 96 pixels: 78.8 % after feature extraction. After fine-tuning without clip,
+          20.9 % at learning rate 0.005, 63.4 % at 0.002 and 85.0 % at 0.001. Five of the six runs
+          at 0.005 and 0.002 are reported as ruined; with their start put back, it is 78.8 and
+          79.1 %. With clip 10, 87.2 %, 87.5 % and 83.2 %; with clip 1, in extraction too, 76.6 to
           80.6 %.
-          On digits 84.2 % after fine-tuning the last six blocks at learning rate 0.01 and weight
-          decay 0.02, 84.1 % clipped to 10, 92.0 % from scratch at 0.1 and 0.02; at a learning rate
-          of 0.1, networks in inference mode are left at chance
+          On digits, 84.2 % after fine-tuning the last six blocks at learning rate 0.01 and weight
+          decay 0.02; 84.1 % with clip 10; 92.0 % from scratch at 0.1 and 0.02. At learning rate
+          0.1, networks with BatchNorm in inference mode stay at chance
 
-A recipe is judged by the mean validation accuracy, on digits over both projections; seeds are
-others than those of transfer.py. Of a folder's training images two fifths are for validation, so
-that the choice rests on more images than the tenth that `CLASS/*` leaves; its test images are not
-looked at.
+The score of a recipe is the mean validation accuracy, on digits over both projections. transfer.py
+has other seeds. Two fifths of a folder's training images are for validation, more than the tenth of
+all images that `CLASS/*` has for it; its test images are not read.
 """
 
 from ml_collections import ConfigDict
@@ -36,7 +35,7 @@ _ADAMW = {"optimizer": "adamw", "nesterov": False, "b2": 0.999, "epsilon": 1e-8}
 
 
 def get_config(argument: str = "digits") -> ConfigDict:
-    """Return the run that is to be trained well.
+    """Return the run whose training config is chosen.
 
     Args:
       argument: "digits", "digits,clip", "folder,DIR/" or "folder,DIR/,adamw", with the path of a
@@ -46,7 +45,7 @@ def get_config(argument: str = "digits") -> ConfigDict:
     config = transfer.get_config(base)
     if _of_folder(base):
         config.data.update({"train": "train[:60%]", "validation": "train[60%:]"})
-    # What is tried in fine-tuning is not tried in what comes before it.
+    # A variant is tried in fine-tuning; the phases before it keep the usual recipe.
     if variant == "clip":
         config.pretraining.train.clip = config.extraction.train.clip = 0.0
     elif variant == "adamw":
@@ -56,7 +55,7 @@ def get_config(argument: str = "digits") -> ConfigDict:
 
 
 def get_grid(argument: str = "digits") -> Grid:
-    """Phase by phase, what the phase before was chosen to be held fixed; of others the last."""
+    """Return a grid for each phase, with earlier phases as chosen; variants only fine-tune."""
     base, variant = _parse(argument)
     if variant == "adamw":
         return product(_FINETUNING, axis("train.learning_rate", (3e-4, 1e-4, 3e-5)), _SEEDS)
@@ -92,7 +91,7 @@ def get_grid(argument: str = "digits") -> Grid:
 
 
 def get_claims(argument: str = "digits") -> list[Claim]:
-    """Return claims of smaller trials on the validation split, written down after them."""
+    """Return a claim about validation accuracy. It was written after smaller trials."""
     base, variant = _parse(argument)
     if variant or _of_folder(base):
         return []
@@ -111,7 +110,7 @@ def get_claims(argument: str = "digits") -> list[Claim]:
 
 
 def _parse(argument: str) -> tuple[str, str]:
-    """Return the argument of transfer.py, and what else is tried."""
+    """Return the argument of transfer.py, and the variant or ""."""
     base, _, variant = argument.rpartition(",")
     if (base, variant) == ("digits", "clip") or (_of_folder(base) and variant == "adamw"):
         return base, variant

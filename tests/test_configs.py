@@ -1,4 +1,4 @@
-"""Every experiment in configs/: it can be planned, and its head says what a reader needs."""
+"""Every experiment in configs/ can be planned, and its head says what a reader needs."""
 
 import importlib
 import inspect
@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from configs import questions
 from configs.questions import QUESTIONS
 from experiments import dry_run
+from mnv2_jax import arch
 from mnv2_jax.ablation import cohort, grid, phases, records
 from mnv2_jax.analysis.verdicts import check, undecidable
 from mnv2_jax.api.running import Planned
@@ -22,15 +24,16 @@ MODULES = {
     for path in sorted((ROOT / "configs").glob("*.py"))
 }
 CONFIGS = {name: module for name, module in MODULES.items() if hasattr(module, "get_config")}
-ASKED = {
+ARGUMENTS = {
     "digits": [*QUESTIONS],
-    "cifar10": ["smoke", *QUESTIONS, "smoke,shortcut"],
+    # Asked without smoke, questions have the expansions and widths of digits.
+    "cifar10": ["smoke", "shortcut", *(f"smoke,{question}" for question in QUESTIONS)],
     "imagenet": ["slim", "torchvision_v2", *QUESTIONS, "slim,shortcut"],
-    "folder": ["photos/", "photos/,shortcut"],
+    "folder": ["photos/", "photos/,factorial"],
     "block": ["fused"],
     "transfer": ["digits", "cifar10", "folder,my photos, 2024/"],
 }
-"""What may follow the colon."""
+"""Arguments after the colon, by config."""
 
 
 @pytest.fixture(params=CONFIGS)
@@ -38,20 +41,45 @@ def module(request):
     return CONFIGS[request.param]
 
 
+@pytest.fixture(scope="module")
+def fewer_networks():
+    """Trace one network for each setting of its blocks, and search for equal cost on digits only.
+
+    Presets, widths and expansions have tests of their own.
+    """
+    network_cost, width_of_equal_madds = cohort.network_cost, questions.width_of_equal_madds
+    costs = {}
+
+    def first_cost(spec):
+        block = spec.blocks[-1]
+        setting = tuple(getattr(block, knob) for knob in arch.KNOBS if knob != "expansion")
+        if setting not in costs:
+            costs[setting] = network_cost(spec)
+        return costs[setting]
+
+    def width_on_digits(preset, *args, **knobs):
+        return width_of_equal_madds(preset, *args, **knobs) if preset == "digits" else 0.5
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cohort, "network_cost", first_cost)
+        patch.setattr(questions, "width_of_equal_madds", width_on_digits)
+        yield
+
+
 def arguments(module):
-    """Those that a config is tried with: none if it can do without, and what may follow."""
+    """The arguments to try: none if a config can do without, and those above."""
     name = module.__name__.rpartition(".")[2]
-    takes = inspect.signature(module.get_config).parameters.values()
-    needed = any(one.default is inspect.Parameter.empty for one in takes)
-    return [*([] if needed else [()]), *((argument,) for argument in ASKED.get(name, []))]
+    (parameter,) = inspect.signature(module.get_config).parameters.values() or (None,)
+    required = parameter and parameter.default is inspect.Parameter.empty
+    return [*([] if required else [()]), *((argument,) for argument in ARGUMENTS.get(name, []))]
 
 
 def test_there_are_configs():
     assert "digits" in CONFIGS
 
 
-def as_if_prepared(selection):
-    """What a data set looks like from outside, without its images."""
+def without_images(selection):
+    """A data set that can be planned with, but not read."""
     shape = (selection.resolution, selection.resolution, 1 if selection.name == "digits" else 3)
     count = {"digits": 1047, "imagenet2012": 1_268_355}.get(selection.name, 45_000)
     images = Images(range(count), shape)  # type: ignore[arg-type]
@@ -61,37 +89,37 @@ def as_if_prepared(selection):
     return sources.Dataset(selection.name, names, images, images, images, images_per_class=few)
 
 
-def runs_of(module, argument):
-    """The runs of the grid, or of the phases of a transfer."""
-    configs = grid.expand(module.get_config(*argument), module.get_grid(*argument))
+def runs_of(module, argument, seeds=None):
+    """The runs of the grid, or of the phases of a transfer; with some seeds only, if given."""
+    points = module.get_grid(*argument)
+    points = points if seeds is None else grid.with_seeds(points, seeds)
+    configs = grid.expand(module.get_config(*argument), points)
     if "transfer" not in configs[0]:
         return configs
     if "pretraining" in configs[0]:
         return phases.runs(configs)
-    for config in configs:  # As weights of Keras's are.
+    for config in configs:  # Those of weights from Keras.
         config.data.scaling, config.model.conventions = "symmetric", "keras"
     return phases.runs(configs, "file-0123456789ab")
 
 
-@pytest.mark.slow
-def test_every_config_plans_with_every_question_and_claims_name_columns(module):
+def test_every_config_plans_with_every_question_and_its_claims_are_decidable(
+    module, fewer_networks
+):
     for argument in arguments(module):
-        configs = runs_of(module, argument)
-        cohorts = cohort.plan(configs, as_if_prepared)
+        assert all("seed" in point for point in module.get_grid(*argument).points)
+        configs = runs_of(module, argument, seeds=[0])  # Seeds repeat what one of them shows.
+        cohorts = cohort.plan(configs, without_images)
         runs = [run for part in cohorts for run in part.runs]
         assert len(runs) == len(configs)
         claims = module.get_claims(*argument)
         assert claims
         check(claims, records.columns(runs))
-        planned = records.planned(cohorts)
-        assert undecidable(claims, planned) == []  # What they speak of is in the grid.
-        told = io.StringIO()
-        remarks = tuple(undecidable(claims, planned))
-        whole = Planned(module.__name__, tuple(cohorts), tuple(claims), remarks, None)
-        dry_run.show(Console(file=told), whole, cohorts)
-        assert (
-            f"Runs: {len(runs):,}, cohorts: {len(cohorts)}; nothing is trained" in told.getvalue()
-        )
+        assert undecidable(claims, records.planned(cohorts)) == []
+        out = io.StringIO()
+        planned = Planned(module.__name__, tuple(cohorts), tuple(claims), (), None)
+        dry_run.show(Console(file=out), planned, cohorts)
+        assert f"Runs: {len(runs):,}, cohorts: {len(cohorts)}; nothing is trained" in out.getvalue()
 
 
 def test_every_head_says_command_cost_and_expectation(module):

@@ -17,13 +17,12 @@ from tests.data.images import fill, records, tree
 
 @pytest.fixture(scope="module", autouse=True)
 def libraries_are_imported():
-    # The process that commands are forked from makes a cache for fonts as it imports, once, and not
-    # in a folder that a test looks at.
+    # Importing writes a cache of fonts, once: not in a folder that a test looks at.
     run("prepare", "--help")
 
 
 def prepare(*flags):
-    """What a user sees: exit status, stdout, and stderr, which is one line at most."""
+    """Run the command: exit status, stdout, and stderr, which is one line at most."""
     status, out, err = run("prepare", *flags)
     assert err.count("\n") <= 1, err
     return status, out, err.removeprefix("python -m experiments.prepare: ").strip()
@@ -50,7 +49,7 @@ def test_wrong_flags_get_one_line_and_write_nothing(tmp_path, monkeypatch, flags
     assert err.replace(f"{tmp_path}/", "").startswith(message)
 
 
-def test_growth_is_told_without_a_terminal(tmp_path, capsys, monkeypatch):
+def test_growth_is_printed_without_a_terminal(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(terminal, "SECONDS_BETWEEN_LINES", 0.05)
     scandir = os.scandir
 
@@ -69,7 +68,7 @@ def test_growth_is_told_without_a_terminal(tmp_path, capsys, monkeypatch):
 
 
 def downloaded(data_dir, name, url_infos, contents):
-    """Puts files where TFDS keeps what it has downloaded, and says their checksums were right."""
+    """Write files where TFDS keeps its downloads, and mark their checksums as right."""
     for url, info in url_infos.items():
         path = data_dir / "downloads" / name / resource.get_dl_fname(url, info.checksum)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +77,7 @@ def downloaded(data_dir, name, url_infos, contents):
 
 
 def food(data_dir):
-    """Food-101 as it is unpacked, with few images: unpacking takes TensorFlow."""
+    """Write Food-101, unpacked and with few images: unpacking takes TensorFlow."""
     import tensorflow_datasets as tfds
 
     downloaded(data_dir, "food101", tfds.builder_cls("food101").url_infos, lambda name: b"")
@@ -96,7 +95,7 @@ def test_a_builder_of_tfds_that_needs_no_tensorflow(tmp_path):
     if shutil.disk_usage(tmp_path).free < 16e9:
         pytest.skip("Food-101 is refused: the disk is too full for all of it")
     images = food(tmp_path)
-    # What a process leaves that was killed.
+    # Left by a killed process.
     left = tmp_path / "food101" / "incomplete.ABCDEF_2.0.0"
     left.mkdir(parents=True)
     status, out, err = prepare("--dataset=food101", f"--data_dir={tmp_path}")
@@ -129,7 +128,7 @@ def test_a_builder_that_needs_tensorflow_says_how_to_install_it(tmp_path):
     assert [path.name for path in (tmp_path / "cifar10").iterdir()] == [".lock"]
 
 
-def test_a_download_that_is_not_what_it_should_be_is_told(tmp_path):
+def test_a_wrong_checksum_of_a_download_is_an_error(tmp_path):
     (tmp_path / "by_hand").mkdir()
     for split in ("train", "validation", "test"):
         (tmp_path / "by_hand" / f"{split}.zip").write_bytes(b"no zip")

@@ -13,6 +13,7 @@ from experiments.benchmarks.settings import Sgd
 from mnv2_jax import arch, config_file
 from mnv2_jax.ablation import cohort, grid, resolve
 from mnv2_jax.data import rng, sources, stream
+from mnv2_jax.metrics import SPLITS
 from mnv2_jax.train import parallel
 from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.recipe import Recipe
@@ -110,5 +111,5 @@ def network_of(config: ConfigDict, dataset: sources.Dataset) -> arch.NetworkSpec
 
 def splits(dataset: sources.Dataset) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Images and labels by split, as plain arrays."""
-    decoded = {name: stream.read(getattr(dataset, name), print)[0] for name in sources.SPLITS}
+    decoded = {name: stream.read(getattr(dataset, name), print)[0] for name in SPLITS}
     return {name: (arrays.images, arrays.labels) for name, arrays in decoded.items()}

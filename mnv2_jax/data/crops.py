@@ -1,4 +1,4 @@
-"""Parts of images at the resolution of the network, cut while decoding. Imports no jax."""
+"""Crops of images, resized to the network's resolution while decoding. Imports no jax."""
 
 import math
 
@@ -9,7 +9,7 @@ from mnv2_jax.data import randaugment
 from mnv2_jax.data.augmentation import Augmentation
 
 Box = tuple[float, float, float, float]
-"""Left, upper, right and lower border, in pixels of the image as it is stored."""
+"""Left, upper, right and lower border, in pixels of the stored image."""
 
 _ASPECTS = (3 / 4, 4 / 3)
 _TRIES = 10
@@ -18,14 +18,13 @@ _TRIES = 10
 def evaluation_crop(image: Image.Image, resolution: int, fraction: float) -> np.ndarray:
     """Return the central square of an image.
 
-    The same as resizing the shorter side to `resolution / fraction` and cutting out the centre, at
-    once. An image that has the size already stays as it is, and one that would have it after the
-    first step is only cut.
+    Does in one step what others do in two: resize the shorter side to `resolution / fraction`, then
+    crop the centre. Where nothing is to be resized, pixels are copied.
 
     Args:
       image: in mode "L" or "RGB".
-      resolution: of the result, in pixels.
-      fraction: the side of the square as a share of the shorter side.
+      resolution: height and width of the result, in pixels.
+      fraction: side of the square as a share of the shorter side.
 
     Returns:
       uint8 `[resolution, resolution, channels]`.
@@ -40,17 +39,10 @@ def training_view(
     augmentation: Augmentation,
     generator: np.random.Generator,
 ) -> np.ndarray:
-    """Return an image as it is trained on, as far as that is the host's to do.
+    """Crop an image at random and apply RandAugment, as far as `augmentation` says so.
 
-    Args:
-      image: in mode "L" or "RGB".
-      resolution: of the result, in pixels.
-      fraction: see `evaluation_crop`, which is made where no crop is drawn.
-      augmentation: of which `crop_area` and RandAugment are done here.
-      generator: what is drawn comes from it.
-
-    Returns:
-      uint8 `[resolution, resolution, channels]`.
+    If `crop_area` is 0, the crop is that of `evaluation_crop`. See there for other arguments and
+    the result.
     """
     if augmentation.crop_area:
         box = inception_box(image.width, image.height, augmentation.crop_area, generator)
@@ -70,17 +62,11 @@ def training_view(
 def inception_box(
     width: int, height: int, smallest_area: float, generator: np.random.Generator
 ) -> Box:
-    """Return a random part of an image, to be resized to a square (Szegedy et al. 2015, section 6).
+    """Draw a part of an image, to be resized to a square (Szegedy et al. 2015, section 6).
 
-    Its share of the area is drawn evenly, its aspect ratio from 3/4 to 4/3 evenly in the logarithm.
-    Where ten draws do not fit, it is the largest central part of an aspect ratio in that range. As
-    torchvision's RandomResizedCrop has it.
-
-    Args:
-      width: of the image, in pixels.
-      height: likewise.
-      smallest_area: the least share of the area.
-      generator: what is drawn comes from it.
+    As in torchvision's RandomResizedCrop: its share of the area is drawn uniformly from
+    `smallest_area` to 1, its aspect ratio from 3/4 to 4/3, uniformly in the logarithm. If ten draws
+    do not fit, the box is the largest central one with an aspect ratio in that range.
     """
     for _ in range(_TRIES):
         area = width * height * generator.uniform(smallest_area, 1)
@@ -100,13 +86,13 @@ def _central_box(image: Image.Image, resolution: int, fraction: float) -> Box:
     side = fraction * min(image.size)
     left, top = (image.width - side) / 2, (image.height - side) / 2
     if side == resolution:
-        # Pixels can be copied, which half a pixel would blur.
+        # An offset of half a pixel would blur what can be copied.
         left, top = math.floor(left), math.floor(top)
     return left, top, left + side, top + side
 
 
 def _resized(image: Image.Image, box: Box, resolution: int) -> np.ndarray:
-    # Of what has the size already PIL gives a copy, bit for bit. Shrinking, it averages.
+    # PIL copies a box that has the size already, bit for bit. Where it shrinks, it averages.
     view = image.resize((resolution, resolution), Image.Resampling.BILINEAR, box=box)
     pixels = np.asarray(view)
     return pixels if pixels.ndim == 3 else pixels[..., None]

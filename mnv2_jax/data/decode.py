@@ -1,4 +1,4 @@
-"""Decodes images with PIL, and tells of each that cannot be decoded what is wrong with it."""
+"""Decoding of images with PIL; errors say what is wrong with an image."""
 
 import io
 import struct
@@ -12,7 +12,7 @@ import simplejpeg
 from PIL import ExifTags, Image
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
-"""Formats that are read, by PIL's names. Its other plugins are seldom tried on hostile bytes."""
+"""Formats that are read, by PIL's names. Its other plugins are little tested on hostile bytes."""
 
 MAX_PIXELS = 89_478_485
 """PIL's own default: a quarter of a GiB in three channels."""
@@ -23,7 +23,7 @@ _CONVERTIBLE = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-"""By the type of colour in its header."""
+"""Channels of a PNG by the colour type in its header."""
 _ADAM7 = (
     (0, 0, 8, 8),
     (4, 0, 8, 8),
@@ -33,18 +33,16 @@ _ADAM7 = (
     (1, 0, 2, 2),
     (0, 1, 1, 2),
 )
-"""The passes of an interlaced PNG: the first column and row, and steps to the next ones."""
+"""The passes of an interlaced PNG: first column and row, and steps to the next ones."""
 
 TURNING = "turned as EXIF says"
-"""A rule of decoding that earlier versions lacked. It is part of the fingerprint of data sets whose
-images it may have changed; see `stored.records.Prepared` and, of folders, `image_files.FolderSet`.
-"""
+"""A rule of decoding that earlier versions lacked. Fingerprints of data sets whose images it may
+change include it; see `stored.prepared.Prepared` and `image_files.FolderSet`."""
 
 _JPEG_DAMAGE = ("premature end", "bad huffman code")
-"""Warnings of its decoder, in part, after which pixels are missing or wrong; after others such as
-of bytes that do not belong there none may be."""
+"""Parts of the JPEG decoder's warnings that mean missing or wrong pixels. Others, such as that of
+extraneous bytes, need not."""
 
-# By the values of EXIF's orientation, of which 1 is upright.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -54,40 +52,40 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+"""Turns by EXIF's orientation, where 1 is upright."""
 
-# Filters of warnings belong to the process, not to the thread: one thread at a time changes them.
+# Warning filters belong to the process: one thread at a time may change them.
 _filtering = threading.Lock()
 
 
 class BadImage(ValueError):
-    """Says what is wrong with the bytes of an image. Which file they are of, the caller knows."""
+    """The bytes of an image are wrong. The message says how; the caller adds the file."""
 
 
 def decode(data: bytes, channels: int) -> Image.Image:
-    """Decode an image.
+    """Decode an image; of an animation, the first frame.
 
-    Of an animation it is the first frame. It is turned as its EXIF (or else its XMP) says, whatever
-    its format. Alpha is dropped, as TensorFlow and torchvision do. Of 16 bits the upper 8 are kept,
-    as TensorFlow does with grey and PIL with colour. Damage that its decoder glosses over is not
-    seen; see `check`.
+    It is turned as its EXIF (or else its XMP) says. Alpha is dropped, as in TensorFlow and
+    torchvision. Of 16 bits the upper 8 are kept, as in TensorFlow (grey) and PIL (colour). Some
+    damage decodes without an error; `verify` finds it.
 
     Args:
-      data: the bytes of an image file, of one of `FORMATS`.
+      data: the bytes of an image file, in one of `FORMATS`.
       channels: 1 for grey, 3 for RGB.
 
     Returns:
-      The image, decoded to the end: mode "L" or "RGB".
+      The decoded image, in mode "L" or "RGB".
 
     Raises:
-      BadImage: the bytes are none, are no image, end too early, are damaged, have more than
-        `MAX_PIXELS` pixels (by their header, before anything is decoded) or have pixels of 32 bits.
+      BadImage: the bytes are empty, no image, cut off or damaged, have pixels of 32 bits or, by
+        their header, more than `MAX_PIXELS` pixels.
     """
     image = _loaded(data)
     turn = _turn(image)
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("P", "PA"):
-        # PIL warns of a palette with alpha unless it is converted like this.
+        # Otherwise PIL warns of a palette with alpha.
         image = image.convert("RGBA")
     mode = _MODES[channels]
     image = image if image.mode == mode else image.convert(mode)
@@ -95,16 +93,16 @@ def decode(data: bytes, channels: int) -> Image.Image:
 
 
 def verify(data: bytes) -> bool:
-    """Find out whether an image is sound: one that `decode` can decode, with all of its pixels.
+    """Check that `decode` can decode an image, and that none of its pixels are missing.
 
-    It takes less time than `decode`, which does not see that those of a PNG, or of a JPEG that has
-    an end nonetheless, end early.
+    Takes less time than `decode`, and finds what that does not: a PNG or JPEG whose pixels end
+    early although the file has an end.
 
     Returns:
-      Whether `decode` turns it, as `TURNING` says.
+      True if `decode` turns the image; see `TURNING`.
 
     Raises:
-      BadImage: see `decode`.
+      BadImage: as `decode` does.
     """
     image = _loaded(data, quick=True)
     if image.format == "PNG":
@@ -118,7 +116,7 @@ def _loaded(data: bytes, *, quick: bool = False) -> Image.Image:
     except BadImage as bad:
         if not data.startswith(_PNG) or not isinstance(bad.__cause__, ValueError):
             raise
-    # So PIL refuses texts and profiles that unpack to more than it allows. Pixels need none.
+    # PIL refuses texts and profiles that unpack to more than its limit. Pixels need neither.
     return _load(_open(_without_texts(data)), data, quick)
 
 
@@ -127,7 +125,7 @@ def _open(data: bytes) -> Image.Image:
     if not data:
         raise BadImage("it is empty")
     try:
-        # PIL warns above its limit, and of blemishes that it works around.
+        # PIL warns of sizes above its limit, and of faults that it works around.
         with _filtering, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -141,7 +139,7 @@ def _open(data: bytes) -> Image.Image:
     except Exception as error:
         raise _damaged(error) from error
     width, height = image.size
-    if width * height > MAX_PIXELS:  # Where somebody has changed PIL's limit.
+    if width * height > MAX_PIXELS:  # PIL's own limit can be changed.
         raise BadImage(f"it would decode to more than {MAX_PIXELS:,} pixels")
     if image.mode not in _CONVERTIBLE and not image.mode.startswith("I;16"):
         raise BadImage(
@@ -170,9 +168,9 @@ def _load(image: Image.Image, data: bytes, quick: bool) -> Image.Image:
 
 
 def _warning(jpeg: bytes, mode: str) -> str:
-    """Return the fault that a strict decoder, which reads to the end, finds in a JPEG, if any."""
+    """Return the fault that a strict decoder finds in a JPEG, or ""."""
     try:
-        # An eighth of its rows are made.
+        # Reads to the end, and makes an eighth of the rows.
         simplejpeg.decode_jpeg(jpeg, "CMYK" if mode == "CMYK" else "GRAY", min_factor=8)
     except ValueError as error:
         return str(error) or "it cannot be decoded"
@@ -180,7 +178,7 @@ def _warning(jpeg: bytes, mode: str) -> str:
 
 
 def _chunks(png: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Return the kind of each chunk of a PNG, where it begins and where it ends."""
+    """Yield kind, start and end of each chunk of a PNG."""
     start = len(_PNG)
     while start + 8 <= len(png):
         length, kind = struct.unpack_from(">I4s", png, start)
@@ -195,11 +193,7 @@ def _without_texts(png: bytes) -> bytes:
 
 
 def _check_rows(png: bytes) -> None:
-    """See to it that the pixels of a PNG are all there, which PIL leaves black where they end.
-
-    Raises:
-      BadImage: they end early.
-    """
+    """Raise `BadImage` if pixels of a PNG are missing; PIL leaves them black."""
     header = next(start for kind, start, _ in _chunks(png) if kind == b"IHDR")
     width, height, bits, colour, *_, interlaced = struct.unpack_from(">IIBBBBB", png, header + 8)
     bits *= _PNG_CHANNELS.get(colour, 0)
@@ -222,7 +216,7 @@ def _check_rows(png: bytes) -> None:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """Return the turn that is left for a loaded image to stand as its orientation says."""
+    """Return the turn that a loaded image still needs to be upright."""
     if image.format == "TIFF":  # PIL turns these while it loads them.
         return None
     try:
@@ -231,8 +225,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
             return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except MemoryError:
         raise
-    # As of damaged pixels PIL raises nearly anything, but these pixels are whole.
-    except Exception:
+    except Exception:  # PIL raises nearly anything on damaged EXIF; the pixels are whole.
         return None
 
 

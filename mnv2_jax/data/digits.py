@@ -1,4 +1,4 @@
-"""scikit-learn's digits as a TFDS data set. Imports TFDS, so it is imported when asked for."""
+"""scikit-learn's digits as a TFDS data set. Imports TFDS, so import it only where needed."""
 
 import hashlib
 import io
@@ -10,14 +10,14 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 SIZES = {"train": 1047, "validation": 250, "test": 500}
-"""Images per split: 16 whole batches of 64 in an epoch, and two held-out splits."""
+"""Images per split. A training epoch has 16 batches of 64."""
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]  # TFDS is untyped.
-    """1,797 real handwritten digits, 8x8 grey (Alpaydin and Kaynak 1998), as scikit-learn has them.
+    """1,797 real handwritten digits, 8x8 grey (Alpaydin and Kaynak 1998), part of scikit-learn.
 
-    They come with scikit-learn, so that nothing is downloaded. The split is fixed: images are
-    ranked by a hash of their position, which no version of any library changes.
+    The split is fixed: images are ranked by a hash of their position, the same in every version of
+    every library.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -36,10 +36,10 @@ class Digits(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]  # TFDS is 
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        from sklearn import datasets  # Takes seconds, and is needed once.
+        from sklearn import datasets  # Takes seconds to import.
 
         digits = datasets.load_digits()
-        # Grey values come as 0 to 16.
+        # Grey values are 0 to 16.
         images = np.round(digits.images * (255 / 16)).astype(np.uint8)
         ranked = np.array(sorted(range(len(images)), key=_rank))
         parts = np.split(ranked, np.cumsum(list(SIZES.values()))[:-1])

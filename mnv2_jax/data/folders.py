@@ -1,4 +1,4 @@
-"""The places of data sets: prepared ones by name in a folder, folders of images by their path."""
+"""Names and paths of data sets: prepared ones by name, folders of images by path."""
 
 import os
 import re
@@ -9,38 +9,38 @@ from mnv2_jax import cache
 
 
 def data_folder() -> Path:
-    """Return the folder that prepared data sets live in by default."""
+    """Return the default folder of prepared data sets."""
     return cache.folder() / "datasets"
 
 
 def is_path(name: str) -> bool:
     """Return whether the name of a data set is the path of a folder of images.
 
-    It is one if it ends in `/`, or begins with `/`, `.` or `~`: `photos/`, `../photos`.
+    Paths end in `/`, or begin with `/`, `.` or `~`: `photos/`, `../photos`.
     """
     return name.endswith("/") or name.startswith(("/", ".", "~"))
 
 
 def path(name: str) -> Path:
-    """Return the folder of images that a name is the path of."""
-    return Path(os.path.expanduser(name))  # noqa: PTH111  # Path's raises where there is no home.
+    """Return the folder of images of a name that is a path."""
+    return Path(os.path.expanduser(name))  # noqa: PTH111  # Path.expanduser raises without a home.
 
 
 def own_name(name: str) -> str:
-    """Return the name of a data set, of a folder of images without the folders that it lies in.
+    """Return the name of a data set; of a path, its last folder.
 
-    Ids of runs and their tables hold it: they are the same wherever the folder lies.
+    Ids of runs and tables hold this name, so that they do not depend on where the folder lies.
     """
     return f"{PurePath(name).name}/" if is_path(name) else name
 
 
 def prepare_command(name: str, folder: Path) -> str:
-    """Return the command that prepares the data set `name` in `folder`, if TFDS has a builder."""
+    """Return the command that prepares a data set in `folder`; "" if TFDS has no such builder."""
     import tensorflow_datasets as tfds  # Takes half a second to import.
 
     try:
         tfds.builder_cls(re.split("[/:]", name)[0])
-    except ValueError:  # There is none, or there cannot be one of such a name.
+    except ValueError:  # No such builder, or no valid name.
         return ""
     arguments = ["python", "-m", "experiments.prepare", f"--dataset={name}"]
     if folder.absolute() != data_folder().absolute():
@@ -49,6 +49,6 @@ def prepare_command(name: str, folder: Path) -> str:
 
 
 def prepare_again(name: str, folder: Path, place: Path) -> str:
-    """Return what to do about the data set `name` in `folder` if `place`, its own, is damaged."""
+    """Return advice for the data set `name` in `folder` whose own folder, `place`, is damaged."""
     command = prepare_command(name, folder)
     return f"remove {place} and prepare it again{f': {command}' if command else ''}"

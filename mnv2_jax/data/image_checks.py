@@ -1,4 +1,4 @@
-"""The check of a folder of images: every file is read once, hashed, and tried to be decoded."""
+"""The check of a folder of images: each file is read once, hashed and verified."""
 
 import contextlib
 import errno
@@ -17,18 +17,18 @@ from mnv2_jax.data.image_folder import File, ImageFolder
 from mnv2_jax.terminal import counter
 
 _AT_ONCE = 64
-"""Files that a thread checks in a row."""
+"""Number of files that a thread checks in a row."""
 
 
 class Note(NamedTuple):
-    """The findings about a file, which hold as long as its size and time of change do.
+    """The result of checking a file, valid until its size or time of change differs.
 
     Attributes:
-      size: see `File`.
-      mtime_ns: likewise.
-      digest: BLAKE2b of its bytes, 32 hexadecimal digits; "" where it cannot be read.
-      turned: whether decoding turns it, see `decode.TURNING`.
-      problem: the reason why it cannot be decoded or read, or "".
+      size: bytes; see `File`.
+      mtime_ns: time of the last change; see `File`.
+      digest: BLAKE2b of the file's bytes, 32 hexadecimal digits; "" if it cannot be read.
+      turned: decoding turns the image; see `decode.TURNING`.
+      problem: reason why the file cannot be read or decoded, or "".
     """
 
     size: int
@@ -39,49 +39,49 @@ class Note(NamedTuple):
 
 
 Notes = Mapping[str, Note]
-"""The findings by the paths of files."""
+"""The results by the files' paths."""
 
 
 def check_files(folder: ImageFolder, tell: Callable[[str], None]) -> Notes:
-    """Check the files of a folder that are new or have changed.
+    """Check the files of a folder that are new or have changed since the last check.
 
-    The findings are kept in the user's cache folder, so that the next time no file is read.
+    The results are kept in the user's cache folder.
 
     Args:
       folder: its index.
-      tell: is told now and then how far the check is.
+      tell: is called with a line about the progress now and then.
 
     Returns:
-      The findings about all files.
+      The results of all files.
 
     Raises:
-      OSError: a file changes while it is checked.
+      OSError: a file changes during the check.
     """
     files = [file for of_split in folder.splits.values() for file in of_split]
-    known: dict[str, Note] = {}
-    with contextlib.suppress(OSError, ValueError, TypeError):  # Not there, or damaged.
+    cached: dict[str, Note] = {}
+    with contextlib.suppress(OSError, ValueError, TypeError):  # Missing or damaged.
         text = checksums.read_text(_cache_file(folder.root))
-        known = {path: Note(*note) for path, *note in json.loads(text)}
+        cached = {path: Note(*note) for path, *note in json.loads(text)}
     notes = {
         file.path: note
         for file in files
-        if (note := known.get(file.path))
+        if (note := cached.get(file.path))
         and note[:2] == (file.size, file.mtime_ns)
-        and note.digest  # What could not be read may be permitted since.
+        and note.digest  # A file that could not be read may be readable now.
     }
     try:
         _check_new(folder.root, [file for file in files if file.path not in notes], notes, tell)
-    finally:  # An interrupted check goes on from there.
-        if notes != known:
+    finally:  # The next check goes on after an interrupted one.
+        if notes != cached:
             text = json.dumps([[path, *note] for path, note in notes.items()])
-            # A cache that cannot be written, or a user without a home, costs time only.
+            # A cache that cannot be written costs time only; so does a user without a home.
             with contextlib.suppress(OSError, ValueError):
                 checksums.write_text(_cache_file(folder.root), text)
     return notes
 
 
 def _cache_file(root: Path) -> Path:
-    """Return the file of the findings; another rule of decoding may have others."""
+    """Return the file of the results; another rule of decoding has another one."""
     name = checksums.sum_of(f"{root.resolve()}\n{decode.TURNING}".encode())[:32]
     return cache.folder() / "image_folders" / f"{name}.json"
 
@@ -89,7 +89,7 @@ def _cache_file(root: Path) -> Path:
 def _check_new(
     root: Path, files: Sequence[File], notes: dict[str, Note], tell: Callable[[str], None]
 ) -> None:
-    """Read files in threads, find out whether they can be decoded, and add that to `notes`."""
+    """Check files in threads, and add the results to `notes`."""
     count = counter(tell, len(files), "images checked")
     pool = ThreadPoolExecutor(cores.available())
     try:
@@ -126,20 +126,16 @@ def _check_file(root: str, file: File) -> Note:
 
 
 def read(root: str, file: File) -> bytes | None:
-    """Read a file; give None where it is no longer as it was when the folder was scanned.
-
-    Args:
-      root: the folder.
-      file: as it was then.
+    """Read a file of the folder `root`; return None if it has changed since the folder was scanned.
 
     Raises:
       OSError: it cannot be read, or is no regular file.
     """
-    # Without waiting, as a pipe would have it.
+    # A pipe would block without O_NONBLOCK.
     handle = os.open(f"{root}/{file.path}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(handle, "rb", buffering=0) as opened:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(errno.EINVAL, "it is no regular file")
         data = opened.read()
-        changed = os.fstat(handle).st_mtime_ns
-    return data if (len(data), changed) == (file.size, file.mtime_ns) else None
+        mtime_ns = os.fstat(handle).st_mtime_ns
+    return data if (len(data), mtime_ns) == (file.size, file.mtime_ns) else None

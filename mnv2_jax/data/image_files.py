@@ -1,4 +1,4 @@
-"""A folder of images as a data set: each file is checked once, and read by its number."""
+"""A folder of images as a data set: each file is checked once, and read by number."""
 
 import collections
 import dataclasses
@@ -17,22 +17,13 @@ from mnv2_jax.data.stored.prepared import Record
 
 
 class Files:
-    """Images of a folder, by number. Made by `FolderSet.records`.
-
-    Any number of threads may read them.
+    """Encoded images of a folder, by number; safe to read from several threads.
 
     Attributes:
       labels: int32 `[count]`.
     """
 
     def __init__(self, root: Path, files: Sequence[File], problems: Mapping[str, str]) -> None:
-        """Choose files; nothing is read.
-
-        Args:
-          root: the folder; files are found from another current folder, too, if it is absolute.
-          files: of the folder.
-          problems: by path, of files that cannot be decoded, the reason.
-        """
         self.labels = np.array([file.label for file in files], np.int32)
         self._root = str(root)
         self._files = files
@@ -42,11 +33,11 @@ class Files:
         return len(self._files)
 
     def __getitem__(self, index: int) -> Record:
-        """Return image number `index`, counted from 0.
+        """Read image number `index`, counted from 0.
 
         Raises:
           IndexError: there is no such image.
-          OSError: its file has changed since the folder was opened, or is gone.
+          OSError: its file was changed or removed after the folder was opened.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"image {index} of {len(self)}")
@@ -69,16 +60,15 @@ class Files:
 
 @dataclasses.dataclass(frozen=True)
 class FolderSet:
-    """A folder of images, checked. Made by `find`.
+    """A folder of images that was checked. Made by `find`.
 
     Attributes:
-      folder: its files.
-      problems: by path, of files that cannot be decoded, the reason.
+      folder: its index.
+      problems: reasons why files cannot be decoded, by path.
       fingerprint: twelve hexadecimal digits that change with the bytes, the label, the split or the
-        order of any image, and with the names of classes. Files in the same places under another
-        folder, or with other times, have the same. Where decoding turns an image, the rule is part
-        of it; see `decode.TURNING`.
-      remarks: lines for people about the folder.
+        order of any image, and with the names of classes. They depend neither on where the folder
+        lies nor on the times of files. If decoding turns an image, they include `decode.TURNING`.
+      remarks: lines to print about the folder.
     """
 
     folder: ImageFolder
@@ -89,12 +79,12 @@ class FolderSet:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """By label."""
+        """Names of the classes, by label."""
         return self.folder.classes
 
     @property
     def splits(self) -> dict[str, subsplits.Split]:
-        """By name."""
+        """Splits by name."""
         return {
             name: subsplits.Split((), (len(files),)) for name, files in self.folder.splits.items()
         }
@@ -104,7 +94,7 @@ class FolderSet:
 
         Args:
           split: see https://www.tensorflow.org/datasets/splits
-          field: the field of the config that says so, such as "data.train", for messages.
+          field: field of the config that holds `split`, such as "data.train", for messages.
 
         Raises:
           ValueError: there are no such images.
@@ -123,13 +113,13 @@ def find(name: str, tell: Callable[[str], None], *, skip_corrupt: bool = False) 
 
     Args:
       name: its path.
-      tell: is told now and then how far the check is.
-      skip_corrupt: take files that cannot be decoded for records with a problem.
+      tell: is called with a line about the progress now and then.
+      skip_corrupt: let images that cannot be decoded be records with a problem.
 
     Raises:
-      ValueError: there is no such folder, it is of another kind, see `image_folder.scan`, or images
-        cannot be decoded and are not to be skipped, or are all that there are.
-      OSError: a folder in it cannot be read, or a file changes while it is checked.
+      ValueError: `image_folder.scan` refuses the folder; or images cannot be decoded, which are not
+        to be skipped or without which a split or a class has none.
+      OSError: a folder in it cannot be read, or a file changes during the check.
     """
     try:
         folder = image_folder.scan(folders.path(name))
@@ -146,18 +136,18 @@ def find(name: str, tell: Callable[[str], None], *, skip_corrupt: bool = False) 
         )
     for split, files in folder.splits.items():
         labels = {file.label for file in files if file.path not in problems}
-        lacking = sorted(set(range(len(folder.classes))) - labels)
-        if not labels or (split == "train" and lacking):
+        missing = sorted(set(range(len(folder.classes))) - labels)
+        if not labels or (split == "train" and missing):
             raise ValueError(
-                f"config.data.name={name!r}: no image in {split} can be decoded of the class "
-                f"{folder.classes[lacking[0]]!r}; expected that of every class one can"
+                f"config.data.name={name!r}: in {split}, no image of class "
+                f"{folder.classes[missing[0]]!r} can be decoded; expected one or more of each class"
             )
     remarks = _remarks(name, folder, notes)
     return FolderSet(folder, problems, _fingerprint(folder, notes), remarks)
 
 
 def _fingerprint(folder: ImageFolder, notes: Notes) -> str:
-    """See `FolderSet`."""
+    """Return `FolderSet.fingerprint`."""
     content = [
         [split, [[file.label, notes[file.path].digest] for file in files]]
         for split, files in folder.splits.items()

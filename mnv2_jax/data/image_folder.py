@@ -11,10 +11,9 @@ from typing import NamedTuple
 
 from mnv2_jax.metrics import SPLITS
 
-EXTENSIONS = (
-    *(".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"),
-)
-"""The endings of names of images, in any case."""
+_JPEG = (".jfif", ".jpe", ".jpeg", ".jpg")
+EXTENSIONS = (".bmp", ".gif", *_JPEG, ".png", ".tif", ".tiff", ".webp")
+"""Endings of the names of images, in lower or upper case."""
 
 _TRAIN, _VALIDATION, _TEST = SPLITS
 
@@ -23,9 +22,9 @@ class File(NamedTuple):
     """An image file.
 
     Attributes:
-      path: relative to the folder that was scanned, with `/`, as the names are on disk.
-      label: the place of its class among the sorted classes.
-      size: bytes; 0 of what cannot be looked at, such as a link to nothing.
+      path: relative to the scanned folder, with `/`, in the spelling of the disk.
+      label: index of its class among the sorted classes.
+      size: bytes; 0 if the file has no status, such as a broken link.
       mtime_ns: time of the last change, ns; 0 likewise.
     """
 
@@ -36,7 +35,7 @@ class File(NamedTuple):
 
     @property
     def rank(self) -> bytes:
-        """The key that files are ordered by: SHA-256 of the path, the same on every machine."""
+        """Key of the order of files: SHA-256 of the path, the same on every machine."""
         return hashlib.sha256(_normal(self.path).encode()).digest()
 
 
@@ -47,8 +46,8 @@ class ImageFolder:
     Attributes:
       root: the folder.
       classes: the sorted names of the class folders, NFC-normalised.
-      splits: the files of each split that has any, ordered by `File.rank`, which mixes classes.
-      ignored: relative paths of what is in class folders, or beside them, and is no image.
+      splits: files of each split that has any, ordered by `File.rank`, which mixes classes.
+      ignored: relative paths of files and folders that are no images, in and beside class folders.
     """
 
     root: Path
@@ -58,15 +57,15 @@ class ImageFolder:
 
 
 def scan(root: Path) -> ImageFolder:
-    """Find the images of `root/train/CLASS/*`, or of `root/CLASS/*`.
+    """List the images in `root/train/CLASS/`, or in `root/CLASS/`.
 
-    The first kind may have `validation` and `test` as well. The second kind is split 80/10/10 by a
-    hash of each file's path, so that a file stays in its split when others come or go. Links are
-    followed, hidden files and folders passed over, and folders in those of classes too.
+    The first layout may have `validation` and `test` beside `train`. The second is split 80/10/10
+    by a hash of each file's path, so that a file stays in its split when others are added or
+    removed. Links are followed; hidden files, and folders within class folders, are ignored.
 
     Raises:
-      ValueError: the folder is missing or of another kind, a class has no images or too few to
-        be split, or a name cannot be used; it names the folder.
+      ValueError: the folder is missing or has another layout, a class has no images or too few to
+        be split, or a name cannot be used; the message names the folder.
       OSError: a folder cannot be read.
     """
     if not root.is_dir():
@@ -83,24 +82,27 @@ def scan(root: Path) -> ImageFolder:
     else:
         folders = {"": _class_folders(root, "", ignored)}
     classes = tuple(sorted(next(iter(folders.values()))))
-    for split, found in folders.items():
-        unknown = sorted(set(found) - set(classes))
+    for split, of_classes in folders.items():
+        unknown = sorted(set(of_classes) - set(classes))
         if unknown:
             raise ValueError(
                 f"{root / split}: class {unknown[0]!r} is not in {_TRAIN}/, which has "
                 f"{some(classes)}"
             )
     files = {
-        split: _files(root, found, classes, ignored) for split, found in folders.items() if found
+        split: _files(root, of_classes, classes, ignored) for split, of_classes in folders.items()
     }
     if list(files) == [""]:
         files = _split_by_hash(root, classes, files[""])
-    ordered = {split: tuple(sorted(of, key=_order)) for split, of in files.items()}
+    ordered = {
+        split: tuple(sorted(of_split, key=lambda file: (file.rank, file.path)))
+        for split, of_split in files.items()
+    }
     return ImageFolder(root, classes, ordered, tuple(sorted(ignored)))
 
 
 def some(names: Sequence[str], most: int = 5) -> str:
-    """Return the first few names, and how many more there are."""
+    """Return the first names, and the number of the others, as text."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
@@ -108,8 +110,9 @@ def some(names: Sequence[str], most: int = 5) -> str:
 def _split_folders(root: Path, ignored: list[str]) -> list[str]:
     for entry in _entries(root):
         if _is_folder(entry) and entry.name not in SPLITS:
-            meant = [split for split in SPLITS if split[:3] == entry.name[:3].lower()]
-            hint = f"; rename it to {meant[0]}/?" if meant else ""  # As "val" and "testing" are.
+            # Such as "val" and "testing".
+            close = [split for split in SPLITS if split[:3] == entry.name[:3].lower()]
+            hint = f"; rename it to {close[0]}/?" if close else ""
             raise ValueError(
                 f"{entry.path}: beside {_TRAIN}/ only {_VALIDATION}/ and {_TEST}/ are expected"
                 + hint
@@ -121,7 +124,7 @@ def _split_folders(root: Path, ignored: list[str]) -> list[str]:
 
 
 def _class_folders(root: Path, split: str, ignored: list[str]) -> dict[str, str]:
-    """Return the class folders of a split by normalised names, as paths relative to `root`."""
+    """Return the class folders of a split, relative to `root`, by normalised name."""
     found: dict[str, str] = {}
     for entry in _entries(root / split):
         path = f"{split}/{entry.name}" if split else entry.name
@@ -130,7 +133,7 @@ def _class_folders(root: Path, split: str, ignored: list[str]) -> dict[str, str]
             ignored.append(path)
             continue
         name = _normal(entry.name)
-        if {"\n", "\r"} & set(name):  # It stands in lines of messages and tables.
+        if {"\n", "\r"} & set(name):  # Messages and tables hold it in a line.
             raise ValueError(f"{entry.path!r}: the name of a class must not hold a line break")
         if name in found:
             both = f"{found[name].rpartition('/')[2]!a} and {entry.name!a}"
@@ -162,7 +165,7 @@ def _files(
             try:
                 status = entry.stat()
                 files.append(File(path, label, status.st_size, status.st_mtime_ns))
-            except OSError:  # Reported when it is read, beside what else cannot be.
+            except OSError:  # Reported when it is read, together with others.
                 files.append(File(path, label, 0, 0))
         if len(files) == before:
             raise ValueError(
@@ -185,7 +188,7 @@ def _split_by_hash(
         )
     splits: dict[str, list[File]] = {}
     for file in files:
-        # Not the bytes that the order goes by first: within a split, ranks stay evenly spread.
+        # Other bytes than those that order files, so that ranks are uniform within a split.
         part = int.from_bytes(file.rank[-8:]) / 2**64
         split = _TRAIN if part < 0.8 else _VALIDATION if part < 0.9 else _TEST
         splits.setdefault(split, []).append(file)
@@ -213,7 +216,7 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # As of links in a circle, which are reported as files are.
+    except OSError:  # Such as links in a circle, which are reported as files.
         return False
 
 
@@ -222,7 +225,7 @@ def _is_image(entry: os.DirEntry[str]) -> bool:
 
 
 def _refuse_images_in(folder: os.DirEntry[str], of_class: Path) -> None:
-    """Images further down would be missed by whoever put them there."""
+    """Raise `ValueError` if a folder within a class folder has images: they would be ignored."""
     if any(_is_image(entry) for entry in _entries(Path(folder.path))):
         raise ValueError(
             f"{folder.path}: images in a folder within that of class {of_class.name!r}; expected "
@@ -235,10 +238,6 @@ def _refuse_image(entry: os.DirEntry[str], folder: Path) -> None:
         raise ValueError(
             f"{entry.path}: an image outside of class folders; expected {folder}/CLASS/{entry.name}"
         )
-
-
-def _order(file: File) -> tuple[bytes, str]:
-    return file.rank, file.path
 
 
 def _normal(text: str) -> str:

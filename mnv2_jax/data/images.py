@@ -1,4 +1,4 @@
-"""The images of a split, decoded when they are asked for, one by one or all at once."""
+"""The images of a split, decoded one by one on demand."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,13 +13,11 @@ from mnv2_jax.data.stored.prepared import Record
 
 
 class Records(Protocol):
-    """Encoded images with their labels, by number."""
+    """Encoded images with their labels, by number from 0."""
 
-    def __len__(self) -> int:
-        """Return their number."""
+    def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> Record:
-        """One of them."""
+    def __getitem__(self, index: int) -> Record: ...
 
 
 class Example(NamedTuple):
@@ -28,7 +26,7 @@ class Example(NamedTuple):
     Attributes:
       image: uint8 `[height, width, channels]`, 0 to 255.
       label: 0 to classes - 1.
-      problem: why the image could not be decoded, in a line, or nothing; the image is then black.
+      problem: reason why the image could not be decoded, and is black; else "".
     """
 
     image: np.ndarray
@@ -37,12 +35,12 @@ class Example(NamedTuple):
 
 
 class Arrays(NamedTuple):
-    """A whole split, decoded.
+    """A decoded split.
 
     Attributes:
       images: uint8 `[count, height, width, channels]`, 0 to 255.
       labels: int32 `[count]`, 0 to classes - 1.
-      weights: float32 `[count]`: 1; but 0 for an image that could not be decoded.
+      weights: float32 `[count]`: 0 for images that could not be decoded, else 1.
     """
 
     images: np.ndarray
@@ -52,13 +50,13 @@ class Arrays(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Images:
-    """A split as records, and what is done to make an image of one size of each.
+    """A split whose records are decoded to images of one shape.
 
     Attributes:
-      records: of the split.
+      records: encoded images.
       shape: height, width and channels of an image; the first two are equal.
-      fraction: the side of the square that is evaluated, as a share of the shorter side.
-      skip_corrupt: give a black image with its problem, instead of raising.
+      fraction: see `crops.evaluation_crop`.
+      skip_corrupt: return a black image with its problem, instead of raising an error.
     """
 
     records: Records
@@ -70,7 +68,7 @@ class Images:
         return len(self.records)
 
     def __getitem__(self, index: int) -> Example:
-        """Return an image as it is evaluated: its central square.
+        """Return an image for evaluation: its central square.
 
         Raises:
           ValueError: it cannot be decoded, or its label is out of range.
@@ -83,11 +81,9 @@ class Images:
     def view(
         self, index: int, augmentation: Augmentation, generator: np.random.Generator
     ) -> Example:
-        """Return an image as it is trained on, as far as that is the host's to do.
+        """Return an image for training; see `crops.training_view`.
 
-        Raises:
-          ValueError: it cannot be decoded, or its label is out of range.
-          OSError: it cannot be read.
+        Raises the errors of `__getitem__`.
         """
         return self._example(
             index,

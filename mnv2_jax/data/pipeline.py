@@ -11,10 +11,10 @@ Array = jax.Array
 
 
 def stream(key: Array, name: str) -> Array:
-    """Return the random stream `name` of a run's key: streams do not disturb one another.
+    """Return the key of the random stream `name` of a run; streams are independent.
 
-    Initial weights, dropout and every augmentation have their own, so that variants of a network
-    see the same batches whatever else they draw.
+    Initial weights, dropout and each augmentation have their own, so that variants of a network see
+    the same batches whatever else they draw.
     """
     return jax.random.fold_in(key, zlib.crc32(name.encode()) & 0x7FFFFFFF)
 
@@ -29,19 +29,19 @@ def train_batch(
     scaling: str,
     classes: int,
 ) -> tuple[Array, Array, Array]:
-    """Return a step's batch or part of it, augmented and scaled.
+    """Return the batch of a step, or some of its rows, augmented and scaled.
 
-    An image's augmentation depends on key, step and row, not on which part it is in.
+    The augmentation of an image depends on key, step and row alone.
 
     Args:
-      key: that augmentation is drawn from.
+      key: source of random numbers.
       step: int32 scalar, counted from 0 through all epochs.
-      rows: the places of the images in the step's batch, int32 `[batch]`.
-      chosen: their places in `data`, int32 `[batch]`.
+      rows: indices of the images in the step's batch, int32 `[batch]`.
+      chosen: their indices in `data`, int32 `[batch]`.
       data: images, uint8 `[count, height, width, channels]`, and labels, int32 `[count]`.
-      augmentation: what is done to the images.
-      scaling: one of `mnv2_jax.data.augment.SCALINGS`.
-      classes: how many there are.
+      augmentation: see `augment.augmented`.
+      scaling: one of `augment.SCALINGS`.
+      classes: number of classes.
 
     Returns:
       Images, float32 `[batch, height, width, channels]`, labels, int32 `[batch]`, and the share of
@@ -52,6 +52,6 @@ def train_batch(
         step_key = jax.random.fold_in(stream(key, name), step)
         return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(step_key, rows)
 
-    images, labels = (whole[chosen] for whole in data)
+    images, labels = (array[chosen] for array in data)
     scaled, targets = augment.augmented(augmentation, scaling, keys, images, labels, classes)
     return scaled, labels, targets

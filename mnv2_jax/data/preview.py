@@ -22,27 +22,26 @@ _IMAGES = 48
 """The most images on a sheet of a batch."""
 
 _TILE = 96
-"""The least width and height of an image on the sheet, in pixels."""
+"""Least width and height of an image on the sheet, in pixels."""
 
 _GAP = 6
 _LINE = 14
 _LETTERS = 0x530
-"""The first code behind Latin, Greek and Cyrillic, which the font has that vl-convert brings."""
+"""First code after Latin, Greek and Cyrillic, which vl-convert's font has."""
 
 
 def contact_sheet(images: np.ndarray, captions: Sequence[str], scaling: str) -> Image.Image:
-    """Images side by side, each with its caption below.
+    """Draw images side by side, each with its caption below.
 
-    Small ones are enlarged by whole factors, such that single pixels can be told apart; large ones
-    stay as they are.
+    Small images are enlarged by a whole factor, so that single pixels can be seen.
 
     Args:
-      images: as they enter a network, float32 `[count, height, width, channels]`; one or more.
-      captions: of the images. What a caption has beyond its image's width is left out.
-      scaling: that the images have, one of `mnv2_jax.data.augment.SCALINGS`.
+      images: input of a network, float32 `[count, height, width, channels]`.
+      captions: one for each image, cut off at the image's width.
+      scaling: the images' scaling, one of `augment.SCALINGS`.
 
     Raises:
-      ValueError: there is no image, or there are more or fewer captions than images.
+      ValueError: there is no image, or not one caption for each.
     """
     if len(images) != len(captions) or not captions:
         raise ValueError(
@@ -52,7 +51,7 @@ def contact_sheet(images: np.ndarray, captions: Sequence[str], scaling: str) -> 
     pixels = _enlarged(_bytes(images, scaling))
     height, width = pixels.shape[1:3]
     row_height, column_width = height + _LINE + 2 * _GAP, width + _GAP
-    # As many columns as make the sheet about square.
+    # So many columns that the sheet is about square.
     columns = min(len(pixels), math.ceil(math.sqrt(len(pixels) * row_height / column_width)))
     rows = math.ceil(len(pixels) / columns)
     size = (columns * column_width + _GAP, rows * row_height + _GAP)
@@ -62,7 +61,7 @@ def contact_sheet(images: np.ndarray, captions: Sequence[str], scaling: str) -> 
         row, column = divmod(place, columns)
         left, top = column * column_width + _GAP, row * row_height + _GAP
         sheet.paste(Image.fromarray(tile), (left, top))
-        # A picture in the picture cuts off what is too long.
+        # A nested picture cuts off a caption that is too long.
         texts.append(
             f'<svg x="{left}" y="{top + height}" width="{width}" height="{row_height - height}">'
             f'<text y="{_LINE}">{html.escape(_drawable(caption))}</text></svg>'
@@ -71,13 +70,13 @@ def contact_sheet(images: np.ndarray, captions: Sequence[str], scaling: str) -> 
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{size[0]}" height="{size[1]}" '
         f'font-family="Liberation Sans" font-size="12">{"".join(texts)}</svg>'
     )
-    words = Image.open(io.BytesIO(drawn))
-    sheet.paste(words, mask=words)
+    text = Image.open(io.BytesIO(drawn))
+    sheet.paste(text, mask=text)
     return sheet
 
 
 def _bytes(images: np.ndarray, scaling: str) -> np.ndarray:
-    """Return the images before scaling, uint8 `[count, height, width, 3]`."""
+    """Undo the scaling, and return uint8 `[count, height, width, 3]`."""
     pixels = np.asarray(augment.unscale(jnp.asarray(images), scaling))
     clipped = np.clip(np.round(pixels), 0, 255).astype(np.uint8)
     return np.broadcast_to(clipped, (*clipped.shape[:3], 3))
@@ -89,8 +88,8 @@ def _enlarged(pixels: np.ndarray) -> np.ndarray:
 
 
 def _drawable(caption: str) -> str:
-    """Return a caption in a line, with a code for what the font lacks."""
-    # Names of folders may have accents as characters of their own, as on macOS.
+    """Return a caption in one line, with codes for characters that the font lacks."""
+    # In names of folders, accents may be characters of their own, as on macOS.
     composed = unicodedata.normalize("NFC", caption)
     return "".join(
         character

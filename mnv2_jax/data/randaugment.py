@@ -1,8 +1,8 @@
 """RandAugment (Cubuk et al. 2020, arXiv 1909.13719), by PIL. Imports no jax.
 
-The operations are the paper's, section 3.1, each drawn evenly. How strong they are at a magnitude
-is not in the paper; the ranges are those of torchvision's RandAugment, whose magnitudes 0 to 30 are
-0 to 10 here. What moves in at borders is grey, as in the authors' code.
+The operations are those of section 3.1, drawn uniformly. The paper does not give their strengths:
+these are torchvision's, whose magnitudes 0 to 30 are 0 to 10 here. Grey moves in at borders, as in
+the authors' code.
 """
 
 from collections.abc import Callable
@@ -13,25 +13,18 @@ from PIL import Image, ImageEnhance, ImageOps
 from mnv2_jax.data.augmentation import MAX_MAGNITUDE
 
 Operation = Callable[[Image.Image, float, int], Image.Image]
-"""Takes an image, the strength from 0 to 1, and a sign, -1 or 1."""
+"""Takes an image, a strength from 0 to 1, and a sign, -1 or 1."""
 
 _GREY = 128
-"""The grey that moves in at the borders."""
+"""The grey that moves in at borders."""
 
 
 def distorted(
     pixels: np.ndarray, layers: int, magnitude: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """Apply operations drawn evenly, one after the other.
+    """Apply `layers` operations, drawn uniformly, one after the other.
 
-    Args:
-      pixels: uint8 `[height, width, channels]`.
-      layers: how many.
-      magnitude: how strong, 0 to `MAX_MAGNITUDE`.
-      generator: what is drawn comes from it.
-
-    Returns:
-      An array like `pixels`.
+    Takes and returns uint8 `[height, width, channels]`; `magnitude` is 0 to `MAX_MAGNITUDE`.
     """
     image = Image.fromarray(pixels if pixels.shape[-1] == 3 else pixels[..., 0])
     operations = list(OPERATIONS.values())
@@ -41,28 +34,22 @@ def distorted(
     return np.asarray(image).reshape(pixels.shape)
 
 
+def _fill(image: Image.Image) -> int | tuple[int, ...]:
+    return _GREY if image.mode == "L" else (_GREY, _GREY, _GREY)
+
+
 def _affine(image: Image.Image, *matrix: float) -> Image.Image:
-    fill = (_GREY,) * len(image.getbands())
-    return image.transform(
-        image.size,
-        Image.Transform.AFFINE,
-        matrix,
-        Image.Resampling.BILINEAR,
-        fillcolor=fill if len(fill) == 3 else _GREY,
-    )
+    method, resample = Image.Transform.AFFINE, Image.Resampling.BILINEAR
+    return image.transform(image.size, method, matrix, resample, fillcolor=_fill(image))
 
 
 def _rotate(image: Image.Image, strength: float, sign: int) -> Image.Image:
-    fill = (_GREY,) * len(image.getbands())
-    return image.rotate(
-        sign * 30 * strength,
-        Image.Resampling.BILINEAR,
-        fillcolor=fill if len(fill) == 3 else _GREY,
-    )
+    degrees = sign * 30 * strength
+    return image.rotate(degrees, Image.Resampling.BILINEAR, fillcolor=_fill(image))
 
 
 def _enhance(enhancer: Callable[[Image.Image], ImageEnhance._Enhance]) -> Operation:
-    # From 0.1 at full strength of one sign to 1.9 of the other; 1 changes nothing.
+    # The factor is 0.1 to 1.9; 1 changes nothing.
     return lambda image, strength, sign: enhancer(image).enhance(1 + 0.9 * sign * strength)
 
 
@@ -88,4 +75,4 @@ OPERATIONS: dict[str, Operation] = {
         image, 1, 0, 0, 0, 1, 0.45 * sign * strength * image.height
     ),
 }
-"""The paper's 14 operations. Of grey images, `color` changes nothing."""
+"""The paper's 14 operations. `color` leaves grey images unchanged."""

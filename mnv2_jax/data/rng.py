@@ -1,7 +1,7 @@
 """Random numbers drawn on the host: the order of images, and their crops.
 
-Every draw has a place of its own in a counter-based generator (Salmon et al. 2011, Philox), so that
-it depends on nothing that was drawn before: not on workers, and not on where training went on.
+Each draw has its own counter of a counter-based generator (Philox, Salmon et al. 2011), so that it
+depends neither on earlier draws nor on workers, nor on the step at which training was resumed.
 """
 
 import zlib
@@ -10,46 +10,38 @@ import numpy as np
 
 
 def generator(seed: int, name: str, step: int = 0, row: int = 0) -> np.random.Generator:
-    """Return the stream `name` of a seed, at a step and a row of its batch.
+    """Return the generator of the stream `name` at a row of a step's batch.
 
     Args:
       seed: 0 to 2^32 - 1.
-      name: of what is drawn; streams do not disturb one another.
+      name: streams of different names are independent.
       step: counted from 0 through all epochs.
-      row: the image's place in the step's batch.
+      row: index of the image in the step's batch.
     """
     return np.random.Generator(_bits(seed, name, step, row))
 
 
 def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
-    """Return the order of images in an epoch, int32 `[count]`: a new one in every epoch.
-
-    Args:
-      seed: see `generator`.
-      epoch: counted from 0.
-      count: the images.
-    """
-    # Raw bits are the same in every version of NumPy, which permutations need not be. Sorting them
-    # is a shuffle: among 64 bits equal ones are as good as none, and a stable sort settles them.
+    """Return the order of `count` images in an epoch, counted from 0: int32 `[count]`."""
+    # Raw bits are the same in every version of NumPy; permutations need not be. Sorting them
+    # shuffles: two equal ones of 64 bits hardly occur, and a stable sort settles their order.
     bits = _bits(seed, "order", epoch, 0).random_raw(count)
     return np.argsort(bits, kind="stable").astype(np.int32)
 
 
 def few_of_each(seed: int, labels: np.ndarray, count: int) -> np.ndarray:
-    """Draw `count` images of each class.
-
-    A draw of more images holds those of a draw of fewer.
+    """Draw `count` images of each class; a draw of more includes those of a draw of fewer.
 
     Args:
       seed: see `generator`.
-      labels: of all images, whole numbers.
-      count: of each class; it has so many or more.
+      labels: integer labels of all images; each class has `count` images or more.
+      count: number of images per class.
 
     Returns:
-      The places of the images that are drawn, ascending, int32 `[classes * count]`.
+      Ascending indices of the drawn images, int32 `[classes * count]`.
     """
     bits = _bits(seed, "few", 0, 0).random_raw(len(labels))
-    ranked = np.lexsort((bits, labels))  # By class, then at random; see `epoch_order`.
+    ranked = np.lexsort((bits, labels))  # By class, then in random order.
     classes = labels[ranked]
     rank_in_class = np.arange(len(labels)) - np.searchsorted(classes, classes)
     return np.sort(ranked[rank_in_class < count]).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Data sets by name: prepared on disk, the digits that are embedded, or a folder of images."""
+"""Data sets by name: prepared on disk, embedded in a package, or a folder of images."""
 
 import contextlib
 import dataclasses
@@ -11,13 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from mnv2_jax import metrics
 from mnv2_jax.data import folders, image_files, rng, subsets
 from mnv2_jax.data.images import Arrays, Images, Records
 from mnv2_jax.data.stored import prepared, subsplits
+from mnv2_jax.metrics import SPLITS
 from mnv2_jax.terminal import say
-
-SPLITS = metrics.SPLITS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,18 +27,18 @@ class Selection:
     Attributes:
       name: data set: the path of a folder of images, such as photos/, a set prepared in the data
         folder, or one of `EMBEDDED`. See `mnv2_jax.data.folders.is_path`.
-      train: training images: a split as TFDS writes it, such as "train[:90%]".
-      validation: images that choices are made by: a split, as TFDS writes it.
-      test: images that are read once, at the end of a run: a split, as TFDS writes it.
+      train: training images: a split in TFDS's notation, such as "train[:90%]".
+      validation: images that choices are based on: a split in TFDS's notation.
+      test: images that are read once, at the end of a run: a split in TFDS's notation.
       resolution: height and width of the network's input, in pixels.
       crop_fraction: share of the shorter side that evaluation's central crop keeps, above 0 and up
         to 1.
       classes: labels to keep: numbers and ranges such as "0-4" or "0,2,5-7"; "" for all. They are
-        labelled anew, from 0, in the same order.
+        renumbered from 0, in the same order.
       images_per_class: number of training images of each class, drawn for each run; 0 for all.
 
     Raises:
-      ValueError: a value is out of range; the message names it and what would be right.
+      ValueError: a value is out of range; the message names the field and the values expected.
     """
 
     name: str
@@ -70,20 +68,20 @@ class Selection:
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A data set in its three splits. The test split is for the end of a run alone.
+    """A data set in three splits. The test split is read at the end of a run only.
 
     Attributes:
-      name: of the data set.
-      class_names: by label.
-      train: see `Selection`.
-      validation: likewise.
-      test: likewise.
-      fingerprint: see `mnv2_jax.data.stored.prepared.Prepared` and, of a folder,
-        `mnv2_jax.data.image_files.FolderSet`; "" where nothing is known. That of all classes, where
-        some are kept.
-      images_per_class: see `Selection`; each class has so many or more in `train`.
-      remarks: lines for people about what was found.
-      decoded: whole splits by their names, once they are decoded, and what could not be.
+      name: see `Selection`.
+      class_names: names of the classes, by label.
+      train: training images.
+      validation: validation images.
+      test: test images.
+      fingerprint: see `stored.prepared.Prepared` and `image_files.FolderSet`; that of all classes,
+        even if some are left out; "" if unknown.
+      images_per_class: see `Selection`; `train` has so many or more of each class.
+      remarks: lines to print about the data set.
+      decoded: cache of decoded splits by name, with a line for each image that could not be
+        decoded.
     """
 
     name: str
@@ -100,19 +98,18 @@ class Dataset:
 
     @property
     def classes(self) -> int:
-        """Return their number."""
+        """Number of classes."""
         return len(self.class_names)
 
     @property
     def training_images(self) -> int:
-        """Return the number of images a run trains on."""
+        """Number of images that a run trains on."""
         return self.images_per_class * self.classes or len(self.train)
 
     def chosen(self, seed: int) -> np.ndarray:
-        """Return the places in `train` of a run's training images, ascending, int32 `[count]`.
+        """Return the ascending indices in `train` of a run's training images, int32 `[count]`.
 
-        Args:
-          seed: of the run's data. Of more images of each class, it chooses these and others.
+        With the same seed, more images of each class include those of fewer.
 
         Raises:
           ValueError: a label is out of range.
@@ -123,7 +120,7 @@ class Dataset:
         return rng.few_of_each(seed, self.train_labels, self.images_per_class)
 
     def training(self, seed: int) -> Images:
-        """Return the images that a run trains on, those of `chosen`; see there."""
+        """Return the images that a run trains on: those of `chosen`, which see."""
         if not self.images_per_class:
             return self.train
         places = self.chosen(seed)
@@ -132,7 +129,7 @@ class Dataset:
 
     @functools.cached_property
     def train_labels(self) -> np.ndarray:
-        """The labels of `train`, int32 `[count]`, which are read once; see `chosen` for errors."""
+        """Labels of `train`, int32 `[count]`, read once. Raises the errors of `chosen`."""
         return subsets.labels(self.train.records)
 
 
@@ -144,52 +141,58 @@ def load(
     overlapping: bool = False,
     tell: Callable[[str], None] = say,
 ) -> Dataset:
-    """Open a data set; an embedded one is prepared first if need be, or anew if damaged.
+    """Open a data set. An embedded one is prepared if it is missing or damaged.
 
     Args:
-      selection: what to open.
-      folder: that prepared data sets live in, by default `mnv2_jax.data.folders.data_folder()`.
+      selection: images to open.
+      folder: folder of prepared data sets, by default `folders.data_folder()`.
       skip_corrupt: leave out images that cannot be decoded.
-      overlapping: splits may share images, as where nothing is trained.
-      tell: is told in a line that an embedded data set is prepared anew, and now and then how far
-        the check of a folder of images is.
+      overlapping: let splits share images, as where nothing is trained.
+      tell: is called with a line where a damaged data set is prepared again, and with lines about
+        the progress of checking a folder of images.
 
     Raises:
-      ValueError: there is no such data set, split or class, splits share images, there is one class
-        alone, too few images of one, or images of a folder that cannot be decoded; the message says
-        what would be right.
+      ValueError: there is no such data set, split or class, splits share images, there is only one
+        class, a class has too few images, or images of a folder cannot be decoded; the message
+        says what is expected.
       OSError: the folder cannot be written to, or a file cannot be read.
     """
-    found: image_files.FolderSet | prepared.Prepared
+    opened: image_files.FolderSet | prepared.Prepared
     if folders.is_path(selection.name):
-        found = image_files.find(selection.name, tell, skip_corrupt=skip_corrupt)
+        opened = image_files.find(selection.name, tell, skip_corrupt=skip_corrupt)
     else:
-        where = folder or folders.data_folder()
+        folder = folder or folders.data_folder()
         if selection.name in EMBEDDED:
-            _prepare(selection.name, where, tell)
-        found = prepared.find(selection.name, where)
-    if len(found.class_names) < 2:
+            _prepare(selection.name, folder, tell)
+        opened = prepared.find(selection.name, folder)
+    if len(opened.class_names) < 2:
         raise ValueError(
-            f"config.data.name={selection.name!r}: it has one class, {found.class_names[0]!r}; "
+            f"config.data.name={selection.name!r}: it has one class, {opened.class_names[0]!r}; "
             f"expected two or more to tell apart"
         )
-    kept = _kept(selection, found.class_names)
-    shape = (selection.resolution, selection.resolution, found.channels)
-    wanted = {f"data.{split}": getattr(selection, split) for split in SPLITS}
+    kept = _kept(selection, opened.class_names)
+    shape = (selection.resolution, selection.resolution, opened.channels)
+    texts = {f"data.{split}": getattr(selection, split) for split in SPLITS}
     if not overlapping:
-        subsplits.check_disjoint(wanted, found.splits)
+        subsplits.check_disjoint(texts, opened.splits)
 
-    def images(split: str) -> Images:
-        records_of: Records = found.records(wanted[f"data.{split}"], f"data.{split}")
+    def images(field: str) -> Images:
+        records: Records = opened.records(texts[field], field)
         if selection.classes:
-            records_of = subsets.Subset.of_classes(records_of, kept)
-        return Images(records_of, shape, selection.crop_fraction, skip_corrupt)
+            records = subsets.Subset.of_classes(records, kept)
+        return Images(records, shape, selection.crop_fraction, skip_corrupt)
 
-    parts = images("train"), images("validation"), images("test")
-    names = tuple(found.class_names[label] for label in kept)
-    few = selection.images_per_class
-    dataset = Dataset(selection.name, names, *parts, found.fingerprint, few, found.remarks)
-    if selection.classes or few:
+    dataset = Dataset(
+        name=selection.name,
+        class_names=tuple(opened.class_names[label] for label in kept),
+        train=images("data.train"),
+        validation=images("data.validation"),
+        test=images("data.test"),
+        fingerprint=opened.fingerprint,
+        images_per_class=selection.images_per_class,
+        remarks=opened.remarks,
+    )
+    if selection.classes or selection.images_per_class:
         _check_enough(selection, dataset, kept)
     return dataset
 
@@ -200,14 +203,14 @@ def _kept(selection: Selection, class_names: tuple[str, ...]) -> Sequence[int]:
     if not selection.classes:
         return range(count)
     field = f"config.transfer.classes={selection.classes!r}"
-    parts = subsets.label_ranges(selection.classes)
-    if parts[-1].stop > count:
-        beyond = next(max(part.start, count) for part in parts if part.stop > count)
+    ranges = subsets.label_ranges(selection.classes)
+    if ranges[-1].stop > count:
+        missing = next(max(part.start, count) for part in ranges if part.stop > count)
         raise ValueError(
-            f"{field}: {selection.name!r} has no class {beyond}; expected labels from 0 "
+            f"{field}: {selection.name!r} has no class {missing}; expected labels from 0 "
             f"({class_names[0]!r}) to {count - 1} ({class_names[-1]!r})"
         )
-    kept = [label for part in parts for label in part]
+    kept = [label for part in ranges for label in part]
     if len(kept) < 2:
         raise ValueError(
             f"{field}: it leaves one class, {class_names[kept[0]]!r}; expected two or more to tell "
@@ -217,10 +220,7 @@ def _kept(selection: Selection, class_names: tuple[str, ...]) -> Sequence[int]:
 
 
 def _check_enough(selection: Selection, dataset: Dataset, kept: Sequence[int]) -> None:
-    """See to it that there are images of the classes that are kept, and as many as are asked for.
-
-    Validation and test may lack some of them.
-    """
+    """Check that each class has enough training images, and that no other split is empty."""
     field = f"config.transfer.classes={selection.classes!r}"
     counts = np.bincount(dataset.train_labels, minlength=dataset.classes)
     rarest = int(counts.argmin())
@@ -245,7 +245,7 @@ def _check_enough(selection: Selection, dataset: Dataset, kept: Sequence[int]) -
 
 
 def _prepare(name: str, folder: Path, tell: Callable[[str], None]) -> None:
-    """Prepare an embedded data set, unless it is there and whole."""
+    """Prepare an embedded data set, unless it is complete already."""
     holder = folder / name
     if _is_whole(name, folder, _stamp(holder)):
         return
@@ -260,7 +260,7 @@ def _prepare(name: str, folder: Path, tell: Callable[[str], None]) -> None:
             f"XDG_CACHE_HOME or HOME, to name a folder to write to"
         ) from error
     # Several processes may prepare the same set at once: each fills a folder of its own, and the
-    # first to finish gives it its name.
+    # first to finish renames it.
     with tempfile.TemporaryDirectory(dir=holder, prefix=".", suffix=".tmp") as beside:
         builder = EMBEDDED[name](Path(beside))
         target = holder / str(builder.version)
@@ -269,7 +269,7 @@ def _prepare(name: str, folder: Path, tell: Callable[[str], None]) -> None:
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces downloads.
                 builder.download_and_prepare()
-        except RuntimeError as error:  # array_record's own, as of a full disk.
+        except RuntimeError as error:  # Of array_record, such as a full disk.
             raise OSError(f"{target}: cannot be written ({error})") from error
         if not _is_whole(name, Path(beside), _stamp(Path(beside, name))):
             raise OSError(f"{target}: it was not written whole; expected more room on its disk")
@@ -288,20 +288,20 @@ _Stamp = tuple[tuple[str, int, int], ...]
 
 
 def _stamp(holder: Path) -> _Stamp:
-    """Return a stamp that changes with the files of a data set, whose versions are in `holder`."""
-    found = ((path, path.stat()) for path in sorted(holder.glob("[0-9]*/*")))
-    return tuple((str(path), status.st_size, status.st_mtime_ns) for path, status in found)
+    """Return paths, sizes and times of change of the files of a data set's versions."""
+    files = ((path, path.stat()) for path in sorted(holder.glob("[0-9]*/*")))
+    return tuple((str(path), status.st_size, status.st_mtime_ns) for path, status in files)
 
 
 @functools.lru_cache(maxsize=8)
 def _is_whole(name: str, folder: Path, stamp: _Stamp) -> bool:
-    """Return whether every record of a data set can be read; of a stamp it is found once."""
+    """Return whether every record of a data set can be read. Reads once for each stamp."""
     if not stamp:
         return False
     try:
-        found = prepared.find(name, folder)
-        for split in found.splits:
-            for _ in found.records(split, f"data.{split}"):
+        opened = prepared.find(name, folder)
+        for split in opened.splits:
+            for _ in opened.records(split, f"data.{split}"):
                 pass
     except (OSError, ValueError):
         return False
@@ -315,8 +315,8 @@ def _digits(folder: Path) -> Any:
 
 
 EMBEDDED: dict[str, Callable[[Path], Any]] = {"digits": _digits}
-"""Data sets that come with a package, prepared when first asked for. A new one is a builder here
-and one line: it takes a folder and gives a TFDS builder. Others of TFDS: `experiments.prepare`."""
+"""Data sets that come with a package, prepared on first use: functions that take a folder and
+return a TFDS builder. `experiments.prepare` prepares other data sets of TFDS."""
 
 MIRROR_CHANGES_CLASS = frozenset({"digits"})
-"""Data sets whose images must not be mirrored: a mirrored digit is another sign, or none."""
+"""Data sets whose images must not be mirrored: a mirrored digit is another sign or none."""

@@ -1,7 +1,7 @@
-"""Batches decoded on the host while training runs, by Grain: threads, or processes of workers.
+"""Batches decoded on the host while training runs, by Grain's threads or worker processes.
 
-What a batch holds is a function of its number alone, so that any number of workers gives the same
-batches, and training goes on at any step.
+A batch is a function of its number alone: any number of workers gives the same batches, and
+training can resume at any step.
 """
 
 import contextlib
@@ -27,10 +27,10 @@ from mnv2_jax.data.images import Arrays, Example, Images
 from mnv2_jax.terminal import counter
 
 _PARENT_SECONDS = 1.0
-"""Seconds between two looks of a worker at whether its parent is still there."""
+"""Seconds after which a worker checks again that its parent is alive."""
 
 _READ = 256
-"""Images that are decoded together when a whole split is read."""
+"""Number of images in a batch when a whole split is read."""
 
 
 class Batch(NamedTuple):
@@ -39,7 +39,7 @@ class Batch(NamedTuple):
     Attributes:
       images: uint8 `[rows, height, width, channels]`.
       labels: int32 `[rows]`.
-      weights: float32 `[rows]`: 1 for an image that counts, 0 for what fills up.
+      weights: float32 `[rows]`: 1 for images that count, 0 for padding.
       problems: a line for each image that could not be decoded.
     """
 
@@ -50,20 +50,18 @@ class Batch(NamedTuple):
 
 
 class Batches(Protocol):
-    """Batches by number."""
+    """Batches by number from 0."""
 
-    def __len__(self) -> int:
-        """Return their number."""
+    def __len__(self) -> int: ...
 
-    def __getitem__(self, number: int) -> Batch:
-        """One of them."""
+    def __getitem__(self, number: int) -> Batch: ...
 
 
 class TrainBatches:
     """The batches of all steps of a run, or some of their rows.
 
-    In the place of an image that cannot be decoded, and may be skipped, stands the next one of the
-    split, be it among those to train on or not.
+    The next image of the split, even one that is not trained on, replaces an image that cannot be
+    decoded and may be skipped.
     """
 
     def __init__(
@@ -79,13 +77,13 @@ class TrainBatches:
         """Describe batches; nothing is read yet.
 
         Args:
-          split: the training split.
-          seed: that order and augmentation are drawn from.
-          batch_size: of a whole step.
-          epochs: of the run; what is left of an epoch after whole batches is dropped.
-          rows: those of a batch to be decoded, such as the share of a host.
-          augmentation: its part that is done on the host.
-          places: in `split`, of the images to train on, `[count]`; by default all.
+          split: training split.
+          seed: seed of order and augmentation.
+          batch_size: images per step, on all hosts together.
+          epochs: number of epochs; each drops the images that do not fill a batch.
+          rows: rows of each batch to decode, such as the share of a host.
+          augmentation: `crops.training_view` applies its part on the host.
+          places: indices in `split` of the images to train on, `[count]`; by default all.
         """
         self._split = split
         self._seed = seed
@@ -109,9 +107,9 @@ class TrainBatches:
         return _stacked(examples, np.ones(len(examples), np.float32), problems)
 
     def _order_of(self, epoch: int) -> np.ndarray:
-        # One assignment: threads may overlap, and then sort twice.
-        known, order = self._order
-        if known != epoch:
+        # Assigned at once: threads may overlap, and then sort twice.
+        cached_epoch, order = self._order
+        if cached_epoch != epoch:
             order = rng.epoch_order(self._seed, epoch, self._count)
             if self._places is not None:
                 order = self._places[order]
@@ -119,13 +117,13 @@ class TrainBatches:
         return order
 
     def _example(self, step: int, row: int, index: int, problems: list[str]) -> Example:
-        for moved in range(len(self._split)):
-            place = (index + moved) % len(self._split)
+        for offset in range(len(self._split)):
+            candidate = (index + offset) % len(self._split)
             if self._augmentation.on_host:
                 generator = rng.generator(self._seed, "view", step, row)
-                example = self._split.view(place, self._augmentation, generator)
+                example = self._split.view(candidate, self._augmentation, generator)
             else:
-                example = self._split[place]
+                example = self._split[candidate]
             if not example.problem:
                 return example
             problems.append(example.problem)
@@ -133,10 +131,10 @@ class TrainBatches:
 
 
 class EvaluationBatches:
-    """A split in batches of one size, every image once, as it is evaluated.
+    """A split in batches of one size for evaluation, every image once.
 
-    The last batch is filled up with images of weight 0; an image that cannot be decoded, and may be
-    skipped, has weight 0 too.
+    Images of weight 0 pad the last batch. An image that cannot be decoded, and may be skipped, has
+    weight 0 too.
     """
 
     def __init__(self, split: Images, batch_size: int, rows: Iterable[int]) -> None:
@@ -149,18 +147,16 @@ class EvaluationBatches:
         return -(-len(self._split) // self._batch_size)
 
     def __getitem__(self, number: int) -> Batch:
-        places = [number * self._batch_size + row for row in self._rows]
-        # What fills up is real images, as finite as the rest.
-        examples = [self._split[place % len(self._split)] for place in places]
-        weights = [
-            float(place < len(self._split) and not example.problem)
-            for place, example in zip(places, examples, strict=True)
-        ]
-        problems = [
-            example.problem
-            for place, example in zip(places, examples, strict=True)
-            if place < len(self._split) and example.problem
-        ]
+        examples, weights, problems = [], [], []
+        for row in self._rows:
+            index = number * self._batch_size + row
+            padding = index >= len(self._split)
+            # Real images pad the batch, so that its logits are finite.
+            example = self._split[index % len(self._split)]
+            examples.append(example)
+            weights.append(float(not padding and not example.problem))
+            if example.problem and not padding:
+                problems.append(example.problem)
         return _stacked(examples, np.array(weights, np.float32), problems)
 
 
@@ -170,16 +166,16 @@ def iterate(
     workers: int = 0,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Generator[Batch]:
-    """Batches from number `start` on, decoded ahead.
+    """Yield batches from number `start` on, decoded ahead.
 
-    To be closed (`contextlib.closing`) if it is not read to its end.
+    Close the generator (`contextlib.closing`) if you do not exhaust it.
 
     Args:
-      batches: what to decode; with workers it is sent to them, pickled.
-      start: the first one's number.
-      workers: processes to decode in; with 0, threads of this one, which also take over when a
-        process dies, or there is no room for what it shares.
-      tell: is told in a line that they do.
+      batches: batches to decode; they are pickled and sent to workers.
+      start: number of the first batch.
+      workers: number of worker processes; 0 decodes in threads. Threads also take over when a
+        worker dies, or shared memory is full.
+      tell: is called with a line when threads take over.
 
     Raises:
       ValueError: an image cannot be decoded, or its label is out of range.
@@ -192,7 +188,7 @@ def iterate(
                     yield batch
                     start += 1
             return
-        # What comes of the images themselves comes again, of threads.
+        # Threads raise errors of the images themselves again.
         except (RuntimeError, OSError) as error:
             if isinstance(error, OSError) and error.errno != errno.ENOSPC:
                 raise
@@ -204,7 +200,7 @@ def iterate(
 
 
 def _shared_memory() -> str:
-    """Return the place where processes put decoded images, and its size."""
+    """Return the folder of shared memory, and its size."""
     try:
         size = shutil.disk_usage("/dev/shm").total
     except OSError:
@@ -213,12 +209,9 @@ def _shared_memory() -> str:
 
 
 def _start_tracker() -> None:
-    """Start the process that frees the memory which killed workers shared.
-
-    It would tell of that at exit, whoever is to blame.
-    """
+    """Start the process that frees the shared memory of killed workers, without its warning."""
     quiet = "ignore::UserWarning:multiprocessing.resource_tracker"
-    sys.warnoptions.append(quiet)  # Which it is started with.
+    sys.warnoptions.append(quiet)  # The process inherits these.
     try:
         resource_tracker.ensure_running()
     finally:
@@ -226,9 +219,9 @@ def _start_tracker() -> None:
 
 
 def _use_defaults(grain: ModuleType) -> None:
-    """Let Grain's options have their defaults where no command line was parsed.
+    """Use the defaults of Grain's options where no command line was parsed, as in a notebook.
 
-    Grain keeps them as flags, which raise an error then, as in a script or a notebook.
+    Grain's options are absl flags, which raise an error if read before that.
     """
     flags = sys.modules[type(grain.config).__module__].flags.FLAGS
     if not flags.is_parsed():
@@ -236,12 +229,12 @@ def _use_defaults(grain: ModuleType) -> None:
 
 
 def _decoded(batches: Batches, start: int, workers: int) -> Generator[Batch]:
-    """See `iterate`."""
+    """Yield batches from number `start` on, without anything to take over; see `iterate`."""
     import grain  # Takes a second to import.
 
     _use_defaults(grain)
     threads = 0 if workers else cores.available()
-    # Looking further ahead costs memory: a batch of a thousand images takes 150 MB.
+    # Decoding further ahead takes memory: 150 MB for a batch of a thousand images.
     reading = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
     stream = grain.MapDataset.source(batches)[start:].to_iter_dataset(reading)
     if workers:
@@ -251,7 +244,7 @@ def _decoded(batches: Batches, start: int, workers: int) -> Generator[Batch]:
     iterator = iter(stream)
     try:
         for batch in iterator:
-            # Workers' arrays are memory that is shared with them, which nobody is to hold on to.
+            # Workers' arrays are shared memory, and are to be released: callers get copies.
             yield (
                 batch._replace(
                     images=np.array(batch.images),
@@ -267,7 +260,7 @@ def _decoded(batches: Batches, start: int, workers: int) -> Generator[Batch]:
         if close:
             close()
         del stream, iterator
-        if workers:  # Cycles of Grain's hold on to memory that is shared with them.
+        if workers:  # Grain's reference cycles hold shared memory.
             gc.collect()
 
 
@@ -276,15 +269,15 @@ def read(images: Images, tell: Callable[[str], None]) -> tuple[Arrays, tuple[str
 
     Args:
       images: the split.
-      tell: is told now and then how far it is.
+      tell: is called with a line about the progress now and then.
 
     Returns:
-      The split, and a line for each image that could not be decoded: in its place stands the next
-      one that could, with weight 0.
+      The decoded split, and a line for each image that could not be decoded. The next image that
+      could replaces it, with weight 0.
 
     Raises:
-      ValueError: an image cannot be decoded and may not be skipped, none can be, or a label is out
-        of range.
+      ValueError: an image cannot be decoded and may not be skipped, no image can be decoded, or a
+        label is out of range.
       OSError: a file cannot be read.
     """
     count = len(images)
@@ -309,13 +302,13 @@ def read(images: Images, tell: Callable[[str], None]) -> tuple[Arrays, tuple[str
 
 
 class _Worker:
-    """End a worker with its parent; called when it starts."""
+    """Initialise a worker so that it ends with its parent."""
 
     def __init__(self, parent: int) -> None:
         self._parent = parent
 
     def __call__(self, number: int, count: int) -> None:
-        # What a terminal sends reaches workers as well; ending them is the parent's to do.
+        # A terminal's signals reach workers too, but the parent ends them.
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         threading.Thread(target=self._watch, daemon=True).start()
@@ -323,7 +316,7 @@ class _Worker:
     def _watch(self) -> None:
         while os.getppid() == self._parent:
             time.sleep(_PARENT_SECONDS)
-        os._exit(1)  # A parent that was killed closes nothing, and would be waited for in vain.
+        os._exit(1)  # A killed parent closes nothing: an orderly exit would wait for it.
 
 
 def _stacked(examples: Sequence[Example], weights: np.ndarray, problems: Sequence[str]) -> Batch:

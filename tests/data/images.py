@@ -1,4 +1,4 @@
-"""Folders of small images, and what data sets made of them hold."""
+"""Folders of small images, and the records of data sets prepared from them."""
 
 import io
 from pathlib import Path
@@ -16,17 +16,16 @@ def encoded(number: int, kind: str = "png", side: int = 2) -> bytes:
 
 
 def fill(root: Path, *paths: str) -> None:
-    """Makes an image at each path."""
+    """Write an image at each path."""
     for number, path in enumerate(paths):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
-        kind = {"jpg": "jpeg", "jpe": "jpeg", "jfif": "jpeg", "tif": "tiff"}.get(
-            path.rpartition(".")[2].lower()
+        (root / path).write_bytes(
+            encoded(number, Image.registered_extensions()[Path(path).suffix.lower()])
         )
-        (root / path).write_bytes(encoded(number, kind or path.rpartition(".")[2].lower()))
 
 
 def records(folder: Path, split: str = "train") -> list[dict[str, Any]]:
-    """Reads a data set as anybody would: image, label and file of every record."""
+    """Read a data set with TFDS: image, label and file of every record."""
     import tensorflow_datasets as tfds
 
     builder = tfds.builder_from_directory(folder)
@@ -35,7 +34,7 @@ def records(folder: Path, split: str = "train") -> list[dict[str, Any]]:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """The files of a folder and what is in them."""
+    """The contents of a folder's files, by path."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")

@@ -1,6 +1,6 @@
-"""Small prepared data sets, for tests: what TFDS makes of files, and TFRECORD files made by hand.
+"""Small prepared data sets for tests: prepared by TFDS, and TFRECORD files written by hand.
 
-The class of an image is where its bright patch lies, so that a small network learns it.
+The position of an image's bright patch is its class, so that a small network learns it.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ Stored = list[tuple[bytes, int]]
 
 
 def images(count: int, classes: int, size: int, seed: int, file_format: str = "png") -> Stored:
-    """Noise with a bright patch at the place, in a grid of 4 x 4, of the class."""
+    """Return noise with a bright patch, whose cell in a grid of 4 x 4 is the class."""
     generator = np.random.default_rng(seed)
     made: Stored = []
     for label in np.arange(count) % classes:
@@ -39,25 +39,18 @@ def images(count: int, classes: int, size: int, seed: int, file_format: str = "p
     return made
 
 
-def stock(folder: Path, images_per_split: int = 30, size: int = 16) -> dict[str, Stored]:
-    """Prepares TFDS's own `food101` out of images made here, in the place of those it downloads.
+def stock(folder: Path, images_per_split: int) -> dict[str, Stored]:
+    """Prepare TFDS's `food101`, with images made here instead of those that it downloads.
 
-    It has 101 classes, of which the first ten have images, and no test split.
-
-    Args:
-      folder: that prepared data sets live in.
-      images_per_split: how many there are in train and validation each.
-      size: of the images, in pixels.
-
-    Returns:
-      What was put into each split, in no particular order.
+    It has 101 classes, of which the first ten have images, and no test split. Returns the images of
+    each split, in no particular order.
     """
     builder = tfds.builder("food101", data_dir=folder, file_format="array_record")
     names = builder.info.features["label"].names
     put = {}
     with tempfile.TemporaryDirectory() as place:
         for seed, (split, file) in enumerate({"train": "train", "validation": "test"}.items()):
-            put[split] = images(images_per_split, 10, size, seed, "jpeg")
+            put[split] = images(images_per_split, 10, 16, seed, "jpeg")
             listed: dict[str, list[str]] = {}
             for number, (image, label) in enumerate(put[split]):
                 listed.setdefault(names[label], []).append(f"{names[label]}/{split}{number}")
@@ -70,7 +63,7 @@ def stock(folder: Path, images_per_split: int = 30, size: int = 16) -> dict[str,
         manager = tfds.download.DownloadManager
         with (
             mock.patch.object(manager, "download_and_extract", return_value=place),
-            contextlib.redirect_stdout(io.StringIO()),  # TFDS tells of downloads.
+            contextlib.redirect_stdout(io.StringIO()),  # TFDS announces downloads.
         ):
             tfds.disable_progress_bar()
             builder.download_and_prepare()
@@ -82,23 +75,21 @@ def tfrecord(
     name: str = "patches",
     counts: Mapping[str, Sequence[int]] | None = None,
     classes: int = 10,
-    size: int = 8,
 ) -> dict[str, Stored]:
-    """Writes a data set as TFRECORD, byte by byte, as TensorFlow would.
+    """Write a data set as TFRECORD, byte by byte, as TensorFlow does.
 
     Args:
-      folder: that prepared data sets live in.
-      name: of the data set.
-      counts: the records in each file of each split.
-      classes: how many there are, at most 16.
-      size: of the images, in pixels.
+      folder: folder of prepared data sets.
+      name: name of the data set.
+      counts: number of records in each file of each split.
+      classes: number of classes, at most 16.
 
     Returns:
-      What was put into each split, in order.
+      The images of each split, in order.
     """
     counts = counts or {"train": (30, 40, 30), "test": (20, 10)}
     put = {
-        split: images(sum(files), classes, size, seed)
+        split: images(sum(files), classes, 8, seed)
         for seed, (split, files) in enumerate(counts.items())
     }
     write_tfrecord(folder / name / "1.0.0", name, put, counts, classes)
@@ -112,7 +103,7 @@ def write_tfrecord(
     counts: Mapping[str, Sequence[int]],
     classes: int,
 ) -> None:
-    """Writes the files of a data set, and what TFDS wants to know of it, into `place`."""
+    """Write the files of a data set and its metadata into the folder `place`."""
     place.mkdir(parents=True)
     for split, files in counts.items():
         stored = iter(put[split])
@@ -126,7 +117,7 @@ def write_tfrecord(
 def describe(
     place: Path, name: str, counts: Mapping[str, Sequence[int]], features: Mapping[str, object]
 ) -> None:
-    """Writes the metadata of a TFRECORD data set."""
+    """Write the metadata of a TFRECORD data set."""
     tfds.folder_dataset.write_metadata(
         data_dir=place,
         features=features,
@@ -140,7 +131,7 @@ def describe(
 
 
 def example(image: bytes, label: int) -> bytes:
-    """A record as TFDS writes it."""
+    """Return a record as TFDS writes it."""
     record = tf_example_pb2.Example()
     record.features.feature["image"].bytes_list.value.append(image)
     record.features.feature["label"].int64_list.value.append(label)
@@ -148,13 +139,13 @@ def example(image: bytes, label: int) -> bytes:
 
 
 def framed(data: bytes) -> bytes:
-    """A record as it stands in a TFRECORD file."""
+    """Return a record with its frame in a TFRECORD file."""
     length = struct.pack("<Q", len(data))
     return length + _masked(length) + data + _masked(data)
 
 
 def _masked(data: bytes) -> bytes:
-    """CRC-32C bit by bit, as it is defined, rotated and with TFRECORD's constant added."""
+    """Return TFRECORD's checksum, by the definition of CRC-32C, bit by bit."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc ^= byte

@@ -1,9 +1,9 @@
-"""Streams batches in a process of its own, to be killed; run by test_stream.
+"""Streams batches in a process that test_stream kills.
 
   python -m tests.data.streamed FILE WORKERS
 
-Appends a line per batch to the file: its number and a hash of what it holds. It goes on after the
-last whole line.
+Appends a line per batch to the file: its number and a hash of its arrays. Resumes after the last
+complete line.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ def batches() -> stream.TrainBatches:
 
 
 def line(number: int, batch: stream.Batch) -> str:
-    """What a batch is known by."""
+    """Return the line of a batch."""
     held = b"".join(leaf.tobytes() for leaf in batch[:3])
     return f"{number} {hashlib.sha256(held).hexdigest()}\n"
 

@@ -143,23 +143,20 @@ def test_rotation_draws_angles_evenly_up_to_the_largest():
 
 
 def test_black_moves_in_at_corners_and_nothing_else_changes_a_plain_image():
-    turned = np.asarray(rotation(keys_of(8), np.full((8, 16, 16, 1), 200, np.uint8), 45.0))
+    images = np.full((8, 16, 16, 1), 200, np.uint8)
+    np.testing.assert_array_equal(rotation(keys_of(8), images, 0.0), images)
+    turned = np.asarray(rotation(keys_of(8), images, 45.0))
     np.testing.assert_allclose(turned[:, 4:12, 4:12], 200, atol=0.01)
     assert turned.min() == 0
     assert turned.max() <= 200.01
 
 
-def test_small_turns_change_little():
-    images = noise(4, 8, 8, 1)
-    np.testing.assert_allclose(rotation(keys_of(4), images, 0.001), images, atol=0.05)
-    np.testing.assert_array_equal(rotation(keys_of(4), images, 0.0), images)
-
-
 @pytest.mark.parametrize("side", [1, 2, 3, 20])
 def test_cutout_blanks_squares_around_evenly_drawn_centres(side):
     count, height, width = 4000, 5, 4
-    images = jnp.ones((count, height, width, 2))
+    images = np.random.default_rng(0).uniform(1, 2, (count, height, width, 2)).astype(np.float32)
     result = np.asarray(cutout(keys_of(count), images, side))
+    assert ((result == images) | (result == 0)).all()
     # What an independent loop blanks out for each centre, cut off at the border.
     expected: dict[bytes, int] = {}
     for row in range(height):
@@ -168,19 +165,12 @@ def test_cutout_blanks_squares_around_evenly_drawn_centres(side):
             top, left = row - side // 2, column - side // 2
             hole[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = 0
             expected[hole.tobytes()] = expected.get(hole.tobytes(), 0) + 1
-    seen = collections.Counter(image.tobytes() for image in result)
+    seen = collections.Counter(image.tobytes() for image in (result > 0).astype(np.float32))
     assert set(seen) == set(expected)
     for blanked, centres in expected.items():
         share = centres / (height * width)
         sigma = np.sqrt(count * share * (1 - share))
         assert abs(seen[blanked] - count * share) <= 5 * sigma
-
-
-def test_cutout_leaves_the_rest_as_it_is():
-    images = np.random.default_rng(0).normal(size=(8, 6, 6, 3)).astype(np.float32)
-    result = np.asarray(cutout(keys_of(8), images, 3))
-    assert ((result == images) | (result == 0)).all()
-    assert (result == 0).any((1, 2, 3)).all()
 
 
 def mixed(alpha):
@@ -231,7 +221,7 @@ def only(**values: Any):
 
 
 def program(augmentation):
-    """What `train_batch` is made of."""
+    """The jaxpr of `train_batch`."""
 
     def batch(key, images):
         data = images, jnp.zeros(4, jnp.int32)
@@ -243,19 +233,19 @@ def program(augmentation):
     return str(jax.make_jaxpr(batch)(jax.random.key(0), images))
 
 
-def test_what_is_off_adds_nothing_to_the_program():
+def test_an_augmentation_that_is_off_adds_nothing_to_the_program():
     plain = program(Augmentation())
     assert "random" not in plain
-    # And what is on does, each alone.
+    # One that is on does.
     for name, value in DEVICE.items():
         assert "random" in program(only(**{name: value})), name
-    # The host's part is the host's.
+    # The host applies these.
     host = only(crop_area=0.1, randaugment_layers=2, randaugment_magnitude=3)
     assert program(host) == plain
 
 
 def applied(augmentation, images, drawn=None):
-    """Augmented images, 0 to 255; appends the names of what was drawn to `drawn`."""
+    """Return augmented images, 0 to 255, and append the names of streams to `drawn`."""
 
     def keys(name):
         if drawn is not None:

@@ -66,12 +66,13 @@ def refused(data):
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "webp", "gif", "bmp", "tiff"])
 @pytest.mark.parametrize(("mode", "channels"), [("RGB", 3), ("L", 1), ("L", 3), ("RGB", 1)])
-def test_every_format_to_grey_and_to_colour(kind, mode, channels):
-    data = encoded(noise(mode), kind)
+@pytest.mark.parametrize("size", [(24, 20), (1, 1)])
+def test_every_format_to_grey_and_to_colour(kind, mode, channels, size):
+    data = encoded(noise(mode, size), kind)
     decode.verify(data)
     image = decode.decode(data, channels)
     assert image.mode == {1: "L", 3: "RGB"}[channels]
-    assert image.size == (24, 20)
+    assert image.size == size
     expected = Image.open(io.BytesIO(data)).convert("RGB")
     expected = expected if channels == 3 else expected.convert("L")
     difference = np.asarray(image, int) - np.asarray(expected, int)
@@ -161,7 +162,7 @@ def test_large_texts_of_a_png_are_no_damage(kind, place, monkeypatch):
     data = png[:cut] + large + png[cut:]
     decode.verify(data)
     assert decode.decode(data, 3).tobytes() == image.transpose(Image.Transpose.ROTATE_270).tobytes()
-    # What is wrong elsewhere is still told.
+    # Damage elsewhere is still found.
     assert "damaged or cut off" in refused(data[: png.index(b"IDAT") + 50 + len(large)])
 
 
@@ -193,12 +194,6 @@ def test_no_bytes_raise_anything_else():
                 except BadImage:
                     bad += 1
     assert bad > 100
-
-
-def test_grey_becomes_colour_of_equal_channels():
-    grey = noise("L")
-    pixels = np.asarray(decode.decode(encoded(grey, "png"), 3))
-    assert (pixels == np.asarray(grey)[..., None]).all()
 
 
 def test_cmyk():
@@ -293,20 +288,13 @@ def test_images_of_other_modes_are_turned_too(mode):
         b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x09\0\0\0\0\0\0",
     ],
 )
-def test_damaged_exif_is_no_matter(kind, exif):
+def test_damaged_exif_is_ignored(kind, exif):
     image = noise("RGB")
     plain = encoded(image, kind)
     data = encoded(image, kind, exif=exif)
     assert data != plain
     decode.verify(data)
     assert decode.decode(data, 3).tobytes() == decode.decode(plain, 3).tobytes()
-
-
-def test_a_single_pixel():
-    for kind in ("png", "gif", "jpeg", "webp"):
-        data = encoded(Image.new("RGB", (1, 1), "white"), kind)
-        decode.verify(data)
-        assert decode.decode(data, 3).getpixel((0, 0)) == (255, 255, 255)
 
 
 @pytest.mark.parametrize("side", [9460, 40_000])  # Where PIL warns, and where it refuses.
@@ -330,7 +318,7 @@ def test_as_many_pixels_as_allowed_are_no_bomb():
     assert "damaged or cut off" in refused(png_of(9459, 9459))
 
 
-def test_a_blemish_that_pil_warns_of_is_no_matter():
+def test_a_fault_that_pil_works_around_is_ignored():
     # An MPO (several JPEGs in one file, as phones write) whose index is damaged.
     index = b"MPF\0II*\0\x08\0\0\0" + bytes(20)
     marker = b"\xff\xe2" + struct.pack(">H", len(index) + 2) + index

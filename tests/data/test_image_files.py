@@ -6,8 +6,6 @@ import pickle
 import re
 import shutil
 import signal
-import subprocess
-import sys
 
 import pytest
 from PIL import ExifTags, Image
@@ -174,18 +172,18 @@ def test_a_cache_that_is_damaged_costs_time_only(twelve, monkeypatch, damage):
     assert len(read) == 12
 
 
-def test_an_interrupted_check_goes_on_and_tells_how_far_it_is(twelve, monkeypatch):
+def test_an_interrupted_check_resumes_and_prints_progress(twelve, monkeypatch):
     monkeypatch.setattr(image_checks, "_AT_ONCE", 2)
     monkeypatch.setattr(terminal, "SECONDS_BETWEEN_LINES", 0.0)
-    told = []
+    lines = []
 
     def interrupt(line):
-        told.append(line)
+        lines.append(line)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         image_files.find(f"{twelve}/", interrupt)
-    assert re.fullmatch(r".*in/: 2 of 12 images checked, [\d,]+/s, \d+ s left", told[0])
+    assert re.fullmatch(r".*in/: 2 of 12 images checked, [\d,]+/s, \d+ s left", lines[0])
     read = count_reads(monkeypatch)
     found = find(twelve)
     assert len(read) == 10
@@ -234,16 +232,16 @@ def spoil(root):
     return {*bad, "test/bee/link.png", "test/ant/circle.png"}
 
 
-def test_bad_files_are_all_told_at_once(twelve):
+def test_one_error_names_all_bad_files(twelve):
     bad = spoil(twelve)
-    for _ in range(2):  # As they are read, and where they are known.
+    for _ in range(2):  # Checked, then cached.
         with pytest.raises(ValueError, match=r"8 of 20 images cannot be decoded: ") as caught:
             find(twelve)
-        told = str(caught.value)
-        assert told.startswith(f"config.data.name='{twelve}/': ")
-        assert told.endswith(" and 3 more; --on_corrupt=skip leaves them out")
-        assert sum(path in told for path in bad) == 5
-        assert "\n" not in told
+        message = str(caught.value)
+        assert message.startswith(f"config.data.name='{twelve}/': ")
+        assert message.endswith(" and 3 more; --on_corrupt=skip leaves them out")
+        assert sum(path in message for path in bad) == 5
+        assert "\n" not in message
 
 
 def test_bad_files_that_may_be_skipped_are_records_with_a_problem(twelve):
@@ -263,15 +261,15 @@ def test_bad_files_that_may_be_skipped_are_records_with_a_problem(twelve):
 
 
 @pytest.mark.parametrize(("split", "kind"), [("train", "bee"), ("test", "ant")])
-def test_nothing_good_left_is_refused(tmp_path, split, kind):
+def test_a_class_whose_images_are_all_bad_is_refused(tmp_path, split, kind):
     fill(tmp_path / "in", "train/ant/1.png", "train/bee/1.png", "test/bee/1.png")
     (tmp_path / "in" / split / "bee" / "1.png").write_bytes(b"")
-    message = rf"in/': no image in {split} can be decoded of the class '{kind}'; expected that of e"
+    message = rf"in/': in {split}, no image of class '{kind}' can be decoded; expected one or more"
     with pytest.raises(ValueError, match=message):
         find(tmp_path / "in", skip_corrupt=True)
 
 
-def test_what_could_not_be_read_is_tried_again(twelve):
+def test_a_file_that_could_not_be_read_is_checked_again(twelve):
     link = twelve / "train" / "ant" / "link.png"
     link.symlink_to("later")
     with pytest.raises(ValueError, match=r"1 of 13 images .*link.png \(it cannot be read: No such"):
@@ -301,7 +299,7 @@ def test_pipes_and_devices_are_not_waited_for(twelve):
     ]
 
 
-def test_what_was_found_is_told(tmp_path):
+def test_remarks_name_other_files_single_images_and_copies(tmp_path):
     fill(tmp_path / "in", *(f"train/ant/{number}.png" for number in range(3)), "train/bee/9.png")
     (tmp_path / "in" / "labels.csv").touch()
     fill(tmp_path / "in", "test/ant/a.png", "test/bee/b.png", "test/bee/c.png", "test/bee/d.png")
@@ -311,7 +309,7 @@ def test_what_was_found_is_told(tmp_path):
     for to, of in {**copies, "validation/bee/v.png": "test/bee/d.png"}.items():
         (tmp_path / "in" / to).parent.mkdir(exist_ok=True, parents=True)
         shutil.copyfile(tmp_path / "in" / of, tmp_path / "in" / to)
-    for _ in range(2):  # As it is checked, and where it is known.
+    for _ in range(2):  # Checked, then cached.
         assert find(tmp_path / "in").remarks == (
             f"{tmp_path}/in/: classes: 2; images: train 4, validation 1, test 4",
             "Other files passed over (1): labels.csv",
@@ -327,13 +325,3 @@ def test_images_within_a_split_may_be_equal(tmp_path):
         for path in (tmp_path / "in" / split / "ant").iterdir():
             path.write_bytes(encoded(number))
     assert len(find(tmp_path / "in").remarks) == 1
-
-
-def test_neither_jax_nor_tensorflow_is_imported(twelve):
-    code = f"""
-import sys
-from mnv2_jax.data import image_files
-image_files.find({f"{twelve}/"!r}, print).records("train", "data.train")[0]
-assert not {{"jax", "tensorflow"}} & set(sys.modules)
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)

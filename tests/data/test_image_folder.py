@@ -1,4 +1,4 @@
-"""What is found in a folder of images, and what is refused."""
+"""Folders of images that can be indexed, and folders that are refused."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ OUT_OF_TRAIN = (0, 13, 18)
 
 
 def test_classes_alone_are_split_by_a_hash_of_the_path(tmp_path):
-    # The last eight bytes of SHA-256 say which part of ten: worked out here, with no help.
+    # The last eight bytes of SHA-256 choose one of ten parts.
     paths = [f"caf\u00e9/{number}.png" for number in range(100)]
     ends = [hashlib.sha256(path.encode()).digest()[-8:] for path in paths]
     tenths = [int.from_bytes(end, "big") * 10 >> 64 for end in ends]
@@ -33,7 +33,7 @@ def test_classes_alone_are_split_by_a_hash_of_the_path(tmp_path):
         assert names == [file.path for file in folder.splits[split]]
 
 
-def test_what_is_no_image_is_counted_and_what_is_hidden_is_not(tmp_path):
+def test_files_that_are_no_images_are_listed_unless_hidden(tmp_path):
     fill(tmp_path / "in", "train/ant/0.png", "train/ant/deeper/.1.png", "train/.hidden/2.png")
     for path in ("README.md", "train/list.csv", "train/ant/0.txt", "train/ant/.DS_Store"):
         (tmp_path / "in" / path).write_text("text")
@@ -113,8 +113,9 @@ def test_three_images_of_a_class_are_enough(tmp_path):
     ]
 
 
-def test_every_common_ending_of_a_jpeg_is_found(tmp_path):
-    paths = {f"train/a/1{end}" for end in (".jpg", ".jpeg", ".jpe", ".jfif")}
+def test_every_common_ending_of_an_image_is_found(tmp_path):
+    jpeg = (".jpg", ".JPEG", ".jpe", ".jfif")
+    paths = {f"train/a/1{end}" for end in (*jpeg, ".bmp", ".gif", ".png", ".tif", ".tiff", ".webp")}
     (tmp_path / "in" / "train" / "a").mkdir(parents=True)
     for path in paths:
         (tmp_path / "in" / path).touch()

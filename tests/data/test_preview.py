@@ -31,7 +31,7 @@ def test_scaling_is_undone(scaling, channels):
     np.testing.assert_array_equal(sheet[GAP : GAP + 100, GAP : GAP + 100], expected)
 
 
-def test_what_is_out_of_range_is_clipped():
+def test_pixels_out_of_range_are_clipped():
     images = np.stack([np.full((96, 96, 3), value, np.float32) for value in (-7.0, 7.0)])
     sheet = np.asarray(preview.contact_sheet(images, ["", ""], "symmetric"))
     assert (sheet[GAP : GAP + 96, GAP : GAP + 96] == 0).all()
@@ -56,7 +56,7 @@ def test_images_are_in_rows_each_at_its_place():
     np.testing.assert_array_equal(seen, values)
 
 
-@pytest.mark.parametrize("count", [1, 2, 5, 16, 64, 100])
+@pytest.mark.parametrize("count", [1, 2, 5, 30])
 @pytest.mark.parametrize("size", [8, 224])
 def test_sheets_are_about_square(count, size):
     images = np.zeros((count, size, size, 1), np.float32)

@@ -132,7 +132,7 @@ GEOMETRIC = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
 def test_every_operation_is_its_formula(name, channels):
     pixels = noise(channels=channels)
     if name == "equalize":
-        pixels = noise(40, 40, channels)  # too few pixels are left as they are
+        pixels = noise(40, 40, channels)  # images with too few pixels stay unchanged
     for strength in STRENGTHS:
         for sign in SIGNS:
             result = applied(name, pixels, strength, sign).astype(float)

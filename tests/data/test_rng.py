@@ -49,7 +49,7 @@ def test_few_of_each_are_balanced_and_more_hold_fewer(seed, labels, data):
         before = set(places.tolist())
 
 
-def test_which_few_are_drawn_is_fixed_and_depends_on_the_seed():
+def test_the_draw_of_few_images_is_fixed_and_depends_on_the_seed():
     labels = np.arange(12) % 3
     assert rng.few_of_each(3, labels, 2).tolist() == [0, 1, 5, 6, 7, 8]
     drawn = {tuple(rng.few_of_each(seed, np.zeros(1000), 10)) for seed in range(20)}

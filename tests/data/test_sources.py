@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from sklearn import datasets
 from mnv2_jax.data import image_checks, sources, stream
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.stored import prepared
+from mnv2_jax.metrics import SPLITS
 from tests import commands
 from tests.data import made
 from tests.data.images import fill
@@ -32,16 +34,25 @@ def cache(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def digits(cache):
+    return sources.load(DIGITS, cache)
+
+
+@pytest.fixture(scope="module")
+def arrays(digits):
+    """The decoded splits."""
+    return {split: decoded(digits, split) for split in SPLITS}
+
+
 def decoded(dataset, split):
     return stream.read(getattr(dataset, split), print)[0]
 
 
-def test_digits_are_those_of_scikit_learn_each_once(cache):
-    digits = sources.load(DIGITS, cache)
-    splits = [decoded(digits, name) for name in sources.SPLITS]
-    assert [len(split.labels) for split in splits] == [1047, 250, 500]
-    images = np.concatenate([split.images for split in splits])
-    labels = np.concatenate([split.labels for split in splits])
+def test_digits_are_those_of_scikit_learn_each_once(arrays):
+    assert [len(arrays[split].labels) for split in SPLITS] == [1047, 250, 500]
+    images = np.concatenate([arrays[split].images for split in SPLITS])
+    labels = np.concatenate([arrays[split].labels for split in SPLITS])
     original = datasets.load_digits()
     assert images.dtype == np.uint8
     assert images.shape == (1797, 8, 8, 1)
@@ -53,17 +64,16 @@ def test_digits_are_those_of_scikit_learn_each_once(cache):
     assert rows(images, labels) == rows(np.round(original.images * 255 / 16), original.target)
 
 
-def test_digits_are_those_of_the_committed_results(cache):
+def test_digits_are_those_of_the_committed_results(digits):
     recorded = commands.ROOT / "experiments/results/digits_factorial/environment.json"
-    assert json.loads(recorded.read_text())["data"] == sources.load(DIGITS, cache).fingerprint
+    assert json.loads(recorded.read_text())["data"] == digits.fingerprint
 
 
-def test_the_split_is_fixed(cache):
-    digits = sources.load(DIGITS, cache)
-    train, test = (decoded(digits, split) for split in ("train", "test"))
-    assert train.labels[:8].tolist() == [7, 6, 6, 7, 5, 8, 7, 3]
-    assert test.labels[:8].tolist() == [5, 9, 3, 3, 9, 4, 3, 8]
-    assert np.bincount(test.labels).min() >= 39
+def test_the_split_is_fixed(arrays):
+    test = arrays["test"].labels
+    assert arrays["train"].labels[:8].tolist() == [7, 6, 6, 7, 5, 8, 7, 3]
+    assert test[:8].tolist() == [5, 9, 3, 3, 9, 4, 3, 8]
+    assert np.bincount(test).min() >= 39
 
 
 def test_a_prepared_set_is_read_and_not_built_again(cache):
@@ -73,13 +83,6 @@ def test_a_prepared_set_is_read_and_not_built_again(cache):
     sources.load(DIGITS, cache)
     after = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     assert before == after
-
-
-def test_preparing_prints_nothing(tmp_path, capsys):
-    sources.load(DIGITS, tmp_path)
-    assert capsys.readouterr().out == ""
-    assert [path.name for path in tmp_path.iterdir()] == ["digits"]
-    assert [path.name for path in (tmp_path / "digits").iterdir()] == ["1.0.0"]
 
 
 def cut(path):
@@ -101,30 +104,27 @@ def flip(path):
     ("damage", "file"),
     [
         (Path.unlink, "dataset_info.json"),
-        (Path.unlink, "digits-train.array_record-00000-of-00001"),
         (cut, "features.json"),
         (cut, "digits-test.array_record-00000-of-00001"),
         (flip, "digits-train.array_record-00000-of-00001"),
-        (lambda path: path.write_bytes(b""), "dataset_info.json"),
         (empty_folder_of, "features.json"),
     ],
 )
-def test_a_damaged_embedded_set_is_prepared_anew(cache, tmp_path, damage, file):
+def test_a_damaged_embedded_set_is_prepared_again(cache, arrays, tmp_path, damage, file):
     shutil.copytree(cache, tmp_path / "set")
     place = tmp_path / "set" / "digits" / "1.0.0"
     damage(place / file)
-    told: list[str] = []
-    dataset = sources.load(DIGITS, tmp_path / "set", tell=told.append)
-    assert told == [f"{place}: the data set was damaged or half written, and is prepared anew"]
-    assert [len(getattr(dataset, split)) for split in sources.SPLITS] == [1047, 250, 500]
-    whole = decoded(sources.load(DIGITS, cache), "train")
-    assert np.array_equal(decoded(dataset, "train").images, whole.images)
+    lines: list[str] = []
+    dataset = sources.load(DIGITS, tmp_path / "set", tell=lines.append)
+    assert lines == [f"{place}: the data set was damaged or half written, and is prepared anew"]
+    assert [len(getattr(dataset, split)) for split in SPLITS] == [1047, 250, 500]
+    assert np.array_equal(decoded(dataset, "train").images, arrays["train"].images)
     assert [path.name for path in place.parent.iterdir()] == ["1.0.0"]
-    sources.load(DIGITS, tmp_path / "set", tell=told.append)
-    assert len(told) == 1
+    sources.load(DIGITS, tmp_path / "set", tell=lines.append)
+    assert len(lines) == 1
 
 
-def test_an_embedded_set_that_is_not_written_whole_is_left_out(tmp_path, monkeypatch):
+def test_an_embedded_set_that_is_not_written_whole_is_left_out(tmp_path, monkeypatch, capsys):
     build = sources.EMBEDDED["digits"]
 
     def torn(folder):
@@ -144,6 +144,10 @@ def test_an_embedded_set_that_is_not_written_whole_is_left_out(tmp_path, monkeyp
     assert list((tmp_path / "digits").iterdir()) == []
     monkeypatch.undo()
     assert len(sources.load(DIGITS, tmp_path).test) == 500
+    assert capsys.readouterr().out == ""
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("*/*")] == [
+        "digits/1.0.0"
+    ]
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(tmp_path):
@@ -182,25 +186,44 @@ def test_splits_that_overlap_or_do_not_exist_are_refused(cache, change, message)
         sources.load(dataclasses.replace(DIGITS, **change), cache)
 
 
-def test_parts_of_splits_and_another_resolution(cache):
+def test_parts_of_splits_and_another_resolution(cache, arrays):
     selection = dataclasses.replace(
         DIGITS, train="train[:90%]", validation="train[90%:]", resolution=16
     )
     dataset = sources.load(selection, cache)
     assert [len(dataset.train), len(dataset.validation)] == [942, 105]
-    whole = decoded(sources.load(DIGITS, cache), "train")
     parts = [decoded(dataset, split) for split in ("train", "validation")]
     assert parts[0].images.shape == (942, 16, 16, 1)
-    np.testing.assert_array_equal(np.concatenate([part.labels for part in parts]), whole.labels)
+    labels = np.concatenate([part.labels for part in parts])
+    np.testing.assert_array_equal(labels, arrays["train"].labels)
 
 
-def test_tensorflow_is_not_imported(cache):
-    code = (
-        "import sys; from pathlib import Path; from mnv2_jax.data import sources, stream; "
-        f"stream.read(sources.load(sources.{DIGITS}, Path({str(cache)!r})).test, print); "
-        "assert 'tensorflow' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_neither_tensorflow_nor_jax_is_imported(cache, tmp_path):
+    """Of array_record, TFRECORD and a folder of images, even where TensorFlow is installed."""
+    (tmp_path / "tensorflow.py").write_text("raise SystemExit('TensorFlow!')")
+    made.tfrecord(tmp_path)
+    fill(tmp_path / "in", "train/ant/1.png", "train/bee/2.png")
+    program = f"""
+        import sys
+        from pathlib import Path
+
+        sys.path.insert(0, {str(tmp_path)!r})
+        from mnv2_jax.data import image_files, sources, stream
+        from mnv2_jax.data.stored import prepared
+
+        digits = sources.load(sources.{DIGITS}, Path({str(cache)!r}))
+        patches = prepared.find("patches", Path({str(tmp_path)!r}))
+        folder = image_files.find({f"{tmp_path}/in/"!r}, print)
+        assert digits.train[0].image.shape == (8, 8, 1)
+        assert patches.records("train", "data.train")[0].image
+        assert folder.records("train", "data.train")[0].image
+        assert not {{"tensorflow", "jax"}} & set(sys.modules)
+        del sys.path[0]
+        stream.read(digits.test, print)
+        assert "tensorflow" not in sys.modules
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    subprocess.run(command, cwd=commands.ROOT, check=True)
 
 
 def test_a_killed_preparation_is_done_again(tmp_path):
@@ -224,37 +247,31 @@ def stored(dataset):
     """Every record of a data set by what it is called, with its split."""
     return {
         record.where: (split, *record[:2])
-        for split in sources.SPLITS
+        for split in SPLITS
         for records in [getattr(dataset, split).records]
         for record in (records[index] for index in range(len(records)))
     }
 
 
-def test_two_halves_of_the_classes_make_up_the_whole(cache):
-    whole = sources.load(DIGITS, cache)
+def test_two_halves_of_the_classes_make_up_the_whole(cache, digits):
     low, high = (sources.load(some(classes=classes), cache) for classes in ("0-4", "5-9"))
     assert (low.class_names, high.class_names) == (tuple("01234"), tuple("56789"))
     assert (low.classes, high.classes) == (5, 5)
     found = [stored(dataset) for dataset in (low, high)]
     assert not found[0].keys() & found[1].keys()
     shifted = {where: (*of[:2], of[2] + 5) for where, of in found[1].items()}
-    assert found[0] | shifted == stored(whole)
-    assert len(low.train) == low.training_images == np.isin(whole.train_labels, range(5)).sum()
+    assert found[0] | shifted == stored(digits)
+    assert len(low.train) == low.training_images == np.isin(digits.train_labels, range(5)).sum()
 
 
-def test_classes_are_relabelled_in_the_order_of_their_labels(cache):
-    whole = sources.load(DIGITS, cache)
+def test_classes_are_relabelled_in_the_order_of_their_labels(cache, arrays):
     dataset = sources.load(some(classes="7,2-3"), cache)
     assert dataset.class_names == ("2", "3", "7")
-    for split in sources.SPLITS:
-        labels = decoded(whole, split).labels
-        part = decoded(dataset, split)
-        np.testing.assert_array_equal(
-            np.array([2, 3, 7])[part.labels], labels[np.isin(labels, [2, 3, 7])]
-        )
-        np.testing.assert_array_equal(
-            part.images, decoded(whole, split).images[np.isin(labels, [2, 3, 7])]
-        )
+    for split in SPLITS:
+        part, whole = decoded(dataset, split), arrays[split]
+        kept = np.isin(whole.labels, [2, 3, 7])
+        np.testing.assert_array_equal(np.array([2, 3, 7])[part.labels], whole.labels[kept])
+        np.testing.assert_array_equal(part.images, whole.images[kept])
 
 
 def count_reads(monkeypatch):
@@ -270,7 +287,7 @@ def count_reads(monkeypatch):
 
 
 def test_all_classes_are_opened_unread(cache, monkeypatch):
-    sources.load(DIGITS, cache)  # The first time in a process, a data set of a package is checked.
+    sources.load(DIGITS, cache)  # An embedded data set is checked once in a process.
     read = count_reads(monkeypatch)
     dataset = sources.load(DIGITS, cache)
     assert isinstance(dataset.train.records, prepared.Records)
@@ -331,7 +348,7 @@ def test_chosen_images_of_some_classes_go_to_workers(cache):
         ({"images_per_class": -1}, "images_per_class=-1: expected 1 or more, or 0 for all"),
     ],
 )
-def test_what_stands_for_no_subset_is_refused(change, message):
+def test_an_invalid_subset_is_refused(change, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
         some(**change)
 
@@ -376,7 +393,7 @@ def test_what_stands_for_no_subset_is_refused(change, message):
         ),
     ],
 )
-def test_a_subset_that_is_not_there_is_refused(cache, change, message):
+def test_a_subset_without_images_is_refused(cache, change, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}") as caught:
         sources.load(some(**change), cache)
     assert "\n" not in str(caught.value)
@@ -394,13 +411,13 @@ def test_a_folder_of_images_is_a_data_set_whose_labels_are_known_unread(tmp_path
     monkeypatch.setattr(image_checks, "read", None)  # Known by now.
     dataset = sources.load(selection)
     assert dataset.class_names == ("bee", "cow")
-    assert [len(getattr(dataset, split)) for split in sources.SPLITS] == [8, 2, 2]
+    assert [len(getattr(dataset, split)) for split in SPLITS] == [8, 2, 2]
     places = dataset.chosen(0)
     assert np.bincount(dataset.train_labels[places]).tolist() == [2, 2]
     assert dataset.train.shape == (8, 8, 3)
     assert dataset.remarks[0].endswith("in/: classes: 3; images: train 12, validation 3, test 3")
     assert dataset.fingerprint == whole.fingerprint
-    overlapping = dict.fromkeys(sources.SPLITS, "train")
+    overlapping = dict.fromkeys(SPLITS, "train")
     with pytest.raises(ValueError, match="they share 12 records; expected none"):
         sources.load(dataclasses.replace(selection, **overlapping))
     assert (

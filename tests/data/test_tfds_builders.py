@@ -1,4 +1,7 @@
+from types import SimpleNamespace
+
 import pytest
+import requests
 
 from mnv2_jax.data import tfds_builders
 
@@ -16,7 +19,7 @@ from mnv2_jax.data import tfds_builders
         ("imagenet2012", r"it is to be downloaded by hand \(manual_dir should contain two files"),
     ],
 )
-def test_what_cannot_be_prepared_is_refused(tmp_path, name, message):
+def test_data_sets_that_cannot_be_prepared_are_refused(tmp_path, name, message):
     with pytest.raises(ValueError, match=rf"^--dataset={name}: {message}") as error:
         tfds_builders.find(name, tmp_path, None)
     assert "\n" not in str(error.value)
@@ -41,9 +44,46 @@ def test_disk_that_a_builder_takes(tmp_path):
     find = tfds_builders.find
     beans = find("beans", tmp_path, None)
     assert tfds_builders.bytes_needed(beans, None) == 3 * (17708541 + 143812152 + 18504213)
-    # The downloads of all its configs are not told apart.
+    # TFDS knows the downloads of all its configs together only.
     resized = find("imagenet_resized/32x32", tmp_path, None)
     assert tfds_builders.bytes_needed(resized, None) is None
     (tmp_path / "ILSVRC2012_img_val.tar").write_bytes(bytes(1000))
     imagenet = find("imagenet2012", tmp_path, tmp_path)
     assert tfds_builders.bytes_needed(imagenet, tmp_path) == 1000
+
+
+def raised(error, cause=None):
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (
+            requests.ConnectionError(request=requests.Request(url="https://example.org/cats.zip")),
+            OSError,
+            r"https://example.org/cats.zip cannot be downloaded \(ConnectionError\); expected a ",
+        ),
+        (
+            raised(ImportError("no"), ModuleNotFoundError(name="tensorflow.io")),
+            ValueError,
+            "its builder needs TensorFlow, just to prepare it: pip install",
+        ),
+        (ModuleNotFoundError(name="cv2.data"), ValueError, "its builder needs the package cv2$"),
+        (AssertionError("cats.zip is missing"), OSError, "cats.zip is missing$"),
+    ],
+)
+def test_errors_of_a_builder_say_what_to_do(tmp_path, error, kind, message):
+    def download_and_prepare(**_):
+        raise error
+
+    place = tmp_path / "cats" / "1.0.0"
+    left = tmp_path / "cats" / "incomplete.ABCDEF_1.0.0"
+    left.mkdir(parents=True)
+    builder = SimpleNamespace(
+        name="cats", version="1.0.0", data_path=place, download_and_prepare=download_and_prepare
+    )
+    with pytest.raises(kind, match=f"^--dataset=cats: {message}"):
+        tfds_builders.prepare(builder, tmp_path, None, bars=False)
+    assert not left.exists()

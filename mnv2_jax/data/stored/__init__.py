@@ -1,1 +1,1 @@
-"""Prepared data sets as they lie on disk: found, and read by record."""
+"""Prepared data sets on disk: found by name, and read by record."""

@@ -1,4 +1,4 @@
-"""Image and label among the features of a TFDS data set, and in a record."""
+"""Image and label in the features of a TFDS data set, and in its records."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -6,29 +6,26 @@ from typing import Any, NamedTuple
 from mnv2_jax import checksums
 
 _TFDS = "tensorflow_datasets.core.features."
-"""The package of TFDS's own classes of features."""
+"""Package of TFDS's own feature classes."""
 
 _FILE = ("file", "file_name")
-"""The names of features that name an image's file: ours, ImageNet's."""
+"""Names of features that hold the name of an image's file: this project's, ImageNet's."""
 
 
 class Features(NamedTuple):
-    """Names of a record's parts: image, label and, if there is one, its file."""
+    """Names of the features that are image, label and, if there is one, name of the file."""
 
     image: str
     label: str
     file: str | None
 
     def parse(self, data: bytes) -> tuple[bytes, int, str]:
-        """Return the image as it is stored, its label and its file (or nothing) out of a record.
-
-        Args:
-          data: a serialized `tf.train.Example`.
+        """Return encoded image, label and file name (or "") of a serialized `tf.train.Example`.
 
         Raises:
-          ValueError: it is none, or has no image or no label.
+          ValueError: it is no such record, or has no image or no label.
         """
-        # TFDS's copy of the format, which needs no TensorFlow; protobuf comes with TFDS.
+        # TFDS's copy of the format needs no TensorFlow.
         from google.protobuf.message import DecodeError
         from tensorflow_datasets.proto import tf_example_pb2
 
@@ -46,38 +43,31 @@ class Features(NamedTuple):
 
 
 def check_description(place: Path) -> None:
-    """Refuse a data set whose description TFDS is not to read.
+    """Refuse a data set whose description is unsafe for TFDS to read.
 
-    TFDS imports the module of any class that is named there, which runs its code; and it waits for
-    what is no file, such as a pipe.
-
-    Args:
-      place: the folder of the data set.
+    TFDS imports, and so runs, the module of any class that `features.json` names, and blocks on
+    pipes.
 
     Raises:
-      ValueError: it names a class that is not TFDS's own, or its `features.json` is damaged.
-      OSError: something in the folder is no file, or `features.json` cannot be read.
+      ValueError: `features.json` names a class that is not TFDS's own, or is damaged.
+      OSError: a path in the folder is no regular file, or `features.json` cannot be read.
     """
     for path in place.iterdir():
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise OSError(f"{path.name}: expected a regular file")
     try:
-        waiting = [checksums.read_json(place / "features.json")]
-    except FileNotFoundError:  # TFDS says so.
+        pending = [checksums.read_json(place / "features.json")]
+    except FileNotFoundError:  # TFDS reports it.
         return
-    while waiting:
-        value = waiting.pop()
+    while pending:
+        value = pending.pop()
         if isinstance(value, list):
-            waiting += value
+            pending += value
         elif isinstance(value, dict):
-            waiting += value.values()
+            pending += value.values()
             # Two spellings of protobuf's JSON and, together with "content", that of older TFDS.
-            keys = [
-                "pythonClassName",
-                "python_class_name",
-                *(["type"] if "content" in value else []),
-            ]
-            for name in (value.get(key) for key in keys):
+            keys = ["pythonClassName", "python_class_name", *["type"] * ("content" in value)]
+            for name in map(value.get, keys):
                 if isinstance(name, str) and not name.startswith(_TFDS):
                     raise ValueError(
                         f"features.json: the class {name!r}; expected one of TFDS's own, {_TFDS}*"
@@ -85,37 +75,37 @@ def check_description(place: Path) -> None:
 
 
 def find(info: Any) -> Features:
-    """Return the features that are image and label: those declared so, or the only ones.
+    """Return the features that are image and label: the supervised keys, or the only ones.
 
     Args:
       info: TFDS's `DatasetInfo`.
 
     Raises:
-      ValueError: that cannot be told; the message says what there is.
+      ValueError: there are none, or several; the message lists the features.
     """
     from tensorflow_datasets import features
 
-    known = dict(info.features) if isinstance(info.features, features.FeaturesDict) else {}
+    by_name = dict(info.features) if isinstance(info.features, features.FeaturesDict) else {}
     images = [
         name
-        for name, feature in known.items()
-        # Floating-point images are no pixels but bytes, four of them in the place of a colour.
+        for name, feature in by_name.items()
+        # TFDS stores a floating-point image as bytes, four to a channel: not as pixels.
         if isinstance(feature, features.Image) and feature.np_dtype != "float32"
     ]
     labels = [
         name
-        for name, feature in known.items()
+        for name, feature in by_name.items()
         if isinstance(feature, features.ClassLabel) and feature.num_classes
     ]
-    file = next((name for name in _FILE if isinstance(known.get(name), features.Text)), None)
+    file = next((name for name in _FILE if isinstance(by_name.get(name), features.Text)), None)
     match info.supervised_keys:
         case (image, label) if image in images and label in labels:
             return Features(image, label, file)
     if len(images) == len(labels) == 1:
         return Features(images[0], labels[0], file)
-    told = ", ".join(
-        f"{name} ({type(feature).__name__})" for name, feature in sorted(known.items())
+    listed = ", ".join(
+        f"{name} ({type(feature).__name__})" for name, feature in sorted(by_name.items())
     )
     raise ValueError(
-        f"expected one image of whole numbers and one class label in a record; it has {told}"
+        f"expected one image of whole numbers and one class label in a record; it has {listed}"
     )

@@ -1,7 +1,7 @@
 """Encoded images and labels of data sets that TFDS prepared on disk.
 
-TFDS reads what is written about a data set. The records themselves are read by number, out of
-array_record or TFRECORD files, without TensorFlow.
+TFDS reads the description of a data set. This module reads its records by number, from array_record
+or TFRECORD files, without TensorFlow.
 """
 
 import bisect
@@ -21,19 +21,18 @@ from mnv2_jax.data.stored.shards import FORMATS, OpenShards
 from mnv2_jax.data.stored.tfrecord import Damaged
 
 _CLASS_NAME = 1000
-"""The most characters of a class's name, which stands in lines and tables. Names of folders have
-255 at most."""
+"""Most characters of a class's name, since lines and tables hold it. A folder's name has <= 255."""
 
 
 class Record(NamedTuple):
-    """An image as it is stored, not decoded, and what is known of it.
+    """An encoded image and its label.
 
     Attributes:
-      image: a JPEG, PNG or other image file, byte for byte.
+      image: bytes of a JPEG, PNG or other image file.
       label: 0 to classes - 1.
-      where: what to call it in a message: "cifar10/train, record 17", counted from 0 within the
-        whole split, or the file that it was made of if the data set stores that.
-      problem: the reason why it cannot be decoded, if that is known; there are no bytes then.
+      where: its name in messages: its file, if the data set stores that; else such as
+        "cifar10/train, record 17", counted from 0 within the whole split.
+      problem: reason why it cannot be decoded, if that is known; `image` is then empty.
     """
 
     image: bytes
@@ -44,21 +43,20 @@ class Record(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """A data set on disk. To be had from `find`.
+    """A data set on disk. Made by `find`.
 
     Attributes:
-      name: as it was asked for.
-      data_dir: the folder that prepared data sets live in.
-      folder: the one of this data set, in this version.
+      name: the name passed to `find`.
+      data_dir: folder of prepared data sets.
+      folder: folder of this data set, in this version.
       file_format: "array_record" or "tfrecord".
-      class_names: by label.
+      class_names: names of the classes, by label.
       channels: 1 for grey images, else 3.
-      features: what the parts of a record are called.
-      splits: by name.
-      fingerprint: twelve hexadecimal digits that change with what it holds: with names of classes,
-        and with numbers of records and their bytes. Where images may be turned, it is another one
-        than before they were; see `decode.TURNING`.
-      remarks: none; see `mnv2_jax.data.image_files.FolderSet`.
+      features: names of a record's features.
+      splits: splits by name.
+      fingerprint: twelve hexadecimal digits that change with the names of classes, the numbers of
+        records and their bytes in all. If decoding may turn images, they include `decode.TURNING`.
+      remarks: empty; `image_files.FolderSet` has some.
     """
 
     name: str
@@ -75,16 +73,16 @@ class Prepared:
     def records(self, split: str, field: str) -> "Records":
         """Open a split, or parts of splits such as "train[:90%]".
 
-        Every file that is needed is looked at, so that what is missing is known at once. For
-        TFRECORD files that means a walk through each, the first time.
+        Opens every file once, so that damage is found before training. The first time, that takes
+        a walk through each TFRECORD file.
 
         Args:
           split: see https://www.tensorflow.org/datasets/splits
-          field: the field of the config that says so, such as "data.train", for messages.
+          field: field of the config that holds `split`, such as "data.train", for messages.
 
         Raises:
           ValueError: there are no such records.
-          OSError: a file is missing or not whole.
+          OSError: a file is missing or incomplete.
         """
         pieces = [
             piece
@@ -99,7 +97,7 @@ class Prepared:
         return Records(self, pieces)
 
     def damaged(self, error: Damaged) -> OSError:
-        """Return the error to raise for a file that cannot be read: it says what to do."""
+        """Return the error for a file that cannot be read, with advice."""
         again = folders.prepare_again(self.name, self.data_dir, self.folder)
         return OSError(f"{error}; {again}")
 
@@ -114,15 +112,15 @@ class Prepared:
 
 
 class _Piece(NamedTuple):
-    """Records in a row within one file.
+    """Consecutive records within one file.
 
     Attributes:
-      path: of the file.
-      offset: the number of the first in the file.
-      length: how many.
-      in_file: how many the file holds.
-      split: that they are of.
-      first: the number of the first in the split.
+      path: path of the file.
+      offset: number of the first record in the file.
+      length: number of records.
+      in_file: number of all records of the file.
+      split: name of their split.
+      first: number of the first record in the split.
     """
 
     path: str
@@ -134,10 +132,9 @@ class _Piece(NamedTuple):
 
 
 class Records:
-    """Records of a split, or of parts of splits, by number. Made by `Prepared.records`.
+    """Records of a split, or of parts of splits, by number; safe to read from several threads.
 
-    Any number of threads may read them. Files are opened when they are first needed, and anew
-    where this is unpickled.
+    Files are opened on first use, and again after unpickling.
     """
 
     def __init__(self, prepared: Prepared, pieces: Sequence[_Piece]) -> None:
@@ -153,7 +150,7 @@ class Records:
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> Record:
-        """Record number `index`, counted from 0.
+        """Read record number `index`, counted from 0.
 
         Raises:
           IndexError: there is no such record.
@@ -185,13 +182,14 @@ def find(name: str, folder: Path) -> Prepared:
     """Open a prepared data set: FOLDER/NAME/[CONFIG/]VERSION.
 
     Args:
-      name: such as "cifar10", "imagenet_resized/32x32" or, of a version, "cifar10:3.0.2"; without
-        one it is the newest.
-      folder: that prepared data sets live in.
+      name: such as "cifar10" or "imagenet_resized/32x32"; "cifar10:3.0.2" for a version other than
+        the newest.
+      folder: folder of prepared data sets.
 
     Raises:
-      ValueError: it is not there, or has no images with labels; the message says how to prepare it.
-      OSError: what describes it cannot be read.
+      ValueError: it is missing, and the message says how to prepare it; or it has no images with
+        labels.
+      OSError: its description cannot be read.
     """
     place = search.version_folder(name, folder)
     import tensorflow_datasets as tfds  # Takes half a second to import.
@@ -200,26 +198,26 @@ def find(name: str, folder: Path) -> Prepared:
         features.check_description(place)
         info = tfds.builder_from_directory(place).info
         file_format = info.file_format.value
-        found = {split: _split(split_info) for split, split_info in info.splits.items()}
-    except Exception as error:  # TFDS raises what its parsers do.
+        splits = {split: _split(split_info) for split, split_info in info.splits.items()}
+    except Exception as error:  # TFDS's parsers raise nearly anything.
         reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         again = folders.prepare_again(name, folder, place)
         raise OSError(f"{place}: it cannot be read as a data set ({reason}); {again}") from None
-    asked = f"config.data.name={name!r}"
+    field = f"config.data.name={name!r}"
     if file_format not in FORMATS:
         raise ValueError(
-            f"{asked}: {place} is in the format {file_format}; expected {' or '.join(FORMATS)}; "
+            f"{field}: {place} is in the format {file_format}; expected {' or '.join(FORMATS)}; "
             + folders.prepare_again(name, folder, place)
         )
     try:
         names = features.find(info)
     except ValueError as error:
-        raise ValueError(f"{asked}: {error}") from None
+        raise ValueError(f"{field}: {error}") from None
     channels = info.features[names.image].shape[-1]
     class_names = tuple(info.features[names.label].names)
     if (longest := max(map(len, class_names))) > _CLASS_NAME:
         raise ValueError(
-            f"{asked}: the name of a class has {longest:,} characters; expected at most "
+            f"{field}: the name of a class has {longest:,} characters; expected at most "
             f"{_CLASS_NAME:,}"
         )
     return Prepared(
@@ -230,7 +228,7 @@ def find(name: str, folder: Path) -> Prepared:
         class_names=class_names,
         channels=1 if channels == 1 else 3,
         features=names,
-        splits=found,
+        splits=splits,
         fingerprint=_fingerprint(class_names, info.splits, info.features[names.image]),
     )
 
@@ -239,9 +237,9 @@ def _fingerprint(class_names: tuple[str, ...], splits: Mapping[str, Any], image:
     parts: list[Any] = [
         class_names,
         [[name, info.shard_lengths, info.num_bytes] for name, info in sorted(splits.items())],
-        None,  # A part of earlier versions; finished runs are known by the hash of all parts.
+        None,  # A part of earlier versions, kept so that fingerprints of finished runs stay.
     ]
-    # TFDS makes PNGs of arrays, which are of one size mostly, and takes photographs as they are.
+    # TFDS stores photographs as they are, and arrays, mostly of one size, as PNG.
     if image.encoding_format != "png" and None in image.shape:
         parts.append(decode.TURNING)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
@@ -252,13 +250,13 @@ def _split(info: Any) -> subsplits.Split:
 
 
 def _pieces(part: subsplits.Range, by_name: Mapping[str, subsplits.Split]) -> list[_Piece]:
-    """Return the places of the records of `part`, file by file."""
-    found = []
+    """Return where the records of `part` are, file by file."""
+    pieces = []
     split = by_name[part.split]
     begin = 0
     for path, length in zip(split.paths, split.shard_lengths, strict=True):
         first, last = max(part.start, begin), min(part.stop, begin + length)
         if first < last:
-            found.append(_Piece(path, first - begin, last - first, length, part.split, first))
+            pieces.append(_Piece(path, first - begin, last - first, length, part.split, first))
         begin += length
-    return found
+    return pieces

@@ -1,4 +1,4 @@
-"""The files that a prepared data set is made of, array_record or TFRECORD, read by number."""
+"""Files of a prepared data set, array_record or TFRECORD, whose records are read by number."""
 
 import resource
 import threading
@@ -10,32 +10,31 @@ from mnv2_jax.data.stored.tfrecord import Damaged, TfRecordShard
 
 
 class Shard(Protocol):
-    """A file of records, open. Any number of threads may read it."""
+    """An open file of records, by number from 0; safe to read from several threads."""
 
-    def __len__(self) -> int:
-        """Return the number of records it holds."""
+    def __len__(self) -> int: ...
 
     def read(self, number: int) -> bytes:
-        """One of them, counted from 0."""
+        """Read a record."""
 
 
 class ArrayRecordShard:
-    """An array_record file, open. Any number of threads may read it."""
+    """An open array_record file."""
 
     def __init__(self, path: str) -> None:
         """Open the file.
 
         Raises:
-          Damaged: it is not there, or is no whole array_record file.
+          Damaged: it is missing, incomplete or no array_record file.
         """
         from array_record.python import array_record_module
 
         self.path = path
         try:
-            Path(path).open("rb").close()  # The library does not tell a missing file from another.
+            Path(path).open("rb").close()  # The library's error does not say that it is missing.
         except FileNotFoundError:
             raise Damaged(f"{path}: the file is missing") from None
-        # Nothing is read ahead: the next record to be read is another one.
+        # Records are read in random order: reading ahead would be wasted.
         self._reader = array_record_module.ArrayRecordReader(
             path, options="readahead_buffer_size:0", file_reader_buffer_size=1 << 15
         )
@@ -46,14 +45,14 @@ class ArrayRecordShard:
         return int(self._reader.num_records())
 
     def read(self, number: int) -> bytes:
-        """Return the data of record `number`, counted from 0.
+        """Read a record.
 
         Raises:
           Damaged: the record cannot be read.
         """
         try:
             (data,) = self._reader.read([number])
-        except RuntimeError:  # What the library tells is of its own insides.
+        except RuntimeError:  # The library's message is about its internals.
             raise Damaged(f"{self.path}: record {number} of the file is damaged") from None
         return data
 
@@ -62,29 +61,23 @@ FORMATS: dict[str, Callable[[str], Shard]] = {
     "array_record": ArrayRecordShard,
     "tfrecord": TfRecordShard,
 }
-"""The readers of files, by TFDS's names of formats."""
+"""Readers by TFDS's names of file formats."""
 
 
 class OpenShards:
-    """Files of records, each opened when it is first read from, in every process anew."""
+    """At most `count` files of records, opened on first use, and again after unpickling."""
 
     def __init__(self, file_format: str, count: int) -> None:
-        """Open nothing yet.
-
-        Args:
-          file_format: one of `FORMATS`.
-          count: how many files there will be, at most.
-        """
         self._format = file_format
         self._count = count
         self._open: dict[str, Shard] = {}
         self._lock = threading.Lock()
 
     def __getitem__(self, path: str) -> Shard:
-        """One of the files.
+        """Return an open file.
 
         Raises:
-          Damaged: it is not there or not whole.
+          Damaged: it is missing or incomplete.
         """
         shard = self._open.get(path)
         if shard is None:
@@ -101,9 +94,9 @@ class OpenShards:
 
 
 def _allow_open_files(count: int) -> None:
-    """Let this process hold `count` more files open, as far as the system lets it.
+    """Raise this process's limit of open files by `count`, as far as the system allows.
 
-    Data sets have up to thousands of files, and many a system begins with 1,024.
+    Data sets have up to thousands of files, and many systems start with a limit of 1,024.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY:

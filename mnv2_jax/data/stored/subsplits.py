@@ -1,4 +1,4 @@
-"""Splits and parts of splits, written as TFDS writes them: "train[:90%]", "train+validation"."""
+"""Splits and parts of splits in TFDS's notation: "train[:90%]", "train+validation"."""
 
 import dataclasses
 import difflib
@@ -10,11 +10,13 @@ from typing import NamedTuple
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Places of the records of a split.
+    """Files and records of a split.
+
+    TFDS reads `shard_lengths` and `num_examples`, hence their names.
 
     Attributes:
       paths: its files, in order.
-      shard_lengths: how many records each of them holds. Called as TFDS calls it, which reads it.
+      shard_lengths: number of records in each file.
     """
 
     paths: tuple[str, ...]
@@ -22,7 +24,7 @@ class Split:
 
     @property
     def num_examples(self) -> int:
-        """Return the number of records. Called as TFDS calls it, which reads it."""
+        """Number of records."""
         return sum(self.shard_lengths)
 
 
@@ -39,17 +41,15 @@ class UnknownSplit(ValueError):
 
 
 def ranges(text: str, splits: Mapping[str, Split]) -> list[Range]:
-    """Return the records that `text` stands for, in order.
+    """Parse a split, or parts of splits joined by "+", into ranges of records.
 
     Args:
-      text: one split or part of a split, or several joined by "+"; see
-        https://www.tensorflow.org/datasets/splits
-      splits: those of the data set, by name.
+      text: see https://www.tensorflow.org/datasets/splits
+      splits: the data set's splits, by name.
 
     Raises:
-      UnknownSplit: it names a split that there is not.
-      ValueError: `text` does not stand for one record or more; the message says why, and does not
-        repeat it.
+      UnknownSplit: `text` names an unknown split.
+      ValueError: `text` is no split or has no records. The message does not repeat it.
     """
     import tensorflow_datasets as tfds  # Takes half a second to import.
 
@@ -59,37 +59,33 @@ def ranges(text: str, splits: Mapping[str, Split]) -> list[Range]:
         raise ValueError(
             "expected a split such as 'train', 'train[:90%]', 'train[500:]' or 'train+validation'"
         ) from None
-    there = ", ".join(f"{name} ({info.num_examples} records)" for name, info in splits.items())
+    available = ", ".join(f"{name} ({info.num_examples} records)" for name, info in splits.items())
     for name in (part.partition("[")[0] for part in re.split(r"\s*\+\s*", text)):
         if name not in splits and name != "all":
-            raise UnknownSplit(f"there is no split {name!r}; there are {there}")
+            raise UnknownSplit(f"there is no split {name!r}; there are {available}")
     try:
         parts = instruction.to_absolute(splits)
     except ValueError:
-        raise ValueError(f"it reaches beyond what is there: {there}") from None
+        raise ValueError(f"it reaches beyond the end of a split: {available}") from None
     found = []
     for part in parts:
         count = splits[part.splitname].num_examples
         found.append(Range(part.splitname, part.from_ or 0, count if part.to is None else part.to))
-    # TFDS reads some slices that end before they begin as others.
+    # TFDS takes some slices that end before they begin for others.
     if any(part.stop < part.start for part in found):
         raise ValueError("a slice of it ends before it begins")
     found = [part for part in found if part.stop > part.start]
     if not found:
-        raise ValueError(f"there are no records in it; there are {there}")
+        raise ValueError(f"there are no records in it; there are {available}")
     return found
 
 
 def of_field(field: str, text: str, splits: Mapping[str, Split]) -> list[Range]:
-    """Return the records that a field of the config stands for; see `ranges`.
-
-    Args:
-      field: such as "data.train".
-      text: its value.
-      splits: those of the data set, by name.
+    """Parse the value `text` of a field of the config, such as "data.train"; see `ranges`.
 
     Raises:
-      ValueError: there are no such records; the message says how to carve them out, if that helps.
+      ValueError: there are no such records; if that helps, the message says how to carve them out
+        of another split.
     """
     try:
         return ranges(text, splits)
@@ -101,21 +97,21 @@ def of_field(field: str, text: str, splits: Mapping[str, Split]) -> list[Range]:
         raise ValueError(f"config.{field}={text!r}: {error}") from None
 
 
-def check_disjoint(wanted: Mapping[str, str], splits: Mapping[str, Split]) -> None:
+def check_disjoint(texts: Mapping[str, str], splits: Mapping[str, Split]) -> None:
     """Check that splits of a run share no records.
 
     Args:
-      wanted: a split for each field.
-      splits: those of the data set, by name.
+      texts: the splits by field of the config.
+      splits: the data set's splits, by name.
 
     Raises:
       ValueError: two share records, or a split does not exist.
     """
-    found = {field: of_field(field, text, splits) for field, text in wanted.items()}
-    for one, other in itertools.combinations(wanted, 2):
-        if count := shared(found[one], found[other]):
+    by_field = {field: of_field(field, text, splits) for field, text in texts.items()}
+    for one, other in itertools.combinations(texts, 2):
+        if count := shared(by_field[one], by_field[other]):
             raise ValueError(
-                f"config.{one}={wanted[one]!r} and config.{other}={wanted[other]!r}: they share "
+                f"config.{one}={texts[one]!r} and config.{other}={texts[other]!r}: they share "
                 f"{count} records; expected none, as in 'train[:90%]' and 'train[90%:]'"
             )
 
@@ -131,15 +127,16 @@ def shared(some: Sequence[Range], others: Sequence[Range]) -> int:
 
 
 def carved(field: str, splits: Mapping[str, Split]) -> str:
-    """Flag that give every split of a run records of its own, where `field` has no split."""
-    whole = "train" if "train" in splits else max(splits, key=lambda s: splits[s].num_examples)
-    wanted = {"data.train": f"{whole}[:90%]", "data.validation": f"{whole}[90%:]"}
-    if field == "data.test" and "validation" in splits:
-        wanted["data.test"] = "validation"
-    elif field == "data.test":
-        wanted = {"data.train": f"{whole}[:80%]", "data.validation": f"{whole}[80%:90%]"}
-        wanted["data.test"] = f"{whole}[90%:]"
-    return " ".join(f"--config.{name}='{split}'" for name, split in wanted.items())
+    """Return flags that carve the missing split of `field` out of another, without overlap."""
+    largest = "train" if "train" in splits else max(splits, key=lambda s: splits[s].num_examples)
+    if field == "data.test" and "validation" not in splits:
+        shares = {"train": "[:80%]", "validation": "[80%:90%]", "test": "[90%:]"}
+    else:
+        shares = {"train": "[:90%]", "validation": "[90%:]"}
+    texts = {f"data.{name}": f"{largest}{share}" for name, share in shares.items()}
+    if field == "data.test":
+        texts.setdefault("data.test", "validation")
+    return " ".join(f"--config.{name}='{text}'" for name, text in texts.items())
 
 
 def _union(parts: Sequence[Range]) -> list[Range]:

@@ -1,8 +1,8 @@
-"""TFRECORD files by random access, without TensorFlow.
+"""Random access to the records of TFRECORD files, without TensorFlow.
 
 A record is its length (8 bytes, little-endian), a checksum of these 8 bytes (4), the data, and a
-checksum of the data (4): see tensorflow/core/lib/io/record_writer.h. Where records begin is found
-by going from length to length, once; it is kept in the cache folder.
+checksum of the data (4): see tensorflow/core/lib/io/record_writer.h. A walk from length to length
+finds where records begin; the cache folder keeps the result.
 """
 
 import contextlib
@@ -21,21 +21,20 @@ _FOOTER = struct.Struct("<I")
 
 
 class Damaged(OSError):
-    """A file is not there or not whole. The message begins with its path."""
+    """A file is missing or incomplete. The message begins with its path."""
 
 
 class TfRecordShard:
-    """A TFRECORD file, open. Any number of threads may read it.
+    """An open TFRECORD file.
 
-    Both checksums of a record are verified whenever it is read: most of a damaged JPEG still
-    decodes, to other pixels.
+    Each read verifies both checksums of a record: a damaged JPEG often decodes, to other pixels.
     """
 
     def __init__(self, path: str) -> None:
         """Open the file.
 
         Raises:
-          Damaged: it is not there, is no TFRECORD file or ends within a record.
+          Damaged: it is missing, is no TFRECORD file or ends within a record.
         """
         self.path = path
         self._starts = starts(path)
@@ -49,7 +48,7 @@ class TfRecordShard:
             os.close(self._handle)
 
     def read(self, number: int) -> bytes:
-        """Return the data of record `number`, counted from 0.
+        """Read a record.
 
         Raises:
           Damaged: the record does not match its checksums, or the file has shrunk since it was
@@ -75,51 +74,50 @@ class TfRecordShard:
 
 
 def starts(path: str) -> np.ndarray:
-    """Return the offsets of a file's records, and its end, in bytes: int64 `[records + 1]`.
+    """Return the offsets of a file's records, and of its end, in bytes: int64 `[records + 1]`.
 
     Raises:
-      Damaged: the file is not there, is no TFRECORD file or ends within a record.
+      Damaged: the file is missing, is no TFRECORD file or ends within a record.
     """
     try:
         status = Path(path).stat()
     except FileNotFoundError:
         raise Damaged(f"{path}: the file is missing") from None
-    # A file that has changed has another size or time.
     key = f"{Path(path).resolve()}\n{status.st_size}\n{status.st_mtime_ns}"
     name = hashlib.sha256(key.encode()).hexdigest()
-    kept = cache.folder() / "tfrecord_index" / f"{name}.bin"
-    # What is kept may not be there, or be damaged.
+    cached = cache.folder() / "tfrecord_index" / f"{name}.bin"
+    # The cached offsets may be missing or damaged.
     with contextlib.suppress(OSError, ValueError, struct.error):
-        stored = kept.read_bytes()
+        stored = cached.read_bytes()
         (checksum,) = _FOOTER.unpack(stored[-_FOOTER.size :])
         if checksum == masked_crc32c(stored[: -_FOOTER.size]):
             return np.frombuffer(stored[: -_FOOTER.size], np.int64)
-    found = _scan(path, status.st_size)
-    stored = found.tobytes()
+    offsets = _scan(path, status.st_size)
+    stored = offsets.tobytes()
     with contextlib.suppress(OSError):  # A cache that cannot be written costs time only.
-        atomic.write_bytes(kept, stored + _FOOTER.pack(masked_crc32c(stored)))
-    return found
+        atomic.write_bytes(cached, stored + _FOOTER.pack(masked_crc32c(stored)))
+    return offsets
 
 
 def _scan(path: str, size: int) -> np.ndarray:
-    found = [0]
+    offsets = [0]
     with Path(path).open("rb", buffering=0) as file:
         handle = file.fileno()
-        if hasattr(os, "posix_fadvise"):  # A few bytes of every record are read, and no more.
+        if hasattr(os, "posix_fadvise"):  # Only a few bytes of each record are read.
             os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_RANDOM)
-        while found[-1] < size:
-            header = os.pread(handle, _HEADER.size, found[-1])
+        while offsets[-1] < size:
+            header = os.pread(handle, _HEADER.size, offsets[-1])
             if len(header) == _HEADER.size:
                 length, checksum = _HEADER.unpack(header)
                 if checksum != masked_crc32c(header[:8]):
                     raise Damaged(
-                        f"{path}: the file is damaged at byte {found[-1]}, or no TFRECORD file: a "
-                        "length does not match its checksum"
+                        f"{path}: the file is damaged at byte {offsets[-1]}, or no TFRECORD file: "
+                        "a length does not match its checksum"
                     )
-                found.append(found[-1] + _HEADER.size + length + _FOOTER.size)
-            if len(header) < _HEADER.size or found[-1] > size:
+                offsets.append(offsets[-1] + _HEADER.size + length + _FOOTER.size)
+            if len(header) < _HEADER.size or offsets[-1] > size:
                 raise Damaged(f"{path}: the file is cut off: it ends within a record")
-    return np.array(found, np.int64)
+    return np.array(offsets, np.int64)
 
 
 def masked_crc32c(data: bytes) -> int:

@@ -74,7 +74,7 @@ def test_a_name_close_to_one_that_is_there(folder):
     assert "did you mean" not in error("dogs", folder)
 
 
-def test_what_is_there_is_named(folder):
+def test_available_data_sets_are_named(folder):
     put(folder, "kittens/1.0.0", "small/32x32/1.0.0")
     there = f"there is no such data set in {folder}, which has kittens, small/32x32; of a folder"
     assert error("dogs", folder).startswith(there)
@@ -94,5 +94,5 @@ def test_a_data_set_of_several_configs(folder):
 @pytest.mark.parametrize(
     "name", ["", "..", "../cats", "a/b/c", "/cats", "cats:", "cats:new", "a b"]
 )
-def test_what_can_be_no_name(folder, name):
+def test_invalid_names(folder, name):
     assert error(name, folder).startswith("expected a name such as 'cifar10' or ")

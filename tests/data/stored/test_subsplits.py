@@ -61,7 +61,9 @@ def test_a_split_that_is_not_there(text):
 
 @pytest.mark.parametrize("text", ["train[:11]", "train[-11:]"])
 def test_a_slice_beyond_the_split(text):
-    with pytest.raises(ValueError, match=r"it reaches beyond what is there: train \(10 records\)"):
+    with pytest.raises(
+        ValueError, match=r"it reaches beyond the end of a split: train \(10 records\)"
+    ):
         subsplits.ranges(text, SPLITS)
 
 
