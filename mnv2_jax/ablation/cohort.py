@@ -255,7 +255,7 @@ def of_phase(config: ConfigDict) -> Iterator[None]:
 def _labels(cohorts: Sequence[ConfigDict]) -> list[str]:
     """Return a label per cohort, given a config of each: its block and the fields that differ."""
     fields = [grid.fields(_without_earlier_phases(config)) for config in cohorts]
-    implied = phases.told_by_phase(fields)
+    implied = phases.implied_by_phase(fields)
     differing = [
         path
         for path in fields[0]

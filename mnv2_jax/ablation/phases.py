@@ -57,7 +57,7 @@ def runs(configs: Sequence[ConfigDict], base: str = "") -> list[ConfigDict]:
     return list({grid.run_id(run): run for run in by_depth if run is not None}.values())
 
 
-def told_by_phase(fields: Sequence[Mapping[str, Any]]) -> set[str]:
+def implied_by_phase(fields: Sequence[Mapping[str, Any]]) -> set[str]:
     """Return the paths of fields whose value follows from a run's phase and sections."""
     if len({own.get(PHASE) for own in fields}) < 2:
         return set()

@@ -207,9 +207,9 @@ def test_how_a_start_was_trained_is_a_column_and_no_cohort():
         ("finetuning", 1e-3, 0.2),
     ]
     fields = [grid.fields(run.config) for part in cohorts for run in part.runs]
-    told_by_phase = phases.told_by_phase(fields)
-    assert {"train.weight_decay", "train.learning_rate", "train.epochs"} <= told_by_phase
-    assert not {decay, rate, "transfer.phase"} & told_by_phase
+    implied_by_phase = phases.implied_by_phase(fields)
+    assert {"train.weight_decay", "train.learning_rate", "train.epochs"} <= implied_by_phase
+    assert not {decay, rate, "transfer.phase"} & implied_by_phase
     # Where nothing varies, there is no such column.
     assert decay not in records.planned(cohort.plan(chain(), sources.load))[0]
 
