@@ -86,6 +86,7 @@ def test_the_second_time_nothing_is_trained(finished, small_config):
     status, out, _ = ablate(f"--config={small_config}", f"--workdir={workdir}")
     assert status == 0
     assert "8 finished before, 0 to train" in out
+    assert f"\nReport: {workdir}/report.html, not drawn again: " in out
     assert time.monotonic() - begin < 60
     assert table == (workdir / "results.csv").read_bytes()
     assert before == {path: path.read_bytes() for path in before}

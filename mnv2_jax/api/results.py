@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from mnv2_jax import atomic
 from mnv2_jax.ablation import evaluations, plans
 from mnv2_jax.ablation import workdir as workdirs
 from mnv2_jax.ablation.job import DataOptions
@@ -19,7 +18,7 @@ from mnv2_jax.analysis import axes, tables, verdicts
 from mnv2_jax.analysis.charts.accuracy import accuracy
 from mnv2_jax.analysis.charts.chart import Chart
 from mnv2_jax.analysis.claims import Claim
-from mnv2_jax.analysis.report import analyse
+from mnv2_jax.api.report import write_report
 from mnv2_jax.schema import Column
 from mnv2_jax.train import setup
 
@@ -253,8 +252,7 @@ class Results:
             )
         if chosen is not None:
             plan = plans.read(self.path) or {"name": self.path.name, "command": "not recorded"}
-            with atomic.in_turns(self.path / ".report.lock"):
-                analyse(self.path, chosen, title=plan["name"], command=plan["command"])
+            write_report(self.path, chosen, title=plan["name"], command=plan["command"])
             self._here.sync()
         return path
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mnv2_jax import atomic, schema, user_code
+from mnv2_jax import schema, user_code
 from mnv2_jax.ablation import finished, networks, plans, sweep, tidy, workdir
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.job import Job
@@ -22,6 +22,7 @@ from mnv2_jax.ablation.workdir import Workdir
 from mnv2_jax.analysis import caveats, stated
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.verdicts import claims_table
+from mnv2_jax.api.report import write_report
 from mnv2_jax.api.telling import Teller
 from mnv2_jax.checksums import DamagedError
 from mnv2_jax.terminal import first_few
@@ -207,12 +208,13 @@ def _write_table(here: Workdir, cohorts: Sequence[Cohort]) -> list[dict[str, Any
 
 
 def _report(here: Workdir, planned: Planned, teller: Teller, origin: Origin) -> None:
-    from mnv2_jax.analysis.report import analyse  # Altair, which takes most of a second to import.
-
+    drawn = False
     while True:
         rows = _write_table(here, planned.cohorts)
-        with atomic.in_turns(here.path / ".report.lock"):
-            decided = analyse(here.path, planned.claims, title=planned.name, command=origin.again)
+        decided, is_new = write_report(
+            here.path, planned.claims, title=planned.name, command=origin.again
+        )
+        drawn |= is_new
         # Whoever publishes last, if records of others came meanwhile, has to have seen them.
         if not here.sync():
             break
@@ -228,7 +230,8 @@ def _report(here: Workdir, planned: Planned, teller: Teller, origin: Origin) -> 
     if diverged := sum(row["status"] == "diverged" for row in rows):
         teller.say(f"{_runs(diverged)} diverged: the loss became NaN or infinite")
     missing = f", of {len(rows)} of {_runs(planned.count)}" if len(rows) < planned.count else ""
-    teller.say(f"Report: {here.shown(here.path / 'report.html')}{missing}")
+    as_before = "" if drawn else ", not drawn again: nothing that it shows has changed"
+    teller.say(f"Report: {here.shown(here.path / 'report.html')}{missing}{as_before}")
     best = networks.best(here.path)
     if best:
         place = here.shown(best)
