@@ -4,9 +4,9 @@
   python -m experiments.bench --only=depthwise,step
   python -m experiments.bench --output=experiments/results/bench
 
-Contenders run in turns, in one go of the command; what is printed are medians and their ratios.
-PyTorch takes part where it is installed (make parity), and is named where it is not. On two idle
-cores the default takes about ten minutes. Groups:
+Contenders run in turns, in one process; medians and their ratios are printed. PyTorch takes part if
+it is installed (make parity), and is listed as absent otherwise. On two idle cores the default
+takes about ten minutes. Groups:
 
   depthwise   the depthwise convolution, forward and backward
   step        a training step of the presets, over numbers of lanes
@@ -24,10 +24,10 @@ import jax
 from absl import flags
 
 from experiments import command_line
-from experiments.benchmarks import depthwise, grid, ours, roofline, rows, step
+from experiments.benchmarks import depthwise, grid, roofline, rows, step
 from mnv2_jax import atomic
 from mnv2_jax.terminal import Console
-from mnv2_jax.train import setup
+from mnv2_jax.train import parallel, setup
 
 _WIDTH_OF_FILES = 160
 
@@ -44,8 +44,8 @@ class Group(NamedTuple):
 
     Attributes:
       title: of the table.
-      ratio: what the rows' ratio is.
-      measure: gives the rows.
+      ratio: meaning of the rows' ratio.
+      measure: returns the rows.
     """
 
     title: str
@@ -62,7 +62,7 @@ GROUPS = {
 
 
 def main() -> int:
-    """Measure the groups asked for, print each as it ends and write it if asked to.
+    """Measure the chosen groups; print each when it ends, and write it to --output.
 
     Raises:
       ValueError: there is no such group, or the output is a file.
@@ -71,10 +71,10 @@ def main() -> int:
     output = Path(_OUTPUT.value) if _OUTPUT.value else None
     if output and output.exists() and not output.is_dir():
         raise ValueError(f"--output={output}: it is a file; expected a folder")
-    # On a GPU the peers' processes need memory too, most of which JAX would take in advance.
+    # On a GPU the peers' processes need memory too, and JAX would preallocate most of it.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     setup.set_aside()
-    ours.use_all_cores()
+    parallel.use_all_cores()
     setup.check_devices()
     console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
     for name in names:
@@ -91,7 +91,7 @@ def main() -> int:
 
 
 def chosen(only: Sequence[str] | None) -> list[str]:
-    """Return the groups asked for, in the order of `GROUPS`."""
+    """Return the names in `--only`, by default all, in the order of `GROUPS`."""
     if only is None:
         return list(GROUPS)
     for name in only or [""]:

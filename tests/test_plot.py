@@ -123,7 +123,7 @@ def test_every_measure_is_drawn_in_its_unit(tmp_path, metric, title, x):
             "--metric=loss: no such measure in these results; expected",
         ),
         (["--x=width", "--output=a.pdf"], "--output=a.pdf: expected a file that ends in .svg or"),
-        (["--workdir="], "--workdir: it is missing; expected a folder"),
+        (["--workdir="], "--workdir: expected a folder"),
         (["--workdir=nowhere"], "--workdir=nowhere: it is no folder; expected a folder that"),
         (["--workdir=configs"], "--workdir=configs: it holds no results.csv; expected a folder"),
     ],

@@ -1,9 +1,8 @@
-"""A whole grid, end to end, against PyTorch doing the same job run by run.
+"""A whole grid, end to end, against PyTorch training the same runs one by one.
 
-Ours is the command that a user types, in a fresh process with a folder of its own: imports,
-compilation, records and report are counted. PyTorch trains some of the runs, and what they took is
-scaled to all; its imports are not counted, and processes side by side are taken to share the rest
-of the grid perfectly.
+Ours is the command that a user types, in a fresh process and folder: imports, compilation, records
+and report count. PyTorch trains some of the runs, whose time is scaled to all; its imports do not
+count, and its processes are assumed to share the rest of the grid perfectly.
 """
 
 import csv
@@ -23,6 +22,7 @@ from experiments.benchmarks import ours, peers
 from experiments.benchmarks.rows import OURS, Row
 from experiments.benchmarks.settings import Sgd
 from experiments.benchmarks.workers import ROOT, Pool, Unavailable
+from mnv2_jax.ablation.grid import run_id
 
 TITLE = "The grid of configs/digits.py, end to end"
 RATIO = "ours is times as fast"
@@ -36,8 +36,8 @@ class Sampled(NamedTuple):
 
     Attributes:
       how: the processes and threads.
-      seconds: of a run, when all cores are busy with runs: a mean.
-      accuracy: on the test split, likewise.
+      seconds: mean of the runs, while all cores are busy with runs.
+      accuracy: mean of the runs, on the test split.
     """
 
     how: str
@@ -46,7 +46,7 @@ class Sampled(NamedTuple):
 
 
 def measure() -> list[Row]:
-    """Time the grid: ours whole, PyTorch's by one run per expansion."""
+    """Time the grid: ours as a whole, PyTorch's by one run per expansion."""
     experiment = ours.experiment(CONFIG)
     sample = [config for config in experiment.configs if _is_sampled(config)]
     count = len(experiment.configs)
@@ -83,7 +83,7 @@ def measure() -> list[Row]:
 def sampled(
     experiment: ours.Experiment, configs: Sequence[ConfigDict], pools: Sequence[Pool]
 ) -> Sampled:
-    """Train runs in PyTorch, in the pool that takes less time for an epoch of one of them.
+    """Train runs in PyTorch, in the pool that is faster at one epoch of one run.
 
     Raises:
       Unavailable: PyTorch cannot.
@@ -95,25 +95,25 @@ def sampled(
 
 
 def _train(experiment: ours.Experiment, configs: Sequence[ConfigDict], pool: Pool) -> Sampled:
-    """Deal the runs out to the pool's processes, which train them side by side."""
+    """Distribute the runs over the pool's processes, which train side by side."""
     train = configs[0].train
     sgd = Sgd(train.learning_rate, train.momentum, train.weight_decay, train.label_smoothing)
     recipe = train.batch_size, train.epochs, configs[0].augment.shift, sgd
     specs = [ours.network_of(config, experiment.dataset) for config in configs]
     splits = ours.splits(experiment.dataset)
-    hands = [(specs[first :: pool.count], splits, *recipe) for first in range(pool.count)]
-    run = pool.prepare_each("experiments.benchmarks.torch_tasks:runs", hands)
+    arguments = [(specs[first :: pool.count], splits, *recipe) for first in range(pool.count)]
+    run = pool.prepare_each("experiments.benchmarks.torch_tasks:runs", arguments)
     seconds, accuracies = zip(*itertools.chain.from_iterable(run()), strict=True)
     mean = sum(seconds) / len(seconds)
     return Sampled(pool.how, mean / pool.count, sum(accuracies) / len(accuracies))
 
 
 def whole(configs: Sequence[ConfigDict], programs: Path) -> tuple[float, float]:
-    """Run the command; its seconds, and the mean test accuracy of the runs `configs`.
+    """Run the command; return its seconds, and the mean test accuracy of the runs `configs`.
 
     Args:
       configs: some of the grid's runs.
-      programs: the folder that compiled programs are kept in.
+      programs: the folder of compiled programs.
     """
     with tempfile.TemporaryDirectory() as folder:
         flags = [
@@ -132,7 +132,7 @@ def whole(configs: Sequence[ConfigDict], programs: Path) -> tuple[float, float]:
         if done.returncode:
             raise RuntimeError(f"experiments.ablate failed: {done.stderr.strip()[-300:]}")
         table = Path(folder, "runs", "results.csv").read_text()
-    wanted = {ours.run_id(config) for config in configs}
+    wanted = {run_id(config) for config in configs}
     rows = csv.DictReader(io.StringIO(table))
     accuracies = [float(row["test_accuracy"]) for row in rows if row["run_id"] in wanted]
     return seconds, sum(accuracies) / len(accuracies)

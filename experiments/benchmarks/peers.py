@@ -1,4 +1,4 @@
-"""Peers that run in processes of their own, as contenders."""
+"""Peers as contenders, in processes of their own."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -12,11 +12,11 @@ from experiments.benchmarks.workers import Pool, Unavailable
 
 
 class Asked(NamedTuple):
-    """Answer of a peer that is asked to take part.
+    """Contenders of a peer, or the reason for its absence.
 
     Attributes:
-      contenders: the ways in which it can, under one name.
-      absent: the reason why it cannot, by its name; empty where there are contenders.
+      contenders: one per way of running it, under one name.
+      absent: the reason, by the peer's name; empty if there are contenders.
     """
 
     contenders: list[Contender]
@@ -25,7 +25,7 @@ class Asked(NamedTuple):
 
 @contextlib.contextmanager
 def torch_pools() -> Iterator[list[Pool]]:
-    """Process for PyTorch: one whose threads use all cores and one per core; one on a GPU."""
+    """Start processes for PyTorch: one with a thread per core, and one per core; on a GPU one."""
     cores = len(jax.local_devices())
     arranged = [(1, cores), (cores, 1)] if cores > 1 and not on_gpu() else [(1, cores)]
     with contextlib.ExitStack() as stack:
@@ -33,9 +33,9 @@ def torch_pools() -> Iterator[list[Pool]]:
 
 
 def torch_ways(*, compiled: bool = False) -> list[TorchWay]:
-    """Return the ways worth trying: both memory layouts, on a GPU with and without mixed precision.
+    """Return the ways to try: both memory layouts, on a GPU with and without mixed precision.
 
-    `torch.compile` takes a minute or two for each, and is asked for `channels_last` alone.
+    `torch.compile` takes a minute or two for each, and is tried with `channels_last` only.
     """
     gpu = on_gpu()
     return [
@@ -46,7 +46,7 @@ def torch_ways(*, compiled: bool = False) -> list[TorchWay]:
 
 
 def on_gpu() -> bool:
-    """Return whether ours runs on one, where PyTorch then runs too."""
+    """Return whether ours runs on a GPU; PyTorch then does too."""
     return jax.default_backend() == "gpu"
 
 
