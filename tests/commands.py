@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -59,6 +60,16 @@ def begin(out: Path, err: Path, experiment: object, *arguments: object) -> ForkS
     process = forks().Process(target=_main, args=its)
     process.start()
     return process
+
+
+def wait_for(text: str, path: Path, process: ForkServerProcess) -> str:
+    """Waits until a command has printed a text to a file; returns all that it has printed."""
+    until = time.monotonic() + SECONDS
+    while not path.exists() or text not in path.read_text():
+        assert process.is_alive(), f"it ended without {text!r}"
+        assert time.monotonic() < until, path.read_text()
+        time.sleep(0.01)
+    return path.read_text()
 
 
 def start(experiment: str, *arguments: object) -> "subprocess.Popen[str]":

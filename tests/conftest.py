@@ -61,6 +61,15 @@ def small_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def small_trained(small_config: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The workdir of that experiment, trained by experiments.ablate, and what that prints."""
+    workdir = tmp_path_factory.mktemp("work") / "small"
+    status, out, err = commands.run("ablate", f"--config={small_config}", f"--workdir={workdir}")
+    assert status == 0, err
+    return workdir, out
+
+
+@pytest.fixture(scope="session")
 def longer_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four runs of it of two cohorts, long enough for one to be killed in the middle."""
     path = tmp_path_factory.mktemp("configs") / "longer.py"
