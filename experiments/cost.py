@@ -33,19 +33,13 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Print the cost of the network of this config file."
 )
 flags.FLAGS["config"].parser = command_line.ConfigParser("config")
-_PRESET = flags.DEFINE_string("preset", None, f"One of {', '.join(presets.PRESETS)}.")
-_WIDTH = flags.DEFINE_float("width", None, "The width multiplier. Default: 1.")
-_DEPTH = flags.DEFINE_float("depth", None, "The depth multiplier. Default: 1.")
-_RESOLUTION = flags.DEFINE_integer(
-    "resolution", None, "Resolution of the image. Default: the preset's."
-)
-_CLASSES = flags.DEFINE_integer(
-    "classes", None, "Classes of the classifier. Default: the preset's."
-)
-_BLOCK = flags.DEFINE_string("block", None, "A block or FILE.py:CLASS. Default: the preset's.")
-_EXPANSION = flags.DEFINE_float(
-    "expansion", None, "Expansion of the blocks. Default: the preset's."
-)
+flags.DEFINE_string("preset", None, f"One of {', '.join(presets.PRESETS)}.")
+flags.DEFINE_float("width", None, "The width multiplier. Default: 1.")
+flags.DEFINE_float("depth", None, "The depth multiplier. Default: 1.")
+flags.DEFINE_integer("resolution", None, "Resolution of the image. Default: the preset's.")
+flags.DEFINE_integer("classes", None, "Classes of the classifier. Default: the preset's.")
+flags.DEFINE_string("block", None, "A block or FILE.py:CLASS. Default: the preset's.")
+flags.DEFINE_float("expansion", None, "Expansion of the blocks. Default: the preset's.")
 _COMPARE = flags.DEFINE_enum(
     "compare", None, ["separable"], "Print standard against depthwise separable convolutions."
 )
@@ -53,16 +47,8 @@ _FORMAT = flags.DEFINE_enum("format", "table", ["table", "csv", "json"], "How to
 
 _WIDTH_IN_A_FILE = 120
 
-_NETWORK_FLAGS = {
-    "preset": _PRESET,
-    "width": _WIDTH,
-    "depth": _DEPTH,
-    "resolution": _RESOLUTION,
-    "classes": _CLASSES,
-    "block": _BLOCK,
-    "expansion": _EXPANSION,
-}
-"""The flags that describe a network, by the arguments of `mnv2_jax.presets.build`."""
+_NETWORK = ("preset", "width", "depth", "resolution", "classes", "block", "expansion")
+"""The flags that describe a network: arguments of `mnv2_jax.presets.build`."""
 
 
 def main() -> int:
@@ -80,8 +66,9 @@ def main() -> int:
 
 
 def _spec() -> arch.NetworkSpec:
+    flag_values = {name: flags.FLAGS[name].value for name in _NETWORK}
     values: dict[str, Any] = {
-        name: flag.value for name, flag in _NETWORK_FLAGS.items() if flag.value is not None
+        name: value for name, value in flag_values.items() if value is not None
     }
     if _CONFIG.value is None:
         try:

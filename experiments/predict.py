@@ -42,7 +42,7 @@ _COLOURS = {1: "grey", 3: "RGB"}
 """The kinds of images, by number of channels."""
 
 _NAMED = 3
-"""How many wrong images an error names."""
+"""The most wrong images that one error names."""
 
 
 def main(*images: str) -> int:

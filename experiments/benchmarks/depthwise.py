@@ -46,7 +46,7 @@ def measure(shapes: Sequence[Sequence[int]] = SHAPES, turns: int = 5) -> list[ro
 
 
 def _of_shape(shape: Sequence[int], pools: Sequence[Pool], turns: int) -> list[rows.Row]:
-    torch = peers.ask(
+    torch, absent = peers.ask(
         "PyTorch",
         pools,
         "experiments.benchmarks.torch_tasks:depthwise",
@@ -57,12 +57,12 @@ def _of_shape(shape: Sequence[int], pools: Sequence[Pool], turns: int) -> list[r
     contenders = [
         *_ours_or_grouped(rows.OURS, depthwise.depthwise_conv, shape, _CHANNEL_FIRST),
         *_ours_or_grouped("lax.conv, grouped", grouped_conv, shape, _CHANNEL_LAST),
-        *torch.contenders,
+        *torch,
     ]
     timings = timing.in_turns(contenders, turns, _LIMIT)
     for pool in pools:
         pool.forget()
-    return rows.compare(str(list(shape)), "ms", timings, torch.absent)
+    return rows.compare(str(list(shape)), "ms", timings, absent)
 
 
 def grouped_conv(x: Array, kernel: Array, stride: int = 1, padding: str = "SAME") -> Array:

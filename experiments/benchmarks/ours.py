@@ -74,29 +74,11 @@ def random_images(spec: arch.NetworkSpec, count: int) -> tuple[np.ndarray, np.nd
     return images, generator.integers(0, spec.classes, count, np.int32)
 
 
-class Experiment(NamedTuple):
-    """The runs of a config file.
-
-    Attributes:
-      configs: one per run.
-      cohorts: the same runs, by shared program.
-    """
-
-    configs: list[ConfigDict]
-    cohorts: list[cohort.Cohort]
-
-    @property
-    def dataset(self) -> sources.Dataset:
-        """The data set of the first cohort."""
-        return self.cohorts[0].dataset
-
-
-def experiment(path: Path) -> Experiment:
-    """Read a config file as `experiments.ablate` does."""
+def experiment(path: Path) -> tuple[list[ConfigDict], sources.Dataset]:
+    """Return the runs of a config file, and the data set of the first one."""
     module = config_file.load(path)
-    config = module.get_config()
-    configs = grid.expand(config, module.get_grid())
-    return Experiment(configs, cohort.plan(configs))
+    configs = grid.expand(module.get_config(), module.get_grid())
+    return configs, cohort.plan(configs[:1])[0].dataset
 
 
 def network_of(config: ConfigDict, dataset: sources.Dataset) -> arch.NetworkSpec:

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 
@@ -10,17 +10,8 @@ from experiments.benchmarks.settings import TorchWay
 from experiments.benchmarks.timing import Contender
 from experiments.benchmarks.workers import Pool, Unavailable
 
-
-class Asked(NamedTuple):
-    """Contenders of a peer, or the reason for its absence.
-
-    Attributes:
-      contenders: one per way of running it, under one name.
-      absent: the reason, by the peer's name; empty if there are contenders.
-    """
-
-    contenders: list[Contender]
-    absent: dict[str, str]
+Contenders = tuple[list[Contender], dict[str, str]]
+"""The ways to run a peer, or the reason for its absence by its name."""
 
 
 @contextlib.contextmanager
@@ -57,7 +48,7 @@ def ask(
     arguments: Callable[[TorchWay], Sequence[Any]],
     ways: Sequence[TorchWay],
     amount: float,
-) -> Asked:
+) -> Contenders:
     """Prepare a task in every way in every pool.
 
     Args:
@@ -78,4 +69,4 @@ def ask(
             else:
                 how = f"{pool.how}, {way}"
                 contenders.append(Contender(name, how, run, pool.count * amount))
-    return Asked(contenders, {} if contenders else {name: f"absent: {reasons[0]}"})
+    return contenders, {} if contenders else {name: f"absent: {reasons[0]}"}

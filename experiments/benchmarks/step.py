@@ -87,12 +87,12 @@ def _of_workload(
     spec, thorough = load.spec, thorough or load.thorough
     lanes = LANES if thorough else sorted({1, len(jax.local_devices())})
     contenders, absent = _ours(load, spec, lanes)
-    for peer in (
+    for ways, reasons in (
         _torch("PyTorch, eager", load, spec, pools),
         _compiled(load, spec, pools, thorough),
     ):
-        contenders += peer.contenders
-        absent |= peer.absent
+        contenders += ways
+        absent |= reasons
     timings = timing.in_turns(contenders, turns)
     for pool in pools:
         pool.forget()
@@ -100,7 +100,7 @@ def _of_workload(
     return rows.compare(name, "images/s", timings, absent)
 
 
-def _ours(load: Workload, spec: arch.NetworkSpec, lanes: Sequence[int]) -> peers.Asked:
+def _ours(load: Workload, spec: arch.NetworkSpec, lanes: Sequence[int]) -> peers.Contenders:
     """Compile our layouts side by side; a compilation keeps one core busy."""
     devices = jax.local_devices()
     layouts = [(f"{rows.OURS}, {_lanes(count)}", count, False) for count in lanes]
@@ -123,7 +123,7 @@ def _ours(load: Workload, spec: arch.NetworkSpec, lanes: Sequence[int]) -> peers
         else:
             amount = count * load.images * load.steps
             contenders.append(Contender(name, step.how, step.run, amount))
-    return peers.Asked(contenders, absent)
+    return contenders, absent
 
 
 def _lanes(count: int) -> str:
@@ -137,7 +137,7 @@ def _torch(
     pools: Sequence[Pool],
     *,
     compiled: bool = False,
-) -> peers.Asked:
+) -> peers.Contenders:
     return peers.ask(
         name,
         pools,
@@ -150,8 +150,8 @@ def _torch(
 
 def _compiled(
     load: Workload, spec: arch.NetworkSpec, pools: Sequence[Pool], thorough: bool
-) -> peers.Asked:
+) -> peers.Contenders:
     name = "PyTorch, torch.compile"
     if not thorough:
-        return peers.Asked([], {name: "left out, since it compiles for minutes; see --thorough"})
+        return [], {name: "left out, since it compiles for minutes; see --thorough"}
     return _torch(name, load, spec, pools[-1:], compiled=True)
