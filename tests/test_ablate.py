@@ -235,67 +235,6 @@ def test_a_claim_about_no_column_is_refused_before_anything_trains(tmp_path):
     assert not (tmp_path / "work").exists()
 
 
-OF_AN_ARGUMENT = """
-from configs import digits
-from mnv2_jax import arch, presets
-from mnv2_jax.ablation.grid import axis, product
-from mnv2_jax.analysis.claims import greater
-
-presets.PRESETS["small"] = presets.Preset(
-    8, 1, 8, 2, lambda t: (presets.Stage(t, 8, 1, 1),), 0, 10, arch.BlockSpec(divisor=1)
-)
-
-def get_config(block):
-    config = digits.get_config()
-    config.model.preset = "small"
-    config.model.block = block
-    config.train.epochs = 1
-    return config
-
-def get_grid(block):
-    return product(axis("model.kernel_size", (1, 3)), axis("seed", range(2)))
-
-def get_claims(block):
-    return [greater("kernel", "-", f"{block}: 3 beats 1", "model.kernel_size", 3, 1)]
-"""
-
-OWN_BLOCK = """
-import flax.linen as nn
-from mnv2_jax.nn.blocks.base import Block
-
-class Own(Block):
-    @nn.compact
-    def __call__(self, x, carry, *, train):
-        y = self.depthwise(x, "depthwise", train, "relu6")
-        return self.add_input(x, y, carry), carry
-"""
-
-
-def test_a_config_with_an_argument_and_a_block_of_ones_own(tmp_path):
-    config, block = tmp_path / "mine.py", tmp_path / "own.py"
-    config.write_text(OF_AN_ARGUMENT)
-    block.write_text(OWN_BLOCK)
-    workdir = tmp_path / "work"
-    arguments = (f"--config={config}:{block}:Own", f"--workdir={workdir}")
-    status, out, err = ablate(*arguments)
-    assert status == 0, err
-    assert f"{block}:Own: 3 beats 1" in (workdir / "claims.json").read_text()
-    assert {row["block"] for row in rows_of(workdir)} == {f"{block}:Own"}
-    # A remark changes nothing; other arithmetic does, and its runs are not those found there.
-    block.write_text("# A remark.\n" + OWN_BLOCK)
-    status, out, err = ablate(*arguments)
-    assert status == 0, err
-    assert "4 finished before, 0 to train" in out
-    block.write_text(OWN_BLOCK.replace("relu6", "silu"))
-    table = (workdir / "results.csv").read_bytes()
-    status, out, err = ablate(*arguments)
-    assert (status, out) == (2, "")
-    assert "2 runs there" in err
-    assert "were trained by other code of block" in err
-    assert len(err.splitlines()) == 1
-    assert table == (workdir / "results.csv").read_bytes()
-
-
 def test_a_folder_of_images_is_planned_whatever_its_name(tmp_path):
     folder = tmp_path / "my photos, é:x"
     fill(folder, *(f"{kind}/{number}.png" for kind in ("ant", "bee") for number in range(60)))

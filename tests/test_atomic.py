@@ -91,6 +91,7 @@ def no_flock(request, monkeypatch, caplog):
         raise OSError(request.param, os.strerror(request.param))
 
     monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setattr(atomic, "_SECONDS_BETWEEN_TRIES", 0.001)
     atomic._warn_of_claims.cache_clear()
 
 

@@ -1,6 +1,7 @@
 """Everything that a researcher adds from outside of the package: one file each, none of ours."""
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -292,17 +293,26 @@ def test_a_name_is_that_of_one_measurement(finished):
         api.Results.open(finished).evaluate("validation", name="noise")
 
 
-@pytest.mark.parametrize("name", ["metric", "optimizer"])
-def test_a_file_that_changed_is_not_what_runs_were_trained_with(here, finished, name):
+@pytest.mark.parametrize(
+    ("name", "line", "status", "message"),
+    [
+        ("metric", "# Another one.", 2, "metric.py.* held something else; expected another"),
+        ("optimizer", "# Another one.", 2, "optimizer.py.* held something else; expected another"),
+        ("block", "# A remark.", 0, "4 finished before, 0 to train"),
+        ("block", "Plain.join = lambda self, x, y, carry: 2 * y", 2, "by other code of block"),
+    ],
+)
+def test_a_file_that_changed_is_not_what_runs_were_trained_with(
+    here, finished, name, line, status, message
+):
     path = here / f"{name}.py"
     text = path.read_text()
-    path.write_text(f"{text}# Another one.\n")
+    path.write_text(f"{text}{line}\n")
+    table = (finished / "results.csv").read_bytes()
     try:
-        status, _, err = commands.run(
-            "ablate", f"--config={here}/config.py", f"--workdir={finished}"
-        )
+        ended = commands.run("ablate", f"--config={here}/config.py", f"--workdir={finished}")
     finally:
         path.write_text(text)
-    assert status == 2
-    assert f"{name}.py" in err
-    assert "held something else; expected another" in err
+    assert ended[0] == status
+    assert re.search(message, ended[1] + ended[2])
+    assert (finished / "results.csv").read_bytes() == table

@@ -22,6 +22,8 @@ from tests import buckets, commands, small
 
 pytestmark = pytest.mark.slow
 
+PHASES = '"scratch", "extraction", "finetuning"'
+
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
@@ -144,9 +146,8 @@ def test_what_is_done_is_not_done_again(config, done):
 def phases_only(tmp_path_factory):
     """The config without training from scratch and without claims."""
     path = tmp_path_factory.mktemp("config") / "phases.py"
-    phases = '"scratch", "extraction", "finetuning"'
-    assert phases in small.TRANSFER
-    text = small.TRANSFER.replace(phases, '"extraction", "finetuning"')
+    assert PHASES in small.TRANSFER
+    text = small.TRANSFER.replace(PHASES, '"extraction", "finetuning"')
     path.write_text(text.replace("transfer.get_claims()[:2]", "[]"))
     return path
 
@@ -230,8 +231,8 @@ def test_a_network_of_experiments_train_is_a_base(phases_only, base, tmp_path):
     assert found["extraction", 1][1]["transfer"]["start"].startswith("file-")
 
 
-def refusal(*arguments, experiment="finetune"):
-    status, _, err = commands.run(experiment, *arguments)
+def refusal(*arguments):
+    status, _, err = commands.run("finetune", *arguments)
     assert status == 2, err
     (line,) = err.strip().splitlines()
     return line
@@ -252,51 +253,33 @@ def weights(tmp_path_factory):
     return path
 
 
+BASE = "--pretrained={base} --config."
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            ["--pretrained=missing"],
-            ": --pretrained=missing: no such file or folder; expected a network.safet",
-        ),
-        (["--pretrained=missing.h5"], ": --pretrained=missing.h5: no such file"),
-        (["--pretrained=README.md"], ": --pretrained=README.md: "),
-        (["--pretrained=tests"], ": --pretrained=tests: no runs are there; "),
-        (
-            ["--pretrained={base}", "--config.model.width=2"],
-            ": stem_channels=8 in the network that was trained there, 16 in",
-        ),
-        (
-            ["--pretrained={base}", "--config.model.projection=relu6"],
-            "network.safetensors: projection='linear' in block_01 that was trained there, 'relu6'",
-        ),
-        (
-            ["--pretrained={base}", "--config.data.resolution=16"],
-            "config.data.resolution=16: ",
-        ),
-        (
-            ["--pretrained={base}", "--config.data.scaling=imagenet"],
-            "config.data.scaling='imagenet': ",
-        ),
-        (
-            ["--pretrained={base}", "--config.transfer.first=block_9"],
-            "config.transfer.first='block_9': no such part; expected one of stem, block_01, ",
-        ),
-        (
-            ["--pretrained={base}", "--config.model.preset=digits"],
-            "; it was trained with --config.model.preset=small",
-        ),
-        (["--pretrained="], "--pretrained: it is empty; expected the folder of a run, or a file"),
-        (["--config.transfer.first=last_9"], "config.transfer.first='last_9': no such part; "),
-        (["--config.transfer.phase=tuning"], "config.transfer.phase='tuning': expected one of"),
-        (["--config.transfer.classes=3"], "config.transfer.classes='3': it leaves one class, '3'"),
-        (["--config.augment.flip=True"], "config.augment.flip=True: expected False"),
+        ("--pretrained=missing", ": --pretrained=missing: no such file or folder; expected a netw"),
+        ("--pretrained=missing.h5", ": --pretrained=missing.h5: no such file"),
+        ("--pretrained=README.md", ": --pretrained=README.md: "),
+        ("--pretrained=tests", ": --pretrained=tests: no runs are there; "),
+        ("--pretrained=", "--pretrained: it is empty; expected the folder of a run, or a file"),
+        (f"{BASE}model.width=2", ": stem_channels=8 in the network that was trained there, 16 in"),
+        (f"{BASE}model.projection=relu6", "projection='linear' in block_01 that was trained there"),
+        (f"{BASE}model.preset=digits", "; it was trained with --config.model.preset=small"),
+        (f"{BASE}data.resolution=16", "config.data.resolution=16: "),
+        (f"{BASE}data.scaling=imagenet", "config.data.scaling='imagenet': "),
+        (f"{BASE}transfer.first=block_9", "'block_9': no such part; expected one of stem, block_"),
+        ("--config.transfer.first=last_9", "config.transfer.first='last_9': no such part; "),
+        ("--config.transfer.phase=tuning", "config.transfer.phase='tuning': expected one of"),
+        ("--config.transfer.classes=3", "config.transfer.classes='3': it leaves one class, '3'"),
+        ("--config.augment.flip=True", "config.augment.flip=True: expected False"),
     ],
 )
 def test_wrong_input_is_one_line(config, base, tmp_path, arguments, message):
-    given = [argument.format(base=base) for argument in arguments]
     workdir = tmp_path / "work"
-    line = refusal(f"--config={config}", f"--workdir={workdir}", *given)
+    words = arguments.format(base=base).split(" ")
+    line = refusal(f"--config={config}", f"--workdir={workdir}", *words)
     assert line.startswith("python -m experiments.finetune: ")
     assert message in line
     assert not workdir.exists()
@@ -309,32 +292,35 @@ def test_what_no_memory_holds_is_refused(config, tmp_path):
     assert "usable; expected a smaller value (in the phase " in line
 
 
-@pytest.mark.parametrize("field", ["data.scaling", "model.conventions", "transfer.start"])
-def test_a_config_that_lacks_a_field_is_refused(base, tmp_path, field):
-    path = tmp_path / "lacking.py"
-    lacking = f"    del config.{field}\n    return config\n"
-    path.write_text(small.TRANSFER.replace("    return config\n", lacking, 1))
-    line = refusal(f"--config={path}", f"--pretrained={base}", "--config.seed=1")
-    assert f"config.{field}: the config lacks it; expected every field of configs/" in line
+LACKS = "the config lacks it; expected every field of configs/"
+SEEDS = 'axis("seed", range(2))'
 
 
-def test_a_base_is_one_for_every_projection_of_the_grid(base, tmp_path):
-    path = tmp_path / "both.py"
-    seeds = 'axis("seed", range(2))'
-    assert seeds in small.TRANSFER
-    both = f'{seeds}, axis("model.projection", ("linear", "relu6"))'
-    path.write_text(small.TRANSFER.replace(seeds, both))
-    line = refusal(f"--config={path}", f"--pretrained={base}", f"--workdir={tmp_path / 'work'}")
-    assert "projection='linear' in block_01 that was trained there, 'relu6' in the" in line
-
-
-def test_weights_that_no_run_starts_from_are_refused(config, base, tmp_path):
-    arguments = (f"--config={config}", f"--pretrained={base}", f"--workdir={tmp_path / 'work'}")
-    one = tmp_path / "one.py"
-    one.write_text(small.TRANSFER.replace('"scratch", "extraction", "finetuning"', '"scratch",'))
-    line = refusal(*arguments, f"--config={one}")
-    assert f"--pretrained={base}: no run starts from it; expected runs of the phases " in line
-    assert not (tmp_path / "work").exists()
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("return config", "del config.data.scaling; return config", f"data.scaling: {LACKS}"),
+        ("return config", "del config.model.conventions; return config", f"conventions: {LACKS}"),
+        ("return config", "del config.transfer.start; return config", f"transfer.start: {LACKS}"),
+        (
+            SEEDS,
+            f'{SEEDS}, axis("model.projection", ("linear", "relu6"))',
+            "projection='linear' in block_01 that was trained there, 'relu6' in the",
+        ),
+        (
+            PHASES,
+            '"scratch",',
+            "--pretrained={base}: no run starts from it; expected runs of the phases ",
+        ),
+    ],
+)
+def test_a_config_that_does_not_fit_the_weights_is_refused(base, tmp_path, old, new, message):
+    path, workdir = tmp_path / "wrong.py", tmp_path / "work"
+    assert old in small.TRANSFER
+    path.write_text(small.TRANSFER.replace(old, new, 1))
+    line = refusal(f"--config={path}", f"--pretrained={base}", f"--workdir={workdir}")
+    assert message.format(base=base) in line
+    assert not workdir.exists()
 
 
 def test_weights_of_another_width_or_scaling_are_refused(weights, tmp_path, photos):

@@ -101,16 +101,9 @@ class Planned:
 
 @dataclasses.dataclass(frozen=True)
 class Design:
-    """An experiment as its user describes it; nothing is checked yet.
+    """An experiment before its runs are checked.
 
-    Attributes:
-      name: its title.
-      config: one run.
-      grid: points over the config's fields; None is one run, of the config as it is.
-      claims: to be decided.
-      pinned: fields that keep the config's value: an axis of the grid on one collapses.
-      pretrained: the folder of a run or a file of weights that transfers start from.
-      seeds: replace the grid's own.
+    Attributes are those of `mnv2_jax.api.experiment.Experiment`; `seeds` replace the grid's own.
     """
 
     name: str

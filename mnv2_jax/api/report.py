@@ -18,8 +18,8 @@ from mnv2_jax.analysis.report import analyse
 
 _NOTE = "report.json"
 
-# What `analyse` reads, what it writes, and the code that it runs; the libraries decide how figures
-# look. Names that begin with a dot are files in the making.
+# Files that `analyse` reads and writes, its code, and the libraries that compute and draw.
+# Unfinished files have names that begin with a dot.
 _READ = (
     *("results.csv", "columns.json", "stated.json", "evaluations/[!.]*"),
     *(f"runs/[!.]*/{name}" for name in ("config.json", "metrics.jsonl", "environment.json")),
@@ -34,9 +34,9 @@ def write_report(
 ) -> tuple[list[dict[str, Any]], bool]:
     """Decide claims and write claims.json, the figures and report.html, unless they are up to date.
 
-    `report.json` has a checksum of everything that they were made from, and one of each of them.
-    They are up to date where both are as noted. A claim of a class from outside this package is
-    always decided again, since its code may read anything.
+    report.json has a checksum of all that they were made from, and the checksum of each of them;
+    they are up to date if none has changed. With a claim of a class from outside this package they
+    never are, since its code may read anything.
 
     Args:
       workdir: the experiment's folder; see `mnv2_jax.analysis.report.analyse`.
