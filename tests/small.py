@@ -1,4 +1,4 @@
-"""A small experiment, eight runs of two cohorts, and what experiments leave."""
+"""A small experiment, eight runs of two cohorts, and readers of its records."""
 
 import csv
 from pathlib import Path
@@ -71,6 +71,6 @@ def rows_of(workdir: Path, table: str = "results.csv") -> list[dict[str, str]]:
 
 
 def curves_of(workdir: Path) -> dict[str, bytes]:
-    """What every run measured, epoch by epoch: all that training comes to, to the last bit."""
+    """The bytes of metrics.jsonl by run: equal where training gave the same bits."""
     paths = sorted(workdir.glob("runs/*/metrics.jsonl"))
     return {path.parent.name: path.read_bytes() for path in paths}
