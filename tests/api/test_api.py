@@ -124,21 +124,6 @@ def test_results_are_opened_again(done):
     assert "<table" in results._repr_html_()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"x": "expansoin"}, "x=expansoin: no such axis in these results; did you mean expansion"),
-        ({"x": "expansion", "hue": "model.expansion"}, "hue=model.expansion: x shows it; expected"),
-        ({"x": "expansion", "panel": "colour"}, "panel=colour: no such axis"),
-        ({"x": "expansion", "metric": "loss"}, "metric=loss: no such measure in these results; "),
-    ],
-)
-def test_a_wrong_figure_is_told(done, arguments, message):
-    with pytest.raises(ValueError, match=r"expected|did you") as error:
-        api.Results.open(done[0]).plot(**arguments)
-    assert str(error.value).startswith(message)
-
-
 def test_a_network_takes_arrays_and_files(done, tmp_path):
     workdir, _ = done
     results = api.Results.open(workdir)
