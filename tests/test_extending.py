@@ -88,6 +88,7 @@ def half_sgd(learning_rate, momentum):
     return optax.chain(optax.scale(0.5), optax.sgd(learning_rate, momentum))
 """,
     "launcher": """
+from pathlib import Path
 
 from mnv2_jax.ablation.launchers import Local
 
