@@ -96,17 +96,17 @@ class Experiment:
           ValueError: there is no such file, it is wrong, or it has no such field.
         """
         values = dict(overrides or {})
-        file = read_config_file(config)
+        design = read_config_file(config)
         for path in values:
-            grid.check_field(file.config, path)
+            grid.check_field(design.config, path)
         experiment = cls(
-            config=grid.with_fields(file.config, values),
-            grid=file.grid,
-            claims=file.claims,
-            name=file.name,
+            config=grid.with_fields(design.config, values),
+            grid=design.grid,
+            claims=design.claims,
+            name=design.name,
             pinned=values,
             pretrained=pretrained,
-            files=[file.path],
+            files=[config.partition(":")[0]],
         )
         arguments = f", {json.dumps(values, default=str)}" if values else ""
         experiment._text = f"Experiment.from_file({json.dumps(config)}{arguments})"

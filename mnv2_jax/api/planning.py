@@ -4,7 +4,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -16,51 +16,6 @@ from mnv2_jax.ablation.pretrained import PretrainedWeights
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.verdicts import check, undecidable
 from mnv2_jax.data.sources import Dataset, Selection
-
-
-class ConfigFile(NamedTuple):
-    """The content of a config file.
-
-    Attributes:
-      path: of the file.
-      config: one run.
-      grid: the runs.
-      claims: to be decided.
-      name: the default name of the experiment: that of the file and what followed the colon.
-    """
-
-    path: Path
-    config: ConfigDict
-    grid: Grid
-    claims: tuple[Claim, ...]
-    name: str
-
-
-def read_config_file(config: str) -> ConfigFile:
-    """Call `get_config`, `get_grid` and `get_claims` of a config file.
-
-    Args:
-      config: its path, and after a colon the argument of these functions.
-
-    Raises:
-      ValueError: there is no such file, or a function of it is wrong; see `mnv2_jax.config_file`.
-    """
-    values = config_file.config(config)
-    ids.complete(values)
-    name, colon, argument = config.partition(":")
-    path, arguments = Path(name), (argument,) if colon else ()
-    claims = config_file.call(path, "get_claims", arguments, "a list of claims", _are_claims)
-    points = config_file.call(
-        path, "get_grid", arguments, "a Grid", lambda value: isinstance(value, Grid)
-    )
-    words = [re.sub(r"\W+", "_", word).strip("_") for word in arguments]
-    return ConfigFile(
-        path, values, points, tuple(claims), "_".join([path.stem, *filter(None, words)])
-    )
-
-
-def _are_claims(value: object) -> bool:
-    return isinstance(value, Sequence) and all(isinstance(claim, Claim) for claim in value)
 
 
 def checked_claims(claims: Any) -> tuple[Claim, ...]:
@@ -110,9 +65,9 @@ class Design:
     config: ConfigDict
     grid: Grid | None
     claims: tuple[Claim, ...]
-    pinned: Collection[str]
-    pretrained: str | Path | None
-    seeds: tuple[int, ...] | None
+    pinned: Collection[str] = ()
+    pretrained: str | Path | None = None
+    seeds: tuple[int, ...] | None = None
 
     def plan(self, load: Callable[[Selection], Dataset]) -> Planned:
         """Check every run and every claim, and sort the runs into cohorts.
@@ -164,6 +119,31 @@ class Design:
                 f"phases 'extraction' or 'finetuning' in config.transfer.phase"
             )
         return runs, weights
+
+
+def read_config_file(config: str) -> Design:
+    """Return the experiment of a config file, named after the file and its argument.
+
+    Args:
+      config: the path, and after a colon the argument of `get_config`, `get_grid` and `get_claims`.
+
+    Raises:
+      ValueError: there is no such file, or a function of it is wrong; see `mnv2_jax.config_file`.
+    """
+    values = config_file.config(config)
+    ids.complete(values)
+    name, colon, argument = config.partition(":")
+    path, arguments = Path(name), (argument,) if colon else ()
+    claims = config_file.call(path, "get_claims", arguments, "a list of claims", _are_claims)
+    points = config_file.call(
+        path, "get_grid", arguments, "a Grid", lambda value: isinstance(value, Grid)
+    )
+    words = [path.stem, *(re.sub(r"\W+", "_", word).strip("_") for word in arguments)]
+    return Design("_".join(filter(None, words)), values, points, tuple(claims))
+
+
+def _are_claims(value: object) -> bool:
+    return isinstance(value, Sequence) and all(isinstance(claim, Claim) for claim in value)
 
 
 def _opened(path: str) -> PretrainedWeights:
