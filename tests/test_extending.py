@@ -300,7 +300,7 @@ def test_a_name_is_that_of_one_measurement(finished):
         ("metric", "# Another one.", 2, "metric.py.* held something else; expected another"),
         ("optimizer", "# Another one.", 2, "optimizer.py.* held something else; expected another"),
         ("block", "# A remark.", 0, "4 finished before, 0 to train"),
-        ("block", "Plain.join = lambda self, x, y, carry: 2 * y", 2, "by other code of block"),
+        ("block", "Plain.join = lambda *inputs: 2 * Block.join(*inputs)", 2, "other code of block"),
     ],
 )
 def test_a_file_that_changed_is_not_what_runs_were_trained_with(
