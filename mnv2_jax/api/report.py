@@ -55,7 +55,7 @@ def write_report(
     claims = tuple(claims)
     with atomic.in_turns(workdir / ".report.lock"):
         sources = _fingerprint(workdir, claims, title, command)
-        if sources and _note(workdir) == {"sources": sources, "files": _sums(workdir, _WRITTEN)}:
+        if _is_current(workdir, sources):
             return verdicts.read_decided(workdir), False
         with _failures() as failed:
             decided = analyse(workdir, claims, title=title, command=command)
@@ -91,11 +91,13 @@ def _fingerprint(workdir: Path, claims: tuple[Claim, ...], title: str, command: 
     return checksums.sum_of(json.dumps(parts, sort_keys=True).encode())
 
 
-def _note(workdir: Path) -> dict[str, Any] | None:
+def _is_current(workdir: Path, sources: str) -> bool:
+    """Return whether the noted sources are these, and the noted files are as they were written."""
     try:
-        return checksums.read_json(workdir / _NOTE)
+        note = checksums.read_json(workdir / _NOTE)
     except (OSError, checksums.DamagedError):
-        return None
+        return False
+    return note["sources"] == sources and note["files"].items() <= _sums(workdir, _WRITTEN).items()
 
 
 @functools.cache

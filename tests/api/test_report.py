@@ -57,6 +57,7 @@ def test_what_is_up_to_date_is_not_drawn_again(workdir):
     (workdir / "runs/.0123.tmp").mkdir()
     (workdir / "training").mkdir()
     (workdir / "training/sign.json").write_text("{}")
+    (workdir / "figures/expansion.svg").write_text("<svg>")  # By experiments.plot.
     assert not is_drawn_again(workdir)
 
 
