@@ -115,6 +115,9 @@ def test_results_are_opened_again(done):
     assert results.column("params").label
     with pytest.raises(ValueError, match="column='accuracy': expected one of run_id, "):
         results.column("accuracy")
+    assert results.plot("expansion", "projection").rows
+    with pytest.raises(ValueError, match=r"^x=expansoin: .*; did you mean expansion\?"):
+        results.plot("expansoin")
     decided = results.decide()
     assert decided.loc["linear_bottleneck", "pairs"] == 4
     mine = greater("seed", "mine", "Expansion 2 beats 1", "model.expansion", 2, 1)
