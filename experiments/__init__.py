@@ -6,17 +6,17 @@ import sys
 
 
 def interrupted(*_: object) -> None:
-    """End at SIGINT until the experiment has been imported, which takes seconds."""
+    """Exit at SIGINT while the command is being imported, which takes seconds."""
     os.write(2, b"interrupted; run it again to go on\n")
     os._exit(128 + signal.SIGINT)
 
 
-def _tell_of_jax(kind: type[BaseException], error: BaseException, _: object) -> None:
-    """Say in a line which variable of the environment jax refuses, as it does when imported."""
+def _print_refused_variable(kind: type[BaseException], error: BaseException, _: object) -> None:
+    """Print one line for an environment variable that jax refuses while it is imported."""
     import re
 
-    found = re.search(r"(?:JAX flag |environment ')(jax_\w+)", str(error), re.IGNORECASE)
-    variable = found[1].upper() if found and kind is ValueError else ""
+    match = re.search(r"(?:JAX flag |environment ')(jax_\w+)", str(error), re.IGNORECASE)
+    variable = match[1].upper() if match and kind is ValueError else ""
     if variable not in os.environ:
         sys.__excepthook__(kind, error, error.__traceback__)
         return
@@ -29,22 +29,22 @@ def _tell_of_jax(kind: type[BaseException], error: BaseException, _: object) -> 
 def _begin() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupted)
-    sys.excepthook = _tell_of_jax
-    import logging  # Takes milliseconds, in which none of the above would hold.
+    sys.excepthook = _print_refused_variable
+    import logging  # Imported after the handlers above are set.
     from pathlib import Path
 
-    # A descriptor that is closed would be that of the next file that is opened.
+    # The next file that is opened would get the number of a closed descriptor.
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123
-    logging.basicConfig(format="%(message)s")  # As it is until a library sets another one.
-    # Libraries want a home as they are imported.
+    logging.basicConfig(format="%(message)s")  # Before a library sets another format.
+    # Libraries look for the home folder when they are imported.
     try:
         Path.home()
-    except RuntimeError:  # See `mnv2_jax.cache`, which says so where there is neither.
+    except RuntimeError:  # `mnv2_jax.cache` reports it if there is neither.
         if "XDG_CACHE_HOME" in os.environ:
             os.environ["HOME"] = os.environ["XDG_CACHE_HOME"]
 
 
-if sys.argv[0] == "-m":  # Python is about to run a module of this package.
+if sys.argv[0] == "-m":  # Set by Python before `python -m` imports the module to run.
     _begin()

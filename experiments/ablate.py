@@ -8,8 +8,9 @@
   python -m experiments.ablate --config=configs/digits.py:factorial --launcher=ray
 
 A field given on the command line is the same in all runs; a grid's axis on it collapses to that
-value. Rerunning skips finished runs and resumes killed ones from their last checkpoint. Shards may
-share a workdir, or have one each, which `experiments.merge` joins.
+value. Rerunning skips finished runs and resumes killed ones from their last checkpoint; the report
+is drawn again if something that it shows has changed. Shards may share a workdir, or have one each,
+which `experiments.merge` joins.
 """
 
 from absl import flags

@@ -4,9 +4,9 @@
   python -m experiments.bench --only=depthwise,step
   python -m experiments.bench --output=experiments/results/bench
 
-Contenders run in turns, in one go of the command; what is printed are medians and their ratios.
-PyTorch takes part where it is installed (make parity), and is named where it is not. On two idle
-cores the default takes about ten minutes. Groups:
+Contenders run in turns, in one process; medians and their ratios are printed. PyTorch takes part if
+it is installed (make parity), and is listed as absent otherwise. On two idle cores the default
+takes about ten minutes. Groups:
 
   depthwise   the depthwise convolution, forward and backward
   step        a training step of the presets, over numbers of lanes
@@ -16,18 +16,18 @@ cores the default takes about ten minutes. Groups:
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import jax
 from absl import flags
 
 from experiments import command_line
-from experiments.benchmarks import depthwise, grid, ours, roofline, rows, step
+from experiments.benchmarks import depthwise, grid, roofline, rows, step
 from mnv2_jax import atomic
 from mnv2_jax.terminal import Console
-from mnv2_jax.train import setup
+from mnv2_jax.train import parallel, setup
 
 _WIDTH_OF_FILES = 160
 
@@ -39,30 +39,17 @@ _THOROUGH = flags.DEFINE_bool(
 )
 
 
-class Group(NamedTuple):
-    """Benchmarks that share a table and a file.
-
-    Attributes:
-      title: of the table.
-      ratio: what the rows' ratio is.
-      measure: gives the rows.
-    """
-
-    title: str
-    ratio: str
-    measure: Callable[[], list[rows.Row]]
-
-
-GROUPS = {
-    "depthwise": Group(depthwise.TITLE, depthwise.RATIO, depthwise.measure),
-    "step": Group(step.TITLE, step.RATIO, lambda: step.measure(thorough=_THOROUGH.value)),
-    "grid": Group(grid.TITLE, grid.RATIO, grid.measure),
-    "roofline": Group(roofline.TITLE, roofline.RATIO, roofline.measure),
+GROUPS: dict[str, Any] = {
+    "depthwise": depthwise,
+    "step": step,
+    "grid": grid,
+    "roofline": roofline,
 }
+"""Modules, each with the title and the ratio of a table, and a function that measures its rows."""
 
 
 def main() -> int:
-    """Measure the groups asked for, print each as it ends and write it if asked to.
+    """Measure the chosen groups; print each when it ends, and write it to --output.
 
     Raises:
       ValueError: there is no such group, or the output is a file.
@@ -71,10 +58,10 @@ def main() -> int:
     output = Path(_OUTPUT.value) if _OUTPUT.value else None
     if output and output.exists() and not output.is_dir():
         raise ValueError(f"--output={output}: it is a file; expected a folder")
-    # On a GPU the peers' processes need memory too, most of which JAX would take in advance.
+    # On a GPU the peers' processes need memory too, and JAX would preallocate most of it.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     setup.apply_settings()
-    ours.use_all_cores()
+    parallel.use_all_cores()
     setup.check_devices()
     console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
     for name in names:
@@ -82,8 +69,9 @@ def main() -> int:
         if name == "roofline" and jax.default_backend() == "cpu":
             console.print("roofline: skipped, for accelerators only\n")
             continue
-        measured = group.measure()
-        console.print(rows.table(group.title, group.ratio, measured))
+        options = {"thorough": _THOROUGH.value} if group is step else {}
+        measured = group.measure(**options)
+        console.print(rows.table(group.TITLE, group.RATIO, measured))
         console.print()
         if output:
             atomic.write_text(output / f"{name}.csv", rows.to_csv(measured))
@@ -91,7 +79,7 @@ def main() -> int:
 
 
 def chosen(only: Sequence[str] | None) -> list[str]:
-    """Return the groups asked for, in the order of `GROUPS`."""
+    """Return the names in `--only`, by default all, in the order of `GROUPS`."""
     if only is None:
         return list(GROUPS)
     for name in only or [""]:

@@ -4,7 +4,7 @@
   python -m experiments.check_block sandglass
   python -m experiments.check_block my_block.py:MyBlock
 
-NAME is a block of mnv2_jax.nn.blocks.BLOCKS, or FILE.py:CLASS. The exit status is 1 where a check
+NAME is a block of mnv2_jax.nn.blocks.BLOCKS, or FILE.py:CLASS. The exit status is 1 if a check
 fails.
 """
 
@@ -43,7 +43,7 @@ def main(name: str) -> int:
 
 
 def _problem(run: conformance.Check, block: type[Block]) -> str | None:
-    """Return the findings of a check; a block that cannot run is a finding too."""
+    """Return what a check finds wrong, such as a block that cannot run; None if it passes."""
     try:
         return run(block)
     except Exception as error:

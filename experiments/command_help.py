@@ -1,4 +1,4 @@
-"""The help of commands: the flags on one screen, and the fields of a config with their meaning."""
+"""The texts of `--help` and `--help_config`: flags, and fields of a config with their meaning."""
 
 import functools
 import importlib
@@ -42,7 +42,7 @@ _OTHERS = {
 
 
 def screen(description: str) -> str:
-    """Return what `--help` prints: what a command does, and its flags."""
+    """Return the text of `--help`: the description of a command, and its flags."""
     width = min(shutil.get_terminal_size().columns, _WIDEST)
     own = FLAGS.get_key_flags_for_module("__main__")
     own = sorted(own, key=lambda flag: flag.name not in ("config", "workdir"))
@@ -77,11 +77,11 @@ def _entry(name: str, text: str, width: int) -> list[str]:
 
 
 def config_screen(config: ConfigDict, name: str) -> str:
-    """Return what `--help_config` prints: every field, its value and its meaning.
+    """Return the text of `--help_config`: every field, its value and its meaning.
 
     Args:
       config: the config.
-      name: of its file, and after a colon its argument.
+      name: its file, and after a colon its argument.
     """
     width = min(shutil.get_terminal_size().columns, _WIDEST)
     lines = [f"Fields of the config, as {name} sets them:"]
@@ -96,7 +96,7 @@ def config_screen(config: ConfigDict, name: str) -> str:
 @functools.cache
 def _holders() -> Mapping[str, Sequence[type]]:
     """Return the dataclasses whose attributes are fields of the config, by section."""
-    # Here, so that commands which only read records do not wait for jax.
+    # Imported here, so that commands which only read records do not import jax.
     from mnv2_jax import arch
     from mnv2_jax.data.augmentation import Augmentation
     from mnv2_jax.data.sources import Selection
@@ -113,7 +113,7 @@ def _holders() -> Mapping[str, Sequence[type]]:
 
 
 def meaning(path: str) -> str:
-    """Return what a field of the config means, in a line; "" for an unknown field."""
+    """Return the meaning of a field of the config as one line; "" for an unknown field."""
     section, _, rest = path.partition(".")
     if section in schema.SECTIONS:
         return f"in the phase {section}: {meaning(rest)}"
@@ -127,7 +127,7 @@ def meaning(path: str) -> str:
 
 
 def _attributes(cls: type) -> Iterator[tuple[str, str]]:
-    """Return the attributes that the docstring of a class describes, with their texts."""
+    """Yield the attributes that the docstring of a class describes, with their texts."""
     block = (inspect.getdoc(cls) or "").partition("Attributes:\n")[2].partition("\n\n")[0]
     for entry in re.split(r"\n(?=  \w)", block):
         name, _, text = entry.strip().partition(": ")
@@ -135,14 +135,14 @@ def _attributes(cls: type) -> Iterator[tuple[str, str]]:
 
 
 def _with_choices(text: str, module: str) -> str:
-    """Replace names of constants in backticks by the choices that they hold."""
+    """Replace constants in backticks by the choices that they hold."""
 
-    def choices(found: re.Match[str]) -> str:
-        where, _, name = found[1].rpartition(".")
+    def choices(match: re.Match[str]) -> str:
+        where, _, name = match[1].rpartition(".")
         if not name.isupper():
-            return found[1]
-        held = getattr(importlib.import_module(where or module), name)
-        return str(held) if isinstance(held, int | float) else ", ".join(map(str, held))
+            return match[1]
+        value = getattr(importlib.import_module(where or module), name)
+        return str(value) if isinstance(value, int | float) else ", ".join(map(str, value))
 
     return re.sub(r"`([^`]+)`", choices, text)
 

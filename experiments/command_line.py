@@ -1,7 +1,6 @@
 """Command lines of all experiments: one line per error, and exit status 2."""
 
 import contextlib
-import errno
 import io
 import itertools
 import logging
@@ -9,10 +8,8 @@ import os
 import re
 import select
 import shlex
-import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -22,8 +19,8 @@ from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
 import experiments
-from experiments import command_help
-from mnv2_jax import cache, config_file
+from experiments import command_help, full_disk
+from mnv2_jax import config_file
 from mnv2_jax.ablation import grid, ids
 from mnv2_jax.terminal import outlive, say
 from mnv2_jax.train.preemption import Interrupted
@@ -32,10 +29,10 @@ FLAGS = flags.FLAGS
 
 
 class ConfigParser(config_flags.ConfigFileFlagParser):
-    """Reads a config file for the flag `--config`, and adds the later fields that it lacks."""
+    """Parser of `--config`, which adds fields that a config file of an earlier version lacks."""
 
     def parse(self, path: str) -> ConfigDict:
-        """See the base class."""
+        """Return the config of a file."""
         config = super().parse(path)
         if isinstance(config, ConfigDict):
             ids.complete(config)
@@ -55,23 +52,22 @@ def run(
     optional: bool = False,
     example: str = "configs/digits.py",
 ) -> NoReturn:
-    """Parse `sys.argv`, call `main` and exit with the status that it gives.
+    """Parse `sys.argv`, call `main` and exit with the status that it returns.
 
-    A ValueError or OSError out of `main` says that the input is wrong: it becomes one line on
-    stderr and exit status 2, as do errors of the command line itself. Where nobody reads stdout any
-    more, as behind `| head`, it ends without a word, with the status of one killed by SIGPIPE,
-    unless it does more than print: see `mnv2_jax.terminal.outlive`.
+    A ValueError or OSError from `main` means wrong input: it is printed to stderr as one line, with
+    exit status 2, as are errors of the command line itself. When stdout is closed, as by `| head`,
+    the command exits silently with the status of a process that SIGPIPE killed, unless it does more
+    than print; see `mnv2_jax.terminal.outlive`.
 
     Args:
-      main: the experiment.
-      description: what `--help` says above the flags.
-      argument: what the one argument that is no flag is called, which `main` is then called with;
-        None where there is none.
-      several: whether there may be more of it.
+      main: the command.
+      description: text of `--help` above the flags.
+      argument: name of the positional argument, which `main` is called with; None for none.
+      several: whether there may be more than one.
       optional: whether it may be left out.
-      example: the config whose fields `--help_config` shows where none is named.
+      example: the config whose fields `--help_config` prints without `--config`.
     """
-    # Orbax logs, tracebacks included, what a line of ours tells: checkpoints that are passed over,
+    # Orbax logs, with tracebacks, what this project prints as a line: checkpoints that are skipped,
     # or that cannot be written.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     program = f"python -m experiments.{Path(sys.argv[0]).stem}"
@@ -91,7 +87,7 @@ def run(
         return main(*arguments)
 
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # A name is shown, whatever the terminal knows.
+        if isinstance(stream, io.TextIOWrapper):  # Names may hold letters that the terminal lacks.
             stream.reconfigure(errors="backslashreplace")
     outlive("stderr")
     try:
@@ -107,8 +103,9 @@ def run(
         say(f"{program}: interrupted; run it again to go on", sys.stderr)
         sys.exit(130)
     except (ValueError, OSError) as error:
-        full = _full_disk(error)
-        say(f"{program}: {' '.join((full or flagged(str(error))).split())}", sys.stderr)
+        line = flagged(str(error))
+        full = "" if line.startswith("--") else full_disk.message(error, _written())
+        say(f"{program}: {' '.join((full or line).split())}", sys.stderr)
         if full:
             _exit_at_once(2)
         sys.exit(2)
@@ -116,24 +113,43 @@ def run(
 
 
 def flagged(message: str) -> str:
-    """Return a library's error with dashes before the argument that it names, if that is a flag."""
+    """Return an error of the library, with -- before the argument that it names if it is a flag."""
     named = re.match(r"(\w+)[=:]", message)
     return f"--{message}" if named and named[1] in FLAGS else message
 
 
+def required(name: str, expected: str) -> str:
+    """Return the value of a flag that has no default.
+
+    Raises:
+      ValueError: it is missing.
+    """
+    value: str | None = FLAGS[name].value
+    if not value:
+        raise ValueError(f"--{name}: expected {expected}")
+    return value
+
+
+def _written() -> dict[str, Path]:
+    """Return the paths that flags name and that are written, by the flag as it was given."""
+    names = ("workdir", "compilation_cache", "output", "export", "preview", "data_dir")
+    values = {name: FLAGS[name].value for name in names if name in FLAGS}
+    return {f"--{name}={value}": Path(value).absolute() for name, value in values.items() if value}
+
+
 @contextlib.contextmanager
 def _while_stdout_is_read() -> Iterator[None]:
-    """End the process if stdout is a pipe that is no longer read, at the block's end at last.
+    """End the process when stdout is a pipe that nobody reads, at the latest when the block ends.
 
-    It is not left to SIGPIPE, which would come of the sockets of clients of buckets too.
+    SIGPIPE is not used for this: sockets of clients of buckets raise it too.
     """
     try:
         yield
-        print(end="", flush=True)  # At exit, Python would tell of an error by a traceback.
+        print(end="", flush=True)  # At exit, Python would print a traceback.
     except (BrokenPipeError, SystemExit) as error:
         if isinstance(error, BrokenPipeError):
             is_of_stdout = _is_stdout_broken()
-        else:  # Rich makes it of the error, and has replaced stdout then.
+        else:  # Rich raises it for that error, and has replaced stdout.
             is_of_stdout = isinstance(error.__context__, BrokenPipeError)
         if is_of_stdout:
             _exit_at_once(128 + signal.SIGPIPE)
@@ -142,89 +158,16 @@ def _while_stdout_is_read() -> Iterator[None]:
 
 def _is_stdout_broken() -> bool:
     stdout = select.poll()
-    stdout.register(1, 0)  # What is wrong with it is told in any case.
+    stdout.register(1, 0)  # Errors are reported without being asked for.
     return bool(stdout.poll(0))
 
 
 def _exit_at_once(status: int) -> NoReturn:
-    """Not by sys.exit, which would wait for a compilation in the background.
-
-    And what still cannot be written would be told of by tracebacks.
-    """
+    """Exit without waiting for compilations in the background or printing tracebacks."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):
             print(end="", file=stream, flush=True)
     os._exit(status)
-
-
-_REASONS = {
-    errno.ENOSPC: "the disk is full; free some space",
-    errno.EDQUOT: "the disk is full, or your share of it; free some space",
-    errno.EFBIG: "a file cannot become as large as it has to, see `ulimit -f`; raise the limit",
-}
-
-
-def _full_disk(error: BaseException) -> str:
-    """Return the message of an error that comes of a full disk; "" for another error.
-
-    What writes checkpoints raises errors of its own, which tell of the disk in their text.
-    """
-    chain = [error]
-    while (behind := chain[-1].__cause__ or chain[-1].__context__) is not None:
-        chain.append(behind)
-    for number, reason in _REASONS.items():
-        if any(_tells_of(one, number) for one in chain):
-            if flagged(str(error)).startswith("--"):  # It names the flag already.
-                return ""
-            where = _place(chain)
-            advice = f"{reason} and run the same command, which goes on"
-            return f"{where}: {advice}" if where else advice
-    return ""
-
-
-def _tells_of(error: BaseException, number: int) -> bool:
-    return getattr(error, "errno", None) == number or os.strerror(number) in str(error)
-
-
-def _place(chain: Sequence[BaseException]) -> str:
-    """Return the place that could not be written to, as the user knows it; "" if unknown."""
-    for error in chain:
-        if isinstance(error, OSError) and error.filename is not None:
-            return _folder_of(Path(os.fsdecode(error.filename)))
-        if isinstance(error, shutil.Error):  # Of files that were copied or moved: from, to, why.
-            return _folder_of(Path(error.args[0][0][1]))
-        named = str(error).partition(": ")[0]
-        if "/" in named:
-            return _folder_of(Path(named))
-    try:
-        print(end="", flush=True)  # What could not be written is tried again.
-    except OSError:
-        return "stdout"
-    places = [*_flags().values(), Path(tempfile.gettempdir()), Path("/dev/shm")]
-    with contextlib.suppress(ValueError):
-        places.append(cache.folder())
-    return next((_folder_of(place / "any") for place in places if _is_full(place)), "")
-
-
-def _flags() -> dict[str, Path]:
-    """Flag that name what is written, as they were given."""
-    names = ("workdir", "compilation_cache", "output", "export", "preview", "data_dir")
-    given = {name: FLAGS[name].value for name in names if name in FLAGS}
-    return {f"--{name}={value}": Path(value).absolute() for name, value in given.items() if value}
-
-
-def _folder_of(path: Path) -> str:
-    """Return the flag that names a file or a folder around it, else the folder that it is in."""
-    path = path.absolute()
-    for flag, folder in _flags().items():
-        if folder in (path, *path.parents):
-            return flag
-    return str(next(folder for folder in path.parents if folder.suffix != ".tmp"))
-
-
-def _is_full(place: Path) -> bool:
-    there = next((folder for folder in (place, *place.parents) if folder.exists()), None)
-    return there is not None and shutil.disk_usage(there).free < 2**20
 
 
 def command() -> str:
@@ -233,11 +176,11 @@ def command() -> str:
 
 
 def of_the_whole(command: str, *others: str) -> str:
-    """Return a command without the flags that say which part of an experiment to train, or where.
+    """Return a command without the flags that choose a part of an experiment or a launcher.
 
     Args:
       command: as typed.
-      *others: names of flags to leave out too.
+      *others: names of more flags to leave out.
     """
     kept = []
     words = iter(shlex.split(command))
@@ -246,17 +189,14 @@ def of_the_whole(command: str, *others: str) -> str:
         if not (word.startswith("-") and flag in (*_OF_A_PART, *others)):
             kept.append(word)
         elif not equals:
-            next(words, None)  # Its value is a word of its own.
+            next(words, None)  # The flag's value.
     return shlex.join(kept)
 
 
-def config_path() -> tuple[Path, tuple[str, ...]]:
-    """Return the config's file and the argument that may follow a colon: none or one.
-
-    `get_config` is called with it, and so must be what else the file holds.
-    """
-    path, colon, argument = config_flags.get_config_filename(FLAGS["config"]).partition(":")
-    return Path(path), (argument,) if colon else ()
+def config_name() -> str:
+    """Return the value of `--config`: a file, and after a colon its argument."""
+    name: str = config_flags.get_config_filename(FLAGS["config"])
+    return name
 
 
 def overrides() -> set[str]:
@@ -265,7 +205,7 @@ def overrides() -> set[str]:
 
 
 def _check_overrides(arguments: Sequence[str]) -> None:
-    """Find unknown config fields before ml-collections does, which it tells by a traceback.
+    """Check the fields that arguments set, for which ml-collections would print a traceback.
 
     Raises:
       ValueError: the config's file is wrong, or it has no such field.
@@ -279,30 +219,30 @@ def _check_overrides(arguments: Sequence[str]) -> None:
 
 
 def _config(value: str) -> ConfigDict:
-    """Read the config that `--config=VALUE` stands for, with the later fields that it lacks."""
+    """Return the config of `--config=VALUE`, with the fields that an earlier version lacked."""
     config = config_file.config(value)
     ids.complete(config)
     return config
 
 
 def _config_named(arguments: Sequence[str]) -> str:
-    """Return the value of `--config` before flags are parsed; empty where it is not given."""
+    """Return the value of `--config` before flags are parsed; "" by default."""
     value = ""
     for argument, following in itertools.pairwise([*arguments, ""]):
-        name, equals, given = argument.partition("=")
+        name, equals, own = argument.partition("=")
         if name in ("--config", "-config"):
-            value = given if equals else following
+            value = own if equals else following
     return value
 
 
 def _help_on_config(example: str) -> str:
-    """Return the docstring of the named config or the example, and its fields as flags set them."""
+    """Return the docstring of a config file, and the config's fields as flags set them."""
     named = FLAGS["config"].value is not None
     name = _config_named(sys.argv) or example
     path = name.partition(":")[0]
-    said = config_file.load(Path(path)).__doc__ or ""
+    head = config_file.load(Path(path)).__doc__ or ""
     config = FLAGS["config"].value if named else _config(name)
-    return f"{path}: {said.strip()}\n\n{command_help.config_screen(config, name)}"
+    return f"{path}: {head.strip()}\n\n{command_help.config_screen(config, name)}"
 
 
 def _parse(
@@ -312,21 +252,21 @@ def _parse(
     several: bool = False,
     optional: bool = False,
 ) -> list[str]:
-    """Set the flags, and give the arguments that are none; see `run` for which there may be."""
+    """Set the flags, and return the positional arguments; see `run`."""
     try:
-        extra = FLAGS(arguments)[1:]
+        positional = FLAGS(arguments)[1:]
     except flags.IllegalFlagValueError as error:
-        found = re.match(r"flag --(config\.\S+?)=(.*?): ", str(error), re.DOTALL)
-        if not found:
+        match = re.match(r"flag --(config\.\S+?)=(.*?): ", str(error), re.DOTALL)
+        if not match:
             raise ValueError(str(error)) from None
-        name, value = found.groups()
+        name, value = match.groups()
         expected = grid.expected(FLAGS["config"].value, name.removeprefix("config."))
         raise ValueError(f"{name}={value}: expected {expected}") from None
     except flags.Error as error:
         raise ValueError(str(error)) from None
     wanted = 0 if argument is None else 1
-    if len(extra) > wanted and not several:
-        raise ValueError(f"{extra[wanted]}: unknown argument; flags begin with --")
-    if len(extra) < wanted and not optional:
+    if len(positional) > wanted and not several:
+        raise ValueError(f"{positional[wanted]}: unknown argument; flags begin with --")
+    if len(positional) < wanted and not optional:
         raise ValueError(f"{argument}: it is missing; expected one, see --help")
-    return extra
+    return positional

@@ -1,11 +1,11 @@
-"""Print what a network costs, layer by layer: parameters, multiply-adds, activation memory.
+"""Print the cost of a network, layer by layer: parameters, multiply-adds, activation memory.
 
   python -m experiments.cost --preset=mobilenet_v2 --width=1.0 --resolution=224
   python -m experiments.cost --config=configs/digits.py --config.model.block=fused --format=csv
   python -m experiments.cost --preset=mobilenet_v1 --compare=separable
 
-The network is run on shapes alone; nothing is computed. Multiply-adds are those of convolutions and
-fully connected layers, for one image; activations are of 16 bits, as in the paper's Table 3.
+Only shapes are computed. Multiply-adds are those of convolutions and fully connected layers, for
+one image; activations take 16 bits, as in the paper's Table 3.
 """
 
 import csv
@@ -33,19 +33,13 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Print the cost of the network of this config file."
 )
 flags.FLAGS["config"].parser = command_line.ConfigParser("config")
-_PRESET = flags.DEFINE_string("preset", None, f"One of {', '.join(presets.PRESETS)}.")
-_WIDTH = flags.DEFINE_float("width", None, "The width multiplier. Default: 1.")
-_DEPTH = flags.DEFINE_float("depth", None, "The depth multiplier. Default: 1.")
-_RESOLUTION = flags.DEFINE_integer(
-    "resolution", None, "Resolution of the image. Default: the preset's."
-)
-_CLASSES = flags.DEFINE_integer(
-    "classes", None, "Classes of the classifier. Default: the preset's."
-)
-_BLOCK = flags.DEFINE_string("block", None, "A block or FILE.py:CLASS. Default: the preset's.")
-_EXPANSION = flags.DEFINE_float(
-    "expansion", None, "Expansion of the blocks. Default: the preset's."
-)
+flags.DEFINE_string("preset", None, f"One of {', '.join(presets.PRESETS)}.")
+flags.DEFINE_float("width", None, "The width multiplier. Default: 1.")
+flags.DEFINE_float("depth", None, "The depth multiplier. Default: 1.")
+flags.DEFINE_integer("resolution", None, "Resolution of the image. Default: the preset's.")
+flags.DEFINE_integer("classes", None, "Classes of the classifier. Default: the preset's.")
+flags.DEFINE_string("block", None, "A block or FILE.py:CLASS. Default: the preset's.")
+flags.DEFINE_float("expansion", None, "Expansion of the blocks. Default: the preset's.")
 _COMPARE = flags.DEFINE_enum(
     "compare", None, ["separable"], "Print standard against depthwise separable convolutions."
 )
@@ -53,16 +47,8 @@ _FORMAT = flags.DEFINE_enum("format", "table", ["table", "csv", "json"], "How to
 
 _WIDTH_IN_A_FILE = 120
 
-_NETWORK_FLAGS = {
-    "preset": _PRESET,
-    "width": _WIDTH,
-    "depth": _DEPTH,
-    "resolution": _RESOLUTION,
-    "classes": _CLASSES,
-    "block": _BLOCK,
-    "expansion": _EXPANSION,
-}
-"""The flags that describe a network, by the arguments of `mnv2_jax.presets.build`."""
+_NETWORK = ("preset", "width", "depth", "resolution", "classes", "block", "expansion")
+"""The flags that describe a network: arguments of `mnv2_jax.presets.build`."""
 
 
 def main() -> int:
@@ -80,18 +66,19 @@ def main() -> int:
 
 
 def _spec() -> arch.NetworkSpec:
-    given: dict[str, Any] = {
-        name: flag.value for name, flag in _NETWORK_FLAGS.items() if flag.value is not None
+    flag_values = {name: flags.FLAGS[name].value for name in _NETWORK}
+    values: dict[str, Any] = {
+        name: value for name, value in flag_values.items() if value is not None
     }
     if _CONFIG.value is None:
         try:
-            spec = presets.build(**{"preset": "mobilenet_v2", **given})
+            spec = presets.build(**{"preset": "mobilenet_v2", **values})
             block_class(spec.blocks[0].block)
         except ValueError as error:
             raise ValueError(f"--{error}") from None
         return spec
-    if given:
-        names = ", ".join(f"--{_NETWORK_FLAGS[name].name}" for name in given)
+    if values:
+        names = ", ".join(f"--{name}" for name in values)
         raise ValueError(f"{names}: not beside --config; expected --config.model.KEY=VALUE instead")
     config: ConfigDict = _CONFIG.value
     resolve.check_fields(config)
@@ -172,9 +159,9 @@ def print_tables(spec: arch.NetworkSpec, cost: Cost, compare: bool) -> None:
     console.print(f"Parameters: {cost.params:,}; {cost.params_with_statistics:,} with statistics")
     console.print(f"Multiply-adds: {cost.madds:,}")
     if compare:
-        found = separations(cost)
-        separable = sum(row.separable_madds for row in found)
-        standard = sum(row.standard_madds for row in found)
+        convolutions = separations(cost)
+        separable = sum(row.separable_madds for row in convolutions)
+        standard = sum(row.standard_madds for row in convolutions)
         console.print(f"These convolutions: {separable:,} separable, {standard:,} standard")
         console.print("Ratio: 1/N + 1/k^2 for a k x k convolution to N channels")
         return
@@ -190,7 +177,7 @@ def print_tables(spec: arch.NetworkSpec, cost: Cost, compare: bool) -> None:
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Table:
-    # What CSV and JSON have beside these would not fit a terminal of 80 characters.
+    # The columns that CSV and JSON have in addition do not fit a terminal of 80 characters.
     shown = [name for name in rows[0] if name not in ("kind", "statistics")]
     result = Table(box=None)
     for name in shown:

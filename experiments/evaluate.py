@@ -6,8 +6,8 @@
   python -m experiments.evaluate --workdir=runs/folder_photos --data=new_photos/ --split=all
 
 It writes a side table, WORKDIR/evaluations/NAME.csv, with a row per run. Its columns, such as
-NAME/accuracy, are measures like any: of experiments.plot (--metric=NAME/accuracy), of claims
-(metric="NAME/accuracy") and of the report, which the experiment's command writes anew.
+NAME/accuracy, are measures for experiments.plot (--metric=NAME/accuracy), for claims
+(metric="NAME/accuracy") and for the report, which the experiment's command then draws again.
 """
 
 from absl import flags
@@ -18,9 +18,7 @@ from mnv2_jax.api.results import Results
 from mnv2_jax.terminal import outlive, say
 from mnv2_jax.train import setup
 
-_WORKDIR = flags.DEFINE_string(
-    "workdir", None, "The folder of an experiment, which may be gs:// or s3://."
-)
+flags.DEFINE_string("workdir", None, "The folder of an experiment, which may be gs:// or s3://.")
 _SPLIT = flags.DEFINE_string(
     "split", "test", "train, validation or test; with --data a split as TFDS writes it."
 )
@@ -47,7 +45,7 @@ _ON_CORRUPT = flags.DEFINE_enum(
     "on_corrupt",
     "fail",
     ["fail", "skip"],
-    "What to do with an image that cannot be decoded: stop, or leave it out and tell.",
+    "Stop at images that cannot be decoded, or leave them out and say so.",
 )
 
 
@@ -58,11 +56,10 @@ def main() -> int:
       ValueError: a flag is wrong, or no run keeps its network.
       OSError: a network or a data set cannot be read, or the table not written.
     """
-    if _WORKDIR.value is None:
-        raise ValueError("--workdir: expected the folder of an experiment, such as runs/digits")
+    where = command_line.required("workdir", "the folder of an experiment, such as runs/digits")
     setup.begin()
     outlive("stdout")
-    results = Results.open(_WORKDIR.value)
+    results = Results.open(where)
     table = results.evaluate(
         split=_SPLIT.value,
         data=_DATA.value,
@@ -74,8 +71,8 @@ def main() -> int:
         say=say,
     )
     for name in table.columns:
-        described = results.column(name)
-        say(f"{name}: mean {described.text(float(table[name].mean()))} over {len(table)} runs")
+        mean = results.column(name).text(float(table[name].mean()))
+        say(f"{name}: mean {mean} over {len(table)} runs")
     say(f"Table: {results.path}/evaluations/{str(table.columns[0]).partition('/')[0]}.csv")
     return 0
 

@@ -5,13 +5,13 @@
   python -m experiments.finetune --config=configs/transfer.py:folder,NAME --pretrained=WEIGHTS
 
 A new classifier is trained on a frozen base; then parts of the base are trained as well, with
-BatchNorm in inference mode. Each phase is a run with a record of its own: what is finished is not
-trained again, what was in training goes on. Beside its results, each run leaves its network, for
-`experiments.predict` or as the base of another transfer.
+BatchNorm in inference mode. Each phase is a run with a record of its own: rerunning skips finished
+runs and resumes killed ones. Each run keeps its network, for `experiments.predict` or as the base
+of another transfer.
 
-WEIGHTS are a run of `experiments.train` or of this experiment (its folder), or a file of
-torchvision's, timm's (.safetensors) or Keras's (.h5) MobileNetV2. Without them, the config says how
-a base is trained.
+WEIGHTS are the folder of a run of `experiments.train` or of this command, or a file with
+torchvision's, timm's (.safetensors) or Keras's (.h5) MobileNetV2. Without them, a base is trained
+as the config says.
 """
 
 from absl import flags

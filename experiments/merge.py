@@ -1,13 +1,12 @@
-"""Joins the workdirs of one experiment that was trained on several machines.
+"""Merge the workdirs of one experiment that was trained on several machines.
 
   python -m experiments.merge --workdir=runs/digits copied/machine_a copied/machine_b
   python -m experiments.merge --workdir=runs/digits shards/*
   python -m experiments.merge --workdir=runs/all runs/first_seeds s3://bucket/more_seeds
 
 Finished runs are copied, and the side tables of experiments.evaluate. Then `experiments.ablate`
-with that workdir finds them finished, trains what is missing and writes the report; the last line
-printed is that command. Two folders that hold other results of one run are refused, and nothing is
-copied.
+with that workdir skips them, trains what is missing and writes the report; the last line printed is
+that command. If two folders hold different results of one run, nothing is copied.
 """
 
 import contextlib
@@ -24,7 +23,7 @@ from mnv2_jax import checksums
 from mnv2_jax.ablation import merging, plans, workdir
 from mnv2_jax.terminal import first_few, outlive, say
 
-_WORKDIR = flags.DEFINE_string(
+flags.DEFINE_string(
     "workdir", None, "The folder to copy records into, which may be gs:// or s3://."
 )
 
@@ -36,32 +35,31 @@ def main(*sources: str) -> int:
       ValueError: a folder is wrong, or results contradict one another.
       OSError: a record cannot be read or written.
     """
-    if _WORKDIR.value is None:
-        raise ValueError("--workdir: expected the folder to copy records into")
+    where = command_line.required("workdir", "the folder to copy records into")
     outlive("stdout")
     with contextlib.ExitStack() as stack:
         folders = [stack.enter_context(workdir.seen(source, flag="")).path for source in sources]
-        target = stack.enter_context(workdir.claimed(_WORKDIR.value))
-        named = {_WORKDIR.value: target.path, **dict(zip(sources, folders, strict=True))}
-        found = dict(_plans(named))
+        target = stack.enter_context(workdir.claimed(where))
+        named = {where: target.path, **dict(zip(sources, folders, strict=True))}
+        known = dict(_plans(named))
         merged = merging.merge(target.path, folders)
-        grids = [plan["cohorts"] for plan in found.values()]
-        if grids and _WORKDIR.value not in found and all(one == grids[0] for one in grids):
-            plan = next(iter(found.values()))
-            plans.keep(target.path, {**plan, "command": _command(plan)})
+        grids = [plan["cohorts"] for plan in known.values()]
+        if grids and where not in known and all(cohorts == grids[0] for cohorts in grids):
+            plan = next(iter(known.values()))
+            plans.keep(target.path, {**plan, "command": _command(plan, where)})
     say(
         f"{target.shown(target.path)}: {merged.copied} runs copied, {merged.known} there before or "
         f"in several folders"
     )
     for line in first_few(merged.damaged):
         say(f"{line}; left out")
-    for line in _what_next(found):
+    for line in _next_step(known, where):
         say(line)
     return 0
 
 
 def _plans(folders: Mapping[str, Path]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Return the plans of experiments by their folders; a line for each that is damaged."""
+    """Yield the plans of experiments with their folders; print a line for each damaged one."""
     for name, folder in folders.items():
         try:
             if plan := plans.read(folder):
@@ -70,28 +68,28 @@ def _plans(folders: Mapping[str, Path]) -> Iterator[tuple[str, dict[str, Any]]]:
             say(str(error))
 
 
-def _what_next(plans: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Lines for folders of several experiments, and the command that goes on with them."""
+def _next_step(plans: Mapping[str, Mapping[str, Any]], where: str) -> Iterator[str]:
+    """Yield a line if the folders are of several experiments, and the command to run next."""
     experiments: dict[tuple[str, ...], list[str]] = {}
     for folder, plan in plans.items():
         fields = [word for word in shlex.split(plan["command"]) if word.startswith("--config")]
-        fields = fields or [plan["command"]]  # Of mnv2_jax.api.
+        fields = fields or [plan["command"]]  # A call of mnv2_jax.api.
         experiments.setdefault((plan["name"], *fields), []).append(folder)
     if len(experiments) > 1:
-        told = (f"{' '.join(key)} in {', '.join(where)}" for key, where in experiments.items())
-        yield f"The folders are of different experiments: {'; '.join(told)}"
+        lists = (f"{' '.join(key)} in {', '.join(own)}" for key, own in experiments.items())
+        yield f"The folders are of different experiments: {'; '.join(lists)}"
     if len(experiments) == 1:
-        yield f"Next: {_command(next(iter(plans.values())))}"
+        yield f"Next: {_command(next(iter(plans.values())), where)}"
     else:
-        yield f"Next: the experiment's command with --workdir={_WORKDIR.value}"
+        yield f"Next: the experiment's command with --workdir={where}"
 
 
-def _command(plan: Mapping[str, Any]) -> str:
-    """Return an experiment's command, for all of it, in the merged folder."""
+def _command(plan: Mapping[str, Any], where: str) -> str:
+    """Return the command that runs the whole experiment in the merged folder."""
     if not plan["command"].startswith("python "):  # A call of mnv2_jax.api.
-        return f"{plan['command']} with workdir={json.dumps(_WORKDIR.value)}"
+        return f"{plan['command']} with workdir={json.dumps(where)}"
     command = command_line.of_the_whole(plan["command"], "workdir")
-    return f"{command} {shlex.quote(f'--workdir={_WORKDIR.value}')}"
+    return f"{command} {shlex.quote(f'--workdir={where}')}"
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""Draws what was measured over any axis of finished results, or over what networks cost.
+"""Draw a measure over any axis of finished results, or over the cost of networks.
 
   python -m experiments.plot --workdir=runs/digits --x=expansion --hue=projection --panel=shortcut
   python -m experiments.plot --workdir=experiments/results/blocks --x=madds --hue=block
   python -m experiments.plot --workdir=DIR --x=train.learning_rate --metric=validation_accuracy
 
-An axis is a column of results.csv, by its name or by the field's path in the config; where it does
-not vary, there is one line, or one panel. Every seed is a point; lines are means, bands 95 %
-t intervals over seeds. A note says what is averaged over. Over params and madds nothing is averaged
-but seeds, and the Pareto front of the means is drawn.
+An axis is a column of results.csv, by its name or by the field's path in the config; if it does not
+vary, there is one line, or one panel. Every seed is a point; lines are means, bands 95 %
+t intervals over seeds. A note names the axes that are averaged over. Over params and madds only
+seeds are averaged, and the Pareto front of the means is drawn.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ from mnv2_jax.analysis.charts.chart import SUFFIXES
 from mnv2_jax.api import Results
 from mnv2_jax.terminal import say
 
-_WORKDIR = flags.DEFINE_string(
+flags.DEFINE_string(
     "workdir", None, "The folder that results.csv is in, which may be gs:// or s3://."
 )
 _X = flags.DEFINE_string("x", None, "The axis to draw over, or params or madds.")
@@ -42,11 +42,10 @@ def main() -> int:
     """Draw the figure that the flags describe, and print what it wrote.
 
     Raises:
-      ValueError: a flag is wrong, there is nothing to draw, or nowhere to write it.
+      ValueError: a flag is wrong, there is nothing to draw, or the file cannot be written.
     """
-    if not _WORKDIR.value:
-        raise ValueError("--workdir: it is missing; expected a folder that a sweep wrote")
-    with workdir.seen(_WORKDIR.value, files=()) as here:
+    where = command_line.required("workdir", "a folder that a sweep wrote")
+    with workdir.seen(where, files=()) as here:
         written = _draw(here.path)
         here.sync()
     for path in written:
@@ -55,7 +54,7 @@ def main() -> int:
 
 
 def _draw(folder: Path) -> list[Path]:
-    """Draw the figure of what lies in a folder; the files that were written."""
+    """Draw the figure of the results in a folder; return the files that were written."""
     _check(folder)
     paths = [Path(_OUTPUT.value)] if _OUTPUT.value else []
     if any(path.suffix not in SUFFIXES or path.is_dir() for path in paths):

@@ -1,4 +1,4 @@
-"""Classify images by a trained network, or export it.
+"""Classify images with a trained network, or export it.
 
 Usage: python -m experiments.predict --checkpoint=PATH [--FLAG=VALUE ...] [IMAGE ...]
 
@@ -7,11 +7,11 @@ Usage: python -m experiments.predict --checkpoint=PATH [--FLAG=VALUE ...] [IMAGE
   python -m experiments.predict --checkpoint=network.safetensors --top=5 photos/*.jpg
   python -m experiments.predict --checkpoint=network.safetensors --export=network.stablehlo
 
-Of each IMAGE the most probable class is printed, or with --top=N the N most probable. It is decoded
-and cropped as in evaluation: JPEG, PNG, GIF, WebP, BMP or TIFF, of any size. The exported file
-holds StableHLO with the weights; jax.export.deserialize reads it where this package is not
-installed. With --export and IMAGEs both are done, the file first. An IMAGE that is no file is found
-before anything is done; at one that cannot be decoded the command ends after those before it.
+For each IMAGE the most probable class is printed, or with --top=N the N most probable. Images are
+decoded and cropped as in evaluation: JPEG, PNG, GIF, WebP, BMP or TIFF, of any size. The exported
+file holds StableHLO with the weights; jax.export.deserialize reads it without this package. With
+--export and IMAGEs both are done, the file first. An IMAGE that is no file is refused before
+anything is done; one that cannot be decoded ends the command after those before it.
 """
 
 import json
@@ -28,7 +28,7 @@ from mnv2_jax.nn import trained
 from mnv2_jax.terminal import say
 from mnv2_jax.train import prediction
 
-_CHECKPOINT = flags.DEFINE_string(
+flags.DEFINE_string(
     "checkpoint",
     None,
     f"A {trained.FILE}, the folder of its run, or an experiment's, whose best network by "
@@ -42,21 +42,18 @@ _COLOURS = {1: "grey", 3: "RGB"}
 """The kinds of images, by number of channels."""
 
 _NAMED = 3
-"""The most wrong images that an error names."""
+"""The most wrong images that one error names."""
 
 
 def main(*images: str) -> int:
-    """Print a line per image, and before them how the exported file is to be used.
+    """Export the network, then print a line per image.
 
     Raises:
-      ValueError: a flag or the network is wrong, or an IMAGE is no file, all before anything is
-        printed; or an image cannot be decoded, when those before it have been printed.
+      ValueError: a flag or the network is wrong, or an IMAGE is no file, before anything is
+        printed; or an image cannot be decoded, after those before it are printed.
       OSError: a file cannot be read or written.
     """
-    if _CHECKPOINT.value is None:
-        raise ValueError(
-            f"--checkpoint: it is missing; expected a {trained.FILE}, or the folder of a run"
-        )
+    checkpoint = command_line.required("checkpoint", f"a {trained.FILE}, or the folder of a run")
     arch.check_whole("--batch_size", _BATCH_SIZE.value)
     arch.check_whole("--top", _TOP.value)
     if not images and _EXPORT.value is None:
@@ -65,7 +62,7 @@ def main(*images: str) -> int:
         _check_target(Path(_EXPORT.value))
     paths = [Path(image) for image in images]
     _check_images(paths)
-    network = _network(_CHECKPOINT.value)
+    network = _network(checkpoint)
     if _EXPORT.value is not None:
         _export(Path(_EXPORT.value), network)
     _predict(paths, network, _BATCH_SIZE.value, _TOP.value)
@@ -104,7 +101,7 @@ def _network(where: str) -> TrainedNetwork:
     except ValueError as error:
         raise ValueError(f"--checkpoint={error}") from None
     if network.best_of:
-        # Not among the predictions, which may be read by a program.
+        # To stderr: a program may read the predictions.
         say(f"The best network of {network.best_of}: {network.path}", sys.stderr)
     return network
 
@@ -127,12 +124,12 @@ def _export(path: Path, network: TrainedNetwork) -> None:
 
 
 def _predict(paths: list[Path], network: TrainedNetwork, batch_size: int, top: int) -> None:
-    """Print a line per image, a batch at a time; of one with a bad image, those before that."""
+    """Print a line per image, batch by batch; before a bad image is raised, those before it."""
 
-    def tell(shown: list[Path], views: list[np.ndarray]) -> None:
-        shares = network.predict(np.stack(views), batch_size)
-        for path, share in zip(shown, shares, strict=False):
-            say(f"{path}: {_most_probable(share, network.class_names, top)}")
+    def print_lines(shown: list[Path], views: list[np.ndarray]) -> None:
+        probabilities = network.predict(np.stack(views), batch_size)
+        for path, row in zip(shown, probabilities, strict=False):
+            say(f"{path}: {_most_probable(row, network.class_names, top)}")
 
     for start in range(0, len(paths), batch_size):
         chosen = paths[start : start + batch_size]
@@ -142,15 +139,15 @@ def _predict(paths: list[Path], network: TrainedNetwork, batch_size: int, top: i
                 views.append(network.view(path))
         except (ValueError, OSError):
             if views:
-                tell(chosen, views)
+                print_lines(chosen, views)
             raise
-        tell(chosen, views)
+        print_lines(chosen, views)
 
 
-def _most_probable(shares: np.ndarray, names: tuple[str, ...], top: int) -> str:
-    """Return the first `top` classes by probability, or all of fewer; equal ones by label."""
-    chosen = np.argsort(-shares, kind="stable")[:top]
-    return ", ".join(f"{names[label]} {100 * shares[label]:.1f} %" for label in chosen)
+def _most_probable(row: np.ndarray, names: tuple[str, ...], top: int) -> str:
+    """Return the `top` most probable classes, or all of fewer; equal ones by label."""
+    chosen = np.argsort(-row, kind="stable")[:top]
+    return ", ".join(f"{names[label]} {100 * row[label]:.1f} %" for label in chosen)
 
 
 if __name__ == "__main__":

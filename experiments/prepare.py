@@ -1,4 +1,4 @@
-"""Prepare a data set of TensorFlow Datasets once, so that training reads it by random access.
+"""Prepare a data set of TensorFlow Datasets once; training then reads it by random access.
 
   python -m experiments.prepare --dataset=cifar10
   python -m experiments.prepare --dataset=imagenet_resized/32x32 --data_dir=data
@@ -18,11 +18,11 @@ from experiments import command_line
 from mnv2_jax.data import folders, tfds_builders
 from mnv2_jax.terminal import Console, outlive, show_growth, size
 
-_DATASET = flags.DEFINE_string(
+flags.DEFINE_string(
     "dataset", None, "A data set of TensorFlow Datasets, such as cifar10, or NAME/CONFIG."
 )
 _MANUAL_DIR = flags.DEFINE_string(
-    "manual_dir", None, "Where files lie that --dataset asks to be downloaded by hand."
+    "manual_dir", None, "The folder of files that --dataset needs and you downloaded by hand."
 )
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "The folder of prepared data sets. Default: in the user's cache folder."
@@ -37,14 +37,13 @@ def main() -> int:
       OSError: the data set cannot be downloaded or written.
     """
     outlive("stdout")
-    if _DATASET.value is None:
-        raise ValueError("--dataset: expected a data set of TensorFlow Datasets, such as cifar10")
+    dataset = command_line.required("dataset", "a data set of TensorFlow Datasets, such as cifar10")
     data_dir = Path(_DATA_DIR.value or folders.data_folder())
     if data_dir.is_file():
         raise ValueError(f"--data_dir={data_dir}: it is a file; expected a folder")
     console = Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
     manual_dir = None if _MANUAL_DIR.value is None else Path(_MANUAL_DIR.value)
-    builder = tfds_builders.find(_DATASET.value, data_dir, manual_dir)
+    builder = tfds_builders.find(dataset, data_dir, manual_dir)
     if tfds_builders.prepared(builder):
         console.print(f"{builder.data_path} is prepared already")
         return 0
@@ -61,10 +60,8 @@ def main() -> int:
 
 
 def _check_disk(console: Console, data_dir: Path, need: int | None) -> None:
-    there = next(
-        path for path in (data_dir.absolute(), *data_dir.absolute().parents) if path.exists()
-    )
-    free = shutil.disk_usage(there).free
+    folders = (data_dir.absolute(), *data_dir.absolute().parents)
+    free = shutil.disk_usage(next(path for path in folders if path.exists())).free
     if need is None:
         console.print(f"Disk: TFDS does not tell how much is needed; {size(free)} are free")
         return

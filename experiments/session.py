@@ -1,4 +1,4 @@
-"""The flags of commands that train, and what they do with an experiment."""
+"""Flags and main function of commands that train."""
 
 import sys
 
@@ -15,7 +15,7 @@ from mnv2_jax.terminal import Console, outlive
 from mnv2_jax.train import processes, setup
 
 CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "The config file, and an argument of it after a colon.", lock_config=True
+    "config", None, "The config file, and after a colon its argument.", lock_config=True
 )
 flags.FLAGS["config"].parser = command_line.ConfigParser("config")
 _WORKDIR = flags.DEFINE_string(
@@ -61,7 +61,7 @@ _PREVIEW = flags.DEFINE_string(
 
 
 def begin() -> None:
-    """Set jax up, before it is first used, as the flags say.
+    """Set jax up by the flags, before its first use.
 
     Raises:
       ValueError: there is no config, the workdir's URI is wrong, or see
@@ -69,20 +69,19 @@ def begin() -> None:
     """
     if CONFIG.value is None:
         raise ValueError("--config: expected the path of a config file, such as configs/digits.py")
-    workdir.check_location(_WORKDIR.value or "")  # A dry run does not come to claim it.
+    workdir.check_location(_WORKDIR.value or "")  # A dry run does not claim it.
     setup.begin(_COMPILATION_CACHE.value, distributed=_DISTRIBUTED.value)
 
 
 def experiment(pretrained: str | None = None) -> Experiment:
-    """Return the config file's experiment, with the fields that flags set.
+    """Return the experiment of the config file, with the fields that flags set.
 
     Raises:
       ValueError: the config file is wrong.
     """
-    path, argument = command_line.config_path()
     fields = grid.fields(CONFIG.value)
     overrides = {field: fields[field] for field in command_line.overrides()}
-    return Experiment.from_file(":".join([str(path), *argument]), overrides, pretrained=pretrained)
+    return Experiment.from_file(command_line.config_name(), overrides, pretrained=pretrained)
 
 
 def run(
@@ -104,7 +103,7 @@ def run(
     launcher = launcher or Local()
     if _PREVIEW.value:
         experiment.preview(_PREVIEW.value, data=data)
-        console.print(f"What the network sees: {_PREVIEW.value}; nothing is trained")
+        console.print(f"Images as the network sees them: {_PREVIEW.value}; nothing is trained")
         return 0
     if _DRY_RUN.value:
         planned = experiment.prepare(data=data, say=console.print)
@@ -112,11 +111,9 @@ def run(
         launcher.check(cohorts)
         dry_run.show(console, planned, cohorts)
         return 0
-    experiment.prepare(data=data, say=console.print)  # What is wrong is told before anything else.
+    experiment.prepare(data=data, say=console.print)  # Wrong input is reported before all else.
     outlive("stdout")
-    path, argument = command_line.config_path()
     command = command_line.command()
-    config = ":".join([str(path), *argument])
     results = experiment.run(
         _WORKDIR.value,
         launcher,
@@ -127,6 +124,6 @@ def run(
         keep_checkpoints=keep_checkpoints,
         keep_networks=keep_networks,
         compilation_cache=_COMPILATION_CACHE.value,
-        origin=Origin(command, command_line.of_the_whole(command), config),
+        origin=Origin(command, command_line.of_the_whole(command), command_line.config_name()),
     )
     return 1 if results.outcome and results.outcome.failed else 0

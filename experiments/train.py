@@ -5,8 +5,10 @@
   python -m experiments.train --config=configs/imagenet.py:slim --dry_run
 
 It writes what `experiments.ablate` writes, for one run, and keeps the latest checkpoints and the
-best one. Trained before, it is not trained again; killed, it goes on from its last checkpoint.
+best one. Rerunning skips a finished run, and resumes a killed one from its last checkpoint.
 """
+
+from pathlib import Path
 
 from absl import flags
 
@@ -27,7 +29,7 @@ def main() -> int:
     """
     session.begin()
     config = session.CONFIG.value
-    file = command_line.config_path()[0]
+    file = Path(command_line.config_name().partition(":")[0])
     experiment = Experiment(config, name=f"train_{file.stem}_{grid.run_id(config)}", files=[file])
     return session.run(experiment, keep_checkpoints=True, keep_networks=True)
 

@@ -1,4 +1,4 @@
-"""Print what an experiment's claims came to.
+"""Print the verdicts on an experiment's claims.
 
   python -m experiments.verdicts --workdir=runs/digits
   python -m experiments.verdicts --workdir=experiments/results/digits --format=markdown
@@ -16,25 +16,24 @@ from mnv2_jax.ablation import workdir
 from mnv2_jax.analysis import verdicts
 from mnv2_jax.terminal import Console, say
 
-_WORKDIR = flags.DEFINE_string(
+flags.DEFINE_string(
     "workdir", None, "The folder that claims.json is in, which may be gs:// or s3://."
 )
 _FORMAT = flags.DEFINE_enum("format", "table", ["table", "markdown", "json"], "How to print.")
 
 
 def main() -> int:
-    """Print the decided claims. Returns 0, whatever they came to.
+    """Print the decided claims. Return 0, whatever the verdicts are.
 
     Raises:
       ValueError: there are none in the folder, or the file is damaged.
     """
-    if _WORKDIR.value is None:
-        raise ValueError("--workdir: expected the folder of an experiment, such as runs/digits")
-    with workdir.seen(_WORKDIR.value, files=()) as here:
+    where = command_line.required("workdir", "the folder of an experiment, such as runs/digits")
+    with workdir.seen(where, files=()) as here:
         path = here.path / "claims.json"
         if not path.is_file():
             raise ValueError(
-                f"--workdir={_WORKDIR.value}: there is no claims.json; expected a folder that "
+                f"--workdir={where}: there is no claims.json; expected a folder that "
                 f"experiments.ablate has worked in"
             )
         try:

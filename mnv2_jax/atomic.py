@@ -1,9 +1,10 @@
-"""Files that are either whole or absent: written beside their place, then renamed into it.
+"""Atomic writes, and locks on folders.
 
-And folders that one process at a time writes to.
+A file is written under another name and then renamed, so that it is whole or absent.
 """
 
 import contextlib
+import dataclasses
 import fcntl
 import functools
 import json
@@ -28,9 +29,7 @@ _SECONDS_BETWEEN_TRIES = 0.05
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, replacing what was there in one step.
-
-    A reader, or a process killed at any moment, sees the old file or the new one, never a part.
+    """Write `data` to `path` atomically: others see the old file or the new one, never a part.
 
     Raises:
       OSError: the folder cannot be written to, or the disk is full; it names `path`.
@@ -42,7 +41,7 @@ def write_bytes(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes files private; results are meant to be shared like any other file.
+        # mkstemp makes files private; results are shared like any other file.
         Path(name).chmod(0o666 & ~_umask())
         Path(name).replace(path)
     except BaseException as error:
@@ -53,15 +52,15 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8 to `path`, replacing what was there in one step; see `write_bytes`."""
+    """Write `text` as UTF-8 to `path` atomically; see `write_bytes`."""
     write_bytes(path, text.encode())
 
 
 @contextlib.contextmanager
 def folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder to fill, which becomes `path` when the block ends without an error.
+    """Yield an empty folder, which is renamed to `path` if the block ends without an error.
 
-    An unfinished folder is removed; if `path` exists already when the block ends, it is kept.
+    Otherwise it is removed, as it is if `path` exists by then.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
@@ -76,7 +75,7 @@ def folder(path: Path) -> Iterator[Path]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link or a folder with all that is in it, if there is one."""
+    """Remove a file, a link or a folder with its content, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -85,7 +84,7 @@ def remove(path: Path) -> None:
 
 @contextlib.contextmanager
 def in_turns(path: Path) -> Iterator[None]:
-    """Let one process at a time into the block, the others waiting; `path` is the lock's file."""
+    """Let one process at a time into the block; the others wait. `path` is the lock's file."""
     with _opened(path) as lock:
         if _flock(lock, fcntl.LOCK_EX):
             yield
@@ -98,26 +97,26 @@ def in_turns(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def claimed(path: Path, field: str, part: str = "") -> Iterator[None]:
-    """Make a folder if need be, and keep other processes out while the block runs.
+    """Make a folder if it is missing, and lock other processes out while the block runs.
 
-    The claim ends with the process, however it ends. A claim of a part keeps out those that claim
-    the same part or the whole.
+    The lock ends with the process, however that ends. A claim of a part locks out claims of the
+    same part and of the whole.
 
     Args:
       path: the folder.
-      field: what messages begin with: how the folder was named, such as "workdir=runs/six".
-      part: names a part of what is done in the folder; empty for the whole.
+      field: the beginning of messages, such as "workdir=runs/six".
+      part: the name of a part of the work in the folder; empty for the whole.
 
     Raises:
-      ValueError: it is a file, cannot be written to, or another process has claimed it; the message
-        tells which process, on which host.
+      ValueError: it is a file, cannot be written to, or is claimed; the message names the process
+        and the host that claimed it.
     """
     if path.exists() and not path.is_dir():
         raise ValueError(f"{field}: it is a file; expected a folder")
     try:
         with folder(path / ".writable"):
             pass
-        with contextlib.suppress(FileNotFoundError):  # Of another process that tries it too.
+        with contextlib.suppress(FileNotFoundError):  # Another process may try it too.
             (path / ".writable").rmdir()
     except OSError as error:
         reason = error.strerror or str(error)
@@ -133,9 +132,9 @@ def claimed(path: Path, field: str, part: str = "") -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(path: Path, field: str, *, shared: bool) -> Iterator[None]:
-    """Hold a lock, alone or with others that share it; the file says who holds it.
+    """Hold a lock while the block runs; the file names the holder.
 
-    It stays after the block: a process that waits for a lock must not hold one of a removed file.
+    The file stays: if it were removed, a process that waits for it would lock a removed file.
     """
     with _opened(path) as lock, contextlib.ExitStack() as held:
         try:
@@ -157,43 +156,43 @@ def _holder(path: Path) -> str:
     try:
         holder = json.loads(path.read_text(encoding="utf-8"))
         return f"process {holder['pid']} on {holder['host']}"
-    except (OSError, ValueError, LookupError, TypeError):  # Between the lock and what is written.
+    except (OSError, ValueError, LookupError, TypeError):  # It is locked, but not yet written.
         return "another process"
 
 
 def _opened(path: Path) -> IO[str]:
-    """Open the file of a lock, and make it if need be.
+    """Open a lock's file, and make it if it is missing.
 
     Raises:
-      ValueError: something else is in its place.
+      ValueError: it is no regular file.
       OSError: it cannot be opened.
     """
     if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
         raise ValueError(f"{path}: expected the file of a lock, which holds nothing; remove it")
-    # Not to be waited for, if it has become a pipe since.
+    # O_NONBLOCK: it may have become a pipe since.
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
     handle = os.open(path, flags, 0o666)
     return os.fdopen(handle, "a+", encoding="utf-8")
 
 
 def _flock(lock: IO[str], how: int) -> bool:
-    """Lock a file; whether its file system can.
+    """Lock a file; return whether its file system supports locks.
 
     Raises:
-      BlockingIOError, PermissionError: others hold the lock, and `how` is not to wait for it.
+      BlockingIOError, PermissionError: others hold the lock, and `how` says not to wait.
     """
     try:
         fcntl.flock(lock, how)
     except (BlockingIOError, PermissionError):
         raise
     except OSError as error:  # ENOSYS, ENOLCK, ENOTSUP: Lustre, NFS.
-        _tell_of_claims(error.strerror or str(error))
+        _warn_of_claims(error.strerror or str(error))
         return False
     return True
 
 
 @functools.cache
-def _tell_of_claims(reason: str) -> None:
+def _warn_of_claims(reason: str) -> None:
     logging.getLogger(__name__).warning(
         "files cannot be locked on this file system (%s): folders are claimed by files named "
         "*.held-* instead",
@@ -202,16 +201,16 @@ def _tell_of_claims(reason: str) -> None:
 
 
 def _claim(path: Path, held: contextlib.ExitStack, *, shared: bool, tries: int = 1) -> str:
-    """Hold a lock, where the file system has none, until `held` ends; or tell who else holds it.
+    """Lock without flock until `held` ends; return "" or, if it is taken, the holder.
 
-    Whoever wants it makes a file of its own first and looks for those of others then, so that of
-    two at least one sees the other. No name is used twice: the file of a dead process can be
-    removed by anyone at any time.
+    A process first makes a file of its own, then looks for those of others: of two processes at
+    least one sees the other. No name is used twice, so anyone may remove the file of a dead process
+    at any time.
     """
-    me = _Claim("shared" if shared else "alone", os.getpid(), started(os.getpid()))
-    mine = path.with_name(f"{path.name}.held-{me}")
+    claim = _Claim("shared" if shared else "alone", os.getpid(), started(os.getpid()))
+    mine = path.with_name(f"{path.name}.held-{claim}")
     other = ""
-    for last in range(tries):
+    for number in range(tries):
         os.close(os.open(mine, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         try:
             other = _other_claim(path, mine, shared=shared)
@@ -222,20 +221,28 @@ def _claim(path: Path, held: contextlib.ExitStack, *, shared: bool, tries: int =
             held.callback(mine.unlink, missing_ok=True)
             return ""
         mine.unlink(missing_ok=True)
-        if last < tries - 1:  # Those that came at the same moment give way at different ones.
+        if number < tries - 1:  # Processes that came at the same moment retry at different ones.
             time.sleep(random.uniform(1, 4) * _SECONDS_BETWEEN_TRIES)
     return other
 
 
+@dataclasses.dataclass(frozen=True)
 class _Claim:
-    """Contents of the name of a claim's file: its process, and whether it excludes all others."""
+    """A claim, as the name of its file has it.
 
-    def __init__(self, kind: str, pid: int, started: str, host: str = "", token: str = "") -> None:
-        self.kind = kind
-        self.pid = pid
-        self.started = started
-        self.host = host or socket.gethostname()
-        self.token = token or secrets.token_hex(4)
+    Attributes:
+      kind: "shared" or "alone".
+      pid: of the process.
+      started: see `started`.
+      host: of the process.
+      token: makes the name unique.
+    """
+
+    kind: str
+    pid: int
+    started: str
+    host: str = dataclasses.field(default_factory=socket.gethostname)
+    token: str = dataclasses.field(default_factory=lambda: secrets.token_hex(4))
 
     def __str__(self) -> str:
         host = quote(self.host, safe="")
@@ -247,19 +254,19 @@ class _Claim:
         return cls(kind, int(pid), started, unquote(host), token)
 
     def is_dead(self) -> bool:
-        """Return whether its process is known to have ended; of one of another host nothing is."""
+        """Return whether its process is known to have ended; on another host it never is."""
         return self.host == socket.gethostname() and not is_alive(self.pid, self.started)
 
 
 def _other_claim(path: Path, mine: Path, *, shared: bool) -> str:
-    """Whose claim keeps that of the file `mine` out, if any; those of the dead are removed."""
+    """Return who holds a claim against that of the file `mine`; remove claims of dead processes."""
     prefix = f"{path.name}.held-"
     for file in path.parent.iterdir():
         if not file.name.startswith(prefix) or file == mine:
             continue
         try:
             claim = _Claim.parse(file.name.removeprefix(prefix))
-        except ValueError:  # Nothing of ours.
+        except ValueError:  # No file of this module.
             continue
         if claim.is_dead():
             file.unlink(missing_ok=True)
@@ -269,21 +276,21 @@ def _other_claim(path: Path, mine: Path, *, shared: bool) -> str:
 
 
 def is_alive(pid: int, since: str) -> bool:
-    """Return whether a process of this host goes on, that began as `started` said."""
+    """Return whether a process of this host is alive and is the one that `started` described."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except (PermissionError, OverflowError):  # Of another user; of no process at all.
+    except (PermissionError, OverflowError):  # Another user's; a number that no process has.
         pass
     return since == started(pid)
 
 
 def started(pid: int) -> str:
-    """Return the start of a process here, which tells it from a later one of the same id."""
+    """Return the start time of a process, which tells it from a later one with the same id."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:  # There is no such file but on Linux.
+    except OSError:  # Only Linux has this file.
         return "0"
     return stat.rpartition(")")[2].split()[19]
 

@@ -1,11 +1,11 @@
-"""The user's cache folder: what can be made again, and is kept so that it need not be."""
+"""The user's cache folder, for files that can be made again."""
 
 import os
 from pathlib import Path
 
 
 def folder() -> Path:
-    """Return the folder for this project: `$XDG_CACHE_HOME/mnv2_jax`, else under ~/.cache.
+    """Return `$XDG_CACHE_HOME/mnv2_jax`, by default `~/.cache/mnv2_jax`.
 
     Raises:
       ValueError: the user has no home.

@@ -1,9 +1,8 @@
-"""Files that notice damage: written whole with a checksum, and read through every check.
+"""Files with checksums: written atomically, verified when read.
 
-A JSON file holds its own: beside its entries `schema`, the version of what is written, and
-`sha256`, the checksum of all other entries. Any other text has it in a file beside it,
-`NAME.sha256`, as `sha256sum` writes it. Files of earlier versions have neither and are read
-without.
+A JSON file holds its own: beside its entries `schema`, the version of the format, and `sha256`,
+the checksum of all other entries. Another text has it in a file beside it, `NAME.sha256`, as
+`sha256sum` writes it. Files of earlier versions have neither, and are read without verification.
 """
 
 import errno
@@ -19,54 +18,54 @@ from typing import Any
 from mnv2_jax import atomic
 
 SCHEMA = 1
-"""The version of what is written; others are not read."""
+"""The version of the format; others are refused."""
 
 BESIDE = ".sha256"
-"""The suffix of a checksum's file, after the name of the file that it is of."""
+"""The suffix of a checksum's file, after the name of the file that it belongs to."""
 
 MOST_BYTES = 2**28
-"""Larger files are not read."""
+"""The limit of a file's size; larger ones are refused."""
 
 _SCHEMA, _SUM = "schema", "sha256"
 _MOST_DEEP = 50
 
 
 class DamagedError(ValueError):
-    """A file that cannot be what was written there; its message is one line that names it."""
+    """A file whose content is not what was written; the message is one line that names it."""
 
 
 def damaged(where: object, reason: str) -> DamagedError:
-    """Return the error of a file, by what is wrong with it."""
+    """Return the error for a file."""
     return DamagedError(f"{where}: it is damaged ({' '.join(reason.split())[:200]})")
 
 
 def dumps(content: Any, indent: int | None = None) -> str:
-    """Return JSON with a newline; a number that is none becomes null, as JSON has no NaN."""
+    """Return JSON with a newline; NaN and infinities, which JSON lacks, become null."""
     return json.dumps(_finite(content), indent=indent, allow_nan=False) + "\n"
 
 
 def write_json(path: Path, content: Mapping[str, Any], indent: int | None = None) -> None:
-    """Write a JSON file with its schema version and checksum, in one step.
+    """Write a JSON file with its schema version and checksum, atomically.
 
     Raises:
       OSError: the folder cannot be written to, or the disk is full.
     """
-    # As it will be read: tuples become lists, numbers that are none become null.
+    # As it will be read: tuples become lists, NaN becomes null.
     entries = {**json.loads(dumps(content)), _SCHEMA: SCHEMA}
     atomic.write_text(path, dumps({**entries, _SUM: _sum_of(entries)}, indent))
 
 
 def read_json(path: Path, listed: str = "", later: str = "") -> dict[str, Any]:
-    """Read a JSON file of `write_json`, without schema version and checksum, or an earlier one.
+    """Read the entries of a JSON file that `write_json`, or an earlier version, wrote.
 
     Args:
       path: the file.
-      listed: the entry that is meant where an earlier file holds a list alone.
-      later: an entry that no earlier file has.
+      listed: the name of the entry that a file of an earlier version holds as a bare list.
+      later: an entry that no earlier version wrote.
 
     Raises:
-      DamagedError: it is no regular file, no JSON object, or does not have its checksum.
-      OSError: it is not there, or cannot be read.
+      DamagedError: it is no regular file, no JSON object, or does not match its checksum.
+      OSError: it does not exist or cannot be read.
     """
     entries = parse(read_bytes(path), path, listed)
     if any(name in entries for name in (_SCHEMA, _SUM, later)):
@@ -84,21 +83,21 @@ def write_text(path: Path, text: str) -> None:
       OSError: the folder cannot be written to, or the disk is full.
     """
     beside = path.with_name(path.name + BESIDE)
-    beside.unlink(missing_ok=True)  # A kill between the two leaves a text that is not checked.
+    beside.unlink(missing_ok=True)  # A kill between the two writes leaves a text without checksum.
     data = text.encode()
     atomic.write_bytes(path, data)
     atomic.write_text(beside, f"{sum_of(data)}  {path.name}\n")
 
 
 def read_text(path: Path) -> str:
-    """Read a text that `write_text` wrote, or one that has no checksum beside it.
+    """Read a text that `write_text` wrote, or one without a checksum.
 
     Raises:
-      DamagedError: it is no regular file, no UTF-8, or does not have its checksum.
-      OSError: it is not there, or cannot be read.
+      DamagedError: it is no regular file, no UTF-8, or does not match its checksum.
+      OSError: it does not exist or cannot be read.
     """
     beside = path.with_name(path.name + BESIDE)
-    for _ in range(2):  # It may be replaced between one reading and the other.
+    for _ in range(2):  # The text may be replaced between the two reads.
         try:
             noted = read_bytes(beside).split()[:1]
         except FileNotFoundError:
@@ -113,25 +112,25 @@ def read_text(path: Path) -> str:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a regular file, or one that a link leads to.
+    """Read a regular file, or a link to one.
 
     Raises:
-      DamagedError: it is a folder, a device or a pipe, or too large.
-      OSError: it is not there, or cannot be read.
+      DamagedError: it is a folder, a device, a pipe, or too large.
+      OSError: it does not exist or cannot be read.
     """
     try:
-        # Not to be waited for, as a pipe is.
+        # O_NONBLOCK: opening a pipe would wait for its writer.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):  # A link to itself; a socket.
             raise damaged(path, "it is no regular file") from None
         raise
     try:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
             raise damaged(path, "it is no regular file")
-        if found.st_size > MOST_BYTES:
-            raise damaged(path, f"{found.st_size} bytes; expected {MOST_BYTES} at most")
+        if status.st_size > MOST_BYTES:
+            raise damaged(path, f"{status.st_size} bytes; expected {MOST_BYTES} at most")
         with os.fdopen(handle, "rb", closefd=False) as file:
             return file.read()
     finally:
@@ -139,15 +138,15 @@ def read_bytes(path: Path) -> bytes:
 
 
 def parse(data: bytes, where: object, listed: str = "") -> dict[str, Any]:
-    """Read a JSON object of finite numbers, of bounded depth.
+    """Parse a JSON object of finite numbers and bounded depth.
 
     Args:
       data: UTF-8.
-      where: what messages begin with.
+      where: the beginning of messages.
       listed: see `read_json`.
 
     Raises:
-      DamagedError: it is none.
+      DamagedError: it is no such object.
     """
     try:
         content = json.loads(
@@ -172,7 +171,7 @@ def parse(data: bytes, where: object, listed: str = "") -> dict[str, Any]:
 
 
 def sum_of(data: bytes) -> str:
-    """Return the SHA-256 of bytes, in hexadecimal digits."""
+    """Return the SHA-256 of bytes as hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -205,7 +204,7 @@ def _bounded(text: str) -> int:
 
 
 def _depth(content: Any) -> int:
-    """Return the depth of nested lists and objects, counted without recursion."""
+    """Return the depth of nested lists and objects, without recursion."""
     depth, layer = 0, [content]
     while layer := [part for part in layer if isinstance(part, (dict, list))]:
         depth += 1

@@ -1,4 +1,4 @@
-"""Config files: what their functions give; an error in one becomes a line that names it."""
+"""Config files: their functions are called here; an error in one becomes a line that names it."""
 
 import contextlib
 import importlib.util
@@ -20,7 +20,7 @@ def load(path: Path) -> ModuleType:
     """Import a config file.
 
     Raises:
-      ValueError: there is no such file, or an error comes of importing it.
+      ValueError: there is no such file, or importing it raises an error.
     """
     if not path.is_file():
         raise ValueError(f"config={path}: no such file; expected one like configs/digits.py")
@@ -28,7 +28,7 @@ def load(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ValueError(f"config={path}: expected a Python file")
     module = importlib.util.module_from_spec(spec)
-    if str(_CHECKOUT) not in sys.path:  # Of a script elsewhere; configs build on configs.digits.
+    if str(_CHECKOUT) not in sys.path:  # Config files elsewhere import configs.digits.
         sys.path.append(str(_CHECKOUT))
     with _errors_named(path, "it"):
         spec.loader.exec_module(module)
@@ -47,13 +47,13 @@ def call(
     Args:
       path: the file.
       function: its name.
-      arguments: what it is called with.
-      expected: what it is to give, in words.
-      is_right: whether something is that.
+      arguments: of the function.
+      expected: the kind of its result, in words.
+      is_right: whether a value is of that kind.
 
     Raises:
-      ValueError: the file has no such function, or the function raises an error or gives something
-        else.
+      ValueError: the file has no such function, or the function raises an error or returns
+        something else.
     """
     module = load(path)
     if not hasattr(module, function):
@@ -61,14 +61,14 @@ def call(
             f"config={path}: it has no function {function}; expected one, as in configs/digits.py"
         )
     with _errors_named(path, f"{function}()"):
-        given = getattr(module, function)(*arguments)
-    if not is_right(given):
-        raise ValueError(f"config={path}: {function}() returns {given!r:.60}; expected {expected}")
-    return given
+        value = getattr(module, function)(*arguments)
+    if not is_right(value):
+        raise ValueError(f"config={path}: {function}() returns {value!r:.60}; expected {expected}")
+    return value
 
 
 def config(value: str) -> ConfigDict:
-    """Return the config of `--config=VALUE`: a file, and an argument that may follow a colon.
+    """Return the config of `--config=VALUE`: a file, and after a colon an argument.
 
     Raises:
       ValueError: see `call`; the argument is missing, or there is one too many.
@@ -82,16 +82,15 @@ def config(value: str) -> ConfigDict:
     if not colon and takes and takes[0].default is inspect.Parameter.empty:
         raise ValueError(f"config={value}: expected {path}:{takes[0].name.upper()}")
     arguments = (argument,) if colon else ()
-    given = call(
-        path, "get_config", arguments, "a ConfigDict", lambda found: isinstance(found, ConfigDict)
+    result: ConfigDict = call(
+        path, "get_config", arguments, "a ConfigDict", lambda value: isinstance(value, ConfigDict)
     )
-    assert isinstance(given, ConfigDict)
-    return given
+    return result
 
 
 @contextlib.contextmanager
 def _errors_named(path: Path, what: str) -> Iterator[None]:
-    """Make an error out of a config file a ValueError that names file, function and line."""
+    """Turn an error in a config file into a ValueError that names file, function and line."""
     try:
         yield
     except Exception as error:
@@ -108,6 +107,6 @@ def _errors_named(path: Path, what: str) -> Iterator[None]:
 
 
 def _is_for_people(frame: traceback.FrameSummary) -> bool:
-    """Return whether the code raises there itself, rather than in a call such as int("six")."""
+    """Return whether this project raised the error itself, unlike a call such as int("six")."""
     ours = any(Path(frame.filename).is_relative_to(folder) for folder in _OURS)
     return ours and (frame.line or "").startswith("raise")

@@ -4,7 +4,7 @@ import os
 
 
 def available() -> int:
-    """Cores that this process may use, which on a shared machine are not all."""
+    """Return how many cores this process may use, which may be fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1  # As on macOS.
+    return os.cpu_count() or 1  # macOS.

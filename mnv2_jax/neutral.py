@@ -1,9 +1,8 @@
-"""Config fields that came later than others, or had another name, without a change to any id.
+"""Config fields that were added or renamed after a release, without changing the ids of runs.
 
-The id of a run is a hash of its config. So that a new field changes no id of a run that does not
-use it, the field declares a neutral value: at that value ids leave it out, and a config file that
-lacks the field has that value. A field that is renamed declares its former name, which ids keep.
-See `mnv2_jax.ablation.ids`.
+The id of a run is a hash of its config. A field that is added declares a neutral value: ids leave
+it out at that value, and a config file that lacks the field gets it. A field that is renamed
+declares its former name, which ids keep. See `mnv2_jax.ablation.ids`.
 """
 
 import dataclasses
@@ -15,12 +14,12 @@ _ADDED, _FORMER = "added", "former"
 
 @dataclasses.dataclass(frozen=True)
 class Added:
-    """A config field that came later than others.
+    """A config field that was added after a release.
 
     Attributes:
       neutral: its value in configs that lack it.
       since: the version that has it first.
-      observed: what a run measures, not what it is: no value of it is part of an id.
+      observed: whether it says what a run measures, not what it is; then it is part of no id.
     """
 
     neutral: Any
@@ -29,7 +28,7 @@ class Added:
 
 
 def added(neutral: Any, since: str) -> Any:
-    """Declare a field of a dataclass that holds config fields, such as `train.recipe.Recipe`.
+    """Declare an added field in a dataclass of config fields, such as `train.recipe.Recipe`.
 
     Args:
       neutral: the default; runs that have it keep the ids that they had without the field.
@@ -39,7 +38,7 @@ def added(neutral: Any, since: str) -> Any:
 
 
 def added_fields(cls: type) -> Mapping[str, Added]:
-    """Return the fields of a dataclass that `added` declares, by their names."""
+    """Return the fields of a dataclass that `added` declares, by name."""
     return {
         field.name: field.metadata[_ADDED]
         for field in dataclasses.fields(cls)
@@ -48,7 +47,7 @@ def added_fields(cls: type) -> Mapping[str, Added]:
 
 
 def renamed(default: Any, was: str) -> Any:
-    """Declare a field that had another name in a released version.
+    """Declare a field that had another name in a release.
 
     Args:
       default: of the field.
@@ -58,7 +57,7 @@ def renamed(default: Any, was: str) -> Any:
 
 
 def former_names(cls: type) -> Mapping[str, str]:
-    """Return the former names of the fields of a dataclass that `renamed` declares."""
+    """Return the former names of the fields of a dataclass that `renamed` declares, by name."""
     return {
         field.name: field.metadata[_FORMER]
         for field in dataclasses.fields(cls)

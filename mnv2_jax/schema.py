@@ -74,6 +74,7 @@ FILES = (
     File("tensorboard/*/events.*", "curves for TensorBoard", "0.2", in_buckets="", tidied=False),
     File("figures/*", "figures as SVG and PNG", in_buckets="written"),
     File("report.html", "the report", in_buckets="written"),
+    File("report.json", "checksums of the report and of its sources", "0.2", in_buckets=""),
 )
 """The files in the order of upload to a bucket: a result after the rest of its record, a report
 after its figures."""

@@ -1,6 +1,7 @@
-"""Output for people: names of files, blocks and classes may hold anything."""
+"""Output for people: names of files, blocks and classes may hold any characters."""
 
 import contextlib
+import itertools
 import os
 import re
 import sys
@@ -16,14 +17,14 @@ from rich.segment import Segment
 from rich.text import Text
 
 SECONDS_BETWEEN_LINES = 5.0
-"""Seconds after which `counter` tells how far something is."""
+"""Seconds between two lines of progress."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def plain(text: str) -> str:
-    r"""Return a text with what would steer the terminal written out: an escape as \x1b."""
-    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+    r"""Return a text with its control characters written out: an escape as \x1b."""
+    return _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
 
 
 def say(text: str, file: TextIO | None = None) -> None:
@@ -32,38 +33,38 @@ def say(text: str, file: TextIO | None = None) -> None:
 
 
 def first_few(lines: Sequence[str], most: int = 5) -> list[str]:
-    """Return the first lines, and how many more there are."""
+    """Return the first lines, and a line that counts the others."""
     more = len(lines) - most
     return [*lines[:most], *([f"and {more} more like these"] if more > 0 else [])]
 
 
 def counter(tell: Callable[[str], None], total: int, what: str) -> Callable[[int], None]:
-    """Return what is to be called with how many are done; it tells now and then how far that is.
+    """Return a function that takes how many are done, and prints progress every few seconds.
 
     Args:
-      tell: is told a line, such as "20 of 100 images decoded, 4/s, 20 s left".
+      tell: prints a line, such as "20 of 100 images decoded, 4/s, 20 s left".
       total: how many there are.
-      what: is done, such as "images decoded".
+      what: is counted, such as "images decoded".
     """
-    began = told = time.perf_counter()
+    began = printed = time.perf_counter()
 
     def count(done: int) -> None:
-        nonlocal told
+        nonlocal printed
         now = time.perf_counter()
-        if now - told >= SECONDS_BETWEEN_LINES:
+        if now - printed >= SECONDS_BETWEEN_LINES:
             rate = done / (now - began)
             left = (total - done) / rate
             tell(f"{done:,} of {total:,} {what}, {rate:,.0f}/s, {left:.0f} s left")
-            told = now
+            printed = now
 
     return count
 
 
 def outlive(name: str) -> None:
-    """Make what this process does go on where sys.stdout or sys.stderr cannot be written to.
+    """Let this process go on when sys.stdout or sys.stderr cannot be written to.
 
-    As behind `| head`, on a full disk, or where the terminal is gone. It is for commands that do
-    more than to print: that what they print is lost is said on stderr, once.
+    That is so behind `| head`, on a full disk, or when the terminal is gone. Commands that do more
+    than print call this; that their output is lost is printed to stderr, once.
 
     Args:
       name: "stdout" or "stderr".
@@ -73,7 +74,7 @@ def outlive(name: str) -> None:
 
 
 class _Outlived:
-    """A stream that is written to until that fails."""
+    """A stream that drops what is written after the first error."""
 
     def __init__(self, stream: TextIO, name: str) -> None:
         self._stream = stream
@@ -96,7 +97,7 @@ class _Outlived:
             self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
-        # What is buffered still, and what comes, has to go somewhere.
+        # The buffer, and later output, go to /dev/null.
         with Path(os.devnull).open("w") as nowhere, contextlib.suppress(OSError):
             os.dup2(nowhere.fileno(), self._stream.fileno())
         if self._name != "stderr":
@@ -105,14 +106,14 @@ class _Outlived:
 
 
 class Console(rich.console.Console):
-    """One that shows texts as they are: brackets are no markup, and colons no pictures."""
+    """Rich's console without markup and emoji; see `plain`."""
 
     def __init__(self, **options: Any) -> None:
-        """Begin; `options` are those of Rich."""
+        """Take the options of Rich's console."""
         super().__init__(markup=False, emoji=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """See `rich.console.Console`, and `plain`: what cells of tables take is measured of it."""
+        """See `rich.console.Console`, and `plain`; widths of table cells are measured here."""
         return super().render_str(plain(text), **options)
 
     def render(
@@ -126,14 +127,14 @@ class Console(rich.console.Console):
 @contextlib.contextmanager
 def show_growth(folders: Sequence[Path]) -> Iterator[None]:
     """Print every few seconds how much the files in `folders` have grown since the block began."""
-    out, begun, before = sys.stdout, time.perf_counter(), _bytes_in(folders)
+    out, start, before = sys.stdout, time.perf_counter(), _bytes_in(folders)
     ended = threading.Event()
 
     def tell() -> None:
         while not ended.wait(SECONDS_BETWEEN_LINES):
             written = size(max(0, _bytes_in(folders) - before))
-            seconds = time.perf_counter() - begun
-            # Not by `console`: TFDS's own words to stdout are caught meanwhile.
+            seconds = time.perf_counter() - start
+            # To the stdout from before: what TFDS prints is captured meanwhile.
             print(f"at work for {seconds:.0f} s: {written} written", file=out, flush=True)
 
     thread = threading.Thread(target=tell)
@@ -146,7 +147,7 @@ def show_growth(folders: Sequence[Path]) -> Iterator[None]:
 
 
 def size(count: float) -> str:
-    """Return a number of bytes, for people."""
+    """Return a number of bytes as text, such as "12.3 MB"."""
     for unit in ("bytes", "kB", "MB"):
         if count < 1000:
             return f"{count:.3g} {unit}"
@@ -156,8 +157,8 @@ def size(count: float) -> str:
 
 def _bytes_in(folders: Sequence[Path]) -> int:
     total = 0
-    # Files and folders come and go meanwhile: what is gone by now is passed over.
-    for place, _, names in (found for folder in folders for found in os.walk(folder)):
+    # Files may vanish meanwhile.
+    for place, _, names in itertools.chain.from_iterable(map(os.walk, folders)):
         for name in names:
             with contextlib.suppress(OSError):
                 total += Path(place, name).stat().st_size

@@ -1,4 +1,4 @@
-"""Find what a config names: an entry of a registry, or an object in a file of the user's own."""
+"""Objects that a config names: entries of a registry, or objects in files of the user's own."""
 
 import functools
 import hashlib
@@ -25,12 +25,12 @@ def find(
     """Return the entry of a registry, or the object that `FILE.py:NAME` names.
 
     Args:
-      field: what errors begin with, such as "block".
-      value: a key of `registry`, or `FILE.py:NAME`, the file seen from the current folder.
-      registry: what has a name.
-      is_one: whether an object of the file is one of its kind.
+      field: the beginning of errors, such as "block".
+      value: a key of `registry`, or `FILE.py:NAME`, relative to the current folder.
+      registry: objects by name.
+      is_one: whether an object of the file is of the kind.
       expected: the kind in words, such as "a subclass of mnv2_jax.nn.blocks.base.Block".
-      example: what stands for the name in messages, such as "CLASS".
+      example: placeholder of the name in messages, such as "CLASS".
 
     Raises:
       ValueError: there is no such entry, file or object; one line that begins with `field`.
@@ -45,24 +45,24 @@ def find(
         raise ValueError(f"{field}={value!r}: no such Python file; expected FILE.py:{example}")
     try:
         module = _imported(Path(path).resolve())
-    except Exception as error:  # A file of the user's own raises anything.
+    except Exception as error:  # A file of the user's own may raise anything.
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"{field}={value!r}: the file cannot be imported ({reason})") from error
-    found = getattr(module, name, None)
-    if found is None or not is_one(found):
-        there = [key for key, one in vars(module).items() if key[0] != "_" and is_one(one)]
-        names = ", ".join(there)
-        if found is None:
+    item = getattr(module, name, None)
+    if item is None or not is_one(item):
+        public = {key: other for key, other in vars(module).items() if key[0] != "_"}
+        names = ", ".join(key for key, other in public.items() if is_one(other))
+        if item is None:
             raise ValueError(
                 f"{field}={value!r}: the file has no such {name}; expected {names or expected}"
             )
         instead = f"; expected {names}" if names else ""
         raise ValueError(f"{field}={value!r}: the file's {name} is not {expected}{instead}")
-    return found  # type: ignore[no-any-return]
+    return item  # type: ignore[no-any-return]
 
 
 def digest(value: str) -> str:
-    """Return a hash of the file that `FILE.py:NAME` names; "" of a name, or where it is gone."""
+    """Return a hash of the file in `FILE.py:NAME`; "" for a registered name or a lost file."""
     path, colon, _ = value.rpartition(":")
     try:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12] if colon else ""
@@ -71,11 +71,11 @@ def digest(value: str) -> str:
 
 
 def fault(error: Exception, source: Any) -> str:
-    """Return an error in one line, with the line of the class's or function's file it came from."""
+    """Return an error in one line, with the line of the file of `source` that it came from."""
     text = " ".join(str(error).split()) or "no message"
     try:
         file = inspect.getfile(source)
-    except TypeError:  # Built in, or an object.
+    except TypeError:  # A builtin, or no class or function.
         return f"{type(error).__name__}: {text}"
     trace = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in trace if frame.filename == file]
@@ -85,12 +85,12 @@ def fault(error: Exception, source: Any) -> str:
 
 @functools.cache
 def _imported(path: Path) -> ModuleType:
-    """Import a file once, so that its classes stay the same however often it is named."""
+    """Import a file once, so that its classes stay the same objects."""
     spec = importlib.util.spec_from_file_location(f"user file {path}", path)
-    assert spec is not None  # Of a file that ends in .py.
+    assert spec is not None  # The file ends in .py.
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # Dataclasses, which Flax modules are, look up their annotations there.
+    # Dataclasses, such as Flax modules, look up their annotations in sys.modules.
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)

@@ -28,7 +28,7 @@ ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "someone",
     "AWS_SECRET_ACCESS_KEY": "something",
     "AWS_DEFAULT_REGION": "us-east-1",
-    # Nothing is to be looked for elsewhere.
+    # Clients look for credentials nowhere else.
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -37,7 +37,7 @@ ENVIRONMENT = {
 
 @contextlib.contextmanager
 def serving() -> Iterator[dict[str, str]]:
-    """Runs the server; gives the environment in which clients find it."""
+    """Run the server; yield the environment in which clients find it."""
     with subprocess.Popen(
         [sys.executable, "-m", "tests.buckets"],
         cwd=ROOT,
@@ -52,9 +52,9 @@ def serving() -> Iterator[dict[str, str]]:
 
 
 def cache_without_mirrors(folder: Path) -> Path:
-    """Makes a cache folder as another machine has it, that knows of no bucket.
+    """Make a cache folder like that of another machine, without mirrors of buckets.
 
-    What takes long to make, and is the same on all machines, is taken from this one's.
+    Everything else in it is linked to this machine's.
     """
     (folder / "mnv2_jax").mkdir(parents=True)
     for path in cache.folder().glob("*"):
@@ -64,7 +64,7 @@ def cache_without_mirrors(folder: Path) -> Path:
 
 
 class Folder:
-    """A folder in a bucket, by another client than ours."""
+    """A folder in a bucket, read and written by another client."""
 
     def __init__(self, uri: str) -> None:
         import boto3
@@ -78,29 +78,29 @@ class Folder:
         return {key.removeprefix(self._prefix) for key in keys}
 
     def curves(self) -> dict[str, bytes]:
-        """What every run measured, as `tests.small.curves_of` has it of a local folder."""
+        """The curves of runs, like `tests.small.curves_of` of a local folder."""
         paths = [
             name.split("/") for name in sorted(self.names()) if name.endswith("/metrics.jsonl")
         ]
         return {run: self.read(f"{runs}/{run}/{file}") for runs, run, file in paths}
 
     def read(self, name: str) -> bytes:
-        """What a file holds; nothing where there is none."""
+        """The content of a file; nothing if it does not exist."""
         if name not in self.names():
             return b""
         return self._bucket.Object(self._prefix + name).get()["Body"].read()
 
     def write(self, name: str, data: bytes) -> None:
-        """Writes a file."""
+        """Write a file."""
         self._bucket.put_object(Key=self._prefix + name, Body=data)
 
     def remove(self, name: str) -> None:
-        """Removes a file."""
+        """Remove a file."""
         self._bucket.Object(self._prefix + name).delete()
 
 
 def main() -> None:
-    """Serves until stdin is closed."""
+    """Serve until stdin is closed."""
     import boto3
     from moto.server import ThreadedMotoServer
 

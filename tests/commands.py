@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -17,9 +18,9 @@ SECONDS = 240.0
 
 
 def forks() -> ForkServerContext:
-    """Makes processes that have imported the library already, but not yet used jax."""
+    """Return a context whose processes have imported the library, but not used jax."""
     context = multiprocessing.get_context("forkserver")
-    # No experiment: it defines its flags as it is imported, and others define the same.
+    # No command: each defines flags when it is imported, some of them the same.
     own = ["tests.victim", "mnv2_jax.analysis.report", "mnv2_jax.api", "mnv2_jax.config_file"]
     # Imported where they are first needed.
     late = [
@@ -37,13 +38,13 @@ def forks() -> ForkServerContext:
 
 
 def run(experiment: str, *arguments: object) -> tuple[int, str, str]:
-    """Does what `python -m experiments.EXPERIMENT` does: exit status, stdout, stderr."""
+    """Do what `python -m experiments.EXPERIMENT` does; return exit status, stdout, stderr."""
     (ended,) = run_side_by_side([(experiment, *arguments)])
     return ended
 
 
 def run_side_by_side(each: Iterable[Sequence[object]]) -> list[tuple[int, str, str]]:
-    """Does so for several at once, each in the environment that is there when it is named."""
+    """Do so for several at once, each in the environment of the moment when it is begun."""
     with tempfile.TemporaryDirectory() as folder:
         begun = []
         for number, its in enumerate(each):
@@ -60,15 +61,25 @@ def run_side_by_side(each: Iterable[Sequence[object]]) -> list[tuple[int, str, s
 
 
 def begin(out: Path, err: Path, experiment: object, *arguments: object) -> ForkServerProcess:
-    """Begins what `run` does, to be killed: importing takes longer than most commands."""
+    """Begin what `run` does in a forked process, to be killed or signalled."""
     its = (str(experiment), list(map(str, arguments)), dict(os.environ), out, err)
     process = forks().Process(target=_main, args=its)
     process.start()
     return process
 
 
+def wait_for(text: str, path: Path, process: ForkServerProcess) -> str:
+    """Wait until a command has printed a text to a file; return all that it has printed."""
+    until = time.monotonic() + SECONDS
+    while not path.exists() or text not in path.read_text():
+        assert process.is_alive(), f"it ended without {text!r}"
+        assert time.monotonic() < until, path.read_text()
+        time.sleep(0.01)
+    return path.read_text()
+
+
 def start(experiment: str, *arguments: object) -> "subprocess.Popen[str]":
-    """Starts `python -m experiments.EXPERIMENT`, to be signalled, or beside others."""
+    """Start `python -m experiments.EXPERIMENT`, which imports everything itself."""
     return subprocess.Popen(
         [sys.executable, "-m", f"experiments.{experiment}", *map(str, arguments)],
         cwd=ROOT,
@@ -79,7 +90,7 @@ def start(experiment: str, *arguments: object) -> "subprocess.Popen[str]":
 
 
 def run_in(folder: Path, experiment: str, *arguments: object) -> tuple[int, str, str]:
-    """Runs `python -m experiments.EXPERIMENT` in another checkout."""
+    """Run `python -m experiments.EXPERIMENT` in another checkout."""
     done = subprocess.run(
         [sys.executable, "-m", f"experiments.{experiment}", *map(str, arguments)],
         cwd=folder,

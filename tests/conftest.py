@@ -1,4 +1,4 @@
-"""Every test sees two CPU devices, as a laptop with two cores would show them."""
+"""Fixtures, and jax with two CPU devices, as on a laptop with two cores."""
 
 import os
 import signal
@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-# What tests keep is theirs: a user's estimates of time are not to be made of tiny networks.
+# Tests have a cache folder of their own: estimates of time must not be made from tiny networks.
 os.environ["XDG_CACHE_HOME"] = str(Path(__file__).parents[1] / ".pytest_cache" / "xdg")
-# What tests compile they mostly run for milliseconds: LLVM's optimisation, and XLA's newer emitters
-# of fusions, which take three times as long, cost more than they give. From jaxlib 0.11 on there
-# are no others. The commands that CI runs beside the tests compile as users do.
+# Programs of tests mostly run for milliseconds: neither LLVM's optimisation pays nor XLA's newer
+# emitters of fusions, which take three times as long to compile (from jaxlib 0.11 on there are no
+# others). The commands that CI runs beside the tests compile as users do.
 emitters = "--xla_cpu_use_fusion_emitters=false" if version("jaxlib") < "0.11" else ""
 os.environ.setdefault("XLA_FLAGS", f"--xla_backend_optimization_level=0 {emitters}".strip())
 
-# `nohup`, and `&` in a script, leave them ignored; programs that tests start would inherit that.
+# `nohup`, and `&` in a script, ignore these signals, and processes of tests would inherit that.
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -61,8 +61,17 @@ def small_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def small_trained(small_config: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The workdir of that experiment, trained by experiments.ablate, and what that prints."""
+    workdir = tmp_path_factory.mktemp("work") / "small"
+    status, out, err = commands.run("ablate", f"--config={small_config}", f"--workdir={workdir}")
+    assert status == 0, err
+    return workdir, out
+
+
+@pytest.fixture(scope="session")
 def longer_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four runs of it of two cohorts, long enough for one to be killed in the middle."""
+    """Four longer runs of two cohorts; there is time to kill one."""
     path = tmp_path_factory.mktemp("configs") / "longer.py"
     text = small.CONFIG.replace("epochs = 3", "epochs = 12").replace("range(2)", "range(1)")
     path.write_text(text)
@@ -87,7 +96,7 @@ def serving() -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def server(serving: dict[str, str]) -> Iterator[None]:
-    """What runs here finds the server of buckets by its environment."""
+    """Set the environment in which processes find the server of buckets."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in serving.items():
             patch.setenv(name, value)

@@ -1,4 +1,4 @@
-"""A small experiment, eight runs of two cohorts, and what experiments leave."""
+"""A small experiment, eight runs of two cohorts, and readers of its records."""
 
 import csv
 from pathlib import Path
@@ -46,8 +46,10 @@ def get_config():
     config.model.preset = "small"
     config.model.expansion = 2.0
     config.transfer.first = "block_02"
-    for recipe in (config, config.extraction, config.scratch, config.pretraining):
-        recipe.train.epochs = 3
+    for recipe, epochs in (
+        (config.pretraining, 4), (config.scratch, 3), (config.extraction, 20), (config, 20)
+    ):
+        recipe.train.epochs = epochs
     return config
 
 def get_grid():
@@ -58,16 +60,17 @@ def get_grid():
 def get_claims():
     return transfer.get_claims()[:2]
 """
-"""The default transfer at such a size: eight runs of four cohorts."""
+"""The default transfer at such a size: eight runs of four cohorts. On few images an epoch is one
+step; there are enough epochs for a process to be killed within them."""
 
 
-def rows_of(workdir: Path) -> list[dict[str, str]]:
-    """The rows of results.csv."""
-    with (workdir / "results.csv").open() as file:
+def rows_of(workdir: Path, table: str = "results.csv") -> list[dict[str, str]]:
+    """The rows of results.csv, or of a side table."""
+    with (workdir / table).open() as file:
         return list(csv.DictReader(file))
 
 
 def curves_of(workdir: Path) -> dict[str, bytes]:
-    """What every run measured, epoch by epoch: all that training comes to, to the last bit."""
+    """The bytes of metrics.jsonl by run: equal where training gave the same bits."""
     paths = sorted(workdir.glob("runs/*/metrics.jsonl"))
     return {path.parent.name: path.read_bytes() for path in paths}

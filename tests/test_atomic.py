@@ -91,7 +91,8 @@ def no_flock(request, monkeypatch, caplog):
         raise OSError(request.param, os.strerror(request.param))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    atomic._tell_of_claims.cache_clear()
+    monkeypatch.setattr(atomic, "_SECONDS_BETWEEN_TRIES", 0.001)
+    atomic._warn_of_claims.cache_clear()
 
 
 def claim(folder, part=""):
@@ -133,7 +134,8 @@ def test_claims_without_locks_of_the_file_system(
 def test_claims_of_dead_processes_of_this_host_are_taken_over(
     no_flock, tmp_path, pid, started, host, is_stale
 ):
-    left = tmp_path / f".lock.held-{atomic._Claim('alone', pid, started, host or '')}"
+    claimed = atomic._Claim("alone", pid, started, host or socket.gethostname())
+    left = tmp_path / f".lock.held-{claimed}"
     left.touch()
     if is_stale:
         with claim(tmp_path):

@@ -6,7 +6,7 @@ import os
 import subprocess
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mnv2_jax import checksums
@@ -20,6 +20,8 @@ CONTENT = st.dictionaries(
 )
 
 
+@settings(max_examples=40)
+@example(content={"a": [float("nan"), 1]}, indent=2)
 @given(content=CONTENT, indent=st.sampled_from([None, 2]))
 def test_what_was_written_is_read(content, indent, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "content.json"

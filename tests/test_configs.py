@@ -13,7 +13,7 @@ from experiments import dry_run
 from mnv2_jax import arch
 from mnv2_jax.ablation import cohort, grid, phases, records
 from mnv2_jax.analysis.verdicts import check, undecidable
-from mnv2_jax.api.running import Planned
+from mnv2_jax.api.planning import Planned
 from mnv2_jax.data import sources
 from mnv2_jax.data.images import Images
 from mnv2_jax.terminal import Console

@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import shutil
 import signal
 import time
 
@@ -13,12 +14,15 @@ from PIL import Image
 
 from mnv2_jax import presets
 from mnv2_jax.ablation import networks
+from mnv2_jax.ablation import workdir as workdirs
 from mnv2_jax.analysis.verdicts import read_decided
 from mnv2_jax.nn import trained
 from mnv2_jax.nn.network import Network
 from tests import buckets, commands, small
 
 pytestmark = pytest.mark.slow
+
+PHASES = '"scratch", "extraction", "finetuning"'
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +111,9 @@ def test_frozen_means_frozen(done):
 
 def test_a_recipe_that_explodes_is_told_and_its_best_epoch_is_kept(config, done, tmp_path):
     workdir = tmp_path / "work"
-    recipe = "--config.train.learning_rate=100"
-    out = finetune(config, workdir, recipe)
+    shutil.copytree(done[0], workdir)  # What the fine-tuned runs start from is there already.
+    out = finetune(config, workdir, "--config.train.learning_rate=100")
+    assert "6 finished before, 2 to train" in out
     assert "training ruined what it started from in 2 of 2 runs" in out
     rows = [row for row in small.rows_of(workdir) if row["transfer.phase"] == "finetuning"]
     assert [row["status"] for row in rows] == ["done", "done"]
@@ -137,59 +142,55 @@ def test_what_is_done_is_not_done_again(config, done):
     assert "Runs: 8, cohorts: 4; 8 finished before, 0 to train" in out
 
 
+@pytest.fixture(scope="module")
+def phases_only(tmp_path_factory):
+    """The config without training from scratch and without claims."""
+    path = tmp_path_factory.mktemp("config") / "phases.py"
+    assert PHASES in small.TRANSFER
+    text = small.TRANSFER.replace(PHASES, '"extraction", "finetuning"')
+    path.write_text(text.replace("transfer.get_claims()[:2]", "[]"))
+    return path
+
+
 @buckets.needed
 @pytest.mark.usefixtures("server")
-def test_another_machine_goes_on_from_networks_in_a_bucket(config, done, monkeypatch, tmp_path):
+def test_another_machine_goes_on_from_networks_in_a_bucket(
+    phases_only, done, monkeypatch, tmp_path
+):
     where = "s3://bucket/transfer"
-    early = tmp_path / "early.py"
-    text = small.TRANSFER.replace('"scratch", "extraction", "finetuning"', '"extraction",')
-    early.write_text(text.replace("[:2]", "[:0]"))
-    for machine, of, told in (
-        ("first", early, "Runs: 4, cohorts: 2; 0 finished before, 4 to train"),
-        ("second", config, "Runs: 8, cohorts: 4; 4 finished before, 4 to train"),
-    ):
+    curves = small.curves_of(done[0])
+    runs = {run: phase for (phase, _), (run, *_) in runs_of(done[0]).items() if phase != "scratch"}
+    for machine in ("first", "second"):
         elsewhere = buckets.cache_without_mirrors(tmp_path / machine)
         monkeypatch.setenv("XDG_CACHE_HOME", str(elsewhere))
-        out = finetune(of, where)
-        assert told in out
+        if machine == "first":
+            with workdirs.claimed(where) as here:
+                for run in (run for run, phase in runs.items() if phase != "finetuning"):
+                    shutil.copytree(done[0] / "runs" / run, here.path / "runs" / run)
+    out = finetune(phases_only, where)
+    assert "Runs: 6, cohorts: 3; 4 finished before, 2 to train" in out
     assert f"experiments.predict --checkpoint={where}/runs/" in out
     there = buckets.Folder(where)
-    assert there.curves() == small.curves_of(done[0])
-    for folder in done[0].glob("runs/*"):
-        network = there.read(f"runs/{folder.name}/{trained.FILE}")
-        assert network == (folder / trained.FILE).read_bytes()
+    assert there.curves() == {run: curves[run] for run in runs}
+    for run in runs:
+        network = there.read(f"runs/{run}/{trained.FILE}")
+        assert network == (done[0] / "runs" / run / trained.FILE).read_bytes()
 
 
-def test_killed_between_and_within_phases_it_comes_to_the_same_bits(config, tmp_path):
-    longer = [
-        f"--config.{section}train.epochs={epochs}"
-        for section, epochs in (
-            ("pretraining.", 30),
-            ("scratch.", 30),
-            ("extraction.", 100),
-            ("", 40),
-        )
-    ]
-    undisturbed, workdir = tmp_path / "whole", tmp_path / "killed"
-    finetune(config, undisturbed, *longer)
+def test_killed_between_and_within_phases_it_comes_to_the_same_bits(phases_only, done, tmp_path):
+    workdir = tmp_path / "killed"
+    arguments = (f"--config={phases_only}", f"--workdir={workdir}", "--checkpoint_seconds=0")
 
     def records():
         return len(list(workdir.glob("runs/[!.]*")))
 
     def saved():
-        return sum(1 for path in workdir.glob("checkpoints/*/steps/*") if path.name.isdecimal())
+        return any(path.name.isdecimal() for path in workdir.glob("checkpoints/*/steps/*"))
 
     killed_with = []
-    told = (tmp_path / "out", tmp_path / "err")
-    # Within the base's training; between base and extraction; within what follows, twice.
-    for enough in (
-        lambda: records() >= 2 and saved(),
-        lambda: records() >= 4,
-        lambda: records() >= 4 and saved(),
-        lambda: records() >= 6 and saved(),
-    ):
-        arguments = (f"--config={config}", f"--workdir={workdir}", "--checkpoint_seconds=0")
-        process = commands.begin(*told, "finetune", *arguments, *longer)
+    # Within the base's training; between base and extraction; within fine-tuning.
+    for enough in (saved, lambda: records() >= 2, lambda: records() >= 4 and saved()):
+        process = commands.begin(tmp_path / "out", tmp_path / "err", "finetune", *arguments)
         while process.is_alive() and not enough():
             time.sleep(0.002)
         process.kill()
@@ -197,12 +198,14 @@ def test_killed_between_and_within_phases_it_comes_to_the_same_bits(config, tmp_
         assert process.exitcode == -signal.SIGKILL
         killed_with.append(records())
     assert killed_with == sorted(killed_with)
-    assert killed_with[0] < 8
-    assert "0 failed" in finetune(config, workdir, *longer)
-    assert small.curves_of(workdir) == small.curves_of(undisturbed)
-    for path in undisturbed.glob(f"runs/*/{trained.FILE}"):
-        other = workdir / path.relative_to(undisturbed)
-        assert other.read_bytes() == path.read_bytes()
+    assert killed_with[0] < 6
+    assert "0 failed" in finetune(phases_only, workdir)
+    curves = small.curves_of(workdir)
+    assert len(curves) == 6
+    assert curves.items() <= small.curves_of(done[0]).items()
+    for run in curves:
+        mine, whole = (folder / "runs" / run / trained.FILE for folder in (workdir, done[0]))
+        assert mine.read_bytes() == whole.read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -217,19 +220,19 @@ def base(tmp_path_factory, small_config):
     return workdir
 
 
-def test_a_network_of_experiments_train_is_a_base(config, base, tmp_path):
-    out = finetune(config, tmp_path / "work", f"--pretrained={base}", "--config.seed=1")
-    assert "Runs: 3, cohorts: 3" in out
+def test_a_network_of_experiments_train_is_a_base(phases_only, base, tmp_path):
+    out = finetune(phases_only, tmp_path / "work", f"--pretrained={base}", "--config.seed=1")
+    assert "Runs: 2, cohorts: 2" in out
     found = runs_of(tmp_path / "work")
-    assert {phase for phase, _ in found} == {"scratch", "extraction", "finetuning"}
+    assert {phase for phase, _ in found} == {"extraction", "finetuning"}
     given = leaves(trained.load(networks.find(base)))
     extraction = leaves(found["extraction", 1][2])
     assert same(given, extraction) == {path for path in given if path[1] != "classifier"}
     assert found["extraction", 1][1]["transfer"]["start"].startswith("file-")
 
 
-def refusal(*arguments, experiment="finetune"):
-    status, _, err = commands.run(experiment, *arguments)
+def refusal(*arguments):
+    status, _, err = commands.run("finetune", *arguments)
     assert status == 2, err
     (line,) = err.strip().splitlines()
     return line
@@ -250,51 +253,33 @@ def weights(tmp_path_factory):
     return path
 
 
+BASE = "--pretrained={base} --config."
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            ["--pretrained=missing"],
-            ": --pretrained=missing: no such file or folder; expected a network.safet",
-        ),
-        (["--pretrained=missing.h5"], ": --pretrained=missing.h5: no such file"),
-        (["--pretrained=README.md"], ": --pretrained=README.md: "),
-        (["--pretrained=tests"], ": --pretrained=tests: no runs are there; "),
-        (
-            ["--pretrained={base}", "--config.model.width=2"],
-            ": stem_channels=8 in the network that was trained there, 16 in",
-        ),
-        (
-            ["--pretrained={base}", "--config.model.projection=relu6"],
-            "network.safetensors: projection='linear' in block_01 that was trained there, 'relu6'",
-        ),
-        (
-            ["--pretrained={base}", "--config.data.resolution=16"],
-            "config.data.resolution=16: ",
-        ),
-        (
-            ["--pretrained={base}", "--config.data.scaling=imagenet"],
-            "config.data.scaling='imagenet': ",
-        ),
-        (
-            ["--pretrained={base}", "--config.transfer.first=block_9"],
-            "config.transfer.first='block_9': no such part; expected one of stem, block_01, ",
-        ),
-        (
-            ["--pretrained={base}", "--config.model.preset=digits"],
-            "; it was trained with --config.model.preset=small",
-        ),
-        (["--pretrained="], "--pretrained: it is empty; expected the folder of a run, or a file"),
-        (["--config.transfer.first=last_9"], "config.transfer.first='last_9': no such part; "),
-        (["--config.transfer.phase=tuning"], "config.transfer.phase='tuning': expected one of"),
-        (["--config.transfer.classes=3"], "config.transfer.classes='3': it leaves one class, '3'"),
-        (["--config.augment.flip=True"], "config.augment.flip=True: expected False"),
+        ("--pretrained=missing", ": --pretrained=missing: no such file or folder; expected a netw"),
+        ("--pretrained=missing.h5", ": --pretrained=missing.h5: no such file"),
+        ("--pretrained=README.md", ": --pretrained=README.md: "),
+        ("--pretrained=tests", ": --pretrained=tests: no runs are there; "),
+        ("--pretrained=", "--pretrained: it is empty; expected the folder of a run, or a file"),
+        (f"{BASE}model.width=2", ": stem_channels=8 in the network that was trained there, 16 in"),
+        (f"{BASE}model.projection=relu6", "projection='linear' in block_01 that was trained there"),
+        (f"{BASE}model.preset=digits", "; it was trained with --config.model.preset=small"),
+        (f"{BASE}data.resolution=16", "config.data.resolution=16: "),
+        (f"{BASE}data.scaling=imagenet", "config.data.scaling='imagenet': "),
+        (f"{BASE}transfer.first=block_9", "'block_9': no such part; expected one of stem, block_"),
+        ("--config.transfer.first=last_9", "config.transfer.first='last_9': no such part; "),
+        ("--config.transfer.phase=tuning", "config.transfer.phase='tuning': expected one of"),
+        ("--config.transfer.classes=3", "config.transfer.classes='3': it leaves one class, '3'"),
+        ("--config.augment.flip=True", "config.augment.flip=True: expected False"),
     ],
 )
 def test_wrong_input_is_one_line(config, base, tmp_path, arguments, message):
-    given = [argument.format(base=base) for argument in arguments]
     workdir = tmp_path / "work"
-    line = refusal(f"--config={config}", f"--workdir={workdir}", *given)
+    words = arguments.format(base=base).split(" ")
+    line = refusal(f"--config={config}", f"--workdir={workdir}", *words)
     assert line.startswith("python -m experiments.finetune: ")
     assert message in line
     assert not workdir.exists()
@@ -307,32 +292,35 @@ def test_what_no_memory_holds_is_refused(config, tmp_path):
     assert "usable; expected a smaller value (in the phase " in line
 
 
-@pytest.mark.parametrize("field", ["data.scaling", "model.conventions", "transfer.start"])
-def test_a_config_that_lacks_a_field_is_refused(base, tmp_path, field):
-    path = tmp_path / "lacking.py"
-    lacking = f"    del config.{field}\n    return config\n"
-    path.write_text(small.TRANSFER.replace("    return config\n", lacking, 1))
-    line = refusal(f"--config={path}", f"--pretrained={base}", "--config.seed=1")
-    assert f"config.{field}: the config lacks it; expected every field of configs/" in line
+LACKS = "the config lacks it; expected every field of configs/"
+SEEDS = 'axis("seed", range(2))'
 
 
-def test_a_base_is_one_for_every_projection_of_the_grid(base, tmp_path):
-    path = tmp_path / "both.py"
-    seeds = 'axis("seed", range(2))'
-    assert seeds in small.TRANSFER
-    both = f'{seeds}, axis("model.projection", ("linear", "relu6"))'
-    path.write_text(small.TRANSFER.replace(seeds, both))
-    line = refusal(f"--config={path}", f"--pretrained={base}", f"--workdir={tmp_path / 'work'}")
-    assert "projection='linear' in block_01 that was trained there, 'relu6' in the" in line
-
-
-def test_weights_that_no_run_starts_from_are_refused(config, base, tmp_path):
-    arguments = (f"--config={config}", f"--pretrained={base}", f"--workdir={tmp_path / 'work'}")
-    one = tmp_path / "one.py"
-    one.write_text(small.TRANSFER.replace('"scratch", "extraction", "finetuning"', '"scratch",'))
-    line = refusal(*arguments, f"--config={one}")
-    assert f"--pretrained={base}: no run starts from it; expected runs of the phases " in line
-    assert not (tmp_path / "work").exists()
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("return config", "del config.data.scaling; return config", f"data.scaling: {LACKS}"),
+        ("return config", "del config.model.conventions; return config", f"conventions: {LACKS}"),
+        ("return config", "del config.transfer.start; return config", f"transfer.start: {LACKS}"),
+        (
+            SEEDS,
+            f'{SEEDS}, axis("model.projection", ("linear", "relu6"))',
+            "projection='linear' in block_01 that was trained there, 'relu6' in the",
+        ),
+        (
+            PHASES,
+            '"scratch",',
+            "--pretrained={base}: no run starts from it; expected runs of the phases ",
+        ),
+    ],
+)
+def test_a_config_that_does_not_fit_the_weights_is_refused(base, tmp_path, old, new, message):
+    path, workdir = tmp_path / "wrong.py", tmp_path / "work"
+    assert old in small.TRANSFER
+    path.write_text(small.TRANSFER.replace(old, new, 1))
+    line = refusal(f"--config={path}", f"--pretrained={base}", f"--workdir={workdir}")
+    assert message.format(base=base) in line
+    assert not workdir.exists()
 
 
 def test_weights_of_another_width_or_scaling_are_refused(weights, tmp_path, photos):

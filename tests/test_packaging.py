@@ -108,45 +108,21 @@ def test_pins_are_exactly_what_the_install_pulls_in():
     assert set(pins(python)) == set(closure(declared()))
 
 
-def needed_by(extra):
-    """What an extra takes, where it is installed."""
+@on_tested_platform
+@pytest.mark.parametrize(
+    ("extra", "before"),
+    [("parity", ()), ("prepare", ("parity",)), ("cloud", ("parity", "prepare")), ("docs", ())],
+)
+def test_pins_of_an_extra_are_exactly_what_it_adds(extra, before):
     try:
-        return set(closure(declared(extra)))
+        needed = set(closure(declared(extra)))
     except metadata.PackageNotFoundError as error:
         pytest.skip(f"the extra {extra} is not installed ({error})")
-
-
-@on_tested_platform
-def test_pins_of_parity_are_exactly_what_it_adds():
-    needed = needed_by("parity")
     if "torch" in needed and not metadata.version("torch").endswith("+cpu"):
         pytest.skip("PyTorch's builds for GPUs bring packages that are not pinned here")
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    assert set(pins(python, "parity")) == needed
-
-
-@on_tested_platform
-def test_pins_of_prepare_are_exactly_what_it_adds():
-    needed = needed_by("prepare")
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    before = set(pins(python, "parity"))
-    assert set(pins(python, "parity", "prepare")) - before == needed - before
-
-
-@on_tested_platform
-def test_pins_of_docs_are_exactly_what_it_adds():
-    needed = needed_by("docs")
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    before = set(pins(python))
-    assert set(pins(python, "docs")) - before == needed - before
-
-
-@on_tested_platform
-def test_pins_of_cloud_are_exactly_what_it_adds():
-    needed = needed_by("cloud")
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    before = set(pins(python, "parity", "prepare"))
-    assert set(pins(python, "parity", "prepare", "cloud")) - before == needed - before
+    others = set(pins(python, *before))
+    assert set(pins(python, *before, extra)) - others == needed - others
 
 
 def test_pins_name_no_place_to_download_from():

@@ -87,7 +87,7 @@ def test_fields_and_metrics_that_only_some_results_have(tmp_path):
             "--metric=loss: no such measure in these results; expected",
         ),
         (["--x=width", "--output=a.pdf"], "--output=a.pdf: expected a file that ends in .svg or"),
-        (["--workdir="], "--workdir: it is missing; expected a folder"),
+        (["--workdir="], "--workdir: expected a folder"),
         (["--workdir=nowhere"], "--workdir=nowhere: it is no folder; expected a folder that"),
         (["--workdir=configs"], "--workdir=configs: it holds no results.csv; expected a folder"),
     ],

@@ -6,23 +6,14 @@ import pty
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from mnv2_jax.train.checkpoint import Checkpoints
 from tests import commands
-from tests.small import rows_of
+from tests.small import CONFIG, rows_of
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiling_as_users_do():
-    # What takes long to compile is kept, and that is looked at here.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("XLA_FLAGS", raising=False)
-        yield
 
 
 def train(*arguments):
@@ -30,20 +21,20 @@ def train(*arguments):
 
 
 @pytest.fixture(scope="module")
-def finished(small_config, tmp_path_factory):
+def finished(tmp_path_factory):
+    """A folder with a config, a workdir and compiled programs; what the training printed."""
     folder = tmp_path_factory.mktemp("work")
-    arguments = (f"--config={small_config}", f"--compilation_cache={folder / 'programs'}")
-    status, out, err = train(*arguments, f"--workdir={folder / 'work'}")
+    # All programs are kept, however long they took to compile.
+    keep_all = "from mnv2_jax.train import compilation\ncompilation._SECONDS = 0.0\n"
+    (folder / "small.py").write_text(keep_all + CONFIG)
+    status, out, err = train_in(folder, "work")
     assert status == 0, err
     return folder, out
 
 
-def test_a_run_that_diverges_is_told(small_config, tmp_path):
-    arguments = (f"--config={small_config}", "--config.train.learning_rate=1e30")
-    status, out, err = train(*arguments, f"--workdir={tmp_path / 'work'}")
-    assert (status, err) == (0, "")
-    assert "\n1 run diverged: the loss became NaN or infinite\n" in out
-    assert "Its best network" not in out
+def train_in(folder, workdir, *arguments):
+    config, cache = f"--config={folder}/small.py", f"--compilation_cache={folder}/programs"
+    return train(config, cache, f"--workdir={folder}/{workdir}", *arguments)
 
 
 def test_it_writes_what_an_ablation_writes_and_keeps_its_checkpoints(finished):
@@ -71,60 +62,49 @@ def test_it_writes_what_an_ablation_writes_and_keeps_its_checkpoints(finished):
     assert len(snapshot.curves[0]) == 3
 
 
-def test_equal_programs_are_compiled_once(finished, small_config):
+def test_equal_programs_are_compiled_once_and_a_run_that_diverges_is_told(finished):
     folder, _ = finished
     programs = sorted(path.name for path in (folder / "programs").glob("*-cache"))
     assert programs
     # Another experiment, whose values differ and whose program does not.
-    status, _, err = train(
-        f"--config={small_config}",
-        f"--compilation_cache={folder / 'programs'}",
-        f"--workdir={folder / 'other'}",
-        "--config.train.learning_rate=0.05",
-        "--config.seed=9",
-        "--config.model.projection=relu6",
-    )
-    assert status == 0, err
+    changes = ("train.learning_rate=1e30", "seed=9", "model.projection=relu6")
+    status, out, err = train_in(folder, "other", *(f"--config.{change}" for change in changes))
+    assert (status, err) == (0, "")
     assert sorted(path.name for path in (folder / "programs").glob("*-cache")) == programs
-    assert not (folder / "off").exists()
+    assert "\n1 run diverged: the loss became NaN or infinite\n" in out
+    assert "Its best network" not in out
 
 
 def test_asked_to_stop_it_says_where_it_was_and_goes_on_from_there(small_config, tmp_path):
-    arguments = (f"--config={small_config}", f"--workdir={tmp_path}", "--config.train.epochs=4000")
-    process = commands.start("train", *arguments)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "epoch" in line:
-            break
+    workdir, out, err = (tmp_path / name for name in ("work", "out", "err"))
+    arguments = (f"--config={small_config}", f"--workdir={workdir}", "--config.train.epochs=4000")
+    process = commands.begin(out, err, "train", *arguments)
+    commands.wait_for("epoch", out, process)
     # The second on a workdir is told of the first.
-    status, out, err = train(*arguments)
-    assert (status, out) == (2, "")
-    assert f"process {process.pid} on " in err
-    assert len(err.splitlines()) == 1
+    status, told, error = train(*arguments)
+    assert (status, told) == (2, "")
+    assert f"process {process.pid} on " in error
+    assert len(error.splitlines()) == 1
+    assert process.pid is not None
     os.kill(process.pid, signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM
-    (line,) = err.splitlines()
+    process.join(commands.SECONDS)
+    assert process.exitcode == 128 + signal.SIGTERM
+    (line,) = err.read_text().splitlines()
     assert line.startswith("python -m experiments.train: stopped by SIGTERM: step ")
     assert line.endswith(" of 64000 is saved; run it again to go on")
     step = int(line.split()[7])
-    (note,) = tmp_path.glob("checkpoints/*/steps/*")
+    (note,) = workdir.glob("checkpoints/*/steps/*")
     assert int(note.name) == step > 0
-    process = commands.start("train", *arguments)
-    # It resumes there: the first epoch that it prints is a later one.
-    said = []
-    assert process.stdout is not None
-    for line in process.stdout:
-        said.append(line)
-        if "epoch" in line:
-            break
-    assert f"resuming from step {step} of 64000\n" in said
-    assert int(line.partition("epoch ")[2].split()[0]) >= step // 16
-    time.sleep(0.5)
+    # It resuming from there: the first epoch that it tells of is a later one.
+    process = commands.begin(out, err, "train", *arguments)
+    commands.wait_for(f"resuming from step {step} of 64000\n", out, process)
+    said = commands.wait_for("epoch ", out, process)
+    assert process.pid is not None
     os.kill(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGINT
-    assert "stopped by SIGINT: step " in err
+    process.join(commands.SECONDS)
+    assert int(said.partition("epoch ")[2].split()[0]) >= step // 16
+    assert process.exitcode == 128 + signal.SIGINT
+    assert "stopped by SIGINT: step " in err.read_text()
 
 
 def test_a_terminal_that_is_gone_stops_it_as_a_signal_does(small_config, tmp_path):

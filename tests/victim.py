@@ -52,13 +52,13 @@ def configs(epochs: int) -> list[Any]:
 def work(
     workdir: Path, cache: Path, epochs: int, fatal_save: int = 0, workers: int | None = None
 ) -> None:
-    """Trains to the end, saving at every end of an epoch and within; exits as a program would.
+    """Train to the end, saving at and within epochs; exit as a command would.
 
     Args:
       workdir: of the sweep.
       cache: for compiled programs.
       epochs: of a run.
-      fatal_save: the process kills itself while so many-th save is being written; 0 for never.
+      fatal_save: number of the save during which the process kills itself; 0 for never.
       workers: processes that decode images, which are then streamed to all lanes at once.
     """
     jax.config.update("jax_num_cpu_devices", 2)

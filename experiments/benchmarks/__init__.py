@@ -1,1 +1,1 @@
-"""Benchmarks of `python -m experiments.bench`: a module per group, and what they share."""
+"""Benchmarks of `python -m experiments.bench`: a module per group, and their shared code."""

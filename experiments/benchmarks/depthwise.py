@@ -1,9 +1,9 @@
 """The 3x3 depthwise convolution, forward and backward.
 
-Several are timed in a row, as a network has them: by itself, a large one would mostly time the
-allocation of memory. Arrays lie in memory as each operator wants them: channel outermost for ours,
-as the layers around it leave them, `[batch, height, width, channels]` for
-`lax.conv_general_dilated`, and for PyTorch whichever of its two layouts is the faster.
+Several are timed in a row, as in a network: a single large one would mostly time the allocation of
+memory. The memory layout is the best for each operator: channel outermost for ours, as the layers
+around it produce it, `[batch, height, width, channels]` for `lax.conv_general_dilated`, and for
+PyTorch the faster one of its two layouts.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,15 +38,15 @@ _CHANNEL_FIRST = (3, 1, 2, 0)  # Each of the two permutations undoes itself.
 def measure(shapes: Sequence[Sequence[int]] = SHAPES, turns: int = 5) -> list[rows.Row]:
     """Time every shape: ours, grouped `lax.conv_general_dilated` and PyTorch.
 
-    Each contender fills the machine with one array per device or process, or uses all threads for
-    one array, whichever is the faster.
+    Each contender has one array per device or process, or all threads for one array, whichever is
+    faster.
     """
     with peers.torch_pools() as pools:
         return [row for shape in shapes for row in _of_shape(shape, pools, turns)]
 
 
 def _of_shape(shape: Sequence[int], pools: Sequence[Pool], turns: int) -> list[rows.Row]:
-    asked = peers.ask(
+    torch, absent = peers.ask(
         "PyTorch",
         pools,
         "experiments.benchmarks.torch_tasks:depthwise",
@@ -57,12 +57,12 @@ def _of_shape(shape: Sequence[int], pools: Sequence[Pool], turns: int) -> list[r
     contenders = [
         *_ours_or_grouped(rows.OURS, depthwise.depthwise_conv, shape, _CHANNEL_FIRST),
         *_ours_or_grouped("lax.conv, grouped", grouped_conv, shape, _CHANNEL_LAST),
-        *asked.contenders,
+        *torch,
     ]
     timings = timing.in_turns(contenders, turns, _LIMIT)
     for pool in pools:
         pool.forget()
-    return rows.compare(str(list(shape)), "ms", timings, asked.absent)
+    return rows.compare(str(list(shape)), "ms", timings, absent)
 
 
 def grouped_conv(x: Array, kernel: Array, stride: int = 1, padding: str = "SAME") -> Array:
@@ -84,9 +84,9 @@ def _ours_or_grouped(
     shape: Sequence[int],
     order: tuple[int, ...],
 ) -> list[timing.Contender]:
-    """Forward and backward, compiled, on arrays whose dimensions are stored in `order`.
+    """Compile forward and backward passes on arrays whose dimensions are stored in `order`.
 
-    What one of the `_IN_A_ROW` gives, the next takes.
+    Each of the `_IN_A_ROW` takes the result of the one before.
     """
 
     def run(x: Array, kernel: Array, gradient: Array) -> tuple[Array, Array, Array]:

@@ -1,9 +1,8 @@
-"""A whole grid, end to end, against PyTorch doing the same job run by run.
+"""A whole grid, end to end, against PyTorch training the same runs one by one.
 
-Ours is the command that a user types, in a fresh process with a folder of its own: imports,
-compilation, records and report are counted. PyTorch trains some of the runs, and what they took is
-scaled to all; its imports are not counted, and processes side by side are taken to share the rest
-of the grid perfectly.
+Ours is the command that a user types, in a fresh process and folder: imports, compilation, records
+and report count. PyTorch trains some of the runs, whose time is scaled to all; its imports do not
+count, and its processes are assumed to share the rest of the grid perfectly.
 """
 
 import csv
@@ -15,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -23,6 +21,8 @@ from experiments.benchmarks import ours, peers
 from experiments.benchmarks.rows import OURS, Row
 from experiments.benchmarks.settings import Sgd
 from experiments.benchmarks.workers import ROOT, Pool, Unavailable
+from mnv2_jax.ablation.grid import run_id
+from mnv2_jax.data.sources import Dataset
 
 TITLE = "The grid of configs/digits.py, end to end"
 RATIO = "ours is times as fast"
@@ -31,36 +31,22 @@ CONFIG = ROOT / "configs" / "digits.py"
 _UNIT = "s"
 
 
-class Sampled(NamedTuple):
-    """Times and accuracies of some runs of a grid in PyTorch.
-
-    Attributes:
-      how: the processes and threads.
-      seconds: of a run, when all cores are busy with runs: a mean.
-      accuracy: on the test split, likewise.
-    """
-
-    how: str
-    seconds: float
-    accuracy: float
-
-
 def measure() -> list[Row]:
-    """Time the grid: ours whole, PyTorch's by one run per expansion."""
-    experiment = ours.experiment(CONFIG)
-    sample = [config for config in experiment.configs if _is_sampled(config)]
-    count = len(experiment.configs)
+    """Time the grid: ours as a whole, PyTorch's by one run per expansion."""
+    configs, dataset = ours.experiment(CONFIG)
+    sample = [config for config in configs if _is_sampled(config)]
+    count = len(configs)
     name = f"digits, {count} runs"
     try:
         with peers.torch_pools() as pools:
-            best = sampled(experiment, sample, pools)
+            how, seconds, accuracy = sampled(dataset, sample, pools)
         theirs = Row(
             benchmark=name,
             contender="PyTorch, eager",
-            how=f"{best.how}; {len(sample)} of the runs (linear, with shortcuts, a seed, every "
-            f"expansion), scaled to {count}; test accuracy {best.accuracy:.1%}",
+            how=f"{how}; {len(sample)} of the runs (linear, with shortcuts, a seed, every "
+            f"expansion), scaled to {count}; test accuracy {accuracy:.1%}",
             unit=_UNIT,
-            value=best.seconds * count,
+            value=seconds * count,
             samples=1,
         )
     except Unavailable as error:
@@ -81,39 +67,43 @@ def measure() -> list[Row]:
 
 
 def sampled(
-    experiment: ours.Experiment, configs: Sequence[ConfigDict], pools: Sequence[Pool]
-) -> Sampled:
-    """Train runs in PyTorch, in the pool that takes less time for an epoch of one of them.
+    dataset: Dataset, configs: Sequence[ConfigDict], pools: Sequence[Pool]
+) -> tuple[str, float, float]:
+    """Train runs in PyTorch, in the pool that is faster at one epoch of one run.
+
+    Returns:
+      The processes and threads; the mean seconds of a run while all cores are busy with runs; the
+      mean accuracy on the test split.
 
     Raises:
-      Unavailable: PyTorch cannot.
+      Unavailable: PyTorch cannot train here.
     """
     trial = ConfigDict(configs[-1].to_dict())
     trial.train.epochs = 1
-    tried = [_train(experiment, [trial] * pool.count, pool).seconds for pool in pools]
-    return _train(experiment, configs, pools[tried.index(min(tried))])
+    tried = [_train(dataset, [trial] * pool.count, pool)[1] for pool in pools]
+    return _train(dataset, configs, pools[tried.index(min(tried))])
 
 
-def _train(experiment: ours.Experiment, configs: Sequence[ConfigDict], pool: Pool) -> Sampled:
-    """Deal the runs out to the pool's processes, which train them side by side."""
+def _train(dataset: Dataset, configs: Sequence[ConfigDict], pool: Pool) -> tuple[str, float, float]:
+    """Distribute the runs over the pool's processes, which train side by side."""
     train = configs[0].train
     sgd = Sgd(train.learning_rate, train.momentum, train.weight_decay, train.label_smoothing)
     recipe = train.batch_size, train.epochs, configs[0].augment.shift, sgd
-    specs = [ours.network_of(config, experiment.dataset) for config in configs]
-    splits = ours.splits(experiment.dataset)
-    hands = [(specs[first :: pool.count], splits, *recipe) for first in range(pool.count)]
-    run = pool.prepare_each("experiments.benchmarks.torch_tasks:runs", hands)
+    specs = [ours.network_of(config, dataset) for config in configs]
+    splits = ours.splits(dataset)
+    arguments = [(specs[first :: pool.count], splits, *recipe) for first in range(pool.count)]
+    run = pool.prepare_each("experiments.benchmarks.torch_tasks:runs", arguments)
     seconds, accuracies = zip(*itertools.chain.from_iterable(run()), strict=True)
     mean = sum(seconds) / len(seconds)
-    return Sampled(pool.how, mean / pool.count, sum(accuracies) / len(accuracies))
+    return pool.how, mean / pool.count, sum(accuracies) / len(accuracies)
 
 
 def whole(configs: Sequence[ConfigDict], programs: Path) -> tuple[float, float]:
-    """Run the command; its seconds, and the mean test accuracy of the runs `configs`.
+    """Run the command; return its seconds, and the mean test accuracy of the runs `configs`.
 
     Args:
       configs: some of the grid's runs.
-      programs: the folder that compiled programs are kept in.
+      programs: the folder of compiled programs.
     """
     with tempfile.TemporaryDirectory() as folder:
         flags = [
@@ -132,7 +122,7 @@ def whole(configs: Sequence[ConfigDict], programs: Path) -> tuple[float, float]:
         if done.returncode:
             raise RuntimeError(f"experiments.ablate failed: {done.stderr.strip()[-300:]}")
         table = Path(folder, "runs", "results.csv").read_text()
-    wanted = {ours.run_id(config) for config in configs}
+    wanted = {run_id(config) for config in configs}
     rows = csv.DictReader(io.StringIO(table))
     accuracies = [float(row["test_accuracy"]) for row in rows if row["run_id"] in wanted]
     return seconds, sum(accuracies) / len(accuracies)

@@ -1,4 +1,4 @@
-"""Everything that the benchmarks ask of the engine: the only place here that imports it."""
+"""This project as a contender: its training step, its experiments, its data."""
 
 import dataclasses
 from collections.abc import Callable
@@ -19,17 +19,14 @@ from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.step import LaneProgram
 
-use_all_cores = parallel.use_all_cores
-run_id = grid.run_id
-
 
 class Step(NamedTuple):
-    """Training steps of lanes, compiled.
+    """Compiled training steps of lanes.
 
     Attributes:
-      run: takes all of a call's steps for all lanes, from the same initial state each time.
-      how: how the lanes lie on the devices.
-      compiled: the program, for what XLA says of it.
+      run: runs all steps for all lanes, from the same initial state each time.
+      how: number of lanes per device.
+      compiled: the program, for XLA's cost analysis.
     """
 
     run: Callable[[], Any]
@@ -48,7 +45,7 @@ def training_step(
       batch: images per step and lane.
       steps: per call.
       sgd: the optimizer.
-      shared: devices share every batch, where otherwise they hold different networks.
+      shared: whether devices share every batch, instead of holding different networks.
     """
     images, labels = random_images(spec, batch * steps)
     layout = parallel.Batch(lanes) if shared else parallel.Lanes(lanes)
@@ -62,46 +59,28 @@ def training_step(
     values = [dataclasses.replace(lane, seed=np.uint32(seed)) for seed in range(lanes)]
     states = parallel.stack([program.initialise(0)] * lanes)
     orders = np.stack([rng.epoch_order(seed, 0, len(labels)) for seed in range(lanes)])
-    of_lanes = [layout.shard_lanes(tree) for tree in (states, parallel.stack(values), orders)]
+    per_lane = [layout.shard_lanes(tree) for tree in (states, parallel.stack(values), orders)]
     bounds = (np.int32(0), np.int32(0), np.int32(steps))
     data = layout.replicate((images, labels, *bounds))
-    compiled = layout.compile(program.train, of_lanes, data).run
-    # On the devices, so that no call waits for them to travel there.
-    inputs = layout.device_put((*of_lanes, *data))
+    compiled = layout.compile(program.train, per_lane, data).run
+    # On the devices already, so that no call waits for a transfer.
+    inputs = layout.device_put((*per_lane, *data))
     how = f"{layout.per_device} per device on {len(layout.devices)} of {jax.device_count()} devices"
     return Step(lambda: compiled(*inputs), how, compiled)
 
 
 def random_images(spec: arch.NetworkSpec, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images, uint8 `[count, height, width, channels]`, and labels, int32 `[count]`."""
+    """Return images, uint8 `[count, height, width, channels]`, and labels, int32 `[count]`."""
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (count, *spec.input_shape), np.uint8)
     return images, generator.integers(0, spec.classes, count, np.int32)
 
 
-class Experiment(NamedTuple):
-    """The runs of a config file.
-
-    Attributes:
-      configs: one per run.
-      cohorts: the same, as they share programs.
-    """
-
-    configs: list[ConfigDict]
-    cohorts: list[cohort.Cohort]
-
-    @property
-    def dataset(self) -> sources.Dataset:
-        """The data set of the first cohort."""
-        return self.cohorts[0].dataset
-
-
-def experiment(path: Path) -> Experiment:
-    """Read a config file as `experiments.ablate` does."""
+def experiment(path: Path) -> tuple[list[ConfigDict], sources.Dataset]:
+    """Return the runs of a config file, and the data set of the first one."""
     module = config_file.load(path)
-    config = module.get_config()
-    configs = grid.expand(config, module.get_grid())
-    return Experiment(configs, cohort.plan(configs))
+    configs = grid.expand(module.get_config(), module.get_grid())
+    return configs, cohort.plan(configs[:1])[0].dataset
 
 
 def network_of(config: ConfigDict, dataset: sources.Dataset) -> arch.NetworkSpec:
@@ -110,6 +89,6 @@ def network_of(config: ConfigDict, dataset: sources.Dataset) -> arch.NetworkSpec
 
 
 def splits(dataset: sources.Dataset) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Images and labels by split, as plain arrays."""
+    """Return images and labels by split, as plain arrays."""
     decoded = {name: stream.read(getattr(dataset, name), print)[0] for name in SPLITS}
     return {name: (arrays.images, arrays.labels) for name, arrays in decoded.items()}

@@ -1,8 +1,8 @@
-"""Peers that run in processes of their own, as contenders."""
+"""Peers as contenders, in processes of their own."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 
@@ -10,22 +10,13 @@ from experiments.benchmarks.settings import TorchWay
 from experiments.benchmarks.timing import Contender
 from experiments.benchmarks.workers import Pool, Unavailable
 
-
-class Asked(NamedTuple):
-    """Answer of a peer that is asked to take part.
-
-    Attributes:
-      contenders: the ways in which it can, under one name.
-      absent: the reason why it cannot, by its name; empty where there are contenders.
-    """
-
-    contenders: list[Contender]
-    absent: dict[str, str]
+Contenders = tuple[list[Contender], dict[str, str]]
+"""The ways to run a peer, or the reason for its absence by its name."""
 
 
 @contextlib.contextmanager
 def torch_pools() -> Iterator[list[Pool]]:
-    """Process for PyTorch: one whose threads use all cores and one per core; one on a GPU."""
+    """Start processes for PyTorch: one with a thread per core, and one per core; on a GPU one."""
     cores = len(jax.local_devices())
     arranged = [(1, cores), (cores, 1)] if cores > 1 and not on_gpu() else [(1, cores)]
     with contextlib.ExitStack() as stack:
@@ -33,9 +24,9 @@ def torch_pools() -> Iterator[list[Pool]]:
 
 
 def torch_ways(*, compiled: bool = False) -> list[TorchWay]:
-    """Return the ways worth trying: both memory layouts, on a GPU with and without mixed precision.
+    """Return the ways to try: both memory layouts, on a GPU with and without mixed precision.
 
-    `torch.compile` takes a minute or two for each, and is asked for `channels_last` alone.
+    `torch.compile` takes a minute or two for each, and is tried with `channels_last` only.
     """
     gpu = on_gpu()
     return [
@@ -46,7 +37,7 @@ def torch_ways(*, compiled: bool = False) -> list[TorchWay]:
 
 
 def on_gpu() -> bool:
-    """Return whether ours runs on one, where PyTorch then runs too."""
+    """Return whether ours runs on a GPU; PyTorch then does too."""
     return jax.default_backend() == "gpu"
 
 
@@ -57,7 +48,7 @@ def ask(
     arguments: Callable[[TorchWay], Sequence[Any]],
     ways: Sequence[TorchWay],
     amount: float,
-) -> Asked:
+) -> Contenders:
     """Prepare a task in every way in every pool.
 
     Args:
@@ -78,4 +69,4 @@ def ask(
             else:
                 how = f"{pool.how}, {way}"
                 contenders.append(Contender(name, how, run, pool.count * amount))
-    return Asked(contenders, {} if contenders else {name: f"absent: {reasons[0]}"})
+    return contenders, {} if contenders else {name: f"absent: {reasons[0]}"}

@@ -1,7 +1,7 @@
-"""Rates of a training step beside those that the accelerator can do.
+"""Rates of a training step beside the highest rates of the accelerator.
 
-Bytes and operations are those that XLA counts for the compiled program; the rates to compare with
-are measured too, by copying an array and by multiplying two matrices.
+Bytes and operations are XLA's counts for the compiled program. The highest rates are measured, by
+copying an array and by multiplying two matrices.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ def measure(
     copied_values: int = _COPIED_VALUES,
     matrix_side: int = _MATRIX_SIDE,
 ) -> list[Row]:
-    """Time a step per network and number of lanes.
+    """Time a step of each network with each number of lanes.
 
     Args:
       workloads: see `WORKLOADS`.
@@ -46,8 +46,8 @@ def measure(
     copy, product = timing.in_turns([_copy(copied_values), _product(matrix_side)], turns=5)
     ceilings = {"GB/s": copy.rate, "GFLOP/s": product.rate}
     measured = [
-        Row("the device", found.contender.name, found.contender.how, unit, found.rate, 1.0, 5)
-        for unit, found in zip(ceilings, (copy, product), strict=True)
+        Row("the device", timed.contender.name, timed.contender.how, unit, timed.rate, 1.0, 5)
+        for unit, timed in zip(ceilings, (copy, product), strict=True)
     ]
     for preset, batch in workloads:
         for count in lanes:
@@ -57,7 +57,7 @@ def measure(
 
 def _of_step(preset: str, batch: int, lanes: int, ceilings: dict[str, float]) -> list[Row]:
     step = ours.training_step(presets.build(preset), lanes, batch, 1, Sgd())
-    (found,) = timing.in_turns([Contender(OURS, step.how, step.run, 1)])
+    (timed,) = timing.in_turns([Contender(OURS, step.how, step.run, 1)])
     counted = _counted(step.compiled)
     amounts = {"GB/s": counted.get("bytes accessed"), "GFLOP/s": counted.get("flops")}
     name = f"{preset}, batch {batch}, {lanes} lane{'s' if lanes > 1 else ''}"
@@ -66,9 +66,9 @@ def _of_step(preset: str, batch: int, lanes: int, ceilings: dict[str, float]) ->
         if amount is None:
             rows.append(Row(name, OURS, "absent: XLA counts none here", unit))
             continue
-        rate = amount * 1e-9 * found.rate
-        how = f"{step.how}, {1e3 * found.seconds:.3g} ms per step"
-        rows.append(Row(name, OURS, how, unit, rate, rate / ceilings[unit], found.samples))
+        rate = amount * 1e-9 * timed.rate
+        how = f"{step.how}, {1e3 * timed.seconds:.3g} ms per step"
+        rows.append(Row(name, OURS, how, unit, rate, rate / ceilings[unit], timed.samples))
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Rows of a benchmark, for the terminal and as CSV."""
+"""Rows of a benchmark, as a table and as CSV."""
 
 import csv
 import functools
@@ -23,12 +23,12 @@ class Row(NamedTuple):
 
     Attributes:
       benchmark: what was timed.
-      contender: who did it.
-      how: lanes, threads, memory layout; or why there is no value.
+      contender: its name.
+      how: lanes, threads, memory layout; or the reason for its absence.
       unit: of the value.
-      value: what was measured; None where the contender is absent.
-      ratio: what it comes to, which differs between groups; see each group's `RATIO`.
-      samples: how many measurements the value is the median of.
+      value: the median; None if the contender is absent.
+      ratio: see `RATIO` of the benchmark's group.
+      samples: how many measurements the median is taken of.
     """
 
     benchmark: str
@@ -43,15 +43,13 @@ class Row(NamedTuple):
 def compare(
     benchmark: str, unit: str, timings: Sequence[Timing], absent: Mapping[str, str]
 ) -> list[Row]:
-    """Return a row per name: the fastest contender of it, and how many times as fast ours is.
-
-    Of several rows of ours the fastest is the one compared with.
+    """Return a row per name: its fastest contender, and how many times as fast our fastest one is.
 
     Args:
       benchmark: what was timed.
-      unit: "ms" for the time that one unit of work takes, else work per second.
+      unit: "ms" for the time per unit of work, else work per second.
       timings: of all contenders.
-      absent: reasons by the names of those that could not take part.
+      absent: reasons by the names of absent contenders.
     """
     best = fastest_of_each_name(timings)
     reference = max(timing.rate for timing in best if timing.contender.name.startswith(OURS))
@@ -67,7 +65,7 @@ def compare(
 
 
 def table(title: str, ratio: str, rows: Sequence[Row]) -> Table:
-    """Return the rows of a group, for the terminal."""
+    """Return the rows of a group as a table."""
     result = Table(title=title, title_justify="left", box=None)
     for heading in ("benchmark", "contender", "how"):
         result.add_column(heading, overflow="fold")
@@ -84,7 +82,7 @@ def table(title: str, ratio: str, rows: Sequence[Row]) -> Table:
 
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """Return the rows as CSV, each with the machine, the versions and the commit."""
+    """Return the rows as CSV, each with machine, versions and commit."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [*Row._fields, *_where()], lineterminator="\n")
     writer.writeheader()
@@ -94,7 +92,7 @@ def to_csv(rows: Sequence[Row]) -> str:
 
 @functools.cache
 def _where() -> dict[str, object]:
-    """Device, processor, versions ("" for a peer that is not installed) and commit."""
+    """Return device, processor, versions ("" for a peer that is not installed) and commit."""
     made = environment.describe("")
     libraries = {name: made["libraries"][name] for name in ("jax", "jaxlib")}
     peers = {name: _version(name) for name in PEERS}

@@ -1,4 +1,4 @@
-"""Values that processes hand to one another. Imports neither jax nor a peer."""
+"""Settings that are sent to processes of peers; neither jax nor a peer is imported here."""
 
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ class TorchWay(NamedTuple):
 
     Attributes:
       channels_last: whether channels lie innermost in memory.
-      compiled: whether `torch.compile` is asked for.
+      compiled: whether `torch.compile` is used.
       bfloat16: whether it computes in mixed precision (AMP).
       gpu: whether it runs on the GPU.
     """

@@ -1,9 +1,8 @@
 """A training step: forward, backward, SGD with Nesterov's momentum, BatchNorm's moments.
 
-Images are random and in memory. Padding is the same on both sides, or PyTorch would need a layer
-more for it. The rates of lanes, copies and processes are summed: all contenders use all cores.
-PyTorch stays within its public interface, a loop over steps; ours is the program that experiments
-run.
+Images are random and in memory. Padding is the same on both sides, or PyTorch would need one more
+layer. The rates of lanes, copies and processes are summed: all contenders use all cores. PyTorch
+runs a loop over steps, by its public interface; ours is the program of experiments.
 """
 
 import dataclasses
@@ -23,20 +22,19 @@ TITLE = "A training step, float32 (PyTorch on a GPU: in bf16 too)"
 RATIO = "ours is times as fast"
 
 LANES = (1, 2, 4, 8, 16, 32, 64)
-"""The numbers of lanes that are tried where all are asked for."""
+"""The numbers of lanes of a thorough benchmark."""
 
 
 class Workload(NamedTuple):
-    """A network and how much of it is timed.
+    """A network and the amount of training that is timed.
 
     Attributes:
       preset: of `mnv2_jax.presets.PRESETS`.
       expansion: of its blocks.
       batch: images per step, on a CPU.
       gpu_batch: on an accelerator.
-      steps: of ours in one call; the others' loops are as long on the host, and take one.
-      thorough: whether all of `LANES` and `torch.compile`, which takes minutes, are tried even
-        where not asked for.
+      steps: of ours in one call; the others' loops run on the host, a step per call.
+      thorough: whether all of `LANES` and `torch.compile`, which takes minutes, are always tried.
     """
 
     preset: str
@@ -55,7 +53,7 @@ class Workload(NamedTuple):
 
     @property
     def images(self) -> int:
-        """Images per step, here."""
+        """Images per step on this machine."""
         return self.batch if jax.default_backend() == "cpu" else self.gpu_batch
 
 
@@ -89,12 +87,12 @@ def _of_workload(
     spec, thorough = load.spec, thorough or load.thorough
     lanes = LANES if thorough else sorted({1, len(jax.local_devices())})
     contenders, absent = _ours(load, spec, lanes)
-    for asked in (
+    for ways, reasons in (
         _torch("PyTorch, eager", load, spec, pools),
         _compiled(load, spec, pools, thorough),
     ):
-        contenders += asked.contenders
-        absent |= asked.absent
+        contenders += ways
+        absent |= reasons
     timings = timing.in_turns(contenders, turns)
     for pool in pools:
         pool.forget()
@@ -102,8 +100,8 @@ def _of_workload(
     return rows.compare(name, "images/s", timings, absent)
 
 
-def _ours(load: Workload, spec: arch.NetworkSpec, lanes: Sequence[int]) -> peers.Asked:
-    """Compile our layouts side by side: a compilation keeps one core busy."""
+def _ours(load: Workload, spec: arch.NetworkSpec, lanes: Sequence[int]) -> peers.Contenders:
+    """Compile our layouts side by side; a compilation keeps one core busy."""
     devices = jax.local_devices()
     layouts = [(f"{rows.OURS}, {_lanes(count)}", count, False) for count in lanes]
     if len(devices) > 1 and load.images % len(devices) == 0:
@@ -119,13 +117,13 @@ def _ours(load: Workload, spec: arch.NetworkSpec, lanes: Sequence[int]) -> peers
         try:
             step = compiled.result()
             jax.block_until_ready(step.run())
-        # As a rule, it takes more memory than is there.
+        # Usually it needs more memory than there is.
         except jax.errors.JaxRuntimeError as error:
             absent[name] = f"absent: {str(error).partition(chr(10))[0][:160]}"
         else:
             amount = count * load.images * load.steps
             contenders.append(Contender(name, step.how, step.run, amount))
-    return peers.Asked(contenders, absent)
+    return contenders, absent
 
 
 def _lanes(count: int) -> str:
@@ -139,7 +137,7 @@ def _torch(
     pools: Sequence[Pool],
     *,
     compiled: bool = False,
-) -> peers.Asked:
+) -> peers.Contenders:
     return peers.ask(
         name,
         pools,
@@ -152,8 +150,8 @@ def _torch(
 
 def _compiled(
     load: Workload, spec: arch.NetworkSpec, pools: Sequence[Pool], thorough: bool
-) -> peers.Asked:
+) -> peers.Contenders:
     name = "PyTorch, torch.compile"
     if not thorough:
-        return peers.Asked([], {name: "left out for its compilation; see --thorough"})
+        return [], {name: "left out, since it compiles for minutes; see --thorough"}
     return _torch(name, load, spec, pools[-1:], compiled=True)

@@ -1,4 +1,4 @@
-"""Times contenders side by side: in one process, in turns, medians."""
+"""Timing of contenders in one process, in turns, by medians."""
 
 import math
 import statistics
@@ -12,14 +12,14 @@ _SAMPLE_SECONDS = 0.05
 
 
 class Contender(NamedTuple):
-    """One way to do the work, ready to run: what must be compiled is compiled.
+    """One way to do the work, compiled and ready to run.
 
     Attributes:
-      name: what is compared under; of contenders that share it, the fastest is reported.
-      how: threads, memory layout and whatever else tells it from the others of its name.
-      call: does the work once. It may return jax arrays that are not ready yet; a library with
-        another way to wait for its results waits inside.
-      amount: how much work a call is, in the unit that the rows count.
+      name: of those with the same name, the fastest is reported.
+      how: threads, memory layout and other differences from those with the same name.
+      call: does the work once. It may return jax arrays that are not ready yet; other libraries
+        wait for their results inside.
+      amount: of work in a call, in the unit of the rows.
     """
 
     name: str
@@ -48,12 +48,11 @@ class Timing(NamedTuple):
 
 
 def in_turns(contenders: Sequence[Contender], turns: int = 5, limit: float = 1.5) -> list[Timing]:
-    """Time every contender once per turn, so that a busy moment of the machine strikes all alike.
+    """Time every contender once per turn, so that a busy moment of the machine affects all alike.
 
-    A sample calls often enough to last a twentieth of a second, and waits for every result. A
-    contender whose samples have taken `limit` seconds sits out the remaining turns, or a slow one
-    would keep the others waiting for minutes; one whose first call takes as long has that call for
-    its only sample.
+    A sample repeats the call for at least a twentieth of a second, and waits for every result. A
+    contender whose samples have taken `limit` seconds skips the remaining turns; if its first call
+    takes that long, it is the only sample.
     """
     first = [_sample(contender.call, 1) for contender in contenders]
     calls = [math.ceil(_SAMPLE_SECONDS / seconds) for seconds in first]
@@ -69,13 +68,13 @@ def in_turns(contenders: Sequence[Contender], turns: int = 5, limit: float = 1.5
 
 
 def on_devices(name: str, calls: Sequence[Callable[[], Any]], amount: float) -> list[Contender]:
-    """Return the two ways to use all devices with a program for one: a copy on each, or one copy.
+    """Return the two ways to run a program for one device: one copy, or one copy per device.
 
-    A CPU's cores are devices here, whose threads a program on one of them may use as well.
+    A CPU's cores are devices here; a program on one of them may use the threads of all.
 
     Args:
       name: of the contender.
-      calls: does the work once, for each local device.
+      calls: one per local device; each does the work once.
       amount: of work in one of them.
     """
     count = len(calls)
@@ -94,7 +93,7 @@ def on_devices(name: str, calls: Sequence[Callable[[], Any]], amount: float) -> 
 
 
 def fastest_of_each_name(timings: Sequence[Timing]) -> list[Timing]:
-    """Return the timing with the highest rate under each name, in the order of first appearance."""
+    """Return the timing with the highest rate of each name, in order of first appearance."""
     best: dict[str, Timing] = {}
     for timing in timings:
         name = timing.contender.name

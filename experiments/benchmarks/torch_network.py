@@ -1,7 +1,7 @@
-"""A network of inverted residuals in PyTorch, as one writes it there, and how it is trained.
+"""A network of inverted residuals in idiomatic PyTorch, and its training step.
 
-Imports PyTorch, so it is imported where PyTorch is installed; and no jax, so that a process that
-trains in PyTorch alone carries nothing else. Images are `[batch, channels, height, width]`.
+It imports PyTorch but no jax, so that a process that trains in PyTorch loads nothing else. Images
+are `[batch, channels, height, width]`.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from mnv2_jax import arch
 
 
 class Convolution(nn.Module):
-    """Convolution without bias, padded by the network's rule; grouped where `groups` says so."""
+    """Convolution without bias, padded by the network's rule."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Convolution(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """`mnv2_jax.nn.blocks.inverted_residual` with its shortcut between bottlenecks or none."""
+    """`mnv2_jax.nn.blocks.inverted_residual`, with its shortcut between bottlenecks or without."""
 
     def __init__(self, inputs: int, spec: arch.BlockSpec, ways: arch.Conventions) -> None:
         super().__init__()
@@ -91,10 +91,10 @@ class InvertedResidual(nn.Module):
 
 
 class Network(nn.Module):
-    """`mnv2_jax.nn.network.Network` in PyTorch; modules have the names that they have there.
+    """`mnv2_jax.nn.network.Network` in PyTorch, with the same names of modules.
 
     Raises:
-      ValueError: a block has a knob that this network does not know.
+      ValueError: a block has a knob that this network does not support.
     """
 
     def __init__(self, spec: arch.NetworkSpec) -> None:
@@ -165,7 +165,7 @@ class Trainer:
         self._bfloat16 = bfloat16
 
     def step(self, images: Any, labels: Any) -> Any:
-        """Train on float images `[batch, channels, height, width]`; gives the loss."""
+        """Train on float images `[batch, channels, height, width]`; return the loss."""
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self._bfloat16):
             loss = functional.cross_entropy(
@@ -194,7 +194,7 @@ def _norm(channels: int, ways: arch.Conventions) -> nn.BatchNorm2d:
 
 
 def _initialise(module: nn.Module) -> None:
-    """Draw kernels as `mnv2_jax.nn.initializers.he_normal` does, the classifier's smaller."""
+    """Initialise kernels as `mnv2_jax.nn.initializers.he_normal` does, the classifier's smaller."""
     if isinstance(module, nn.Conv2d):
         fan_out = module.out_channels // module.groups * module.kernel_size[0] ** 2
         nn.init.normal_(module.weight, 0.0, (2 / fan_out) ** 0.5)

@@ -1,4 +1,4 @@
-"""One run of a grid in PyTorch: the job that `mnv2_jax.train.loop` does for a lane."""
+"""One run of a grid in PyTorch, as `mnv2_jax.train.loop` trains a lane."""
 
 import math
 import time
@@ -18,15 +18,15 @@ Splits = dict[str, tuple[np.ndarray, np.ndarray]]
 def train(
     spec: arch.NetworkSpec, splits: Splits, batch: int, epochs: int, shift: int, sgd: Sgd
 ) -> tuple[float, float]:
-    """Train with a cosine schedule, evaluates validation after each epoch, all at the end.
+    """Train with a cosine schedule; evaluate validation after each epoch, all splits at the end.
 
     Args:
       spec: the network.
       splits: images uint8 `[count, height, width, channels]` and labels int32 `[count]` of
         "train", "validation" and "test".
-      batch: images per step; what does not fill a last one is left out of an epoch.
+      batch: images per step; an epoch leaves out an incomplete last batch.
       epochs: passes over the training split.
-      shift: pixels by which training images are moved at most.
+      shift: maximal shift of training images, in pixels.
       sgd: the optimizer, its learning rate that of the first step.
 
     Returns:
@@ -59,7 +59,7 @@ def train(
 
 
 def _evaluate(model: Any, images: Any, labels: Any) -> float:
-    """Return the accuracy in inference mode; the loss is computed with it, as ours is."""
+    """Return the accuracy in inference mode; the loss is computed too, as ours is."""
     model.eval()
     with torch.inference_mode():
         logits = model(images)
@@ -73,7 +73,7 @@ def _tensors(images: np.ndarray, labels: np.ndarray) -> tuple[Any, Any]:
 
 
 def shifted(images: Any, pixels: int) -> Any:
-    """Move every image by up to `pixels` rows and columns; black, which is -1, moves in."""
+    """Shift every image by up to `pixels` rows and columns; borders become black, which is -1."""
     if not pixels:
         return images
     count, _, height, width = images.shape

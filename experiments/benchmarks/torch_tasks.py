@@ -1,4 +1,4 @@
-"""Tasks of PyTorch, in a process of its own; see `experiments.benchmarks.workers`."""
+"""Tasks in PyTorch, for `experiments.benchmarks.workers`."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,14 +15,14 @@ from mnv2_jax import arch
 def training(
     spec: arch.NetworkSpec, batch: int, steps: int, sgd: Sgd, way: TorchWay
 ) -> Callable[[], None]:
-    """Make steps of training on random images that are in memory, scaled.
+    """Return a function that trains on random images, which are in memory and scaled.
 
     Args:
       spec: the network.
       batch: images per step.
       steps: per call.
       sgd: the optimizer.
-      way: how.
+      way: settings of PyTorch.
     """
     device = _device(way)
     torch.manual_seed(0)
@@ -43,17 +43,17 @@ def training(
             trainer.step(images, labels)
         _wait(way)
 
-    run()  # Compiles what is compiled, and fails here if it cannot.
+    run()  # The first call compiles, and fails here if it cannot.
     return run
 
 
 def depthwise(shape: Sequence[int], in_a_row: int, way: TorchWay) -> Callable[[], None]:
-    """Forward and backward of 3x3 depthwise convolutions, what one gives the next takes.
+    """Return a function that runs 3x3 depthwise convolutions in a row, forward and backward.
 
     Args:
       shape: `[batch, height, width, channels]`.
       in_a_row: convolutions per call.
-      way: how.
+      way: settings of PyTorch.
     """
     device = _device(way)
     count, height, width, channels = shape
@@ -75,7 +75,7 @@ def depthwise(shape: Sequence[int], in_a_row: int, way: TorchWay) -> Callable[[]
             gradient = y.detach()
         _wait(way)
 
-    run()  # Compiles what is compiled, and fails here if it cannot.
+    run()  # The first call compiles, and fails here if it cannot.
     return run
 
 
@@ -87,7 +87,7 @@ def runs(
     shift: int,
     sgd: Sgd,
 ) -> Callable[[], list[tuple[float, float]]]:
-    """Whole trainings, one after another; gives each one's seconds and test accuracy."""
+    """Return a function that trains runs in turn, and returns the seconds and accuracy of each."""
     from experiments.benchmarks import torch_run
 
     def train_all() -> list[tuple[float, float]]:

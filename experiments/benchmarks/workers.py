@@ -1,7 +1,7 @@
-"""Processes that peers run in, which wait for a word to run side by side.
+"""Processes for peers, which run tasks side by side.
 
-A peer in a process of its own brings its threads, its environment and its faults with it and
-leaves them there; one that cannot be imported, or that ends its process, is absent and no more.
+In a process of its own, a peer's threads, environment and faults affect nothing else; one that
+cannot be imported, or that crashes, is reported as absent.
 """
 
 import importlib
@@ -17,15 +17,15 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Unavailable(Exception):
-    """A peer cannot do what it was asked for; the message says why, in one line."""
+    """A peer cannot run a task; the message is the reason, in one line."""
 
 
 class Pool:
-    """Equal processes, each with a task that it was given.
+    """Equal processes that run the same tasks.
 
     Attributes:
       count: how many.
-      how: the same, and their threads, for people.
+      how: number of processes and threads, as text.
     """
 
     def __init__(
@@ -36,14 +36,14 @@ class Pool:
         Args:
           count: how many.
           threads: of each, for libraries that ask OpenMP.
-          environment: variables to set for them.
+          environment: more variables for them.
         """
         self.count = count
         self.how = f"{_counted(count, 'process', 'es')} of {_counted(threads, 'thread', 's')}"
         variables = {
             **os.environ,
             "OMP_NUM_THREADS": str(threads),
-            # What one library takes of a GPU's memory in advance, another cannot have.
+            # A library that preallocates a GPU's memory leaves none to others.
             "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
             **(environment or {}),
         }
@@ -60,21 +60,20 @@ class Pool:
         ]
 
     def prepare(self, task: str, *arguments: Any) -> Callable[[], list[Any]]:
-        """Give every process the same task; see `prepare_each`."""
+        """Prepare the same task in every process; see `prepare_each`."""
         return self.prepare_each(task, [arguments] * self.count)
 
     def prepare_each(
         self, task: str, arguments: Sequence[Sequence[Any]]
     ) -> Callable[[], list[Any]]:
-        """Give every process a task beside those that it has.
+        """Prepare a task in every process, in addition to earlier ones.
 
         Args:
-          task: "module:function". The function gives the task: another function, ready to run,
-            without arguments.
+          task: "module:function". The function returns the task, a function without arguments.
           arguments: of the function, for each process.
 
         Returns:
-          What runs the task in all processes at once, and gives what it gave in each.
+          A function that runs the task in all processes at once and returns each one's result.
 
         Raises:
           Unavailable: it cannot be imported, or fails.
@@ -83,7 +82,7 @@ class Pool:
         return lambda: self._ask([number] * self.count)
 
     def forget(self) -> None:
-        """Drop the tasks of every process, and the memory that they hold."""
+        """Drop the tasks of every process, and their memory."""
         self._ask([None] * self.count)
 
     def close(self) -> None:
@@ -114,7 +113,7 @@ class Pool:
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
-    """Return a pipe that was asked for, of which `Popen` cannot say that it is there."""
+    """Narrow the type of a pipe that `Popen` was asked to open."""
     assert pipe is not None
     return pipe
 
@@ -126,11 +125,11 @@ def _counted(count: int, noun: str, plural: str) -> str:
 def _serve() -> None:
     """Answer the parent's messages until it closes the pipe.
 
-    A message is a task to add, the number of one to run, or None, which drops all. An answer is
-    whether that failed, and what it gave or why.
+    A message is a task to add, the number of a task to run, or None to drop all. An answer is
+    whether that failed, and the result or the reason.
     """
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # What a library prints does not go where answers do.
+    os.dup2(2, 1)  # Output of libraries must not mix with answers.
     tasks: list[Callable[[], Any]] = []
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Experiments from Python: a notebook or a script plans, trains, looks at results, predicts.
+"""Experiments from Python, in a notebook or a script: plan, train, read results, predict.
 
     from mnv2_jax import api
 
@@ -11,8 +11,8 @@
     network = api.load(results.best())
     network.predict(images)                              # probabilities
 
-jax is set up when it is first needed: every CPU core is a device, compiled programs are kept in the
-user's cache folder. So this package is best the first of a process to use jax.
+The first call that needs jax sets it up: every CPU core is a device, compiled programs are kept in
+the user's cache folder. Call this package before anything else in the process uses jax.
 """
 
 from mnv2_jax.ablation.launchers import Launcher

@@ -10,42 +10,31 @@ import pandas as pd
 from ml_collections import ConfigDict
 
 from mnv2_jax import terminal
-from mnv2_jax.ablation import (
-    cohort,
-    estimates,
-    grid,
-    networks,
-    phases,
-    pretrained,
-    records,
-    resolve,
-)
+from mnv2_jax.ablation import cohort, estimates, grid, networks, records
 from mnv2_jax.ablation.grid import Grid
 from mnv2_jax.ablation.job import DataOptions, Job
 from mnv2_jax.ablation.launchers import find
-from mnv2_jax.ablation.pretrained import PretrainedWeights
 from mnv2_jax.ablation.sweep import Progress, Saving
 from mnv2_jax.analysis.claims import Claim
-from mnv2_jax.analysis.verdicts import check, undecidable
-from mnv2_jax.api import files, running
-from mnv2_jax.api.results import Results, checked_claims
-from mnv2_jax.api.running import Origin, Planned
-from mnv2_jax.api.telling import teller
+from mnv2_jax.api import running
+from mnv2_jax.api.messages import messages_to
+from mnv2_jax.api.planning import Design, Planned, checked_claims, read_config_file
+from mnv2_jax.api.results import Results
+from mnv2_jax.api.running import Origin
 from mnv2_jax.data import preview
-from mnv2_jax.data.sources import Dataset, Selection
 from mnv2_jax.train import setup
 
 
 class Experiment:
-    """Networks to be trained and compared.
+    """Networks to train and compare.
 
-    Of a config with a section `transfer`, the runs are those of all phases that it comes to, see
+    A config with a section `transfer` gives the runs of all its phases, see
     `mnv2_jax.ablation.phases`.
 
     Attributes:
       name: its title, and its folder under runs/.
       config: one run; a grid changes fields of it.
-      grid: points over its fields; None is one run, of the config as it is.
+      grid: points over the config's fields; None is one run, of the config as it is.
       claims: to be decided.
     """
 
@@ -68,9 +57,12 @@ class Experiment:
           claims: see `mnv2_jax.analysis.claims`.
           name: its title.
           pinned: fields that keep the config's value: an axis of the grid on one collapses.
-          pretrained: a base that transfers start from: the folder of a run, or a file of weights.
+          pretrained: the folder of a run or a file of weights that transfers start from.
           files: Python files that other processes execute first, such as one that registers a
             preset.
+
+        Raises:
+          ValueError: the config, the grid or a claim is of another type.
         """
         _check_kind("config", config, ConfigDict, "a ConfigDict; Experiment.from_file takes a path")
         if grid is not None:
@@ -104,27 +96,26 @@ class Experiment:
           ValueError: there is no such file, it is wrong, or it has no such field.
         """
         values = dict(overrides or {})
-        parts = files.read(config)
+        design = read_config_file(config)
         for path in values:
-            grid.check_field(parts.config, path)
-        found = grid.with_fields(parts.config, values)
-        one = cls(
-            config=found,
-            grid=parts.grid,
-            claims=parts.claims,
-            name=parts.name,
+            grid.check_field(design.config, path)
+        experiment = cls(
+            config=grid.with_fields(design.config, values),
+            grid=design.grid,
+            claims=design.claims,
+            name=design.name,
             pinned=values,
             pretrained=pretrained,
-            files=[parts.path],
+            files=[config.partition(":")[0]],
         )
-        given = f", {json.dumps(values, default=str)}" if values else ""
-        one._text = f"Experiment.from_file({json.dumps(config)}{given})"
-        return one
+        arguments = f", {json.dumps(values, default=str)}" if values else ""
+        experiment._text = f"Experiment.from_file({json.dumps(config)}{arguments})"
+        return experiment
 
     def plan(
         self, seeds: int | Iterable[int] | None = None, *, data_dir: str | Path | None = None
     ) -> pd.DataFrame:
-        """Plan every run, without training it.
+        """Tabulate the runs, without training them.
 
         Args:
           seeds: see `run`.
@@ -132,24 +123,24 @@ class Experiment:
 
         Returns:
           A row per run: run_id; the label of its cohort; params and madds of its network, for one
-          image; the fields in which runs differ; and the seconds that it takes here, where networks
-          like it have been trained before.
+          image; the fields in which runs differ; and an estimate of its seconds, NaN where no such
+          network has been trained here before.
 
         Raises:
           ValueError: a value is wrong; the message names the field and what would be right.
           OSError: the data cannot be read.
         """
-        cohorts = self.prepare(seeds, _data(data_dir)).cohorts
-        known = {one.id: estimates.seconds(one) for one in cohorts}
+        cohorts = self.prepare(seeds, DataOptions(_text(data_dir))).cohorts
         rows = pd.DataFrame(records.planned(cohorts))
         fixed = ("run_id", "params", "madds")
         varied = [
             name for name in rows if name not in fixed and rows[name].nunique(dropna=False) > 1
         ]
-        labels = [one.label for one in cohorts for _ in one.runs]
-        seconds = [
-            (known[one.id] or float("nan")) / len(one.runs) for one in cohorts for _ in one.runs
-        ]
+        labels, seconds = [], []
+        for part in cohorts:
+            count, estimate = len(part.runs), estimates.seconds(part)
+            labels += [part.label] * count
+            seconds += [float("nan") if estimate is None else estimate / count] * count
         table = rows.assign(cohort=labels, seconds=seconds)
         return table[["run_id", "cohort", "params", "madds", *varied, "seconds"]]
 
@@ -178,8 +169,8 @@ class Experiment:
             default runs/NAME.
           launcher: a name of `mnv2_jax.ablation.launchers`, FILE.py:NAME, a `Launcher`, or a
             function of a job and a watch.
-          progress: True prints how far it is; False prints nothing; or an object with the methods
-            of `mnv2_jax.ablation.sweep.Progress`, which is told.
+          progress: True prints messages and progress, False prints nothing; or an object with the
+            methods of `mnv2_jax.ablation.sweep.Progress`, which are called instead.
           seeds: how many, or which ones, instead of the grid's own.
           data_dir: the folder of prepared data sets; by default one in the user's cache folder.
           data_workers: processes that decode images which are streamed; see `DataOptions`.
@@ -187,24 +178,24 @@ class Experiment:
           checkpoint_seconds: see `mnv2_jax.ablation.sweep.Saving`.
           keep_checkpoints: keep those of finished runs, too.
           keep_networks: keep the trained network of each run, to `load` or evaluate it; by default
-            where all together are under 200 MB. Transfers always do.
+            where all together take less than 200 MB. Transfers always keep them.
           compilation_cache: the folder of compiled programs, or "off"; by default one in the
             user's cache folder.
-          origin: what the records say of how this was started.
+          origin: the command that the records name; by default this call.
 
         Raises:
           ValueError: a value is wrong; the message names it and what would be right.
           OSError: the workdir or the data cannot be read or written.
           Interrupted: a signal came, such as a notebook's interrupt; what was trained is saved, and
-            the same call goes on.
+            the same call resumes.
         """
         setup.begin(compilation_cache)
-        trains = find(launcher)
+        launcher = find(launcher)
         seeds = _seeds(seeds)
         origin = origin or self._origin(seeds)
         data = DataOptions(_text(data_dir), data_workers, on_corrupt)
-        told = teller(progress)
-        planned = self.prepare(seeds, data, told.say)
+        messages = messages_to(progress)
+        planned = self.prepare(seeds, data, messages.say)
         self._planned = None  # A folder of images may change until the next call.
         kept, line = networks.are_kept("transfer" in self.config or keep_networks, planned.cohorts)
         job = Job(
@@ -217,22 +208,21 @@ class Experiment:
             files=self._files,
             compilation_cache=compilation_cache,
         )
-        where = workdir or Path("runs") / self.name
         here, outcome = running.run(
             planned,
-            where,
+            workdir or Path("runs") / self.name,
             job=job,
-            launcher=trains,
-            teller=told,
+            launcher=launcher,
+            messages=messages,
             origin=origin,
-            choices=[line],
+            remarks=[line],
         )
         return Results(here, planned.claims, outcome)
 
     def preview(self, path: str | Path, *, data: DataOptions | None = None) -> None:
-        """Draw what a run's network is trained on, of its first batch, into a PNG file.
+        """Draw the first batch that the network of a run is trained on into a PNG file.
 
-        It is the first run; of a transfer the last one, whose images are the most augmented.
+        The run is the first one; of a transfer the last one, whose images are the most augmented.
 
         Raises:
           ValueError: the name does not end in .png, or a value of the config is wrong.
@@ -241,18 +231,17 @@ class Experiment:
         setup.begin()
         if Path(path).suffix != ".png":
             raise ValueError(f"preview={path}: expected a file that ends in .png")
-        configs, _ = self._configs(None)
-        shown = configs[-1 if "transfer" in self.config else 0]
-        (one,) = cohort.plan([shown], (data or DataOptions()).open)
-        find("local").check([one])
-        program, seed = one.program, int(one.runs[0].values.data_seed)
+        configs, _ = self._design(None).runs()
+        config = configs[-1 if "transfer" in self.config else 0]
+        (planned,) = cohort.plan([config], (data or DataOptions()).open)
+        find("local").check([planned])
         preview.draw_first_batch(
             path=Path(path),
-            dataset=one.dataset,
-            batch_size=program.recipe.batch_size,
-            seed=seed,
-            augmentation=program.augmentation,
-            scaling=program.scaling,
+            dataset=planned.dataset,
+            batch_size=planned.program.recipe.batch_size,
+            seed=int(planned.runs[0].values.data_seed),
+            augmentation=planned.program.augmentation,
+            scaling=planned.program.scaling,
         )
 
     def prepare(
@@ -261,83 +250,42 @@ class Experiment:
         data: DataOptions | None = None,
         say: Callable[[str], None] = terminal.say,
     ) -> Planned:
-        """Check everything about every run and claim, and sort runs into cohorts.
+        """Check every run and every claim, and sort the runs into cohorts.
 
         Args:
           seeds: see `run`.
           data: how data sets are found and decoded.
-          say: is told how far the check of a folder of images is.
+          say: takes a line, on the progress of checking a folder of images.
 
         Raises:
           ValueError: a value is wrong; the message names the field and what would be right.
           OSError: the data cannot be read.
         """
         setup.begin()
-        chosen = _seeds(seeds)
+        design = self._design(_seeds(seeds))
         data = data or DataOptions()
-        text = grid.canonical_json(self.config)  # It may be changed between two calls.
-        key = text, self.grid, tuple(self.claims), chosen, data
+        text = grid.canonical_json(design.config)  # It may be changed between two calls.
+        key = text, design.grid, design.claims, design.seeds, data
         if self._planned is None or self._planned[0] != key:
-            self._planned = key, self._prepared(chosen, functools.partial(data.open, tell=say))
+            self._planned = key, design.plan(functools.partial(data.open, tell=say))
         return self._planned[1]
 
-    def _prepared(
-        self, seeds: tuple[int, ...] | None, load: Callable[[Selection], Dataset]
-    ) -> Planned:
-        claims = checked_claims(self.claims)
-        configs, given = self._configs(seeds)
-        cohorts = tuple(cohort.plan(configs, load))
-        if given:
-            pretrained.check_fits(given, cohorts)
-        check(claims, records.columns([run for one in cohorts for run in one.runs]))
-        found = dict.fromkeys(line for one in cohorts for line in one.dataset.remarks)
-        remarks = (*found, *undecidable(claims, records.planned(cohorts)))
-        return Planned(self.name, cohorts, claims, remarks, given)
-
-    def _configs(
-        self, seeds: tuple[int, ...] | None
-    ) -> tuple[list[ConfigDict], PretrainedWeights | None]:
-        """Return the configs of all runs, and the base that they start from."""
-        points, pinned = self.grid, self._pinned
-        if seeds is not None:
-            points, pinned = grid.with_seeds(self.grid, seeds), pinned - {"seed"}
-        configs = [self.config] if points is None else grid.expand(self.config, points, pinned)
-        if "transfer" not in self.config:
-            if self._pretrained is not None:
-                raise ValueError(
-                    f"pretrained={self._pretrained}: the config has no section `transfer`; "
-                    f"expected one such as that of configs/transfer.py"
-                )
-            return configs, None
-        for config in configs:
-            resolve.check_fields(config)
-        given = None if self._pretrained is None else _given(str(self._pretrained))
-        if given is None:
-            return phases.runs(configs), None
-        for config in configs:
-            given.settle(config)
-        runs = phases.runs(configs, given.identity)
-        if not any(run.transfer.start == given.identity for run in runs):
-            raise ValueError(
-                f"pretrained={self._pretrained}: no run starts from it; expected runs of the "
-                f"phases 'extraction' or 'finetuning' in config.transfer.phase"
-            )
-        return runs, given
+    def _design(self, seeds: tuple[int, ...] | None) -> Design:
+        return Design(
+            name=self.name,
+            config=self.config,
+            grid=self.grid,
+            claims=checked_claims(self.claims),
+            pinned=self._pinned,
+            pretrained=self._pretrained,
+            seeds=seeds,
+        )
 
     def _origin(self, seeds: tuple[int, ...] | None) -> Origin:
-        """Return what is recorded where no command line started this process."""
-        which = "" if seeds is None else f"seeds={list(seeds)}"
-        text = f"mnv2_jax.api: {self._text}.run({which})"
+        """Return the origin of runs that no command line started."""
+        arguments = "" if seeds is None else f"seeds={list(seeds)}"
+        text = f"mnv2_jax.api: {self._text}.run({arguments})"
         return Origin(text, text, self._files[0] if self._files else self._text)
-
-
-def _given(where: str) -> PretrainedWeights:
-    if not where:
-        raise ValueError("pretrained: it is empty; expected the folder of a run, or a file")
-    try:
-        return PretrainedWeights.open(Path(where))
-    except ValueError as error:
-        raise ValueError(f"pretrained={error}") from None
 
 
 def _check_kind(name: str, value: object, kind: type, expected: str) -> None:
@@ -353,14 +301,10 @@ def _seeds(seeds: int | Iterable[int] | None) -> tuple[int, ...] | None:
             raise ValueError(f"seeds={seeds}: expected how many, 1 or more, or which ones")
         return tuple(range(seeds))
     chosen = tuple(seeds) if isinstance(seeds, Iterable) else ()
-    if not chosen or not all(isinstance(one, int) for one in chosen):
+    if not chosen or not all(isinstance(seed, int) for seed in chosen):
         raise ValueError(f"seeds={seeds!r:.60}: expected how many, or which ones, such as [0, 2]")
     return chosen
 
 
 def _text(path: str | Path | None) -> str | None:
     return None if path is None else str(path)
-
-
-def _data(folder: str | Path | None) -> DataOptions:
-    return DataOptions(_text(folder))

@@ -1,4 +1,4 @@
-"""A trained network, to be used: what it sees in images, what it costs, its weights."""
+"""A trained network: its predictions, its cost, its weights, its export."""
 
 import functools
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ def load(run: str | Path) -> "TrainedNetwork":
     """Load a trained network.
 
     Args:
-      run: a network.safetensors, the folder of its run, or that of an experiment, of which the
-        network with the best validation accuracy is taken; in a bucket too, gs:// or s3://.
+      run: a network.safetensors, the folder of its run, or the folder of an experiment, whose
+        network with the best validation accuracy is loaded; local, gs:// or s3://.
 
     Raises:
       ValueError: there is none, or it is damaged; one line that begins with the path.
@@ -46,12 +46,12 @@ def load(run: str | Path) -> "TrainedNetwork":
 
 
 class TrainedNetwork:
-    """A trained network, and how images are made ready for it.
+    """A trained network with its preprocessing of images.
 
     Attributes:
-      trained: all that the file holds.
+      trained: the content of the file.
       path: of the file.
-      best_of: the experiment's folder that it was chosen from as the best; "" if it was named.
+      best_of: the folder of the experiment whose best network it is; "" if it was named itself.
     """
 
     def __init__(self, trained: Trained, path: str = "", best_of: str = "") -> None:
@@ -83,9 +83,9 @@ class TrainedNetwork:
         """Compute the probability of each class.
 
         Args:
-          images: uint8 `[batch, height, width, channels]`, 0 to 255; those of another size than the
-            network's are cropped and resized as in evaluation. Or paths of image files.
-          batch_size: how many are held at a time; the last batch is filled up.
+          images: uint8 `[batch, height, width, channels]`, 0 to 255, or paths of image files; those
+            of another size than the network's are cropped and resized as in evaluation.
+          batch_size: how many are held in memory at a time; the last batch is padded.
 
         Returns:
           float32 `[batch, classes]`, in the order of `class_names`; rows sum to 1.
@@ -101,18 +101,18 @@ class TrainedNetwork:
         count = len(images)
         if isinstance(images, np.ndarray):
             self._check(images)
-        # Every size of batch takes a compilation: one of an earlier call is filled up.
+        # Each batch size is compiled: a smaller batch is padded to that of an earlier call.
         earlier = self._size if self._size <= batch_size else 0
         size = self._size = max(min(batch_size, count), earlier)
-        shares = [np.zeros((0, len(self.class_names)), np.float32)]
+        results = [np.zeros((0, len(self.class_names)), np.float32)]
         for start in range(0, count, batch_size):
             chosen = images[start : start + batch_size]
             batch = np.zeros((size, *self.spec.input_shape), np.uint8)
             for place, image in zip(batch, chosen, strict=False):
                 place[:] = self.view(image)
-            found = jax.device_get(prediction.probabilities(self._logits(batch)))
-            shares.append(found[: len(chosen)])
-        return np.concatenate(shares)
+            probabilities = jax.device_get(prediction.probabilities(self._logits(batch)))
+            results.append(probabilities[: len(chosen)])
+        return np.concatenate(results)
 
     def classify(self, images: Images, batch_size: int = 256) -> list[str]:
         """Name the most probable class of each image; see `predict`."""
@@ -121,10 +121,11 @@ class TrainedNetwork:
         ]
 
     def view(self, image: np.ndarray | str | Path) -> np.ndarray:
-        """Make an image ready as it is evaluated: uint8 `[resolution, resolution, channels]`.
+        """Crop and resize an image as in evaluation: uint8 `[resolution, resolution, channels]`.
 
         Args:
-          image: a file, or uint8 `[height, width, channels]`; one of the network's size stays.
+          image: a file, or uint8 `[height, width, channels]`; one of the network's size is returned
+            as it is.
 
         Raises:
           ValueError: the file cannot be decoded; the message begins with its path.
@@ -140,7 +141,7 @@ class TrainedNetwork:
         return crops.evaluation_crop(picture, self.spec.resolution, self.trained.crop_fraction)
 
     def export(self) -> bytes:
-        """Write the network as StableHLO; see `mnv2_jax.train.prediction.export`."""
+        """Return the network as StableHLO; see `mnv2_jax.train.prediction.export`."""
         setup.begin(keep_programs=False)
         return prediction.export(self.trained)
 

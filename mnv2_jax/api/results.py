@@ -1,4 +1,4 @@
-"""The results of an experiment: what its folder holds, as tables and figures."""
+"""The results of an experiment, read from its folder: tables, figures, decided claims."""
 
 import contextlib
 import functools
@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from mnv2_jax import atomic
 from mnv2_jax.ablation import evaluations, plans
 from mnv2_jax.ablation import workdir as workdirs
 from mnv2_jax.ablation.job import DataOptions
@@ -19,28 +18,18 @@ from mnv2_jax.analysis import axes, tables, verdicts
 from mnv2_jax.analysis.charts.accuracy import accuracy
 from mnv2_jax.analysis.charts.chart import Chart
 from mnv2_jax.analysis.claims import Claim
-from mnv2_jax.analysis.report import analyse
+from mnv2_jax.api.planning import checked_claims
+from mnv2_jax.api.report import write_report
 from mnv2_jax.schema import Column
 from mnv2_jax.train import setup
 
 
-def checked_claims(claims: Any) -> tuple[Claim, ...]:
-    """Return claims that a caller gave.
-
-    Raises:
-      ValueError: they are none.
-    """
-    some = tuple(claims) if isinstance(claims, Iterable) else (claims,)
-    if all(isinstance(one, Claim) for one in some):
-        return some
-    raise ValueError(f"claims={claims!r:.60}: expected a list of mnv2_jax.analysis.claims.Claim")
-
-
 class Results:
-    """The content of an experiment's folder, as it was when it was opened.
+    """The results in an experiment's folder.
 
     Attributes:
-      outcome: how many runs were trained and failed just now; None of a folder that was opened.
+      outcome: how many runs were trained and failed by the call that returned this; None after
+        `open`.
     """
 
     def __init__(
@@ -49,7 +38,7 @@ class Results:
         claims: Iterable[Claim] | None = None,
         outcome: Outcome | None = None,
     ) -> None:
-        """Begin; see `open`."""
+        """Use `open`, or `mnv2_jax.api.Experiment.run`."""
         self._here = here
         self._claims = None if claims is None else checked_claims(claims)
         self.outcome = outcome
@@ -60,11 +49,11 @@ class Results:
         workdir: str | Path,
         claims: Iterable[Claim] | None = None,
     ) -> "Results":
-        """Open an experiment's folder, which others may train in meanwhile.
+        """Open an experiment's folder, while it is trained too.
 
         Args:
           workdir: the folder, which may be gs://BUCKET/PATH or s3://BUCKET/PATH.
-          claims: to be decided; by default those that were decided by the last run there.
+          claims: to be decided; by default those that claims.json has.
 
         Raises:
           ValueError: there is no such folder or bucket.
@@ -79,12 +68,12 @@ class Results:
 
     @property
     def path(self) -> Path:
-        """The folder; of one in a bucket, a copy that lasts as long as this object."""
+        """The folder; for a bucket, a local copy that is removed with this object."""
         return self._here.path
 
     @functools.cached_property
     def frame(self) -> pd.DataFrame:
-        """A row per run that is done, diverged or failed: see `mnv2_jax.ablation.records`.
+        """A row per run that is done, diverged or failed; see `mnv2_jax.ablation.records`.
 
         Raises:
           ValueError: there is no results.csv, or it is damaged.
@@ -107,22 +96,22 @@ class Results:
         return {run: folder for run, folder in folders.items() if folder.is_dir()}
 
     def best(self, metric: str = "validation_accuracy") -> Path:
-        """Find the best run by a metric, bases of a transfer apart; give its folder.
+        """Return the folder of the best run by a metric; runs of pretraining do not count.
 
         Args:
-          metric: a column of `frame` that holds what was measured.
+          metric: a measure in `frame`.
 
         Raises:
-          ValueError: no run is done and has it.
+          ValueError: there is no such measure, or no run has it.
         """
         tables.check_measure(self.frame, metric)
         done = axes.without_pretraining(axes.finished(self.frame, metric))
-        there = done[done["run_id"].isin(list(self.runs))]
-        if there.empty:
+        recorded = done[done["run_id"].isin(list(self.runs))]
+        if recorded.empty:
             raise ValueError(f"{self._here.shown(self.path)}: no run is done and has a {metric}")
         is_higher_better = tables.describe(self.frame, metric).better == "higher"
-        values = there[metric] if is_higher_better else -there[metric]
-        return self.runs[there.loc[values.idxmax(), "run_id"]]
+        values = recorded[metric] if is_higher_better else -recorded[metric]
+        return self.runs[recorded.loc[values.idxmax(), "run_id"]]
 
     def evaluate(
         self,
@@ -136,19 +125,19 @@ class Results:
         on_corrupt: str = "fail",
         say: Callable[[str], None] = lambda line: None,
     ) -> pd.DataFrame:
-        """Measure the networks that runs keep once more, and write a side table.
+        """Evaluate the networks that runs keep again, and write a side table.
 
-        Its columns are measures of `frame` from then on, which can be plotted and claimed.
+        Its columns become measures in `frame`, for plots and claims.
 
         Args:
-          split: see `mnv2_jax.ablation.evaluations.Request`, as the next four.
-          data: another data set, with the same classes, or the path of a folder of images.
+          split: see `mnv2_jax.ablation.evaluations.Request`, as for the next four.
+          data: another data set with the same classes, or the path of a folder of images.
           evaluator: a name of `mnv2_jax.ablation.evaluators`, or `FILE.py:FUNCTION`.
-          metrics: names with commas, beside those that the runs were measured by.
+          metrics: names separated by commas, in addition to those of the runs.
           name: of the table.
           data_dir: the folder of prepared data sets; by default one in the user's cache folder.
           on_corrupt: "fail" or "skip"; see `DataOptions`.
-          say: is told how far it is.
+          say: takes a line of progress.
 
         Returns:
           A row per run that keeps its network, by run id.
@@ -167,7 +156,7 @@ class Results:
         return pd.DataFrame.from_dict(table.rows, orient="index", columns=list(table.columns))
 
     def column(self, name: str) -> Column:
-        """Return what a column of `frame` is: its label, unit and how it is shown.
+        """Return the description of a column of `frame`: label, unit, digits.
 
         Raises:
           ValueError: there is no such column.
@@ -177,7 +166,7 @@ class Results:
         return tables.describe(self.frame, name)
 
     def decide(self, claims: Iterable[Claim] | None = None) -> pd.DataFrame:
-        """Hold claims against the results.
+        """Decide claims by the results.
 
         Args:
           claims: by default those of the experiment.
@@ -190,7 +179,7 @@ class Results:
         Raises:
           ValueError: a claim names a column that the results lack, or no claims are known.
         """
-        chosen = self._claims if claims is None else checked_claims(claims)
+        chosen = self._chosen(claims)
         if chosen is not None:
             rows = verdicts.decide(chosen, self.frame)
         elif (self.path / "claims.json").is_file():
@@ -234,18 +223,18 @@ class Results:
         return chart
 
     def report(self, claims: Iterable[Claim] | None = None) -> Path:
-        """Write report.html, claims.json and the figures; give the path of the report.
+        """Write report.html, claims.json and the figures, and return the path of the report.
 
         Args:
-          claims: by default those of the experiment. Of a folder that was opened without claims,
-            the report that is there stays.
+          claims: by default those of the experiment. Without any, an existing report stays as it
+            is.
 
         Raises:
           ValueError: no claims are known and there is no report, or a record is damaged.
           OSError: the folder cannot be written to.
         """
         path = self.path / "report.html"
-        chosen = self._claims if claims is None else checked_claims(claims)
+        chosen = self._chosen(claims)
         if chosen is None and not path.is_file():
             raise ValueError(
                 f"claims: neither they nor a report are in {self._here.shown(self.path)}; "
@@ -253,12 +242,14 @@ class Results:
             )
         if chosen is not None:
             plan = plans.read(self.path) or {"name": self.path.name, "command": "not recorded"}
-            with atomic.in_turns(self.path / ".report.lock"):
-                analyse(self.path, chosen, title=plan["name"], command=plan["command"])
+            write_report(self.path, chosen, title=plan["name"], command=plan["command"])
             self._here.sync()
         return path
 
+    def _chosen(self, claims: Iterable[Claim] | None) -> tuple[Claim, ...] | None:
+        return self._claims if claims is None else checked_claims(claims)
+
     def _repr_html_(self) -> str:
-        """Return what a notebook shows."""
+        """Return the table that a notebook shows."""
         html: Any = self.frame._repr_html_()
         return str(html)

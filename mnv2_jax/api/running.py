@@ -1,4 +1,4 @@
-"""Runs an experiment: its folder, the training of what is not finished, its report."""
+"""Runs an experiment: claims its folder, trains what is not finished, writes the report."""
 
 import contextlib
 import dataclasses
@@ -11,46 +11,22 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mnv2_jax import atomic, schema, user_code
+from mnv2_jax import schema, user_code
 from mnv2_jax.ablation import finished, networks, plans, sweep, tidy, workdir
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.job import Job
 from mnv2_jax.ablation.launchers import LAUNCHERS, Launcher, Watch
-from mnv2_jax.ablation.pretrained import PretrainedWeights
 from mnv2_jax.ablation.sweep import Outcome
 from mnv2_jax.ablation.workdir import Workdir
 from mnv2_jax.analysis import caveats, stated
-from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.verdicts import claims_table
-from mnv2_jax.api.telling import Teller
+from mnv2_jax.api.messages import Messages
+from mnv2_jax.api.planning import Planned
+from mnv2_jax.api.report import write_report
 from mnv2_jax.checksums import DamagedError
 from mnv2_jax.terminal import first_few
 from mnv2_jax.train import environment, processes
 from mnv2_jax.train.preemption import StopRequest
-
-
-@dataclasses.dataclass(frozen=True)
-class Planned:
-    """An experiment that can be run.
-
-    Attributes:
-      name: its title.
-      cohorts: all of its runs.
-      claims: to be decided.
-      remarks: lines to tell first: of folders of images, and of claims that cannot be decided.
-      given: a base that runs start from.
-    """
-
-    name: str
-    cohorts: tuple[Cohort, ...]
-    claims: tuple[Claim, ...]
-    remarks: tuple[str, ...]
-    given: PretrainedWeights | None
-
-    @property
-    def count(self) -> int:
-        """The number of its runs."""
-        return _count(self.cohorts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +35,8 @@ class Origin:
 
     Attributes:
       command: what started this process, for the records of runs.
-      again: what gives all of the results again, for plan.json and the report.
-      config: what claims are stated in: a config file and its argument.
+      again: the command for all of the results, for plan.json and the report.
+      config: a config file and its argument, in which the claims are stated.
     """
 
     command: str
@@ -73,23 +49,23 @@ def run(
     where: str | Path,
     job: Job,
     launcher: Launcher,
-    teller: Teller,
+    messages: Messages,
     origin: Origin,
-    choices: Sequence[str] = (),
+    remarks: Sequence[str] = (),
 ) -> tuple[Workdir, Outcome]:
     """Train the runs that are not finished, decide the claims and write a report.
 
     Args:
       planned: the experiment.
       where: its folder, which may be in a bucket.
-      job: how runs are trained; of no cohorts yet.
+      job: how runs are trained; it has no cohorts yet.
       launcher: trains them.
-      teller: tells people.
-      origin: what to record.
-      choices: lines to tell before anything trains.
+      messages: where messages go.
+      origin: of the experiment, for records.
+      remarks: lines to print before anything trains.
 
     Returns:
-      The folder, which is claimed no more, and what became of the runs.
+      The folder, no longer claimed, and how many runs were trained and failed.
 
     Raises:
       ValueError: the workdir is wrong, or an image cannot be decoded.
@@ -98,23 +74,25 @@ def run(
     """
     start = time.perf_counter()
     primary = processes.is_primary()
-    mine = selected(planned, launcher, teller.say)
+    mine = selected(planned, launcher, messages.say)
     stop = StopRequest()
     claim = workdir.claimed(where, launcher.part) if primary else workdir.seen(where)
     with claim as here, _listening(stop):
         if primary:
-            _tidy(here, planned, teller, alone=not launcher.part)
-        todo = _begin(planned, here, mine, launcher, teller, origin)
-        for line in choices:
-            teller.say(line)
+            runs = [run.id for cohort in planned.cohorts for run in cohort.runs]
+            for line in first_few(tidy.tidy(here.path, runs, alone=not launcher.part)):
+                messages.say(line)
+        todo = _begin(planned, here, mine, launcher, messages, origin)
+        for line in remarks:
+            messages.say(line)
         table = functools.partial(_write_table, here, planned.cohorts)
-        watch = Watch(here, stop, teller.say, teller.progress, table)
-        at = dataclasses.replace(job, workdir=here.location).with_cohorts(todo)
-        vars(at)["given"] = planned.given  # It is open already.
-        outcome = _launched(launcher, at, watch)
+        watch = Watch(here, stop, messages.say, messages.progress, table)
+        job = dataclasses.replace(job, workdir=here.location).with_cohorts(todo)
+        vars(job)["given"] = planned.pretrained  # It is open already.
+        outcome = _launched(launcher, job, watch)
         if primary:
-            _report(here, planned, teller, origin)
-    teller.say(
+            _report(here, planned, messages, origin)
+    messages.say(
         f"{_runs(outcome.trained)} trained, {outcome.failed} failed, "
         f"{time.perf_counter() - start:.0f} s in all"
     )
@@ -138,7 +116,7 @@ def _launched(launcher: Launcher, job: Job, watch: Watch) -> Outcome:
 
 
 def selected(planned: Planned, launcher: Launcher, say: Callable[[str], None]) -> list[Cohort]:
-    """Return the runs that a launcher is to train; says so if there are none."""
+    """Return the cohorts that a launcher is to train; print a line if there are none."""
     mine = launcher.select(planned.cohorts)
     if not mine:
         say(f"{launcher}: it has no run; others have all {planned.count}")
@@ -146,15 +124,9 @@ def selected(planned: Planned, launcher: Launcher, say: Callable[[str], None]) -
 
 
 def _listening(stop: StopRequest) -> contextlib.AbstractContextManager[None]:
-    """Python receives signals in its main thread alone."""
+    """Listen to signals, which Python receives in its main thread alone."""
     in_main = threading.current_thread() is threading.main_thread()
     return stop.listening() if in_main else contextlib.nullcontext()
-
-
-def _tidy(here: Workdir, planned: Planned, teller: Teller, *, alone: bool) -> None:
-    runs = [run.id for part in planned.cohorts for run in part.runs]
-    for line in first_few(tidy.tidy(here.path, runs, alone=alone)):
-        teller.say(line)
 
 
 def _begin(
@@ -162,10 +134,10 @@ def _begin(
     here: Workdir,
     mine: Sequence[Cohort],
     launcher: Launcher,
-    teller: Teller,
+    messages: Messages,
     origin: Origin,
 ) -> list[Cohort]:
-    """Find what is to be trained, and note in the folder that it is begun."""
+    """Write the plan and the claims into the folder; return what is left to train."""
     folder, cohorts = here.path, planned.cohorts
     finished.check_same(folder, cohorts)
     unfinished = finished.remaining(folder, cohorts)
@@ -174,72 +146,74 @@ def _begin(
     launcher.check(todo)
     if processes.is_primary():
         plans.write(folder, planned.name, origin.again, cohorts)
-        version = {"config": origin.config, **environment.checkout()}
-        if line := _state(folder, planned.claims, version, planned.count - _count(unfinished)):
-            teller.say(line)
+        for line in _state(folder, planned, origin.config, planned.count - _count(unfinished)):
+            messages.say(line)
         here.sync()
     count, left = _count(mine), _count(todo)
-    teller.say(
+    messages.say(
         f"Runs: {count}, cohorts: {len(mine)}; {count - left} finished before, {left} to train"
     )
-    lacking = finished.unmeasured(folder, cohorts)
-    for line in [*planned.remarks, *_others(folder, cohorts), *lacking]:
-        teller.say(line)
+    unmeasured = finished.unmeasured(folder, cohorts)
+    for line in [*planned.remarks, *_others(folder, cohorts), *unmeasured]:
+        messages.say(line)
     return todo
 
 
-def _state(folder: Path, claims: Sequence[Claim], version: Mapping[str, Any], finished: int) -> str:
-    """Note when claims were stated; a line where what was noted before is damaged."""
-    line = ""
+def _state(folder: Path, planned: Planned, config: str, ended: int) -> list[str]:
+    """Note when claims were first stated; return a line if an earlier note is damaged."""
+    lines = []
     try:
         stated.read(folder)
     except DamagedError as error:
-        line = f"{tidy.put_aside(folder / 'stated.json', str(error))}; claims are stated now"
-    stated.note(folder, claims, version, finished)
-    return line
+        aside = tidy.put_aside(folder / "stated.json", str(error))
+        lines.append(f"{aside}; claims are stated now")
+    stated.note(folder, planned.claims, {"config": config, **environment.checkout()}, ended)
+    return lines
 
 
 def _write_table(here: Workdir, cohorts: Sequence[Cohort]) -> list[dict[str, Any]]:
-    """Bring results.csv up to date with what was recorded here and elsewhere; give its rows."""
-    with contextlib.suppress(OSError):  # A bucket that is lost is tried again.
+    """Write results.csv from the records of this process and of others; return its rows."""
+    with contextlib.suppress(OSError):  # A bucket that cannot be reached is tried again later.
         here.sync()
     return sweep.write_table(here.path, cohorts)
 
 
-def _report(here: Workdir, planned: Planned, teller: Teller, origin: Origin) -> None:
-    from mnv2_jax.analysis.report import analyse  # Altair, which takes most of a second to import.
-
+def _report(here: Workdir, planned: Planned, messages: Messages, origin: Origin) -> None:
+    drawn = False
     while True:
         rows = _write_table(here, planned.cohorts)
-        with atomic.in_turns(here.path / ".report.lock"):
-            decided = analyse(here.path, planned.claims, title=planned.name, command=origin.again)
-        # Whoever publishes last, if records of others came meanwhile, has to have seen them.
+        decided, is_new = write_report(
+            here.path, planned.claims, title=planned.name, command=origin.again
+        )
+        drawn |= is_new
+        # If others published records meanwhile, the report has to have them.
         if not here.sync():
             break
     ruined = sum(row.get("restored_epoch") is not None for row in rows)
-    if said := caveats.on_ruined(ruined, len(rows)):
-        teller.say(said)
+    if caveat := caveats.on_ruined(ruined, len(rows)):
+        messages.say(caveat)
     if planned.claims:
-        teller.show(claims_table(decided))
+        messages.show(claims_table(decided))
     else:
         described = schema.read_columns(here.path)
         for row in rows:
-            teller.say(_measured(row, described))
+            messages.say(_measured(row, described))
     if diverged := sum(row["status"] == "diverged" for row in rows):
-        teller.say(f"{_runs(diverged)} diverged: the loss became NaN or infinite")
+        messages.say(f"{_runs(diverged)} diverged: the loss became NaN or infinite")
     missing = f", of {len(rows)} of {_runs(planned.count)}" if len(rows) < planned.count else ""
-    teller.say(f"Report: {here.shown(here.path / 'report.html')}{missing}")
+    unchanged = "" if drawn else ", not drawn again: nothing that it shows has changed"
+    messages.say(f"Report: {here.shown(here.path / 'report.html')}{missing}{unchanged}")
     best = networks.best(here.path)
     if best:
-        place = here.shown(best)
-        how = f"python -m experiments.predict --checkpoint={shlex.quote(place)} IMAGE"
+        path = here.shown(best)
+        how = f"python -m experiments.predict --checkpoint={shlex.quote(path)} IMAGE"
         if not origin.command.startswith("python "):
-            how = f"mnv2_jax.api.load({json.dumps(place)})"
-        teller.say(f"Its best network, by validation accuracy: {how}")
+            how = f"mnv2_jax.api.load({json.dumps(path)})"
+        messages.say(f"Its best network, by validation accuracy: {how}")
 
 
 def _others(folder: Path, cohorts: Sequence[Cohort]) -> list[str]:
-    """Say that there are runs in the folder which this grid does not have, if so."""
+    """Return a line if the folder has runs that this grid does not have."""
     mine = {run.id for cohort in cohorts for run in cohort.runs}
     others = [path for path in folder.glob("runs/[!.]*") if path.name not in mine]
     if not others:

@@ -28,7 +28,7 @@ from mnv2_jax.analysis.verdicts import (
     read_decided,
     undecidable,
 )
-from mnv2_jax.api import files
+from mnv2_jax.api.planning import read_config_file
 from tests.analysis.charts.drawn import whole
 from tests.analysis.examples import LINEAR
 from tests.analysis.synthetic import make_frame, stop, write_workdir
@@ -182,7 +182,7 @@ def get_claims():
 def test_a_config_gives_claims_of_a_kind_of_its_own(frame: pd.DataFrame, tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(OWN)
-    claims = files.read(str(path)).claims
+    claims = read_config_file(str(path)).claims
     check(claims, frame.columns)
     (row,) = decide(claims, frame)
     assert (row["kind"], row["verdict"], row["p_holm"]) == ("mine", "inconclusive", None)

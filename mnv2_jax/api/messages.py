@@ -14,25 +14,25 @@ from mnv2_jax.terminal import Console
 from mnv2_jax.train import processes
 
 
-class Teller(Protocol):
-    """Tells people how an experiment goes."""
+class Messages(Protocol):
+    """Output of a running experiment, for people."""
 
     def say(self, line: str) -> None:
-        """Tell a line."""
+        """Print a line."""
 
     def show(self, table: Table) -> None:
-        """Show a table."""
+        """Print a table."""
 
     def progress(self, cohorts: Sequence[Cohort]) -> contextlib.AbstractContextManager[Progress]:
-        """Open a block in which cohorts are trained; what it gives is told how far that is."""
+        """Show the progress of training these cohorts while the block runs."""
 
 
-def teller(progress: "bool | Progress") -> Teller:
-    """Make what tells people.
+def messages_to(progress: "bool | Progress") -> Messages:
+    """Return where messages go.
 
     Args:
-      progress: True prints lines, on a terminal a bar; False prints nothing; else it is an object
-        with the methods of `mnv2_jax.ablation.sweep.Progress`, which is told.
+      progress: True prints lines, on a terminal a bar; False prints nothing; else an object with
+        the methods of `mnv2_jax.ablation.sweep.Progress`, which are called.
     """
     if not isinstance(progress, bool):
         if not hasattr(progress, "said"):
@@ -42,12 +42,12 @@ def teller(progress: "bool | Progress") -> Teller:
             )
         return _ToObject(progress)
     quiet = not (progress and processes.is_primary())
-    # In a notebook too it prints text, which is cheaper than HTML and kept in order.
+    # Text in a notebook too: it is cheaper than HTML and keeps the order of lines.
     options: dict[str, Any] = {"soft_wrap": not sys.stdout.isatty(), "force_jupyter": False}
-    return _OnConsole(Console(quiet=quiet, **options))
+    return _ToConsole(Console(quiet=quiet, **options))
 
 
-class _OnConsole:
+class _ToConsole:
     def __init__(self, console: Console) -> None:
         self._console = console
 

@@ -1,6 +1,6 @@
 import pytest
 
-from mnv2_jax.api import files
+from mnv2_jax.api.planning import read_config_file
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,6 @@ from mnv2_jax.api import files
     ],
 )
 def test_an_experiment_on_a_folder_is_called_after_its_path(config, name, data):
-    found = files.read(f"configs/{config}")
+    found = read_config_file(f"configs/{config}")
     assert found.name == name
     assert found.config.data.name == data or data is None

@@ -1,0 +1,155 @@
+"""Experiments from config files, checked and sorted into cohorts before anything trains."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mnv2_jax import config_file
+from mnv2_jax.ablation import cohort, grid, ids, phases, pretrained, records, resolve
+from mnv2_jax.ablation.cohort import Cohort
+from mnv2_jax.ablation.grid import Grid
+from mnv2_jax.ablation.pretrained import PretrainedWeights
+from mnv2_jax.analysis.claims import Claim
+from mnv2_jax.analysis.verdicts import check, undecidable
+from mnv2_jax.data.sources import Dataset, Selection
+
+
+def checked_claims(claims: Any) -> tuple[Claim, ...]:
+    """Return the claims of a caller.
+
+    Raises:
+      ValueError: one of them is no `Claim`.
+    """
+    values = tuple(claims) if isinstance(claims, Iterable) else (claims,)
+    if all(isinstance(claim, Claim) for claim in values):
+        return values
+    raise ValueError(f"claims={claims!r:.60}: expected a list of mnv2_jax.analysis.claims.Claim")
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """An experiment that can be run.
+
+    Attributes:
+      name: its title.
+      cohorts: all of its runs.
+      claims: to be decided.
+      remarks: lines to print first: on folders of images, and on claims that cannot be decided.
+      pretrained: the weights that runs start from, if they come from outside of the experiment.
+    """
+
+    name: str
+    cohorts: tuple[Cohort, ...]
+    claims: tuple[Claim, ...]
+    remarks: tuple[str, ...]
+    pretrained: PretrainedWeights | None
+
+    @property
+    def count(self) -> int:
+        """The number of its runs."""
+        return sum(len(part.runs) for part in self.cohorts)
+
+
+@dataclasses.dataclass(frozen=True)
+class Design:
+    """An experiment before its runs are checked.
+
+    Attributes are those of `mnv2_jax.api.experiment.Experiment`; `seeds` replace the grid's own.
+    """
+
+    name: str
+    config: ConfigDict
+    grid: Grid | None
+    claims: tuple[Claim, ...]
+    pinned: Collection[str] = ()
+    pretrained: str | Path | None = None
+    seeds: tuple[int, ...] | None = None
+
+    def plan(self, load: Callable[[Selection], Dataset]) -> Planned:
+        """Check every run and every claim, and sort the runs into cohorts.
+
+        Args:
+          load: opens a data set.
+
+        Raises:
+          ValueError: a value is wrong; the message names the field and what would be right.
+          OSError: the data cannot be read.
+        """
+        configs, weights = self.runs()
+        cohorts = tuple(cohort.plan(configs, load))
+        if weights:
+            pretrained.check_fits(weights, cohorts)
+        check(self.claims, records.columns([run for part in cohorts for run in part.runs]))
+        remarks = dict.fromkeys(line for part in cohorts for line in part.dataset.remarks)
+        undecided = undecidable(self.claims, records.planned(cohorts))
+        return Planned(self.name, cohorts, self.claims, (*remarks, *undecided), weights)
+
+    def runs(self) -> tuple[list[ConfigDict], PretrainedWeights | None]:
+        """Return the configs of all runs, and the weights that they start from.
+
+        Raises:
+          ValueError: see `plan`.
+        """
+        points, pinned = self.grid, frozenset(self.pinned)
+        if self.seeds is not None:
+            points, pinned = grid.with_seeds(self.grid, self.seeds), pinned - {"seed"}
+        configs = [self.config] if points is None else grid.expand(self.config, points, pinned)
+        if "transfer" not in self.config:
+            if self.pretrained is not None:
+                raise ValueError(
+                    f"pretrained={self.pretrained}: the config has no section `transfer`; "
+                    f"expected one such as that of configs/transfer.py"
+                )
+            return configs, None
+        for config in configs:
+            resolve.check_fields(config)
+        if self.pretrained is None:
+            return phases.runs(configs), None
+        weights = _opened(str(self.pretrained))
+        for config in configs:
+            weights.settle(config)
+        runs = phases.runs(configs, weights.identity)
+        if not any(run.transfer.start == weights.identity for run in runs):
+            raise ValueError(
+                f"pretrained={self.pretrained}: no run starts from it; expected runs of the "
+                f"phases 'extraction' or 'finetuning' in config.transfer.phase"
+            )
+        return runs, weights
+
+
+def read_config_file(config: str) -> Design:
+    """Return the experiment of a config file, named after the file and its argument.
+
+    Args:
+      config: the path, and after a colon the argument of `get_config`, `get_grid` and `get_claims`.
+
+    Raises:
+      ValueError: there is no such file, or a function of it is wrong; see `mnv2_jax.config_file`.
+    """
+    values = config_file.config(config)
+    ids.complete(values)
+    name, colon, argument = config.partition(":")
+    path, arguments = Path(name), (argument,) if colon else ()
+    claims = config_file.call(path, "get_claims", arguments, "a list of claims", _are_claims)
+    points = config_file.call(
+        path, "get_grid", arguments, "a Grid", lambda value: isinstance(value, Grid)
+    )
+    words = [path.stem, *(re.sub(r"\W+", "_", word).strip("_") for word in arguments)]
+    return Design("_".join(filter(None, words)), values, points, tuple(claims))
+
+
+def _are_claims(value: object) -> bool:
+    return isinstance(value, Sequence) and all(isinstance(claim, Claim) for claim in value)
+
+
+def _opened(path: str) -> PretrainedWeights:
+    if not path:
+        raise ValueError("pretrained: it is empty; expected the folder of a run, or a file")
+    try:
+        return PretrainedWeights.open(Path(path))
+    except ValueError as error:
+        raise ValueError(f"pretrained={error}") from None
