@@ -273,7 +273,7 @@ class Faulty(Block):
 @pytest.mark.parametrize(
     ("side", "message"),
     [
-        (7, r"block='faulty': it gives a \S+; expected a pair, \(x, carry\)"),
+        (7, r"block='faulty': returns a \S+; expected a pair, \(x, carry\)"),
         (5, r"block='faulty': TypeError: .* \(test_network.py, line \d+\)"),
     ],
 )

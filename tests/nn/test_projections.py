@@ -162,10 +162,10 @@ def own(tmp_path):
         ("OWN:LIMIT", "the file's LIMIT is not a function"),
         (
             "OWN:mean",
-            "it gives float32[] for float32[2, 3, 3, 4]; expected an array of the same sh",
+            "returns float32[] for float32[2, 3, 3, 4]; expected an array of the same sh",
         ),
-        ("OWN:wide", "it gives float32[2, 3, 3, 4] for bfloat16[2, 3, 3, 4]; expected an array of"),
-        ("OWN:pair", "it gives tuple for float32[2, 3, 3, 4]; expected an array of the same shape"),
+        ("OWN:wide", "returns float32[2, 3, 3, 4] for bfloat16[2, 3, 3, 4]; expected an array of"),
+        ("OWN:pair", "returns tuple for float32[2, 3, 3, 4]; expected an array of the same shape"),
         ("OWN:broken", "NameError: name 'mystery' is not defined (my_projection.py, line 20)"),
     ],
 )
