@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from mnv2_jax import arch
 from mnv2_jax.nn import reductions
 
 Array = jax.Array
@@ -58,10 +59,8 @@ def depthwise_conv(x: Array, kernel: Array, stride: int = 1, padding: str = "SAM
     side = kernel.shape[0]
     if kernel.shape != (side, side, x.shape[-1]) or side % 2 == 0:
         raise ValueError(f"kernel shape {kernel.shape}: expected (k, k, {x.shape[-1]}) with k odd")
-    if stride not in (1, 2):
-        raise ValueError(f"stride={stride!r}: expected 1 or 2")
-    if padding not in ("SAME", "SYMMETRIC"):
-        raise ValueError(f"padding={padding!r}: expected SAME or SYMMETRIC")
+    arch.check_choice("stride", stride, (1, 2))
+    arch.check_choice("padding", padding, arch.PADDINGS)
     pads = tuple(pad_width(size, side, stride, padding) for size in x.shape[1:3])
     y = _convolve(x.transpose(3, 1, 2, 0), kernel.transpose(2, 0, 1), stride, pads)
     return y.transpose(3, 1, 2, 0)

@@ -110,8 +110,8 @@ def test_memory_of_the_gradients_stays_a_few_times_the_image():
         ((2, 2, 3), 1, "SAME", r"kernel shape \(2, 2, 3\): expected \(k, k, 3\) with k odd"),
         ((3, 1, 3), 1, "SAME", r"expected \(k, k, 3\)"),
         ((3, 3, 4), 1, "SAME", r"expected \(k, k, 3\)"),
-        ((3, 3, 3), 3, "SAME", "stride=3: expected 1 or 2"),
-        ((3, 3, 3), 1, "VALID", "padding='VALID': expected SAME or SYMMETRIC"),
+        ((3, 3, 3), 3, "SAME", "stride=3: expected one of 1, 2"),
+        ((3, 3, 3), 1, "VALID", "padding='VALID': expected one of SAME, SYMMETRIC"),
     ],
 )
 def test_wrong_arguments_are_named(kernel, stride, padding, message):
