@@ -6,6 +6,7 @@ docstring is printed beside its result.
 
 import dataclasses
 import functools
+import itertools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -35,16 +36,21 @@ if jax.__version_info__ < (0, 11):  # Later versions have no other emitters.
 
 def shapes(block: type[Block]) -> str | None:
     """Every output has the right shape, by stride, size, padding, channels and mode."""
-    for size in ((8, 8), (7, 5), (1, 1)):
-        for stride, out in ((1, _CHANNELS), (2, _CHANNELS), (1, 9), (2, 9)):
-            for name in ("default", "torchvision"):
-                spec = dataclasses.replace(_SPEC, stride=stride, out_channels=out)
-                module = block(spec, arch.CONVENTIONS[name])
-                expected = (_BATCH, *(-(-side // stride) for side in size), out)
-                for train in (False, True):
-                    problem = _shape_problem(module, (_BATCH, *size, _CHANNELS), expected, train)
-                    if problem:
-                        return f"stride {stride}, {size[0]}x{size[1]} pixels: {problem}"
+    sizes, conventions = ((8, 8), (7, 5), (1, 1)), ("default", "torchvision")
+    for size, stride, out, name, train in itertools.product(
+        sizes, (1, 2), (_CHANNELS, 9), conventions, (False, True)
+    ):
+        spec = dataclasses.replace(_SPEC, stride=stride, out_channels=out)
+        module = block(spec, arch.CONVENTIONS[name])
+        run = functools.partial(module.init_with_output, train=train)
+        x = jax.ShapeDtypeStruct((_BATCH, *size, _CHANNELS), jnp.float32)
+        result = jax.eval_shape(run, jax.random.key(0), x, Carry())[0]
+        case = f"stride {stride}, {size[0]}x{size[1]} pixels"
+        if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Carry)):
+            return f"{case}: expected a pair, the output and the carry"
+        expected = (_BATCH, *(-(-side // stride) for side in size), out)
+        if result[0].shape != expected:
+            return f"{case}: the output has shape {result[0].shape}; expected {expected}"
     return None
 
 
@@ -276,19 +282,6 @@ def _init_shapes(module: Block, batch: int, side: int, train: bool) -> Any:
     init = functools.partial(module.init, train=train)
     x = jax.ShapeDtypeStruct((batch, side, side, _CHANNELS), jnp.float32)
     return jax.eval_shape(init, jax.random.key(0), x, Carry())
-
-
-def _shape_problem(
-    module: Block, shape: tuple[int, ...], expected: tuple[int, ...], train: bool
-) -> str | None:
-    run = functools.partial(module.init_with_output, train=train)
-    x = jax.ShapeDtypeStruct(shape, jnp.float32)
-    result = jax.eval_shape(run, jax.random.key(0), x, Carry())[0]
-    if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Carry)):
-        return "expected a pair, the output and the carry"
-    if result[0].shape != expected:
-        return f"the output has shape {result[0].shape}; expected {expected}"
-    return None
 
 
 def _named(tree: Any) -> list[tuple[str, Any]]:

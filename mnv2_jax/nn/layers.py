@@ -178,6 +178,25 @@ class BatchNorm(nn.Module):
         return y
 
 
+def conv_norm_act(
+    layer: nn.Module,
+    x: Array,
+    conventions: arch.Conventions,
+    axis_name: str | None,
+    train: bool,
+    activation: str | None,
+) -> Array:
+    """Apply a convolution, BatchNorm and, unless None, an activation, in a compact method."""
+    norm = BatchNorm(
+        momentum=conventions.norm_momentum,
+        epsilon=conventions.norm_epsilon,
+        axis_name=axis_name,
+        name=f"{layer.name}_norm",
+    )
+    y = norm(layer(x), train=train)
+    return y if activation is None else activate(activation, y)
+
+
 class Dense(nn.Module):
     """Fully connected layer with bias: `[batch, features]` to `[batch, channels]`."""
 

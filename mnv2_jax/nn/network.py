@@ -70,15 +70,11 @@ class Network(nn.Module):
         parts = spec.parts
         updated = () if self.norms_from is None else parts[parts.index(self.norms_from) :]
 
-        def normalised(x: Array, layer: nn.Module) -> Array:
-            norm = layers.BatchNorm(
-                momentum=conventions.norm_momentum,
-                epsilon=conventions.norm_epsilon,
-                axis_name=self.axis_name,
-                name=f"{layer.name}_norm",
+        def conv_norm_act(layer: nn.Module, x: Array) -> Array:
+            batch_moments = train and layer.name in updated
+            return layers.conv_norm_act(
+                layer, x, conventions, self.axis_name, batch_moments, "relu6"
             )
-            y = norm(layer(x), train=train and layer.name in updated)
-            return layers.activate("relu6", y)
 
         stem = layers.Conv(
             spec.stem_channels,
@@ -87,7 +83,7 @@ class Network(nn.Module):
             initializer=conventions.initializer,
             name="stem",
         )
-        x = normalised(jnp.asarray(images), stem)
+        x = conv_norm_act(stem, jnp.asarray(images))
         carry = Carry(knobs=knobs)
         for name, block_spec in zip(parts[1:], spec.blocks, strict=False):
             projections.check_name(block_spec.projection)
@@ -97,7 +93,7 @@ class Network(nn.Module):
             carry = carry._replace(knobs=knobs)  # A block may have returned a new carry.
         if spec.head_channels:
             head = layers.Pointwise(spec.head_channels, conventions.initializer, name="head")
-            x = normalised(x, head)
+            x = conv_norm_act(head, x)
         return x.mean((1, 2))
 
 

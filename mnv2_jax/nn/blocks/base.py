@@ -82,7 +82,7 @@ class Block(nn.Module):
     ) -> Array:
         """Apply a 1x1 convolution to `channels`, BatchNorm and, unless None, the activation."""
         layer = layers.Pointwise(channels, self.conventions.initializer, name=name)
-        return self._normalised(layer, x, train, activation)
+        return layers.conv_norm_act(layer, x, self.conventions, self.axis_name, train, activation)
 
     @nn.nowrap
     def depthwise(
@@ -103,7 +103,7 @@ class Block(nn.Module):
             self.conventions.initializer,
             name=name,
         )
-        return self._normalised(layer, x, train, activation)
+        return layers.conv_norm_act(layer, x, self.conventions, self.axis_name, train, activation)
 
     @nn.nowrap
     def conv(
@@ -118,7 +118,7 @@ class Block(nn.Module):
             self.conventions.initializer,
             name=name,
         )
-        return self._normalised(layer, x, train, activation)
+        return layers.conv_norm_act(layer, x, self.conventions, self.axis_name, train, activation)
 
     @nn.nowrap
     def squeeze_excite(self, x: Array) -> Array:
@@ -169,14 +169,3 @@ class Block(nn.Module):
     @nn.nowrap
     def _keeps_shape(self, x: Array) -> bool:
         return self.spec.stride == 1 and x.shape[-1] == self.spec.out_channels
-
-    @nn.nowrap
-    def _normalised(self, layer: nn.Module, x: Array, train: bool, activation: str | None) -> Array:
-        norm = layers.BatchNorm(
-            self.conventions.norm_momentum,
-            self.conventions.norm_epsilon,
-            self.axis_name,
-            name=f"{layer.name}_norm",
-        )
-        y = norm(layer(x), train=train)
-        return y if activation is None else layers.activate(activation, y)
