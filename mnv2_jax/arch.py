@@ -118,16 +118,18 @@ class BlockSpec:
       block: one of `mnv2_jax.nn.blocks.BLOCKS`, or FILE.py:CLASS.
       out_channels: channels of the output.
       stride: of the spatial convolution, 1 or 2.
-      expansion: t, expanded over input channels; 1 has no expansion layer. Below 1 the inverted
-        residual is the classical one (section 3.4). Blocks from wide to narrow divide by it.
-      kernel_size: of the spatial convolution, odd.
+      expansion: t, expanded over input channels, above 0; 1 has no expansion layer. Below 1 the
+        inverted residual is the classical one (section 3.4). Blocks from wide to narrow divide by
+        it.
+      kernel_size: odd side of the spatial kernel.
       projection: activation after the projection: one of `CLIPS`, one of
         `mnv2_jax.nn.projections.FUNCTIONS`, or FILE.py:FUNCTION.
-      projection_placement: place of that activation: one of `PLACEMENTS`.
-      shortcut: one of `SHORTCUTS`.
-      activation: inside the block: one of `ACTIVATIONS`.
-      spatial_conv: between expansion and projection: one of `SPATIAL_CONVS`.
-      squeeze_excite: gate the spatial convolution's output by its own mean (Hu et al. 2018).
+      projection_placement: that activation before or after the shortcut is added: one of
+        `PLACEMENTS`.
+      shortcut: tensors that the residual connection joins: one of `SHORTCUTS`.
+      activation: nonlinearity inside the block: one of `ACTIVATIONS`.
+      spatial_conv: convolution between expansion and projection: one of `SPATIAL_CONVS`.
+      squeeze_excite: gate the spatial convolution's output by its own mean. Hu et al. 2018.
       divisor: expanded channels are rounded to multiples of it.
 
     Raises:
