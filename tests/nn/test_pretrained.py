@@ -70,9 +70,10 @@ def refusal(path, **options):
 
 @pytest.mark.parametrize("layout", SOURCES)
 def test_every_layout_is_read(tmp_path, layout):
-    loaded = load(write(layout, tmp_path / "model"))
+    path = write(layout, tmp_path / "model")
+    loaded = load(path)
     assert_same_bits(loaded.variables, variables())
-    assert (loaded.source, loaded.conventions) == SOURCES[layout]
+    assert (loaded.source, loaded.conventions) == pretrained.origin(path) == SOURCES[layout]
     assert loaded.classifier == "loaded"
 
 

@@ -254,6 +254,8 @@ def test_unknown_and_missing_fields_are_named(small, path):
     rewritten(path, spec=described)
     message = refusal(trained.load, path)
     assert message.startswith("spec.conventions.layout: unknown field; expected padding, norm_mom")
+    rewritten(path, spec={**described, "blocks": [7]})
+    assert refusal(trained.load, path).startswith("spec.blocks[0]=7: expected the fields block, ")
     rewritten(path, spec=[1])
     assert refusal(trained.load, path).startswith("spec=[1]: expected the fields resolution, in_")
 
