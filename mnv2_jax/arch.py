@@ -1,8 +1,8 @@
 """Networks as data: block specifications, conventions and channel arithmetic.
 
-Everything here is plain Python, without jax: a network is a value that can be compared, hashed,
-stored with a result and expanded into a grid. `mnv2_jax.nn` turns it into Flax modules;
-`mnv2_jax.presets` holds the tables of the networks that have a name.
+Plain Python, without jax: a network is a value that can be compared, hashed, stored with a result
+and expanded into a grid. `mnv2_jax.nn` builds Flax modules from it; `mnv2_jax.presets` has the
+tables of named networks.
 
 Source: Sandler et al. 2018, "MobileNetV2: Inverted Residuals and Linear Bottlenecks",
 arXiv 1801.04381, Tables 1 and 2.
@@ -21,10 +21,7 @@ T = TypeVar("T")
 
 
 class Clip(NamedTuple):
-    """Bounds of a clip and what is left of a value beyond them.
-
-    `clip(x, low, high) + slope * (x - clip(x, low, high))`
-    """
+    """A leaky clip: `clip(x, low, high) + slope * (x - clip(x, low, high))`."""
 
     low: float
     high: float
@@ -37,18 +34,18 @@ CLIPS = {
     "relu": Clip(0.0, math.inf),
     "leaky_relu": Clip(0.0, math.inf, 0.01),  # Maas et al. 2013
 }
-"""The projections that lanes of one program may differ in: their numbers are arguments of it.
+"""Projections that may differ between the lanes of one program, which takes these numbers as
+arguments. All others are functions; see `mnv2_jax.nn.projections`.
 
-A projection follows the normalised projecting convolution (sections 3.2 and 6.4). All others are
-functions, see `mnv2_jax.nn.projections`.
+A projection is the activation after the normalised projecting convolution (sections 3.2 and 6.4).
 """
 
 PLACEMENTS = ("before", "after")
-"""Places of the projection's activation: before the shortcut is added, or after it. The paper does
-not say which its Figure 6a has."""
+"""The projection's activation comes before or after the shortcut is added. The paper does not say
+which its Figure 6a has."""
 
 SHORTCUTS = ("bottleneck", "none", "expansion")
-"""Ends of the residual connection (Figure 6b): bottlenecks, none, or expanded tensors."""
+"""Tensors that the residual connection joins (Figure 6b): bottlenecks, none, or expanded ones."""
 
 ACTIVATIONS = ("relu6", "relu", "silu", "hard_swish")
 """The nonlinearity inside a block: ReLU6 and ReLU, SiLU (Elfwing et al. 2017, arXiv 1702.03118),
@@ -58,56 +55,56 @@ SPATIAL_CONVS = ("depthwise", "standard")
 """The spatial convolution between expansion and projection."""
 
 PADDINGS = ("SAME", "SYMMETRIC")
-"""Zeros around a convolution's input: TensorFlow's rule, by which what is left over goes below and
+"""Zero padding of convolutions: TensorFlow's "SAME", which puts an odd row or column below or
 right, or the same number on both sides. They differ only where the stride is 2."""
 
 INITIALIZERS = ("he_normal", "truncated_normal", "glorot_uniform", "kaiming_normal")
 """Distributions of initial kernels; see `mnv2_jax.nn.initializers`."""
 
 
-def check_arguments(what: str, given: dict[str, Any], known: Collection[str]) -> None:
-    """Raise TypeError, naming the first unknown argument and the known one nearest to it.
+def check_arguments(function: str, arguments: dict[str, Any], known: Collection[str]) -> None:
+    """Raise TypeError for the first unknown argument of a function, naming the nearest known one.
 
     Args:
-      what: is called, such as "presets.build".
-      given: arguments by name.
-      known: the names that it takes.
+      function: its name in the message, such as "presets.build".
+      arguments: by name.
+      known: the names that the function takes.
     """
-    for name, value in given.items():
+    for name, value in arguments.items():
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            right = f"did you mean {near[0]}?" if near else f"expected {', '.join(known)}"
-            raise TypeError(f"{name}={value!r}: {what} has no such argument; {right}")
+            hint = f"did you mean {near[0]}?" if near else f"expected {', '.join(known)}"
+            raise TypeError(f"{name}={value!r}: {function} has no such argument; {hint}")
 
 
 def checked_arguments(cls: type[T]) -> type[T]:
-    """Let a dataclass refuse unknown arguments by `check_arguments`."""
-    create = cls.__init__
+    """Decorate a dataclass, such that unknown arguments raise as in `check_arguments`."""
+    init = cls.__init__
     known = [field.name for field in dataclasses.fields(cls) if field.init]  # type: ignore[arg-type]
 
-    @functools.wraps(create)
+    @functools.wraps(init)
     def __init__(self: T, *args: Any, **kwargs: Any) -> None:
         check_arguments(cls.__name__, kwargs, known)
-        create(self, *args, **kwargs)
+        init(self, *args, **kwargs)
 
     cls.__init__ = __init__  # type: ignore[assignment]
     return cls
 
 
 def check_choice(field: str, value: object, allowed: tuple[object, ...]) -> None:
-    """Raise ValueError, naming the field and the choices, unless `value` is one of `allowed`."""
+    """Raise ValueError unless `value` is one of `allowed`."""
     if value not in allowed:
         raise ValueError(f"{field}={value!r}: expected one of {', '.join(map(str, allowed))}")
 
 
 def check_whole(field: str, value: int) -> None:
-    """Raise ValueError, naming the field, unless `value` is a whole number from 1."""
+    """Raise ValueError unless `value` is a whole number, 1 or more."""
     if value < 1 or value != int(value):
         raise ValueError(f"{field}={value!r}: expected a whole number, 1 or more")
 
 
 def check_multiplier(field: str, value: float) -> None:
-    """Raise ValueError, naming the field, unless `value` is above 0 and at most 10."""
+    """Raise ValueError unless `value` is above 0 and at most 10."""
     if not 0 < value <= 10:
         raise ValueError(f"{field}={value!r}: expected a number above 0, at most 10")
 
@@ -115,28 +112,28 @@ def check_multiplier(field: str, value: float) -> None:
 @checked_arguments
 @dataclasses.dataclass(frozen=True)
 class BlockSpec:
-    """One block: what every knob is set to. A block need not read every knob.
+    """The knobs of one block. A block need not read every knob.
 
     Attributes:
       block: one of `mnv2_jax.nn.blocks.BLOCKS`, or FILE.py:CLASS.
-      out_channels: channels of the block's output.
-      stride: 1 or 2, of the spatial convolution.
+      out_channels: channels of the output.
+      stride: of the spatial convolution, 1 or 2.
       expansion: t, expanded over input channels, above 0; 1 has no expansion layer. Below 1 the
-        inverted residual is the classical one (section 3.4). Blocks that go from wide to narrow
-        divide by it.
+        inverted residual is the classical one (section 3.4). Blocks from wide to narrow divide by
+        it.
       kernel_size: odd side of the spatial kernel.
       projection: activation after the projection: one of `CLIPS`, one of
         `mnv2_jax.nn.projections.FUNCTIONS`, or FILE.py:FUNCTION.
-      projection_placement: that activation before or after adding the shortcut: one of
+      projection_placement: that activation before or after the shortcut is added: one of
         `PLACEMENTS`.
-      shortcut: ends of the residual connection: one of `SHORTCUTS`.
-      activation: inside a block: one of `ACTIVATIONS`.
-      spatial_conv: between expansion and projection: one of `SPATIAL_CONVS`.
+      shortcut: tensors that the residual connection joins: one of `SHORTCUTS`.
+      activation: nonlinearity inside the block: one of `ACTIVATIONS`.
+      spatial_conv: convolution between expansion and projection: one of `SPATIAL_CONVS`.
       squeeze_excite: gate the spatial convolution's output by its own mean. Hu et al. 2018.
       divisor: expanded channels are rounded to multiples of it.
 
     Raises:
-      ValueError: a value is out of range; the message names it and what would be right.
+      ValueError: a value is out of range.
     """
 
     block: str = "inverted_residual"
@@ -153,7 +150,7 @@ class BlockSpec:
     divisor: int = 8
 
     def __post_init__(self) -> None:
-        for name in ("block", "projection"):  # Which there are, `mnv2_jax.nn` knows.
+        for name in ("block", "projection"):  # `mnv2_jax.nn` checks that they exist.
             if not isinstance(getattr(self, name), str):
                 raise ValueError(f"{name}={getattr(self, name)!r}: expected a name")
         check_choice("projection_placement", self.projection_placement, PLACEMENTS)
@@ -169,13 +166,13 @@ class BlockSpec:
             raise ValueError(f"kernel_size={self.kernel_size!r}: expected an odd number, 1 or more")
 
     def expanded_channels(self, in_channels: int) -> int:
-        """Channels of the expanded tensor for an input of `in_channels` channels."""
+        """Return the channels of the expanded tensor for an input of `in_channels`."""
         if self.expansion == 1:
             return in_channels
         return round_channels(in_channels * self.expansion, self.divisor)
 
     def reduced_channels(self, wide_channels: int) -> int:
-        """Channels of the narrow tensor of a block whose outer tensors are the wide ones."""
+        """Return the channels of the narrow tensor of a block whose outer tensors are wide."""
         if self.expansion == 1:
             return wide_channels
         return round_channels(wide_channels / self.expansion, self.divisor)
@@ -186,7 +183,7 @@ KNOBS = tuple(
     for field in dataclasses.fields(BlockSpec)
     if field.name not in ("out_channels", "stride", "divisor")
 )
-"""The fields of `BlockSpec` that a network sets alike in all of its blocks."""
+"""The fields of `BlockSpec` that have one value in all blocks of a network."""
 
 
 @checked_arguments
@@ -196,9 +193,9 @@ class Conventions:
 
     Attributes:
       padding: one of `PADDINGS`.
-      norm_momentum: how much of BatchNorm's running moments a step keeps.
-      norm_epsilon: what BatchNorm adds to the variance.
-      dropout: the share of features that training drops before the classifier.
+      norm_momentum: the share of BatchNorm's running moments that a step keeps.
+      norm_epsilon: added to the variance by BatchNorm.
+      dropout: the share of the classifier's inputs that training drops.
       initializer: one of `INITIALIZERS`.
     """
 
@@ -219,7 +216,7 @@ class Conventions:
 
 
 CONVENTIONS = {
-    # For runs of minutes: running moments that forget in tens of steps, no dropout.
+    # For runs of minutes: running moments over tens of steps, no dropout.
     "default": Conventions(),
     # The authors' code (slim): `training_scope` of mobilenet.py, epsilon from slim's batch_norm.
     "slim": Conventions("SAME", 0.997, 1e-3, 0.2, "truncated_normal"),
@@ -228,7 +225,7 @@ CONVENTIONS = {
     # torchvision.models.mobilenet_v2.
     "torchvision": Conventions("SYMMETRIC", 0.9, 1e-5, 0.2, "kaiming_normal"),
 }
-"""The conventions of the three reference implementations, and those of the small experiments."""
+"""The conventions of three reference implementations, and of the small experiments."""
 
 
 @checked_arguments
@@ -240,14 +237,14 @@ class NetworkSpec:
       resolution: height and width of the input, in pixels.
       in_channels: channels of the input image.
       stem_channels: channels of the 3x3 stem convolution.
-      stem_stride: stride of the stem convolution.
-      blocks: the blocks, in order.
+      stem_stride: 1 or 2.
+      blocks: in order.
       head_channels: channels of the last pointwise convolution; 0 has none (MobileNetV1).
       classes: outputs of the classifier.
       conventions: padding, normalisation, dropout, initial weights.
 
     Raises:
-      ValueError: a value is out of range; the message names it and what would be right.
+      ValueError: a value is out of range.
     """
 
     resolution: int
@@ -270,13 +267,13 @@ class NetworkSpec:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The names of what follows one another: stem, blocks, last convolution, classifier."""
+        """Names of the parts in order: stem, blocks, last convolution, classifier."""
         blocks = [f"block_{number:02}" for number in range(1, len(self.blocks) + 1)]
         return ("stem", *blocks, *(["head"] if self.head_channels else []), "classifier")
 
     @property
     def features(self) -> int:
-        """Numbers that the classifier gets of an image."""
+        """Number of the classifier's inputs."""
         return self.head_channels or self.blocks[-1].out_channels
 
     @property
@@ -285,16 +282,16 @@ class NetworkSpec:
         return (self.resolution, self.resolution, self.in_channels)
 
 
-def round_channels(wish: float, divisor: int = 8) -> int:
-    """Round `wish` to a multiple of `divisor`, at least `divisor` and never below 0.9 `wish`.
+def round_channels(channels: float, divisor: int = 8) -> int:
+    """Round to a multiple of `divisor`, at least `divisor` and never below 0.9 `channels`.
 
     The rule of the authors' implementation (slim's `_make_divisible`): halves round up.
 
     Raises:
-      ValueError: `wish` or `divisor` is not positive.
+      ValueError: `channels` or `divisor` is not positive.
     """
-    if not wish > 0 or math.isinf(wish):
-        raise ValueError(f"channels={wish!r}: expected a positive number")
+    if not channels > 0 or math.isinf(channels):
+        raise ValueError(f"channels={channels!r}: expected a positive number")
     check_whole("divisor", divisor)
-    channels = max(divisor, int(wish + divisor / 2) // divisor * divisor)
-    return channels + divisor if channels < 0.9 * wish else channels
+    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * channels else rounded

@@ -1,7 +1,4 @@
-"""The networks that have a name: stage tables, and what surrounds them. A new one is a line here.
-
-Without jax, like `mnv2_jax.arch`.
-"""
+"""Named networks as stage tables, without jax. A new network is a line in `PRESETS`."""
 
 import dataclasses
 import inspect
@@ -22,23 +19,14 @@ class Stage(NamedTuple):
     stride: int
 
 
-_BLOCK = BlockSpec()
-
-
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """A family of networks: the stage table and what surrounds it.
+    """A family of networks. Fields not described here are those of `NetworkSpec`, at width 1.
 
     Attributes:
-      resolution: height and width of the input, in pixels.
-      in_channels: channels of the input image.
-      stem_channels: channels of the stem convolution at width 1.
-      stem_stride: stride of the stem convolution.
-      stages: the (t, c, n, s) table for a given expansion.
-      head_channels: channels of the last pointwise convolution; 0 has none.
-      classes: outputs of the classifier.
-      block: the knobs of every block, where they are not asked to be others; its divisor is what
-        all channels are rounded to (8 in the paper).
+      stages: the (t, c, n, s) table for an expansion.
+      block: the default knobs of every block. All channels are rounded to multiples of its divisor,
+        8 in the paper.
     """
 
     resolution: int
@@ -48,7 +36,7 @@ class Preset:
     stages: Callable[[float], tuple[Stage, ...]]
     head_channels: int
     classes: int
-    block: BlockSpec = _BLOCK
+    block: BlockSpec = BlockSpec()  # noqa: RUF009 -- it is frozen.
 
 
 def _mobilenet_v2(t: float) -> tuple[Stage, ...]:
@@ -95,7 +83,7 @@ def _digits(t: float) -> tuple[Stage, ...]:
 PRESETS: dict[str, Preset] = {
     # Table 2 of the paper: 17 bottlenecks (the text's 19 is a slip), 10 of them with a shortcut.
     "mobilenet_v2": Preset(224, 3, 32, 2, _mobilenet_v2, 1280, 1000),
-    # The same with the first two strides gone: what is usually trained on CIFAR's 32 pixels.
+    # The same without the first two strides, as usually trained on CIFAR's 32 pixels.
     "mobilenet_v2_32px": Preset(32, 3, 32, 1, _mobilenet_v2_32px, 1280, 10),
     # For grids at 32 pixels: a hundred networks in the time of one large one.
     "small_32px": Preset(32, 3, 16, 2, _small_32px, 128, 10, BlockSpec(divisor=4)),
@@ -112,7 +100,7 @@ PRESETS: dict[str, Preset] = {
         block=BlockSpec("separable", expansion=1, projection="relu6", shortcut="none"),
     ),
     # Small enough for minutes on a laptop. Narrow bottlenecks show the effect of a nonlinear
-    # projection; channels are as asked for, since rounding to 8 would make them all alike.
+    # projection; channels are not rounded, since multiples of 8 would make them all equal.
     "digits": Preset(8, 1, 8, 1, _digits, 64, 10, BlockSpec(divisor=1)),
 }
 
@@ -128,26 +116,26 @@ def build(
     conventions: str = "default",
     **knobs: Any,
 ) -> NetworkSpec:
-    """Build the network of a preset with every block of it set to the same knobs.
+    """Build the network of a preset, with the same knobs in every block.
 
-    The first stage keeps expansion 1 whatever `expansion` says (Table 2), and a width below 1
-    leaves the last convolution as wide as it is (section 4).
+    The first stage keeps expansion 1 whatever `expansion` is (Table 2), and a width below 1 does
+    not narrow the last convolution (section 4).
 
     Args:
       preset: one of `PRESETS`.
-      width: multiplies the channels (section 4 of the paper: 0.35 to 1.4).
-      depth: multiplies the repeats of all stages but the first and the last, rounded up; where it
-        is not 1, stem and last convolution keep their width of 1. Both as in timm's
-        mobilenetv2_110d and _120d (widths 1.1 and 1.2, depths 1.2 and 1.4).
-      resolution: in pixels; by default the preset's, like the next two.
+      width: multiplies the channels (section 4: 0.35 to 1.4).
+      depth: multiplies the repeats of all stages but the first and the last, rounded up. If it is
+        not 1, stem and last convolution keep width 1. Both as in timm's mobilenetv2_110d and _120d
+        (widths 1.1 and 1.2, depths 1.2 and 1.4).
+      resolution: in pixels; None is the preset's, as for the next two.
       in_channels: of the images.
       classes: outputs of the classifier.
       conventions: one of `mnv2_jax.arch.CONVENTIONS`.
-      **knobs: of `mnv2_jax.arch.KNOBS`, by default the preset's.
+      **knobs: of `mnv2_jax.arch.KNOBS`; the preset's by default.
 
     Raises:
-      ValueError: a value is out of range; the message names it and what would be right.
-      TypeError: there is no such argument; the message names it and the nearest one.
+      ValueError: a value is out of range.
+      TypeError: an argument is unknown.
     """
     *own, _ = inspect.signature(build).parameters
     arch.check_arguments("presets.build", knobs, (*own, *arch.KNOBS))
@@ -163,7 +151,7 @@ def build(
     blocks = []
     for number, stage in enumerate(stages):
         inner = 0 < number < len(stages) - 1
-        # Rounded first, or 10 times 1.1 would come to 11.000000000000002, and that to 12.
+        # Rounded first, since 10 * 1.1 is 11.000000000000002, whose ceiling is 12.
         repeats = math.ceil(round(stage.repeats * depth, 6)) if inner else stage.repeats
         block = dataclasses.replace(
             shared,

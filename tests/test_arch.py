@@ -8,17 +8,14 @@ from mnv2_jax import arch
 
 
 @given(st.floats(0.1, 5000), st.integers(1, 64))
-def test_rounded_channels_are_multiples_and_never_fall_below_nine_tenths(wish, divisor):
-    channels = arch.round_channels(wish, divisor)
+def test_rounded_channels_are_multiples_and_never_fall_below_nine_tenths(wanted, divisor):
+    channels = arch.round_channels(wanted, divisor)
     assert channels % divisor == 0
-    assert channels >= max(divisor, 0.9 * wish)
+    assert channels >= max(divisor, 0.9 * wanted)
     # The nearest multiple, or the one above it.
-    assert channels <= max(divisor, math.floor(wish / divisor + 0.5) * divisor + divisor)
-
-
-@given(st.integers(1, 400), st.integers(1, 16))
-def test_multiples_stay_as_they_are(times, divisor):
-    assert arch.round_channels(times * divisor, divisor) == times * divisor
+    nearest = max(divisor, math.floor(wanted / divisor + 0.5) * divisor)
+    assert channels in (nearest, nearest + divisor)
+    assert arch.round_channels(channels, divisor) == channels
 
 
 def test_expanded_and_reduced_channels():
@@ -43,16 +40,13 @@ def test_expanded_and_reduced_channels():
         ({"shortcut": "sideways"}, "shortcut='sideways': expected one of"),
         ({"activation": "gelu"}, "activation='gelu': expected one of relu6, relu, silu, hard_swi"),
         ({"kernel_size": 2}, "kernel_size=2: expected an odd number"),
-        (
-            {"spatial_conv": "grouped"},
-            "spatial_conv='grouped': expected one of depthwise, standard",
-        ),
+        ({"spatial_conv": "grouped"}, "spatial_conv='grouped': expected one of depthwise, stand"),
         ({"squeeze_excite": "yes"}, "squeeze_excite='yes': expected one of False, True"),
         ({"stride": 3}, "stride=3: expected one of 1, 2"),
         ({"out_channels": 0}, "out_channels=0: expected a whole number"),
     ],
 )
-def test_a_wrong_knob_is_named_with_what_would_be_right(knobs, message):
+def test_a_wrong_knob_is_named_with_the_right_values(knobs, message):
     with pytest.raises(ValueError, match="^" + message):
         arch.BlockSpec(**knobs)
 
@@ -73,26 +67,14 @@ def test_a_wrong_convention_is_named(field, value, message):
 
 
 @pytest.mark.parametrize(
-    ("make", "arguments", "message"),
+    ("cls", "argument", "message"),
     [
-        (
-            arch.BlockSpec,
-            {"expansions": 6},
-            "expansions=6: BlockSpec has no such argument; did you",
-        ),
-        (
-            arch.Conventions,
-            {"drop_out": 0},
-            "drop_out=0: Conventions has no .*; did you mean dropout",
-        ),
-        (arch.NetworkSpec, {"resolutoin": 8}, "resolutoin=8: NetworkSpec has .* mean resolution"),
-        (
-            arch.BlockSpec,
-            {"x" * 9: 1},
-            "x{9}=1: BlockSpec has no such argument; expected block, out",
-        ),
+        (arch.BlockSpec, "expansions", "BlockSpec has no such argument; did you mean expansion?"),
+        (arch.Conventions, "drop_out", "Conventions has no such argument; did you mean dropout?"),
+        (arch.NetworkSpec, "resolutoin", "NetworkSpec has no such .* did you mean resolution?"),
+        (arch.BlockSpec, "xxxxxxxxx", "BlockSpec has no such argument; expected block, out_chan"),
     ],
 )
-def test_an_unknown_argument_is_named_with_the_nearest(make, arguments, message):
-    with pytest.raises(TypeError, match=f"^{message}"):
-        make(**arguments)
+def test_an_unknown_argument_is_named_with_the_nearest(cls, argument, message):
+    with pytest.raises(TypeError, match=f"^{argument}=6: {message}"):
+        cls(**{argument: 6})

@@ -1,4 +1,4 @@
-"""The check of a block from the command line."""
+"""Checking a block from the command line."""
 
 import pytest
 
@@ -22,45 +22,32 @@ class Broken(Block):
 """
 
 
-def check_block(*arguments):
-    return commands.run("check_block", *arguments)
+def check_block(*blocks):
+    return commands.run_side_by_side([("check_block", block) for block in blocks])
 
 
-def test_a_sound_block():
-    status, out, err = check_block("standard")
+def test_a_sound_block_and_an_unknown_one():
+    (status, out, err), unknown = check_block("standard", "lego")
     assert (status, err) == (0, "")
     assert out.splitlines()[-2:] == [
         "Knobs it reads: kernel_size, shortcut, activation",
         "Knobs without effect on it: expansion, projection, projection_placement, spatial_conv, "
         "squeeze_excite",
     ]
+    assert unknown[:2] == (2, "")
+    message = "block='lego': expected FILE.py:CLASS or one of inverted_residual"
+    assert unknown[2].startswith(f"python -m experiments.check_block: {message}")
+    assert len(unknown[2].splitlines()) == 1
 
 
-def test_faults_are_told_a_line_each(tmp_path):
+def test_every_fault_is_printed(tmp_path):
     path = tmp_path / "own.py"
     path.write_text(FAULTY)
-    status, out, err = check_block(f"{path}:Faulty")
-    assert (status, err) == (1, "")
+    faulty, broken = check_block(f"{path}:Faulty", f"{path}:Broken")
+    assert (faulty[0], faulty[2]) == (broken[0], broken[2]) == (1, "")
+    out = faulty[1]
     assert "shapes     FAILED: stride 2, 8x8 pixels: the output has shape (4, 8, 8, 6)" in out
     assert "bfloat16   FAILED: inference: bfloat16 in gave float32 out" in out
     assert "names      FAILED: params/Conv_0/bias is named by Flax" in out
     assert out.splitlines()[-1] == "3 of 9 checks failed"
-    status, out, err = check_block(f"{path}:Broken")
-    assert (status, err) == (1, "")
-    assert "shapes     FAILED: NameError: name 'mystery' is not defined" in out
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["lego"], "block='lego': expected FILE.py:CLASS or one of inverted_residual"),
-        (["none.py:Lego"], "block='none.py:Lego': no such Python file; expected FILE.py:CLASS"),
-        ([], "NAME: it is missing; expected one, see --help"),
-        (["standard", "fused"], "fused: unknown argument; flags begin with --"),
-    ],
-)
-def test_wrong_input_gives_one_line_and_status_2(arguments, message):
-    status, out, err = check_block(*arguments)
-    assert (status, out) == (2, "")
-    assert err.startswith(f"python -m experiments.check_block: {message}")
-    assert len(err.splitlines()) == 1
+    assert "shapes     FAILED: NameError: name 'mystery' is not defined" in broken[1]

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import math
 import re
 from typing import Any
@@ -9,20 +10,17 @@ from mnv2_jax import arch, presets
 
 
 def rows(spec):
-    """Blocks as (expansion, channels, repeats, stride), repeats gathered."""
-    found: list[tuple[float, int, int, int]] = []
-    for block in spec.blocks:
-        row = (block.expansion, block.out_channels)
-        if found and found[-1][:2] == row and block.stride == 1:
-            found[-1] = (*row, found[-1][2] + 1, found[-1][3])
-        else:
-            found.append((*row, 1, block.stride))
-    return found
+    """Blocks as (expansion, channels, repeats, stride)."""
+    stages = itertools.groupby(spec.blocks, lambda block: (block.expansion, block.out_channels))
+    for row, group in stages:
+        blocks = list(group)
+        assert all(block.stride == 1 for block in blocks[1:])
+        yield (*row, len(blocks), blocks[0].stride)
 
 
 def test_mobilenet_v2_is_table_2():
     spec = presets.build("mobilenet_v2")
-    assert rows(spec) == [
+    assert list(rows(spec)) == [
         (1, 16, 1, 1),
         (6, 24, 2, 2),
         (6, 32, 3, 2),
@@ -46,15 +44,10 @@ def test_mobilenet_v1_has_thirteen_separable_blocks_without_shortcut():
     assert spec.head_channels == 0
 
 
-def final_side(spec):
-    strides = math.prod(block.stride for block in spec.blocks) * spec.stem_stride
-    return spec.resolution / strides
-
-
-def test_presets_for_32_pixels_keep_four_by_four_to_the_end():
+def test_presets_for_32_pixels_end_at_four_by_four():
     full = presets.build("mobilenet_v2_32px")
-    assert final_side(full) == 4
-    assert final_side(presets.build("small_32px")) == 4
+    for spec in (full, presets.build("small_32px")):
+        assert math.prod(block.stride for block in spec.blocks) * spec.stem_stride == 32 / 4
     original = presets.build("mobilenet_v2", resolution=32, classes=10)
     assert [dataclasses.replace(block, stride=1) for block in full.blocks] == [
         dataclasses.replace(block, stride=1) for block in original.blocks
@@ -68,9 +61,9 @@ def test_digits_is_small_and_unrounded():
     assert spec.input_shape == (8, 8, 1)
 
 
-@pytest.mark.parametrize(("width", "head"), [(0.35, 1280), (0.5, 1280), (1.0, 1280), (1.4, 1792)])
-def test_narrow_networks_keep_the_last_convolution(width, head):
-    assert presets.build("mobilenet_v2", width=width).head_channels == head
+def test_narrow_networks_keep_the_last_convolution():
+    heads = [presets.build("mobilenet_v2", width=width).head_channels for width in (0.35, 1, 1.4)]
+    assert heads == [1280, 1280, 1792]
 
 
 # timm's mobilenetv2_110d and _120d: ceil(depth x repeats), first and last stage left as they are.
@@ -111,7 +104,7 @@ def test_knobs_reach_every_block():
         assert {getattr(block, name) for block in spec.blocks} == {value}
 
 
-# What the reference implementations set: slim's mobilenet.py, keras.applications, torchvision.
+# From slim's mobilenet.py, keras.applications and torchvision.
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -137,7 +130,7 @@ def test_conventions(name, expected):
         ({"projection": 6}, "projection=6: expected a name"),
     ],
 )
-def test_a_wrong_value_is_named_with_what_would_be_right(arguments, message):
+def test_a_wrong_value_is_named_with_the_right_ones(arguments, message):
     with pytest.raises(ValueError, match="^" + message):
         presets.build("mobilenet_v2", **arguments)
 

@@ -1,1 +1,1 @@
-"""Flax linen modules for the networks that `mnv2_jax.arch` describes, and what they cost."""
+"""Flax linen modules for the networks that `mnv2_jax.arch` describes, and their cost."""

@@ -1,10 +1,12 @@
-"""The contract of all blocks: shapes, gradients, modes, types, lanes, names.
+"""The contract of all blocks, as checks: shapes, gradients, modes, types, lanes, names, cost.
 
-A check takes a block's class and gives None, or says in one line what is wrong.
+A check takes a block's class and returns None or, in one line, the fault. The first line of its
+docstring is printed beside its result.
 """
 
 import dataclasses
 import functools
+import itertools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -26,64 +28,69 @@ _BATCH = 4
 _SPEC = arch.BlockSpec(out_channels=_CHANNELS, expansion=2, divisor=1)
 _KNOBS = Knobs.from_names("relu6", "bottleneck")
 
-# A program here runs once or twice: compiling it well would take longer than running it.
+# Programs run once or twice here: optimising them would take longer than running them.
 _QUICK_COMPILATION: dict[str, int | bool] = {"xla_backend_optimization_level": 0}
-if jax.__version_info__ < (0, 11):  # Later ones have no other emitters.
+if jax.__version_info__ < (0, 11):  # Later versions have no other emitters.
     _QUICK_COMPILATION["xla_cpu_use_fusion_emitters"] = False
 
 
 def shapes(block: type[Block]) -> str | None:
-    """Stride 1 and 2, even and odd sizes, both paddings, other channels, training and inference."""
-    for size in ((8, 8), (7, 5), (1, 1)):
-        for stride, out in ((1, _CHANNELS), (2, _CHANNELS), (1, 9), (2, 9)):
-            for name in ("default", "torchvision"):
-                spec = dataclasses.replace(_SPEC, stride=stride, out_channels=out)
-                module = block(spec, arch.CONVENTIONS[name])
-                expected = (_BATCH, *(-(-side // stride) for side in size), out)
-                for train in (False, True):
-                    problem = _shape_problem(module, (_BATCH, *size, _CHANNELS), expected, train)
-                    if problem:
-                        return f"stride {stride}, {size[0]}x{size[1]} pixels: {problem}"
+    """Every output has the right shape, by stride, size, padding, channels and mode."""
+    sizes, conventions = ((8, 8), (7, 5), (1, 1)), ("default", "torchvision")
+    for size, stride, out, name, train in itertools.product(
+        sizes, (1, 2), (_CHANNELS, 9), conventions, (False, True)
+    ):
+        spec = dataclasses.replace(_SPEC, stride=stride, out_channels=out)
+        module = block(spec, arch.CONVENTIONS[name])
+        run = functools.partial(module.init_with_output, train=train)
+        x = jax.ShapeDtypeStruct((_BATCH, *size, _CHANNELS), jnp.float32)
+        result = jax.eval_shape(run, jax.random.key(0), x, Carry())[0]
+        case = f"stride {stride}, {size[0]}x{size[1]} pixels"
+        if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Carry)):
+            return f"{case}: expected a pair, the output and the carry"
+        expected = (_BATCH, *(-(-side // stride) for side in size), out)
+        if result[0].shape != expected:
+            return f"{case}: the output has shape {result[0].shape}; expected {expected}"
     return None
 
 
 def gradients(block: type[Block]) -> str | None:
-    """Finite gradients of every parameter and of the input, on noise and on a constant image."""
+    """Gradients of parameters and input are finite, on noise and on a constant image."""
     for stride in (1, 2):
-        subject = _Subject(block, stride)
-        for what, x in (("noise", subject.x), ("an image of zeros", 0 * subject.x)):
+        subject = _Subject(block, dataclasses.replace(_SPEC, stride=stride))
+        for image, x in (("noise", subject.x), ("an image of zeros", 0 * subject.x)):
             of_params, of_x = subject.gradients(subject.variables, x, _KNOBS)
             for path, leaf in [("the input", of_x), *_named(of_params)]:
                 if not np.isfinite(leaf).all():
-                    return f"stride {stride}, {what}: the gradient of {path} is not finite"
+                    return f"stride {stride}, {image}: the gradient of {path} is not finite"
     return None
 
 
 def modes(block: type[Block]) -> str | None:
-    """Training moves the running moments; inference leaves them, and treats an image by itself."""
+    """Training updates the running moments; inference keeps them, and results are per image."""
     subject = _Subject(block)
-    company = subject.x.at[1:].set(-2 * subject.x[1:])
+    other_batch = subject.x.at[1:].set(-2 * subject.x[1:])  # The first image is the same.
     y, after = subject.infer(subject.variables, subject.x, _KNOBS)
-    other, _ = subject.infer(subject.variables, company, _KNOBS)
+    other, _ = subject.infer(subject.variables, other_batch, _KNOBS)
     before = subject.variables.get("batch_stats", {})
     if not _equal(before, after):
         return "inference changed the running moments"
     if not np.array_equal(y[0], other[0]):
         return "in inference, an image's result depends on the others of its batch"
     if before and _equal(before, subject.train(subject.variables, subject.x, _KNOBS)[1]):
-        return "training did not move the running moments; is `train` handed on to every layer?"
+        return "training did not move the running moments; is `train` passed to every layer?"
     return None
 
 
 def bfloat16(block: type[Block]) -> str | None:
-    """bfloat16 in gives bfloat16 out, near the float32 result; parameters stay float32."""
+    """bfloat16 input gives bfloat16 output, near the float32 one; moments stay float32."""
     subject = _Subject(block)
     for name, run in (("inference", subject.infer), ("training", subject.train)):
         y, _ = run(subject.variables, subject.x, _KNOBS)
         half, moments = run(subject.variables, subject.x.astype(jnp.bfloat16), _KNOBS)
         if half.dtype != jnp.bfloat16:
             return f"{name}: bfloat16 in gave {half.dtype} out"
-        # 8 bits of mantissa, and a handful of layers that each round.
+        # A mantissa of 8 bits, and a few layers that each round.
         error = float(np.abs(half.astype(np.float32) - y).max() / np.abs(y).max())
         if not error < 0.1:
             return f"{name}: bfloat16 is off by {error:.0%} of the largest value"
@@ -94,98 +101,89 @@ def bfloat16(block: type[Block]) -> str | None:
 
 
 def lanes(block: type[Block]) -> str | None:
-    """Lanes with weights, images and knobs of their own give what each gives alone."""
-    subject = _Subject(block, spec=dataclasses.replace(_SPEC, projection="leaky_relu"))
+    """Lanes with their own weights, images and knobs have the results of runs alone."""
+    subject = _Subject(block, dataclasses.replace(_SPEC, projection="leaky_relu"))
     choices = [("linear", "bottleneck"), ("relu6", "none"), ("leaky_relu", "bottleneck")]
-    lanes_of: list[tuple[Any, Array, Knobs]] = [
+    runs: list[tuple[Any, Array, Knobs]] = [
         (subject.initialise(seed), seed * subject.x, Knobs.from_names(*choice))
         for seed, choice in enumerate(choices, start=1)
     ]
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *lanes_of)
-    together = _compiled(jax.vmap(subject.gradients_of))(*stacked)
-    for number, lane in enumerate(lanes_of):
-        alone = subject.gradients(*lane)
-        for path, solo in _named(alone):
-            lane_leaf = dict(_named(together))[path][number]
-            if not _near(lane_leaf, solo):
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *runs)
+    together = _named(_compiled(jax.vmap(subject.gradients_of))(*stacked))
+    for number, run in enumerate(runs):
+        alone = _named(subject.gradients(*run))
+        for (path, of_lanes), (_, of_run) in zip(together, alone, strict=True):
+            if not _near(of_lanes[number], of_run):
                 return f"lane {number} and the same run alone differ in {path}"
     return None
 
 
 def split_batch(block: type[Block]) -> str | None:
-    """Compare a batch in two parts, as on two devices, with the whole batch."""
+    """Batches in two parts, as on two devices, have the results of whole batches."""
     subject = _Subject(block)
     halves = subject.x.reshape(2, -1, *subject.x.shape[1:])
-    split = block(_SPEC, axis_name="batch")
-
-    def train(x: Array) -> Any:
-        (y, _), updated = split.apply(
-            subject.variables, x, Carry(knobs=_KNOBS), train=True, mutable=["batch_stats"]
-        )
-        return y, updated.get("batch_stats", {})
-
-    y, moments = _compiled(jax.vmap(train, axis_name="batch"))(halves)
+    train = functools.partial(_Subject(block, axis_name="batch").apply, True)
+    in_parts = _compiled(jax.vmap(train, in_axes=(None, 0, None), axis_name="batch"))
+    y, moments = in_parts(subject.variables, halves, _KNOBS)
     whole, whole_moments = subject.train(subject.variables, subject.x, _KNOBS)
     pairs = [("the output", y.reshape(whole.shape), whole)]
-    for (path, found), (_, expected) in zip(_named(moments), _named(whole_moments), strict=True):
-        pairs += [(path, half, expected) for half in found]
-    for path, found, expected in pairs:
-        if not _near(found, expected):
-            return f"{path} differs; is `axis_name` handed on to every BatchNorm?"
+    for (path, of_halves), (_, of_whole) in zip(
+        _named(moments), _named(whole_moments), strict=True
+    ):
+        pairs += [(path, half, of_whole) for half in of_halves]
+    for path, actual, expected in pairs:
+        if not _near(actual, expected):
+            return f"{path} differs; is `axis_name` passed to every BatchNorm?"
     return None
 
 
 def knobs(block: type[Block]) -> str | None:
-    """Compare projection and shortcut as arguments of a program with those of the specification."""
-    x = _Subject(block).x
+    """Projections and shortcuts in carry.knobs override those of the specification."""
     for own, projection, shortcut, expected in (
         ("linear", "relu6", "none", "relu6"),
         ("leaky_relu", "linear", "bottleneck", "linear"),
         ("leaky_relu", "leaky_relu", "none", "leaky_relu"),
-        ("gelu", "relu6", "bottleneck", "gelu"),  # No knob: it stays.
+        ("gelu", "relu6", "bottleneck", "gelu"),  # A function is no knob.
     ):
-        given = _Subject(block, spec=dataclasses.replace(_SPEC, projection=own))
+        subject = _Subject(block, dataclasses.replace(_SPEC, projection=own))
         spec = dataclasses.replace(_SPEC, projection=expected, shortcut=shortcut)
-        by_spec = _Subject(block, spec=spec).infer(given.variables, x, None)[0]
+        by_spec, _ = _Subject(block, spec).infer(subject.variables, subject.x, None)
         chosen = Knobs.from_names(projection, shortcut)
-        if not _near(given.infer(given.variables, x, chosen)[0], by_spec):
-            return f"projection {expected}, shortcut {shortcut}: carry.knobs is not heeded"
+        by_knobs, _ = subject.infer(subject.variables, subject.x, chosen)
+        if not _near(by_knobs, by_spec):
+            return f"projection {expected}, shortcut {shortcut}: carry.knobs is ignored"
     return None
 
 
 def names(block: type[Block]) -> str | None:
-    """Parameters have names given by hand, the same whatever the seed, the size or the mode."""
+    """Parameters have explicit names, whatever the size or the mode."""
     for stride in (1, 2):
         spec = dataclasses.replace(_SPEC, stride=stride)
-        found = []
-        for batch, side, seed, train in ((4, 8, 0, False), (2, 5, 1, True)):
-            init = functools.partial(block(spec).init, train=train)
-            x = jax.ShapeDtypeStruct((batch, side, side, _CHANNELS), jnp.float32)
-            variables = jax.eval_shape(init, jax.random.key(seed), x, Carry())
-            found.append([path for path, _ in _named(variables)])
-        for path in found[0]:
+        paths, other_paths = (
+            [path for path, _ in _named(_init_shapes(block(spec), batch, side, train))]
+            for batch, side, train in ((4, 8, False), (2, 5, True))
+        )
+        for path in paths:
             if re.search(r"(^|/)[A-Z]\w*_\d+(/|$)", path):
                 return f"{path} is named by Flax, by the order of calls; give the layer a name"
-        if found[0] != found[1]:
-            return f"names depend on size, seed or mode: {sorted({*found[0]} ^ {*found[1]})}"
+        if paths != other_paths:
+            return f"names depend on size or mode: {sorted({*paths} ^ {*other_paths})}"
     return None
 
 
 def cost(block: type[Block]) -> str | None:
-    """Every parameter is counted, and every kernel's multiply-adds."""
+    """All parameters are counted, and the multiply-adds of all kernels."""
     x = jnp.zeros((1, 8, 8, _CHANNELS))
-    found = module_cost(block(_SPEC), x, Carry(), train=False)
-    init = functools.partial(block(_SPEC).init, train=False)
-    variables = jax.eval_shape(init, jax.random.key(0), x, Carry())
+    counted = module_cost(block(_SPEC), x, Carry(), train=False)
+    variables = _init_shapes(block(_SPEC), 1, 8, train=False)
     total = sum(leaf.size for _, leaf in _named(variables))
-    if found.params_with_statistics != total:
-        return f"{total - found.params_with_statistics} of {total} parameters are not counted"
+    if counted.params_with_statistics != total:
+        return f"{total - counted.params_with_statistics} of {total} parameters are not counted"
     kernels = sum(leaf.ndim > 1 for _, leaf in _named(variables["params"]))
-    counted = sum(bool(layer.kernel) for layer in found.layers)
-    if counted < kernels:
-        missed = kernels - counted
+    missed = kernels - sum(bool(layer.kernel) for layer in counted.layers)
+    if missed > 0:
         return f"kernels in no layer of their own: {missed}; their multiply-adds are not counted"
-    return None if found.madds else "no multiply-adds were found"
+    return None if counted.madds else "no multiply-adds were found"
 
 
 CHECKS: dict[str, Check] = {
@@ -196,12 +194,12 @@ CHECKS: dict[str, Check] = {
 
 
 def knobs_read(block: str) -> list[str]:
-    """Return the knobs of `mnv2_jax.arch.KNOBS` that change what a network of the block computes.
+    """Return the knobs of `mnv2_jax.arch.KNOBS` that change the results of a network of the block.
 
     Args:
       block: see `mnv2_jax.nn.blocks.block_class`.
     """
-    # ReLU6, since a linear projection is nowhere placed.
+    # ReLU6, since the placement of a linear projection changes nothing.
     base = arch.BlockSpec(block, projection="relu6", expansion=2)
     return [
         knob
@@ -223,12 +221,12 @@ _OTHER_VALUES: dict[str, Any] = {
 
 
 def same_network(specs: list[arch.BlockSpec]) -> bool:
-    """Return whether two of the blocks come to the same network, of two such blocks in a row."""
+    """Return whether networks of two equal blocks have the same jaxpr for two of the specs."""
 
     def text(spec: arch.BlockSpec) -> str:
-        if spec.projection == "linear":  # It does nothing, wherever it is placed.
+        if spec.projection == "linear":  # Its placement changes nothing.
             spec = dataclasses.replace(spec, projection_placement="before")
-        # Channels so many that close expansions are not rounded to one.
+        # So many channels that close expansions are not rounded to the same.
         wide = dataclasses.replace(spec, out_channels=64, stride=1, divisor=1)
         return jaxpr_text(arch.NetworkSpec(8, 1, 64, 1, (wide, wide), 8, 2))
 
@@ -236,26 +234,29 @@ def same_network(specs: list[arch.BlockSpec]) -> bool:
 
 
 class _Subject:
-    """A block with variables and an image, and its programs, each compiled at its first call.
+    """A block with variables, images and programs, each compiled at its first call.
 
     Programs take variables, images and knobs.
     """
 
     def __init__(
-        self, block: type[Block], stride: int = 1, spec: arch.BlockSpec | None = None
+        self, block: type[Block], spec: arch.BlockSpec = _SPEC, axis_name: str | None = None
     ) -> None:
-        self.module = block(spec or dataclasses.replace(_SPEC, stride=stride))
+        self.module = block(spec, axis_name=axis_name)
         self.x = jax.random.normal(jax.random.key(7), (_BATCH, 7, 7, _CHANNELS))
-        self.variables = self.initialise(0)
-        self.infer = _compiled(functools.partial(self._apply, False))
-        self.train = _compiled(functools.partial(self._apply, True))
+        self._init = _compiled(functools.partial(self.module.init, train=False))
+        self.infer = _compiled(functools.partial(self.apply, False))
+        self.train = _compiled(functools.partial(self.apply, True))
         self.gradients = _compiled(self.gradients_of)
 
-    def initialise(self, seed: int) -> Any:
-        init = _compiled(functools.partial(self.module.init, train=False))
-        return init(jax.random.key(seed), self.x, Carry())
+    @functools.cached_property
+    def variables(self) -> Any:
+        return self.initialise(0)
 
-    def _apply(self, train: bool, variables: Any, x: Array, knobs: Knobs | None) -> Any:
+    def initialise(self, seed: int) -> Any:
+        return self._init(jax.random.key(seed), self.x, Carry())
+
+    def apply(self, train: bool, variables: Any, x: Array, knobs: Knobs | None) -> Any:
         carry = Carry(knobs=knobs)
         (y, _), updated = self.module.apply(
             variables, x, carry, train=train, mutable=["batch_stats"]
@@ -263,10 +264,10 @@ class _Subject:
         return y, updated.get("batch_stats", {})
 
     def gradients_of(self, variables: Any, x: Array, knobs: Knobs | None) -> tuple[Any, Array]:
-        """Gradients of the parameters and of `x`, of a sum that treats no two values alike."""
+        """Return the gradients of a weighted sum of the output by parameters and `x`."""
 
         def loss(params: Any, x: Array) -> Array:
-            y = self._apply(True, {**variables, "params": params}, x, knobs)[0]
+            y = self.apply(True, {**variables, "params": params}, x, knobs)[0]
             return jnp.sum(y * jnp.sin(jnp.arange(y.size).reshape(y.shape)))
 
         return jax.grad(loss, argnums=(0, 1))(variables["params"], x)
@@ -276,33 +277,27 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return jax.jit(function, compiler_options=_QUICK_COMPILATION)
 
 
-def _shape_problem(
-    module: Block, shape: tuple[int, ...], expected: tuple[int, ...], train: bool
-) -> str | None:
-    run = functools.partial(module.init_with_output, train=train)
-    x = jax.ShapeDtypeStruct(shape, jnp.float32)
-    result = jax.eval_shape(run, jax.random.key(0), x, Carry())[0]
-    if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Carry)):
-        return "expected a pair, the output and the carry"
-    if result[0].shape != expected:
-        return f"the output has shape {result[0].shape}; expected {expected}"
-    return None
+def _init_shapes(module: Block, batch: int, side: int, train: bool) -> Any:
+    """Return the tree of the variables' shapes, for square images."""
+    init = functools.partial(module.init, train=train)
+    x = jax.ShapeDtypeStruct((batch, side, side, _CHANNELS), jnp.float32)
+    return jax.eval_shape(init, jax.random.key(0), x, Carry())
 
 
 def _named(tree: Any) -> list[tuple[str, Any]]:
-    """Return the leaves of a tree by their paths, names joined by "/"."""
+    """Return the leaves of a tree with their paths, joined by "/"."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in leaves]
 
 
-def _near(found: Any, expected: Any) -> bool:
-    """Return whether arrays are equal but for rounding, in which programs differ.
+def _near(actual: Any, expected: Any) -> bool:
+    """Return whether arrays are equal but for rounding, which differs between programs.
 
     Relative to the largest value, since gradients near 0 are sums that cancel.
     """
     bound = 1e-4 * max(1.0, float(np.abs(expected).max()))
-    return bool(np.abs(found - expected).max() <= bound)
+    return bool(np.abs(actual - expected).max() <= bound)
 
 
 def _equal(left: Any, right: Any) -> bool:
-    return all(jax.tree.leaves(jax.tree.map(np.array_equal, left, right)))
+    return jax.tree.all(jax.tree.map(np.array_equal, left, right))

@@ -1,13 +1,13 @@
-"""The full convolution, by the faster of two ways, with its own gradient.
+"""Full convolution by the faster of two methods, with a custom gradient.
 
-One way is `lax.conv_general_dilated`, the other the matrix product of patches with the kernel; the
-patches are k^2 times as large as the input. On CPU the first is up to three times as fast, with two
-exceptions: few input channels, as at the stem; and lanes batched by `jax.vmap`, which would make it
-a grouped convolution. Both were measured on CPU alone.
+The methods are `lax.conv_general_dilated`, and a matrix product of the kernel with patches, which
+take k^2 times the memory of the input. On CPU the first is up to three times as fast, but for few
+input channels, as at the stem, and for lanes batched by `jax.vmap`, where it would become a grouped
+convolution. Both were measured on CPU only.
 
-XLA on CPU has a fast convolution for one order of dimensions alone. Outside of loops it brings
-others into that order; inside, where training steps run, it takes a loop that is a hundred times
-slower. So the gradients are written out as convolutions of that order, and barriers keep XLA from
+XLA on CPU has a fast convolution for one order of dimensions only. Outside of loops it transposes
+to that order; inside, where training steps run, it falls back to a loop that is a hundred times
+slower. So the gradients are written as convolutions in that order, and barriers keep XLA from
 folding their transpositions into them.
 """
 
@@ -24,15 +24,15 @@ from mnv2_jax.nn import depthwise, pointwise
 Array = jax.Array
 
 _FEW_CHANNELS = 15
-"""Input channels up to which the product of patches is about as fast on CPU, or faster."""
+"""Input channels up to which the product of patches is as fast on CPU, or faster."""
 
 
 def conv(x: Array, kernel: Array, stride: int = 1, padding: str = "SAME") -> Array:
-    """Convolve `x` `[n, h, w, in]` with `kernel` `[k, k, in, out]`.
+    """Convolve `x` `[n, h, w, in]` with `kernel` `[k, k, in, out]`, k odd.
 
     Args:
-      x: the images.
-      kernel: k odd.
+      x: images.
+      kernel: shared by all images.
       stride: 1 or 2.
       padding: see `mnv2_jax.nn.depthwise.pad_width`.
 
@@ -76,7 +76,7 @@ def _unless_batched(
     stride: int,
     pads: depthwise.Pads,
 ) -> Callable[..., Any]:
-    """`alone`, or under `jax.vmap` `batched`; both take arrays, then `stride` and `pads`."""
+    """Return `alone`, replaced by `batched` under `jax.vmap`, for this stride and padding."""
 
     @custom_batching.custom_vmap
     def call(*arrays: Array) -> Any:
@@ -84,18 +84,16 @@ def _unless_batched(
 
     @call.def_vmap
     def _(axis_size: int, in_batched: list[bool], *arrays: Array) -> tuple[Any, Any]:
-        def one(*arrays: Array) -> Any:
-            return batched(*arrays, stride, pads)
-
         in_axes = [0 if is_batched else None for is_batched in in_batched]
-        result = jax.vmap(one, in_axes, axis_size=axis_size)(*arrays)
+        lanes = jax.vmap(lambda *lane: batched(*lane, stride, pads), in_axes, axis_size=axis_size)
+        result = lanes(*arrays)
         return result, jax.tree.map(lambda _: True, result)
 
     return call
 
 
 def _lax_conv(x: Array, kernel: Array, padding: Any, **options: Any) -> Array:
-    """XLA's convolution, of operands and to a result that are stored in its own order."""
+    """Convolve by XLA, with operands and result stored in its order of dimensions."""
     x, kernel = lax.optimization_barrier((x, kernel))
     options = {"window_strides": (1, 1), **options}
     order = ("NHWC", "HWIO", "NHWC")
@@ -104,7 +102,7 @@ def _lax_conv(x: Array, kernel: Array, padding: Any, **options: Any) -> Array:
 
 
 def _forward(x: Array, kernel: Array, stride: int, pads: depthwise.Pads) -> Array:
-    # Padded beforehand, such that XLA counts all multiply-adds, as everyone does.
+    # Padded beforehand, so that XLA's cost analysis counts the multiply-adds with zeros too.
     padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
     return _lax_conv(padded, kernel, "VALID", window_strides=(stride, stride))
 
@@ -113,17 +111,17 @@ def _backward(
     x: Array, kernel: Array, gradient: Array, stride: int, pads: depthwise.Pads
 ) -> tuple[Array, Array]:
     side = kernel.shape[0]
-    # The gradient, `stride` apart, where the taps of the flipped kernel reach it.
+    # Padding of the dilated gradient, which the flipped kernel convolves.
     around = [
         (side - 1 - before, size + before - (count - 1) * stride - 1)
         for size, count, (before, _) in zip(x.shape[1:3], gradient.shape[1:3], pads, strict=True)
     ]
     flipped = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
     dx = _lax_conv(gradient, flipped, around, lhs_dilation=(stride, stride))
-    # Input channels stand in for the batch, and the batch for input channels.
+    # Input channels take the place of the batch, and the batch that of input channels.
     images, filters = x.transpose(3, 1, 2, 0), gradient.transpose(1, 2, 0, 3)
     shifts = _lax_conv(images, filters, pads, rhs_dilation=(stride, stride))
-    # Behind a stride of 2 there may be a row or column that no output has seen.
+    # With stride 2 no output may have read the last row or column.
     return dx, shifts[:, :side, :side].transpose(1, 2, 0, 3)
 
 

@@ -1,6 +1,6 @@
-"""Cost of a network, found by running it on shapes alone and asking every layer.
+"""Cost of a network, counted by tracing it and recording every layer that is called.
 
-Nothing is written down per block: a new block's cost is counted because its layers are called.
+Blocks declare nothing: a new block is counted by its layers.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from mnv2_jax import arch
 from mnv2_jax.nn.network import Network
 
 BYTES_PER_VALUE = 2
-"""Activations are taken to be of 16 bits, as in the paper's Table 3."""
+"""Activations have 16 bits, as in the paper's Table 3."""
 
 Shape = tuple[int, ...]
 
@@ -29,14 +29,14 @@ class LayerCost:
 
     Attributes:
       path: the module names from the network down, joined by "/".
-      kind: the layer's class.
-      input: the shape of what it takes, without the batch.
-      output: the shape of what it gives, likewise.
-      kernel: the shape of its kernel; empty where it has none.
-      params: trainable parameters.
-      statistics: running BatchNorm moments.
-      madds: multiply-adds of convolutions and of fully connected layers; normalisation, biases,
-        activations and pooling count nothing, as in the paper's Table 4.
+      kind: the name of the layer's class.
+      input: the shape of the input, without the batch.
+      output: the shape of the output, without the batch.
+      kernel: the shape of the kernel; empty if there is none.
+      params: number of trainable parameters.
+      statistics: number of running BatchNorm moments.
+      madds: multiply-adds of convolutions and fully connected layers; normalisation, biases,
+        activations and pooling are not counted, as in the paper's Table 4.
     """
 
     path: str
@@ -50,12 +50,12 @@ class LayerCost:
 
     @property
     def activation_bytes(self) -> int:
-        """Bytes of what it gives."""
+        """Bytes of the output."""
         return BYTES_PER_VALUE * math.prod(self.output)
 
     @property
     def role(self) -> str:
-        """Its kind by its kernel: "depthwise", "pointwise", "full" (a larger kernel) or ""."""
+        """The kind of convolution by its kernel: "depthwise", "pointwise", "full" or "" (none)."""
         if len(self.kernel) == 3 or (len(self.kernel) == 4 and self.kernel[2] < self.input[-1]):
             return "depthwise"
         if not self.kernel:
@@ -65,13 +65,13 @@ class LayerCost:
 
 @dataclasses.dataclass(frozen=True)
 class Operator:
-    """Part of a network computed as one, from a whole input to a whole output (section 5.1).
+    """A part of a network of which only input and output are materialised (section 5.1).
 
     Attributes:
       path: a layer's path, or a block's.
       input: the shape of the input, without the batch.
-      output: the shape of the output, likewise.
-      inner: values of the tensors inside that exist at a time.
+      output: the shape of the output, without the batch.
+      inner: values of inner tensors that exist at the same time.
     """
 
     path: str
@@ -81,24 +81,24 @@ class Operator:
 
     @property
     def activation_bytes(self) -> int:
-        """Bytes of input, output and what exists in between."""
+        """Bytes of input, output and inner values."""
         return BYTES_PER_VALUE * (math.prod(self.input) + math.prod(self.output) + self.inner)
 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """The cost of a network for one image: its layers, in the order they end."""
+    """The cost of a network for one image: its layers, in the order in which they return."""
 
     layers: tuple[LayerCost, ...]
 
     @property
     def params(self) -> int:
-        """Trainable parameters."""
+        """Number of trainable parameters."""
         return sum(layer.params for layer in self.layers)
 
     @property
     def params_with_statistics(self) -> int:
-        """Trainable parameters and running BatchNorm moments."""
+        """Number of trainable parameters and running BatchNorm moments."""
         return self.params + sum(layer.statistics for layer in self.layers)
 
     @property
@@ -108,43 +108,39 @@ class Cost:
 
     @property
     def peak_bytes_by_layer(self) -> int:
-        """Section 5.1's memory with every layer an operator: the most that input and output take.
+        """Peak memory of section 5.1 if every layer is an operator.
 
-        What a shortcut keeps beside its block is not counted, as in the paper's formula.
+        The input that a shortcut keeps is not counted, as in the paper's formula.
         """
-        convolutions = (layer for layer in self.layers if layer.kernel)
-        return max(Operator("", one.input, one.output).activation_bytes for one in convolutions)
+        return max(_operator(layer).activation_bytes for layer in self.layers if layer.kernel)
 
     @property
     def peak_bytes(self) -> int:
-        """Section 5.1's memory with bottlenecks as `operators` has them."""
+        """Peak memory of section 5.1 with the operators of `operators`."""
         return max(operator.activation_bytes for operator in self.operators())
 
     def operators(self) -> Iterator[Operator]:
-        """Return the network as section 5.1 computes it.
+        """Yield the operators of section 5.1.
 
-        A block whose convolutions are pointwise (or none), depthwise, pointwise is one operator
-        where that takes less: computed channel by channel, no more than one channel of the
-        expanded tensor and one of the filtered one exist at a time. Other blocks are as many
-        operators as they have convolutions.
+        A block of an optional pointwise, a depthwise and a pointwise convolution is one operator if
+        that needs less memory: computed channel by channel, one channel of the expanded tensor and
+        one of the filtered tensor exist at a time. In other blocks every convolution is one.
         """
-        blocks: dict[str, list[LayerCost]] = {}
-        for layer in self.layers:
-            if layer.kernel:
-                blocks.setdefault(layer.path.partition("/")[0], []).append(layer)
-        for path, convolutions in blocks.items():
-            one_by_one = [Operator(one.path, one.input, one.output) for one in convolutions]
+        kernels = (layer for layer in self.layers if layer.kernel)
+        for path, group in itertools.groupby(kernels, _block):
+            convolutions = list(group)
+            operators = [_operator(layer) for layer in convolutions]
             roles = [layer.role for layer in convolutions]
             if roles[-2:] == ["depthwise", "pointwise"] and roles[:-2] in ([], ["pointwise"]):
-                first, filtering, last = convolutions[0], convolutions[-2], convolutions[-1]
-                inner = math.prod(filtering.input[:-1]) + math.prod(filtering.output[:-1])
-                whole = Operator(path, first.input, last.output, inner)
-                if whole.activation_bytes < max(one.activation_bytes for one in one_by_one):
-                    one_by_one = [whole]
-            yield from one_by_one
+                first, depthwise, last = convolutions[0], convolutions[-2], convolutions[-1]
+                inner = math.prod(depthwise.input[:-1]) + math.prod(depthwise.output[:-1])
+                fused = Operator(path, first.input, last.output, inner)
+                if fused.activation_bytes < max(each.activation_bytes for each in operators):
+                    operators = [fused]
+            yield from operators
 
     def largest_tensors(self) -> dict[int, int]:
-        """Table 3: the most channels that a tensor between operators has, by its resolution."""
+        """Return the most channels of a tensor between operators, by resolution (Table 3)."""
         channels: dict[int, int] = {}
         for operator in self.operators():
             for shape in (operator.input, operator.output):
@@ -153,17 +149,25 @@ class Cost:
         return dict(sorted(channels.items(), reverse=True))
 
 
+def _block(layer: LayerCost) -> str:
+    return layer.path.partition("/")[0]
+
+
+def _operator(layer: LayerCost) -> Operator:
+    return Operator(layer.path, layer.input, layer.output)
+
+
 @dataclasses.dataclass(frozen=True)
 class Separation:
-    """A k x k convolution to N channels against its depthwise separable form, for one image.
+    """Multiply-adds of a k x k convolution to N channels and of its depthwise separable form.
 
     Source: Howard et al. 2017, arXiv 1704.04861, section 3.1.
 
     Attributes:
-      path: the layers that have it, or would.
+      path: the layer or layers.
       separable: whether the network has the separable form.
-      standard_madds: multiply-adds of the full convolution.
-      separable_madds: of the depthwise and the pointwise one together.
+      standard_madds: of the full convolution, for one image.
+      separable_madds: of the depthwise and the pointwise convolution together, for one image.
     """
 
     path: str
@@ -178,38 +182,38 @@ class Separation:
 
 
 def separations(cost: Cost) -> list[Separation]:
-    """Every depthwise convolution with the pointwise one after it, and every full convolution."""
+    """Return every depthwise convolution with the pointwise one after it, and all full ones."""
     convolutions = [layer for layer in cost.layers if layer.kernel]
-    found = []  # The classifier, which comes last, is neither.
+    rows = []  # The last layer, the classifier, is neither.
     for layer, following in itertools.pairwise(convolutions):
-        in_one_block = layer.path.partition("/")[0] == following.path.partition("/")[0]
-        feeds_it = in_one_block and layer.output == following.input
+        feeds = _block(layer) == _block(following) and layer.output == following.input
         if layer.role == "full":
-            found.append(_separation(layer, layer.path, layer.output[-1], separable=False))
-        elif (layer.role, following.role, feeds_it) == ("depthwise", "pointwise", True):
+            path, outputs = layer.path, layer.output[-1]
+        elif feeds and (layer.role, following.role) == ("depthwise", "pointwise"):
             path = f"{layer.path} + {following.path.rpartition('/')[2]}"
-            found.append(_separation(layer, path, following.output[-1], separable=True))
-    return found
+            outputs = following.output[-1]
+        else:
+            continue
+        inputs, taps = layer.input[-1], math.prod(layer.kernel[:2])
+        positions = math.prod(layer.output[:-1])
+        rows.append(
+            Separation(
+                path,
+                separable=layer.role == "depthwise",
+                standard_madds=positions * taps * inputs * outputs,
+                separable_madds=positions * (taps * inputs + inputs * outputs),
+            )
+        )
+    return rows
 
 
-def _separation(layer: LayerCost, path: str, outputs: int, *, separable: bool) -> Separation:
-    inputs, taps = layer.input[-1], math.prod(layer.kernel[:2])
-    positions = math.prod(layer.output[:-1])
-    return Separation(
-        path,
-        separable,
-        standard_madds=positions * taps * inputs * outputs,
-        separable_madds=positions * (taps * inputs + inputs * outputs),
-    )
-
-
-@functools.cache  # Configs of several questions, and widths tried for equal cost, come to the same.
+@functools.cache  # Configs ask for the same network again, as does the search for equal cost.
 def network_cost(spec: arch.NetworkSpec) -> Cost:
-    """Count parameters, multiply-adds and activations of a network, computing nothing.
+    """Count parameters, multiply-adds and activations of a network, without computing it.
 
-    A layer is any module that owns parameters itself. One with a `kernel` and no module inside is
-    a convolution or a matrix product, and uses every weight of it once per output position: that
-    holds for full, grouped, pointwise and depthwise convolutions and for dense layers alike.
+    A layer is any module with parameters of its own. One with a `kernel` and no submodules uses
+    every weight once per output position, as full, grouped, pointwise and depthwise convolutions
+    and dense layers do.
     """
     images = jax.ShapeDtypeStruct((1, *spec.input_shape), jnp.float32)
     return module_cost(Network(spec), images)
@@ -217,7 +221,7 @@ def network_cost(spec: arch.NetworkSpec) -> Cost:
 
 def module_cost(module: nn.Module, *arguments: Any, **options: Any) -> Cost:
     """Return the cost of any module that takes arrays `[1, ...]`; see `network_cost`."""
-    found: list[LayerCost] = []
+    layers: list[LayerCost] = []
     seen: set[tuple[str, ...]] = set()
 
     def record(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
@@ -227,30 +231,30 @@ def module_cost(module: nn.Module, *arguments: Any, **options: Any) -> Cost:
         if context.method_name == "__call__" and own:
             is_leaf = len(own) == len(module.variables.get("params", {}))
             kernel = own["kernel"].shape if is_leaf and "kernel" in own else ()
-            array = result[0] if isinstance(result, tuple) else result
+            output = result[0] if isinstance(result, tuple) else result
             again = module.path in seen
             seen.add(module.path)
-            found.append(
+            layers.append(
                 LayerCost(
                     path="/".join(module.path),
                     kind=type(module).__name__,
                     input=tuple(args[0].shape[1:]),
-                    output=tuple(array.shape[1:]),
+                    output=tuple(output.shape[1:]),
                     kernel=tuple(kernel),
                     params=0 if again else _size(own),
                     statistics=0 if again else _size(_own(module, "batch_stats")),
-                    madds=math.prod(kernel) * math.prod(array.shape[1:-1]) if kernel else 0,
+                    madds=math.prod(kernel) * math.prod(output.shape[1:-1]) if kernel else 0,
                 )
             )
         return result
 
     with nn.intercept_methods(record):
         jax.eval_shape(lambda *args: module.init(jax.random.key(0), *args, **options), *arguments)
-    return Cost(tuple(found))
+    return Cost(tuple(layers))
 
 
 def _own(module: nn.Module, collection: str) -> dict[str, Any]:
-    """Return the variables of a module that are not those of a module inside."""
+    """Return the variables of a module without those of its submodules."""
     variables = module.variables.get(collection, {})
     return {name: value for name, value in variables.items() if not isinstance(value, dict)}
 

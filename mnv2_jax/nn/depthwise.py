@@ -1,15 +1,15 @@
-"""The depthwise convolution, written for XLA: sums of shifted products with its own gradient.
+"""Depthwise convolution, written for XLA as sums of shifted products, with a custom gradient.
 
-XLA lowers a grouped convolution with one channel per group to a loop that is an order of
-magnitude slower than the arithmetic asks for, above all in the gradient of the kernel (jax issue
-13800). Here the forward pass and the gradient of the input are k^2 shifted multiply-adds, which
-fuse into one loop over memory, and the gradient of the kernel folds several rows of the image by
-multiply-adds in registers before anything is reduced.
+XLA lowers a grouped convolution with one channel per group to a loop that is an order of magnitude
+slower than its arithmetic, above all in the gradient of the kernel (jax issue 13800). Here the
+forward pass and the gradient of the input are k^2 shifted multiply-adds, which fuse into one loop
+over memory, and the gradient of the kernel adds up several rows of the image in registers before it
+reduces.
 
-Arrays are `[batch, height, width, channels]` at the door. Inside, the channel is outermost and
-the batch innermost: the small channel counts of bottlenecks would leave vector registers half
-empty, a batch does not. The transpositions are changes of layout that XLA propagates to the
-neighbouring operations; they copy nothing between two operators that both work this way.
+Arguments and results are `[batch, height, width, channels]`. Inside, the channel is outermost and
+the batch innermost: the few channels of bottlenecks would leave vector registers half empty, a
+batch does not. XLA propagates the transpositions to the neighbouring operations as changes of
+layout; between two operators of this order nothing is copied.
 """
 
 import functools
@@ -18,18 +18,19 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from mnv2_jax import arch
 from mnv2_jax.nn import reductions
 
 Array = jax.Array
 
 
 def output_size(size: int, stride: int) -> int:
-    """Rows (or columns) of the output for `size` rows of input, with either padding."""
+    """Return the rows (or columns) of output for `size` rows of input, with either padding."""
     return -(-size // stride)
 
 
 def pad_width(size: int, kernel_size: int, stride: int, padding: str) -> tuple[int, int]:
-    """Rows (or columns) of zeros before and after, for "SAME" or "SYMMETRIC" padding.
+    """Return the rows (or columns) of zeros before and after the input.
 
     "SAME" is TensorFlow's rule, which puts the odd one after; "SYMMETRIC" puts `kernel_size // 2`
     on both sides, as PyTorch models do. They differ only where the stride is 2.
@@ -41,7 +42,7 @@ def pad_width(size: int, kernel_size: int, stride: int, padding: str) -> tuple[i
 
 
 def depthwise_conv(x: Array, kernel: Array, stride: int = 1, padding: str = "SAME") -> Array:
-    """Convolve every channel with a kernel of its own (Table 1, the middle row).
+    """Convolve every channel with its own kernel (Table 1, the middle row).
 
     Args:
       x: `[batch, height, width, channels]`.
@@ -53,15 +54,13 @@ def depthwise_conv(x: Array, kernel: Array, stride: int = 1, padding: str = "SAM
       `[batch, ceil(height / stride), ceil(width / stride), channels]`.
 
     Raises:
-      ValueError: kernel, stride or padding are not of this form.
+      ValueError: kernel, stride or padding is none of these.
     """
     side = kernel.shape[0]
     if kernel.shape != (side, side, x.shape[-1]) or side % 2 == 0:
         raise ValueError(f"kernel shape {kernel.shape}: expected (k, k, {x.shape[-1]}) with k odd")
-    if stride not in (1, 2):
-        raise ValueError(f"stride={stride!r}: expected 1 or 2")
-    if padding not in ("SAME", "SYMMETRIC"):
-        raise ValueError(f"padding={padding!r}: expected SAME or SYMMETRIC")
+    arch.check_choice("stride", stride, (1, 2))
+    arch.check_choice("padding", padding, arch.PADDINGS)
     pads = tuple(pad_width(size, side, stride, padding) for size in x.shape[1:3])
     y = _convolve(x.transpose(3, 1, 2, 0), kernel.transpose(2, 0, 1), stride, pads)
     return y.transpose(3, 1, 2, 0)
@@ -91,7 +90,7 @@ def _backward(
     size = tuple(
         rows - before - after for rows, (before, after) in zip(padded.shape[1:3], pads, strict=True)
     )
-    # The gradient, `stride` apart, where the kernel's taps reach it from every pixel of the input.
+    # The gradient, dilated by `stride` and padded such that every pixel's taps lie inside.
     starts = tuple(side - 1 - before for before, _ in pads)
     spread_pads = [(0, 0, 0)]
     for rows, (before, _), start, out_rows in zip(
@@ -99,9 +98,9 @@ def _backward(
     ):
         spread_pads.append((start, rows + before - (out_rows - 1) * stride - 1, stride - 1))
     spread = lax.pad(gradient, jnp.zeros((), gradient.dtype), [*spread_pads, (0, 0, 0)])
-    # What is read by many taps is stored once; without the barrier XLA recomputes it for each.
+    # Every tap reads these; without the barrier XLA would recompute them for each.
     padded, spread = lax.optimization_barrier((padded, spread))
-    # The transposed convolution: taps of the flipped kernel.
+    # The transposed convolution, by the flipped kernel.
     input_gradient = _taps(spread, kernel[:, ::-1, ::-1], size, stride=1)
     out_size = gradient.shape[1:3]
     return input_gradient, _kernel_gradient(padded, spread, starts, out_size, side, stride)
@@ -111,7 +110,7 @@ _convolve.defvjp(_forward, _backward)
 
 
 def _taps(x: Array, kernel: Array, size: tuple[int, ...], stride: int) -> Array:
-    """Sum k^2 shifted views of `x`, `size` rows and columns each, weighted by `kernel`."""
+    """Sum k^2 shifted views of `x`, of `size` rows and columns, weighted by `kernel`."""
     side = kernel.shape[1]
     products = (
         _view(x, (row, column), size, (stride, stride)) * kernel[:, row, column, None, None, None]
@@ -122,7 +121,7 @@ def _taps(x: Array, kernel: Array, size: tuple[int, ...], stride: int) -> Array:
 
 
 def _view(x: Array, start: tuple[int, ...], size: tuple[int, ...], step: tuple[int, int]) -> Array:
-    """`size` rows and columns of `x` `[c, h, w, n]`, `step` apart, from `start` on."""
+    """Return `size` rows and columns of `x` `[c, h, w, n]`, `step` apart, from `start` on."""
     ends = [
         first + (count - 1) * every + 1
         for first, count, every in zip(start, size, step, strict=True)
@@ -135,14 +134,14 @@ def _kernel_gradient(
 ) -> Array:
     """Sum `x` times the gradient for each of the k^2 shifts between them, `[c, k, k]`.
 
-    The image is cut into equal blocks of at most `reductions.FOLDED` rows, which one loop over
-    memory lays on top of each other, for as many taps at a time as there are registers for.
+    One loop over memory adds up equal blocks of at most `reductions.FOLDED` rows, for as many taps
+    at a time as registers hold.
 
     Args:
       x: the padded input, `[c, h, w, n]`.
-      spread: the gradient, `stride` apart, with zeros around it.
-      starts: its first row and column in `spread`.
-      size: its rows and columns.
+      spread: the gradient, dilated by `stride` and padded.
+      starts: the gradient's first row and column in `spread`.
+      size: the gradient's rows and columns.
       side: k.
       stride: 1 or 2.
     """

@@ -10,18 +10,18 @@ from jax.interpreters import partial_eval
 
 
 class Initialiser:
-    """Draws what a function of a seed gives, such as the variables of a Flax module.
+    """Evaluates a function of a seed on the host, such as one that initialises a Flax module.
 
-    Flax initialises a network by running it. Here the run is traced and cut out, what does not
-    depend on the seed is evaluated once, and what is left, one draw per kernel, runs step by step
-    on the host: compiling it for every shape would take longer than an epoch of training.
+    Flax initialises a network by running it. Here its jaxpr is reduced to the equations of the
+    result, those independent of the seed are evaluated once, and the rest, one draw per kernel, is
+    evaluated equation by equation: compiling them takes longer than an epoch of training.
 
     Attributes:
-      shapes: the tree that is drawn, of `jax.ShapeDtypeStruct`.
+      shapes: the result's tree, of `jax.ShapeDtypeStruct`.
     """
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
-        """Trace `function`, which takes a uint32 seed and gives a tree of arrays."""
+        """Trace `function`, which maps a uint32 seed to a tree of arrays."""
         traced, self.shapes = jax.make_jaxpr(function, return_shape=True)(np.uint32(0))
         draws, _ = partial_eval.dce_jaxpr(
             traced.jaxpr, [True] * len(traced.jaxpr.outvars), instantiate=True
@@ -37,7 +37,7 @@ class Initialiser:
                 self._known |= _evaluate(equation, self._known)
 
     def __call__(self, seed: int) -> Any:
-        """Draw the tree of one seed, as host arrays."""
+        """Return the tree of a seed, as host arrays."""
         values = {**self._known, self._seed: np.uint32(seed)}
         for equation in self._equations:
             values |= _evaluate(equation, values)
@@ -53,10 +53,10 @@ def _value(variable: Any, values: dict[Any, Any]) -> Any:
 
 
 def _evaluate(equation: Any, values: dict[Any, Any]) -> dict[Any, Any]:
-    """Return the results of one operation of a traced program, by variable."""
+    """Return the results of an equation, by variable."""
     arguments = [_value(variable, values) for variable in equation.invars]
     if equation.primitive.name == "pure_callback":
-        # Evaluated as it stands, each would be compiled first.
+        # Bound like the others, each callback would be compiled first.
         results: Sequence[Any] = equation.params["callback"](*arguments)
     else:
         results = equation.primitive.bind(*arguments, **equation.params)

@@ -1,8 +1,8 @@
-"""Initial weights, drawn on the host.
+"""Initial weights, drawn by NumPy on the host.
 
-A network has dozens of kernels of different shapes, and XLA would compile a random generator for
-each: longer than training for an epoch. NumPy draws them at once, and the same on every device.
-The keys are Flax's, derived from the seed and the parameter's path.
+XLA would compile a random generator for each of a network's dozens of kernel shapes, which takes
+longer than training for an epoch. NumPy compiles nothing and draws the same for every device. The
+keys are Flax's, derived from the seed and the parameter's path.
 
 Kernels are `[k, k, in, out]`, `[in, out]` or, depthwise, `[k, k, channels]`.
 """
@@ -20,26 +20,25 @@ Initializer = Callable[[Array, tuple[int, ...]], Array]
 
 
 def he_normal(key: Array, shape: tuple[int, ...]) -> Array:
-    """Draw normally with variance 2 / fan-out (He et al. 2015).
+    """Draw from a normal distribution of variance 2 / fan-out (He et al. 2015).
 
-    A depthwise kernel has one output per channel, so that its fan-out is k * k.
+    A depthwise kernel has one output per channel, so its fan-out is k * k.
     """
     fan_out = math.prod(shape) / (shape[2] if len(shape) == 3 else shape[-2])
     return normal(math.sqrt(2 / fan_out), key, shape)
 
 
 def kaiming_normal(key: Array, shape: tuple[int, ...]) -> Array:
-    """As torchvision draws convolutions: `he_normal`, but for depthwise kernels.
+    """Draw as torchvision draws convolutions: `he_normal` but for depthwise kernels.
 
-    PyTorch takes the fan-out of a depthwise kernel to be k * k * channels, as if every input fed
-    every output.
+    PyTorch counts their fan-out as k * k * channels, as if every input fed every output.
     """
     fan_out = math.prod(shape) / (1 if len(shape) == 3 else shape[-2])
     return normal(math.sqrt(2 / fan_out), key, shape)
 
 
 def glorot_uniform(key: Array, shape: tuple[int, ...]) -> Array:
-    """Uniform with variance 2 / (fan-in + fan-out) (Glorot and Bengio 2010), as Keras draws.
+    """Draw uniformly with variance 2 / (fan-in + fan-out) (Glorot and Bengio 2010), as Keras does.
 
     A depthwise kernel counts as one from all channels to one, `[k, k, channels, 1]`.
     """
@@ -49,16 +48,16 @@ def glorot_uniform(key: Array, shape: tuple[int, ...]) -> Array:
 
 
 def normal(deviation: float, key: Array, shape: tuple[int, ...]) -> Array:
-    """Draw normally with mean 0 and the standard deviation given, float32."""
+    """Draw from a normal distribution of mean 0."""
     return _draw(
         lambda generator: generator.standard_normal(shape, np.float32), deviation, key, shape
     )
 
 
 def truncated_normal(deviation: float, key: Array, shape: tuple[int, ...]) -> Array:
-    """Draw anew where a value lies beyond two standard deviations, as TensorFlow does.
+    """Draw normally, and again where a value is beyond two deviations, as TensorFlow does.
 
-    What is left has a standard deviation of 0.88 times the one given.
+    The result's standard deviation is 0.88 times `deviation`.
     """
 
     def draw(generator: np.random.Generator) -> np.ndarray:
@@ -76,7 +75,7 @@ KERNELS: dict[str, Initializer] = {
     "glorot_uniform": glorot_uniform,
     "kaiming_normal": kaiming_normal,
 }
-"""The initializers of convolutions, by their names in `mnv2_jax.arch.INITIALIZERS`."""
+"""Initializers of convolutions, by name in `mnv2_jax.arch.INITIALIZERS`."""
 
 CLASSIFIERS: dict[str, Initializer] = {
     "he_normal": functools.partial(normal, 0.01),
@@ -84,7 +83,7 @@ CLASSIFIERS: dict[str, Initializer] = {
     "glorot_uniform": glorot_uniform,
     "kaiming_normal": functools.partial(normal, 0.01),
 }
-"""Those of the classifier, by the same names."""
+"""Initializers of the classifier, by the same names."""
 
 
 def _draw(
@@ -93,7 +92,7 @@ def _draw(
     key: Array,
     shape: tuple[int, ...],
 ) -> Array:
-    """`factor` times what `standard` draws from a generator of `key`, float32."""
+    """Return `factor` times the values that `standard` draws with a generator seeded by `key`."""
 
     def draw(key_data: Array) -> np.ndarray:
         keys = np.asarray(key_data).astype("<u4")

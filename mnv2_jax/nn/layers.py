@@ -1,10 +1,9 @@
-"""The layers that blocks are made of: convolutions, batch normalisation, classifier.
+"""The layers of blocks and networks: convolutions, batch normalisation, classifier.
 
-Every layer takes and gives `[batch, height, width, channels]` and carries its own name, so that
-a parameter's path says what it is, and `mnv2_jax.nn.cost` can ask each for what it costs.
-Parameters are float32; a layer computes in the type of its input, BatchNorm's moments in float32.
-Gradients are written out where XLA's own would pass over memory more often than needed. As in
-`mnv2_jax.nn.depthwise`, arithmetic runs with the channel outermost and the batch innermost.
+Layers map `[batch, height, width, channels]` to the same order. Parameters are float32; a layer
+computes in the type of its input, BatchNorm's moments in float32. Gradients are custom where XLA's
+own would pass over memory more often. As in `mnv2_jax.nn.depthwise`, arithmetic runs with the
+channel outermost and the batch innermost.
 """
 
 import functools
@@ -31,20 +30,20 @@ def activate(name: str, x: Array) -> Array:
 
 
 def clip(x: Array, low: ArrayLike, high: ArrayLike) -> Array:
-    """Clip `x` to bounds, of which either may be infinite; beyond them the gradient is 0.
+    """Clip `x` to bounds, which may be infinite; beyond them the gradient is 0.
 
-    `jnp.clip` and `flax.linen.relu6` share the gradient out where `x` meets a bound, at the price
-    of a division per element.
+    `jnp.clip` and `flax.linen.relu6` split the gradient where `x` equals a bound, which costs a
+    division per element.
     """
     return lax.clamp(jnp.asarray(low, x.dtype), x, jnp.asarray(high, x.dtype))
 
 
 def leaky_clip(x: Array, low: ArrayLike, high: ArrayLike, slope: ArrayLike) -> Array:
-    """Clip `x` to scalar bounds and add `slope` times what lies beyond; see `arch.Clip`.
+    """Clip `x` to scalar bounds and add `slope` times the excess; see `arch.Clip`.
 
-    At and beyond a bound the gradient is `slope`. With slope 0 values and gradients are those of
-    `clip`, bit for bit; infinite values, for which the formula has no number, keep theirs. No
-    gradient flows to the scalars.
+    At and beyond a bound the gradient is `slope`. With slope 0 values and gradients equal those of
+    `clip` bit for bit; infinite values stay, where the formula gives NaN. No gradient flows to the
+    scalars.
     """
     return _leaky_clip(x, *(jnp.asarray(scalar, x.dtype) for scalar in (low, high, slope)))
 
@@ -66,7 +65,7 @@ def _leaky_clip_backward(
     residuals: tuple[Array, Array], gradient: Array
 ) -> tuple[Array, None, None, None]:
     inside, slope = residuals
-    beyond = jnp.where(slope == 0, 0, slope * gradient)  # 0, whatever the gradient is.
+    beyond = jnp.where(slope == 0, 0, slope * gradient)  # 0 * inf would be NaN.
     return jnp.where(inside, gradient, beyond), None, None, None
 
 
@@ -74,7 +73,7 @@ _leaky_clip.defvjp(_leaky_clip_forward, _leaky_clip_backward)
 
 
 def hard_swish(x: Array) -> Array:
-    """`x * relu6(x + 3) / 6` (Howard et al. 2019, arXiv 1905.02244, section 5.2)."""
+    """Return `x * relu6(x + 3) / 6` (Howard et al. 2019, arXiv 1905.02244, section 5.2)."""
     return x * (clip(x + 3, 0.0, 6.0) / 6)
 
 
@@ -87,17 +86,14 @@ _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 
 class Pointwise(nn.Module):
-    """1x1 convolution without bias: a matrix product over channels.
-
-    `[batch, height, width, in]` to `[batch, height, width, channels]`.
-    """
+    """1x1 convolution without bias: a matrix product over channels."""
 
     channels: int
     initializer: str = "he_normal"
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """Multiply every pixel's channels with the kernel `[in, channels]`."""
+        """Multiply `[batch, height, width, in]` with the kernel `[in, channels]`."""
         init = initializers.KERNELS[self.initializer]
         kernel = self.param("kernel", init, (x.shape[-1], self.channels))
         return pointwise(x, kernel.astype(x.dtype))
@@ -120,11 +116,7 @@ class Depthwise(nn.Module):
 
 
 class Conv(nn.Module):
-    """Full convolution without bias; see `mnv2_jax.nn.convolution.conv`.
-
-    `[batch, height, width, in]` to `[batch, ceil(height / stride), ceil(width / stride),
-    channels]`.
-    """
+    """Full convolution without bias; see `mnv2_jax.nn.convolution.conv`."""
 
     channels: int
     kernel_size: int = 3
@@ -144,15 +136,15 @@ class Conv(nn.Module):
 class BatchNorm(nn.Module):
     """Batch normalisation (Ioffe and Szegedy 2015) over batch, height and width.
 
-    In training it normalises with the batch's moments and moves the running ones towards them;
-    in inference it uses the running ones. The running variance is the unbiased one, as in PyTorch
-    and in TensorFlow's fused kernels, which slim uses; Keras 3 keeps the biased one.
+    Training normalises with the batch's moments and moves the running ones towards them; inference
+    normalises with the running ones. The running variance is unbiased, as in PyTorch and in
+    TensorFlow's fused kernels, which slim uses; in Keras 3 it is biased.
 
     Attributes:
-      momentum: how much of the running moments a step keeps.
+      momentum: the share of the running moments that a step keeps.
       epsilon: added to the variance.
-      axis_name: the mapped axis, such as that of `jax.pmap`, over which devices hold parts of one
-        batch; the moments are then those of the whole batch. None where a device holds all of it.
+      axis_name: the mapped axis, such as that of `jax.pmap`, along which devices hold parts of one
+        batch; moments are then of the whole batch. None if a device holds the whole batch.
     """
 
     momentum: float = 0.9
@@ -170,20 +162,39 @@ class BatchNorm(nn.Module):
         if not train:
             inverse = 1 / jnp.sqrt(variance.value + self.epsilon)
             factor = scale * inverse
-            # One small loop per layer: XLA would compute these anew for every pixel.
+            # Without the barrier XLA would recompute these for every pixel.
             factor, offset = lax.optimization_barrier(
                 jnp.stack([factor, bias - mean.value * factor])
             )
             return (x * factor + offset).astype(x.dtype)
-        # A network is initialised outside of any map, and on shapes alone.
+        # Initialisation is not mapped over the axis, and only the shapes matter.
         axis_name = None if self.is_initializing() else self.axis_name
         y, batch_mean, batch_variance = normalise(x, scale, bias, self.epsilon, axis_name)
         if not self.is_initializing():
-            count = x.size // channels * _parts(axis_name)
+            count = x.size // channels * _axis_size(axis_name)
             unbiased = batch_variance * (count / max(count - 1, 1))
             mean.value += (1 - self.momentum) * (batch_mean - mean.value)
             variance.value += (1 - self.momentum) * (unbiased - variance.value)
         return y
+
+
+def conv_norm_act(
+    layer: nn.Module,
+    x: Array,
+    conventions: arch.Conventions,
+    axis_name: str | None,
+    train: bool,
+    activation: str | None,
+) -> Array:
+    """Apply a convolution, BatchNorm and, unless None, an activation, in a compact method."""
+    norm = BatchNorm(
+        momentum=conventions.norm_momentum,
+        epsilon=conventions.norm_epsilon,
+        axis_name=axis_name,
+        name=f"{layer.name}_norm",
+    )
+    y = norm(layer(x), train=train)
+    return y if activation is None else activate(activation, y)
 
 
 class Dense(nn.Module):
@@ -201,7 +212,7 @@ class Dense(nn.Module):
 
 
 class SqueezeExcite(nn.Module):
-    """Scales channels by a gate that sees the mean of all (Hu et al. 2018, arXiv 1709.01507).
+    """Squeeze-and-excitation: a gate per channel from all means (Hu et al. 2018, arXiv 1709.01507).
 
     As in MobileNetV3 (Howard et al. 2019, arXiv 1905.02244, section 5.3): a quarter of the channels
     in between, ReLU after the first layer, a hard sigmoid after the second.
@@ -212,7 +223,7 @@ class SqueezeExcite(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """Gate `[batch, height, width, channels]`; the shape stays."""
+        """Scale the channels of `[batch, height, width, channels]`."""
         channels = x.shape[-1]
         init = initializers.KERNELS[self.initializer]
         reduced = arch.round_channels(channels / 4, self.divisor)
@@ -225,34 +236,33 @@ def _channels_first(x: Array) -> Array:
     return x.transpose(3, 1, 2, 0)
 
 
-_channels_last = _channels_first  # The permutation (3, 1, 2, 0) undoes itself.
+_channels_last = _channels_first  # The permutation (3, 1, 2, 0) is its own inverse.
 
 
 def normalise(
     x: Array, scale: Array, bias: Array, epsilon: float, axis_name: str | None = None
 ) -> tuple[Array, Array, Array]:
-    """Normalise `x` `[n, h, w, c]` per channel with its own moments, then scales and shifts.
+    """Normalise `x` `[n, h, w, c]` per channel with its moments, then scale and shift it.
 
-    With `axis_name`, `x` is one of the equal parts of a batch that lie along that mapped axis, and
-    the moments are those of the whole. Gradients are then of the sum of all parts' losses: those
-    of `x` complete, those of `scale` and `bias` this part's share, to be added up or averaged like
-    every other parameter's.
+    With `axis_name`, `x` is one of the equal parts of a batch along that mapped axis, and moments
+    are of the whole batch. Gradients are then of the sum of all parts' losses: complete for `x`,
+    this part's share for `scale` and `bias`, to be reduced over the axis like those of other
+    parameters.
 
     Returns:
-      The result, the mean `[c]` and the biased variance `[c]`. Gradients flow through the first
-      alone: the moments are there for the running statistics.
+      The result, the mean `[c]` and the biased variance `[c]`. Gradients flow through the result
+      only: the moments are for the running statistics.
     """
     y, mean, variance = _normalise(_channels_first(x), scale, bias, epsilon, axis_name)
     return _channels_last(y), mean, variance
 
 
-def _parts(axis_name: str | None) -> int:
-    """Return the number of parts of a batch that lie along the axis."""
+def _axis_size(axis_name: str | None) -> int:
     return 1 if axis_name is None else lax.axis_size(axis_name)
 
 
-def _of_all_parts(values: list[Array], axis_name: str | None) -> list[Array]:
-    """Add up sums `[c]` over the parts of a batch, in one exchange between devices."""
+def _psum(values: list[Array], axis_name: str | None) -> list[Array]:
+    """Sum arrays `[c]` over the axis, in one exchange between devices."""
     return values if axis_name is None else list(lax.psum(jnp.stack(values), axis_name))
 
 
@@ -267,17 +277,17 @@ def _per_channel(value: Array) -> Array:
 def _normalise_impl(
     x: Array, scale: Array, bias: Array, epsilon: float, axis_name: str | None
 ) -> tuple[tuple[Array, Array, Array], tuple[Array, ...]]:
-    # The barriers keep XLA from recomputing what is read twice: the input, once for the sums and
-    # once after; and the few numbers per channel, which are computed together in one small loop.
+    # The barriers keep XLA from recomputing what is read twice: the input, for the sums and then
+    # for the result; and the few numbers per channel, which one small loop computes.
     x = lax.optimization_barrier(x)
-    count = x[0].size * _parts(axis_name)
+    count = x[0].size * _axis_size(axis_name)
     wide = _at_least_float32(x)
-    total, total_of_squares = _of_all_parts(
+    total, total_of_squares = _psum(
         [reductions.channel_sum(wide), reductions.channel_sum(wide * wide)], axis_name
     )
     mean = total / count
     variance = jnp.maximum(total_of_squares / count - mean * mean, 0.0)
-    # Not rsqrt, which XLA writes out as a polynomial: more code per layer than all the rest.
+    # Not rsqrt, which XLA expands to a polynomial: more code per layer than all the rest.
     inverse = 1 / jnp.sqrt(variance + epsilon)
     factor = scale * inverse
     mean, variance, inverse, factor, offset = lax.optimization_barrier(
@@ -296,20 +306,20 @@ def _normalise_backward(
     x, mean, inverse, factor = residuals
     dtype = x.dtype
     x, gradient = map(_at_least_float32, (x, lax.optimization_barrier(gradients[0])))
-    count = x[0].size * _parts(axis_name)
+    count = x[0].size * _axis_size(axis_name)
     own_sums = [reductions.channel_sum(gradient), reductions.channel_sum_of_products(gradient, x)]
 
-    def of_parameters(d_bias: Array, gradient_times_x: Array) -> tuple[Array, Array]:
+    def parameter_gradients(d_bias: Array, gradient_times_x: Array) -> tuple[Array, Array]:
         return inverse * (gradient_times_x - mean * d_bias), d_bias
 
-    d_scale, d_bias = of_parameters(*_of_all_parts(own_sums, axis_name))
+    d_scale, d_bias = parameter_gradients(*_psum(own_sums, axis_name))
     slope = d_scale * inverse / count
     dx = (
         gradient * _per_channel(factor)
         - x * _per_channel(factor * slope)
         + _per_channel(factor * (mean * slope - d_bias / count))
     )
-    return dx.astype(dtype), *of_parameters(*own_sums)
+    return dx.astype(dtype), *parameter_gradients(*own_sums)
 
 
 def _normalise_primal(

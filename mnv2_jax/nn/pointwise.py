@@ -1,4 +1,4 @@
-"""The pointwise convolution: a matrix product over channels, with its own gradient."""
+"""Pointwise convolution: a matrix product over channels, with a custom gradient."""
 
 import jax
 from jax import lax
@@ -7,7 +7,7 @@ Array = jax.Array
 
 
 def pointwise(x: Array, kernel: Array) -> Array:
-    """Matrix product over channels: `[n, h, w, in]` and `[in, out]` to `[n, h, w, out]`."""
+    """Multiply the channels of `x` `[n, h, w, in]` with `kernel` `[in, out]`."""
     first = x.transpose(3, 1, 2, 0)
     y = _product(kernel, first.reshape(first.shape[0], -1))
     return y.reshape(-1, *first.shape[1:]).transpose(3, 1, 2, 0)
@@ -15,8 +15,8 @@ def pointwise(x: Array, kernel: Array) -> Array:
 
 @jax.custom_vjp
 def _product(kernel: Array, pixels: Array) -> Array:
-    """`[in, out]` and `[in, pixels]` to `[out, pixels]`."""
-    # XLA on CPU would fold the transposition into the product, and then takes a slower one.
+    """Multiply `[in, out]`, transposed, with `[in, pixels]`."""
+    # Without the barrier XLA on CPU folds the transposition into a slower product.
     return lax.optimization_barrier(kernel.T) @ pixels
 
 
@@ -27,7 +27,7 @@ def _product_forward(kernel: Array, pixels: Array) -> tuple[Array, tuple[Array, 
 def _product_backward(residuals: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
     kernel, pixels = residuals
     # With the longer side second the product takes up to 1.7 times as long on CPU; the barrier
-    # keeps XLA from turning it round.
+    # keeps XLA from swapping the operands.
     if kernel.shape[0] < kernel.shape[1]:
         return lax.optimization_barrier(gradient @ pixels.T).T, kernel @ gradient
     return pixels @ gradient.T, kernel @ gradient

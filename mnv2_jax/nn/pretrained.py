@@ -1,8 +1,7 @@
-"""Weights of MobileNetV2 that others have trained, and ours in a form that others read.
+"""Import of MobileNetV2's weights from torchvision, timm and Keras, and export for torchvision.
 
-Reads torchvision's and timm's state dicts from safetensors, Keras's weights from HDF5, and our own
-export, which has torchvision's names. Knobs of a network that have no weights (activation,
-projection, shortcut) are in no file and are not checked.
+PyTorch's state dicts are safetensors files, Keras's weights HDF5. Files do not have the knobs
+without weights (activation, projection, shortcut), which are not checked.
 """
 
 import dataclasses
@@ -23,7 +22,7 @@ from mnv2_jax.nn.weight_names import Layer, Slot
 Variables = Mapping[str, Any]
 
 CONVENTIONS_KEY = "mnv2_jax_conventions"
-"""The entry of an export's metadata that names the conventions of its network."""
+"""Entry of an export's metadata with the name of the network's conventions."""
 
 KERAS_CLASSES = {
     "conv": "conv2d",
@@ -32,7 +31,7 @@ KERAS_CLASSES = {
     "norm": "batch_normalization",
     "dense": "dense",
 }
-"""Keras 3's names of the layers of each kind."""
+"""Keras 3's names of layers, by kind."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,10 +40,10 @@ class Loaded:
 
     Attributes:
       variables: the tree of `mnv2_jax.nn.network.initialise`, float32.
-      source: whose file it is.
-      classifier: "loaded", or a sentence that says why it was left fresh.
-      conventions: the name in `mnv2_jax.arch.CONVENTIONS` of those the weights were trained under.
-        With another padding or epsilon the network computes something else.
+      source: the library that wrote the file.
+      classifier: "loaded", or the reason why it was left fresh.
+      conventions: those that the weights were trained under, a key of `mnv2_jax.arch.CONVENTIONS`.
+        Under another padding or epsilon the results differ.
     """
 
     variables: dict[str, Any]
@@ -54,7 +53,7 @@ class Loaded:
 
 
 class _Contents(NamedTuple):
-    """A file's tensors by name, and the slots of the network that they are for, classifier last."""
+    """A file's tensors by name, and their slots in the network, the classifier's last."""
 
     tensors: dict[str, np.ndarray]
     slots: list[Slot]
@@ -65,8 +64,8 @@ class _Contents(NamedTuple):
 def load(path: Path, spec: arch.NetworkSpec, fresh: Variables) -> Loaded:
     """Read the weights of a MobileNetV2 that torchvision, timm, Keras or `save` wrote.
 
-    Half precision is widened to float32. A classifier of another number of classes is left fresh,
-    and so is one that the file does not have.
+    Half precision is widened to float32. The classifier stays fresh if the file has none, or one
+    with another number of classes.
 
     Args:
       path: a file whose suffix is one of `mnv2_jax.nn.weight_files.SUFFIXES`.
@@ -74,8 +73,8 @@ def load(path: Path, spec: arch.NetworkSpec, fresh: Variables) -> Loaded:
       fresh: the variables of `mnv2_jax.nn.network.initialise`; they are not changed.
 
     Raises:
-      ValueError: the network is no MobileNetV2, or the file is not one of its weights; one line,
-        with the path and what differs.
+      ValueError: the network is no MobileNetV2, or the file does not have its weights; one line
+        with the path and the difference.
     """
     try:
         layers = weight_names.layers(spec)
@@ -102,7 +101,7 @@ def load(path: Path, spec: arch.NetworkSpec, fresh: Variables) -> Loaded:
 
 
 def origin(path: Path) -> tuple[str, str]:
-    """Whose weights a file holds, and their conventions, as `Loaded` has them, before all is read.
+    """Return `Loaded.source` and `Loaded.conventions` of a file, without its network.
 
     Raises:
       ValueError: see `load`.
@@ -116,9 +115,9 @@ def origin(path: Path) -> tuple[str, str]:
 def save(path: Path, spec: arch.NetworkSpec, variables: Variables) -> None:
     """Write weights as safetensors with torchvision's names, shapes and types.
 
-    `load` gives the same back bit for bit. Torchvision's `load_state_dict` takes the tensors, and
-    computes the same with them if the network has the conventions "torchvision": padding and
-    epsilon are no weights.
+    `load` returns the same bits. Torchvision's `load_state_dict` accepts the tensors, and its
+    network has the same results if this one has the conventions "torchvision": padding and epsilon
+    are no weights.
 
     Raises:
       ValueError: the suffix is not .safetensors, the network is no MobileNetV2, or none of
@@ -167,7 +166,7 @@ def _pytorch_origin(
 def _pytorch(
     path: Path, spec: arch.NetworkSpec, layers: list[Layer], variables: Mapping[Any, Any]
 ) -> _Contents:
-    """Read a state dict of torchvision or timm, told apart by the names of their first layers."""
+    """Read a state dict of torchvision or timm, which differ in the name of the first layer."""
     tensors, metadata = weight_files.read_safetensors(path)
     source, conventions = _pytorch_origin(path, tensors, metadata)
     if source == "timm":
@@ -181,7 +180,7 @@ def _pytorch(
 
 
 def _step_counters(names: list[str], layers: list[Layer]) -> list[str]:
-    """PyTorch's counters of batches, which matter only where momentum is None."""
+    """Return the names of PyTorch's batch counters, which matter only if momentum is None."""
     return [
         f"{name}.num_batches_tracked"
         for name, layer in zip(names, layers, strict=True)
@@ -190,36 +189,36 @@ def _step_counters(names: list[str], layers: list[Layer]) -> list[str]:
 
 
 def _keras(path: Path, layers: list[Layer], variables: Mapping[Any, Any]) -> _Contents:
-    """Read weights of Keras: layers are matched by their order, as Keras itself matches them."""
-    layout, found = weight_files.read_keras(path)
-    classes = ["" if "" in found else KERAS_CLASSES[layer.kind] for layer in layers]
-    _check_counts(path, Counter(classes), found, optional=classes[-1])
-    upcoming = {name: iter(members) for name, members in found.items()}
+    """Read weights of Keras, whose layers are matched by their order, as Keras does."""
+    layout, by_class = weight_files.read_keras(path)
+    classes = ["" if "" in by_class else KERAS_CLASSES[layer.kind] for layer in layers]
+    _check_counts(path, Counter(classes), by_class, optional=classes[-1])
+    remaining = {name: iter(members) for name, members in by_class.items()}
     tensors: dict[str, np.ndarray] = {}
     slots: list[Slot] = []
     for layer, name in zip(layers, classes, strict=True):
-        parts = weight_names.parameters(layer)
-        weights = next(upcoming.get(name, iter(())), None)
-        if weights is None:  # The classifier alone can be missing here.
-            names = [f"classifier/{own}" for _, own, _ in parts]
+        parameters = weight_names.parameters(layer)
+        weights = next(remaining.get(name, iter(())), None)
+        if weights is None:  # Only the classifier can be missing here.
+            names = [f"classifier/{parameter}" for _, parameter, _ in parameters]
         else:
             tensors |= dict(weights)
             names = [weight.name for weight in weights]
-        if len(names) != len(parts):
+        if len(names) != len(parameters):
             raise ValueError(
                 f"{path}: {', '.join(names)}: a layer with {len(names)} weights, the network's "
-                f"{'/'.join(layer.path)} has {len(parts)}"
+                f"{'/'.join(layer.path)} has {len(parameters)}"
             )
-        slots += weight_names.keras_slots(layer, names, variables)
+        slots += weight_names.slots(layer, names, variables, axes={})
     return _Contents(tensors, slots, f"Keras ({layout})", "keras")
 
 
 def _check_counts(
-    path: Path, needed: Counter[str], found: Mapping[str, list[Any]], optional: str
+    path: Path, needed: Counter[str], by_class: Mapping[str, list[Any]], optional: str
 ) -> None:
-    """Raise unless the file has as many layers of every class as needed, of one perhaps 1 less."""
-    for name in sorted(needed.keys() | found.keys()):
-        count = len(found.get(name, []))
+    """Raise ValueError unless the file has the layers needed; one of class `optional` may lack."""
+    for name in sorted(needed.keys() | by_class.keys()):
+        count = len(by_class.get(name, []))
         if count not in (needed[name], needed[name] - (name == optional)):
             described = f"{name} layers" if name else "layers"
             raise ValueError(
@@ -228,29 +227,29 @@ def _check_counts(
 
 
 def _classifier(tensors: Mapping[str, np.ndarray], slots: list[Slot]) -> str:
-    """Return the fate of the classifier, whose kernel and bias are `slots`; see `Loaded`."""
+    """Return `Loaded.classifier`; `slots` are those of its kernel and bias."""
     kernel, bias = slots
     if kernel.name not in tensors and bias.name not in tensors:
         return "left fresh: the file has none"
     if kernel.name in tensors and bias.name in tensors:
         features, classes = kernel.keras_shape
-        other = tensors[bias.name].size
-        alike = kernel._replace(keras_shape=(features, other)).shape == tensors[kernel.name].shape
-        if alike and other != classes:
-            return f"left fresh: the file's has {other} classes, the network's {classes}"
+        own = tensors[bias.name].size
+        fits = kernel._replace(keras_shape=(features, own)).shape == tensors[kernel.name].shape
+        if fits and own != classes:
+            return f"left fresh: the file's has {own} classes, the network's {classes}"
     return "loaded"
 
 
 def _check(path: Path, tensors: Mapping[str, np.ndarray], slots: list[Slot]) -> None:
-    """Raise, naming the first tensor, unless names, shapes and types are those of the slots."""
+    """Raise ValueError with the first tensor whose name, shape or type is not that of its slot."""
     names = [slot.name for slot in slots]
-    wrong = []
+    faults = []
     if missing := [name for name in names if name not in tensors]:
-        wrong.append(f"lacks {_first(missing)}")
+        faults.append(f"lacks {_first(missing)}")
     if extra := sorted(tensors.keys() - set(names)):
-        wrong.append(f"has {_first(extra)} unknown to the network")
-    if wrong:
-        raise ValueError(f"{path}: {', and '.join(wrong)}")
+        faults.append(f"has {_first(extra)} unknown to the network")
+    if faults:
+        raise ValueError(f"{path}: {', and '.join(faults)}")
     if differing := [slot for slot in slots if tensors[slot.name].shape != slot.shape]:
         name, shape = differing[0].name, differing[0].shape
         more = f", and {len(differing) - 1} more tensors differ" if len(differing) > 1 else ""
@@ -269,18 +268,17 @@ def _first(names: list[str]) -> str:
 
 
 def _conventions_name(conventions: arch.Conventions) -> str:
-    """Return the name of conventions, or of the first under which inference is the same."""
-
-    def inference(ways: arch.Conventions) -> tuple[str, float]:
-        return ways.padding, ways.norm_epsilon
-
-    known = arch.CONVENTIONS.items()
-    same = [name for name, ways in known if ways == conventions]
-    similar = [name for name, ways in known if inference(ways) == inference(conventions)]
-    if not similar:
-        padding, epsilon = inference(conventions)
+    """Return the name of conventions, or of the first that are the same in inference."""
+    padding, epsilon = conventions.padding, conventions.norm_epsilon
+    same_inference = [
+        name
+        for name, each in arch.CONVENTIONS.items()
+        if (each.padding, each.norm_epsilon) == (padding, epsilon)
+    ]
+    if not same_inference:
         raise ValueError(
             f"padding={padding!r}, norm_epsilon={epsilon!r}: expected those of one of "
             f"{', '.join(arch.CONVENTIONS)}"
         )
-    return [*same, *similar][0]
+    same = [name for name in same_inference if arch.CONVENTIONS[name] == conventions]
+    return (same or same_inference)[0]

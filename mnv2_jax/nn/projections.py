@@ -1,7 +1,7 @@
 """Projections: the activation that follows a block's normalised projecting convolution.
 
-Those of `mnv2_jax.arch.CLIPS` are numbers that a program takes as arguments, so that lanes may
-differ in them. All others are functions, part of the program: a new one is a line in `FUNCTIONS`.
+A program takes the numbers of `mnv2_jax.arch.CLIPS` as arguments, so that its lanes may differ in
+them. All other projections are functions, part of the program. A new one is a line in `FUNCTIONS`.
 """
 
 import functools
@@ -23,36 +23,36 @@ FUNCTIONS: dict[str, Projection] = {
     "silu": jax.nn.silu,  # Elfwing et al. 2017
     "hard_swish": layers.hard_swish,  # Howard et al. 2019
 }
-"""Elementwise functions of an array, in the type that it has."""
+"""Elementwise functions that keep the array's type."""
 
 
 @functools.cache
 def check_name(name: str) -> None:
-    """Check that there is a projection of this name, and that it keeps shape and type.
+    """Check that a projection exists and keeps shape and type.
 
     Raises:
-      ValueError: one line that names it and what would be right.
+      ValueError: it does not, or it fails; one line.
     """
     if name in arch.CLIPS:
         return
     function = _function(name)
     for dtype in (jnp.float32, jnp.bfloat16):
-        given = jax.ShapeDtypeStruct((2, 3, 3, 4), dtype)
+        x = jax.ShapeDtypeStruct((2, 3, 3, 4), dtype)
         try:
-            found: Any = jax.eval_shape(function, given)
-        except Exception as error:  # A function of the user's own raises anything.
+            y: Any = jax.eval_shape(function, x)
+        except Exception as error:  # A user's function can raise anything.
             raise ValueError(
                 f"projection={name!r}: {user_code.fault(error, inspect.unwrap(function))}"
             ) from error
-        if not (isinstance(found, jax.ShapeDtypeStruct) and found == given):
+        if not (isinstance(y, jax.ShapeDtypeStruct) and y == x):
             raise ValueError(
-                f"projection={name!r}: it gives {_told(found)} for {_told(given)}; expected an "
+                f"projection={name!r}: returns {_type_text(y)} for {_type_text(x)}; expected an "
                 f"array of the same shape and type"
             )
 
 
 def apply(name: str, x: Array) -> Array:
-    """Apply the projection of this name to `x`, of any shape.
+    """Apply a projection, by name, to `x` of any shape.
 
     Raises:
       ValueError: see `check_name`.
@@ -69,13 +69,13 @@ def _function(name: str) -> Projection:
         field="projection",
         value=name,
         registry=clips | FUNCTIONS,
-        is_one=lambda found: callable(found) and not isinstance(found, type),
+        is_one=lambda value: callable(value) and not isinstance(value, type),
         expected="a function of an array",
         example="FUNCTION",
     )
 
 
-def _told(found: Any) -> str:
-    if not isinstance(found, jax.ShapeDtypeStruct):
-        return type(found).__name__
-    return f"{found.dtype}{list(found.shape)}"
+def _type_text(value: Any) -> str:
+    if not isinstance(value, jax.ShapeDtypeStruct):
+        return type(value).__name__
+    return f"{value.dtype}{list(value.shape)}"

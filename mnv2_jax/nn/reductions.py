@@ -1,10 +1,10 @@
 """Sums of products over pixels, written for XLA on CPU.
 
-A reduction that must multiply first is slow there, and reads its operands once for every sum. One
-of several operands over a short dimension becomes a loop like an elementwise one instead: unrolled
-over the short dimension, in vector registers over the innermost, and reading once what several sums
-share. So pixels are summed in two steps: such a loop lays a few of them on top of each other, and
-plain reductions read what is left. Arrays have the channel outermost and the batch innermost.
+XLA's reduction of a product is slow on CPU and reads its operands once per sum. A reduction of
+several operands over a short dimension becomes a loop like an elementwise one instead: unrolled
+over the short dimension, vectorised over the innermost, and operands that sums share are read once.
+So pixels are summed in two steps: such a loop adds up groups of `FOLDED` pixels, and plain
+reductions sum the rest. Arrays have the channel outermost and the batch innermost.
 """
 
 import operator
@@ -17,8 +17,8 @@ from jax import lax
 Array = jax.Array
 
 FOLDED = 8
-"""Pixels laid on top of each other: few enough that the loop over them is unrolled, and enough that
-what is stored is no matter beside what is read."""
+"""Pixels per group: few enough to unroll the loop over them, and enough that storing the sums is
+cheap beside reading the pixels."""
 
 
 def channel_sum(x: Array) -> Array:
@@ -33,7 +33,7 @@ def channel_sum_of_products(left: Array, right: Array) -> Array:
     half, odd = divmod(height * width, 2)
     if odd:
         return channel_sum(products)
-    # XLA makes something else of a reduction of one operand; so the two halves are operands.
+    # XLA compiles a reduction of one operand otherwise; so the two halves are operands.
     rows = next(rows for rows in range(FOLDED, 0, -1) if half % rows == 0)
     halves = products.reshape(channels, 2, rows, -1)
     first, second = fold((halves[:, 0], halves[:, 1]), axis=1)
@@ -41,7 +41,7 @@ def channel_sum_of_products(left: Array, right: Array) -> Array:
 
 
 def fold(values: Sequence[Array], axis: int) -> tuple[Array, ...]:
-    """Sum each over one short axis, all in one loop, and store what comes of it."""
+    """Sum each array over one short axis, all in one loop, and store the sums."""
     zeros = tuple(np.zeros((), value.dtype) for value in values)
 
     def add(left: Sequence[Array], right: Sequence[Array]) -> tuple[Array, ...]:

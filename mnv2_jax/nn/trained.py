@@ -1,9 +1,9 @@
-"""A trained network, with all that is needed to use it or to train it further, as one file.
+"""Trained networks as files: all that is needed to use one or to train it further.
 
-It is a safetensors file. Tensors have the names of the network's variables, such as
-`params/stem/kernel`, and those of the optimizer's state are `optimizer/0`, `optimizer/1` and so on.
-All else is one JSON text in its metadata, with a hash of that and of all tensors: a flipped byte
-would load silently otherwise.
+The format is safetensors. Tensors have the names of the network's variables, such as
+`params/stem/kernel`; those of the optimizer's state are `optimizer/0`, `optimizer/1` and so on. A
+JSON text in the metadata describes the network, with a hash of itself and of all tensors: without
+it a flipped byte would load silently.
 """
 
 import dataclasses
@@ -23,13 +23,16 @@ from mnv2_jax.nn import pretrained, weight_files
 from mnv2_jax.nn.network import variable_shapes
 
 FILE = schema.NETWORK
-"""The file's name in a run's folder."""
+"""Name of the file in a run's folder."""
 
 KEY = "mnv2_jax_network"
-"""The entry of the metadata that holds the JSON text."""
+"""Entry of the metadata that holds the JSON text."""
 
 FORMAT = 2
-"""The version of what is written. Of older ones 1 is read, where a block's name is its `kind`."""
+"""Version of the format. Version 1, which has former names of blocks' fields, is read too."""
+
+_FORMER_NAMES = {"kind": "block", "middle": "spatial_conv"}
+"""Current names of blocks' fields by their names in version 1."""
 
 _OPTIMIZER = "optimizer/"
 
@@ -38,18 +41,19 @@ _Spec = TypeVar("_Spec", arch.NetworkSpec, arch.BlockSpec, arch.Conventions)
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A trained network, and how images are made ready for it.
+    """A trained network and the preprocessing of its images.
 
     Attributes:
-      spec: the network; projection and shortcut of its blocks are those that it was trained with.
+      spec: the network, with the projection and shortcut that it was trained with.
       variables: `{"params": ..., "batch_stats": ...}`, float32 arrays on the host.
-      class_names: by label. With `spec.classes` 1 there are two, and the one logit is the second's.
-      scaling: the name of how images are scaled, in `mnv2_jax.data.augment.SCALINGS`.
+      class_names: by label. With `spec.classes` 1 there are two: the logit is that of the second.
+      scaling: of images, one of `mnv2_jax.data.augment.SCALINGS`.
       crop_fraction: see `mnv2_jax.data.images.Images.fraction`.
-      optimizer: the leaves of the optimizer's state, to go on from; empty where that is not kept.
+      optimizer: the leaves of the optimizer's state; empty if it is not kept.
 
     Raises:
-      ValueError: names are no texts, or not as many as classes; or the fraction is out of range.
+      ValueError: the class names are not strings or not as many as classes, or the fraction is out
+        of range.
     """
 
     spec: arch.NetworkSpec
@@ -67,20 +71,20 @@ class Trained:
                 f"classes={self.spec.classes}"
             )
         if not all(isinstance(name, str) for name in self.class_names):
-            raise ValueError(f"class_names={self.class_names!r}: expected texts")
+            raise ValueError(f"class_names={self.class_names!r}: expected strings")
         if not 0 < self.crop_fraction <= 1:
             raise ValueError(f"crop_fraction={self.crop_fraction!r}: expected above 0, at most 1")
 
 
 def save(path: Path, trained: Trained) -> None:
-    """Write a trained network; the file is whole or absent.
+    """Write a trained network atomically.
 
     Raises:
       OSError: the folder cannot be written to, or the disk is full.
     """
     tensors = traverse_util.flatten_dict(trained.variables, sep="/")
     tensors |= {f"{_OPTIMIZER}{number}": leaf for number, leaf in enumerate(trained.optimizer)}
-    # What safetensors is given must be contiguous, which it does not check.
+    # Safetensors needs contiguous arrays and does not check that.
     tensors = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     described = {
         "format": FORMAT,
@@ -94,12 +98,12 @@ def save(path: Path, trained: Trained) -> None:
 
 
 def load(path: Path) -> Trained:
-    """Read what `save` wrote, bit for bit.
+    """Read a file of `save`, bit for bit.
 
     Raises:
-      ValueError: there is no such file, it is none of a trained network, of another version, or
-        damaged; or its network, of which a block may lie in a file of one's own, has other tensors.
-        One line that begins with the path.
+      ValueError: the file is absent, damaged, of another version or no trained network; or its
+        network has other tensors, such as one whose block, in a user's file, has changed. One line
+        that begins with the path.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file; expected the {FILE} of a run")
@@ -126,7 +130,7 @@ def load(path: Path) -> Trained:
 
 
 def is_trained(path: Path) -> bool:
-    """Return whether a file is one of a trained network, by its metadata alone."""
+    """Return whether a file is a trained network, by its metadata only."""
     try:
         with safetensors.safe_open(path, framework="numpy") as opened:
             return KEY in (opened.metadata() or {})
@@ -135,7 +139,7 @@ def is_trained(path: Path) -> bool:
 
 
 def _seems(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
-    """Return the kind of another program's file, as far as its names tell."""
+    """Describe the file of another program by the names of its tensors."""
     if pretrained.CONVENTIONS_KEY in metadata:
         return "weights alone, as mnv2_jax.nn.pretrained exports them"
     for name, peer in (("features.0.0.weight", "torchvision"), ("conv_stem.weight", "timm")):
@@ -145,10 +149,10 @@ def _seems(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> st
 
 
 def _described(path: Path, text: str, tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Return the JSON text's content beside version and hash.
+    """Return the content of the JSON text without version and hash.
 
     Raises:
-      ValueError: it has another version, or does not have the hash.
+      ValueError: the version is unknown or the hash differs.
     """
     try:
         described = json.loads(text)
@@ -160,28 +164,11 @@ def _described(path: Path, text: str, tensors: Mapping[str, np.ndarray]) -> dict
     if digest != _digest(described, tensors):
         raise ValueError(f"{path}: damaged, it does not have the hash that it was saved with")
     del described["format"]
-    return _with_current_names(described)
-
-
-_FORMER = {"kind": "block", "middle": "spatial_conv"}
-"""The names of a block's fields by those that they had in files of earlier versions."""
-
-
-def _with_current_names(described: dict[str, Any]) -> dict[str, Any]:
-    spec = described.get("spec")
-    if not isinstance(spec, dict) or not isinstance(spec.get("blocks"), list):
-        return described  # What is wrong with it is told later.
-    blocks = [
-        {_FORMER.get(name, name): value for name, value in block.items()}
-        if isinstance(block, dict)
-        else block
-        for block in spec["blocks"]
-    ]
-    return {**described, "spec": {**spec, "blocks": blocks}}
+    return described
 
 
 def _digest(described: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str:
-    """Return a hash of a network's description and of all tensors' names, types, shapes, bytes."""
+    """Return a hash of a network's description and of its tensors."""
     sha = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         sha.update(f"{name} {tensor.dtype} {tensor.shape}".encode())
@@ -190,45 +177,55 @@ def _digest(described: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> 
 
 
 def _network(described: Any, tensors: int) -> arch.NetworkSpec:
-    """Return the spec that `dataclasses.asdict` made a dict of, of a network with so many tensors.
+    """Return a spec from its `dataclasses.asdict`.
+
+    Args:
+      described: the dict.
+      tensors: the number of the network's tensors.
 
     Raises:
       ValueError: a field is missing or unknown, or its value is out of range.
     """
     fields = _fields(arch.NetworkSpec, described, "spec")
-    # Each has tensors of its own. To trace very many takes very long.
+    # Every block has tensors of its own, and tracing very many blocks takes very long.
     if len(fields["blocks"]) > tensors:
         raise ValueError(
             f"spec.blocks: {len(fields['blocks']):,} of them, for {tensors:,} tensors; expected no "
             f"more blocks than tensors"
         )
     fields["blocks"] = tuple(
-        _made(arch.BlockSpec, block, f"spec.blocks[{number}]")
+        _built(arch.BlockSpec, _with_current_names(block), f"spec.blocks[{number}]")
         for number, block in enumerate(fields["blocks"])
     )
-    fields["conventions"] = _made(arch.Conventions, fields["conventions"], "spec.conventions")
-    return _made(arch.NetworkSpec, fields, "spec")
+    fields["conventions"] = _built(arch.Conventions, fields["conventions"], "spec.conventions")
+    return _built(arch.NetworkSpec, fields, "spec")
 
 
-def _made(kind: type[_Spec], described: Any, where: str) -> _Spec:
+def _with_current_names(block: Any) -> Any:
+    if not isinstance(block, dict):
+        return block  # Refused by `_fields`.
+    return {_FORMER_NAMES.get(name, name): value for name, value in block.items()}
+
+
+def _built(cls: type[_Spec], described: Any, where: str) -> _Spec:
     try:
-        return kind(**_fields(kind, described, where))
+        return cls(**_fields(cls, described, where))
     except TypeError as error:
         raise ValueError(f"{where}: {error}") from error
 
 
 def _fields(
-    kind: type[Any], described: Any, where: str, but: Collection[str] = ()
+    cls: type[Any], described: Any, where: str, but: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Return the fields of a dataclass out of JSON, all and no others.
+    """Return the fields of a dataclass from JSON. Raise ValueError unless all are there, no others.
 
     Args:
-      kind: the dataclass.
+      cls: the dataclass.
       described: its fields.
-      where: the field that it is, for messages; empty for the outermost.
-      but: names of fields that are found elsewhere.
+      where: the field that holds it, for messages; empty for the outermost.
+      but: fields that are stored elsewhere.
     """
-    known = [field.name for field in dataclasses.fields(kind) if field.name not in but]
+    known = [field.name for field in dataclasses.fields(cls) if field.name not in but]
     if not isinstance(described, dict):
         raise ValueError(f"{where}={described!r}: expected the fields {', '.join(known)}")
     prefix = where and f"{where}."
@@ -242,19 +239,18 @@ def _fields(
 
 
 def _check(spec: arch.NetworkSpec, tensors: Mapping[str, np.ndarray]) -> None:
-    """Raise, naming the first tensor that differs, unless tensors are those of the network."""
+    """Raise ValueError with the first tensor whose type or shape is not that of the network."""
     needed = traverse_util.flatten_dict(variable_shapes(spec), sep="/")
 
-    def kind(name: str, among: Mapping[str, Any]) -> str:
-        return (
-            f"{among[name].dtype}{list(among[name].shape)}" if name in among else "no such tensor"
-        )
+    def describe(arrays: Mapping[str, Any], name: str) -> str:
+        array = arrays.get(name)
+        return "no such tensor" if array is None else f"{array.dtype}{list(array.shape)}"
 
     names = sorted(needed.keys() | tensors.keys())
-    differing = [name for name in names if kind(name, tensors) != kind(name, needed)]
+    differing = [name for name in names if describe(tensors, name) != describe(needed, name)]
     if differing:
-        first = differing[0]
+        first, *others = differing
         raise ValueError(
-            f"{first}: the file has {kind(first, tensors)}, its network {kind(first, needed)}; "
-            f"{len(differing) - 1} more tensors differ"
+            f"{first}: the file has {describe(tensors, first)}, its network "
+            f"{describe(needed, first)}; {len(others)} more tensors differ"
         )

@@ -1,4 +1,4 @@
-"""Files of weights that others write: what lies in them, before it is known whose weights they are.
+"""Readers of weight files, safetensors and Keras's HDF5, for any network.
 
 Nothing is ever unpickled: a file is read as tensors or refused. Every error is a ValueError of one
 line that begins with the path.
@@ -14,14 +14,13 @@ import numpy as np
 import safetensors
 
 PICKLES = (b"PK\x03\x04", b"\x80")
-"""The first bytes of `torch.save`'s files: a zip of pickles or, before PyTorch 1.6, a pickle."""
+"""First bytes of `torch.save`'s files: a zip of pickles or, before PyTorch 1.6, a pickle."""
 
 SUFFIXES = (".safetensors", ".h5", ".hdf5")
-"""The endings of files that can be read: the first for PyTorch's weights, the rest for Keras's."""
-
+"""Suffixes of files that can be read: the first for PyTorch's weights, the rest for Keras's."""
 
 MAX_BYTES = 1 << 30
-"""No MobileNetV2 is as large, with the state of its optimizer: what claims more is not read."""
+"""Most bytes that HDF5 tensors may claim: more than a MobileNetV2 with optimizer state has."""
 
 _FILTERS = {
     h5py.h5z.FILTER_DEFLATE,
@@ -30,27 +29,27 @@ _FILTERS = {
     h5py.h5z.FILTER_LZF,
     h5py.h5z.FILTER_SZIP,
 }
-"""The filters that come with HDF5 and h5py. Any other one is loaded as a plugin, which is code."""
+"""Filters that come with HDF5 and h5py. Any other is loaded as a plugin, which is code."""
 
 
 class _Refused(ValueError):
-    """Refusal of a file's content. The message does not name the file."""
+    """Refusal of a file's content. The message does not have the path."""
 
 
 class Tensor(NamedTuple):
-    """A tensor of a file: its name there and its values."""
+    """A tensor of a file."""
 
     name: str
     values: np.ndarray
 
 
 class KerasLayers(NamedTuple):
-    """The layers of a Keras model that have weights, `layers[class]` in the model's order.
+    """The layers of a Keras model that have weights.
 
     Attributes:
-      layout: what the file's layout is called.
-      layers: the weights of each layer in Keras's order; the legacy layout does not tell classes
-        apart and has all layers under the class "".
+      layout: name of the file's layout.
+      layers: by class and in the model's order, the weights of each layer in Keras's order. The
+        legacy layout has no classes: all layers are of class "".
     """
 
     layout: str
@@ -61,12 +60,12 @@ def read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]
     """Read the tensors of a safetensors file by name, and its metadata.
 
     Raises:
-      ValueError: the file is none or is cut off.
+      ValueError: the file is no safetensors file or is truncated.
     """
     _check_regular(path)
     with path.open("rb") as file:
         start = file.read(9)
-    # Safetensors begins with the length of its header, which may be any bytes, and then the header.
+    # Safetensors begins with the length of its header, which may look like a pickle.
     if start.startswith(PICKLES) and start[8:] not in (b"{", b""):
         raise ValueError(
             f"{path}: pickled checkpoints are not read, since they can run code; expected "
@@ -76,7 +75,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]
         with safetensors.safe_open(path, framework="numpy") as opened:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
             return tensors, opened.metadata() or {}
-    except _ODD as error:
+    except _READ_ERRORS as error:
         raise ValueError(f"{path}: not a whole safetensors file ({_one_line(error)})") from error
 
 
@@ -88,8 +87,8 @@ def read_keras(path: Path) -> KerasLayers:
     Sources: keras/src/legacy/saving/legacy_h5_format.py and keras/src/saving/saving_lib.py.
 
     Raises:
-      ValueError: the file is not HDF5, is cut off or has another layout; it claims more than it
-        can hold, or has something read that is not in it, or by code that is not HDF5's.
+      ValueError: the file is not HDF5, is truncated or has another layout; it claims more bytes
+        than it can hold, refers to other files, or needs a plugin.
     """
     _check_regular(path)
     if not h5py.is_hdf5(path):
@@ -105,7 +104,7 @@ def read_keras(path: Path) -> KerasLayers:
             names = ", ".join(sorted(file)) or "nothing"
     except _Refused as error:
         raise ValueError(f"{path}: {error}") from None
-    except _ODD as error:
+    except _READ_ERRORS as error:
         raise ValueError(f"{path}: not a whole HDF5 file ({_one_line(error)})") from error
     raise ValueError(
         f"{path}: no weights of a Keras model: expected the attribute layer_names or the group "
@@ -113,7 +112,7 @@ def read_keras(path: Path) -> KerasLayers:
     )
 
 
-_ODD = (
+_READ_ERRORS = (
     safetensors.SafetensorError,
     ArithmeticError,
     AttributeError,
@@ -124,27 +123,27 @@ _ODD = (
     TypeError,
     ValueError,
 )
-"""Errors of the libraries, of files whose parts do not fit together."""
+"""Errors of the libraries for files that are damaged."""
 
 
 def _check_regular(path: Path) -> None:
-    """Refuse what may be waited for without end, such as a pipe."""
+    """Raise ValueError for files whose reading may block for ever, such as a pipe."""
     if path.exists() and not path.is_file():
         raise ValueError(f"{path}: not a regular file")
 
 
 def _check_contents(file: h5py.File, size: int) -> None:
-    """Look at every object of a file before anything is read.
+    """Check every object of a file before anything is read.
 
-    HDF5 can name other files as the place of values: a file of weights from elsewhere could then
-    have any file of this machine read, and carried on as weights.
+    HDF5 can refer to values in other files: a downloaded file of weights could otherwise make
+    `read_keras` return the content of any file of this machine as weights.
 
     Args:
       file: an open HDF5 file.
       size: of the file, in bytes.
 
     Raises:
-      _Refused: something lies outside, needs a plugin, or is larger than the file can hold.
+      _Refused: an object is in another file, needs a plugin, or claims more bytes than fit.
     """
     links: list[tuple[str, object]] = []
     file.visititems_links(lambda name, link: links.append((name, link)))
@@ -164,7 +163,7 @@ def _check_contents(file: h5py.File, size: int) -> None:
                 f"{name!r} needs a plugin, filter {min(plugins)}; expected no compression, gzip, "
                 "lzf or szip"
             )
-        # A chunk is read whole, and may be larger than what is asked for.
+        # A chunk is read whole, and may be larger than its dataset.
         count = max(math.prod(item.shape or ()), math.prod(item.chunks or ()))
         claimed = count * item.dtype.itemsize
         total += claimed
@@ -183,14 +182,14 @@ def _legacy_layers(group: h5py.Group) -> Iterator[list[Tensor]]:
 
 
 def _names(group: h5py.Group, attribute: str) -> list[str]:
-    """Return a list of names: bytes or text, depending on the version of Keras that wrote it."""
+    """Return the names that an attribute lists, as bytes or text by the version of Keras."""
     return [
         name.decode() if isinstance(name, bytes) else str(name) for name in group.attrs[attribute]
     ]
 
 
 def _keras3_layers(group: h5py.Group) -> dict[str, list[list[Tensor]]]:
-    """Return the layers by class; the second has the suffix "_1", the third "_2" and so on."""
+    """Return the layers by class; their suffixes count "", "_1", "_2" and so on."""
     layers: dict[str, list[list[Tensor]]] = {}
     for class_name, _, name in sorted((*_class_and_number(name), name) for name in group):
         weights = group.get(f"{name}/vars", {})

@@ -1,10 +1,10 @@
-"""Places of a MobileNetV2's tensors in the files of torchvision, timm and Keras.
+"""Names and axes of MobileNetV2's tensors in the files of torchvision, timm and Keras.
 
 Sources: torchvision/models/mobilenetv2.py, timm/models/_efficientnet_blocks.py and
 keras/src/applications/mobilenet_v2.py.
 
-A file's tensor and ours differ in the order of axes and in axes of length 1. What lies between is
-Keras's shape: `[k, k, in, out]`, depthwise `[k, k, channels, 1]`, dense `[in, out]`.
+A file's tensor and the network's differ in the order of axes and in axes of length 1. The
+intermediate form is Keras's: `[k, k, in, out]`, depthwise `[k, k, channels, 1]`, dense `[in, out]`.
 """
 
 import re
@@ -27,13 +27,13 @@ class Layer(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """A tensor of the network and its counterpart in a file.
+    """A tensor of the network and its place in a file.
 
     Attributes:
       path: collection, modules and name in the network's variables.
-      name: the counterpart's name in the file.
+      name: in the file.
       keras_shape: its shape with the axes in Keras's order.
-      axes: the counterpart's axes as positions among Keras's.
+      axes: the axes in the file, as positions among Keras's.
     """
 
     path: tuple[str, ...]
@@ -43,7 +43,7 @@ class Slot(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of the counterpart."""
+        """The shape in the file."""
         return tuple(self.keras_shape[axis] for axis in self.axes)
 
 
@@ -53,17 +53,24 @@ PYTORCH_AXES = {
     "depthwise": (2, 3, 0, 1),
     "dense": (1, 0),
 }
-"""PyTorch's axes of a kernel as positions among Keras's."""
+"""PyTorch's axes of a kernel, as positions among Keras's."""
 
 
 def layers(spec: arch.NetworkSpec) -> list[Layer]:
-    """Return the layers of a MobileNetV2 that have weights, in the order they run.
+    """Return the layers of a MobileNetV2 that have weights, in the order in which they run.
 
     Raises:
-      ValueError: the network is none: it has another block, squeeze-excitation, full convolutions
-        in its blocks or no last convolution.
+      ValueError: it is no MobileNetV2: it has another block, squeeze-and-excitation, full
+        convolutions in its blocks or no last convolution.
     """
-    for number, block in enumerate(spec.blocks, start=1):
+    result: list[Layer] = []
+
+    def add(kind: str, *path: str) -> None:
+        *parents, name = path
+        result.extend([Layer(path, kind), Layer((*parents, f"{name}_norm"), "norm")])
+
+    add("conv", "stem")
+    for number, (part, block) in enumerate(zip(spec.parts[1:], spec.blocks, strict=False), start=1):
         for knob, only in (
             ("block", "inverted_residual"),
             ("squeeze_excite", False),
@@ -74,25 +81,18 @@ def layers(spec: arch.NetworkSpec) -> list[Layer]:
                     f"{knob}={getattr(block, knob)!r} in block {number}: only MobileNetV2's "
                     f"weights can be exchanged, which have {knob}={only!r}"
                 )
+        if block.expansion != 1:
+            add("pointwise", part, "expand")
+        add("depthwise", part, "depthwise")
+        add("pointwise", part, "project")
     if not spec.head_channels:
         raise ValueError("head_channels=0: MobileNetV2 has a last convolution")
-    convolutions = [Layer(("stem",), "conv")]
-    for number, block in enumerate(spec.blocks, start=1):
-        name = f"block_{number:02}"
-        if block.expansion != 1:
-            convolutions.append(Layer((name, "expand"), "pointwise"))
-        convolutions.append(Layer((name, "depthwise"), "depthwise"))
-        convolutions.append(Layer((name, "project"), "pointwise"))
-    convolutions.append(Layer(("head",), "pointwise"))
-    found = []
-    for layer in convolutions:
-        *parents, own = layer.path
-        found += [layer, Layer((*parents, f"{own}_norm"), "norm")]
-    return [*found, Layer(("classifier",), "dense")]
+    add("pointwise", "head")
+    return [*result, Layer(("classifier",), "dense")]
 
 
 def torchvision_names(spec: arch.NetworkSpec) -> list[str]:
-    """Torchvision's module for each of `layers(spec)`."""
+    """Return torchvision's module for each of `layers(spec)`."""
     names = ["features.0.0", "features.0.1"]
     for number, block in enumerate(spec.blocks, start=1):
         module = f"features.{number}.conv"
@@ -105,14 +105,14 @@ def torchvision_names(spec: arch.NetworkSpec) -> list[str]:
 
 
 def timm_names(spec: arch.NetworkSpec, tensors: Collection[str]) -> list[str]:
-    """Timm's module for each of `layers(spec)`, given the names of all tensors of its file.
+    """Return timm's module for each of `layers(spec)`, given the names of all tensors of its file.
 
-    Timm numbers blocks within stages, which a `NetworkSpec` does not tell apart but the names do.
-    A block that the file lacks is given the name "blocks", which no tensor has.
+    Timm numbers blocks within stages. A `NetworkSpec` has no stages, so the numbers are read from
+    the tensors. Blocks missing from the file get the name "blocks", which no tensor has.
     """
-    found = {re.match(r"blocks\.(\d+)\.(\d+)\.", name) for name in tensors}
-    places = sorted({(int(match[1]), int(match[2])) for match in found if match})
-    prefixes = [f"blocks.{stage}.{index}" for stage, index in places]
+    matches = {re.match(r"blocks\.(\d+)\.(\d+)\.", name) for name in tensors}
+    numbers = sorted({(int(match[1]), int(match[2])) for match in matches if match})
+    prefixes = [f"blocks.{stage}.{index}" for stage, index in numbers]
     prefixes += ["blocks"] * (len(spec.blocks) - len(prefixes))
     names = ["conv_stem", "bn1"]
     for prefix, block in zip(prefixes, spec.blocks, strict=False):
@@ -125,7 +125,7 @@ def timm_names(spec: arch.NetworkSpec, tensors: Collection[str]) -> list[str]:
 
 
 def parameters(layer: Layer) -> tuple[tuple[str, str, str], ...]:
-    """Return the tensors of a layer, in Keras's order: collection, name here, name in PyTorch."""
+    """Return a layer's tensors in Keras's order: collection, our name and PyTorch's."""
     if layer.kind == "norm":
         return (
             ("params", "scale", "weight"),
@@ -138,35 +138,36 @@ def parameters(layer: Layer) -> tuple[tuple[str, str, str], ...]:
 
 
 def pytorch_slots(
-    found: list[Layer], names: list[str], variables: Mapping[tuple[str, ...], Any]
+    layers: list[Layer], modules: list[str], variables: Mapping[tuple[str, ...], Any]
 ) -> Iterator[Slot]:
-    """Return the tensors of a state dict, whose modules for the layers `found` are `names`."""
-    for layer, module in zip(found, names, strict=True):
-        own = [f"{module}.{name}" for _, _, name in parameters(layer)]
-        yield from _slots(layer, own, variables, PYTORCH_AXES)
+    """Yield the tensors of a state dict, in which the layers have the names `modules`."""
+    for layer, module in zip(layers, modules, strict=True):
+        names = [f"{module}.{name}" for _, _, name in parameters(layer)]
+        yield from slots(layer, names, variables, PYTORCH_AXES)
 
 
-def keras_slots(
-    layer: Layer, names: list[str], variables: Mapping[tuple[str, ...], Any]
-) -> Iterator[Slot]:
-    """Return the weights `names` of a layer of Keras."""
-    return _slots(layer, names, variables, {})
-
-
-def _slots(
+def slots(
     layer: Layer,
     names: list[str],
     variables: Mapping[tuple[str, ...], Any],
     axes: Mapping[str, tuple[int, ...]],
 ) -> Iterator[Slot]:
-    for (collection, own, _), name in zip(parameters(layer), names, strict=True):
-        path = (collection, *layer.path, own)
+    """Yield a layer's tensors.
+
+    Args:
+      layer: the layer.
+      names: of its tensors in the file, in Keras's order.
+      variables: the network's, or their shapes, by path.
+      axes: those of kernels in the file by kind of layer; Keras's if missing.
+    """
+    for (collection, own_name, _), name in zip(parameters(layer), names, strict=True):
+        path = (collection, *layer.path, own_name)
         shape = variables[path].shape
-        if own == "kernel":
-            if layer.kind == "pointwise":
-                shape = (1, 1, *shape)
-            elif layer.kind == "depthwise":
-                shape = (*shape, 1)
-            yield Slot(path, name, shape, axes.get(layer.kind, tuple(range(len(shape)))))
-        else:
+        if own_name != "kernel":
             yield Slot(path, name, shape, (0,))
+            continue
+        if layer.kind == "pointwise":
+            shape = (1, 1, *shape)
+        elif layer.kind == "depthwise":
+            shape = (*shape, 1)
+        yield Slot(path, name, shape, axes.get(layer.kind, tuple(range(len(shape)))))

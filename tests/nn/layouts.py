@@ -1,4 +1,4 @@
-"""Files of weights written by hand, from lists of names that the package does not know."""
+"""Weight files in every layout, written by names and shapes that are independent of the package."""
 
 import functools
 from typing import NamedTuple
@@ -10,12 +10,12 @@ from safetensors.numpy import save_file
 
 CLASSES = 5
 HEAD = 1280
-# Channels of the blocks at width 0.35, by stages, worked out by hand.
+# Channels of the blocks at width 0.35, by stage, computed by hand.
 STAGES = ((8,), (8, 8), (16, 16, 16), (24, 24, 24, 24), (32, 32, 32), (56, 56, 56), (112,))
 
 
 class Convolution(NamedTuple):
-    """Names of a convolution and of its norm: our path, then what each peer calls the two."""
+    """A convolution: its path in our network, and its name and its norm's in each peer."""
 
     ours: str
     torchvision: tuple[str, str]
@@ -73,7 +73,7 @@ def convolutions():
 
 @functools.cache
 def weights():
-    """Random variables of the network of width 0.35, and of which layer each is."""
+    """Random variables of the network of width 0.35, by path."""
     generator = np.random.default_rng(0)
     draw = functools.partial(generator.standard_normal, dtype=np.float32)
     flat = {}

@@ -61,7 +61,7 @@ def test_every_block_has_a_golden_cost():
 
 
 @pytest.mark.parametrize("block", GOLDEN)
-def test_a_block_costs_what_its_paper_says(block):
+def test_a_block_has_the_cost_of_its_paper(block):
     case, params, madds = GOLDEN[block]
     cost = cost_of(block, *case)
     assert (cost.params, cost.madds) == (params, madds)
@@ -78,7 +78,7 @@ def test_conformance(block, check):
     assert CHECKS[check](BLOCKS[block]) is None
 
 
-# The knobs that each block reads, beside the shortcut, the kernel and the activation.
+# The knobs that each block reads, besides shortcut, kernel size and activation.
 READS = {
     "inverted_residual": {"expansion", "projection", "projection_placement", "spatial_conv"},
     "fused": {"expansion", "projection", "projection_placement"},
@@ -90,7 +90,7 @@ READS = {
 
 
 @pytest.mark.parametrize("block", READS)
-def test_knobs_that_a_block_reads(block):
+def test_knobs_read(block):
     gated = set() if block == "standard" else {"squeeze_excite"}
     common = {"shortcut", "kernel_size", "activation"}
     assert set(conformance.knobs_read(block)) == READS[block] | common | gated
@@ -99,12 +99,12 @@ def test_knobs_that_a_block_reads(block):
 def test_squeeze_excite_costs_two_dense_layers_of_a_quarter():
     spec = arch.BlockSpec(out_channels=16, expansion=6, squeeze_excite=True)
     bare = arch.BlockSpec(out_channels=16, expansion=6)
-    with_gate, without = (cost_of("inverted_residual", 8, 16, one) for one in (spec, bare))
+    with_gate, without = (cost_of("inverted_residual", 8, 16, each) for each in (spec, bare))
     assert with_gate.params - without.params == 96 * 24 + 24 + 24 * 96 + 96
     assert with_gate.madds - without.madds == 2 * 96 * 24
 
 
-def test_a_standard_middle_is_a_full_convolution_of_the_expanded_channels():
+def test_a_standard_spatial_conv_is_a_full_convolution_of_the_expanded_channels():
     cost = cost_of("inverted_residual", 8, 4, arch.BlockSpec(spatial_conv="standard", expansion=2))
     kernels = {layer.path: layer.kernel for layer in cost.layers}
     assert kernels["standard"] == (3, 3, 8, 8)
@@ -135,9 +135,9 @@ class Stranger(nn.Module):
 def test_a_block_from_a_file_is_one_class(tmp_path):
     path = tmp_path / "own.py"
     path.write_text(OWN)
-    found = block_class(f"{path}:Narrow")
-    assert found.__name__ == "Narrow"
-    assert block_class(f"{path}:Narrow") is found
+    block = block_class(f"{path}:Narrow")
+    assert block.__name__ == "Narrow"
+    assert block_class(f"{path}:Narrow") is block
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_block_from_a_file_is_one_class(tmp_path):
         ("def (:", "own.py:Narrow", "cannot be imported .SyntaxError: "),
     ],
 )
-def test_a_wrong_file_is_told_in_one_line(tmp_path, text, name, message):
+def test_a_wrong_file_raises_one_line(tmp_path, text, name, message):
     if text is not None:
         (tmp_path / name.partition(":")[0]).write_text(text)
     with pytest.raises(ValueError, match=f"block=.*{name}': .*{message}"):

@@ -113,11 +113,11 @@ FAULTS = {
     ],
     "bfloat16": [(float32_inside, "inference: bfloat16 in gave float32 out")],
     "lanes": [(lane_dependent, "lane 0 and the same run alone differ in ")],
-    "split_batch": [(norm_of_its_own, "the output differs; is `axis_name` handed on")],
-    "knobs": [(knobs_of_its_own, "carry.knobs is not heeded")],
+    "split_batch": [(norm_of_its_own, "the output differs; is `axis_name` passed")],
+    "knobs": [(knobs_of_its_own, "carry.knobs is ignored")],
     "names": [
         (unnamed, "params/Pointwise_0/kernel is named by Flax"),
-        (named_by_mode, "names depend on size, seed or mode"),
+        (named_by_mode, "names depend on size or mode"),
     ],
     "cost": [(loose_kernel, "kernels in no layer of their own: 1")],
 }

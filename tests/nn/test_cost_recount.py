@@ -1,4 +1,4 @@
-"""Costs against counts that do not share their way: from parameter shapes, Table 1, and by XLA."""
+"""Costs against independent counts: from parameter shapes, by Table 1, and by XLA."""
 
 import jax
 import jax.numpy as jnp
@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnv2_jax import arch, presets
+from mnv2_jax import arch
 from mnv2_jax.nn.blocks import BLOCKS
 from mnv2_jax.nn.blocks.base import Carry
 from mnv2_jax.nn.blocks.inverted_residual import InvertedResidual
 from mnv2_jax.nn.cost import module_cost, network_cost
-from mnv2_jax.nn.network import Network
+from mnv2_jax.nn.network import Network, variable_shapes
 
-# Kernels that come before their block's stride, by block; the others come after it.
+# Kernels before their block's stride; the others come after it.
 BEFORE_STRIDE = {
     "inverted_residual": ["expand"],
     "bottleneck": ["reduce"],
@@ -23,9 +23,7 @@ BEFORE_STRIDE = {
 
 def recount(spec):
     """Parameters and multiply-adds from the shapes of the parameters alone."""
-    variables = jax.eval_shape(
-        Network(spec).init, jax.random.key(0), jnp.zeros((1, *spec.input_shape))
-    )
+    variables = variable_shapes(spec)
     side = -(-spec.resolution // spec.stem_stride)
     sides = {"stem": (side, side), "classifier": (1, 1)}
     for number, block in enumerate(spec.blocks, start=1):
@@ -75,14 +73,14 @@ def networks(draw):
     )
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(networks())
 def test_cost_by_interception_is_a_recount_from_shapes(spec):
     cost = network_cost(spec)
     assert (cost.params, cost.params_with_statistics, cost.madds) == recount(spec)
 
 
-@settings(max_examples=30)
+@settings(max_examples=10)
 @given(st.integers(1, 60), st.integers(1, 10), st.integers(1, 60), st.sampled_from([3, 5, 7]))
 def test_an_expansion_has_the_parameters_of_table_1(inputs, t, outputs, side):
     spec = arch.BlockSpec(out_channels=outputs, expansion=t, kernel_size=side, divisor=1)
@@ -98,27 +96,15 @@ def test_an_expansion_has_the_parameters_of_table_1(inputs, t, outputs, side):
         assert cost.madds == 16 * inputs * t * (inputs + side**2 + outputs)
 
 
-def xla_flops(spec):
-    network = Network(spec)
-    images = jax.ShapeDtypeStruct((1, *spec.input_shape), jnp.float32)
-    variables = jax.eval_shape(network.init, jax.random.key(0), images)
-    quickly = jax.jit(network.apply)
-    analysis = quickly.lower(variables, images).compile().cost_analysis()
-    assert analysis is not None
-    return analysis["flops"]
-
-
-# A multiply-add is two operations. XLA also counts what the paper's count leaves out, some four
-# operations per value for normalisation, activation and shortcut: 3 to 4 % of these networks.
-@pytest.mark.parametrize("preset", ["mobilenet_v2", "mobilenet_v1"])
-def test_multiply_adds_are_half_of_what_xla_counts(preset):
-    spec = presets.build(preset)
-    assert 1.0 < xla_flops(spec) / (2 * network_cost(spec).madds) < 1.05
-
-
-# Less so in a sandglass, which has few multiply-adds for its wide tensors: 17 %.
+# A multiply-add is two operations. XLA also counts some four per value for BatchNorm, activation
+# and shortcut: 3 to 17 % of these networks, most in a sandglass, whose tensors are wide.
 @pytest.mark.parametrize("block", BLOCKS)
-def test_multiply_adds_of_every_block_are_half_of_what_xla_counts(block):
+def test_multiply_adds_are_half_of_the_operations_that_xla_counts(block):
     one = arch.BlockSpec(block, 96, expansion=4)
     spec = arch.NetworkSpec(8, 3, 96, 1, (one, one), 0, 10)
-    assert 1.0 < xla_flops(spec) / (2 * network_cost(spec).madds) < 1.2
+    images = jax.ShapeDtypeStruct((1, *spec.input_shape), jnp.float32)
+    apply = jax.jit(Network(spec).apply)
+    analysis = apply.lower(variable_shapes(spec), images).compile().cost_analysis()
+    assert analysis is not None
+    bound = 1.2 if block == "sandglass" else 1.1
+    assert 1.0 < analysis["flops"] / (2 * network_cost(spec).madds) < bound

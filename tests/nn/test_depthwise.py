@@ -14,8 +14,6 @@ SIDES = st.sampled_from([1, 3, 5, 7])
 STRIDES = st.sampled_from([1, 2])
 PADDINGS = st.sampled_from(["SAME", "SYMMETRIC"])
 
-# Every shape is a program of its own, compiled to run once.
-
 
 def reference(x, kernel, stride, padding):
     """XLA's own grouped convolution; it, not `pad_width`, decides what "SAME" is."""
@@ -41,23 +39,7 @@ def draw(*shape):
     return np.random.default_rng(0).normal(size=shape)
 
 
-def assert_agrees(batch, height, width, channels, side, stride, padding):
-    def both(x, kernel):
-        return [
-            with_gradients(convolve, x, kernel, stride, padding)
-            for convolve in (depthwise_conv, reference)
-        ]
-
-    with jax.enable_x64(True):
-        compiled = jax.jit(both)
-        ours, theirs = compiled(draw(batch, height, width, channels), draw(side, side, channels))
-        for actual, expected in zip(ours, theirs, strict=True):
-            assert actual.dtype == jnp.float64
-            assert actual.shape == expected.shape
-            np.testing.assert_allclose(actual, expected, rtol=1e-10, atol=1e-10)
-
-
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     st.integers(1, 3),
     st.integers(1, 20),
@@ -75,10 +57,22 @@ def assert_agrees(batch, height, width, channels, side, stride, padding):
 @example(2, 8, 8, 3, 3, 2, "SYMMETRIC")
 @example(1, 33, 2, 2, 3, 1, "SAME")
 @example(1, 37, 4, 1, 3, 2, "SYMMETRIC")
-def test_output_and_gradients_are_the_grouped_convolutions(
+def test_output_and_gradients_match_the_grouped_convolution(
     batch, height, width, channels, side, stride, padding
 ):
-    assert_agrees(batch, height, width, channels, side, stride, padding)
+    def both(x, kernel):
+        return [
+            with_gradients(convolve, x, kernel, stride, padding)
+            for convolve in (depthwise_conv, reference)
+        ]
+
+    with jax.enable_x64(True):
+        compiled = jax.jit(both)
+        ours, theirs = compiled(draw(batch, height, width, channels), draw(side, side, channels))
+        for actual, expected in zip(ours, theirs, strict=True):
+            assert actual.dtype == jnp.float64
+            assert actual.shape == expected.shape
+            np.testing.assert_allclose(actual, expected, rtol=1e-10, atol=1e-10)
 
 
 @given(st.integers(1, 300), SIDES, STRIDES, PADDINGS)
@@ -116,8 +110,8 @@ def test_memory_of_the_gradients_stays_a_few_times_the_image():
         ((2, 2, 3), 1, "SAME", r"kernel shape \(2, 2, 3\): expected \(k, k, 3\) with k odd"),
         ((3, 1, 3), 1, "SAME", r"expected \(k, k, 3\)"),
         ((3, 3, 4), 1, "SAME", r"expected \(k, k, 3\)"),
-        ((3, 3, 3), 3, "SAME", "stride=3: expected 1 or 2"),
-        ((3, 3, 3), 1, "VALID", "padding='VALID': expected SAME or SYMMETRIC"),
+        ((3, 3, 3), 3, "SAME", "stride=3: expected one of 1, 2"),
+        ((3, 3, 3), 1, "VALID", "padding='VALID': expected one of SAME, SYMMETRIC"),
     ],
 )
 def test_wrong_arguments_are_named(kernel, stride, padding, message):

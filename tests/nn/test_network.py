@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from mnv2_jax import arch, presets
-from mnv2_jax.nn import initializers, layers, projections
+from mnv2_jax.nn import initializers, layers
 from mnv2_jax.nn.blocks import BLOCKS
 from mnv2_jax.nn.blocks.base import Block, Carry, Knobs
 from mnv2_jax.nn.blocks.inverted_residual import InvertedResidual
-from mnv2_jax.nn.network import Network, initialise, jaxpr_text
+from mnv2_jax.nn.network import Network, initialise, jaxpr_text, variable_shapes
 
 
 def small(**knobs):
@@ -21,11 +21,6 @@ def small(**knobs):
     block = arch.BlockSpec(**{"out_channels": 6, "expansion": 2, "divisor": 1, **knobs})
     blocks = (dataclasses.replace(block, stride=2), block, block)
     return arch.NetworkSpec(8, 1, 4, 1, blocks, 8, 10, conventions)
-
-
-def variables_of(spec, seed=0):
-    init = jax.jit(Network(spec).init)
-    return init(jax.random.key(seed), jnp.zeros((1, *spec.input_shape)))
 
 
 def apply(spec, variables, images, **options):
@@ -47,14 +42,21 @@ def test_shapes_from_image_to_logits():
 def test_unknown_blocks_are_named():
     spec = small(block="mystery")
     with pytest.raises(ValueError, match=r"block='mystery': expected FILE\.py:CLASS or one of"):
-        variables_of(spec)
+        initialise(spec)
 
 
-@pytest.mark.parametrize("projection", arch.CLIPS)
-@pytest.mark.parametrize("shortcut", ["bottleneck", "none"])
-def test_knobs_as_arguments_give_what_the_specification_gives(projection, shortcut):
+@pytest.mark.parametrize(
+    ("projection", "shortcut"),
+    [
+        ("linear", "none"),
+        ("relu6", "bottleneck"),
+        ("relu", "none"),
+        ("leaky_relu", "bottleneck"),
+    ],
+)
+def test_knobs_as_arguments_equal_those_of_the_specification(projection, shortcut):
     spec = small(projection=projection, shortcut=shortcut)
-    variables = variables_of(spec)
+    variables = initialise(spec)
     images = images_for(spec)
     by_spec = apply(spec, variables, images)
     knobs = Knobs.from_names(projection, shortcut)
@@ -63,80 +65,52 @@ def test_knobs_as_arguments_give_what_the_specification_gives(projection, shortc
         np.testing.assert_array_equal(by_spec, by_knobs)
 
 
-@pytest.mark.parametrize("projection", projections.FUNCTIONS)
-def test_a_projection_that_is_a_function_is_no_knob(projection):
-    spec = small(projection=projection, shortcut="none")
-    variables = variables_of(spec)
-    images = images_for(spec)
-    by_spec = apply(spec, variables, images)
-    knobs = Knobs.from_names("relu6", "none")
-    np.testing.assert_array_equal(apply(spec, variables, images, knobs=knobs), by_spec)
-    assert not np.array_equal(apply(small(shortcut="none"), variables, images), by_spec)
-
-
-def test_every_knob_changes_the_output():
-    images = 50 * images_for(small())
-    outputs = []
-    for knobs in (
-        {},
-        {"projection": "relu6"},
-        {"projection": "relu"},
-        {"shortcut": "none"},
-        {"shortcut": "expansion"},
-        {"activation": "relu"},
-        {"conventions": "torchvision"},
-        {"kernel_size": 5},
-    ):
-        spec = small(**knobs)
-        outputs.append(np.asarray(apply(spec, variables_of(spec), images)))
-    for i, one in enumerate(outputs):
-        for other in outputs[i + 1 :]:
-            assert not np.array_equal(one, other)
-
-
-def block(**knobs):
+@functools.cache
+def run(**knobs):
+    """The output of an inverted residual in training, and its input."""
     spec = dataclasses.replace(arch.BlockSpec(out_channels=8, expansion=2, divisor=1), **knobs)
-    return InvertedResidual(spec)
-
-
-def run(module, x, train=False):
-    carry = Carry()
-    variables = jax.jit(functools.partial(module.init, train=False))(jax.random.key(0), x, carry)
-    call = jax.jit(functools.partial(module.apply, train=train, mutable=["batch_stats"]))
-    return call(variables, x, carry)[0]
-
-
-def test_a_shortcut_adds_the_input():
-    x = jax.random.normal(jax.random.key(1), (2, 6, 6, 8))
-    with_shortcut, _ = run(block(), x)
-    without, _ = run(block(shortcut="none"), x)
-    np.testing.assert_allclose(with_shortcut, without + x, rtol=1e-6, atol=1e-6)
-
-
-@pytest.mark.parametrize("change", [{"stride": 2}, {"out_channels": 12}])
-def test_no_shortcut_where_the_shape_changes(change):
-    x = jax.random.normal(jax.random.key(1), (2, 6, 6, 8))
-    for shortcut in arch.SHORTCUTS:
-        y, _ = run(block(shortcut=shortcut, **change), x)
-        expected, _ = run(block(shortcut="none", **change), x)
-        np.testing.assert_array_equal(y, expected)
-
-
-def test_a_relu6_projection_is_bounded_before_the_shortcut_is_added():
+    module = InvertedResidual(spec)
     x = jax.random.normal(jax.random.key(1), (4, 6, 6, 8))
-    y, _ = run(block(projection="relu6"), x, train=True)
-    added = np.asarray(y - x)
-    assert added.min() >= -1e-6
-    assert (added < 1e-6).mean() > 0.3
-    linear, _ = run(block(), x, train=True)
-    assert np.asarray(linear - x).min() < -1
+
+    @jax.jit
+    def call(x):
+        variables = module.init(jax.random.key(0), x, Carry(), train=False)
+        return module.apply(variables, x, Carry(), train=True, mutable=["batch_stats"])[0][0]
+
+    return np.asarray(call(x)), np.asarray(x)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "formula"),
+    [
+        ({}, lambda y, x: y + x),
+        ({"projection": "relu6"}, lambda y, x: np.clip(y, 0, 6) + x),
+        (
+            {"projection": "relu6", "projection_placement": "after"},
+            lambda y, x: np.clip(y + x, 0, 6),
+        ),
+    ],
+)
+def test_projection_and_shortcut_follow_their_formula(knobs, formula):
+    projected, x = run(shortcut="none")
+    assert projected.min() < -1
+    np.testing.assert_allclose(run(**knobs)[0], formula(projected, x), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [{"stride": 2}, {"out_channels": 12}])
+@pytest.mark.parametrize(
+    "knobs", [{}, {"shortcut": "expansion"}, {"projection_placement": "after"}]
+)
+def test_where_the_shape_changes_there_is_no_shortcut(shape, knobs):
+    expected, _ = run(shortcut="none", projection="relu6", **shape)
+    np.testing.assert_array_equal(run(projection="relu6", **knobs, **shape)[0], expected)
 
 
 def test_five_shortcuts_between_expansions_in_mobilenet_v2():
     def additions(shortcut):
         spec = presets.build("mobilenet_v2", resolution=32, shortcut=shortcut)
         jaxpr = jax.make_jaxpr(lambda v, x: Network(spec).apply(v, x))(
-            jax.eval_shape(lambda: variables_of(spec)), jnp.zeros((1, *spec.input_shape))
+            variable_shapes(spec), jnp.zeros((1, *spec.input_shape))
         )
         # Sums of two whole tensors; biases and moments are added to or by vectors.
         return sum(
@@ -150,9 +124,9 @@ def test_five_shortcuts_between_expansions_in_mobilenet_v2():
     assert additions("expansion") - additions("none") == 5
 
 
-def test_inference_ignores_company_and_training_does_not():
+def test_inference_is_per_image_and_training_is_not():
     spec = small()
-    variables = variables_of(spec)
+    variables = initialise(spec)
     images = images_for(spec, 8)
     whole = np.asarray(apply(spec, variables, images))
     some = np.asarray(apply(spec, variables, images[:3]))
@@ -163,36 +137,14 @@ def test_inference_ignores_company_and_training_does_not():
     assert np.abs(trained[:3] - fewer).max() > 1e-3
 
 
-def test_relu6_after_the_addition_bounds_the_sum():
-    x = jax.random.normal(jax.random.key(1), (4, 6, 6, 8))
-    y, _ = run(block(projection="relu6", projection_placement="after"), x, train=True)
-    linear, _ = run(block(), x, train=True)
-    np.testing.assert_allclose(y, np.clip(linear, 0.0, 6.0), rtol=1e-6, atol=1e-6)
-    assert (np.asarray(linear) < 0).any()
-
-
-def test_where_there_is_no_shortcut_placement_makes_no_difference():
-    x = jax.random.normal(jax.random.key(1), (4, 6, 6, 8))
-    before, after = (
-        run(block(projection="relu6", projection_placement=placement, stride=2), x)[0]
-        for placement in ("before", "after")
-    )
-    np.testing.assert_array_equal(before, after)
-
-
 def test_dropout_acts_in_training_alone_and_by_its_key():
     spec = small(conventions="torchvision")
-    variables = variables_of(spec)
+    variables = initialise(spec)
     images = images_for(spec)
+    bare = dataclasses.replace(spec.conventions, dropout=0.0)
     np.testing.assert_array_equal(
         apply(spec, variables, images),
-        apply(
-            dataclasses.replace(
-                spec, conventions=dataclasses.replace(spec.conventions, dropout=0.0)
-            ),
-            variables,
-            images,
-        ),
+        apply(dataclasses.replace(spec, conventions=bare), variables, images),
     )
     train = jax.jit(
         lambda key: Network(spec).apply(
@@ -204,10 +156,14 @@ def test_dropout_acts_in_training_alone_and_by_its_key():
     assert not np.array_equal(one, other)
 
 
-@pytest.mark.parametrize("name", arch.CONVENTIONS)
+OTHER = arch.Conventions("SYMMETRIC", 0.7, 1e-4, 0.3, "glorot_uniform")
+
+
 @pytest.mark.parametrize("block", BLOCKS)
-def test_conventions_reach_every_layer(name, block):
-    spec = small(conventions=name, block=block, squeeze_excite=True)
+def test_conventions_reach_every_layer(block):
+    for field, default in dataclasses.asdict(arch.Conventions()).items():
+        assert getattr(OTHER, field) != default
+    spec = dataclasses.replace(small(block=block, squeeze_excite=True), conventions=OTHER)
     seen = []
 
     def record(call, args, kwargs, context):
@@ -216,24 +172,23 @@ def test_conventions_reach_every_layer(name, block):
 
     with nn.intercept_methods(record):
         jax.eval_shape(Network(spec).init, jax.random.key(0), images_for(spec))
-    ways = spec.conventions
     for layer in seen:
         if isinstance(layer, layers.BatchNorm):
-            assert (layer.momentum, layer.epsilon) == (ways.norm_momentum, ways.norm_epsilon)
+            assert (layer.momentum, layer.epsilon) == (OTHER.norm_momentum, OTHER.norm_epsilon)
         if isinstance(layer, layers.Conv | layers.Depthwise):
-            assert layer.padding == ways.padding
+            assert layer.padding == OTHER.padding
         if isinstance(layer, layers.Conv | layers.Depthwise | layers.Pointwise):
-            assert layer.initializer == ways.initializer
+            assert layer.initializer == OTHER.initializer
         if isinstance(layer, layers.Dense):
-            known = initializers.CLASSIFIERS if layer.name == "classifier" else initializers.KERNELS
-            assert layer.initializer is known[ways.initializer]
+            init = initializers.CLASSIFIERS if layer.name == "classifier" else initializers.KERNELS
+            assert layer.initializer is init[OTHER.initializer]
         if isinstance(layer, nn.Dropout):
-            assert layer.rate == ways.dropout
+            assert layer.rate == OTHER.dropout
     assert {"stem_norm", "dropout", "classifier"} <= {layer.name for layer in seen}
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_what_every_method_gives_can_be_captured(block):
+def test_intermediates_of_every_module_can_be_captured(block):
     spec = small(block=block, shortcut="expansion", squeeze_excite=True)
     images = images_for(spec)
     variables = jax.eval_shape(Network(spec).init, jax.random.key(0), images)
@@ -248,13 +203,13 @@ def test_what_every_method_gives_can_be_captured(block):
     assert captured["__call__"][0].shape == logits.shape == (4, 10)
     ((output, _),) = captured["block_02"]["__call__"]
     assert output.shape == (4, 4, 4, 6)
-    # Submodules, some of which are called as methods of blocks are.
+    # Submodules, some with the names of the block's methods.
     assert set(variables["params"]["block_02"]) <= set(captured["block_02"])
 
 
 def test_a_network_without_head_ends_in_its_last_block():
     spec = dataclasses.replace(small(), head_channels=0)
-    variables = variables_of(spec)
+    variables = initialise(spec)
     assert "head" not in variables["params"]
     assert variables["params"]["classifier"]["kernel"].shape == (6, 10)
 
@@ -273,20 +228,20 @@ class Faulty(Block):
 @pytest.mark.parametrize(
     ("side", "message"),
     [
-        (7, r"block='faulty': it gives a \S+; expected a pair, \(x, carry\)"),
+        (7, r"block='faulty': returns a \S+; expected a pair, \(x, carry\)"),
         (5, r"block='faulty': TypeError: .* \(test_network.py, line \d+\)"),
     ],
 )
 def test_a_faulty_block_is_named_with_the_line(monkeypatch, side, message):
     monkeypatch.setitem(BLOCKS, "faulty", Faulty)
     with pytest.raises(ValueError, match=message):
-        variables_of(small(block="faulty", kernel_size=side))
+        initialise(small(block="faulty", kernel_size=side))
 
 
 def test_a_block_that_drops_the_carry_does_not_drop_the_knobs_of_the_next(monkeypatch):
     monkeypatch.setitem(BLOCKS, "faulty", Faulty)
     spec = small(block="faulty")
-    variables = variables_of(spec)
+    variables = initialise(spec)
     images = images_for(spec)
     knobs = Knobs.from_names("relu6", "none")
     by_spec = apply(small(block="faulty", projection="relu6", shortcut="none"), variables, images)
@@ -311,12 +266,12 @@ def test_what_a_network_computes_includes_constants_and_initial_weights(monkeypa
     assert len(programs) == 3
 
 
-@pytest.mark.parametrize("preset", ["tiny", "small_32px"])
-def test_initial_variables_are_those_that_flax_gives(tiny, preset):
-    spec = presets.build(preset)
+def test_initial_variables_are_those_of_flax():
+    spec = small(conventions="keras", squeeze_excite=True)
+    init = jax.jit(Network(spec).init)
     for seed in (0, 5):
-        found = initialise(spec, seed)
-        jax.tree.map(np.testing.assert_array_equal, found, variables_of(spec, seed))
+        expected = init(jax.random.key(seed), jnp.zeros((1, *spec.input_shape)))
+        jax.tree.map(np.testing.assert_array_equal, initialise(spec, seed), expected)
 
 
 def test_an_unknown_argument_of_a_network_is_named():

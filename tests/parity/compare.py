@@ -11,7 +11,7 @@ from mnv2_jax.nn.network import Network
 
 
 def random_weights(name, shape, generator):
-    """Values for a weight of a peer, by what its name ends in; they keep activations near 1.
+    """Random values for a weight of a peer, by the end of its name; they keep activations near 1.
 
     Shapes are PyTorch's or Keras's, told apart by the names they go with.
     """
@@ -36,7 +36,7 @@ def images_for(spec, count, seed=0):
 
 
 def zeros(spec):
-    """Variables of a network, all 0: nothing of them can be mistaken for what a file holds."""
+    """Variables of a network, all 0, unlike those of any file."""
     images = jax.ShapeDtypeStruct((1, *spec.input_shape), jnp.float32)
     shapes = jax.eval_shape(Network(spec).init, jax.random.key(0), images)
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)

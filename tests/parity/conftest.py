@@ -1,4 +1,4 @@
-"""The peers, imported where they are installed, and the figures that the comparisons came to."""
+"""Peers, imported if they are installed, and the figures of the comparisons."""
 
 import importlib.util
 import os
@@ -53,7 +53,7 @@ def keras():
 @pytest.fixture(scope="session")
 def torch():
     torch = imported("torch")
-    # Its threads wait busily, for which jax's and those of others on the machine have to pay.
+    # Its threads wait busily, which slows down jax's and other processes.
     torch.set_num_threads(1)
     return torch
 
@@ -66,7 +66,7 @@ def torchvision_models(torch):
 
 
 def missing_operators(torch):
-    """Declare two operators that torchvision's import describes, where they are missing.
+    """Declare two operators that torchvision's import needs, if they are missing.
 
     Its releases are compiled for GPUs and do not load beside a CPU build of PyTorch. No network
     here uses these operators.

@@ -102,7 +102,7 @@ def test_randaugment_s_operations_are_torchvision_s(transforms, report, name):
                 transforms.InterpolationMode.BILINEAR,
                 [128.0] * 3,
             )
-            # Which way what is moved goes at a sign is of no account: signs are drawn evenly.
+            # The direction of a sign does not matter: signs are drawn evenly.
             signs = (-1, 1) if name.startswith(("translate", "shear")) else (sign,)
             apart = [
                 np.abs(

@@ -33,7 +33,7 @@ def model_and_spec(keras, alpha, resolution, classes=1000):
 
 
 def as_weights_alone(path, out):
-    """Makes of a model in the legacy layout what keras.applications publishes: weights alone."""
+    """Reduces a model in the legacy layout to weights, as keras.applications publishes them."""
     with h5py.File(path) as model, h5py.File(out, "w") as weights:
         group = model["model_weights"]
         for name in group:
@@ -107,8 +107,8 @@ def test_running_moments_move_as_in_keras_but_for_the_unbiased_variance(keras, r
     assert report("outputs", compare.worst(out, theirs_out)) < 1e-5
     mean, variance = updated["batch_stats"]["mean"], updated["batch_stats"]["var"]
     assert report("mean", compare.worst(mean, theirs.moving_mean)) < 1e-5
-    # Keras 3 keeps the biased variance, where PyTorch and the fused kernels of TensorFlow that slim
-    # and Keras 2 use keep the unbiased one.
+    # Keras 3 keeps the biased variance; PyTorch, and the fused kernels of TensorFlow that slim and
+    # Keras 2 use, keep the unbiased one.
     count = 2 * size * size
     biased = 0.9 + (variance - 0.9) * (count - 1) / count
     assert report("biased variance", compare.worst(biased, theirs.moving_variance)) < 1e-5

@@ -37,7 +37,7 @@ SETTINGS = {
     "extraction.train.epochs": 2,
 }
 TUNED = {"block_15", "block_16", "block_17", "head", "head_norm", "classifier"}
-"""The modules of which fine-tuning trains the parameters: those of the last three blocks on."""
+"""The modules that fine-tuning trains: those of the last three blocks, and after them."""
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def finetune(weights, photos, workdir, *others):
 
 
 def features_of(keras, model, pixels):
-    """What Keras makes of images, uint8 `[count, height, width, 3]`."""
+    """Keras's features of images, uint8 `[count, height, width, 3]`."""
     scaled = keras.applications.mobilenet_v2.preprocess_input(pixels.astype(np.float32))
     return model.predict_on_batch(scaled)
 
@@ -135,7 +135,7 @@ def test_before_the_first_step_logits_are_those_of_keras(
     images = augment.scale(jnp.asarray(pixels), program.scaling)
     ours = apply(variables, images)
     assert report("logits", compare.worst(ours, theirs)) < 1e-4
-    # It would be seen if images, scaling or running moments made no difference.
+    # Images, scaling and running moments make a difference.
     assert theirs.std() > 0.1 * np.abs(theirs).max()
     wrong = apply(variables, augment.scale(jnp.asarray(pixels), "imagenet"))
     assert compare.worst(wrong, theirs) > 0.1

@@ -51,7 +51,7 @@ def logits_of(torch, model, images):
 
 
 def logits_difference(torch, model, spec, folder, source):
-    """How far our logits are from a model's, with its weights read from a file that it wrote."""
+    """The distance of our logits from a model's, with weights from a file that it wrote."""
     path = write(model, folder / "model.safetensors")
     loaded = pretrained.load(path, spec, compare.zeros(spec))
     found = (loaded.source, loaded.classifier, loaded.conventions)
@@ -97,7 +97,7 @@ def test_torchvision_takes_our_export(torch, torchvision_models, tmp_path, repor
     spec = spec_of(96)
     variables = jax.jit(Network(spec).init)(jax.random.key(0), compare.images_for(spec, 1))
     generator = np.random.default_rng(2)
-    # Initial moments are 0 and 1, biases 0: exchanging two would not be seen.
+    # Not initial moments and biases, 0 and 1, of which a swapped pair would pass.
     variables = jax.tree.map(
         lambda leaf: (
             leaf + generator.uniform(0, 0.2, leaf.shape).astype(np.float32)
@@ -172,8 +172,8 @@ def test_a_step_of_training_has_torchvision_gradients_and_running_moments(
         differences = {}
         for name in mine:
             difference = np.linalg.norm(mine[name] - other[name])
-            # Every reader of a projection normalises it anew, which takes away what is added to
-            # all pixels: the bias has a gradient of 0 but for rounding, measured by the scale's.
+            # Every reader of a projection normalises it, which removes a constant of all pixels:
+            # the bias has a gradient of 0 but for rounding, relative to that of the scale.
             of = (*name[:-1], "scale") if name[-2:] == ("project_norm", "bias") else name
             differences["/".join(name)] = float(difference / np.linalg.norm(other[of]))
         furthest = max(differences, key=differences.__getitem__)

@@ -1,4 +1,4 @@
-"""The PyTorch network that is timed against ours computes and trains as ours does."""
+"""The PyTorch network of the benchmarks computes and trains like ours."""
 
 import jax
 import numpy as np
@@ -22,7 +22,7 @@ def networks(torch):
 
 
 def with_weights(networks, spec):
-    """A PyTorch network and our variables, equal random ones in both."""
+    """A PyTorch network and our variables, with equal random values."""
     generator = np.random.default_rng(0)
 
     def draw(path, leaf):

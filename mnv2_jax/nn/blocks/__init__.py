@@ -1,4 +1,4 @@
-"""The blocks a network is made of. A new variant is one module here and one line in `BLOCKS`."""
+"""The blocks of networks. A new block is a module here and its line in `BLOCKS`."""
 
 from mnv2_jax import user_code
 from mnv2_jax.nn.blocks.base import Block
@@ -20,20 +20,20 @@ BLOCKS: dict[str, type[Block]] = {
 
 
 def block_class(block: str) -> type[Block]:
-    """Return the class of a block by its name in `BLOCKS`, or from a file of one's own.
+    """Return the class of a block.
 
     Args:
-      block: a name, or `FILE.py:CLASS`, the file seen from the current folder.
+      block: a name in `BLOCKS`, or `FILE.py:CLASS`, the path relative to the current folder.
 
     Raises:
-      ValueError: there is no such block, or the file does not define one.
+      ValueError: the block does not exist, or the file does not define one.
     """
     return user_code.find(
         field="block",
         value=block,
         registry=BLOCKS,
-        is_one=lambda found: (
-            isinstance(found, type) and issubclass(found, Block) and found is not Block
+        is_one=lambda value: (
+            isinstance(value, type) and issubclass(value, Block) and value is not Block
         ),
         expected="a subclass of mnv2_jax.nn.blocks.base.Block",
         example="CLASS",

@@ -8,12 +8,13 @@ from mnv2_jax.nn.blocks.base import Array, Block, Carry
 class Bottleneck(Block):
     """Wide, narrow, wide: reduce, filter with a full convolution, widen again.
 
-    Source: He et al. 2016, arXiv 1512.03385, Figure 5 (right); here the paper's section 3.4.
+    Source: He et al. 2016, arXiv 1512.03385, Figure 5 (right); compared in section 3.4 of Sandler
+    et al. 2018.
 
     The narrow tensors have `out_channels / expansion` channels; He et al. have expansion 4. Their
     ReLU after the addition is `projection="relu"`, `projection_placement="after"`. The stride is
-    the full convolution's (torchvision's ResNet, not the original), and where the shape changes
-    there is no shortcut, instead of a projecting one.
+    that of the full convolution, as in torchvision's ResNet, not the original. Where the shape
+    changes there is no shortcut; He et al. project it.
     """
 
     @nn.compact

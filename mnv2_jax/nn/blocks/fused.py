@@ -11,8 +11,8 @@ class Fused(Block):
     Source: Gupta and Akin 2020, arXiv 2003.02838, section 3; EfficientNetV2 (Tan and Le 2021,
     arXiv 2104.00298), Figure 2.
 
-    Expansion 1 keeps both layers, as everywhere here; EfficientNetV2 leaves the second one out.
-    The shortcut between expansions runs between the tensors that the full convolutions give.
+    Expansion 1 keeps both layers; EfficientNetV2 omits the second. The shortcut between expansions
+    joins the outputs of the full convolutions.
     """
 
     @nn.compact

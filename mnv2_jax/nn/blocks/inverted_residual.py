@@ -11,8 +11,8 @@ class InvertedResidual(Block):
     Source: Sandler et al. 2018, arXiv 1801.04381.
 
     Expansion 1 has no expansion layer; below 1 the first layer narrows, as in the classical
-    residual block (section 3.4). The shortcut between expansions needs the block before to have
-    expanded to the same shape, which leaves 5 in MobileNetV2 where bottlenecks have 10. With
+    residual block (section 3.4). The shortcut between expansions exists where the block before
+    expanded to the same shape: 5 times in MobileNetV2, which has 10 between bottlenecks. With
     `spatial_conv="standard"` a full convolution of the expanded channels replaces the depthwise
     one.
     """

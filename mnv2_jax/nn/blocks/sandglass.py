@@ -10,8 +10,8 @@ class Sandglass(Block):
 
     Source: Zhou et al. 2020, arXiv 2007.02269, section 3.2, Table 1.
 
-    The narrow tensor has `in / expansion` channels. It is the bottleneck, so that the projection's
-    activation (none in the paper) acts there; where it is placed makes no difference.
+    The narrow tensor, of `in / expansion` channels, is the bottleneck: the projection's activation
+    (none in the paper) acts there, and its placement makes no difference.
     """
 
     @nn.compact

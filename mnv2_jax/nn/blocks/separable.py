@@ -10,8 +10,8 @@ class Separable(Block):
 
     Source: Howard et al. 2017, arXiv 1704.04861, section 3.1, Figure 3.
 
-    Nothing is expanded and nothing projected to a bottleneck: both layers end in the activation,
-    whatever the projection is set to. MobileNetV1 itself has no shortcuts.
+    There is no expansion and no bottleneck: both layers end in the activation, and the projection
+    is not read. MobileNetV1 has no shortcuts.
     """
 
     @nn.compact

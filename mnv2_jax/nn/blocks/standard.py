@@ -6,7 +6,7 @@ from mnv2_jax.nn.blocks.base import Array, Block, Carry
 
 
 class Standard(Block):
-    """One full convolution, normalised and activated: what MobileNetV1 takes apart.
+    """One full convolution, normalised and activated, which MobileNetV1 factorises.
 
     Source: Howard et al. 2017, arXiv 1704.04861, section 3.1 and Table 4 ("Conv MobileNet").
     """
