@@ -141,10 +141,9 @@ def with_fields(config: ConfigDict, fields: Mapping[str, Any]) -> ConfigDict:
 
 def _canonical_id(run: ConfigDict, point: Point) -> str:
     """Return an id that is the same for runs whose values are equal in float32."""
+    identity = run_id(run)  # Refuses values that float32 does not have.
     canonical = {path: values.canonical(value) for path, value in point.items()}
-    if canonical == point:
-        return run_id(run)
-    return run_id(with_fields(run, canonical))
+    return identity if canonical == point else run_id(with_fields(run, canonical))
 
 
 def run_id(config: ConfigDict) -> str:
