@@ -27,11 +27,12 @@ def main(name: str) -> int:
     setup.begin(keep_programs=False)
     block = block_class(name)
     failed = 0
+    width = max(map(len, conformance.CHECKS))
     for check, run in conformance.CHECKS.items():
         problem = _problem(run, block)
         failed += problem is not None
         text = f"FAILED: {problem}" if problem else (run.__doc__ or "").splitlines()[0]
-        console.print(f"{check:10} {text}")
+        console.print(f"{check:{width}} {text}")
     if failed:
         console.print(f"{failed} of {len(conformance.CHECKS)} checks failed")
         return 1
