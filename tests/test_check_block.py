@@ -46,8 +46,8 @@ def test_every_fault_is_printed(tmp_path):
     faulty, broken = check_block(f"{path}:Faulty", f"{path}:Broken")
     assert (faulty[0], faulty[2]) == (broken[0], broken[2]) == (1, "")
     out = faulty[1]
-    assert "shapes     FAILED: stride 2, 8x8 pixels: the output has shape (4, 8, 8, 6)" in out
-    assert "bfloat16   FAILED: inference: bfloat16 in gave float32 out" in out
-    assert "names      FAILED: params/Conv_0/bias is named by Flax" in out
+    assert "shapes      FAILED: stride 2, 8x8 pixels: the output has shape (4, 8, 8, 6)" in out
+    assert "bfloat16    FAILED: inference: bfloat16 in gave float32 out" in out
+    assert "names       FAILED: params/Conv_0/bias is named by Flax" in out
     assert out.splitlines()[-1] == "3 of 9 checks failed"
-    assert "shapes     FAILED: NameError: name 'mystery' is not defined" in broken[1]
+    assert "shapes      FAILED: NameError: name 'mystery' is not defined" in broken[1]
