@@ -17,6 +17,10 @@ def get_config():
     config = digits.get_config()
     config.model.preset = "small"
     config.train.epochs = 3
+    config.train.evaluation_batch_size = 64
+    config.data.train = "train[:256]"
+    config.data.validation = "validation[:64]"
+    config.data.test = "test[:128]"
     return config
 
 def get_grid():

@@ -14,12 +14,10 @@ from tests.small import CONFIG, curves_of, rows_of
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def whole(small_config, tmp_path_factory):
+@pytest.fixture
+def whole(small_trained):
     """The workdir of the whole grid, trained by one process."""
-    workdir = tmp_path_factory.mktemp("work") / "whole"
-    status, _, err = commands.run("ablate", f"--config={small_config}", f"--workdir={workdir}")
-    assert status == 0, err
+    workdir, _ = small_trained
     return workdir
 
 

@@ -52,8 +52,8 @@ def find(path: Path) -> Path:
 def best(workdir: Path) -> Path | None:
     """Return the folder of the run with a network that has the highest validation accuracy.
 
-    Ignores runs that are not in the plan, which may be of other images, and bases of a transfer,
-    which are of other classes.
+    Of equal ones it is the first in the plan. Ignores runs that are not in the plan, which may be
+    of other images, and bases of a transfer, which are of other classes.
 
     Raises:
       ValueError: plan.json is damaged.
@@ -68,13 +68,13 @@ def best(workdir: Path) -> Path | None:
 
 
 def of_runs(workdir: Path) -> list[Path]:
-    """Return the folders of an experiment's planned runs, or of all without a plan."""
-    folders = sorted(workdir.glob("runs/[!.]*"))
+    """Return the folders of an experiment's planned runs in the plan's order, or all by name."""
+    folders = {folder.name: folder for folder in sorted(workdir.glob("runs/[!.]*"))}
     plan = plans.read(workdir)
     if plan is None:
-        return folders
-    planned = {run for cohort in plan["cohorts"] for run in cohort["runs"]}
-    return [folder for folder in folders if folder.name in planned]
+        return list(folders.values())
+    planned = (run for cohort in plan["cohorts"] for run in cohort["runs"])
+    return [folders[run] for run in planned if run in folders]
 
 
 def _why_none(runs: list[Path]) -> str:

@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import difflib
+import itertools
 import numbers
 from collections.abc import Iterator
 from typing import Any
@@ -54,10 +56,10 @@ _AT_MOST = {
 
 
 def check_fields(config: ConfigDict) -> None:
-    """Check that a config has every field, and no absurdly large number.
+    """Check that a config has every field, no unknown one, and no absurdly large number.
 
     Raises:
-      ValueError: a field is missing or too large.
+      ValueError: a field is missing, unknown or too large.
     """
     fields = grid.fields(config)
     needed = {"configs/digits.py": _FIELDS}
@@ -69,6 +71,12 @@ def check_fields(config: ConfigDict) -> None:
                 raise ValueError(
                     f"config.{path}: the config lacks it; expected every field of {example}"
                 )
+    known = set(itertools.chain(*needed.values()))
+    for path in fields:
+        if path not in known and path.partition(".")[0] not in phases.SECTIONS:
+            close = difflib.get_close_matches(path, known, n=1)
+            hint = f"did you mean config.{close[0]}?" if close else f"expected those of {example}"
+            raise ValueError(f"config.{path}: no such field; {hint}")
     for path, most in _AT_MOST.items():
         _check(path, fields[path], fields[path] <= most, f"at most {most:,}")
 

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 
@@ -199,6 +201,18 @@ def test_a_missing_field_is_named(dots, path):
     section, _, field = path.rpartition(".")
     del (config[section] if section else config)[field]
     with pytest.raises(ValueError, match=f"^config.{path}: the config lacks it; expected every"):
+        cohort.plan([config], lambda _: dots)
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [("train.epocs", "did you mean config.train.epochs?"), ("x", "expected those of configs/")],
+)
+def test_an_unknown_field_is_named(dots, path, hint):
+    config = digits.get_config()
+    section, _, field = path.rpartition(".")
+    (config[section] if section else config)[field] = 3
+    with pytest.raises(ValueError, match=f"^config.{path}: no such field; {re.escape(hint)}"):
         cohort.plan([config], lambda _: dots)
 
 
