@@ -72,8 +72,8 @@ def test_a_block_cites_its_paper(block):
     assert "arXiv" in (BLOCKS[block].__doc__ or "")
 
 
-@pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("check", CHECKS)  # In turn for each block: checks share programs.
 def test_conformance(block, check):
     assert CHECKS[check](BLOCKS[block]) is None
 
