@@ -18,7 +18,7 @@ def get_config():
     config.model.preset = "small"
     config.train.epochs = 3
     config.train.evaluation_batch_size = 64
-    config.data.train = "train[:256]"
+    config.data.train = "train[:256]"  # Decoding and training on all of them would take a second.
     config.data.validation = "validation[:64]"
     config.data.test = "test[:128]"
     return config
@@ -50,6 +50,9 @@ def get_config():
     config.model.preset = "small"
     config.model.expansion = 2.0
     config.transfer.first = "block_02"
+    config.data.train = "train[:400]"
+    config.data.validation = "validation[:100]"
+    config.data.test = "test[:200]"
     for recipe, epochs in (
         (config.pretraining, 4), (config.scratch, 3), (config.extraction, 20), (config, 20)
     ):

@@ -108,17 +108,18 @@ def test_a_damaged_record_stops_training_even_where_images_may_be_left_out(tmp_p
 
 @pytest.mark.slow
 def test_streamed_seeds_train_in_packs_of_their_own(patches, tmp_path):
-    config = config_of("patches", mode="streaming")
+    config, shared = (
+        config_of("patches", mode="streaming", order=order) for order in ("own", "shared")
+    )
+    config.train.epochs = shared.train.epochs = 2
     rows, told = train(tmp_path, patches, config, seeds=(0, 1))
     assert told[0] == "images streaming: as asked for"
     assert [row["lanes"] for row in rows] == [1, 1]
-    shared = config_of("patches", mode="streaming", order="shared")
     together, _ = train(tmp_path / "shared", patches, shared, seeds=(0, 1))
     assert [row["lanes"] for row in together] == [2, 2]
     # The first seed's order is the shared one.
     assert together[0]["test_loss"] == pytest.approx(rows[0]["test_loss"], rel=1e-4)
     assert together[1]["test_loss"] != pytest.approx(rows[1]["test_loss"], rel=1e-4)
-    assert min(row["test_accuracy"] for row in [*rows, *together]) > 0.6
 
 
 def test_a_stock_data_set_is_trained_on(tmp_path):
