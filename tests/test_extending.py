@@ -135,7 +135,6 @@ def get_config():
     config.model.block = HERE + "/block.py:Plain"
     config.metrics = "accuracy,loss,top5_accuracy," + HERE + "/metric.py:BRIER"
     config.train.epochs = 2
-    config.data.train = "train[:256]"
     config.train.optimizer = HERE + "/optimizer.py:half_sgd"
     config.train.nesterov = False
     return config

@@ -14,7 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mnv2_jax import arch, metrics, presets, user_code
-from mnv2_jax.ablation import grid, phases
+from mnv2_jax.ablation import grid, ids, phases
 from mnv2_jax.data import augment, sources
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.sources import Dataset, Selection
@@ -71,7 +71,7 @@ def check_fields(config: ConfigDict) -> None:
                 raise ValueError(
                     f"config.{path}: the config lacks it; expected every field of {example}"
                 )
-    known = set(itertools.chain(*needed.values()))
+    known = {*itertools.chain(*needed.values()), *ids.added()}
     for path in fields:
         if path not in known and path.partition(".")[0] not in phases.SECTIONS:
             close = difflib.get_close_matches(path, known, n=1)

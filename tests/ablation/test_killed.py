@@ -16,7 +16,7 @@ from tests.small import curves_of
 
 pytestmark = pytest.mark.slow
 
-EPOCHS = 24
+EPOCHS = 12
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_killed_and_stopped_four_times_it_ends_with_the_same_bits(start, tmp_pat
 
 
 def test_killed_while_images_are_streamed_it_ends_with_the_same_bits(start, tmp_path):
-    epochs = 8
+    epochs = 6
     undisturbed, workdir = tmp_path / "a" / "work", tmp_path / "b" / "work"
     assert ended(start(undisturbed, epochs=epochs, workers=0)) == 0
     process = start(workdir, epochs=epochs, workers=1)
