@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -74,12 +73,10 @@ def test_the_second_time_nothing_is_trained(small_trained, small_config):
     workdir, _ = small_trained
     before = {path: path.read_bytes() for path in (workdir / "runs").rglob("*") if path.is_file()}
     table = (workdir / "results.csv").read_bytes()
-    begin = time.monotonic()
     status, out, _ = ablate(f"--config={small_config}", f"--workdir={workdir}")
     assert status == 0
     assert "8 finished before, 0 to train" in out
     assert f"\nReport: {workdir}/report.html, not drawn again: " in out
-    assert time.monotonic() - begin < 60
     assert table == (workdir / "results.csv").read_bytes()
     assert before == {path: path.read_bytes() for path in before}
 
