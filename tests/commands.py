@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
+from mnv2_jax.analysis import report
+
 ROOT = Path(__file__).parent.parent
 
 SECONDS = 240.0
@@ -37,19 +39,24 @@ def forks() -> ForkServerContext:
     return context
 
 
-def run(experiment: str, *arguments: object) -> tuple[int, str, str]:
-    """Do what `python -m experiments.EXPERIMENT` does; return exit status, stdout, stderr."""
-    (ended,) = run_side_by_side([(experiment, *arguments)])
+def run(experiment: str, *arguments: object, charts: bool = False) -> tuple[int, str, str]:
+    """Do what `python -m experiments.EXPERIMENT` does; return exit status, stdout, stderr.
+
+    Reports have charts only if asked for: drawing them takes a third of a small experiment's time.
+    """
+    (ended,) = run_side_by_side([(experiment, *arguments)], charts=charts)
     return ended
 
 
-def run_side_by_side(each: Iterable[Sequence[object]]) -> list[tuple[int, str, str]]:
+def run_side_by_side(
+    each: Iterable[Sequence[object]], *, charts: bool = False
+) -> list[tuple[int, str, str]]:
     """Do so for several at once, each in the environment of the moment when it is begun."""
     with tempfile.TemporaryDirectory() as folder:
         begun = []
         for number, its in enumerate(each):
             texts = Path(folder, f"out{number}"), Path(folder, f"err{number}")
-            begun.append((begin(*texts, *its), its, *texts))
+            begun.append((begin(*texts, *its, charts=charts), its, *texts))
         ended = []
         for process, its, out, err in begun:
             process.join(SECONDS)
@@ -60,9 +67,11 @@ def run_side_by_side(each: Iterable[Sequence[object]]) -> list[tuple[int, str, s
         return ended
 
 
-def begin(out: Path, err: Path, experiment: object, *arguments: object) -> ForkServerProcess:
+def begin(
+    out: Path, err: Path, experiment: object, *arguments: object, charts: bool = False
+) -> ForkServerProcess:
     """Begin what `run` does in a forked process, to be killed or signalled."""
-    its = (str(experiment), list(map(str, arguments)), dict(os.environ), out, err)
+    its = (str(experiment), list(map(str, arguments)), dict(os.environ), out, err, charts)
     process = forks().Process(target=_main, args=its)
     process.start()
     return process
@@ -102,8 +111,15 @@ def run_in(folder: Path, experiment: str, *arguments: object) -> tuple[int, str,
 
 
 def _main(
-    experiment: str, arguments: list[str], environment: dict[str, str], out: Path, err: Path
+    experiment: str,
+    arguments: list[str],
+    environment: dict[str, str],
+    out: Path,
+    err: Path,
+    charts: bool,
 ) -> None:
+    if not charts:
+        report.make_charts = lambda *arguments: {}
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(ROOT)

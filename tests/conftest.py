@@ -1,5 +1,6 @@
 """Fixtures, and jax with two CPU devices, as on a laptop with two cores."""
 
+import fcntl
 import os
 import signal
 import threading
@@ -64,7 +65,8 @@ def small_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_trained(small_config: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The workdir of that experiment, trained by experiments.ablate, and what that prints."""
     workdir = tmp_path_factory.mktemp("work") / "small"
-    status, out, err = commands.run("ablate", f"--config={small_config}", f"--workdir={workdir}")
+    arguments = (f"--config={small_config}", f"--workdir={workdir}")
+    status, out, err = commands.run("ablate", *arguments, charts=True)
     assert status == 0, err
     return workdir, out
 
@@ -72,18 +74,23 @@ def small_trained(small_config: Path, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="session")
 def longer_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four longer runs of two cohorts; there is time to kill one."""
-    path = tmp_path_factory.mktemp("configs") / "longer.py"
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     text = small.CONFIG.replace("epochs = 3", "epochs = 12").replace("range(2)", "range(1)")
-    path.write_text(text)
-    return path
+    (shared / "longer.py").write_text(text)
+    return shared / "longer.py"
 
 
 @pytest.fixture(scope="session")
-def longer(longer_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The workdir of these runs, trained by one process in a local folder."""
-    workdir = tmp_path_factory.mktemp("local") / "work"
-    status, _, err = commands.run("ablate", f"--config={longer_config}", f"--workdir={workdir}")
-    assert status == 0, err
+def longer(longer_config: Path) -> Path:
+    """The workdir of these runs, trained by one process in a local folder; tests only read it."""
+    workdir = longer_config.with_suffix(".work")
+    with longer_config.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # Of several processes of tests, the first trains it.
+        if not (workdir / "report.html").exists():
+            arguments = (f"--config={longer_config}", f"--workdir={workdir}")
+            status, _, err = commands.run("ablate", *arguments)
+            assert status == 0, err
     return workdir
 
 
