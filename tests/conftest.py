@@ -28,7 +28,7 @@ jax.config.update("jax_num_cpu_devices", 2)
 import hypothesis
 import pytest
 
-from mnv2_jax import presets
+from mnv2_jax import atomic, presets
 from mnv2_jax.data.sources import Dataset
 from tests import buckets, commands, samples, small
 
@@ -77,7 +77,7 @@ def longer_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     own = tmp_path_factory.getbasetemp()
     shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     text = small.CONFIG.replace("epochs = 3", "epochs = 12").replace("range(2)", "range(1)")
-    (shared / "longer.py").write_text(text)
+    atomic.write_text(shared / "longer.py", text)  # Others may be reading it.
     return shared / "longer.py"
 
 
