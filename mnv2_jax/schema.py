@@ -27,8 +27,17 @@ RECORD = ("config.json", "metrics.jsonl", "environment.json", "result.json")
 """The files of a run's record. The last holds the checksums of the others; a record without it is
 incomplete."""
 
+SUMS = "files"
+"""The entry of the last file of a record that holds the checksums of the others."""
+
 NETWORK = "network.safetensors"
 """The trained network of a run, beside its record, where the experiment keeps networks."""
+
+PREDICTIONS = "test.npz"
+"""The predictions of a run for each test image, beside its record; earlier versions lack it."""
+
+BESIDE_RECORDS = (PREDICTIONS, NETWORK)
+"""Files that a record may have or lack."""
 
 RESULTS, COLUMNS = "results.csv", "columns.json"
 
@@ -69,6 +78,12 @@ FILES = (
     File("runs/*/metrics.jsonl", "metrics of a run by epoch", tidied=False),
     File("runs/*/environment.json", "versions, commit and device that trained a run", tidied=False),
     File(f"runs/*/{NETWORK}", "the trained network of a run, if it is kept", "0.2", tidied=False),
+    File(
+        f"runs/*/{PREDICTIONS}",
+        "label, prediction and loss of each test image, as NumPy reads it",
+        "0.3",
+        tidied=False,
+    ),
     File("runs/*/result.json", "the row of a run, and checksums of its record", tidied=False),
     File("checkpoints/*/pack.json", "the runs of a checkpoint", "0.2", in_buckets=""),
     File("tensorboard/*/events.*", "curves for TensorBoard", "0.2", in_buckets="", tidied=False),
@@ -172,6 +187,10 @@ _BEFORE = (
     Column("madds", "whole", "cost", "Multiply-adds per image", short="MAdds"),
 )
 _AFTER = (
+    *(
+        Column(f"{split}_images", "whole", "note", f"{_SPLITS[split]} images", since="0.3")
+        for split in SPLITS
+    ),
     Column("restored_epoch", "whole", "note", "Restored epoch", since="0.2"),
     Column("seconds", "number", "measure", "Training time", "s", 1, "lower", of_machine=True),
     Column("lanes", "whole", "note", "Lanes", of_machine=True),
@@ -198,10 +217,13 @@ CURVES: Mapping[str, Column] = {
 """The columns of metrics.jsonl by name; a user's metric adds another."""
 
 _OPTIONAL = {
-    metric.column(split)
-    for metric in METRICS.values()
-    if metric.name not in DEFAULT
-    for split in SPLITS
+    *(f"{split}_images" for split in SPLITS),
+    *(
+        metric.column(split)
+        for metric in METRICS.values()
+        if metric.name not in DEFAULT
+        for split in SPLITS
+    ),
 }
 _BY_FIELD = {column.field: column.name for column in KNOWN.values() if column.field}
 _DESCRIBED = ("kind", "label", "unit", "digits", "better")

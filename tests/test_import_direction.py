@@ -21,7 +21,7 @@ LAYERS = (
     ("atomic", "cache", "config_file", "cores", "neutral", "terminal", "user_code", "values"),
     ("arch", "checksums", "metrics"),
     ("presets", "schema"),
-    ("side_tables",),
+    ("predictions", "side_tables"),
     ("nn", "data"),
     ("train",),
     ("ablation", "analysis"),
@@ -34,8 +34,8 @@ ALLOWED = {
 }
 # Reads records only, never a network: a report can be rebuilt where nothing can be trained.
 ALLOWED["analysis"] = {
-    *("analysis", "atomic", "cache", "checksums", "metrics", "neutral", "schema", "side_tables"),
-    *("user_code", "values"),
+    *("analysis", "atomic", "cache", "checksums", "metrics", "neutral", "predictions", "schema"),
+    *("side_tables", "user_code", "values"),
 }
 # Importing any part of the package runs its __init__, which therefore must bring in nothing.
 ALLOWED[PACKAGE] = {PACKAGE}

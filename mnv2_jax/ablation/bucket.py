@@ -15,7 +15,7 @@ from typing import Any
 
 from mnv2_jax import atomic, schema
 from mnv2_jax.ablation import records
-from mnv2_jax.schema import NETWORK, RECORD
+from mnv2_jax.schema import BESIDE_RECORDS, RECORD
 
 _CLIENTS = {"gs": "gcsfs", "s3": "s3fs"}
 
@@ -38,7 +38,7 @@ class Bucket:
         uri: str,
         field: str,
         path: Path,
-        files: Collection[str] = (*RECORD, NETWORK),
+        files: Collection[str] = (*RECORD, *BESIDE_RECORDS),
         runs: Collection[str] | None = None,
     ) -> None:
         """Send no request yet.
@@ -151,7 +151,7 @@ class Bucket:
         return bool(complete)
 
     def _is_complete(self, run: str) -> bool:
-        record = [file for file in self._files if file != NETWORK]
+        record = [file for file in self._files if file not in BESIDE_RECORDS]
         return records.read(self._path, run, record) is not None
 
     def _is_unchanged(self, name: str) -> bool:

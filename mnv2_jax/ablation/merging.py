@@ -66,8 +66,11 @@ def merge(workdir: Path, sources: Sequence[Path]) -> Merged:
     for run, record in new.items():
         target = workdir / "runs" / run
         atomic.remove(target)  # A damaged record, if any.
-        network = record / schema.NETWORK
-        kept = [schema.NETWORK] if network.is_file() and not network.is_symlink() else []
+        kept = [
+            name
+            for name in schema.BESIDE_RECORDS
+            if (record / name).is_file() and not (record / name).is_symlink()
+        ]
         with atomic.folder(target) as staging:
             for name in (*kept, *schema.RECORD):
                 shutil.copyfile(record / name, staging / name)

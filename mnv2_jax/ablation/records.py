@@ -12,22 +12,20 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mnv2_jax import atomic, checksums, metrics, schema, values
+from mnv2_jax import atomic, checksums, metrics, predictions, schema, values
 from mnv2_jax.ablation import grid, ids
 from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.metrics import Metric
 from mnv2_jax.nn import trained
 from mnv2_jax.nn.trained import Trained
-from mnv2_jax.schema import RECORD
+from mnv2_jax.predictions import Predictions
+from mnv2_jax.schema import RECORD, SUMS
 
 _FIELDS = {column.name: column.field for column in schema.KNOWN.values() if column.field}
 """The path of the config field that a column holds, by column."""
 
 _OF_TRANSFERS = ("transfer.phase", "transfer.first", "transfer.norm", "transfer.images_per_class")
 """Fields that tables of transfers always have."""
-
-_SUMS = "files"
-"""The entry of result.json with the checksums of the other files."""
 
 
 def describe(run: Run, cohort: Cohort) -> dict[str, Any]:
@@ -104,6 +102,7 @@ def write(
     epochs: Sequence[Mapping[str, Any]],
     environment: Mapping[str, Any],
     network: Trained | None = None,
+    tested: Predictions | None = None,
 ) -> None:
     """Write the record of a run: config.json, metrics.jsonl, environment.json, result.json.
 
@@ -116,6 +115,7 @@ def write(
       epochs: metrics per epoch.
       environment: host, versions and devices; see `mnv2_jax.train.environment`.
       network: the trained network, if it is kept.
+      tested: its predictions for the test images, unless it diverged.
     """
     folder = workdir / "runs" / run.id
     if os.path.lexists(folder) and read(workdir, run.id) is None:
@@ -131,7 +131,11 @@ def write(
             atomic.write_text(staging / name, text)
         if network:
             trained.save(staging / schema.NETWORK, network)
-        checksums.write_json(staging / RECORD[-1], {**row, _SUMS: sums}, indent=2)
+        if tested:
+            data = predictions.dumps(tested)
+            atomic.write_bytes(staging / schema.PREDICTIONS, data)
+            sums[schema.PREDICTIONS] = checksums.sum_of(data)
+        checksums.write_json(staging / RECORD[-1], {**row, SUMS: sums}, indent=2)
     _failure_path(workdir, run.id).unlink(missing_ok=True)
 
 
@@ -159,14 +163,14 @@ def read_checked(
         raise checksums.damaged(folder, "it is no folder")
     data = {name: _bytes(folder / name) for name in files}
     path = folder / RECORD[-1]
-    row = checksums.read_json(path, later=_SUMS)
-    sums = row.pop(_SUMS, None)
+    row = checksums.read_json(path, later=SUMS)
+    sums = row.pop(SUMS, None)
     _check_row(path, run_id, row)
     if sums is None:  # Of an earlier version.
         _check_unsealed(folder, row, data)
         return row
     if not isinstance(sums, dict):  # Another program wrote it, with a valid checksum.
-        raise checksums.damaged(path, f"{_SUMS} {sums!r}; expected checksums by file")
+        raise checksums.damaged(path, f"{SUMS} {sums!r}; expected checksums by file")
     for name, content in data.items():
         if name != RECORD[-1] and sums.get(name) != checksums.sum_of(content):
             raise checksums.damaged(folder / name, f"not the checksum in {RECORD[-1]}")

@@ -276,7 +276,16 @@ class Sweep:
                 continue
             row = _row(cohort, run, result, trainer, len(chunk))
             network = _network(cohort, run, result) if self.saving.networks else None
-            records.write(self.workdir, run, row, result.curve, described, network)
+            tested = dataclasses.replace(result.predictions, class_names=cohort.dataset.class_names)
+            records.write(
+                self.workdir,
+                run,
+                row,
+                result.curve,
+                described,
+                network,
+                None if result.diverged else tested,
+            )
 
 
 def _row(

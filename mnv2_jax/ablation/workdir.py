@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnv2_jax import atomic, cache
-from mnv2_jax.schema import NETWORK, RECORD
+from mnv2_jax.schema import BESIDE_RECORDS, RECORD
 
 if TYPE_CHECKING:  # Imported where it is used: local folders are read without jax.
     from mnv2_jax.ablation.bucket import Bucket
@@ -109,7 +109,7 @@ def claimed(
 
 @contextlib.contextmanager
 def seen(
-    where: str | Path, flag: str = "workdir=", files: Collection[str] = (*RECORD, NETWORK)
+    where: str | Path, flag: str = "workdir=", files: Collection[str] = (*RECORD, *BESIDE_RECORDS)
 ) -> Iterator[Workdir]:
     """Open an experiment's folder for reading; other processes may train in it.
 

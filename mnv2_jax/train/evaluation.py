@@ -3,12 +3,14 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from mnv2_jax.data.images import Images
 from mnv2_jax.data.sources import Dataset
+from mnv2_jax.predictions import Predictions
 from mnv2_jax.train import memory, parallel, streaming
 from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.input_pipeline import InputPipeline, Inputs
@@ -17,6 +19,20 @@ from mnv2_jax.train.step import LaneProgram
 from mnv2_jax.train.streaming import Streaming
 
 _BATCHES_AHEAD = 4
+
+
+class Measured(NamedTuple):
+    """The outcome of evaluating a network on a split.
+
+    Attributes:
+      metrics: by name.
+      images: the number of images that count.
+      predictions: for each image, without names of classes.
+    """
+
+    metrics: dict[str, float]
+    images: int
+    predictions: Predictions
 
 
 class Evaluator:
@@ -48,7 +64,7 @@ class Evaluator:
 
     def measure(
         self, variables: Any, values: Any, batches: Iterable[Inputs], lanes: int
-    ) -> list[dict[str, float]]:
+    ) -> list[Measured]:
         """Measure every lane over every image of some batches.
 
         Args:
@@ -58,22 +74,29 @@ class Evaluator:
           lanes: the number of lanes to return; the layout may hold more.
 
         Returns:
-          Each lane's metrics by name.
+          Of each lane its metrics, and a prediction for each row of the batches: those that fill up
+          the last batch are left out, as are images that cannot be decoded.
         """
         pending: list[Any] = []
         for batch in batches:
             pending.append(self.compiled.run(variables, values, *batch.per_lane, *batch.shared))
             # Enough to keep devices busy; more would hold on to their images.
             jax.block_until_ready(pending[-_BATCHES_AHEAD:][0])
-        by_lane = zip(*(self._layout.unstack(batch) for batch in pending), strict=True)
-        totals = [functools.reduce(_add, sums) for sums in by_lane][:lanes]
-        return [
+        by_lane = list(zip(*(self._layout.unstack(batch) for batch in pending), strict=True))
+        return [self._measured(batches) for batches in by_lane[:lanes]]
+
+    def _measured(self, batches: Sequence[Any]) -> Measured:
+        sums = functools.reduce(_add, (sums for sums, _ in batches))
+        images = float(sums["images"])
+        labels, predicted, losses = zip(*(each for _, each in batches), strict=True)
+        return Measured(
             {
-                metric.name: metric.finish(sums[metric.name], sums["images"])
+                metric.name: metric.finish(sums[metric.name], images)
                 for metric in self._program.metrics
-            }
-            for sums in totals
-        ]
+            },
+            round(images),
+            Predictions(np.concatenate(labels), np.concatenate(predicted), np.concatenate(losses)),
+        )
 
 
 def _add(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
@@ -118,10 +141,11 @@ def evaluate(
     results: list[dict[str, float]] = []
     for start in range(0, len(networks), lanes):
         part = slice(start, start + lanes)
-        results += evaluator.measure(
+        measured = evaluator.measure(
             layout.shard_lanes(parallel.stack(variables[part])),
             layout.shard_lanes(parallel.stack(values[part])),
             streaming.evaluation_batches(images, program, layout, leave_out),
             len(variables[part]),
         )
+        results += [of_network.metrics for of_network in measured]
     return results

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -17,7 +17,7 @@ from mnv2_jax.train import best, parallel, processes
 from mnv2_jax.train.best import Best, Losses
 from mnv2_jax.train.callbacks import Callback
 from mnv2_jax.train.checkpoint import Checkpoint
-from mnv2_jax.train.evaluation import Evaluator
+from mnv2_jax.train.evaluation import Evaluator, Measured
 from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.input_pipeline import InputPipeline, StepInputs
 from mnv2_jax.train.preemption import Interrupted
@@ -159,6 +159,7 @@ class _Run:
         self.step = snapshot.step
         self.is_stopping = False
         self._curves = snapshot.curves
+        self._validation: list[Measured] = []  # After the epoch that ended last, if any did here.
         # One for each lane where lanes start from trained networks; else empty.
         self._best: list[Best] = parallel.unstack(snapshot.state.best, self._count)
         self._state = self._layout.shard_lanes(snapshot.state._replace(best=()))
@@ -273,16 +274,14 @@ class _Run:
     def _end_epoch(self) -> None:
         lanes = self._layout.unstack(self._state.epoch)[: self._count]
         epoch = self.step // self._program.steps_per_epoch
-        measured = self._evaluate("validation")
+        measured = self._validation = self._evaluate("validation")
         self._best = best.update(self._best, epoch, _losses(measured), self._states)
         metrics: list[Metrics] = [
             {
                 "epoch": epoch,
                 "train_loss": float(trained.loss),
                 "train_accuracy": float(trained.accuracy),
-                "validation_loss": validation["loss"],
-                "validation_accuracy": validation["accuracy"],
-                **{f"validation_{name}": value for name, value in validation.items()},
+                **{f"validation_{name}": value for name, value in validation.metrics.items()},
                 "learning_rate": float(trained.learning_rate),
             }
             for trained, validation in zip(lanes, measured, strict=True)
@@ -295,7 +294,7 @@ class _Run:
         for callback in self._callbacks:
             callback.on_epoch(epoch, metrics)
 
-    def _evaluate(self, split: str) -> list[dict[str, float]]:
+    def _evaluate(self, split: str) -> list[Measured]:
         """Measure every lane over every image of a split."""
         variables, batches = self._state.evaluated, self._pipeline.evaluation(split)
         return self._trainer.evaluator.measure(variables, self._values, batches, self._count)
@@ -305,17 +304,12 @@ class _Run:
 
     def _measured(self) -> list[LaneResult]:
         """Measure the trained networks, or the best ones where training ruined them."""
-        names = [metric.name for metric in self._program.metrics]
-        validation = [
-            {name: curve[-1][f"validation_{name}"] for name in names} for curve in self._curves
-        ]
         train = self._evaluate("train")
+        validation = self._validation or self._evaluate("validation")
         restored = best.to_restore(self._best, _losses(train), self._program.classes)
         if any(restored):
             self._restore(restored)
-            train = self._evaluate("train")
-            again = zip(restored, self._evaluate("validation"), validation, strict=True)
-            validation = [new if kept else old for kept, new, old in again]
+            train, validation = map(self._evaluate, ("train", "validation"))
         by_split = zip(train, validation, self._evaluate("test"), strict=True)
         lanes = zip(self._states(), self._curves, by_split, restored, strict=True)
         seconds = self.seconds / self._count
@@ -325,21 +319,22 @@ class _Run:
         self,
         state: Any,
         curve: list[Metrics],
-        by_split: Sequence[Mapping[str, float]],
+        by_split: Sequence[Measured],
         restored: Best | None,
         seconds: float,
     ) -> LaneResult:
         diverged = not (restored or all(math.isfinite(epoch["train_loss"]) for epoch in curve))
-        measures = {
-            metric.column(split): measured[metric.name]
-            for split, measured in zip(SPLITS, by_split, strict=True)
-            for metric in self._program.metrics
-        }
+        measures: dict[str, float] = {}
+        for split, measured in zip(SPLITS, by_split, strict=True):
+            measures[f"{split}_images"] = measured.images
+            for metric in self._program.metrics:
+                measures[metric.column(split)] = measured.metrics[metric.name]
         return LaneResult(
             curve=curve,
             diverged=diverged,
             measures={} if diverged else measures,
             restored_epoch=int(restored.epoch) if restored else None,
+            predictions=by_split[-1].predictions.first(len(self._trainer.dataset.test)),
             seconds=seconds,
             waited=self._pipeline.waited,
             left_out=tuple(sorted(self._pipeline.left_out)),
@@ -356,5 +351,5 @@ class _Run:
         self._state = self._layout.shard_lanes(parallel.stack(states))
 
 
-def _losses(measured: Sequence[Mapping[str, float]]) -> Losses:
-    return [(metrics["loss"], metrics["accuracy"]) for metrics in measured]
+def _losses(measured: Sequence[Measured]) -> Losses:
+    return [(of.metrics["loss"], of.metrics["accuracy"]) for of in measured]

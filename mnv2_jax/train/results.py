@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from mnv2_jax.predictions import Predictions
+
 Metrics = dict[str, Any]
 """The metrics of an epoch, as metrics.jsonl holds them."""
 
@@ -18,14 +20,15 @@ class LaneResult:
       curve: the metrics of each epoch.
       diverged: whether a loss stopped being finite; then `measures` is empty.
       measures: by column of results.csv, such as `test_accuracy`: each metric of each split, in
-        inference mode on images without augmentation. The test split is read only for these, after
-        the last epoch.
+        inference mode on images without augmentation; and the number of these, `test_images`. The
+        test split is read only for these and `predictions`, after the last epoch.
       restored_epoch: where training ruined the network that it started from, the epoch of the
         highest validation accuracy (0: before the first step), whose network replaces the last
         one; otherwise None. See `mnv2_jax.train.best`.
       seconds: the lane's share of the training time of its chunk, without compilation.
       waited: seconds that its chunk waited for images since it was last resumed.
       left_out: a line for each image that could not be decoded.
+      predictions: for each test image, without names of classes.
       variables: of the evaluated network, on the host.
       optimizer: leaves of the optimizer's state.
     """
@@ -37,6 +40,7 @@ class LaneResult:
     seconds: float
     waited: float
     left_out: tuple[str, ...]
+    predictions: Predictions = dataclasses.field(compare=False, repr=False)
     variables: Mapping[str, Any] = dataclasses.field(compare=False, repr=False)
     optimizer: tuple[np.ndarray, ...] = dataclasses.field(compare=False, repr=False)
 

@@ -22,6 +22,7 @@ from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.metrics import DEFAULT, METRICS, Metric
 from mnv2_jax.nn import initial
 from mnv2_jax.nn.network import Network
+from mnv2_jax.predictions import LEFT_OUT
 from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.optimizers import decay_mask
 from mnv2_jax.train.recipe import COMPUTE_DTYPES, Recipe, optimizer, schedule
@@ -147,7 +148,7 @@ class LaneProgram:
         weights: Array,
         images: Array,
         labels: Array,
-    ) -> dict[str, Array]:
+    ) -> tuple[dict[str, Array], tuple[Array, Array, Array]]:
         """Sum the metrics over a batch, or a device's part of it, in inference mode.
 
         Args:
@@ -158,7 +159,9 @@ class LaneProgram:
           labels: int32 `[batch]`.
 
         Returns:
-          By metric its sums over images, float32; under "images" their number.
+          By metric its sums over images, float32; under "images" their number. Then the label,
+          the prediction and the loss of each image of the whole batch, as
+          `mnv2_jax.predictions.Predictions` has them; images of weight 0 are left out.
         """
         logits = self._logits(variables.tree, self._scaled(images), knobs=values.knobs)
         sums = {"images": jnp.sum(weights)}
@@ -166,7 +169,12 @@ class LaneProgram:
             numbers = metric.per_image(logits, labels)
             weighted = numbers * weights.reshape(-1, *[1] * (numbers.ndim - 1))
             sums[metric.name] = jnp.sum(weighted, axis=0)
-        return lax.psum(sums, BATCH_AXIS) if self.axis_size > 1 else sums
+        predicted = jnp.where(weights > 0, logits.argmax(-1), LEFT_OUT).astype(jnp.int32)
+        each = labels, predicted, METRICS["loss"].per_image(logits, labels)
+        if self.axis_size > 1:
+            sums = lax.psum(sums, BATCH_AXIS)
+            each = lax.all_gather(each, BATCH_AXIS, tiled=True)
+        return sums, each
 
     @functools.cached_property
     def _initialiser(self) -> initial.Initialiser:

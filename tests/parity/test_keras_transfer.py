@@ -144,7 +144,7 @@ def test_before_the_first_step_logits_are_those_of_keras(
     assert compare.worst(wrong, theirs) > 0.1
     # A run is evaluated by the same logits: one for two classes, the second's.
     counted = np.ones(12, np.float32)
-    sums = jax.jit(program.evaluate)(state.evaluated, run.values, counted, pixels, labels)
+    sums, _ = jax.jit(program.evaluate)(state.evaluated, run.values, counted, pixels, labels)
     losses = np.logaddexp(0, np.where(labels == 1, -1, 1) * theirs[:, 0])
     assert report("loss", compare.worst(sums["loss"], losses.sum())) < 1e-4
 

@@ -10,6 +10,7 @@ import pytest
 from mnv2_jax import presets
 from mnv2_jax.data import rng, stream
 from mnv2_jax.data.augmentation import Augmentation
+from mnv2_jax.predictions import LEFT_OUT
 from mnv2_jax.train import evaluation, loop, parallel
 from mnv2_jax.train.recipe import Recipe
 from mnv2_jax.train.state import Epoch
@@ -110,9 +111,16 @@ def test_evaluation_is_exact_whatever_the_batch(program, dots, trainer):
     logits = jax.jit(program.network.apply)(variables, test.images / 127.5 - 1.0)
     log_probabilities = jax.nn.log_softmax(logits)[np.arange(50), test.labels]
     loss, accuracy = -log_probabilities.mean(), np.mean(logits.argmax(-1) == test.labels)
-    for measured in (in_training, alone):
+    for measured in (in_training.metrics, alone):
         assert measured["loss"] == pytest.approx(float(loss), rel=1e-5)
         assert measured["accuracy"] == pytest.approx(float(accuracy))
+    assert in_training.images == 50
+    assert len(in_training.predictions.labels) > 50  # Rows that fill up the last batch.
+    each = in_training.predictions.first(50)
+    np.testing.assert_array_equal(each.labels, test.labels)
+    np.testing.assert_array_equal(each.predicted, logits.argmax(-1))
+    np.testing.assert_allclose(each.losses, -log_probabilities, rtol=1e-4, atol=1e-6)
+    assert set(in_training.predictions.predicted[50:]) == {LEFT_OUT}
 
 
 def test_dropout_follows_the_seed(one_block, dots):

@@ -48,11 +48,14 @@ def train(layout, source=Streaming):
         batches = pipeline.evaluation("test")
         measured = trainer.evaluator.measure(state.evaluated, lanes, batches, 2)
     first = layout.unstack(state)[0]
+    predictions = measured[0].predictions.first(len(trainer.dataset.test))
     return {
         "params": first.params.vector.tolist(),
         "batch_stats": first.batch_stats.vector.tolist(),
         "epoch": [float(value) for value in first.epoch],
-        "test": [measured[0][name] for name in ("loss", "accuracy")],
+        "test": [measured[0].metrics[name] for name in ("loss", "accuracy")],
+        "predicted": predictions.predicted.tolist(),
+        "labels": predictions.labels.tolist(),
     }
 
 
@@ -69,6 +72,8 @@ def assert_same(found, expected):
         assert np.ptp(expected_part) > 0  # It is training.
     np.testing.assert_allclose(found["epoch"], expected["epoch"], rtol=1e-4)
     np.testing.assert_allclose(found["test"], expected["test"], rtol=1e-4)
+    assert found["labels"] == expected["labels"]
+    assert found["predicted"] == expected["predicted"]
 
 
 def test_two_devices(alone):

@@ -169,7 +169,7 @@ def test_one_logit_is_enough_for_two_classes(one_block, dots):
     pixels = np.stack([images[index].image for index in range(16)])
     labels = np.arange(16, dtype=np.int32) % 2
     weights = np.ones(16, np.float32)
-    sums = jax.jit(program.evaluate)(state.evaluated, ONE, weights, pixels, labels)
+    sums, _ = jax.jit(program.evaluate)(state.evaluated, ONE, weights, pixels, labels)
     inputs = augment.scale(jnp.asarray(pixels), "symmetric")
     logits: Any = program.network.apply(state.variables.tree, inputs, knobs=ONE.knobs)
     assert logits.shape == (16, 1)
