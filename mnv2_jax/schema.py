@@ -36,6 +36,9 @@ NETWORK = "network.safetensors"
 PREDICTIONS = "test.npz"
 """The predictions of a run for each test image, beside its record; earlier versions lack it."""
 
+MISTAKEN = "mistaken.json"
+"""Small pictures of test images that are mistaken, for the report."""
+
 BESIDE_RECORDS = (PREDICTIONS, NETWORK)
 """Files that a record may have or lack."""
 
@@ -88,6 +91,7 @@ FILES = (
     File("checkpoints/*/pack.json", "the runs of a checkpoint", "0.2", in_buckets=""),
     File("tensorboard/*/events.*", "curves for TensorBoard", "0.2", in_buckets="", tidied=False),
     File("figures/*", "figures as SVG and PNG", in_buckets="written"),
+    File(MISTAKEN, "small pictures of mistaken test images", "0.3", in_buckets="written"),
     File("report.html", "the report", in_buckets="written"),
     File("report.json", "checksums of the report and of its sources", "0.2", in_buckets=""),
 )

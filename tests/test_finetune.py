@@ -12,9 +12,10 @@ import pytest
 from flax import traverse_util
 from PIL import Image
 
-from mnv2_jax import presets
+from mnv2_jax import predictions, presets
 from mnv2_jax.ablation import networks
 from mnv2_jax.ablation import workdir as workdirs
+from mnv2_jax.analysis import mistakes, tables
 from mnv2_jax.analysis.verdicts import read_decided
 from mnv2_jax.nn import trained
 from mnv2_jax.nn.network import Network
@@ -87,7 +88,27 @@ def test_every_phase_is_a_run_with_a_record_and_claims_are_decided(done):
     of_five = [row for row in rows if row["transfer.phase"] != "pretraining"]
     best = max(of_five, key=lambda row: float(row["validation_accuracy"]))["run_id"]
     assert f"--checkpoint={workdir / 'runs' / best} IMAGE" in out
-    assert (workdir / "report.html").is_file()
+    report = (workdir / "report.html").read_text()
+    assert report.index("<h1>") < report.index("Feature extraction") < report.index('id="verdicts"')
+
+
+def test_predictions_are_those_of_the_accuracies(done):
+    workdir, _ = done
+    for row in small.rows_of(workdir):
+        found = predictions.read(workdir, row["run_id"])
+        assert found is not None
+        right = int((found.predicted == found.labels).sum())
+        assert len(found.labels) == int(row["test_images"])
+        assert float(row["test_accuracy"]) == pytest.approx(right / len(found.labels), rel=1e-6)
+        assert found.losses.mean() == pytest.approx(float(row["test_loss"]), rel=2e-3)
+    # The report has pictures of the images that the best network mistakes.
+    mistaken = mistakes.read(workdir, tables.read_results(workdir))
+    assert mistaken is not None
+    pictures = mistakes.read_pictures(workdir, mistaken)
+    assert set(pictures) == set(mistaken.shown)
+    report = (workdir / "report.html").read_text()
+    assert mistaken.shown
+    assert all(picture.png in report for picture in pictures.values())
 
 
 def test_frozen_means_frozen(done):

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mnv2_jax.analysis import stated, tables
+from mnv2_jax.analysis import mistakes, stated, tables
 from mnv2_jax.analysis.charts import logged_failure, make_charts
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.html import page
@@ -45,6 +45,7 @@ def analyse(
     for name, chart in charts.items():
         with logged_failure(name):
             figures |= {f"{name}.svg": chart.svg().encode(), f"{name}.png": chart.png()}
+    mistaken = mistakes.read(workdir, frame)
     html = page.render(
         title=title,
         command=command,
@@ -52,6 +53,8 @@ def analyse(
         claims=decided,
         curves=curves,
         charts=charts,
+        mistakes=mistaken,
+        pictures=mistakes.read_pictures(workdir, mistaken) if mistaken else {},
         configs=tables.read_files(workdir, frame, "config.json"),
         environments=tables.read_files(workdir, frame, "environment.json"),
     )

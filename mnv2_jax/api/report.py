@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import mnv2_jax
-from mnv2_jax import atomic, checksums
+from mnv2_jax import atomic, checksums, schema
 from mnv2_jax.analysis import charts, stated, verdicts
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.report import analyse
@@ -21,8 +21,8 @@ _NOTE = "report.json"
 # Files that `analyse` reads and writes, its code, and the libraries that compute and draw.
 # Unfinished files have names that begin with a dot.
 _READ = (
-    *("results.csv", "columns.json", "stated.json", "evaluations/[!.]*"),
-    *(f"runs/[!.]*/{name}" for name in ("config.json", "metrics.jsonl", "environment.json")),
+    *("results.csv", "columns.json", "stated.json", schema.MISTAKEN, "evaluations/[!.]*"),
+    *(f"runs/[!.]*/{name}" for name in (*schema.RECORD, schema.PREDICTIONS)),
 )
 _WRITTEN = ("report.html", "claims.json", "figures/[!.]*")
 _CODE = ("**/*.py", "analysis/html/web/*", "analysis/charts/data/*.csv")

@@ -18,8 +18,9 @@ from mnv2_jax.ablation.job import Job
 from mnv2_jax.ablation.launchers import LAUNCHERS, Launcher, Watch
 from mnv2_jax.ablation.sweep import Outcome
 from mnv2_jax.ablation.workdir import Workdir
-from mnv2_jax.analysis import caveats, stated
+from mnv2_jax.analysis import accuracies, caveats, stated, tables
 from mnv2_jax.analysis.verdicts import claims_table
+from mnv2_jax.api import pictures
 from mnv2_jax.api.messages import Messages
 from mnv2_jax.api.planning import Planned
 from mnv2_jax.api.report import write_report
@@ -182,6 +183,10 @@ def _report(here: Workdir, planned: Planned, messages: Messages, origin: Origin)
     drawn = False
     while True:
         rows = _write_table(here, planned.cohorts)
+        try:
+            pictures.write(here.path, planned.cohorts)
+        except (ValueError, OSError) as error:
+            messages.say(f"Pictures of mistaken images are left out of the report: {error}")
         decided, is_new = write_report(
             here.path, planned.claims, title=planned.name, command=origin.again
         )
@@ -192,7 +197,12 @@ def _report(here: Workdir, planned: Planned, messages: Messages, origin: Origin)
     ruined = sum(row.get("restored_epoch") is not None for row in rows)
     if caveat := caveats.on_ruined(ruined, len(rows)):
         messages.say(caveat)
-    if planned.claims:
+    frame = tables.read_results(here.path)
+    if len(rows) > 1 and accuracies.lead(frame):
+        messages.show(accuracies.table(frame))
+    if decided and all(row["seeds"] < 2 for row in decided):
+        messages.say(f"Claims: {len(decided)}, of which one seed decides none; see the report")
+    elif decided:
         messages.show(claims_table(decided))
     else:
         described = schema.read_columns(here.path)

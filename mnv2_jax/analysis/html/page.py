@@ -18,7 +18,9 @@ from mnv2_jax import atomic, cache
 from mnv2_jax.analysis import caveats, tables
 from mnv2_jax.analysis.charts.chart import VEGA_LITE, Chart
 from mnv2_jax.analysis.html import claim_table, design, embedded, means
+from mnv2_jax.analysis.html import mistakes as mistakes_section
 from mnv2_jax.analysis.html.markup import count, region
+from mnv2_jax.analysis.mistakes import Mistakes, Picture
 from mnv2_jax.analysis.names import number_name, short_name
 from mnv2_jax.schema import STATUSES
 
@@ -34,6 +36,8 @@ def render(
     claims: Sequence[Mapping[str, Any]],
     curves: pd.DataFrame,
     charts: Mapping[str, Chart],
+    mistakes: Mistakes | None,
+    pictures: Mapping[int, Picture],
     configs: Mapping[str, Mapping[str, Any]],
     environments: Mapping[str, Mapping[str, Any]],
 ) -> str:
@@ -46,6 +50,8 @@ def render(
       claims: decided claims, as `verdicts.decide` returns them.
       curves: one row per run and epoch, as `tables.read_curves` returns it.
       charts: by name, as `charts.make_charts` returns them.
+      mistakes: as `mistakes.read` returns them.
+      pictures: as `mistakes.read_pictures` returns them.
       configs: by run id, as `tables.read_files` returns them.
       environments: by run id, as `tables.read_files` returns them.
     """
@@ -66,6 +72,9 @@ def render(
         verdict_summary=claim_table.summary(claims),
         run_summary=_run_summary(frame),
         warning=_warning(frame),
+        lead=mistakes_section.lead(frame),
+        mistakes=mistakes_section.section(mistakes, pictures),
+        mistakes_link='<a href="#mistakes">Mistakes</a>' if mistakes else "",
         unfinished=_unfinished(frame),
         claims=claim_table.table(claims),
         more_reading=claim_table.reading(claims),

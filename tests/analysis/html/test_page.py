@@ -15,6 +15,8 @@ def test_the_commit_is_named_beside_the_command() -> None:
         claims=[],
         curves=curves_of(frame, 1),
         charts={},
+        mistakes=None,
+        pictures={},
         configs={},
         environments={run_id: {"commit": ONE, "dirty": False} for run_id in frame["run_id"]},
     )
