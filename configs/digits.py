@@ -31,6 +31,7 @@ def get_config(question: str = "") -> ConfigDict:
     config.data.validation = "validation"
     config.data.test = "test"
     config.data.resolution = 8
+    config.data.channels = 0
     config.data.crop_fraction = 1.0
     config.data.scaling = "symmetric"
     config.data.mode = "auto"

@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import re
 import shutil
 import signal
 import time
@@ -20,6 +21,7 @@ from mnv2_jax.analysis.verdicts import read_decided
 from mnv2_jax.nn import trained
 from mnv2_jax.nn.network import Network
 from tests import buckets, commands, small
+from tests.ablation.bases import random_network
 
 pytestmark = pytest.mark.slow
 
@@ -252,6 +254,32 @@ def test_a_network_of_experiments_train_is_a_base(phases_only, base, tmp_path):
     assert found["extraction", 1][1]["transfer"]["start"].startswith("file-")
 
 
+def test_the_architecture_and_the_images_are_those_of_the_base(tmp_path):
+    """A network for grey digits of 8 pixels, on coloured photos, for which a config has 224."""
+    spec = presets.build("digits", projection="relu6")
+    base = tmp_path / "base.safetensors"
+    trained.save(base, random_network(spec))
+    for number in range(60):
+        path = tmp_path / "pets" / ("cat", "dog")[number % 2] / f"{number:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 16), (40 * (number % 2), number, 90)).save(path)
+    photos = f"--config=configs/transfer.py:folder,{tmp_path / 'pets'}/"
+    flags = (f"--pretrained={base}", "--config.seed=0", "--config.train.epochs=2")
+    workdir = f"--workdir={tmp_path / 'work'}"
+    short = "--config.extraction.train.epochs=2"
+    status, out, err = commands.run("finetune", photos, workdir, *flags, short)
+    assert status == 0, err
+    assert f"Taken from {base}: config.data.resolution=8, " in out
+    assert re.search(r"Fine-tuning +\d+\.\d % of \d+ +\d+\.\d % of \d+ .* \(\d+ of \d+\)", out)
+    assert "Claims: 1, of which one seed decides none" in out
+    network = runs_of(tmp_path / "work")["finetuning", 0][2]
+    assert network.spec.input_shape == (8, 8, 1)
+    assert network.spec.blocks == spec.blocks
+    line = refusal(photos, *flags, "--config.data.resolution=16", "--config.model.width=2")
+    assert " --pretrained=" in line
+    assert "config.data.resolution=8, config.model.width=1.0, not 16, 2.0; expected" in line
+
+
 def refusal(*arguments):
     status, _, err = commands.run("finetune", *arguments)
     assert status == 2, err
@@ -285,11 +313,11 @@ BASE = "--pretrained={base} --config."
         ("--pretrained=README.md", ": --pretrained=README.md: "),
         ("--pretrained=tests", ": --pretrained=tests: no runs are there; "),
         ("--pretrained=", "--pretrained: it is empty; expected the folder of a run, or a file"),
-        (f"{BASE}model.width=2", ": stem_channels=8 in the network that was trained there, 16 in"),
-        (f"{BASE}model.projection=relu6", "projection='linear' in block_01 that was trained there"),
-        (f"{BASE}model.preset=digits", "; it was trained with --config.model.preset=small"),
-        (f"{BASE}data.resolution=16", "config.data.resolution=16: "),
-        (f"{BASE}data.scaling=imagenet", "config.data.scaling='imagenet': "),
+        (f"{BASE}model.width=2", "with config.model.width=1.0, not 2.0; expected nothing said"),
+        (f"{BASE}model.projection=relu6", "with config.model.projection='linear', not 'relu6'; "),
+        (f"{BASE}model.preset=digits", "with config.model.preset='small', not 'digits'; "),
+        (f"{BASE}data.resolution=16", "with config.data.resolution=8, not 16; "),
+        (f"{BASE}data.scaling=imagenet", "config.data.scaling='symmetric', not 'imagenet'; "),
         (f"{BASE}transfer.first=block_9", "'block_9': no such part; expected one of stem, block_"),
         ("--config.transfer.first=last_9", "config.transfer.first='last_9': no such part; "),
         ("--config.transfer.phase=tuning", "config.transfer.phase='tuning': expected one of"),
@@ -326,7 +354,7 @@ SEEDS = 'axis("seed", range(2))'
         (
             SEEDS,
             f'{SEEDS}, axis("model.projection", ("linear", "relu6"))',
-            "projection='linear' in block_01 that was trained there, 'relu6' in the",
+            "with config.model.projection='linear', not 'relu6'; expected nothing said of these",
         ),
         (
             PHASES,
@@ -351,7 +379,7 @@ def test_weights_of_another_width_or_scaling_are_refused(weights, tmp_path, phot
     folder += [f"--pretrained={weights}"]
     line = refusal(*folder)
     assert "config.data.scaling='weights': " in line
-    assert "does not say how its images were scaled" in line
+    assert "does not tell it; expected one of symmetric, imagenet" in line
     line = refusal(*folder, "--config.data.scaling=symmetric")
     assert "features.0.0.weight has shape (16, 3, 3, 3), the network needs (32, 3, 3, 3)" in line
     line = refusal(*folder[:-1])

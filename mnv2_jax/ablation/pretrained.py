@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from flax import traverse_util
 from ml_collections import ConfigDict
 
 from mnv2_jax import arch, checksums
-from mnv2_jax.ablation import ids, networks, records, resolve
+from mnv2_jax.ablation import bases, grid, ids, networks, records, resolve
 from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.data import augment
 from mnv2_jax.nn import pretrained, trained
@@ -23,6 +23,11 @@ from mnv2_jax.train.tuning import Start
 OF_WEIGHTS = "weights"
 """The value of `config.data.scaling` and `config.model.conventions` that lets given weights decide
 them."""
+
+_PAPER = {
+    knob: getattr(arch.BlockSpec(), knob) for knob in ("projection", "shortcut", "activation")
+}
+"""Knobs that weights do not show: other libraries train with the values of the paper."""
 
 _SCALINGS = {"keras": "symmetric", "torchvision": "imagenet"}
 """Scaling of images for the weights of other libraries, by their conventions."""
@@ -71,22 +76,99 @@ class PretrainedWeights:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         return cls(path, f"file-{digest[:12]}", source, conventions, scaling, network)
 
-    def settle(self, config: ConfigDict) -> None:
-        """Set the scaling and conventions of a config to those of the weights.
+    def settle(
+        self, config: ConfigDict, channels: int, said: Collection[str] = ()
+    ) -> dict[str, Any]:
+        """Set the fields of a config that the weights decide.
+
+        These are the scaling of images, and conventions; of a network of this project also all of
+        its model, and the size and channels of its images. Of other libraries, the knobs are those
+        of the paper.
+
+        Args:
+          config: it is changed.
+          channels: of the images of its data set.
+          said: the paths of fields that the user sets.
+
+        Returns:
+          The fields that had another value, other than `OF_WEIGHTS`, by path.
 
         Raises:
-          ValueError: the config's scaling, conventions or resolution contradict the weights.
+          ValueError: the user sets fields to other values, all of which are named; or the weights
+            leave open what the config leaves to them.
         """
-        self._follow(config.data, "config.data.scaling", "scaling", self.scaling)
-        if self.network is None:
-            self._follow(config.model, "config.model.conventions", "conventions", self.conventions)
-        elif config.model.conventions == OF_WEIGHTS:
-            config.model.conventions = _named(self.network.spec.conventions)
-        if self.network and self.network.spec.resolution != config.data.resolution:
+        facts, fields = self._facts(config, channels), grid.fields(config)
+        changed = {
+            path: value for path, value in facts.items() if fields[path] not in (value, OF_WEIGHTS)
+        }
+        wrong = {path: value for path, value in changed.items() if path in said}
+        if self.network and any(path.startswith("model.") for path in wrong):
+            wished = {path.removeprefix("model."): fields[path] for path in wrong}
+            if bases.builds({**self._model(config), **wished}, self.network.spec):
+                wrong = {path: value for path, value in wrong.items() if path.startswith("data.")}
+        if wrong:
+            right = ", ".join(f"config.{path}={value!r}" for path, value in wrong.items())
+            theirs = ", ".join(repr(fields[path]) for path in wrong)
             raise ValueError(
-                f"config.data.resolution={config.data.resolution}: {self.path} was trained on "
-                f"images of {self.network.spec.resolution} pixels; expected that"
+                f"pretrained={self.path}: it was trained ({self.source}) with {right}, not "
+                f"{theirs}; expected nothing said of these, which are taken from it"
             )
+        taken = {path: value for path, value in facts.items() if path not in said}
+        taken |= {path: facts[path] for path in facts if fields[path] == OF_WEIGHTS}
+        for path, value in taken.items():
+            section, _, field = path.partition(".")
+            config[section][field] = value
+        self._check_decided(config)
+        return {path: value for path, value in changed.items() if path in taken}
+
+    def _facts(self, config: ConfigDict, channels: int) -> dict[str, Any]:
+        """Return the values of the fields that the weights decide, by path."""
+        facts: dict[str, Any] = {}
+        if self.scaling:
+            facts["data.scaling"] = self.scaling
+        if self.network is None:
+            facts["model.conventions"] = self.conventions
+            knobs = _PAPER if self.source != "mnv2_jax" else {}
+            return facts | {f"model.{knob}": value for knob, value in knobs.items()}
+        spec = self.network.spec
+        facts["data.resolution"] = spec.resolution
+        if spec.in_channels != (config.data.channels or channels):
+            facts["data.channels"] = spec.in_channels
+        return facts | {f"model.{name}": value for name, value in self._model(config).items()}
+
+    def _model(self, config: ConfigDict) -> dict[str, Any]:
+        """Return fields of `config.model` that build the network.
+
+        Raises:
+          ValueError: there are none.
+        """
+        assert self.network is not None
+        try:
+            recorded = checksums.read_json(self.path.parent / "config.json")
+            model = dict(ids.with_current_names(recorded)["model"])
+        except (OSError, ValueError, LookupError, TypeError):
+            model = {}
+        known = {name: value for name, value in model.items() if name in config.model}
+        found = bases.model_of(self.network.spec, config.model.to_dict(), known)
+        if not found:
+            name = f" (its config has {known['preset']!r})" if "preset" in known else ""
+            raise ValueError(
+                f"pretrained={self.path}: no preset known here builds its network{name}; expected "
+                f"a config file that registers its preset, or sets config.model as it was trained"
+            )
+        return found
+
+    def _check_decided(self, config: ConfigDict) -> None:
+        """Check that nothing is left to the weights that these do not tell."""
+        for path, value, choices in (
+            ("data.scaling", config.data.scaling, augment.SCALINGS),
+            ("model.conventions", config.model.conventions, arch.CONVENTIONS),
+        ):
+            if value == OF_WEIGHTS:
+                raise ValueError(
+                    f"config.{path}={value!r}: {self.path} ({self.source}) does not tell it; "
+                    f"expected one of {', '.join(choices)}"
+                )
 
     def start(self, spec: arch.NetworkSpec) -> Start:
         """Return the weights as the base of a network.
@@ -95,11 +177,13 @@ class PretrainedWeights:
           ValueError: they are those of another network, or not finite.
         """
         if self.network:
-            _check_same(self.path, self.network.spec, spec)
+            if differing := bases.differences(self.network.spec, spec):
+                raise ValueError(
+                    f"{self.path}: what was trained there has {'; '.join(differing)}; expected a "
+                    f"config of that network"
+                )
             variables = self.network.variables
         else:
-            if self.source != "mnv2_jax":
-                self._check_knobs(spec)
             # The loader keeps these for the classifier alone, which `_base` drops.
             unread = jax.tree.map(lambda leaf: np.zeros(leaf.shape), variable_shapes(spec))
             variables = pretrained.load(self.path, spec, unread).variables
@@ -111,33 +195,6 @@ class PretrainedWeights:
                     f"training that did not diverge"
                 )
         return Start(base)
-
-    def _check_knobs(self, spec: arch.NetworkSpec) -> None:
-        """Check knobs that weights do not show: other libraries train with the paper's values."""
-        paper = arch.BlockSpec()
-        for block in spec.blocks:
-            for knob in ("projection", "shortcut", "activation"):
-                if getattr(block, knob) != getattr(paper, knob):
-                    raise ValueError(
-                        f"{self.path}: {self.source} trained it with "
-                        f"{knob}={getattr(paper, knob)!r}; expected that of config.model.{knob}, "
-                        f"not {getattr(block, knob)!r}"
-                    )
-
-    def _follow(self, section: ConfigDict, path: str, field: str, right: str) -> None:
-        wish = section[field]
-        if wish == OF_WEIGHTS and right:
-            section[field] = right
-        elif right and wish != right:
-            raise ValueError(
-                f"{path}={wish!r}: {self.path} ({self.source}) goes with {right!r}; expected that, "
-                f"or {OF_WEIGHTS!r}"
-            )
-        elif wish == OF_WEIGHTS:
-            raise ValueError(
-                f"{path}={wish!r}: {self.path} ({self.source}) does not say how its images were "
-                f"scaled; expected one of {', '.join(augment.SCALINGS)}"
-            )
 
 
 class PretrainedLoader:
@@ -191,21 +248,7 @@ def check_fits(given: PretrainedWeights, cohorts: Sequence[Cohort]) -> None:
         try:
             given.start(spec)
         except ValueError as error:
-            raise ValueError(f"pretrained={error}{_trained_with(given, cohorts)}") from None
-
-
-def _trained_with(given: PretrainedWeights, cohorts: Sequence[Cohort]) -> str:
-    """Return, for an error, the flags with which the network was trained, where they differ."""
-    try:
-        config = checksums.read_json(given.path.parent / "config.json")
-        model = dict(ids.with_current_names(config)["model"])
-    except (OSError, ValueError, LookupError, TypeError):
-        return ""
-    ours = cohorts[0].runs[0].config.model
-    differing = [
-        f"--config.model.{name}={value}" for name, value in model.items() if ours.get(name) != value
-    ]
-    return f"; it was trained with {' '.join(differing)}" if differing else ""
+            raise ValueError(f"pretrained={error}") from None
 
 
 def _base(variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -214,43 +257,3 @@ def _base(variables: Mapping[str, Any]) -> dict[str, Any]:
         name: {part: tree for part, tree in parts.items() if part != "classifier"}
         for name, parts in variables.items()
     }
-
-
-def _named(conventions: arch.Conventions) -> str:
-    """Return the name of conventions, whatever their dropout."""
-    for name, ways in arch.CONVENTIONS.items():
-        if dataclasses.replace(ways, dropout=conventions.dropout) == conventions:
-            return name
-    raise ValueError(
-        f"config.model.conventions={OF_WEIGHTS!r}: those of the weights have no name; expected one "
-        f"of {', '.join(arch.CONVENTIONS)}"
-    )
-
-
-def _check_same(path: Path, given: arch.NetworkSpec, wanted: arch.NetworkSpec) -> None:
-    """Check that two networks compute the same features; the error names the first difference."""
-    if len(given.blocks) != len(wanted.blocks):
-        raise ValueError(
-            f"{path}: a network of {len(given.blocks)} blocks; the config's has "
-            f"{len(wanted.blocks)}: expected the model that was trained there"
-        )
-    if given.in_channels != wanted.in_channels:
-        raise ValueError(
-            f"{path}: a network for images of {given.in_channels} channels; those of the config's "
-            f"data set have {wanted.in_channels}: expected a data set of such images"
-        )
-    pairs: list[tuple[str, Any, Any]] = [("the network that was", given, wanted)]
-    pairs += [
-        (f"block_{number:02} that was", *both)
-        for number, both in enumerate(zip(given.blocks, wanted.blocks, strict=True), start=1)
-    ]
-    pairs.append(("the conventions of what was", given.conventions, wanted.conventions))
-    ignored = ("blocks", "classes", "conventions", "dropout", "initializer", "norm_momentum")
-    for what, theirs, ours in pairs:
-        for field in dataclasses.fields(theirs):
-            left, right = getattr(theirs, field.name), getattr(ours, field.name)
-            if field.name not in ignored and left != right:
-                raise ValueError(
-                    f"{path}: {field.name}={left!r} in {what} trained there, {right!r} in the "
-                    f"config's: expected the same, as --config.model sets it"
-                )

@@ -231,9 +231,10 @@ class Experiment:
         setup.begin()
         if Path(path).suffix != ".png":
             raise ValueError(f"preview={path}: expected a file that ends in .png")
-        configs, _ = self._design(None).runs()
+        load = (data or DataOptions()).open
+        configs, *_ = self._design(None).runs(load)
         config = configs[-1 if "transfer" in self.config else 0]
-        (planned,) = cohort.plan([config], (data or DataOptions()).open)
+        (planned,) = cohort.plan([config], load)
         find("local").check([planned])
         preview.draw_first_batch(
             path=Path(path),

@@ -1,6 +1,7 @@
 """Experiments from config files, checked and sorted into cohorts before anything trains."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from mnv2_jax.ablation.grid import Grid
 from mnv2_jax.ablation.pretrained import PretrainedWeights
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.verdicts import check, undecidable
+from mnv2_jax.data import folders
 from mnv2_jax.data.sources import Dataset, Selection
 
 
@@ -79,17 +81,23 @@ class Design:
           ValueError: a value is wrong; the message names the field and what would be right.
           OSError: the data cannot be read.
         """
-        configs, weights = self.runs()
+        load = functools.cache(load)
+        configs, weights, taken = self.runs(load)
         cohorts = tuple(cohort.plan(configs, load))
         if weights:
             pretrained.check_fits(weights, cohorts)
         check(self.claims, records.columns([run for part in cohorts for run in part.runs]))
         remarks = dict.fromkeys(line for part in cohorts for line in part.dataset.remarks)
         undecided = undecidable(self.claims, records.planned(cohorts))
-        return Planned(self.name, cohorts, self.claims, (*remarks, *undecided), weights)
+        return Planned(self.name, cohorts, self.claims, (*taken, *remarks, *undecided), weights)
 
-    def runs(self) -> tuple[list[ConfigDict], PretrainedWeights | None]:
-        """Return the configs of all runs, and the weights that they start from.
+    def runs(
+        self, load: Callable[[Selection], Dataset]
+    ) -> tuple[list[ConfigDict], PretrainedWeights | None, tuple[str, ...]]:
+        """Return the configs of all runs, the weights that they start from, and remarks on these.
+
+        Args:
+          load: see `plan`.
 
         Raises:
           ValueError: see `plan`.
@@ -104,21 +112,26 @@ class Design:
                     f"pretrained={self.pretrained}: the config has no section `transfer`; "
                     f"expected one such as that of configs/transfer.py"
                 )
-            return configs, None
+            return configs, None, ()
         for config in configs:
             resolve.check_fields(config)
         if self.pretrained is None:
-            return phases.runs(configs), None
+            return phases.runs(configs), None, ()
         weights = _opened(str(self.pretrained))
+        axes = {path for point in (points.points if points else ()) for path in point}
+        taken: dict[str, Any] = {}
         for config in configs:
-            weights.settle(config)
+            channels = load(resolve.data_selection(config)).train.shape[-1]
+            taken |= weights.settle(config, channels, pinned | axes)
         runs = phases.runs(configs, weights.identity)
         if not any(run.transfer.start == weights.identity for run in runs):
             raise ValueError(
                 f"pretrained={self.pretrained}: no run starts from it; expected runs of the "
                 f"phases 'extraction' or 'finetuning' in config.transfer.phase"
             )
-        return runs, weights
+        texts = ", ".join(f"config.{path}={value!r}" for path, value in taken.items())
+        remarks = (f"Taken from {weights.path}: {texts}",) if taken else ()
+        return runs, weights, remarks
 
 
 def read_config_file(config: str) -> Design:
@@ -138,7 +151,8 @@ def read_config_file(config: str) -> Design:
     points = config_file.call(
         path, "get_grid", arguments, "a Grid", lambda value: isinstance(value, Grid)
     )
-    words = [path.stem, *(re.sub(r"\W+", "_", word).strip("_") for word in arguments)]
+    parts = [folders.own_name(part) for part in argument.split(",")]
+    words = [path.stem, *(re.sub(r"\W+", "_", part).strip("_") for part in parts)]
     return Design("_".join(filter(None, words)), values, points, tuple(claims))
 
 

@@ -15,6 +15,7 @@ from mnv2_jax.data import folders, image_files, rng, subsets
 from mnv2_jax.data.images import Arrays, Images, Records
 from mnv2_jax.data.stored import prepared, subsplits
 from mnv2_jax.metrics import SPLITS
+from mnv2_jax.neutral import added
 from mnv2_jax.terminal import say
 
 
@@ -22,7 +23,7 @@ from mnv2_jax.terminal import say
 class Selection:
     """Selection of images, and their size: fields of `config.data`.
 
-    The last two are fields of `config.transfer`.
+    `classes` and `images_per_class` are fields of `config.transfer`.
 
     Attributes:
       name: data set: the path of a folder of images, such as photos/, a set prepared in the data
@@ -36,6 +37,7 @@ class Selection:
       classes: labels to keep: numbers and ranges such as "0-4" or "0,2,5-7"; "" for all. They are
         renumbered from 0, in the same order.
       images_per_class: number of training images of each class, drawn for each run; 0 for all.
+      channels: 1 decodes images to grey, 3 to RGB; 0 as the data set has them.
 
     Raises:
       ValueError: a value is out of range; the message names the field and the values expected.
@@ -49,12 +51,15 @@ class Selection:
     crop_fraction: float
     classes: str = ""
     images_per_class: int = 0
+    channels: int = added(0, "0.3")
 
     def __post_init__(self) -> None:
         if self.resolution < 1:
             raise ValueError(f"resolution={self.resolution}: expected 1 or more pixels")
         if not 0 < self.crop_fraction <= 1:
             raise ValueError(f"crop_fraction={self.crop_fraction}: expected above 0, at most 1")
+        if self.channels not in (0, 1, 3):
+            raise ValueError(f"channels={self.channels}: expected 1, 3, or 0 as the data set has")
         if self.classes:
             try:
                 subsets.label_ranges(self.classes)
@@ -171,7 +176,7 @@ def load(
             f"expected two or more to tell apart"
         )
     kept = _kept(selection, opened.class_names)
-    shape = (selection.resolution, selection.resolution, opened.channels)
+    shape = (selection.resolution, selection.resolution, selection.channels or opened.channels)
     texts = {f"data.{split}": getattr(selection, split) for split in SPLITS}
     if not overlapping:
         subsplits.check_disjoint(texts, opened.splits)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mnv2_jax import arch, presets
+from mnv2_jax.ablation import bases
 from mnv2_jax.ablation.pretrained import PretrainedWeights
 from mnv2_jax.nn import pretrained, trained
 from tests.ablation.bases import assert_is_base_of, config, random_network, refusal
@@ -139,18 +140,14 @@ def test_every_field_is_compared(kind, fields, free):
 
 
 @pytest.mark.parametrize(
-    ("what", "field", "value"),
+    ("field", "value"),
     [
-        (what, field, value)
-        for what, fields in (
-            ("the network that was", OF_NETWORK),
-            ("block_02 that was", OF_BLOCK),
-            ("the conventions of what was", OF_CONVENTIONS),
-        )
+        (field, value)
+        for fields in (OF_NETWORK, OF_BLOCK, OF_CONVENTIONS)
         for field, value in fields.items()
     ],
 )
-def test_a_base_of_another_network_is_refused(ours, spec, what, field, value):
+def test_a_base_of_another_network_is_refused(ours, spec, field, value):
     first, second, third = spec.blocks
     if field in OF_BLOCK:
         there = getattr(second, field)
@@ -164,29 +161,45 @@ def test_a_base_of_another_network_is_refused(ours, spec, what, field, value):
         there = getattr(spec, field)
         wanted = dataclasses.replace(spec, **{field: value})
     assert there != value
+    where = " in block 2" if field in OF_BLOCK else ""
     assert refusal(PretrainedWeights.open(ours).start, wanted) == (
-        f"{ours}: {field}={there!r} in {what} trained there, {value!r} in the config's: expected "
-        f"the same, as --config.model sets it"
+        f"{ours}: what was trained there has {field} {there!r}, not {value!r}{where}; expected a "
+        f"config of that network"
     )
 
 
 def test_a_base_of_another_depth_or_for_other_images_is_refused(ours, spec):
     shallow = dataclasses.replace(spec, blocks=spec.blocks[:2])
     assert refusal(PretrainedWeights.open(ours).start, shallow) == (
-        f"{ours}: a network of 3 blocks; the config's has 2: expected the model that was trained "
-        f"there"
+        f"{ours}: what was trained there has 3 blocks, not 2; expected a config of that network"
     )
     coloured = dataclasses.replace(spec, in_channels=3)
     assert refusal(PretrainedWeights.open(ours).start, coloured) == (
-        f"{ours}: a network for images of 1 channels; those of the config's data set have 3: "
-        f"expected a data set of such images"
+        f"{ours}: what was trained there has in_channels 1, not 3; expected a config of that "
+        f"network"
     )
 
 
-def settled(given, **changes):
+def test_all_differences_are_named_at_once(spec):
+    first, *others = spec.blocks
+    changed = [dataclasses.replace(block, projection="relu6", stride=1) for block in others]
+    wanted = dataclasses.replace(spec, blocks=(first, *changed), resolution=16)
+    assert bases.differences(spec, wanted) == [
+        "resolution 8, not 16",
+        "projection 'linear', not 'relu6' in blocks 2 to 3",
+        *(
+            f"stride {block.stride}, not 1 in block {number}"
+            for number, block in enumerate(others, start=2)
+            if block.stride != 1
+        ),
+    ]
+    assert bases.differences(spec, spec) == []
+
+
+def settled(given, said=(), channels=1, **changes):
     """Scaling and conventions of a config after `settle`."""
     wanted = config(**changes)
-    given.settle(wanted)
+    given.settle(wanted, channels, said)
     return wanted.data.scaling, wanted.model.conventions
 
 
@@ -194,25 +207,23 @@ WEIGHTS = {"data__scaling": "weights", "model__conventions": "weights"}
 
 
 @pytest.mark.parametrize("layout", OTHERS)
-def test_a_config_follows_weights_of_others_or_is_refused(tmp_path, layout):
+def test_a_config_follows_weights_of_others(tmp_path, layout):
     path = layouts.write(layout, tmp_path / "weights")
     given = PretrainedWeights.open(path)
     source, conventions, scaling = OTHERS[layout]
-    named = {"data__scaling": scaling, "model__conventions": conventions}
+    others = {"data__scaling": "unit", "model__conventions": "default", "model__projection": "relu"}
     # Whatever the resolution is: it is no weight.
-    for changes in (WEIGHTS, named, {**named, "data__resolution": 64}):
+    for changes in (WEIGHTS, others, {**others, "data__resolution": 64}):
         assert settled(given, **changes) == (scaling, conventions)
-    for field, right, wrong in (
-        ("data__scaling", scaling, "unknown"),
-        ("data__scaling", scaling, {"symmetric": "imagenet"}.get(scaling, "symmetric")),
-        ("model__conventions", conventions, "default"),
-    ):
-        with pytest.raises(ValueError, match=r"^.+$") as caught:
-            settled(given, **{**WEIGHTS, field: wrong})
-        assert str(caught.value) == (
-            f"config.{field.replace('__', '.')}={wrong!r}: {path} ({source}) goes with {right!r}; "
-            f"expected that, or 'weights'"
-        )
+    said = ("data.scaling", "model.conventions", "model.projection")
+    assert refusal(lambda: settled(given, said, **others)) == (
+        f"pretrained={path}: it was trained ({source}) with config.data.scaling={scaling!r}, "
+        f"config.model.conventions={conventions!r}, config.model.projection='linear', not 'unit', "
+        f"'default', 'relu'; expected nothing said of these, which are taken from it"
+    )
+    # What is said and right is no difference.
+    named = {"data__scaling": scaling, "model__conventions": conventions}
+    assert settled(given, said, **named) == (scaling, conventions)
 
 
 def test_a_config_names_the_scaling_of_an_export_which_does_not(export):
@@ -220,8 +231,9 @@ def test_a_config_names_the_scaling_of_an_export_which_does_not(export):
     for scaling in ("symmetric", "imagenet"):
         changes = {**WEIGHTS, "data__scaling": scaling}
         assert settled(given, **changes) == (scaling, "slim")
-    with pytest.raises(ValueError, match=r"^config\.data\.scaling='weights': .* imagenet$"):
-        settled(given, **WEIGHTS)
+    message = refusal(lambda: settled(given, **WEIGHTS))
+    assert message.startswith("config.data.scaling='weights': ")
+    assert message.endswith(" does not tell it; expected one of symmetric, imagenet")
 
 
 def test_weights_of_a_training_that_diverged_are_no_base(spec, tmp_path):
@@ -235,17 +247,65 @@ def test_weights_of_a_training_that_diverged_are_no_base(spec, tmp_path):
     assert str(caught.value).startswith(f"{path}: params/head/kernel holds numbers that are not ")
 
 
-def test_a_config_follows_a_network_of_ours_or_is_refused(ours):
+def test_a_config_follows_a_network_of_ours(ours, spec):
+    """Its model, and the size, channels and scaling of its images."""
     given = PretrainedWeights.open(ours)
-    assert settled(given, **WEIGHTS) == ("imagenet", "torchvision")
-    named = {"data__scaling": "imagenet", "model__conventions": "torchvision"}
-    assert settled(given, **named) == ("imagenet", "torchvision")
-    with pytest.raises(ValueError, match=r"^config\.data\.scaling='symmetric': .*network\.safe.* "):
-        settled(given, **{**WEIGHTS, "data__scaling": "symmetric"})
-    with pytest.raises(ValueError, match=r"^config\.data\.resolution=16: .* images of 8 pixels"):
-        settled(given, **WEIGHTS, data__resolution=16)
-    # Conventions of another name may differ in nothing that features depend on: `start` tells.
-    assert settled(given, **{**named, "model__conventions": "keras"}) == ("imagenet", "keras")
+    others = {
+        "data__scaling": "symmetric",
+        "data__resolution": 224,
+        "model__preset": "mobilenet_v2",
+        "model__width": 1.4,
+        "model__expansion": 6.0,
+        "model__conventions": "keras",
+        "model__projection": "relu",
+        "model__shortcut": "none",
+    }
+    wanted = config(**others)
+    taken = given.settle(wanted, channels=3)
+    assert taken == {
+        "data.scaling": "imagenet",
+        "data.resolution": 8,
+        "data.channels": 1,
+        "model.preset": "tiny",
+        "model.width": 1.0,
+        "model.expansion": 2.0,
+        "model.conventions": "torchvision",
+        "model.projection": "linear",
+        "model.shortcut": "bottleneck",
+    }
+    built = presets.build(**wanted.model.to_dict(), resolution=8, in_channels=1, classes=7)
+    assert bases.differences(spec, built) == []
+    assert given.settle(wanted, channels=3) == {}
+    message = refusal(
+        lambda: given.settle(config(**others), 3, ("model.preset", "data.resolution", "seed"))
+    )
+    assert message == (
+        f"pretrained={ours}: it was trained (mnv2_jax) with config.data.resolution=8, "
+        f"config.model.preset='tiny', not 224, 'mobilenet_v2'; expected nothing said of these, "
+        f"which are taken from it"
+    )
+
+
+def test_a_model_that_is_said_in_other_words_is_the_same_network(ours):
+    # At this divisor, the width changes no channel; and the conventions differ in momentum alone.
+    changes = {"model__width": 1.01, **WEIGHTS}
+    given = PretrainedWeights.open(ours)
+    wanted = config(**changes)
+    given.settle(wanted, 1, ("model.width",))
+    assert wanted.model.width == 1.01
+
+
+def test_a_network_that_no_preset_builds_needs_its_config(spec, tmp_path):
+    first, *others = spec.blocks
+    odd = dataclasses.replace(spec, blocks=(dataclasses.replace(first, kernel_size=7), *others))
+    path = tmp_path / trained.FILE
+    trained.save(path, random_network(odd))
+    given = PretrainedWeights.open(path)
+    assert refusal(lambda: settled(given, **WEIGHTS)) == (
+        f"pretrained={path}: no preset known here builds its network; expected a config file that "
+        f"registers its preset, or sets config.model as it was trained"
+    )
+    assert "kernel_size 7, not 3 in block 1" in refusal(given.start, spec)
 
 
 def test_conventions_of_ours_are_named_whatever_their_dropout_is(spec, tmp_path):
@@ -255,17 +315,5 @@ def test_conventions_of_ours_are_named_whatever_their_dropout_is(spec, tmp_path)
     assert settled(PretrainedWeights.open(path), **WEIGHTS) == ("imagenet", "torchvision")
     ways = dataclasses.replace(spec.conventions, norm_momentum=0.5)
     trained.save(path, random_network(dataclasses.replace(spec, conventions=ways)))
-    with pytest.raises(ValueError, match=r"^config\.model\.conventions='weights': .* have no name"):
-        settled(PretrainedWeights.open(path), **WEIGHTS)
-
-
-@pytest.mark.parametrize(
-    ("knob", "value"), [("projection", "relu6"), ("shortcut", "none"), ("activation", "silu")]
-)
-def test_weights_of_others_are_for_the_knobs_they_were_trained_with(tmp_path, knob, value):
-    given = PretrainedWeights.open(layouts.write("torchvision", tmp_path / "weights"))
-    blocks = tuple(dataclasses.replace(block, **{knob: value}) for block in narrow().blocks)
-    other = dataclasses.replace(narrow(), blocks=blocks)
-    message = refusal(given.start, other)
-    assert f"torchvision trained it with {knob}=" in message
-    assert message.endswith(f"expected that of config.model.{knob}, not {value!r}")
+    message = refusal(lambda: settled(PretrainedWeights.open(path), **WEIGHTS))
+    assert ": no preset known here builds its network; " in message

@@ -130,7 +130,9 @@ def test_every_lane_has_the_network_of_a_base_that_is_given(
     extraction = cohorts["extraction"]
     assert [run.config.model[field] for run in extraction.runs] == [*values]
     right, wrong = values
-    expected = f"{ours}: {field}={right!r} in block_01 that was trained there, {wrong!r} in the co"
+    expected = (
+        f"{ours}: what was trained there has {field} {right!r}, not {wrong!r} in blocks 1 to 3; "
+    )
     told = refusal(pretrained.check_fits, given, list(cohorts.values()))
     assert told.startswith(f"pretrained={expected}")
     found = PretrainedLoader(tmp_path, given)
