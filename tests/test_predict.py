@@ -1,5 +1,8 @@
 """Predictions and exports from the command line."""
 
+import csv
+import io
+import json
 import shutil
 
 import jax
@@ -185,27 +188,89 @@ def test_a_bad_image_is_named_after_those_before_it(network, checkpoint, picture
 def test_images_that_are_no_files_are_named_before_anything_is_done(picture, tmp_path):
     good = picture("good.png", BRIGHT)
     none = [tmp_path / f"none_{number}.png" for number in range(5)]
-    folders = [tmp_path / "photos", tmp_path / "scans"]
-    for folder in folders:
-        folder.mkdir()
+    photos = tmp_path / "photos"
+    photos.mkdir()
     target = tmp_path / "network.stablehlo"
-    photos, scans = folders
+    expected = "expected images or folders of images"
     for wrong, message in (
-        (none[:1], f"{none[0]}: no such file; expected images"),
-        (none[:3], f"{none[0]}, {none[1]}, {none[2]}: no such files; expected images"),
-        (none, f"{none[0]}, {none[1]}, {none[2]} and 2 more: no such files; expected images"),
-        ([photos], f"{photos}: it is a folder; expected images, such as {photos}/*"),
-        (folders, f"{photos}, {scans}: they are folders; expected images, such as {photos}/*"),
+        (none[:1], f"{none[0]}: no such file; {expected}"),
+        (none[:3], f"{none[0]}, {none[1]}, {none[2]}: no such files; {expected}"),
+        (none, f"{none[0]}, {none[1]}, {none[2]} and 2 more: no such files; {expected}"),
         (
-            [photos, none[4]],
-            f"{none[4]}: no such file; {photos}: it is a folder; "
-            f"expected images, such as {photos}/*",
+            [photos],
+            f"{photos}: no images are in it; expected files ending in .bmp, .gif, .jfif, .jpe, "
+            f".jpeg, .jpg, .png, .tif, .tiff, .webp",
         ),
     ):
         status, out, err = predict(
             f"--checkpoint={tmp_path}/not_looked_for", f"--export={target}", good, *wrong, good
         )
         assert (status, out, err) == (2, "", f"{COMMAND}: {message}\n")
+    assert not target.exists()
+
+
+@pytest.fixture
+def folder(picture, tmp_path):
+    """Five images: two of each class, one of which is mistaken, and one of no class."""
+    values = {"dark/a.png": DARK, "dark/b.png": BRIGHT, "other/c.png": DARK}
+    values |= {"test/bright/d.png": BRIGHT, "test/bright/e.PNG": BRIGHT}
+    for name, value in values.items():
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        picture(f"photos/{name}", value)
+    (tmp_path / "photos" / "notes.txt").write_text("not an image")
+    (tmp_path / "photos" / "test" / "above").symlink_to(tmp_path / "photos")
+    return tmp_path / "photos"
+
+
+ACCURACY = [
+    "Accuracy: 75.0 % (3 of 4 images; 1 more are in folders not named after a class)",
+    "By class: dark 1 of 2, bright 2 of 2",
+]
+
+
+def test_a_folder_gives_the_accuracy_too(checkpoint, folder):
+    status, out, err = predict(f"--checkpoint={checkpoint}", folder)
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    names = ["dark/a.png", "dark/b.png", "other/c.png", "test/bright/d.png", "test/bright/e.PNG"]
+    assert [line.partition(": ")[0] for line in lines[:5]] == [f"{folder}/{name}" for name in names]
+    assert lines[5:] == ACCURACY
+    # Files that a shell names lie in the same folders; others have no class.
+    status, out, err = predict(f"--checkpoint={checkpoint}", folder / "dark" / "b.png")
+    assert out.splitlines()[1:] == ["Accuracy: 0.0 % (0 of 1 images)", "By class: dark 0 of 1"]
+    assert predict(f"--checkpoint={checkpoint}", folder / "other")[1].count("\n") == 1
+
+
+def test_predictions_are_written_as_csv_and_json(checkpoint, folder, tmp_path):
+    status, printed, err = predict(f"--checkpoint={checkpoint}", "--format=csv", folder)
+    assert (status, err.splitlines()) == (0, ACCURACY)
+    rows = list(csv.DictReader(io.StringIO(printed)))
+    assert [row["class"] for row in rows] == ["dark", "dark", "", "bright", "bright"]
+    assert [row["predicted"] for row in rows] == ["dark", "bright", "dark", "bright", "bright"]
+    assert all(0.5 < float(row["probability"]) <= 1 for row in rows)
+    target = tmp_path / "found.csv"
+    status, out, err = predict(f"--checkpoint={checkpoint}", f"--output={target}", folder)
+    assert (status, out) == (0, f"{target}: predictions for 5 images\n")
+    assert target.read_text() == printed
+    target = tmp_path / "found.json"
+    flags = (f"--checkpoint={checkpoint}", "--top=2", f"--output={target}")
+    assert predict(*flags, folder)[0] == 0
+    found = json.loads(target.read_text())
+    assert (found["accuracy"], found["images_of_known_class"]) == (0.75, 4)
+    assert found["images"][2]["class"] is None
+    for row, image in zip(rows, found["images"], strict=True):
+        assert image["image"] == row["image"]
+        first, second = image["predicted"]
+        assert first["class"] == row["predicted"]
+        assert first["probability"] + second["probability"] == pytest.approx(1, abs=2e-6)
+
+
+def test_nothing_is_written_where_an_image_is_damaged(checkpoint, folder, tmp_path):
+    (folder / "dark" / "z.png").write_bytes(b"no image")
+    target = tmp_path / "found.csv"
+    status, out, err = predict(f"--checkpoint={checkpoint}", f"--output={target}", folder)
+    assert (status, out) == (2, "")
+    assert f"{folder}/dark/z.png: " in err
     assert not target.exists()
 
 

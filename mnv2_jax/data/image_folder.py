@@ -101,6 +101,23 @@ def scan(root: Path) -> ImageFolder:
     return ImageFolder(root, classes, ordered, tuple(sorted(ignored)))
 
 
+def images_below(folder: Path) -> list[Path]:
+    """List the images in a folder and in all folders below it, by path; hidden ones are ignored.
+
+    Raises:
+      ValueError: a name is not UTF-8.
+      OSError: a folder cannot be read.
+    """
+    found: list[Path] = []
+    for entry in _entries(folder):
+        if _is_folder(entry):
+            # A link may lead back to a folder above.
+            found += [] if entry.is_symlink() else images_below(Path(entry.path))
+        elif _is_image(entry):
+            found.append(Path(entry.path))
+    return found
+
+
 def some(names: Sequence[str], most: int = 5) -> str:
     """Return the first names, and the number of the others, as text."""
     more = len(names) - most
