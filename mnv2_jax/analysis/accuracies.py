@@ -35,13 +35,13 @@ class Cell:
 def lead(frame: pd.DataFrame) -> bool:
     """Return whether accuracies are the answer: of a transfer, or where no cell has two seeds."""
     is_transfer = PHASE in frame and frame[PHASE].nunique() > 0
-    names = design_axes(frame)
-    return is_transfer or not frame.duplicated(names).any()
+    repeats = frame.duplicated(design_axes(frame)).any()
+    return not _done(frame).empty and bool(is_transfer or not repeats)
 
 
 def cells(frame: pd.DataFrame) -> list[Cell]:
     """Return the cells that have finished runs, in the order of the table of runs."""
-    done = frame[(frame["status"] == "done") & frame["test_accuracy"].notna()]
+    done = _done(frame)
     if done.empty:
         return []
     if PHASE not in done or done[PHASE].nunique() == 0:
@@ -72,6 +72,10 @@ def table(frame: pd.DataFrame) -> Table:
 def share(right: float, images: float) -> str:
     """Return the share of images that are recognised, with both numbers."""
     return f"{100 * right / images:.1f} % ({right:,.0f} of {images:,.0f})"
+
+
+def _done(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[(frame["status"] == "done") & frame["test_accuracy"].notna()]
 
 
 def _cells(phase: str, runs: pd.DataFrame) -> list[Cell]:

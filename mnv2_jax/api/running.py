@@ -198,7 +198,7 @@ def _report(here: Workdir, planned: Planned, messages: Messages, origin: Origin)
     if caveat := caveats.on_ruined(ruined, len(rows)):
         messages.say(caveat)
     frame = tables.read_results(here.path)
-    if len(rows) > 1 and accuracies.lead(frame):
+    if accuracies.lead(frame):
         messages.show(accuracies.table(frame))
     if decided and all(row["seeds"] < 2 for row in decided):
         messages.say(f"Claims: {len(decided)}, of which one seed decides none; see the report")

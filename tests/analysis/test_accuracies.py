@@ -61,6 +61,7 @@ def test_unfinished_runs_do_not_count() -> None:
     (cell,) = accuracies.cells(frame)
     assert cell.runs == 1
     assert accuracies.cells(frame.iloc[:1]) == []
+    assert not accuracies.lead(frame.iloc[:1])
 
 
 def test_a_terminal_has_room_for_some(capsys) -> None:

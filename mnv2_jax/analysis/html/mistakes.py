@@ -20,9 +20,9 @@ _SHADES = 5
 
 def lead(frame: pd.DataFrame) -> str:
     """Return the accuracies of all cells, if they are the answer; see `accuracies.lead`."""
-    rows = accuracies.cells(frame)
-    if not (rows and accuracies.lead(frame)):
+    if not accuracies.lead(frame):
         return ""
+    rows = accuracies.cells(frame)
     most = max(cell.runs for cell in rows)
     seeds = '<th scope="col" class="number">Seeds</th>' if most > 1 else ""
     heads = "".join(
