@@ -38,7 +38,8 @@ class Planned:
       name: its title.
       cohorts: all of its runs.
       claims: to be decided.
-      remarks: lines to print first: on folders of images, and on claims that cannot be decided.
+      remarks: lines to print first: on folders of images, on layers of given weights that are left
+        out, and on claims that cannot be decided.
       pretrained: the weights that runs start from, if they come from outside of the experiment.
     """
 
@@ -81,12 +82,14 @@ class Design:
         """
         configs, weights = self.runs()
         cohorts = tuple(cohort.plan(configs, load))
+        left_out: tuple[str, ...] = ()
         if weights:
             pretrained.check_fits(weights, cohorts)
+            left_out = pretrained.left_out(weights, cohorts)
         check(self.claims, records.columns([run for part in cohorts for run in part.runs]))
         remarks = dict.fromkeys(line for part in cohorts for line in part.dataset.remarks)
         undecided = undecidable(self.claims, records.planned(cohorts))
-        return Planned(self.name, cohorts, self.claims, (*remarks, *undecided), weights)
+        return Planned(self.name, cohorts, self.claims, (*remarks, *left_out, *undecided), weights)
 
     def runs(self) -> tuple[list[ConfigDict], PretrainedWeights | None]:
         """Return the configs of all runs, and the weights that they start from.
