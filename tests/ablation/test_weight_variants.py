@@ -14,7 +14,7 @@ from mnv2_jax import presets
 from mnv2_jax.ablation.pretrained import PretrainedWeights
 from tests.ablation.bases import assert_is_base_of, refusal
 from tests.nn import layouts
-from tests.nn.layouts import state_dict
+from tests.nn.layouts import BASE, MLP, NORM, state_dict
 
 
 def spec(**options):
@@ -23,15 +23,6 @@ def spec(**options):
     )
 
 
-BASE = [layer for layer in layouts.keras_model() if layer[1] != "dense"]
-ONES = np.ones(10, np.float32)
-NORM = {"gamma": ONES, "beta": ONES, "moving_mean": ONES, "moving_variance": ONES}
-MLP = [
-    ("dense", "dense", {"kernel": np.ones((layouts.HEAD, 10), np.float32), "bias": ONES}),
-    ("batch_normalization", "batch_normalization", NORM),
-    ("dense_1", "dense", {"kernel": np.ones((10, 2), np.float32), "bias": np.ones(2, np.float32)}),
-]
-"""A head of three layers in Keras."""
 RESCALING = {"class_name": "Rescaling", "config": {"scale": 1 / 127.5, "offset": -1}}
 UNIT = {"class_name": "Rescaling", "config": {"scale": 1 / 255, "offset": 0.0}}
 
@@ -40,8 +31,8 @@ def description(*layers):
     return {"class_name": "Sequential", "config": {"layers": [*layers]}}
 
 
-def legacy(path, **options):
-    layouts.write_legacy(path := path / "model.h5", MLP, **options)
+def legacy(path, before=(), **options):
+    layouts.write_legacy(path := path / "model.h5", [*before, *MLP], **options)
     return path
 
 
@@ -116,6 +107,11 @@ LOADED = {
         lambda path: keras3(path, BASE + MLP),
         OF_KERAS,
         "batch_normalization_52, dense, dense_1",
+    ),
+    "keras, other names, in order": (
+        lambda path: legacy(path, before=[(f"my_{name}", *others) for name, *others in BASE]),
+        OF_KERAS,
+        DENSE,
     ),
     "torchvision, DataParallel": (
         lambda path: state(path, "torchvision", "module."),

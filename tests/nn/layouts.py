@@ -166,6 +166,17 @@ def keras_model():
     yield "predictions", "dense", last
 
 
+BASE = [layer for layer in keras_model() if layer[1] != "dense"]
+ONES = np.ones(10, np.float32)
+NORM = {"gamma": ONES, "beta": ONES, "moving_mean": ONES, "moving_variance": ONES}
+MLP = [
+    ("dense", "dense", {"kernel": np.ones((HEAD, 10), np.float32), "bias": ONES}),
+    ("batch_normalization", "batch_normalization", NORM),
+    ("dense_1", "dense", {"kernel": np.ones((10, 2), np.float32), "bias": np.ones(2, np.float32)}),
+]
+"""A head of three layers in Keras."""
+
+
 def is_moment(name):
     return name.startswith("moving_")
 
