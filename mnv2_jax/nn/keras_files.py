@@ -193,11 +193,11 @@ def _keras3_layers(file: h5py.File) -> list[Layer]:
 
     def add(path: str, item: object) -> None:
         layer, _, number = path.rpartition("/vars/")
-        if isinstance(item, h5py.Dataset) and layer and number.isdecimal():
+        of_layer = layer not in ("", "optimizer") and number.isdecimal()
+        if of_layer and isinstance(item, h5py.Dataset):
             found.setdefault(layer, {})[int(number)] = np.asarray(item)
 
     file.visititems(add)
-    found.pop("optimizer", None)
     layers = []
     for path, weights in found.items():
         model, _, name = path.rpartition("/")

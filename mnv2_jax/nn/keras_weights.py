@@ -114,13 +114,15 @@ def _model(path: Path) -> keras_files.Model:
 
 def _described(config: Any, kind: str) -> Iterator[dict[str, Any]]:
     """Yield the configs of all layers of a class, wherever they are in a model's config."""
-    if isinstance(config, dict):
-        if config.get("class_name") == kind and isinstance(config.get("config"), dict):
-            yield config["config"]
-        config = list(config.values())
-    if isinstance(config, list):
-        for item in config:
-            yield from _described(item, kind)
+    left = [config]
+    while left:
+        item = left.pop()
+        if isinstance(item, dict):
+            if item.get("class_name") == kind and isinstance(item.get("config"), dict):
+                yield item["config"]
+            left += item.values()
+        elif isinstance(item, list):
+            left += item
 
 
 def _is(value: object, right: float) -> bool:

@@ -14,12 +14,15 @@ import numpy as np
 from flax import traverse_util
 from safetensors import numpy as safetensors_numpy
 
-from mnv2_jax import arch, atomic
+from mnv2_jax import arch, atomic, presets
 from mnv2_jax.nn import keras_weights, pytorch_weights, weight_files, weight_names
 from mnv2_jax.nn.pytorch_weights import CONVENTIONS_KEY, COUNTER
 from mnv2_jax.nn.weight_names import Contents, Layer, Slot
 
 Variables = Mapping[str, Any]
+
+_WIDTHS = (0.1, 0.25, 0.35, 0.5, 0.75, 1.0, 1.1, 1.2, 1.3, 1.4)
+"""Width multipliers of published weights."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,11 +171,25 @@ def _check(path: Path, tensors: Mapping[str, np.ndarray], slots: list[Slot]) -> 
         raise ValueError(
             f"{path}: {name} has shape {tensors[name].shape}, the network needs {shape}{more}; "
             f"expected weights of its width, expansions and input channels"
+            f"{_other_width(tensors, slots)}"
         )
     for name in names:
         dtype = tensors[name].dtype
         if not jnp.issubdtype(dtype, jnp.floating):
             raise ValueError(f"{path}: {name} holds {dtype}, expected floating point")
+
+
+def _other_width(tensors: Mapping[str, np.ndarray], slots: list[Slot]) -> str:
+    """Return, for an error, the width of MobileNetV2 of which a file has the channels."""
+    kernels = [slot for slot in slots if slot.path[-2:] == ("project", "kernel")]
+    own = [tensors[slot.name].shape[slot.axes.index(3) :][:1] for slot in kernels]
+    if own == [slot.keras_shape[3:] for slot in kernels]:
+        return ""
+    for width in _WIDTHS:
+        blocks = presets.build("mobilenet_v2", width=width).blocks
+        if own == [(block.out_channels,) for block in blocks]:
+            return f", not of width {width}"
+    return ""
 
 
 def _blocks(shapes: Iterable[tuple[int, ...]]) -> int:

@@ -33,6 +33,7 @@ READ_ERRORS = (
     MemoryError,
     OSError,
     RuntimeError,
+    SystemError,  # H5py for names that are not UTF-8.
     TypeError,
     ValueError,
     zipfile.BadZipFile,

@@ -213,7 +213,7 @@ REFUSED = {
         {"width": 0.5},
         "weights.safetensors: mobilenet_v2.layer.0.reduce_1x1.convolution.weight has shape "
         "(8, 48, 1, 1), the network needs (16, 48, 1, 1), and 186 more tensors differ; expected "
-        "weights of its width, expansions and input channels",
+        "weights of its width, expansions and input channels, not of width 0.35",
     ),
     "another depth": (
         lambda path: keras3(path, MLP, inner=BASE),
@@ -316,6 +316,14 @@ def test_shards_lie_beside_their_index(tmp_path):
     assert refusal(PretrainedWeights.open, path) == (
         f"{path}: no shard ../a.safetensors lies beside it"
     )
+
+
+def test_a_deep_config_is_searched(tmp_path):
+    deep = [description(UNIT)]
+    for _ in range(500):
+        deep = [deep]
+    path = archive(tmp_path, deep, BASE[:9])
+    assert "its layer Rescaling has scale=" in refusal(PretrainedWeights.open, path)
 
 
 @pytest.mark.parametrize("length", [0, 10, 1000])

@@ -186,7 +186,7 @@ def test_another_width_names_the_first_tensor_that_differs(tmp_path, layout):
     message = refusal(write(layout, tmp_path / "model"), width=0.5)
     assert message == (
         f"{WIDER[layout]}, and 186 more tensors differ; expected weights of its width, expansions "
-        f"and input channels"
+        f"and input channels, not of width 0.35"
     )
 
 
@@ -427,6 +427,14 @@ def test_hdf5_with_names_of_another_type_is_refused(tmp_path):
     path = tmp_path / "weights.h5"
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = 3.0
+    with pytest.raises(ValueError, match="^" + re.escape(f"{path}: not a whole HDF5 file")):
+        keras_files.read(path)
+
+
+def test_hdf5_with_names_that_are_not_text_is_refused(tmp_path):
+    path = tmp_path / "weights.h5"
+    with h5py.File(path, "w") as file:
+        file.create_group(b"layers/\xff/vars")
     with pytest.raises(ValueError, match="^" + re.escape(f"{path}: not a whole HDF5 file")):
         keras_files.read(path)
 
