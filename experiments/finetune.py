@@ -9,9 +9,9 @@ BatchNorm in inference mode. Each phase is a run with a record of its own: rerun
 runs and resumes killed ones. Each run keeps its network, for `experiments.predict` or as the base
 of another transfer.
 
-WEIGHTS are the folder of a run of `experiments.train` or of this command, or a file with
-torchvision's, timm's (.safetensors) or Keras's (.h5) MobileNetV2. Without them, a base is trained
-as the config says.
+WEIGHTS are the folder of a run of `experiments.train` or of this command, or the MobileNetV2 of
+torchvision, timm, transformers (.safetensors, a folder) or Keras (.h5, .keras); see
+docs/how-to/import-weights.md. Without them, a base is trained as the config says.
 """
 
 from absl import flags
@@ -20,7 +20,7 @@ from experiments import command_line, session
 
 flags.adopt_module_key_flags(session)
 _PRETRAINED = flags.DEFINE_string(
-    "pretrained", None, "A trained network: the folder of a run, or a file of weights."
+    "pretrained", None, "A trained network: the folder of a run, or weights: a file or folder."
 )
 
 

@@ -14,7 +14,7 @@ from flax import traverse_util
 from PIL import Image
 
 from mnv2_jax import predictions, presets
-from mnv2_jax.ablation import networks
+from mnv2_jax.ablation import networks, phases
 from mnv2_jax.ablation import workdir as workdirs
 from mnv2_jax.analysis import mistakes, tables
 from mnv2_jax.analysis.verdicts import read_decided
@@ -22,6 +22,7 @@ from mnv2_jax.nn import trained
 from mnv2_jax.nn.network import Network
 from tests import buckets, commands, small
 from tests.ablation.bases import random_network
+from tests.nn import layouts
 
 pytestmark = pytest.mark.slow
 
@@ -384,6 +385,26 @@ def test_weights_of_another_width_or_scaling_are_refused(weights, tmp_path, phot
     assert "features.0.0.weight has shape (16, 3, 3, 3), the network needs (32, 3, 3, 3)" in line
     line = refusal(*folder[:-1])
     assert "--pretrained: it is missing" in line
+    assert line.endswith(f"to train a base by; expected {phases.BASES}")
+
+
+def test_a_base_inside_a_keras_model_is_planned_and_its_head_named(tmp_path, photos):
+    path = tmp_path / "model.keras"
+    layouts.write_archive(path, {}, layouts.MLP, inner=layouts.BASE)
+    status, out, err = commands.run(
+        "finetune",
+        f"--config=configs/transfer.py:folder,{photos}/",
+        f"--pretrained={path}",
+        "--config.data.resolution=32",
+        "--config.model.width=0.35",
+        "--config.train.batch_size=4",
+        "--config.seed=0",
+        "--dry_run",
+    )
+    assert status == 0, err
+    head = "batch_normalization, dense, dense_1"
+    assert f"{path} (Keras (.keras)): left out its head, {head}" in " ".join(out.split())
+    assert "Runs: 2, cohorts: 2; nothing is trained" in out
 
 
 def picture(path, colour):

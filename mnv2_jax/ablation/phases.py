@@ -24,6 +24,12 @@ PHASES = ("scratch", "extraction", "finetuning")
 a frozen base; then train parts of the base too. The base of an experiment that trains its own has
 the phase "pretraining"."""
 
+BASES = (
+    "weights fetched from torchvision, timm, Keras or transformers, or a run of experiments.train "
+    "on a folder of yours: docs/how-to/import-weights.md"
+)
+"""The bases that can be given, for errors where there is none."""
+
 FIELDS = ("phase", "first", "norm", "dropout", "classes", "images_per_class", "start")
 """The fields of `config.transfer`."""
 
@@ -104,8 +110,8 @@ def _resolved(config: ConfigDict, phase: str, until: Sequence[str]) -> ConfigDic
     own = sections.get(phase)
     if own is None and phase == "pretraining":
         raise ValueError(
-            "pretrained: it is missing, and the config has no section `pretraining` to train a "
-            "base by; expected the path of a trained network"
+            f"pretrained: it is missing, and the config has no section `pretraining` to train a "
+            f"base by; expected {BASES}"
         )
     run = ConfigDict(fields)
     for path, value in grid.fields(ConfigDict(own or {})).items():

@@ -13,10 +13,10 @@ from flax import traverse_util
 from ml_collections import ConfigDict
 
 from mnv2_jax import arch, checksums
-from mnv2_jax.ablation import bases, grid, ids, networks, records, resolve
+from mnv2_jax.ablation import bases, grid, ids, networks, phases, records, resolve
 from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.data import augment
-from mnv2_jax.nn import pretrained, trained
+from mnv2_jax.nn import pretrained, trained, weight_files
 from mnv2_jax.nn.network import variable_shapes
 from mnv2_jax.train.tuning import Start
 
@@ -29,7 +29,7 @@ _PAPER = {
 }
 """Knobs that weights do not show: other libraries train with the values of the paper."""
 
-_SCALINGS = {"keras": "symmetric", "torchvision": "imagenet"}
+_SCALINGS = {"keras": "symmetric", "slim": "symmetric", "torchvision": "imagenet"}
 """Scaling of images for the weights of other libraries, by their conventions."""
 
 
@@ -61,10 +61,14 @@ class PretrainedWeights:
     def open(cls, where: Path) -> "PretrainedWeights":
         """Read a file of weights, or the network of a run or experiment.
 
+        Args:
+          where: the file, an index of shards, or a folder: that of a run, of an experiment, or one
+            that transformers or timm wrote.
+
         Raises:
           ValueError: there are no weights; one line, with the path.
         """
-        path = where if where.suffix in pretrained.weight_files.SUFFIXES else networks.find(where)
+        path = _file(where)
         ours = path.is_file() and path.suffix == ".safetensors" and trained.is_trained(path)
         if ours:
             network = trained.load(path)
@@ -73,8 +77,10 @@ class PretrainedWeights:
             network = None
             source, conventions = pretrained.origin(path)
             scaling = "" if source == "mnv2_jax" else _SCALINGS[conventions]
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        return cls(path, f"file-{digest[:12]}", source, conventions, scaling, network)
+        digest = hashlib.sha256()
+        for file in weight_files.files(path):
+            digest.update(file.read_bytes())
+        return cls(path, f"file-{digest.hexdigest()[:12]}", source, conventions, scaling, network)
 
     def settle(
         self, config: ConfigDict, channels: int, said: Collection[str] = ()
@@ -128,8 +134,11 @@ class PretrainedWeights:
             facts["data.scaling"] = self.scaling
         if self.network is None:
             facts["model.conventions"] = self.conventions
-            knobs = _PAPER if self.source != "mnv2_jax" else {}
-            return facts | {f"model.{knob}": value for knob, value in knobs.items()}
+            if self.source == "mnv2_jax":
+                return facts
+            if (config.data.channels or channels) != 3:
+                facts["data.channels"] = 3
+            return facts | {f"model.{knob}": value for knob, value in _PAPER.items()}
         spec = self.network.spec
         facts["data.resolution"] = spec.resolution
         if spec.in_channels != (config.data.channels or channels):
@@ -184,9 +193,7 @@ class PretrainedWeights:
                 )
             variables = self.network.variables
         else:
-            # The loader keeps these for the classifier alone, which `_base` drops.
-            unread = jax.tree.map(lambda leaf: np.zeros(leaf.shape), variable_shapes(spec))
-            variables = pretrained.load(self.path, spec, unread).variables
+            variables = self.loaded(spec).variables
         base = _base(variables)
         for name, leaf in traverse_util.flatten_dict(base, sep="/").items():
             if not np.isfinite(leaf).all():
@@ -195,6 +202,16 @@ class PretrainedWeights:
                     f"training that did not diverge"
                 )
         return Start(base)
+
+    def loaded(self, spec: arch.NetworkSpec) -> pretrained.Loaded:
+        """Return the weights of a file of another library, or of an export.
+
+        Raises:
+          ValueError: they are those of another network.
+        """
+        # The loader keeps zeros for the classifier alone, which `_base` drops.
+        unread = jax.tree.map(lambda leaf: np.zeros(leaf.shape), variable_shapes(spec))
+        return pretrained.load(self.path, spec, unread)
 
 
 class PretrainedLoader:
@@ -249,6 +266,37 @@ def check_fits(given: PretrainedWeights, cohorts: Sequence[Cohort]) -> None:
             given.start(spec)
         except ValueError as error:
             raise ValueError(f"pretrained={error}") from None
+
+
+def left_out(given: PretrainedWeights, cohorts: Sequence[Cohort]) -> tuple[str, ...]:
+    """Return a line on the layers of a file of weights that no run starts from, if it has any.
+
+    Args:
+      given: weights that fit all runs that start from them.
+      cohorts: all runs.
+    """
+    if given.network:
+        return ()
+    specs = (
+        resolve.network(run.config, cohort.dataset)
+        for cohort in cohorts
+        for run in cohort.runs
+        if run.config.transfer.start == given.identity
+    )
+    head = given.loaded(next(specs)).head
+    some = ", ".join(head[:4]) + (f" and {len(head) - 4} more" if len(head) > 4 else "")
+    return (f"{given.path} ({given.source}): left out its head, {some}",) if head else ()
+
+
+def _file(where: Path) -> Path:
+    """Return the file of weights at a path."""
+    for path in (where / f"model{weight_files.INDEX}", where / "model.safetensors", where):
+        if weight_files.is_weights(path) and path.is_file():
+            return path
+    try:
+        return networks.find(where)
+    except ValueError as error:
+        raise ValueError(f"{error}; or {phases.BASES}") from None
 
 
 def _base(variables: Mapping[str, Any]) -> dict[str, Any]:

@@ -204,7 +204,7 @@ class Experiment:
             command=origin.command,
             data=data,
             saving=Saving(checkpoint_seconds, keep_checkpoints, kept),
-            pretrained=str(Path(self._pretrained).resolve()) if self._pretrained else "",
+            pretrained=str(Path(self._pretrained).absolute()) if self._pretrained else "",
             files=self._files,
             compilation_cache=compilation_cache,
         )

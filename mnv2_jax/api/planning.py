@@ -40,7 +40,8 @@ class Planned:
       name: its title.
       cohorts: all of its runs.
       claims: to be decided.
-      remarks: lines to print first: on folders of images, and on claims that cannot be decided.
+      remarks: lines to print first: on folders of images, on layers of given weights that are left
+        out, and on claims that cannot be decided.
       pretrained: the weights that runs start from, if they come from outside of the experiment.
     """
 
@@ -84,12 +85,15 @@ class Design:
         load = functools.cache(load)
         configs, weights, taken = self.runs(load)
         cohorts = tuple(cohort.plan(configs, load))
+        left_out: tuple[str, ...] = ()
         if weights:
             pretrained.check_fits(weights, cohorts)
+            left_out = pretrained.left_out(weights, cohorts)
         check(self.claims, records.columns([run for part in cohorts for run in part.runs]))
         remarks = dict.fromkeys(line for part in cohorts for line in part.dataset.remarks)
         undecided = undecidable(self.claims, records.planned(cohorts))
-        return Planned(self.name, cohorts, self.claims, (*taken, *remarks, *undecided), weights)
+        said = (*taken, *left_out, *remarks, *undecided)
+        return Planned(self.name, cohorts, self.claims, said, weights)
 
     def runs(
         self, load: Callable[[Selection], Dataset]

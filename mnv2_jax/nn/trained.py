@@ -19,7 +19,7 @@ from flax import traverse_util
 from safetensors import numpy as safetensors_numpy
 
 from mnv2_jax import arch, atomic, schema
-from mnv2_jax.nn import pretrained, weight_files
+from mnv2_jax.nn import pretrained, weight_files, weight_names
 from mnv2_jax.nn.network import variable_shapes
 
 FILE = schema.NETWORK
@@ -142,9 +142,8 @@ def _seems(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> st
     """Describe the file of another program by the names of its tensors."""
     if pretrained.CONVENTIONS_KEY in metadata:
         return "weights alone, as mnv2_jax.nn.pretrained exports them"
-    for name, peer in (("features.0.0.weight", "torchvision"), ("conv_stem.weight", "timm")):
-        if name in tensors:
-            return f"weights of {peer}, it seems"
+    for layout, _ in weight_names.find(tensors):
+        return f"weights of {layout.source}, it seems"
     return f"tensors that begin with {', '.join(sorted(tensors)[:2]) or 'nothing'}"
 
 

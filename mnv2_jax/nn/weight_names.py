@@ -1,6 +1,9 @@
-"""Names and axes of MobileNetV2's tensors in the files of torchvision, timm and Keras.
+"""Names and axes of MobileNetV2's tensors in the files of other libraries.
 
-Sources: torchvision/models/mobilenetv2.py, timm/models/_efficientnet_blocks.py and
+Sources: torchvision/models/mobilenetv2.py, timm/models/_efficientnet_blocks.py,
+transformers/models/mobilenet_v2/modeling_mobilenet_v2.py,
+mmpretrain/models/backbones/mobilenet_v2.py, models/imagenet/mobilenetv2.py of
+d-li14/mobilenetv2.pytorch, MobileNetV2.py of tonylins/pytorch-mobilenet-v2, and
 keras/src/applications/mobilenet_v2.py.
 
 A file's tensor and the network's differ in the order of axes and in axes of length 1. The
@@ -8,8 +11,10 @@ intermediate form is Keras's: `[k, k, in, out]`, depthwise `[k, k, channels, 1]`
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from mnv2_jax import arch
 
@@ -45,6 +50,28 @@ class Slot(NamedTuple):
     def shape(self) -> tuple[int, ...]:
         """The shape in the file."""
         return tuple(self.keras_shape[axis] for axis in self.axes)
+
+
+class Contents(NamedTuple):
+    """A file's tensors, matched with those of a network.
+
+    Attributes:
+      base: those of all layers before the classifier, by name.
+      slots: the network's slots for them, and others that the file lacks.
+      head: all other tensors, by name.
+      modules: names of the layers in `head`.
+      axes: see `slots`.
+      source: see `mnv2_jax.nn.pretrained.Loaded`.
+      conventions: see there.
+    """
+
+    base: dict[str, np.ndarray]
+    slots: list[Slot]
+    head: dict[str, np.ndarray]
+    modules: tuple[str, ...]
+    axes: Mapping[str, tuple[int, ...]]
+    source: str
+    conventions: str
 
 
 PYTORCH_AXES = {
@@ -91,8 +118,8 @@ def layers(spec: arch.NetworkSpec) -> list[Layer]:
     return [*result, Layer(("classifier",), "dense")]
 
 
-def torchvision_names(spec: arch.NetworkSpec) -> list[str]:
-    """Return torchvision's module for each of `layers(spec)`."""
+def torchvision_names(spec: arch.NetworkSpec, tensors: Collection[str] = ()) -> list[str]:
+    """Return torchvision's module for each of `layers(spec)` before the classifier."""
     names = ["features.0.0", "features.0.1"]
     for number, block in enumerate(spec.blocks, start=1):
         module = f"features.{number}.conv"
@@ -101,27 +128,141 @@ def torchvision_names(spec: arch.NetworkSpec) -> list[str]:
             names += [f"{module}.{index}.0", f"{module}.{index}.1"]
         names += [f"{module}.{activated}", f"{module}.{activated + 1}"]
     head = f"features.{len(spec.blocks) + 1}"
-    return [*names, f"{head}.0", f"{head}.1", "classifier.1"]
+    return [*names, f"{head}.0", f"{head}.1"]
 
 
-def timm_names(spec: arch.NetworkSpec, tensors: Collection[str]) -> list[str]:
-    """Return timm's module for each of `layers(spec)`, given the names of all tensors of its file.
+def _flat_names(spec: arch.NetworkSpec, tensors: Collection[str]) -> list[str]:
+    """Return the modules where a block is one list of convolutions, norms and activations."""
+    names = ["features.0.0", "features.0.1"]
+    for number, block in enumerate(spec.blocks, start=1):
+        for index in range(0, 6 if block.expansion == 1 else 9, 3):
+            names += [f"features.{number}.conv.{index}", f"features.{number}.conv.{index + 1}"]
+    head = "conv" if "conv.0.weight" in tensors else f"features.{len(spec.blocks) + 1}"
+    return [*names, f"{head}.0", f"{head}.1"]
 
-    Timm numbers blocks within stages. A `NetworkSpec` has no stages, so the numbers are read from
-    the tensors. Blocks missing from the file get the name "blocks", which no tensor has.
-    """
-    matches = {re.match(r"blocks\.(\d+)\.(\d+)\.", name) for name in tensors}
-    numbers = sorted({(int(match[1]), int(match[2])) for match in matches if match})
-    prefixes = [f"blocks.{stage}.{index}" for stage, index in numbers]
-    prefixes += ["blocks"] * (len(spec.blocks) - len(prefixes))
+
+def _timm_names(spec: arch.NetworkSpec, tensors: Collection[str]) -> list[str]:
     names = ["conv_stem", "bn1"]
-    for prefix, block in zip(prefixes, spec.blocks, strict=False):
+    modules = _numbered(r"(blocks\.\d+\.\d+)\.", tensors, len(spec.blocks))
+    for module, block in zip(modules, spec.blocks, strict=False):
         convolutions = ["conv_dw", "conv_pw"]
         if block.expansion != 1:
             convolutions = ["conv_pw", "conv_dw", "conv_pwl"]
         for number, convolution in enumerate(convolutions, start=1):
-            names += [f"{prefix}.{convolution}", f"{prefix}.bn{number}"]
-    return [*names, "conv_head", "bn2", "classifier"]
+            names += [f"{module}.{convolution}", f"{module}.bn{number}"]
+    return [*names, "conv_head", "bn2"]
+
+
+def _openmmlab_names(spec: arch.NetworkSpec, tensors: Collection[str]) -> list[str]:
+    names = ["conv1.conv", "conv1.bn"]
+    modules = _numbered(r"(layer\d+\.\d+)\.", tensors, len(spec.blocks))
+    for module, block in zip(modules, spec.blocks, strict=False):
+        for index in range(2 if block.expansion == 1 else 3):
+            names += [f"{module}.conv.{index}.conv", f"{module}.conv.{index}.bn"]
+    return [*names, "conv2.conv", "conv2.bn"]
+
+
+def _transformers_names(spec: arch.NetworkSpec, tensors: Collection[str]) -> list[str]:
+    modules = ["conv_stem.first_conv"]
+    for number, block in enumerate(spec.blocks):
+        parent = f"layer.{number - 1}" if number else "conv_stem"
+        parts = ["expand_1x1", "conv_3x3", "reduce_1x1"]
+        modules += [f"{parent}.{part}" for part in parts[block.expansion == 1 :]]
+    modules.append("conv_1x1")
+    return [f"{module}.{of}" for module in modules for of in ("convolution", "normalization")]
+
+
+def _numbered(pattern: str, tensors: Collection[str], count: int) -> list[str]:
+    """Return modules of a file's blocks, given the names of its tensors.
+
+    Such files number blocks within stages. A `NetworkSpec` has no stages, so the numbers are read
+    from the tensors. Blocks missing from the file get the name "blocks", which no tensor has.
+    """
+    found = {match[1] for name in tensors if (match := re.match(pattern, name))}
+    modules = sorted(found, key=lambda module: [int(part) for part in re.findall(r"\d+", module)])
+    return modules + ["blocks"] * (count - len(modules))
+
+
+class Layout(NamedTuple):
+    """Names of tensors in state dicts of PyTorch.
+
+    Attributes:
+      source: the library.
+      conventions: those of its networks, a key of `mnv2_jax.arch.CONVENTIONS`.
+      first: the tensor that files are recognised by.
+      base: pattern at the begin of the names of all tensors before the classifier.
+      names: returns the module for each of `layers(spec)` before the classifier, given the names of
+        the file's tensors.
+    """
+
+    source: str
+    conventions: str
+    first: str
+    base: str
+    names: Callable[[arch.NetworkSpec, Collection[str]], list[str]]
+
+    def holds(self, name: str, prefix: str) -> bool:
+        """Return whether a tensor belongs to the base of the network with that prefix."""
+        own = name.removeprefix(prefix)
+        return name.startswith(prefix) and re.match(self.base, own) is not None
+
+
+LAYOUTS = (
+    Layout(
+        "mobilenetv2.pytorch",
+        "torchvision",
+        "features.1.conv.0.weight",
+        r"features\.|conv\.\d",
+        _flat_names,
+    ),
+    Layout("torchvision", "torchvision", "features.0.0.weight", r"features\.", torchvision_names),
+    Layout(
+        "timm",
+        "torchvision",
+        "conv_stem.weight",
+        r"(conv_stem|conv_head|bn[12]|blocks)\.",
+        _timm_names,
+    ),
+    Layout(
+        "transformers",
+        "slim",  # Google's weights, and the defaults of MobileNetV2Config.
+        "conv_stem.first_conv.convolution.weight",
+        r"(conv_stem|layer|conv_1x1)\.",
+        _transformers_names,
+    ),
+    Layout(
+        "OpenMMLab",
+        "torchvision",
+        "conv1.conv.weight",
+        r"(conv[12]|layer\d+)\.",
+        _openmmlab_names,
+    ),
+)
+"""Of torchvision's and the first one a file has `features.0.0.weight`."""
+
+
+def find(tensors: Collection[str]) -> list[tuple[Layout, str]]:
+    """Return the layouts of the networks in a state dict, each with the prefix of its tensors.
+
+    Prefixes are those of modules that hold the network, such as "module." or "model.backbone.".
+    """
+    found: dict[str, Layout] = {}
+    for layout in reversed(LAYOUTS):
+        for name in tensors:
+            if f".{name}".endswith(f".{layout.first}"):
+                found[name.removesuffix(layout.first)] = layout
+    return [(layout, prefix) for prefix, layout in sorted(found.items())]
+
+
+def keras_names(spec: arch.NetworkSpec) -> list[str]:
+    """Return Keras's layer for each of `layers(spec)` before the classifier."""
+    names = ["Conv1", "bn_Conv1"]
+    for number, block in enumerate(spec.blocks):
+        prefix = f"block_{number}" if number else "expanded_conv"
+        parts = ["expand", "depthwise", "project"]
+        for part in parts[block.expansion == 1 :]:
+            names += [f"{prefix}_{part}", f"{prefix}_{part}_BN"]
+    return [*names, "Conv_1", "Conv_1_bn"]
 
 
 def parameters(layer: Layer) -> tuple[tuple[str, str, str], ...]:

@@ -1,6 +1,8 @@
 """Weight files in every layout, written by names and shapes that are independent of the package."""
 
 import functools
+import json
+import zipfile
 from typing import NamedTuple
 
 import h5py
@@ -15,31 +17,49 @@ STAGES = ((8,), (8, 8), (16, 16, 16), (24, 24, 24, 24), (32, 32, 32), (56, 56, 5
 
 
 class Convolution(NamedTuple):
-    """A convolution: its path in our network, and its name and its norm's in each peer."""
+    """A convolution: its path in our network, and by peer its name and its norm's."""
 
     ours: str
-    torchvision: tuple[str, str]
-    timm: tuple[str, str]
-    keras: tuple[str, str]
+    peers: dict[str, tuple[str, str]]
     kind: str
     shape: tuple[int, ...]
+
+
+PARTS = {"expand": "expand_1x1", "depthwise": "conv_3x3", "project": "reduce_1x1"}
+"""The parts of a block, with transformers' names."""
+
+
+def of_transformers(module):
+    return f"{module}.convolution", f"{module}.normalization"
 
 
 @functools.cache
 def convolutions():
     stem = Convolution(
         "stem",
-        ("features.0.0", "features.0.1"),
-        ("conv_stem", "bn1"),
-        ("Conv1", "bn_Conv1"),
+        {
+            "torchvision": ("features.0.0", "features.0.1"),
+            "tonylins": ("features.0.0", "features.0.1"),
+            "d-li14": ("features.0.0", "features.0.1"),
+            "timm": ("conv_stem", "bn1"),
+            "transformers": of_transformers("conv_stem.first_conv"),
+            "openmmlab": ("conv1.conv", "conv1.bn"),
+            "keras": ("Conv1", "bn_Conv1"),
+        },
         "conv",
         (3, 3, 3, 16),
     )
     head = Convolution(
         "head",
-        ("features.18.0", "features.18.1"),
-        ("conv_head", "bn2"),
-        ("Conv_1", "Conv_1_bn"),
+        {
+            "torchvision": ("features.18.0", "features.18.1"),
+            "tonylins": ("features.18.0", "features.18.1"),
+            "d-li14": ("conv.0", "conv.1"),
+            "timm": ("conv_head", "bn2"),
+            "transformers": of_transformers("conv_1x1"),
+            "openmmlab": ("conv2.conv", "conv2.bn"),
+            "keras": ("Conv_1", "Conv_1_bn"),
+        },
         "pointwise",
         (112, HEAD),
     )
@@ -53,20 +73,24 @@ def convolutions():
                 ("project", "conv_pwl" if number else "conv_pw", "pointwise", (wide, out)),
             ]
             torchvision, timm = f"features.{number + 1}.conv", f"blocks.{stage}.{index}"
+            openmmlab = f"layer{stage + 1}.{index}.conv"
+            transformers = f"layer.{number - 1}" if number else "conv_stem"
             keras = f"block_{number}" if number else "expanded_conv"
             for place, (part, in_timm, kind, shape) in enumerate(parts if number else parts[1:]):
                 pair = (f"{place}", f"{place + 1}")
                 if part != "project":
                     pair = (f"{place}.0", f"{place}.1")
-                names = Convolution(
-                    f"block_{number + 1:02}/{part}",
-                    (f"{torchvision}.{pair[0]}", f"{torchvision}.{pair[1]}"),
-                    (f"{timm}.{in_timm}", f"{timm}.bn{place + 1}"),
-                    (f"{keras}_{part}", f"{keras}_{part}_BN"),
-                    kind,
-                    shape,
-                )
-                found.append(names)
+                flat = (f"{torchvision}.{3 * place}", f"{torchvision}.{3 * place + 1}")
+                peers = {
+                    "torchvision": (f"{torchvision}.{pair[0]}", f"{torchvision}.{pair[1]}"),
+                    "tonylins": flat,
+                    "d-li14": flat,
+                    "timm": (f"{timm}.{in_timm}", f"{timm}.bn{place + 1}"),
+                    "transformers": of_transformers(f"{transformers}.{PARTS[part]}"),
+                    "openmmlab": (f"{openmmlab}.{place}.conv", f"{openmmlab}.{place}.bn"),
+                    "keras": (f"{keras}_{part}", f"{keras}_{part}_BN"),
+                }
+                found.append(Convolution(f"block_{number + 1:02}/{part}", peers, kind, shape))
             before, number = out, number + 1
     return [*found, head]
 
@@ -77,7 +101,7 @@ def weights():
     generator = np.random.default_rng(0)
     draw = functools.partial(generator.standard_normal, dtype=np.float32)
     flat = {}
-    for ours, _, _, _, _, shape in convolutions():
+    for ours, _, _, shape in convolutions():
         flat[f"params/{ours}/kernel"] = draw(shape)
         for name in ("params/{}_norm/scale", "params/{}_norm/bias"):
             flat[name.format(ours)] = draw(shape[-1])
@@ -92,10 +116,14 @@ def variables():
     return traverse_util.unflatten_dict(weights(), sep="/")
 
 
+CLASSIFIERS = {"torchvision": "classifier.1", "tonylins": "classifier.1", "openmmlab": "head.fc"}
+PREFIXES = {"transformers": "mobilenet_v2.", "openmmlab": "backbone."}
+
+
 def state_dict(peer):
     flat, state = weights(), {}
-    for ours, torchvision, timm, _, kind, _ in convolutions():
-        conv, norm = torchvision if peer == "torchvision" else timm
+    for ours, peers, kind, _ in convolutions():
+        conv, norm = (PREFIXES.get(peer, "") + name for name in peers[peer])
         kernel = flat[f"params/{ours}/kernel"]
         if kind == "conv":
             kernel = np.einsum("hwio->oihw", kernel)
@@ -109,7 +137,7 @@ def state_dict(peer):
         state[f"{norm}.running_mean"] = flat[f"batch_stats/{ours}_norm/mean"]
         state[f"{norm}.running_var"] = flat[f"batch_stats/{ours}_norm/var"]
         state[f"{norm}.num_batches_tracked"] = np.zeros((), np.int64)
-    classifier = "classifier.1" if peer == "torchvision" else "classifier"
+    classifier = CLASSIFIERS.get(peer, "classifier")
     state[f"{classifier}.weight"] = flat["params/classifier/kernel"].T
     state[f"{classifier}.bias"] = flat["params/classifier/bias"]
     return {name: np.ascontiguousarray(v) if v.ndim else v for name, v in state.items()}
@@ -118,7 +146,8 @@ def state_dict(peer):
 def keras_model():
     """Name, class and weights by name of every layer of Keras's model."""
     flat = weights()
-    for ours, _, _, (conv, norm), kind, _ in convolutions():
+    for ours, peers, kind, _ in convolutions():
+        conv, norm = peers["keras"]
         kernel = flat[f"params/{ours}/kernel"]
         if kind == "depthwise":
             yield conv, "depthwise_conv2d", {"depthwise_kernel": kernel[:, :, :, None]}
@@ -137,32 +166,96 @@ def keras_model():
     yield "predictions", "dense", last
 
 
-def write_legacy(path, model, under=None, text=bytes):
+BASE = [layer for layer in keras_model() if layer[1] != "dense"]
+ONES = np.ones(10, np.float32)
+NORM = {"gamma": ONES, "beta": ONES, "moving_mean": ONES, "moving_variance": ONES}
+MLP = [
+    ("dense", "dense", {"kernel": np.ones((HEAD, 10), np.float32), "bias": ONES}),
+    ("batch_normalization", "batch_normalization", NORM),
+    ("dense_1", "dense", {"kernel": np.ones((10, 2), np.float32), "bias": np.ones(2, np.float32)}),
+]
+"""A head of three layers in Keras."""
+
+
+def is_moment(name):
+    return name.startswith("moving_")
+
+
+def write_legacy(path, model, under=None, text=bytes, inner=None, frozen=0, **attributes):
+    """A file of Keras 2's layout.
+
+    Args:
+      path: of the file.
+      model: its layers: name, class and weights.
+      under: the group of the layers, as in files of whole models.
+      text: type of names: Keras 2 writes bytes, Keras 3 text.
+      inner: layers of a model `mobilenetv2` that comes first in it.
+      frozen: how many of those do not train: Keras lists what trains before all else.
+      attributes: of the file.
+    """
+
     def names(values):
-        # Keras 2 wrote bytes, Keras 3 writes text.
         named = [value.encode() if text is bytes else value for value in values]
         return np.array(named, object) if named and text is str else np.array(named)
 
+    layers = {
+        name: {f"{name}/{own}:0": v for own, v in values.items()} for name, _, values in model
+    }
+    if inner:
+        listed = [
+            (number < frozen or is_moment(own), f"{name}/{own}:0", value)
+            for number, (name, _, values) in enumerate(inner)
+            for own, value in values.items()
+        ]
+        ordered = sorted(listed, key=lambda entry: entry[0])
+        layers = {"mobilenetv2": {name: value for _, name, value in ordered}, **layers}
     with h5py.File(path, "w") as file:
+        file.attrs.update(attributes)
         group = file.create_group(under) if under else file
-        group.attrs["layer_names"] = names([name for name, _, _ in model])
-        for name, _, values in model:
+        group.attrs["layer_names"] = names(layers)
+        for name, values in layers.items():
             layer = group.create_group(name)
-            layer.attrs["weight_names"] = names([f"{name}/{own}:0" for own in values])
-            for own, value in values.items():
-                layer.create_dataset(f"{name}/{own}:0", data=value)
+            layer.attrs["weight_names"] = names(values)
+            for whole, value in values.items():
+                layer.create_dataset(whole, data=value)
 
 
-def write_keras3(path, model):
-    counts: dict[str, int] = {}
+def write_keras3(path, model, under="layers", inner=None, where="layers/functional/layers"):
+    """A file of Keras 3's layout; `inner` is a model at `where` in it, if there is one."""
     with h5py.File(path, "w") as file:
         file.create_group("vars")
-        for _, kind, values in model:
-            number = counts[kind] = counts.get(kind, -1) + 1
-            name = f"{kind}_{number}" if number else kind
-            layer = file.create_group(f"layers/{name}/vars")
-            for index, value in enumerate(values.values()):
-                layer.create_dataset(str(index), data=value)
+        file["optimizer/vars/0"] = np.zeros((), np.int64)
+        for place, layers in ((under, model), (where, inner or ())):
+            counts: dict[str, int] = {}
+            for _, kind, values in layers:
+                number = counts[kind] = counts.get(kind, -1) + 1
+                name = f"{kind}_{number}" if number else kind
+                layer = file.create_group(f"{place}/{name}/vars")
+                for index, value in enumerate(values.values()):
+                    layer.create_dataset(str(index), data=value)
+
+
+def write_archive(path, config, *model, **options):
+    """A `.keras` archive: HDF5 of Keras 3's layout and the model's config."""
+    write_keras3(inside := path.with_suffix(".weights.h5"), *model, **options)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", json.dumps(config))
+        archive.write(inside, "model.weights.h5")
+    inside.unlink()
+
+
+def write_shards(folder, state, count=3):
+    """The index of shards of a state dict, as transformers writes them."""
+    names = sorted(state)
+    files = {
+        name: f"model-{number % count + 1:05}-of-{count:05}.safetensors"
+        for number, name in enumerate(names)
+    }
+    for file in set(files.values()):
+        save_file({name: state[name] for name in names if files[name] == file}, folder / file)
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": files}))
+    return index
 
 
 def write(layout, path, keep=lambda name: True):

@@ -75,6 +75,37 @@ def test_keras_weights_give_keras_logits(keras, tmp_path, report, alpha, resolut
     assert report("logits", compare.worst(ours, theirs)) < 1e-4
 
 
+@pytest.mark.parametrize("suffix", [".h5", ".keras", ".weights.h5"])
+def test_a_base_inside_a_transfer_model_is_that_of_its_own_file(keras, tmp_path, suffix):
+    base = keras.applications.MobileNetV2(
+        (96, 96, 3), 0.35, include_top=False, pooling="avg", weights=None
+    )
+    generator = np.random.default_rng(1)
+    base.set_weights([compare.random_weights(w.path, w.shape, generator) for w in base.weights])
+    base.save_weights(tmp_path / "base.weights.h5")
+    for layer in base.layers[:100]:  # Legacy files list these weights last.
+        layer.trainable = False
+    model = keras.Sequential(
+        [
+            keras.Input((96, 96, 3)),
+            keras.layers.Rescaling(1 / 127.5, offset=-1),
+            base,
+            keras.layers.Dense(10, activation="relu"),
+            keras.layers.Dense(2),
+        ]
+    )
+    path = tmp_path / f"model{suffix}"
+    (model.save_weights if suffix == ".weights.h5" else model.save)(path)
+    spec = presets.build("mobilenet_v2", width=0.35, resolution=96, conventions="keras")
+    loaded, alone = (
+        pretrained.load(file, spec, compare.zeros(spec))
+        for file in (path, tmp_path / "base.weights.h5")
+    )
+    assert len(loaded.head) == 2
+    assert not alone.head
+    jax.tree.map(np.testing.assert_array_equal, loaded.variables, alone.variables)
+
+
 def test_conventions_named_keras_are_those_of_keras(keras):
     model, _ = model_and_spec(keras, 0.35, 96, classes=10)
     ways = arch.CONVENTIONS["keras"]
