@@ -53,7 +53,7 @@ class File:
 
 
 FILES = (
-    File("plan.json", "the runs to train, by cohort; the experiment's name and command", "0.2"),
+    File("plan.json", "the runs to train, by cohort; the experiment's name, title, command", "0.2"),
     File("stated.json", "when each claim was first stated, and after how many runs", "0.2"),
     File(COLUMNS, "descriptions of columns that this version does not define", "0.2"),
     File(RESULTS, "one row per run: its axes, costs and measures"),

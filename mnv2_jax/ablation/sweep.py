@@ -257,6 +257,7 @@ class Sweep:
             **environment.describe(self.command),
             "network": cohort.network_fingerprint,
             "data": cohort.dataset.fingerprint,
+            "test_images": len(cohort.dataset.test),
             **({"user_files": cohort.user_files} if cohort.user_files else {}),
             "lanes": len(chunk),
             "parallel": trainer.layout.name,

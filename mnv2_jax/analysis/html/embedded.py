@@ -42,6 +42,7 @@ def page_data(
                 "key": column.name,
                 "label": column.title if column.kind == "measure" else short_name(column.name),
                 "digits": column.digits,
+                "scale": column.scale,
                 "isMetric": column.kind == "measure" and not column.of_machine,
             }
             for column in shown
@@ -71,9 +72,11 @@ def json_text(value: Any) -> str:
 
 def _axis(axis: Axis) -> dict[str, Any]:
     return {
+        "name": axis.name,
         "label": axis.label,
         "labels": axis.labels,
         "texts": [number_name(axis.name, value) or value_text(value) for value in axis.values],
+        "cells": ["" if pd.isna(value) else value_text(value) for value in axis.values],
         "numeric": axis.numeric,
         "codes": axis.codes,
     }
@@ -83,7 +86,16 @@ def _chart(chart: Chart) -> dict[str, Any]:
     """Return a chart with its rows as a table, which does not repeat their fields."""
     fields = list(dict.fromkeys(field for row in chart.rows for field in row))
     rows = [[row.get(field) for field in fields] for row in chart.rows]
-    return {"spec": chart.spec, "fields": fields, "rows": rows, "sets": chart.sets}
+    return {
+        "heading": chart.heading,
+        "notes": " ".join(chart.notes),
+        "figure": chart.figure,
+        "choice": chart.choice,
+        "spec": chart.spec,
+        "fields": fields,
+        "rows": rows,
+        "sets": chart.sets,
+    }
 
 
 def _measured(frame: pd.DataFrame) -> list[Column]:

@@ -11,7 +11,7 @@ from configs import cifar10, digits, digits_recipe, transfer, transfer_recipe
 from mnv2_jax.analysis import stated, tables
 from mnv2_jax.analysis.charts.forest import claim_fields
 from mnv2_jax.analysis.claims import Claim
-from mnv2_jax.analysis.html import claim_table
+from mnv2_jax.analysis.html import claim_list
 from mnv2_jax.analysis.verdicts import claims_markdown, claims_table, decide, read_decided
 from tests.analysis.examples import LINEAR, more_without_shortcuts, plateau, rising
 
@@ -67,8 +67,8 @@ def test_rows_of_earlier_versions_are_shown_as_those_of_this_one(folder: str) ->
         row | ({"stated": old["stated"]} if "stated" in old else {})
         for row, old in zip(now, before, strict=True)
     ]
-    assert claim_table.table(kept) == claim_table.table(before)
-    assert claim_table.reading(kept) == claim_table.reading(before)
+    assert claim_list.claims(kept) == claim_list.claims(before)
+    assert claim_list.reading(kept) == claim_list.reading(before)
     assert claims_markdown(now) == claims_markdown(before)
     assert claims_table(before).row_count == len(before)
     assert [*map(claim_fields, now)] == [*map(claim_fields, before)]

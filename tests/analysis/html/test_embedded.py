@@ -86,6 +86,7 @@ def test_rows_of_charts_are_a_table() -> None:
     chart = Chart("a", {"mark": "bar"}, [{"part": "point", "set": 0}, {"part": "mean", "y": 1.5}])
     frame = make_frame(expansions=(1,), projections=("linear",), shortcuts=("none",), seeds=1)
     assert data_of(frame, curves_of(frame, 1), {"one": chart})["charts"]["one"] == {
+        **{"heading": "a", "notes": "", "figure": "", "choice": {}},
         "spec": {"mark": "bar"},
         "fields": ["part", "set", "y"],
         "rows": [["point", 0, None], ["mean", None, 1.5]],

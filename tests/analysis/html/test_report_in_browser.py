@@ -1,13 +1,16 @@
 """The report in a real browser: what it draws, and that it asks for nothing."""
 
+import functools
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.keys import Keys
 
@@ -24,10 +27,11 @@ CLAIMS = (
 )
 HOSTILE = '</script><img src=x onerror="document.title=1"><!--<script>document.title=2</script>'
 CHARTS = (
-    "paired_differences",
+    "effects",
     "accuracy_over_expansion",
     "accuracy_over_madds",
-    "accuracy_over_params",
+    "heatmap",
+    "interaction",
     "learning_curves",
     "paper_figure_6",
 )
@@ -133,7 +137,7 @@ def eventually(holds: Callable[[], bool]) -> None:
 def test_it_draws_its_charts_and_asks_for_nothing(page: Browser, report: Path) -> None:
     assert page.messages() == []
     assert set(page.requests()) <= {report.as_uri(), "data:,"}
-    for name in CHARTS[1:4]:
+    for name in CHARTS[1:3]:
         assert len(marks(page, "point", name)) == 142
         assert len(marks(page, "mean", name)) == 24
     assert all(page.run(MARKS, name) for name in CHARTS)
@@ -151,17 +155,17 @@ def test_a_filter_changes_charts_and_table(page: Browser) -> None:
     eventually(lambda: len(marks(page, "point")) == 58)
     assert {mark["hue"] for mark in page.run(MARKS, CHARTS[1])} == {"Linear"}
     assert len(marks(page, "mean")) == 10
-    assert len(page.run(MARKS, "paired_differences"))  # claims are decided on all runs
+    assert len(page.run(MARKS, "effects"))  # claims are decided on all runs
     # The front is of all networks, and so are the mean curves of all expansions.
     assert marks(page, "front", "accuracy_over_madds") == []
     assert page.run(MARKS, "learning_curves") == []
-    assert page.run(TOLD) == ["No mean of this chart is of the chosen runs alone."]
+    assert page.run(TOLD) == ["No mean of this chart is of the chosen runs alone."] * 2
     untick(page, "Linear")
     assert shown(page) == "0 of 144 runs"
     assert rows(page, 0) == []
     eventually(lambda: page.run(MARKS, CHARTS[1]) == [])
     # The paper's own curves stay, beside none of ours.
-    assert page.run(TOLD) == [*["No run is chosen."] * 4, False]
+    assert page.run(TOLD) == [*["No run is chosen."] * 5, False]
     page.run("document.querySelector('#filters .status button').focus()")
     page.press(Keys.ENTER)
     assert shown(page) == "All 144 runs"
@@ -205,6 +209,125 @@ def test_a_mean_is_drawn_only_where_it_is_that_of_the_runs_that_are_chosen(page:
     check(0)
 
 
+def choose(page: Browser, figure: str, selector: str, text: str) -> None:
+    page.run(
+        "const label = [...document.getElementById(`chart-${arguments[0]}`).parentElement"
+        ".querySelectorAll('.controls label')]"
+        ".find((one) => one.textContent.startsWith(arguments[1]));"
+        "label.firstElementChild.value = arguments[2];"
+        "label.firstElementChild.dispatchEvent(new Event('change'))",
+        figure,
+        selector,
+        text,
+    )
+
+
+def press(page: Browser, figure: str, name: str) -> None:
+    page.run(
+        "[...document.getElementById(`chart-${arguments[0]}`).parentElement"
+        ".querySelectorAll('.controls button')].find((one) => one.textContent === arguments[1])"
+        ".click()",
+        figure,
+        name,
+    )
+
+
+def heading(page: Browser, figure: str) -> str:
+    return page.run(
+        "return document.getElementById(`figure-${arguments[0]}-title`).innerText", figure
+    )
+
+
+def test_metric_and_axis_are_chosen_and_stand_in_the_address(page: Browser, report: Path) -> None:
+    main = CHARTS[1]
+    assert heading(page, main) == "Test accuracy over expansion"
+    choose(page, main, "Metric", "Test loss")
+    choose(page, main, "Axis", "Shortcut")
+    choose(page, "interaction", "Axes", "Projection and expansion")
+    untick(page, "ReLU6")
+    untick(page, "No shortcut")
+
+    def check() -> None:
+        eventually(lambda: len(marks(page, "mean")) == 1)
+        (mean,) = marks(page, "mean")
+        chosen = page.run("return selected")
+        losses = page.run("return report.runs.test_loss")
+        done = [losses[run] for run in chosen if losses[run] is not None]
+        assert mean["y"] == pytest.approx(np.mean(done), rel=1e-2)
+        assert heading(page, main) == "Test loss over shortcut"
+        assert heading(page, "interaction") == "Interaction of projection and expansion"
+        assert shown(page) == "36 of 144 runs"
+
+    check()
+    address = page.run("return location.href")
+    page.open(report)
+    assert shown(page) == "All 144 runs"
+    assert heading(page, main) == "Test accuracy over expansion"
+    page.driver.get("about:blank")
+    page.driver.get(address)
+    page.wait("return performance.getEntriesByName('charts drawn').length > 0")
+    check()
+    assert page.messages() == []
+    page.run("document.querySelector('#filters .status button').click()")
+    assert "projection" not in page.run("return location.hash").split("&")[-1]
+
+
+def test_panels_share_y_or_have_their_own(page: Browser) -> None:
+    ends = (
+        "const view = drawn.get(arguments[0]); const scales = [];"
+        "(function visit(group) { for (const [name, scale] of Object.entries(group.context.scales))"
+        " if (/(^|_)y$/.test(name)) scales.push(scale.value.domain().join());"
+        " for (const one of group.subcontext ?? []) visit({ context: one }); })"
+        "({ context: view._runtime, subcontext: view._runtime.subcontext });"
+        "return [...new Set(scales)].length"
+    )
+    toggle = (
+        "document.getElementById(`chart-${arguments[0]}`).parentElement"
+        ".querySelector('.controls input').click()"
+    )
+    for figure, before, after in ((CHARTS[0], 2, 1), (CHARTS[1], 1, 2)):
+        assert page.run(ends, figure) == before
+        page.run(toggle, figure)
+        eventually(
+            functools.partial(lambda *given: page.run(ends, given[0]) == given[1], figure, after)
+        )
+    assert page.run("return location.hash") == ("#effects.y=same&accuracy_over_expansion.y=own")
+    assert page.messages() == []
+
+
+def test_a_chart_is_saved_as_csv_svg_and_png(page: Browser, report: Path, tmp_path: Path) -> None:
+    page.driver.execute_cdp_cmd(
+        "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)}
+    )
+    untick(page, "ReLU6")
+    main = CHARTS[1]
+    for name in ("CSV", "SVG", "PNG"):
+        press(page, main, name)
+        path = tmp_path / f"{main}.{name.lower()}"
+        eventually(path.exists)
+    press(page, "effects", "CSV")
+    eventually((tmp_path / "effects.csv").exists)
+    runs = pd.read_csv(tmp_path / f"{main}.csv", dtype={"run_id": str})
+    every = pd.read_csv(report.parent / "results.csv", dtype={"run_id": str})
+    linear = every[every["projection"] == "linear"].reset_index(drop=True)
+    assert runs["run_id"].tolist() == linear["run_id"].tolist()
+    for column in ("status", "projection", "shortcut", "expansion", "seed", "madds", "test_loss"):
+        assert runs[column].tolist() == pytest.approx(linear[column].tolist(), nan_ok=True)
+    assert runs["test_accuracy"].to_numpy() == pytest.approx(
+        linear["test_accuracy"].to_numpy(), abs=1e-6, nan_ok=True
+    )
+    svg = ElementTree.fromstring((tmp_path / f"{main}.svg").read_text())
+    words = " ".join(svg.itertext())
+    assert "Linear" in words
+    assert "Bands are 95 % t intervals" in words
+    assert "var(--" not in (tmp_path / f"{main}.svg").read_text()
+    with Image.open(tmp_path / f"{main}.png") as image:
+        assert image.width > 1000
+    effects = pd.read_csv(tmp_path / "effects.csv")
+    assert effects.loc[effects["at"] == "All", "part"].tolist() == ["seed"] * 6 + ["effect"]
+    assert page.messages() == []
+
+
 def test_the_table_is_sorted_and_turned_by_keyboard(page: Browser) -> None:
     page.run("document.querySelector('#run-table thead th:nth-child(7) button').focus()")
     page.press(Keys.ENTER)
@@ -218,7 +341,7 @@ def test_the_table_is_sorted_and_turned_by_keyboard(page: Browser) -> None:
     assert page.run(sort) == "descending"
     following = "[...document.querySelectorAll('#run-table .status button')][1]"
     page.run(f"{following}.focus()")
-    for _ in range(5):
+    for _ in range(14):
         page.press(Keys.ENTER)
     assert page.run(f"return {following}.disabled")
     assert rows(page, 6)[-2:] == ["", ""]  # what has no value comes last
@@ -263,7 +386,8 @@ def test_the_page_never_scrolls_sideways(page: Browser, width: int) -> None:
 def test_a_wide_screen_shows_the_table_whole_and_text_at_a_measure(page: Browser) -> None:
     hidden = "const table = document.querySelector('#run-table .scroll');"
     assert page.run(f"{hidden} return table.scrollWidth - table.clientWidth") == 0
-    widest = "Math.max(...[...document.querySelectorAll('p, dd')].map((text) => text.clientWidth))"
+    texts = "[...document.querySelectorAll('p:not(.claim p), dd')]"
+    widest = f"Math.max(...{texts}.map((text) => text.clientWidth))"
     assert page.run(f"return {widest}") < 720
 
 
@@ -300,20 +424,23 @@ def test_charts_follow_the_colour_scheme(page: Browser) -> None:
     assert len(dark) == len(light)
 
 
-def test_paper_gets_charts_and_all_rows_but_no_filters(page: Browser) -> None:
-    untick(page, "ReLU6")
+def test_paper_gets_charts_and_notes_but_no_filters_and_no_table(page: Browser) -> None:
+    height = "return document.querySelector(arguments[0]).getBoundingClientRect().height"
+    unfolded = "return document.querySelector('.claims details ul').checkVisibility()"
+    assert page.run(height, "#run-table table") > 0
+    assert not page.run(unfolded)
     page.run("window.dispatchEvent(new Event('beforeprint'))")
     page.prefer(media="print")
-    assert len(rows(page, 0)) == 72
-    height = "return document.querySelector(arguments[0]).getBoundingClientRect().height"
-    assert page.run(height, "#filters") == 0
+    for hidden in ("#filters", "#run-table table", ".controls"):
+        assert page.run(height, hidden) == 0
+    assert page.run(unfolded)
     assert page.run(height, "#chart-accuracy_over_expansion svg") > 100
     # Drawn for paper, lest its letters shrink with it.
     width = "return Math.max(...[...document.querySelectorAll('.chart svg')].map((chart) =>"
     width += " chart.viewBox.baseVal.width))"
     assert 500 < page.run(width) <= 720
     page.run("window.dispatchEvent(new Event('afterprint'))")
-    assert len(rows(page, 0)) == 25
+    assert not page.run(unfolded)
     page.prefer()
     eventually(lambda: page.run(width) > 1000)
 
