@@ -1,9 +1,12 @@
 """Write the report of finished results again, from their records.
 
   python -m experiments.report --workdir=runs/digits
+  python -m experiments.report --workdir=copied/digits_factorial
+  python -m experiments.report --workdir=s3://bucket/digits
 
-It writes report.html, figures/ and claims.json in the folder, with the claims that claims.json has.
-Those that an earlier version wrote, or that are of a kind of your own, stay as they were decided.
+It decides the claims that claims.json records and writes claims.json, figures/ and report.html in
+the folder; nothing is trained, and the config file is not read. Claims that an earlier version
+wrote, or that are of a kind of your own, stay as they were decided.
 """
 
 from absl import flags

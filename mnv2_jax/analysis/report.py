@@ -7,10 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from mnv2_jax import checksums
 from mnv2_jax.analysis import axes, claims, stated, tables
 from mnv2_jax.analysis.charts import logged_failure, make_charts, make_choices
 from mnv2_jax.analysis.claims import Claim
-from mnv2_jax.analysis.html import page
+from mnv2_jax.analysis.html import claim_list, page
 from mnv2_jax.analysis.verdicts import decide, read_decided, write_decided
 from mnv2_jax.atomic import write_bytes, write_text
 
@@ -36,7 +37,7 @@ def analyse(
       The decided claims, as `verdicts.decide` returns them.
 
     Raises:
-      ValueError: a record cannot be read, or a claim names a column that does not exist.
+      ValueError: a record cannot be read, or a given claim names a column that does not exist.
     """
     frame = tables.read_results(workdir)
     known, decided = _decided(workdir, frame, claims)
@@ -73,8 +74,13 @@ def _decided(
     """Return claims and their decisions, None for those of which the decision alone is known."""
     first = stated.read(workdir)
     if given is None:
-        before = read_decided(workdir) if (workdir / "claims.json").is_file() else []
-        known = [claims.recorded(row) for row in before]
+        path = workdir / "claims.json"
+        before = read_decided(workdir) if path.is_file() else []
+        try:
+            known = [claims.recorded(row) for row in before]
+            claim_list.claims(before)
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            raise checksums.damaged(path, f"{type(error).__name__}: {error}") from None
         if None in known:
             return known, before
         given = [claim for claim in known if claim]

@@ -9,9 +9,17 @@ performance.mark("table drawn");
 listeners.push(updateCharts);
 drawCharts();
 followWidth();
-// On paper nothing can be unfolded, and a claim's notes belong to it.
+
+// On paper nothing can be unfolded; long tables stay folded there.
+const folded = [...document.querySelectorAll("main details")].filter((one) => !one.querySelector(".tall"));
 for (const [name, open] of [["beforeprint", true], ["afterprint", false]]) {
-  window.addEventListener(name, () => {
-    for (const details of document.querySelectorAll(".claims details")) details.open = open;
-  });
+  window.addEventListener(name, () => { for (const details of folded) details.open = open; });
 }
+
+// A link to a section would replace what the address says of filters and selectors.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.('a[href^="#"]');
+  if (!link || !address.size) return;
+  event.preventDefault();
+  document.getElementById(link.hash.slice(1)).scrollIntoView();
+});
