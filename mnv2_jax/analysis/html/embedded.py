@@ -34,6 +34,7 @@ def page_data(
     run_ids = frame["run_id"].tolist()
     shown = _measured(frame)
     main = describe(frame, "test_accuracy")
+    sets: dict[str, int] = {}
     errors = frame["error"].tolist() if "error" in frame else [""] * len(frame)
     return {
         "axes": [_axis(axis) for axis in axes],
@@ -57,7 +58,8 @@ def page_data(
         "curves": _curves(run_ids, curves),
         "config": _shared_and_differing(run_ids, configs),
         "environment": _shared_and_differing(run_ids, environments),
-        "charts": {name: _chart(chart) for name, chart in charts.items()},
+        "charts": {name: _chart(chart, sets) for name, chart in charts.items()},
+        "sets": [json.loads(text) for text in sets],
         "chart_config": CONFIG,
     }
 
@@ -82,10 +84,19 @@ def _axis(axis: Axis) -> dict[str, Any]:
     }
 
 
-def _chart(chart: Chart) -> dict[str, Any]:
-    """Return a chart with its rows as a table, which does not repeat their fields."""
+def _chart(chart: Chart, sets: dict[str, int]) -> dict[str, Any]:
+    """Return a chart with its rows as a table, which repeats neither their fields nor their texts.
+
+    Its sets, which charts of several metrics have in common, are named by their number in `sets`.
+    """
     fields = list(dict.fromkeys(field for row in chart.rows for field in row))
-    rows = [[row.get(field) for field in fields] for row in chart.rows]
+    columns = {field: [row.get(field) for row in chart.rows] for field in fields}
+    texts: dict[str, list[str]] = {}
+    for field, column in columns.items():
+        present = [value for value in column if value is not None]
+        if present and all(isinstance(value, str) for value in present):
+            codes = {text: code for code, text in enumerate(dict.fromkeys(present))}
+            texts[field], columns[field] = list(codes), [codes.get(value) for value in column]
     return {
         "heading": chart.heading,
         "notes": " ".join(chart.notes),
@@ -93,8 +104,9 @@ def _chart(chart: Chart) -> dict[str, Any]:
         "choice": chart.choice,
         "spec": chart.spec,
         "fields": fields,
-        "rows": rows,
-        "sets": chart.sets,
+        "texts": texts,
+        "rows": list(zip(*columns.values(), strict=True)),
+        "sets": sets.setdefault(json.dumps(chart.sets), len(sets)),
     }
 
 

@@ -259,6 +259,8 @@ def test_metric_and_axis_are_chosen_and_stand_in_the_address(page: Browser, repo
         assert shown(page) == "36 of 144 runs"
 
     check()
+    page.run("document.querySelector('nav a[href=\"#runs\"]').click()")
+    assert page.run("return scrollY") > 0
     address = page.run("return location.href")
     page.open(report)
     assert shown(page) == "All 144 runs"

@@ -8,7 +8,10 @@ const drawn = new Map(); // name of a figure: its Vega view
 /** By the name of its first chart: all charts of a figure, the shown one, and whether y is shared. */
 const figures = new Map();
 for (const [name, chart] of Object.entries(report.charts)) {
-  chart.rows = chart.rows.map((cells) => Object.fromEntries(cells.map((cell, at) => [chart.fields[at], cell])));
+  const { fields, texts } = chart;
+  const value = (field, cell) => (cell === null ? null : texts[field]?.[cell] ?? cell);
+  chart.rows = chart.rows.map((cells) => Object.fromEntries(cells.map((cell, at) => [fields[at], value(fields[at], cell)])));
+  chart.sets = report.sets[chart.sets];
   const figure = chart.figure || name;
   if (!figures.has(figure)) figures.set(figure, { name: figure, charts: [], shown: chart, same: Boolean(chart.spec.facet) });
   figures.get(figure).charts.push(chart);
