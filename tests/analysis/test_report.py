@@ -5,8 +5,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from mnv2_jax.analysis import report
 from mnv2_jax.analysis.charts.chart import Chart
 from mnv2_jax.analysis.claims import equivalent, greater
 from mnv2_jax.analysis.report import analyse
@@ -173,3 +175,26 @@ def test_figures_that_cannot_be_written_cost_neither_claims_nor_report(
     assert not (workdir / "figures").exists()
     messages = [record.getMessage() for record in caplog.records]
     assert "figure learning_curves: cannot be drawn: no ink" in messages
+
+
+def test_notes_name_the_data_set_and_its_test_images() -> None:
+    frame = make_frame(expansions=(6,), shortcuts=("none",), seeds=2)
+    other = frame.assign(dataset="cifar10", run_id=[f"c{number}" for number in range(len(frame))])
+    ids = frame["run_id"].tolist()
+
+    def note(runs: pd.DataFrame, **counts: int) -> str:
+        environments = {run: {"test_images": count} for run, count in counts.items()}
+        charts = report._noted({"a": Chart("", {}, [], notes=["First."])}, runs, environments)
+        first, last = charts["a"].notes
+        assert first == "First."
+        return last
+
+    assert note(frame) == "Data set: digits."
+    assert note(frame, **{ids[0]: 1500}) == "Data set: digits, 1,500 test images."
+    assert note(frame, **{ids[0]: 500, ids[1]: 400}) == "Data set: digits, 400 or 500 test images."
+    both = pd.concat([frame, other], ignore_index=True)
+    assert note(both, c1=10_000) == "Data sets: digits; cifar10, 10,000 test images."
+    # Pretraining is tested on other classes.
+    phases = ["pretraining", *["scratch"] * (len(frame) - 1)]
+    transfer = frame.assign(**{"transfer.phase": phases})
+    assert note(transfer, **{ids[0]: 9, ids[1]: 7}) == "Data set: digits, 7 test images."

@@ -52,10 +52,11 @@ def heatmap(frame: pd.DataFrame, view: View, metric: str = "test_accuracy") -> C
         "layer": _layers(view, columns, lines, measure.title),
     }
     titles = [title for title, _ in panels]
+    room = 30 + 6.5 * max(map(len, lines))
     notes = ["Cells are means over seeds.", *remarks(done, view.shown)]
     return Chart(
         f"{measure.label} by {lower_name(view.x)} and {lower_name(view.hue)}",
-        facets(spec, titles) | {"usermeta": {"room": 30 + 6.5 * max(map(len, lines))}},
+        facets(spec, titles) | {"usermeta": {"room": room, "narrowest": room + 36 * len(columns)}},
         rows.rows,
         rows.sets,
         [*notes, *left_out, *unfinished(frame, every)],

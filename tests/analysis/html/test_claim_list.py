@@ -2,8 +2,10 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mnv2_jax.analysis.html import claim_list
+from mnv2_jax.analysis.html import claim_list, intervals
 
 ROW: dict[str, Any] = {
     "name": "linear",
@@ -148,3 +150,16 @@ def test_the_glossary_says_what_the_manual_says(words):
     assert words in claim_list.reading(
         [ROW | dict.fromkeys(names, 1.0) | {"kind": "monotone", "margin": 0.01}]
     )
+
+
+@given(st.floats(-1e5, 1e5), st.floats(1e-6, 1e6))
+def test_ticks_are_a_few_round_numbers_that_lie_inside(low: float, span: float) -> None:
+    high = low + span
+    ticks = intervals._ticks(low, high)
+    values = [value for value, _ in ticks]
+    assert 1 <= len(ticks) <= 7
+    assert values == sorted(values)
+    assert all(low - 1e-9 * span <= value <= high + 1e-9 * span for value in values)
+    written = [float(text.replace("−", "-")) for _, text in ticks]
+    assert len({*written}) == len(ticks)
+    assert written == pytest.approx(values, rel=1e-6, abs=1e-3 * span)
