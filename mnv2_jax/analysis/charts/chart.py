@@ -83,9 +83,10 @@ class Chart:
     Attributes:
       heading: of the report's figure.
       spec: in Vega-Lite, without rows: its data are named `rows`. For the page, `usermeta` has the
-        `room` that axes take beside panels, the width of an `entry` of the legend, whether wide
-        panels `grow` in height, the `ends` of y for all runs and for some, and, under `y`, the ends
-        of each panel if it has an axis of its `own`, or the `same` as the others.
+        `room` that axes take beside panels, the `narrowest` and `widest` that these may be, the
+        width of an `entry` of the legend, whether wide panels `grow` in height, the `ends` of y for
+        all runs and for some, and, under `y`, the ends of each panel if it has an axis of its
+        `own`, or the `same` as the others.
       rows: what is drawn; one with `set` only while the reader chooses all runs of that set.
       sets: positions of runs in the results, under `runs`. A row whose set is part of a larger one,
         `of`, is drawn while the reader chooses exactly that part of it.

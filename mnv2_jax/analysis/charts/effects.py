@@ -74,7 +74,7 @@ def effects(
         "columns": min(len(views), _MOST_SLIM) if slim else beside(len(views)),
         "usermeta": {
             "room": 64,
-            "narrowest": _SLIM if slim else NARROW,
+            **({"narrowest": _SLIM, "widest": 1.5 * _SLIM} if slim else {}),
             "grow": True,
             "y": {"own": ends, "same": same},
         },

@@ -2,7 +2,6 @@
 // rows of the runs that the filters keep. A figure shows one of its charts, which selectors choose.
 
 const paperWidth = 700; // pixels: charts for a wide screen would have too small a print on paper
-const widest = 760; // pixels: of a panel
 const drawn = new Map(); // name of a figure: its Vega view
 
 /** By the name of its first chart: all charts of a figure, the shown one, and whether y is shared. */
@@ -45,7 +44,7 @@ function withEnds(spec, same) {
 /** A chart's specification for `width` pixels, with panels side by side if there is room. */
 function fitted({ spec: given }, width, same) {
   const spec = withEnds(structuredClone(given), same);
-  const { room, entry, grow, ends, narrowest = 280 } = spec.usermeta;
+  const { room, entry, grow, ends, narrowest = 280, widest = 760 } = spec.usermeta;
   while (spec.columns > 1 && width / spec.columns < narrowest) spec.columns -= 1;
   const columns = spec.columns ?? 1;
   const axes = (spec.concat ? columns : 1) * room;
