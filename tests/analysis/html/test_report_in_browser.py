@@ -1,55 +1,30 @@
 """The report in a real browser: what it draws, and that it asks for nothing."""
 
-import functools
-import shutil
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.keys import Keys
 
-from mnv2_jax.analysis.claims import equivalent, greater
+from mnv2_jax.analysis.claims import greater
 from mnv2_jax.analysis.report import analyse
-from tests.analysis.html.browser import Browser, started
+from tests.analysis.html.browser import (
+    CHARTS,
+    MARKS,
+    Browser,
+    eventually,
+    marks,
+    rows,
+    shown,
+    untick,
+)
 from tests.analysis.synthetic import make_frame, write_workdir
 
 pytestmark = pytest.mark.slow
 
-CLAIMS = (
-    greater("linear", "section 6.4", "A linear projection wins", "projection", "linear", "relu6"),
-    equivalent("plateau", "section 4", "All the same", "expansion", (6, 8, 10), 0.01),
-)
 HOSTILE = '</script><img src=x onerror="document.title=1"><!--<script>document.title=2</script>'
-CHARTS = (
-    "effects",
-    "accuracy_over_expansion",
-    "accuracy_over_madds",
-    "heatmap",
-    "interaction",
-    "learning_curves",
-    "paper_figure_6",
-)
-
-# The rows of a chart's marks, each once: what is drawn. `runs` are those of a row.
-MARKS = """
-const found = new Set();
-(function visit(item) {
-  for (const child of item.items ?? []) {
-    if (item.role === "mark" && child.datum?.part) found.add(child.datum);
-    visit(child);
-  }
-})(drawn.get(arguments[0]).scenegraph().root);
-const { sets } = report.charts[arguments[0]];
-return [...found].map(({ part, set, x, y, line, hue, panel }) =>
-  ({ part, x, y, line, hue, panel, runs: sets[set]?.runs }));
-"""
-
 # What stands in the place of charts that are empty.
 TOLD = """
 return [...document.querySelectorAll("figure > p")].filter((words) => !words.hidden).map((words) =>
@@ -74,64 +49,6 @@ for (const path of chart.querySelectorAll("path")) {
   if (run !== undefined && free) return [report.runs.run_id[run], x, y];
 }
 """
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with started(tmp_path_factory.mktemp("profile")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def report(workdir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    copy = tmp_path_factory.mktemp("browsed") / "sweep"
-    shutil.copytree(workdir, copy)
-    analyse(copy, CLAIMS, title="digits", command="python -m experiments.ablate")
-    return copy / "report.html"
-
-
-@pytest.fixture
-def page(browser: Browser, report: Path) -> Browser:
-    """The report, freshly opened on a wide and light screen."""
-    browser.prefer()
-    browser.size(1280)
-    browser.messages(), browser.requests()
-    browser.open(report)
-    return browser
-
-
-def rows(page: Browser, column: int) -> list[str]:
-    return page.run(
-        "return [...document.querySelectorAll('#run-table tr.run')].map((row) =>"
-        " row.cells[arguments[0]].textContent)",
-        column,
-    )
-
-
-def shown(page: Browser) -> str:
-    return page.run("return document.querySelector('#filters output').textContent")
-
-
-def untick(page: Browser, label: str) -> None:
-    """Takes the tick off a value by keyboard."""
-    page.run(
-        "[...document.querySelectorAll('#filters label')].find((label) =>"
-        " label.textContent === arguments[0]).firstChild.focus()",
-        label,
-    )
-    page.press(Keys.SPACE)
-
-
-def marks(page: Browser, part: str, chart: str = "accuracy_over_expansion") -> list[dict]:
-    return [mark for mark in page.run(MARKS, chart) if mark["part"] == part]
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    """Vega draws what has changed a moment later."""
-    end = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def test_it_draws_its_charts_and_asks_for_nothing(page: Browser, report: Path) -> None:
@@ -207,127 +124,6 @@ def test_a_mean_is_drawn_only_where_it_is_that_of_the_runs_that_are_chosen(page:
     untick(page, "0")  # of seeds: means of fewer were never computed
     eventually(lambda: len(marks(page, "point")) == 20)
     check(0)
-
-
-def choose(page: Browser, figure: str, selector: str, text: str) -> None:
-    page.run(
-        "const label = [...document.getElementById(`chart-${arguments[0]}`).parentElement"
-        ".querySelectorAll('.controls label')]"
-        ".find((one) => one.textContent.startsWith(arguments[1]));"
-        "label.firstElementChild.value = arguments[2];"
-        "label.firstElementChild.dispatchEvent(new Event('change'))",
-        figure,
-        selector,
-        text,
-    )
-
-
-def press(page: Browser, figure: str, name: str) -> None:
-    page.run(
-        "[...document.getElementById(`chart-${arguments[0]}`).parentElement"
-        ".querySelectorAll('.controls button')].find((one) => one.textContent === arguments[1])"
-        ".click()",
-        figure,
-        name,
-    )
-
-
-def heading(page: Browser, figure: str) -> str:
-    return page.run(
-        "return document.getElementById(`figure-${arguments[0]}-title`).innerText", figure
-    )
-
-
-def test_metric_and_axis_are_chosen_and_stand_in_the_address(page: Browser, report: Path) -> None:
-    main = CHARTS[1]
-    assert heading(page, main) == "Test accuracy over expansion"
-    choose(page, main, "Metric", "Test loss")
-    choose(page, main, "Axis", "Shortcut")
-    choose(page, "interaction", "Axes", "Projection and expansion")
-    untick(page, "ReLU6")
-    untick(page, "No shortcut")
-
-    def check() -> None:
-        eventually(lambda: len(marks(page, "mean")) == 1)
-        (mean,) = marks(page, "mean")
-        chosen = page.run("return selected")
-        losses = page.run("return report.runs.test_loss")
-        done = [losses[run] for run in chosen if losses[run] is not None]
-        assert mean["y"] == pytest.approx(np.mean(done), rel=1e-2)
-        assert heading(page, main) == "Test loss over shortcut"
-        assert heading(page, "interaction") == "Interaction of projection and expansion"
-        assert shown(page) == "36 of 144 runs"
-
-    check()
-    page.run("document.querySelector('nav a[href=\"#runs\"]').click()")
-    assert page.run("return scrollY") > 0
-    address = page.run("return location.href")
-    page.open(report)
-    assert shown(page) == "All 144 runs"
-    assert heading(page, main) == "Test accuracy over expansion"
-    page.driver.get("about:blank")
-    page.driver.get(address)
-    page.wait("return performance.getEntriesByName('charts drawn').length > 0")
-    check()
-    assert page.messages() == []
-    page.run("document.querySelector('#filters .status button').click()")
-    assert "projection" not in page.run("return location.hash").split("&")[-1]
-
-
-def test_panels_share_y_or_have_their_own(page: Browser) -> None:
-    ends = (
-        "const view = drawn.get(arguments[0]); const scales = [];"
-        "(function visit(group) { for (const [name, scale] of Object.entries(group.context.scales))"
-        " if (/(^|_)y$/.test(name)) scales.push(scale.value.domain().join());"
-        " for (const one of group.subcontext ?? []) visit({ context: one }); })"
-        "({ context: view._runtime, subcontext: view._runtime.subcontext });"
-        "return [...new Set(scales)].length"
-    )
-    toggle = (
-        "document.getElementById(`chart-${arguments[0]}`).parentElement"
-        ".querySelector('.controls input').click()"
-    )
-    for figure, before, after in ((CHARTS[0], 2, 1), (CHARTS[1], 1, 2)):
-        assert page.run(ends, figure) == before
-        page.run(toggle, figure)
-        eventually(
-            functools.partial(lambda *given: page.run(ends, given[0]) == given[1], figure, after)
-        )
-    assert page.run("return location.hash") == ("#effects.y=same&accuracy_over_expansion.y=own")
-    assert page.messages() == []
-
-
-def test_a_chart_is_saved_as_csv_svg_and_png(page: Browser, report: Path, tmp_path: Path) -> None:
-    page.driver.execute_cdp_cmd(
-        "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)}
-    )
-    untick(page, "ReLU6")
-    main = CHARTS[1]
-    for name in ("CSV", "SVG", "PNG"):
-        press(page, main, name)
-        path = tmp_path / f"{main}.{name.lower()}"
-        eventually(path.exists)
-    press(page, "effects", "CSV")
-    eventually((tmp_path / "effects.csv").exists)
-    runs = pd.read_csv(tmp_path / f"{main}.csv", dtype={"run_id": str})
-    every = pd.read_csv(report.parent / "results.csv", dtype={"run_id": str})
-    linear = every[every["projection"] == "linear"].reset_index(drop=True)
-    assert runs["run_id"].tolist() == linear["run_id"].tolist()
-    for column in ("status", "projection", "shortcut", "expansion", "seed", "madds", "test_loss"):
-        assert runs[column].tolist() == pytest.approx(linear[column].tolist(), nan_ok=True)
-    assert runs["test_accuracy"].to_numpy() == pytest.approx(
-        linear["test_accuracy"].to_numpy(), abs=1e-6, nan_ok=True
-    )
-    svg = ElementTree.fromstring((tmp_path / f"{main}.svg").read_text())
-    words = " ".join(svg.itertext())
-    assert "Linear" in words
-    assert "Bands are 95 % t intervals" in words
-    assert "var(--" not in (tmp_path / f"{main}.svg").read_text()
-    with Image.open(tmp_path / f"{main}.png") as image:
-        assert image.width > 1000
-    effects = pd.read_csv(tmp_path / "effects.csv")
-    assert effects.loc[effects["at"] == "All", "part"].tolist() == ["seed"] * 6 + ["effect"]
-    assert page.messages() == []
 
 
 def test_the_table_is_sorted_and_turned_by_keyboard(page: Browser) -> None:
