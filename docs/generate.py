@@ -18,7 +18,7 @@ from mnv2_jax.ablation import grid
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS: Sequence[str] = (
-    *("ablate", "train", "finetune", "status", "plot", "verdicts", "evaluate", "predict"),
+    *("ablate", "train", "finetune", "status", "plot", "verdicts", "report", "evaluate", "predict"),
     *("cost", "check_block", "prepare", "merge", "bench"),
 )
 

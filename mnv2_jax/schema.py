@@ -65,7 +65,7 @@ class File:
 
 
 FILES = (
-    File("plan.json", "the runs to train, by cohort; the experiment's name and command", "0.2"),
+    File("plan.json", "the runs to train, by cohort; the experiment's name, title, command", "0.2"),
     File("stated.json", "when each claim was first stated, and after how many runs", "0.2"),
     File(COLUMNS, "descriptions of columns that this version does not define", "0.2"),
     File(RESULTS, "one row per run: its axes, costs and measures"),
@@ -221,13 +221,10 @@ CURVES: Mapping[str, Column] = {
 """The columns of metrics.jsonl by name; a user's metric adds another."""
 
 _OPTIONAL = {
-    *(f"{split}_images" for split in SPLITS),
-    *(
-        metric.column(split)
-        for metric in METRICS.values()
-        if metric.name not in DEFAULT
-        for split in SPLITS
-    ),
+    metric.column(split)
+    for metric in METRICS.values()
+    if metric.name not in DEFAULT
+    for split in SPLITS
 }
 _BY_FIELD = {column.field: column.name for column in KNOWN.values() if column.field}
 _DESCRIBED = ("kind", "label", "unit", "digits", "better")

@@ -53,6 +53,8 @@ def test_a_run_leaves_its_config_its_curve_and_where_it_was_made(small_trained):
         assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3]
         environment = json.loads((folder / "environment.json").read_text())
         assert environment["libraries"]["jax"]
+        counts = [int(row[f"{split}_images"]) for split in ("train", "validation", "test")]
+        assert counts == [256, 64, 128]
         assert "experiments.ablate" in environment["command"]
 
 
@@ -65,7 +67,8 @@ def test_claims_and_report_are_written_and_shown(small_trained):
     assert claim["verdict"] in out
     assert "images/s" in out
     assert "left" in out
-    assert (workdir / "report.html").stat().st_size > 10_000
+    report = (workdir / "report.html").read_text(encoding="utf-8")
+    assert "Data set: digits, 128 test images." in report
     assert list((workdir / "figures").glob("*.svg"))
 
 

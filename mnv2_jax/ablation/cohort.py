@@ -39,11 +39,13 @@ class Run:
       id: see `mnv2_jax.ablation.grid.run_id`.
       config: the resolved config.
       values: the lane's hyperparameters.
+      place: of the run in the grid, from 0.
     """
 
     id: str
     config: ConfigDict
     values: HParams
+    place: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,6 +156,7 @@ def plan(
     """
     groups: dict[str, list[ConfigDict]] = {}
     configs = [_completed(config) for config in configs]
+    places = {id(config): place for place, config in enumerate(configs)}
     for config in configs:
         resolve.check_fields(config)
         groups.setdefault(_cohort_key(config), []).append(config)
@@ -162,7 +165,7 @@ def plan(
     decoded: dict[Selection, Any] = {}
     labels = _labels([members[0] for members in groups.values()])
     for (key, members), label in zip(groups.items(), labels, strict=True):
-        runs = tuple(map(_run, members))
+        runs = tuple(_run(config, places[id(config)]) for config in members)
         selection = resolve.data_selection(members[0])
         if selection not in datasets:
             opened = load(selection)
@@ -234,9 +237,9 @@ def _has_slope(config: ConfigDict) -> bool:
     return clip is not None and clip.slope != 0
 
 
-def _run(config: ConfigDict) -> Run:
+def _run(config: ConfigDict, place: int) -> Run:
     with of_phase(config):
-        return Run(grid.run_id(config), config, HParams.from_fields(grid.fields(config)))
+        return Run(grid.run_id(config), config, HParams.from_fields(grid.fields(config)), place)
 
 
 @contextlib.contextmanager

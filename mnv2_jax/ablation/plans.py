@@ -9,10 +9,12 @@ from mnv2_jax import checksums
 from mnv2_jax.ablation.cohort import Cohort
 
 
-def write(workdir: Path, name: str, command: str, cohorts: Sequence[Cohort]) -> None:
+def write(
+    workdir: Path, name: str, command: str, cohorts: Sequence[Cohort], title: str = ""
+) -> None:
     """Write `plan.json` for cohorts."""
     parts = [{"label": str(part), "runs": [run.id for run in part.runs]} for part in cohorts]
-    keep(workdir, {"name": name, "command": command, "cohorts": parts})
+    keep(workdir, {"name": name, "title": title, "command": command, "cohorts": parts})
 
 
 def keep(workdir: Path, plan: Mapping[str, Any]) -> None:
@@ -21,7 +23,9 @@ def keep(workdir: Path, plan: Mapping[str, Any]) -> None:
 
 
 def read(workdir: Path) -> dict[str, Any] | None:
-    """Read `plan.json`: name, command and cohorts; None if there is no such file.
+    """Read `plan.json`: name, title, command and cohorts; None if there is no such file.
+
+    In a plan of an earlier version the title is empty.
 
     Raises:
       DamagedError: it is damaged.
@@ -30,7 +34,8 @@ def read(workdir: Path) -> dict[str, Any] | None:
     try:
         plan = checksums.read_json(path)
         cohorts = [{"label": part["label"], "runs": list(part["runs"])} for part in plan["cohorts"]]
-        texts = [plan["name"], plan["command"], *(part["label"] for part in cohorts)]
+        title = plan.get("title", "")
+        texts = [plan["name"], title, plan["command"], *(part["label"] for part in cohorts)]
         names = [run for part in cohorts for run in part["runs"]]
         if not all(isinstance(text, str) for text in (*texts, *names)):
             raise TypeError("names are texts")
@@ -43,4 +48,4 @@ def read(workdir: Path) -> dict[str, Any] | None:
         raise checksums.DamagedError(
             f"{path}: it is damaged; run the experiment's command again, which writes it anew"
         ) from None
-    return {"name": plan["name"], "command": plan["command"], "cohorts": cohorts}
+    return {"name": plan["name"], "title": title, "command": plan["command"], "cohorts": cohorts}

@@ -256,11 +256,11 @@ def _failure_path(workdir: Path, run_id: str) -> Path:
 
 def rows(workdir: Path, cohorts: Sequence[Cohort]) -> list[dict[str, Any]]:
     """Return the rows of finished and failed runs, in the order of the grid."""
-    axes = other_axes([run for cohort in cohorts for run in cohort.runs])
+    runs = sorted((run for cohort in cohorts for run in cohort.runs), key=lambda run: run.place)
+    axes = other_axes(runs)
     return [
         {**row, **_fields(run, axes)}
-        for cohort in cohorts
-        for run in cohort.runs
+        for run in runs
         if (row := read(workdir, run.id, RECORD[-1:]) or read_failure(workdir, run.id))
     ]
 

@@ -13,7 +13,7 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from mnv2_jax.analysis import tables
-from mnv2_jax.analysis.names import in_order, lower_name
+from mnv2_jax.analysis.names import lower_name
 from mnv2_jax.analysis.tables import design_axes, section
 from mnv2_jax.schema import KNOWN, PHASE, PRETRAINING
 
@@ -148,8 +148,9 @@ def is_number(frame: pd.DataFrame, axis: str) -> bool:
 
 
 def values(frame: pd.DataFrame, axis: str) -> list[Any]:
-    """Return the distinct values of an axis, in order."""
-    return in_order(axis, frame[axis].dropna().unique().tolist())
+    """Return the distinct values of an axis as the runs have them first: in the grid's order."""
+    present: list[Any] = frame[axis].dropna().unique().tolist()
+    return present
 
 
 def varying(frame: pd.DataFrame) -> list[str]:
@@ -211,7 +212,12 @@ def default_view(done: pd.DataFrame) -> View:
     rest = varying(done)
     named = (axis for axis in rest if axis != "dataset")
     x = PHASE if PHASE in rest else main_number(done) or next(named, "expansion")
-    return _view(done, x, [axis for axis in rest if axis != x])
+    return view_over(done, x)
+
+
+def view_over(done: pd.DataFrame, x: str) -> View:
+    """Return the view over an axis, with as many others as there is room for."""
+    return _view(done, x, [axis for axis in varying(done) if axis != x])
 
 
 def cost_view(done: pd.DataFrame, cost: str) -> View:

@@ -1,6 +1,6 @@
-"""The names of axes and of their values, and the order of values."""
+"""The names of axes and of their values."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from mnv2_jax import schema
@@ -32,25 +32,12 @@ KNOWN: Mapping[str, Mapping[str, str]] = {
     "transfer.phase": PHASES,
     "transfer.norm": NORMS,
 }
-"""Columns whose values have names, by value, in order."""
+"""Columns whose values have names, by value; they look the same in all charts."""
 
 _NUMBERS: Mapping[str, Mapping[float, str]] = {"transfer.images_per_class": {0: "all"}}
-"""Columns some of whose numbers have names, and rank above all other numbers."""
+"""Columns some of whose numbers have names."""
 
 _LONGEST = 36  # Letters of a value's name; more would leave no room for the chart.
-
-
-def in_order(column: str, present: Iterable[Any]) -> list[Any]:
-    """Return the distinct values of a column in the order of figures and tables.
-
-    Numbers are sorted by size, named ones last; texts as `KNOWN` lists them, others last and by
-    name.
-    """
-    rank = {value: index for index, value in enumerate(KNOWN.get(column, {}))}
-    return sorted(
-        set(present),
-        key=lambda value: (bool(number_name(column, value)), rank.get(value, len(rank)), value),
-    )
 
 
 def axis_name(column: str) -> str:

@@ -1,19 +1,23 @@
 """Verdicts, figures and report of the records in a workdir."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mnv2_jax.analysis import mistakes, stated, tables
-from mnv2_jax.analysis.charts import logged_failure, make_charts
+import pandas as pd
+
+from mnv2_jax import checksums
+from mnv2_jax.analysis import axes, claims, mistakes, stated, tables
+from mnv2_jax.analysis.charts import logged_failure, make_charts, make_choices
 from mnv2_jax.analysis.claims import Claim
-from mnv2_jax.analysis.html import page
-from mnv2_jax.analysis.verdicts import decide, write_decided
+from mnv2_jax.analysis.html import claim_list, page
+from mnv2_jax.analysis.verdicts import decide, read_decided, write_decided
 from mnv2_jax.atomic import write_bytes, write_text
 
 
 def analyse(
-    workdir: Path, claims: Iterable[Claim], *, title: str, command: str
+    workdir: Path, claims: Iterable[Claim] | None, *, title: str, name: str = "", command: str
 ) -> list[dict[str, Any]]:
     """Decide claims by the runs in a workdir; write `claims.json`, figures and `report.html` there.
 
@@ -22,44 +26,83 @@ def analyse(
 
     Args:
       workdir: folder with `results.csv` and `runs/`, as a sweep leaves it.
-      claims: of any kind.
+      claims: of any kind; None for those that `claims.json` records. Where one of these is of an
+        earlier version or a kind from elsewhere, or names a column that an earlier version called
+        otherwise, all stay as they were decided.
       title: heading of the report.
+      name: of the experiment, beside it.
       command: the one that reproduces the runs.
 
     Returns:
       The decided claims, as `verdicts.decide` returns them.
 
     Raises:
-      ValueError: a record cannot be read, or a claim names a column that does not exist.
+      ValueError: a record cannot be read, or a given claim names a column that does not exist.
     """
     frame = tables.read_results(workdir)
-    claims = tuple(claims)
-    first = stated.read(workdir)
-    decided = [
-        row | {"stated": first.get(stated.identity(claim))}
-        for claim, row in zip(claims, decide(claims, frame), strict=True)
-    ]
+    known, decided = _decided(workdir, frame, claims)
     curves = tables.read_curves(workdir, frame)
-    charts = make_charts(frame, curves, claims, decided)
+    charts = _noted(make_charts(frame, curves, known, decided), frame)
+    choices = _noted(make_choices(frame, charts), frame)
     figures: dict[str, bytes] = {}
-    for name, chart in charts.items():
-        with logged_failure(name):
-            figures |= {f"{name}.svg": chart.svg().encode(), f"{name}.png": chart.png()}
+    for file, chart in charts.items():
+        with logged_failure(file):
+            figures |= {f"{file}.svg": chart.svg().encode(), f"{file}.png": chart.png()}
     mistaken = mistakes.read(workdir, frame)
     html = page.render(
         title=title,
+        name=name,
         command=command,
         frame=frame,
         claims=decided,
         curves=curves,
-        charts=charts,
+        # The page has a forest of its own.
+        charts={key: one for key, one in charts.items() if key != "paired_differences"} | choices,
         mistakes=mistaken,
         pictures=mistakes.read_pictures(workdir, mistaken) if mistaken else {},
         configs=tables.read_files(workdir, frame, "config.json"),
         environments=tables.read_files(workdir, frame, "environment.json"),
     )
     write_decided(workdir, decided)
-    for name, data in figures.items():
-        write_bytes(workdir / "figures" / name, data)
+    for file, data in figures.items():
+        write_bytes(workdir / "figures" / file, data)
     write_text(workdir / "report.html", html)
     return decided
+
+
+def _decided(
+    workdir: Path, frame: pd.DataFrame, given: Iterable[Claim] | None
+) -> tuple[Sequence[Claim | None], list[dict[str, Any]]]:
+    """Return claims and their decisions, None for those of which the decision alone is known."""
+    first = stated.read(workdir)
+    if given is None:
+        path = workdir / "claims.json"
+        before = read_decided(workdir) if path.is_file() else []
+        try:
+            known = [claims.recorded(row) for row in before]
+            claim_list.claims(before)
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            raise checksums.damaged(path, f"{type(error).__name__}: {error}") from None
+        if None in known:
+            return known, before
+        given = [claim for claim in known if claim]
+        try:
+            decide(given, frame)
+        except ValueError:
+            return [None] * len(before), before
+    made = tuple(given)
+    rows = zip(made, decide(made, frame), strict=True)
+    return made, [row | {"stated": first.get(stated.identity(claim))} for claim, row in rows]
+
+
+def _noted(charts: Mapping[str, Any], frame: pd.DataFrame) -> dict[str, Any]:
+    """Add the data set, and how many test images it has where runs recorded that, to notes."""
+    tested = axes.without_pretraining(frame)
+    sets = []
+    for dataset, runs in tested.groupby("dataset", sort=False):
+        found = runs["test_images"] if "test_images" in runs else pd.Series(dtype=float)
+        counts = sorted(found.dropna().unique())
+        numbers = " or ".join(f"{count:,.0f}" for count in counts)
+        sets.append(f"{dataset}, {numbers} test images" if counts else str(dataset))
+    note = f"Data set{'s' if len(sets) > 1 else ''}: {'; '.join(sets)}."
+    return {name: replace(one, notes=[*one.notes, note]) for name, one in charts.items()}

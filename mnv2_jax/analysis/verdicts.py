@@ -106,6 +106,7 @@ def decide(claims: Iterable[Claim], frame: pd.DataFrame) -> list[dict[str, Any]]
 
       - name, kind, source, statement, metric: of the claim, and other fields that its kind names,
         such as margin.
+      - claim: further fields of the claim, from which `claims.recorded` makes it again.
       - measure: the format of the metric; shown: the format of the kind (`claims.Shown`).
       - estimate, ci_low, ci_high, confidence: with the t interval, as the metric is stored, an
         accuracy as a fraction of 1. bootstrap_low, bootstrap_high: the BCa interval of the same
@@ -297,6 +298,7 @@ def _row(claim: Claim, runs: Runs, decision: Decision) -> dict[str, Any]:
         "effect_size": _number(power.effect_size(reported.means)),
         **claim.design(reported.means),
         **{name: getattr(claim, name) for name in claim.in_rows},
+        "claim": claim.record(),
     }
     return row | {"shown": claim.shown(row)}
 

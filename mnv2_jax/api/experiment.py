@@ -32,7 +32,8 @@ class Experiment:
     `mnv2_jax.ablation.phases`.
 
     Attributes:
-      name: its title, and its folder under runs/.
+      name: its folder under runs/.
+      title: the heading of its report; by default the name.
       config: one run; a grid changes fields of it.
       grid: points over the config's fields; None is one run, of the config as it is.
       claims: to be decided.
@@ -55,7 +56,7 @@ class Experiment:
           config: every field, such as configs/digits.py sets them.
           grid: see `mnv2_jax.ablation.grid`.
           claims: see `mnv2_jax.analysis.claims`.
-          name: its title.
+          name: its folder under runs/, and its title in the report.
           pinned: fields that keep the config's value: an axis of the grid on one collapses.
           pretrained: the folder of a run or a file of weights that transfers start from.
           files: Python files that other processes execute first, such as one that registers a
@@ -71,6 +72,7 @@ class Experiment:
         self.grid = grid
         self.claims = checked_claims(claims)
         self.name = name
+        self.title = ""
         self._pinned = frozenset(pinned)
         self._pretrained = pretrained
         self._files = tuple(str(Path(file).resolve()) for file in files)
@@ -108,6 +110,7 @@ class Experiment:
             pretrained=pretrained,
             files=[config.partition(":")[0]],
         )
+        experiment.title = design.title
         arguments = f", {json.dumps(values, default=str)}" if values else ""
         experiment._text = f"Experiment.from_file({json.dumps(config)}{arguments})"
         return experiment
@@ -280,6 +283,7 @@ class Experiment:
             pinned=self._pinned,
             pretrained=self._pretrained,
             seeds=seeds,
+            title=self.title,
         )
 
     def _origin(self, seeds: tuple[int, ...] | None) -> Origin:

@@ -37,12 +37,13 @@ class Planned:
     """An experiment that can be run.
 
     Attributes:
-      name: its title.
+      name: of its folder.
       cohorts: all of its runs.
       claims: to be decided.
       remarks: lines to print first: on folders of images, on layers of given weights that are left
         out, and on claims that cannot be decided.
       pretrained: the weights that runs start from, if they come from outside of the experiment.
+      title: its heading in the report; by default the name.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Planned:
     claims: tuple[Claim, ...]
     remarks: tuple[str, ...]
     pretrained: PretrainedWeights | None
+    title: str = ""
 
     @property
     def count(self) -> int:
@@ -62,6 +64,7 @@ class Design:
     """An experiment before its runs are checked.
 
     Attributes are those of `mnv2_jax.api.experiment.Experiment`; `seeds` replace the grid's own.
+    `title` is the heading of the report.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Design:
     pinned: Collection[str] = ()
     pretrained: str | Path | None = None
     seeds: tuple[int, ...] | None = None
+    title: str = ""
 
     def plan(self, load: Callable[[Selection], Dataset]) -> Planned:
         """Check every run and every claim, and sort the runs into cohorts.
@@ -93,7 +97,7 @@ class Design:
         remarks = dict.fromkeys(line for part in cohorts for line in part.dataset.remarks)
         undecided = undecidable(self.claims, records.planned(cohorts))
         said = (*taken, *left_out, *remarks, *undecided)
-        return Planned(self.name, cohorts, self.claims, said, weights)
+        return Planned(self.name, cohorts, self.claims, said, weights, self.title)
 
     def runs(
         self, load: Callable[[Selection], Dataset]
@@ -141,6 +145,8 @@ class Design:
 def read_config_file(config: str) -> Design:
     """Return the experiment of a config file, named after the file and its argument.
 
+    Its title is the first line of the file's docstring.
+
     Args:
       config: the path, and after a colon the argument of `get_config`, `get_grid` and `get_claims`.
 
@@ -157,7 +163,14 @@ def read_config_file(config: str) -> Design:
     )
     parts = [folders.own_name(part) for part in argument.split(",")]
     words = [path.stem, *(re.sub(r"\W+", "_", part).strip("_") for part in parts)]
-    return Design("_".join(filter(None, words)), values, points, tuple(claims))
+    first, *_ = (config_file.load(path).__doc__ or "").strip().splitlines() or [""]
+    return Design(
+        name="_".join(filter(None, words)),
+        config=values,
+        grid=points,
+        claims=tuple(claims),
+        title=first.strip().removesuffix("."),
+    )
 
 
 def _are_claims(value: object) -> bool:

@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import logging
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +30,19 @@ _LIBRARIES = ("numpy", "pandas", "scipy", "vl-convert-python")
 
 
 def write_report(
-    workdir: Path, claims: Iterable[Claim], *, title: str, command: str
+    workdir: Path, claims: Iterable[Claim] | None, *, title: str, name: str = "", command: str
 ) -> tuple[list[dict[str, Any]], bool]:
     """Decide claims and write claims.json, the figures and report.html, unless they are up to date.
 
     report.json has a checksum of all that they were made from, and the checksum of each of them;
-    they are up to date if none has changed. With a claim of a class from outside this package they
-    never are, since its code may read anything.
+    they are up to date if none has changed. With a claim of a class from outside, whose code may
+    read anything, they never are; nor with claims that `claims.json` records.
 
     Args:
       workdir: the experiment's folder; see `mnv2_jax.analysis.report.analyse`.
-      claims: of any kind.
+      claims: of any kind; None for those that `claims.json` records.
       title: heading of the report.
+      name: of the experiment, beside it.
       command: the command that gives these results.
 
     Returns:
@@ -52,13 +53,14 @@ def write_report(
       ValueError: a record is damaged, or a claim names a column that does not exist.
       OSError: the folder cannot be written to.
     """
-    claims = tuple(claims)
+    claims = None if claims is None else tuple(claims)
     with atomic.in_turns(workdir / ".report.lock"):
-        sources = _fingerprint(workdir, claims, title, command)
+        said = [title, name, command]
+        sources = "" if claims is None else _fingerprint(workdir, claims, said)
         if _is_current(workdir, sources):
             return verdicts.read_decided(workdir), False
         with _failures() as failed:
-            decided = analyse(workdir, claims, title=title, command=command)
+            decided = analyse(workdir, claims, title=title, name=name, command=command)
         if sources and not failed:
             note = {"sources": sources, "files": _sums(workdir, _WRITTEN)}
             checksums.write_json(workdir / _NOTE, note)
@@ -82,12 +84,11 @@ def _failures() -> Iterator[list[str]]:
         logger.removeFilter(collect)
 
 
-def _fingerprint(workdir: Path, claims: tuple[Claim, ...], title: str, command: str) -> str:
+def _fingerprint(workdir: Path, claims: tuple[Claim, ...], said: Sequence[str]) -> str:
     """Return a checksum of all that a report is made from; "" where that cannot be known."""
     if not all(type(claim).__module__.startswith(f"{mnv2_jax.__name__}.") for claim in claims):
         return ""
-    said = [title, command, *map(stated.identity, claims)]
-    parts = [said, _sums(workdir, _READ), _code()]
+    parts = [[*said, *map(stated.identity, claims)], _sums(workdir, _READ), _code()]
     return checksums.sum_of(json.dumps(parts, sort_keys=True).encode())
 
 

@@ -20,7 +20,7 @@ from mnv2_jax.analysis.charts.chart import Chart
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.api.planning import checked_claims
 from mnv2_jax.api.report import write_report
-from mnv2_jax.schema import Column
+from mnv2_jax.schema import RESULTS, Column
 from mnv2_jax.train import setup
 
 
@@ -226,25 +226,28 @@ class Results:
         """Write report.html, claims.json and the figures, and return the path of the report.
 
         Args:
-          claims: by default those of the experiment. Without any, an existing report stays as it
-            is.
+          claims: by default those of the experiment, or those that claims.json records.
 
         Raises:
-          ValueError: no claims are known and there is no report, or a record is damaged.
+          ValueError: there is no results.csv, or a record is damaged.
           OSError: the folder cannot be written to.
         """
-        path = self.path / "report.html"
-        chosen = self._chosen(claims)
-        if chosen is None and not path.is_file():
+        if not (self.path / RESULTS).is_file():
             raise ValueError(
-                f"claims: neither they nor a report are in {self._here.shown(self.path)}; "
-                f"expected Results.open(workdir, claims=[...])"
+                f"workdir={self._here.shown(self.path)}: it holds no {RESULTS}; expected a folder "
+                f"that a sweep wrote"
             )
-        if chosen is not None:
-            plan = plans.read(self.path) or {"name": self.path.name, "command": "not recorded"}
-            write_report(self.path, chosen, title=plan["name"], command=plan["command"])
-            self._here.sync()
-        return path
+        unknown = {"name": self.path.name, "title": "", "command": "not recorded"}
+        plan = plans.read(self.path) or unknown
+        write_report(
+            self.path,
+            self._chosen(claims),
+            title=plan["title"] or plan["name"],
+            name=plan["name"],
+            command=plan["command"],
+        )
+        self._here.sync()
+        return self.path / "report.html"
 
     def _chosen(self, claims: Iterable[Claim] | None) -> tuple[Claim, ...] | None:
         return self._claims if claims is None else checked_claims(claims)

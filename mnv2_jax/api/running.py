@@ -146,7 +146,7 @@ def _begin(
     todo = unfinished if is_all else finished.remaining(folder, mine)
     launcher.check(todo)
     if processes.is_primary():
-        plans.write(folder, planned.name, origin.again, cohorts)
+        plans.write(folder, planned.name, origin.again, cohorts, planned.title)
         for line in _state(folder, planned, origin.config, planned.count - _count(unfinished)):
             messages.say(line)
         here.sync()
@@ -188,7 +188,11 @@ def _report(here: Workdir, planned: Planned, messages: Messages, origin: Origin)
         except (ValueError, OSError) as error:
             messages.say(f"Pictures of mistaken images are left out of the report: {error}")
         decided, is_new = write_report(
-            here.path, planned.claims, title=planned.name, command=origin.again
+            here.path,
+            planned.claims,
+            title=planned.title or planned.name,
+            name=planned.name,
+            command=origin.again,
         )
         drawn |= is_new
         # If others published records meanwhile, the report has to have them.

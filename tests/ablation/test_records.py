@@ -62,6 +62,20 @@ def test_the_table_carries_such_a_field_into_the_analysis(cohorts, tmp_path):
     assert decided["estimate"] == pytest.approx(0.01)
 
 
+def test_the_table_is_in_the_order_of_the_grid(dots, tmp_path):
+    shortcuts = ("none", "expansion", "bottleneck")
+    points = grid.product(grid.axis("seed", range(2)), grid.axis("model.shortcut", shortcuts))
+    parts = cohort.plan(grid.expand(digits.get_config(), points), lambda _: dots)
+    assert len(parts) == 2  # Shortcuts between expansions are another program.
+    for part in parts:
+        for run in part.runs:
+            records.write(tmp_path, run, {**records.describe(run, part), "status": "done"}, [], {})
+    rows = records.rows(tmp_path, parts)
+    assert [(row["seed"], row["shortcut"]) for row in rows] == [
+        (seed, shortcut) for seed in range(2) for shortcut in shortcuts
+    ]
+
+
 def test_claims_are_checked_against_the_columns_to_come(cohorts):
     check([CLAIM], records.columns(cohorts[0].runs))
     with pytest.raises(ValueError, match=r"axis 'train\.learning_rate' is not a column"):

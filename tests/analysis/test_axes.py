@@ -169,5 +169,5 @@ def test_empty_cells_are_a_value_of_other_columns_only():
     done = finished(frame, "test_accuracy")
     assert done["train.clip"].tolist() == ["1.5", "", "2", ""]
     assert done["train.nesterov"].tolist() == ["True", "", "False", ""]
-    assert axes.values(done, "scratch.augment.flip") == ["False", "True"]
+    assert axes.values(done, "scratch.augment.flip") == ["True", "False"]
     assert axes.values(done, "scratch.train.schedule") == ["cosine", "linear"]

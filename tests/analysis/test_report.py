@@ -5,8 +5,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from mnv2_jax.analysis import report
 from mnv2_jax.analysis.charts.chart import Chart
 from mnv2_jax.analysis.claims import equivalent, greater
 from mnv2_jax.analysis.report import analyse
@@ -19,15 +21,18 @@ CLAIMS = (
     greater("between expansions", "Fig. 6b", "Not run.", "shortcut", "bottleneck", "expansion"),
     equivalent("plateau", "section 3.3", "All the same.", "expansion", (6, 8, 10), 0.01),
 )
-CHARTS = (
-    "paired_differences",
+FIGURES = (
+    "effects",
     "accuracy_over_expansion",
     "accuracy_over_madds",
-    "accuracy_over_params",
+    "heatmap",
+    "interaction",
     "learning_curves",
     "paper_figure_6",
 )
+CHARTS = ("paired_differences", *FIGURES, "accuracy_over_params")
 FILES = [f"figures/{name}.{suffix}" for name in CHARTS for suffix in ("svg", "png")]
+LINKS = {"results.csv", "claims.json", "figures/", "data:,"}
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 
 
@@ -112,19 +117,21 @@ def test_the_page_is_whole_and_asks_for_nothing(analysed: Path) -> None:
     own = "".join(re.split(r"<script>.*?</script>", html, flags=re.DOTALL))
     assert not re.search(r"https?://|//cdn|@import", re.sub(namespaces, "", own))
     assert [name for name in page.ids if name.startswith("chart-")] == [
-        f"chart-{name}" for name in CHARTS
+        f"chart-{name}" for name in FIGURES
     ]
     assert len(page.ids) == len(set(page.ids))
     for target in page.targets:
-        assert target == "data:," or (target[0] == "#" and target[1:] in page.ids)
+        assert target in LINKS or (target[0] == "#" and target[1:] in page.ids)
 
 
 def test_what_others_wrote_is_escaped(analysed: Path) -> None:
     html = (analysed / "report.html").read_text(encoding="utf-8")
     assert "<script>alert" not in html
     assert html.count("&lt;script&gt;alert") == 3  # title, heading, the first claim
-    forest = embedded(html)["charts"]["paired_differences"]["rows"]
-    assert f"Supported: {NASTY}" in (cell for row in forest for cell in row)
+    (effects,) = (
+        one["spec"] for name, one in embedded(html)["charts"].items() if name == "effects"
+    )
+    assert " ".join(effects["concat"][0]["title"]) == f"Supported: {NASTY}"
     assert "--config=&lt;x&gt;" in html
 
 
@@ -168,3 +175,28 @@ def test_figures_that_cannot_be_written_cost_neither_claims_nor_report(
     assert not (workdir / "figures").exists()
     messages = [record.getMessage() for record in caplog.records]
     assert "figure learning_curves: cannot be drawn: no ink" in messages
+
+
+def test_notes_name_the_data_set_and_its_test_images() -> None:
+    frame = make_frame(expansions=(6,), shortcuts=("none",), seeds=2)
+    other = frame.assign(dataset="cifar10", run_id=[f"c{number}" for number in range(len(frame))])
+    ids = frame["run_id"].tolist()
+
+    def note(runs: pd.DataFrame, **counts: int) -> str:
+        known = runs["run_id"].map(counts)
+        charts = report._noted(
+            {"a": Chart("", {}, [], notes=["First."])}, runs.assign(test_images=known)
+        )
+        first, last = charts["a"].notes
+        assert first == "First."
+        return last
+
+    assert note(frame) == "Data set: digits."
+    assert note(frame, **{ids[0]: 1500}) == "Data set: digits, 1,500 test images."
+    assert note(frame, **{ids[0]: 500, ids[1]: 400}) == "Data set: digits, 400 or 500 test images."
+    both = pd.concat([frame, other], ignore_index=True)
+    assert note(both, c1=10_000) == "Data sets: digits; cifar10, 10,000 test images."
+    # Pretraining is tested on other classes.
+    phases = ["pretraining", *["scratch"] * (len(frame) - 1)]
+    transfer = frame.assign(**{"transfer.phase": phases})
+    assert note(transfer, **{ids[0]: 9, ids[1]: 7}) == "Data set: digits, 7 test images."

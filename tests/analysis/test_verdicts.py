@@ -16,6 +16,7 @@ KEYS = {
     *("name", "source", "statement", "metric", "estimate", "ci_low", "ci_high", "confidence"),
     *("kind", "pairs", "seeds", "dropped", "p_value", "verdict", "bootstrap_low", "bootstrap_high"),
     *("p_holm", "effect_size", "detectable", "seeds_needed", "notes", "measure", "shown"),
+    "claim",
 }
 
 

@@ -256,7 +256,7 @@ def test_a_wrong_override_is_told(small_config, overrides, message):
         (lambda one, path: api.Results.open(path / "a"), "workdir={}/a: no such folder; expected"),
         (lambda one, path: api.load(path / "a"), "{}/a: no such file or folder; expected a netw"),
         (lambda one, path: api.Results.open(path).decide(), "claims: there are none in {}; expec"),
-        (lambda one, path: api.Results.open(path).report(), "claims: neither they nor a report a"),
+        (lambda one, path: api.Results.open(path).report(), "workdir={}: it holds no results.csv;"),
         (lambda one, path: api.Results.open(path).frame, "workdir {} holds no results.csv"),
     ],
 )

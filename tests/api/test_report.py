@@ -30,7 +30,7 @@ class Own(Claim):
 def workdir(tmp_path, monkeypatch):
     """A folder whose report was written once, by a stand-in for the slow part."""
 
-    def analyse(workdir, claims, *, title, command):
+    def analyse(workdir, claims, *, title, name, command):
         decided = [{"name": claim.name} for claim in claims]
         verdicts.write_decided(workdir, decided)
         (workdir / "figures").mkdir(exist_ok=True)
@@ -83,6 +83,7 @@ def test_a_change_to_what_it_is_made_of_or_to_itself_draws_it_again(workdir, nam
     "changes",
     [
         {"title": "other"},
+        {"name": "other"},
         {"command": "other"},
         {"claims": []},
         {"claims": [dataclasses.replace(CLAIM, statement="Not so")]},

@@ -7,28 +7,39 @@ returns them.
 
 import contextlib
 import functools
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
-from mnv2_jax.analysis.axes import COSTS, cost_view, default_view, finished
+from mnv2_jax.analysis import axes, tables
+from mnv2_jax.analysis.axes import COSTS, View, cost_view, default_view, finished
 from mnv2_jax.analysis.charts.accuracy import accuracy
 from mnv2_jax.analysis.charts.chart import Chart
 from mnv2_jax.analysis.charts.curves import learning_curves
+from mnv2_jax.analysis.charts.effects import effects
 from mnv2_jax.analysis.charts.forest import forest
+from mnv2_jax.analysis.charts.heatmap import heatmap
 from mnv2_jax.analysis.charts.paper import paper_figure_6
 from mnv2_jax.analysis.claims import Claim
+from mnv2_jax.analysis.names import axis_name, lower_name
+from mnv2_jax.schema import PHASE
+
+Makers = dict[str, Callable[[], Chart | None]]
+
+_MOST_PAIRS = 10  # Of axes, of which readers choose one.
 
 
 def make_charts(
     frame: pd.DataFrame,
     curves: pd.DataFrame,
-    claims: Sequence[Claim],
+    claims: Sequence[Claim | None],
     decided: Sequence[Mapping[str, Any]],
 ) -> dict[str, Chart]:
-    """Make every chart of the report that has something to show, by file name without suffix.
+    """Make every chart that has a file of its own and something to show, by the file's name.
 
     Only runs that are done are drawn. Accuracy is over expansion, or over another axis if runs do
     not differ in expansion; and over each cost in which they differ. A chart that cannot be drawn
@@ -37,23 +48,98 @@ def make_charts(
     frame = frame.reset_index(drop=True)  # Rows name runs by their positions.
     done = finished(frame, "test_accuracy")
     view = default_view(done)
-    makers: dict[str, Callable[[], Chart | None]] = {
+    makers: Makers = {
         "paired_differences": lambda: forest(frame, claims, decided),
-        f"accuracy_over_{view.x}": lambda: accuracy(frame, view),
-        **{
-            f"accuracy_over_{cost}": functools.partial(accuracy, frame, cost_view(done, cost))
-            for cost in reversed(COSTS)
-            if done[cost].nunique() > 1
-        },
+        "effects": lambda: effects(frame, claims, decided),
+        **_first(_measures(frame, done, view)),
+        **_costs(frame, done),
+        "heatmap": lambda: heatmap(frame, view),
+        **_first(_interactions(frame, done, view)),
         "learning_curves": lambda: learning_curves(frame, curves),
         "paper_figure_6": lambda: paper_figure_6(frame, curves),
     }
+    return _made(makers)
+
+
+def make_choices(frame: pd.DataFrame, charts: Mapping[str, Chart]) -> dict[str, Chart]:
+    """Make the charts that readers of the report may choose in the place of some of `charts`.
+
+    They are every metric over every axis, and the interactions of every two axes.
+    """
+    if not charts:
+        return {}
+    frame = frame.reset_index(drop=True)
+    done = finished(frame, "test_accuracy")
+    view = default_view(done)
+    makers = _measures(frame, done, view) | _interactions(frame, done, view)
+    return _made({name: make for name, make in makers.items() if name not in charts})
+
+
+def _first(makers: Makers) -> Makers:
+    return dict(itertools.islice(makers.items(), 1))
+
+
+def _made(makers: Makers) -> dict[str, Chart]:
     charts = {}
     for name, make in makers.items():
         with logged_failure(name):
             if chart := make():
                 charts[name] = chart
     return charts
+
+
+def _measures(frame: pd.DataFrame, done: pd.DataFrame, main: View) -> Makers:
+    """Return makers of each metric over each axis, test accuracy over that of `main` first."""
+    names = [column.name for column in tables.measures(frame) if not column.of_machine]
+    metrics = sorted(names, key=lambda name: (name != "test_accuracy", "test" not in name))
+    rest = [axis for axis in axes.varying(done) if axis != main.x]
+    views = [main, *(axes.view_over(done, axis) for axis in rest)]
+    figure = f"accuracy_over_{main.x}"
+
+    def make(metric: str, view: View) -> Chart | None:
+        chart = accuracy(frame, view, metric)
+        choice = {"Metric": tables.describe(frame, metric).label, "Axis": axis_name(view.x)}
+        return chart and replace(chart, figure=figure, choice=choice)
+
+    return {
+        f"{metric.removeprefix('test_')}_over_{view.x}": functools.partial(make, metric, view)
+        for metric, view in itertools.product(metrics or ["test_accuracy"], views)
+    }
+
+
+def _costs(frame: pd.DataFrame, done: pd.DataFrame) -> Makers:
+    costs = [cost for cost in reversed(COSTS) if done[cost].nunique() > 1]
+
+    def make(cost: str) -> Chart | None:
+        chart = accuracy(frame, cost_view(done, cost))
+        figure, choice = f"accuracy_over_{costs[0]}", {"Cost": axis_name(cost)}
+        return chart and replace(chart, figure=figure, choice=choice)
+
+    return {f"accuracy_over_{cost}": functools.partial(make, cost) for cost in costs}
+
+
+def _interactions(frame: pd.DataFrame, done: pd.DataFrame, main: View) -> Makers:
+    """Return makers of the means by every two axes; phases and data sets are never averaged."""
+    free = [axis for axis in axes.varying(done) if axis != "dataset"]
+    # Phases differ by far more than anything within them.
+    of_phases = main.x == PHASE
+    pairs = sorted(itertools.combinations(free, 2), key=lambda pair: (main.x in pair) != of_phases)
+    if len(free) == 2 and main.x in free and axes.is_number(done, main.x):
+        return {}  # The main chart is that of the only pair.
+
+    def make(pair: Sequence[str]) -> Chart | None:
+        hue, x = sorted(pair, key=lambda axis: (axis == main.x, done[axis].nunique()))
+        apart = [axis for axis in ("dataset", PHASE) if axis in axes.varying(done)]
+        panels = tuple(axis for axis in apart if axis not in pair)
+        chart = accuracy(frame, View(x, hue, panels), joined=True)
+        both = f"{lower_name(hue)} and {lower_name(x)}"
+        heading, choice = f"Interaction of {both}", {"Axes": both[:1].upper() + both[1:]}
+        return chart and replace(chart, heading=heading, figure="interaction", choice=choice)
+
+    return {
+        "_".join(["interaction", *(pair if number else ())]): functools.partial(make, pair)
+        for number, pair in enumerate(pairs[:_MOST_PAIRS])
+    }
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """A measure over an axis, or over the cost of networks: seeds, means and intervals."""
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,7 +24,7 @@ from mnv2_jax.analysis.charts.chart import Chart
 from mnv2_jax.analysis.charts.hues import Hues
 from mnv2_jax.analysis.charts.lines import Rows, divide, layers_of, parts_of
 from mnv2_jax.analysis.charts.panels import WIDE, divide_panels, panelled
-from mnv2_jax.analysis.charts.pareto import front_layers, put_front
+from mnv2_jax.analysis.charts.pareto import front_layers, put_front, with_room
 from mnv2_jax.analysis.charts.scales import Scale, scale_of
 from mnv2_jax.analysis.names import lower_name, value_name
 from mnv2_jax.analysis.tables import describe, design_axes
@@ -32,8 +33,12 @@ from mnv2_jax.schema import Column
 _MOST_LINES = 24  # In a panel over a cost; more would hide each other.
 
 
-def accuracy(frame: pd.DataFrame, view: View, metric: str = "test_accuracy") -> Chart | None:
+def accuracy(
+    frame: pd.DataFrame, view: View, metric: str = "test_accuracy", *, joined: bool = False
+) -> Chart | None:
     """Chart a measure over an axis, or over a cost; return None if no run can be drawn.
+
+    Lines join numbers, and with `joined` names as well.
 
     Over an axis a note names the axes that are averaged over. Over a cost only seeds are averaged:
     networks that differ in one axis of numbers alone are joined, and each data set has the Pareto
@@ -46,6 +51,7 @@ def accuracy(frame: pd.DataFrame, view: View, metric: str = "test_accuracy") -> 
         return None
     over_cost = view.x in COSTS
     scale = scale_of(done, view.x)
+    scale = dataclasses.replace(scale, joined=scale.joined or joined)
     hues = Hues(view.hue, values(done, view.hue) if view.hue else [], front=over_cost)
     panels = divide_panels(done, view.panels)
     main = main_number(done, view.shown) if over_cost else None
@@ -62,13 +68,14 @@ def accuracy(frame: pd.DataFrame, view: View, metric: str = "test_accuracy") -> 
     _put_lines(rows, lines, scale, hues, view, measure, hidden, crowded)
     x, ends = scale.encoding(), rows.limits(measure)
     with_parts = rows.limits(measure, parts=True)
+    own = [rows.limits(measure, parts=True, panel=title) for title, _ in panels]
     layers = layers_of(x, hues, measure.title, measure.digits)
     notes = rows.bands()
     if over_cost:
         for _, rivals in without_pretraining(done).groupby("dataset"):
             notes.append(put_front(rows, rivals, view.x, measure, panels, x, ends))
         layers = front_layers(layers, measure, ends)
-        with_parts = ends
+        with_parts, own = ends, [with_room(one, measure) for one in own]
         notes += _on_lines(done, view, main, crowded, lines)
     else:
         notes += remarks(done, view.shown)
@@ -82,6 +89,7 @@ def accuracy(frame: pd.DataFrame, view: View, metric: str = "test_accuracy") -> 
         hues,
         ends,
         with_parts,
+        own,
         WIDE if scale.joined else width,
     )
     return Chart(f"{measure.label} over {lower_name(view.x)}", spec, rows.rows, rows.sets, notes)

@@ -83,12 +83,16 @@ class Chart:
     Attributes:
       heading: of the report's figure.
       spec: in Vega-Lite, without rows: its data are named `rows`. For the page, `usermeta` has the
-        `room` that axes take beside panels, the width of an `entry` of the legend, whether wide
-        panels `grow` in height, and the `ends` of y for all runs and for some.
+        `room` that axes take beside panels, the `narrowest` and `widest` that these may be, the
+        width of an `entry` of the legend, whether wide panels `grow` in height, the `ends` of y for
+        all runs and for some, and, under `y`, the ends of each panel if it has an axis of its
+        `own`, or the `same` as the others.
       rows: what is drawn; one with `set` only while the reader chooses all runs of that set.
       sets: positions of runs in the results, under `runs`. A row whose set is part of a larger one,
         `of`, is drawn while the reader chooses exactly that part of it.
       notes: sentences.
+      figure: the name of the chart whose place in the report it takes, if the reader chooses it.
+      choice: that choice, by the names of selectors, such as {"Axis": "Projection"}.
     """
 
     heading: str
@@ -96,6 +100,8 @@ class Chart:
     rows: Sequence[Mapping[str, Any]]
     sets: Sequence[Mapping[str, Any]] = field(default=())
     notes: Sequence[str] = field(default=())
+    figure: str = ""
+    choice: Mapping[str, str] = field(default_factory=dict)
 
     def svg(self) -> str:
         """Return the chart as SVG, with texts as text; the same chart gives the same SVG."""

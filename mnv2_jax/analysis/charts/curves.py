@@ -44,7 +44,9 @@ def learning_curves(frame: pd.DataFrame, curves: pd.DataFrame) -> Chart | None:
             put_curve(rows, of_hue, table, hidden, panel=title, hue=hues.labels[hue])
     measure = column(METRIC)
     ends = rows.limits(measure), rows.limits(measure, parts=True)
-    spec = panelled(curve_layers(rows, hues), [title for title, _ in panels], hues, *ends)
+    titles = [title for title, _ in panels]
+    own = [rows.limits(measure, parts=True, panel=title) for title in titles]
+    spec = panelled(curve_layers(rows, hues), titles, hues, *ends, own)
     notes = [*rows.bands(), *remarks(drawn, view.shown[1:])]
     notes += [*left_out, *unfinished(frame, measured)]
     return Chart("Learning curves", spec, rows.rows, rows.sets, notes)

@@ -30,12 +30,15 @@ _LINE, _BAR, _ALONG = 16, 28, 20
 _LETTERS = 52  # Of a line of text, for which a narrow screen has room.
 
 
-def forest(frame: pd.DataFrame, claims: Sequence[Claim], decided: Sequence[Row]) -> Chart | None:
+def forest(
+    frame: pd.DataFrame, claims: Sequence[Claim | None], decided: Sequence[Row]
+) -> Chart | None:
     """Chart the differences of claims, and those along the main axis, if they have any.
 
-    Each unit has an axis of its own. Returns None if no claim has a difference.
+    Each unit has an axis of its own. A claim that is None has its row alone. Returns None if no
+    claim has a difference.
     """
-    by_unit: dict[str, list[tuple[Claim, Row]]] = {}
+    by_unit: dict[str, list[tuple[Claim | None, Row]]] = {}
     for claim, row in zip(claims, decided, strict=True):
         by_unit.setdefault(units.measure_of_row(row).unit, []).append((claim, row))
     rows = Rows()
@@ -54,11 +57,11 @@ def forest(frame: pd.DataFrame, claims: Sequence[Claim], decided: Sequence[Row])
 
 
 def _unit(
-    rows: Rows, view: str, frame: pd.DataFrame, pairs: Sequence[tuple[Claim, Row]]
+    rows: Rows, view: str, frame: pd.DataFrame, pairs: Sequence[tuple[Claim | None, Row]]
 ) -> dict[str, Any] | None:
     """Add the rows of claims in one unit; return their specification, None without rows."""
     measured = [row for _, row in pairs if row["estimate"] is not None]
-    along = [(claim, means) for claim, _ in pairs if (means := _along(claim, frame))]
+    along = [(claim, means) for claim, _ in pairs if claim and (means := _along(claim, frame))]
     top, widest = 0, 0
 
     def add_text(text: str, part: str) -> None:

@@ -91,11 +91,12 @@ def looks_of(column: str, values: Sequence[Any]) -> list[tuple[str, str, list[in
     look the same in all charts.
     """
     numeric = len(values) > 1 and all(isinstance(value, float | int) for value in values)
+    sizes = sorted(values) if numeric else [*values]
     ranks = {value: rank for rank, value in enumerate(KNOWN.get(column, {}))}
     looks = []
-    for place, value in enumerate(values):
+    for value in values:
         turn, at = divmod(ranks.setdefault(value, len(ranks)), len(SHAPES))
-        step = round(place * (len(STEPS) - 1) / max(len(values) - 1, 1))
+        step = round(sizes.index(value) * (len(STEPS) - 1) / max(len(values) - 1, 1))
         color = STEPS[step] if numeric else COLOURS[at]
         # After a turn, markers and dashes meet in other pairs.
         shape, dash = SHAPES[(at + turn) % len(SHAPES)], DASHES[(at + 3 * turn) % len(DASHES)]

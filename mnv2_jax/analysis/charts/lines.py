@@ -75,13 +75,18 @@ class Rows:
             low, high = (mean.low, mean.high) if interval else (None, None)
             self.add("mean", **fields, **own, low=low, high=high)
 
-    def limits(self, measure: Column, *, parts: bool = False) -> list[float]:
+    def limits(
+        self, measure: Column, *, parts: bool = False, panel: str | None = None
+    ) -> list[float]:
         """Return the ends of y by the points: wide intervals of two seeds would flatten all else.
 
         Nothing is shown below 0 of what is never negative, nor above 100 %, but for a tenth of the
-        room, so that points there are whole. With `parts`, means of parts have room as well.
+        room, so that points there are whole. With `parts`, means of parts have room as well. With a
+        panel's title, the ends are those of the panel.
         """
         rows = [row for row in self.rows if parts or is_whole(row, self.sets)]
+        if panel is not None:
+            rows = [row for row in rows if row["panel"] == panel]
         points = [row["y"] for row in rows]
         ends = [row[end] for row in rows for end in ("low", "high") if row.get(end) is not None]
         low, high = min(points), max(points)
@@ -118,7 +123,7 @@ def parts_of(runs: pd.DataFrame, hidden: Sequence[str]) -> Iterator[pd.DataFrame
 
 def divide(runs: pd.DataFrame, column: str | None) -> dict[Any, pd.DataFrame]:
     """Return runs by their values in a column; without one, all under None."""
-    return dict(iter(runs.groupby(column))) if column else {None: runs}
+    return dict(iter(runs.groupby(column, sort=False))) if column else {None: runs}
 
 
 def layers_of(

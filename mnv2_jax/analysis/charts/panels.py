@@ -35,6 +35,7 @@ def panelled(
     hues: Hues,
     ends: Sequence[float],
     with_parts: Sequence[float],
+    own: Sequence[Sequence[float]],
     width: int = WIDE,
 ) -> dict[str, Any]:
     """Return the specification of layers in panels, whose rows name their panel.
@@ -45,22 +46,37 @@ def panelled(
       hues: of the lines.
       ends: of y.
       with_parts: ends of y for a page whose reader has chosen some of the runs.
+      own: ends of y of each panel, for a page whose reader has asked for them.
       width: of a single panel.
     """
-    count = len(titles)
-    columns = 2 if count in (2, 4) else min(count, 3)
+    columns = beside(len(titles))
     width = NARROW if columns > 1 else width
-    own = {"width": width, "height": HEIGHT, "layer": list(layers)}
-    header = {"labelExpr": r"split(datum.label, '\n')"}
-    facet = {"field": "panel", "type": "nominal", "sort": list(titles), "header": header}
-    inner = own if titles == [""] else {"facet": facet, "columns": columns, "spec": own}
     return {
-        "data": {"name": "rows"},
-        **inner,
+        **facets({"width": width, "height": HEIGHT, "layer": list(layers)}, titles),
         "config": {"legend": hues.legend(columns * width)},
         "params": [{"name": "low", "value": ends[0]}, {"name": "high", "value": ends[1]}],
-        "usermeta": {"room": 64, "entry": hues.entry, "grow": True, "ends": [ends, with_parts]},
+        "usermeta": {
+            "room": 64,
+            "entry": hues.entry,
+            "grow": True,
+            "ends": [ends, with_parts],
+            "y": {"own": own},
+        },
     }
+
+
+def beside(count: int) -> int:
+    """Return how many of these panels stand beside one another."""
+    return 2 if count in (2, 4) else min(count, 3)
+
+
+def facets(panel: dict[str, Any], titles: Sequence[str]) -> dict[str, Any]:
+    """Return the specification of a panel for each title; rows name the title as their `panel`."""
+    header = {"labelExpr": r"split(datum.label, '\n')"}
+    facet = {"field": "panel", "type": "nominal", "sort": list(titles), "header": header}
+    columns = beside(len(titles))
+    inner = panel if titles == [""] else {"facet": facet, "columns": columns, "spec": panel}
+    return {"data": {"name": "rows"}, **inner}
 
 
 def layer(part: str, mark: Mapping[str, Any], **channels: Any) -> dict[str, Any]:

@@ -117,14 +117,20 @@ def _fit(
     return True
 
 
+def with_room(ends: Sequence[float], measure: Column) -> list[float]:
+    """Return the ends of y with room for the labels of a front."""
+    low, high = ends
+    room = 0.1 * (high - low)
+    return [low, high + room] if measure.better == "higher" else [low - room, high]
+
+
 def front_layers(
     layers: Sequence[dict[str, Any]], measure: Column, ends: list[float]
 ) -> list[dict[str, Any]]:
     """Return layers with those of fronts added, and move `ends` to make room for their labels."""
     up = measure.better == "higher"
     channels = layers[-1]["encoding"]
-    room = 0.1 * (ends[1] - ends[0])
-    ends[:] = [ends[0], ends[1] + room] if up else [ends[0] - room, ends[1]]
+    ends[:] = with_room(ends, measure)
     at = {"x": channels["x"], "y": channels["y"]}
     step = {"type": "line", "interpolate": "step-after", "strokeWidth": 1}
     ring = {"type": "point", "size": 130, "color": INK, "strokeWidth": 1, "opacity": 1}

@@ -42,7 +42,8 @@ class Scale:
         """Return the channel `x`, with a tick per value if there is room."""
         low, high = self.at(self.values[0]), self.at(self.values[-1])
         if self.kind == "places":
-            own = self._places()
+            names = [value_name(self.column, value) for value in self.values]
+            own = places(names, grid=self.joined)
         elif self.column in COSTS:
             own = _costs(low, high)
         else:
@@ -56,26 +57,6 @@ class Scale:
             }
         return {"field": "x", "type": "quantitative", "title": axis_name(self.column), **own}
 
-    def _places(self) -> dict[str, Any]:
-        """Return scale and axis of names, which are wrapped if they fit so, else slanted."""
-        labels = [value_name(self.column, value) for value in self.values]
-        letters = int(NARROW / len(labels) / _LETTER)
-        lines = [textwrap.wrap(one, max(letters, 1), break_long_words=False) for one in labels]
-        slanted = any(len(line) > letters for label in lines for line in label)
-        shown = json.dumps(labels if slanted else lines)
-        slant = {"labelAngle": -30, "labelAlign": "right", "labelLimit": 220} if slanted else {}
-        return {
-            "scale": {"domain": [-0.5, len(labels) - 0.5], "nice": False, "zero": False},
-            "axis": {
-                "values": list(range(len(labels))),
-                # JSON's texts are valid in Vega's expressions, whatever is in them.
-                "labelExpr": f"{shown}[datum.value]",
-                "labelOverlap": False,
-                "grid": self.joined,
-                **slant,
-            },
-        }
-
     def dividers(self) -> list[dict[str, Any]]:
         """Return a layer of lines between places, if these are not joined."""
         if self.joined:
@@ -85,17 +66,43 @@ class Scale:
         return [{"data": {"values": between}, "mark": mark, "encoding": {"x": self.encoding()}}]
 
 
+def places(names: Sequence[str], *, grid: bool) -> dict[str, Any]:
+    """Return scale and axis of names at 0, 1, ..."""
+    lines, slant = fitted(names)
+    return {
+        "scale": {"domain": [-0.5, len(names) - 0.5], "nice": False, "zero": False},
+        "axis": {
+            "values": list(range(len(names))),
+            # JSON's texts are valid in Vega's expressions, whatever is in them.
+            "labelExpr": f"{json.dumps(lines)}[datum.value]",
+            "labelOverlap": False,
+            "grid": grid,
+            **slant,
+        },
+    }
+
+
+def fitted(names: Sequence[str]) -> tuple[Sequence[Any], dict[str, Any]]:
+    """Wrap names below a panel if they fit so; else slant them, by the axis that is returned."""
+    letters = int(NARROW / len(names) / _LETTER)
+    lines = [textwrap.wrap(one, max(letters, 1), break_long_words=False) for one in names]
+    if any(len(line) > letters for name in lines for line in name):
+        return names, {"labelAngle": -30, "labelAlign": "right", "labelLimit": 220}
+    return lines, {}
+
+
 def scale_of(frame: pd.DataFrame, column: str) -> Scale:
     """Return the scale of a column: logarithmic for costs, and for numbers that span decades.
 
-    Names are evenly spaced, and so are numbers that span decades from a 0, or of which one has a
-    name.
+    Names are evenly spaced, in the grid's order; so are numbers that span decades from a 0, by
+    size, and numbers of which one has a name, which comes last.
     """
     present = values(frame, column)
     if not is_number(frame, column):
         return Scale(column, present, "places", joined=False)
     if column in COSTS:
-        return Scale(column, present, "log", joined=True)
+        return Scale(column, sorted(present), "log", joined=True)
+    present = sorted(present, key=lambda value: (bool(number_name(column, value)), value))
     if any(number_name(column, value) for value in present):
         return Scale(column, present, "places", joined=True)
     positive = [value for value in present if value > 0]

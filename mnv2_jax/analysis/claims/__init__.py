@@ -14,10 +14,10 @@ A kind of claim is a subclass of `Claim`: in a module here, which is imported be
 config file.
 """
 
-from typing import cast
+from typing import Any, cast
 
+from mnv2_jax.analysis.claims.base import IN_ROWS, Row, Shown
 from mnv2_jax.analysis.claims.base import Claim as Claim
-from mnv2_jax.analysis.claims.base import Row, Shown
 from mnv2_jax.analysis.claims.equivalent import equivalent as equivalent
 from mnv2_jax.analysis.claims.greater import greater as greater
 from mnv2_jax.analysis.claims.interaction import interaction as interaction
@@ -29,7 +29,25 @@ KINDS: dict[str, type[Claim]] = {one.kind: one for one in Claim.__subclasses__()
 
 
 def shown(row: Row) -> Shown:
-    """Return the format of a decided claim: its own, or that of its kind in earlier versions."""
-    if "shown" in row:
-        return cast(Shown, row["shown"])
-    return KINDS.get(row["kind"], Claim).shown(row)
+    """Return the format of a decided claim: its own, and of its kind what it lacks."""
+    own = row.get("shown", {})
+    if Shown.__required_keys__ <= own.keys():
+        return cast(Shown, own)
+    return cast(Shown, {**KINDS.get(row["kind"], Claim).shown(row), **own})
+
+
+def recorded(row: Row) -> Claim | None:
+    """Return the claim of a decided row; None if an earlier version, or another's kind, wrote it.
+
+    Raises:
+      ValueError: the row's fields are not those of a claim of its kind.
+    """
+    kind = KINDS.get(row["kind"])
+    if kind is None or "claim" not in row:
+        return None
+    own = {key: tuple(v) if isinstance(v, list) else v for key, v in row["claim"].items()}
+    fields: dict[str, Any] = {name: row[name] for name in IN_ROWS} | own
+    try:
+        return kind(**fields)
+    except TypeError as error:
+        raise ValueError(f"claim {row['name']!r}: its record is wrong ({error})") from None

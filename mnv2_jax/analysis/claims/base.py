@@ -1,6 +1,7 @@
 """The base of all kinds of claims."""
 
 import abc
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -19,6 +20,9 @@ from mnv2_jax.values import canonical
 Row = Mapping[str, Any]
 """A decided claim, as `mnv2_jax.analysis.verdicts.decide` returns it."""
 
+IN_ROWS = ("name", "source", "statement", "metric")
+"""The fields of a claim that its row has by these names."""
+
 EVERYWHERE: Mapping[str, Scalar] = MappingProxyType({})
 
 
@@ -27,6 +31,8 @@ class Shown(TypedDict):
 
     Attributes:
       kind: goes before the metric, such as "equivalent"; may be empty.
+      estimate: the noun of the estimate in a sentence; "" if a supported claim says that one value
+        is better, so that "by" may stand before it.
       margin: what counts as no difference, in words; may be empty.
       band: ends of the range that the estimate is claimed to lie in; or None.
       counted: what an estimate is made of, "pairs" or "runs".
@@ -36,6 +42,7 @@ class Shown(TypedDict):
     """
 
     kind: str
+    estimate: str
     margin: str
     band: list[float] | None
     counted: str
@@ -66,6 +73,7 @@ class Claim(abc.ABC):
       kind: name of the kind.
       confidence: of the interval that is reported.
       in_rows: fields of the claim that rows hold too.
+      estimate: see `Shown`.
       counted: see `Shown`.
       two_sided: whether p is small for a refuted claim as well.
       reading: see `Shown`.
@@ -83,6 +91,7 @@ class Claim(abc.ABC):
     kind: ClassVar[str]
     confidence: ClassVar[float] = 0.95
     in_rows: ClassVar[Sequence[str]] = ()
+    estimate: ClassVar[str] = "difference"
     counted: ClassVar[str] = "pairs"
     two_sided: ClassVar[bool] = False
     reading: ClassVar[tuple[str, str] | None] = None
@@ -94,6 +103,15 @@ class Claim(abc.ABC):
     def __post_init__(self) -> None:
         where = {name: canonical(value) for name, value in self.where.items()}
         object.__setattr__(self, "where", where)
+
+    def record(self) -> dict[str, Any]:
+        """Return the fields that rows do not have already, as JSON values."""
+        fields = dataclasses.asdict(self)
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in fields.items()
+            if name not in IN_ROWS
+        }
 
     def contrasts(self) -> Sequence[Contrast]:
         """Return the contrasts that need pairs of runs."""
@@ -134,6 +152,7 @@ class Claim(abc.ABC):
         """Return the format of a decided claim; called on `Claim` if its kind is unknown."""
         return Shown(
             kind=row["kind"],
+            estimate=cls.estimate,
             margin="",
             band=None,
             counted=cls.counted,

@@ -27,6 +27,7 @@ class Equivalent(Claim):
     kind = "equivalent"
     confidence = TEST  # TOST at 5 % asks whether the 90 % interval lies inside the margin.
     in_rows = ("margin",)
+    estimate = "largest difference"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -24,6 +24,7 @@ class Greater(Claim):
     covarying: tuple[str, ...] = renamed((), was="along")
 
     kind = "greater"
+    estimate = ""
     two_sided = True
 
     def __post_init__(self) -> None:

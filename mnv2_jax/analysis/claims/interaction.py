@@ -26,6 +26,7 @@ class Interaction(Claim):
     less: Scalar
 
     kind = "interaction"
+    estimate = ""
     two_sided = True
     reading = (
         "Interaction",

@@ -24,6 +24,7 @@ class Monotone(Claim):
 
     kind = "monotone"
     in_rows = ("margin",)
+    estimate = "change from the first value to the last"
     reading = (
         "Monotone",
         "Shown is the rise from the first value to the last. Supported when its 95 % interval lies "

@@ -26,6 +26,7 @@ class WithinOf(Claim):
     kind = "within_of"
     confidence = TEST  # TOST at 5 % asks whether the 90 % interval lies inside the margin.
     in_rows = ("value", "margin")
+    estimate = "distance from it"
     counted = "runs"
     reading = (
         "Within of",

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mnv2_jax.analysis.axes import implied_by_phase, is_number
-from mnv2_jax.analysis.names import KNOWN, in_order, name_before, number_name, short_name
+from mnv2_jax.analysis.names import KNOWN, name_before, number_name, short_name
 from mnv2_jax.analysis.tables import design_axes
 
 
@@ -66,7 +66,7 @@ def _axis(frame: pd.DataFrame, name: str, *, unique: bool) -> Axis:
     numbers = is_number(frame, name)
     if not numbers:
         column = column.map(value_text)
-    values = in_order(name, column.dropna().unique().tolist())
+    values = column.dropna().unique().tolist()
     values += [float("nan")] if column.isna().any() else []
     names = KNOWN.get(name, {})
     labels = [names.get(value) or number_name(name, value) or value_text(value) for value in values]

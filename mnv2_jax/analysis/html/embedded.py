@@ -34,6 +34,7 @@ def page_data(
     run_ids = frame["run_id"].tolist()
     shown = _measured(frame)
     main = describe(frame, "test_accuracy")
+    sets: dict[str, int] = {}
     errors = frame["error"].tolist() if "error" in frame else [""] * len(frame)
     return {
         "axes": [_axis(axis) for axis in axes],
@@ -42,6 +43,7 @@ def page_data(
                 "key": column.name,
                 "label": column.title if column.kind == "measure" else short_name(column.name),
                 "digits": column.digits,
+                "scale": column.scale,
                 "isMetric": column.kind == "measure" and not column.of_machine,
             }
             for column in shown
@@ -56,7 +58,8 @@ def page_data(
         "curves": _curves(run_ids, curves),
         "config": _shared_and_differing(run_ids, configs),
         "environment": _shared_and_differing(run_ids, environments),
-        "charts": {name: _chart(chart) for name, chart in charts.items()},
+        "charts": {name: _chart(chart, sets) for name, chart in charts.items()},
+        "sets": [json.loads(text) for text in sets],
         "chart_config": CONFIG,
     }
 
@@ -71,19 +74,40 @@ def json_text(value: Any) -> str:
 
 def _axis(axis: Axis) -> dict[str, Any]:
     return {
+        "name": axis.name,
         "label": axis.label,
         "labels": axis.labels,
         "texts": [number_name(axis.name, value) or value_text(value) for value in axis.values],
+        "cells": ["" if pd.isna(value) else value_text(value) for value in axis.values],
         "numeric": axis.numeric,
         "codes": axis.codes,
     }
 
 
-def _chart(chart: Chart) -> dict[str, Any]:
-    """Return a chart with its rows as a table, which does not repeat their fields."""
+def _chart(chart: Chart, sets: dict[str, int]) -> dict[str, Any]:
+    """Return a chart with its rows as a table, which repeats neither their fields nor their texts.
+
+    Its sets, which charts of several metrics have in common, are named by their number in `sets`.
+    """
     fields = list(dict.fromkeys(field for row in chart.rows for field in row))
-    rows = [[row.get(field) for field in fields] for row in chart.rows]
-    return {"spec": chart.spec, "fields": fields, "rows": rows, "sets": chart.sets}
+    columns = {field: [row.get(field) for row in chart.rows] for field in fields}
+    texts: dict[str, list[str]] = {}
+    for field, column in columns.items():
+        present = [value for value in column if value is not None]
+        if present and all(isinstance(value, str) for value in present):
+            codes = {text: code for code, text in enumerate(dict.fromkeys(present))}
+            texts[field], columns[field] = list(codes), [codes.get(value) for value in column]
+    return {
+        "heading": chart.heading,
+        "notes": " ".join(chart.notes),
+        "figure": chart.figure,
+        "choice": chart.choice,
+        "spec": chart.spec,
+        "fields": fields,
+        "texts": texts,
+        "rows": list(zip(*columns.values(), strict=True)),
+        "sets": sets.setdefault(json.dumps(chart.sets), len(sets)),
+    }
 
 
 def _measured(frame: pd.DataFrame) -> list[Column]:

@@ -25,6 +25,6 @@ def difference(measure: Measure, difference: float) -> str:
     return with_unit(signed(measure, difference), unit)
 
 
-def count(number: int, noun: str) -> str:
+def count(number: int, noun: str, several: str = "") -> str:
     """Return a number with its noun: `1 run`, `5,000 runs`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun if number == 1 else several or f'{noun}s'}"

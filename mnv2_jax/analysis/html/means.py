@@ -55,11 +55,13 @@ def table(axes: Sequence[Axis], frame: pd.DataFrame) -> str:
         "Per cent, mean over seeds ± standard deviation between seeds, of all finished runs "
         "whatever the filters. Nothing else is averaged over."
     )
-    return f'<p class="quiet">{words}</p>\n' + region(
+    table = region(
         "Mean test accuracy",
         f'<table class="means"><thead>{head}</thead>\n<tbody>\n{body}\n</tbody></table>',
         css,
     )
+    rows_of = count(len(rows), "row")
+    return f'<p class="quiet">{words}</p>\n<details><summary>{rows_of}</summary>\n{table}</details>'
 
 
 def _head(down: Sequence[Axis], across: Sequence[Axis], columns: Sequence[tuple[int, ...]]) -> str:

@@ -17,7 +17,7 @@ import vl_convert
 from mnv2_jax import atomic, cache
 from mnv2_jax.analysis import caveats, tables
 from mnv2_jax.analysis.charts.chart import VEGA_LITE, Chart
-from mnv2_jax.analysis.html import claim_table, design, embedded, means
+from mnv2_jax.analysis.html import claim_list, design, embedded, means
 from mnv2_jax.analysis.html import mistakes as mistakes_section
 from mnv2_jax.analysis.html.markup import count, region
 from mnv2_jax.analysis.mistakes import Mistakes, Picture
@@ -31,6 +31,7 @@ _COMMITS = 3  # Named in the report, at most.
 def render(
     *,
     title: str,
+    name: str = "",
     command: str,
     frame: pd.DataFrame,
     claims: Sequence[Mapping[str, Any]],
@@ -45,11 +46,12 @@ def render(
 
     Args:
       title: heading, as plain text.
+      name: of the experiment, beside it.
       command: the one that reproduces the results.
       frame: one row per run, as `tables.read_results` returns it.
       claims: decided claims, as `verdicts.decide` returns them.
       curves: one row per run and epoch, as `tables.read_curves` returns it.
-      charts: by name, as `charts.make_charts` returns them.
+      charts: by name, as `charts.make_charts` and `charts.make_choices` return them.
       mistakes: as `mistakes.read` returns them.
       pictures: as `mistakes.read_pictures` returns them.
       configs: by run id, as `tables.read_files` returns them.
@@ -67,17 +69,18 @@ def render(
     style, script, vega = _web("report.css"), "\n".join(map(_web, _SCRIPTS)), _vega()
     return Template(_web("report.html")).substitute(
         title=escape(title),
+        name=f"<small>{escape(name)}</small>" if name != title else "",
         command=escape(command),
         checkout=checkout(environments),
-        verdict_summary=claim_table.summary(claims),
+        verdict_summary=claim_list.summary(claims),
         run_summary=_run_summary(frame),
         warning=_warning(frame),
         lead=mistakes_section.lead(frame),
         mistakes=mistakes_section.section(mistakes, pictures),
         mistakes_link='<a href="#mistakes">Mistakes</a>' if mistakes else "",
         unfinished=_unfinished(frame),
-        claims=claim_table.table(claims),
-        more_reading=claim_table.reading(claims),
+        claims=claim_list.claims(claims),
+        more_reading=claim_list.reading(claims),
         charts=_figures(charts, filters=bool(axes)),
         accuracy=means.table(axes, frame),
         environment=_environment(tables.distinct_values(environments)),
@@ -146,8 +149,9 @@ def _unfinished(frame: pd.DataFrame) -> str:
 
 def _figures(charts: Mapping[str, Chart], *, filters: bool) -> str:
     """Return places for the page's script to draw into, those that filters do not change first."""
-    figures = {name: _figure(name, chart) for name, chart in charts.items()}
-    fixed = [figures.pop(name) for name, chart in charts.items() if not chart.sets]
+    first = {name: chart for name, chart in charts.items() if chart.figure in ("", name)}
+    figures = {name: _figure(name, chart) for name, chart in first.items()}
+    fixed = [figures.pop(name) for name, chart in first.items() if not chart.sets]
     group = (
         '<div id="filters" role="group" aria-label="Filters"><p class="quiet">The charts below and '
         "the table of runs show what is ticked. Means are drawn where they are of the ticked runs "
@@ -160,7 +164,7 @@ def _figure(name: str, chart: Chart) -> str:
     label, heading = f"figure-{name}-title", escape(chart.heading)
     return (
         f'<figure aria-labelledby="{escape(label)}"><h3 id="{escape(label)}">{heading}</h3>\n'
-        '<p class="quiet" hidden></p>\n'
+        '<div class="controls"></div>\n<p class="quiet" hidden></p>\n'
         f'<div class="chart" id="chart-{escape(name)}" role="img" aria-label="{heading}"></div>\n'
         f"<figcaption>{escape(' '.join(chart.notes))}</figcaption></figure>"
     )
@@ -173,7 +177,9 @@ def _environment(environment: Mapping[str, Sequence[str]]) -> str:
         f'<tr><th scope="row">{escape(key)}</th><td>{escape(_some(values))}</td></tr>'
         for key, values in environment.items()
     )
-    return region("Environment", f'<table class="plain"><tbody>\n{rows}\n</tbody></table>')
+    table = region("Environment", f'<table class="plain"><tbody>\n{rows}\n</tbody></table>')
+    entries = count(len(environment), "entry", "entries")
+    return f"<details><summary>{entries}</summary>\n{table}</details>"
 
 
 def _some(values: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import itertools
 from typing import Any
 from xml.etree import ElementTree
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 from mnv2_jax.analysis import charts
 from mnv2_jax.analysis.axes import View
-from mnv2_jax.analysis.charts import make_charts
+from mnv2_jax.analysis.charts import make_charts, make_choices
 from mnv2_jax.analysis.charts.accuracy import accuracy
 from mnv2_jax.analysis.charts.chart import CONFIG, VEGA_LITE, Chart
 from mnv2_jax.analysis.claims import equivalent, greater
@@ -88,11 +89,11 @@ def test_specifications_are_of_the_version_that_altair_knows() -> None:
 
 def test_what_has_nothing_to_show_is_left_out() -> None:
     frame = make_frame(expansions=(1, 6), seeds=2)
-    names = ["paired_differences", "accuracy_over_expansion", "accuracy_over_madds"]
-    names += ["accuracy_over_params", "learning_curves", "paper_figure_6"]
+    names = ["paired_differences", "effects", "accuracy_over_expansion", "accuracy_over_madds"]
+    names += ["accuracy_over_params", "heatmap", "interaction", "learning_curves", "paper_figure_6"]
     assert list(all_of(frame)) == names
     same = frame.assign(madds=1, params=1, projection="linear", shortcut="none")
-    assert list(make_charts(same, curves_of(same).head(0), [], [])) == [names[1]]
+    assert list(make_charts(same, curves_of(same).head(0), [], [])) == [names[2]]
     for index in frame.index:
         stop(frame, index)
     assert all_of(frame) == {}
@@ -101,12 +102,33 @@ def test_what_has_nothing_to_show_is_left_out() -> None:
 def test_the_main_chart_is_over_what_varies_and_blocks_have_lines_of_their_own() -> None:
     blocks = two_blocks()
     first = all_of(blocks)["accuracy_over_expansion"]
-    assert channel(first, "color")["scale"]["domain"] == ["fused", "inverted_residual"]
+    assert channel(first, "color")["scale"]["domain"] == ["inverted_residual", "fused"]
     at_six = blocks[(blocks["expansion"] == 6) & (blocks["shortcut"] == "none")]
     assert "accuracy_over_block" in all_of(at_six)
     four = all_of(two_blocks(("linear", "relu6")))
     for name in ("accuracy_over_expansion", "learning_curves"):
         assert len(titles(four[name])) == 4
+
+
+def test_readers_choose_every_metric_axis_and_pair_of_axes() -> None:
+    frame = make_frame(expansions=(1, 6), seeds=2)
+    charts = all_of(frame)
+    choices = make_choices(frame, charts)
+    every = [*charts.values(), *choices.values()]
+    main = [one.choice for one in every if one.figure == "accuracy_over_expansion"]
+    metrics = ("Test accuracy", "Test loss", "Training accuracy", "Validation accuracy")
+    axes = ("Expansion t", "Projection", "Shortcut")
+    assert len(main) == 12
+    assert {(one["Metric"], one["Axis"]) for one in main} == set(itertools.product(metrics, axes))
+    assert main[0] == {"Metric": "Test accuracy", "Axis": "Expansion t"}
+    pairs = [one.choice["Axes"] for one in every if one.figure == "interaction"]
+    assert pairs[0] == "Projection and shortcut"
+    assert set(pairs[1:]) == {"Projection and expansion", "Shortcut and expansion"}
+    costs = [one.choice["Cost"] for one in every if one.figure == "accuracy_over_madds"]
+    assert costs == ["Multiply-adds per image", "Parameters"]
+    for one in choices.values():
+        assert "</svg>" in one.svg()
+    assert make_choices(frame, {}) == {}
 
 
 def test_rows_name_runs_by_their_positions_whatever_the_index() -> None:

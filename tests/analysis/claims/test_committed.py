@@ -1,6 +1,7 @@
 """The committed results decide the claims of their configs as they did when they were written."""
 
 import functools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import pytest
 from configs import cifar10, digits, digits_recipe, transfer, transfer_recipe
 from mnv2_jax.analysis import stated, tables
 from mnv2_jax.analysis.charts.forest import claim_fields
-from mnv2_jax.analysis.claims import Claim
-from mnv2_jax.analysis.html import claim_table
+from mnv2_jax.analysis.claims import Claim, recorded, within_of
+from mnv2_jax.analysis.html import claim_list
 from mnv2_jax.analysis.verdicts import claims_markdown, claims_table, decide, read_decided
 from tests.analysis.examples import LINEAR, more_without_shortcuts, plateau, rising
 
@@ -26,6 +27,9 @@ CONFIGS: dict[str, tuple[Any, ...]] = {
     "transfer": (transfer,),
     "transfer_recipe": (transfer_recipe,),
 }
+
+
+LEVEL = within_of("level", "", "", 0.9, 0.01, where={"model.shortcut": "none"})
 
 
 @functools.cache  # The claims on blocks take seconds: widths of equal cost are searched for.
@@ -67,11 +71,29 @@ def test_rows_of_earlier_versions_are_shown_as_those_of_this_one(folder: str) ->
         row | ({"stated": old["stated"]} if "stated" in old else {})
         for row, old in zip(now, before, strict=True)
     ]
-    assert claim_table.table(kept) == claim_table.table(before)
-    assert claim_table.reading(kept) == claim_table.reading(before)
+    assert claim_list.claims(kept) == claim_list.claims(before)
+    assert claim_list.reading(kept) == claim_list.reading(before)
     assert claims_markdown(now) == claims_markdown(before)
     assert claims_table(before).row_count == len(before)
     assert [*map(claim_fields, now)] == [*map(claim_fields, before)]
+
+
+@pytest.mark.parametrize("folder", list(CONFIGS))
+def test_committed_claims_are_recorded_whole(folder: str) -> None:
+    assert [recorded(row) for row in read_decided(RESULTS / folder)] == claims_of(folder)
+
+
+@pytest.mark.parametrize("claim", [LINEAR, plateau(), rising(), more_without_shortcuts(), LEVEL])
+def test_every_kind_is_made_again_from_its_row(claim: Claim, frame: pd.DataFrame) -> None:
+    (row,) = json.loads(json.dumps(decide([claim], frame)))
+    again = recorded(row)
+    assert again == claim
+    assert again is not None
+    assert stated.identity(again) == stated.identity(claim)
+    assert recorded({**row, "kind": "mine"}) is None
+    assert recorded({key: value for key, value in row.items() if key != "claim"}) is None
+    with pytest.raises(ValueError, match="its record is wrong"):
+        recorded({**row, "claim": {**row["claim"], "axes": "x"}})
 
 
 @pytest.mark.parametrize(

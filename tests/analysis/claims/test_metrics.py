@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from mnv2_jax.analysis.claims import Claim, equivalent, greater, interaction, monotone
-from mnv2_jax.analysis.html import claim_table
+from mnv2_jax.analysis.html import claim_list
 from mnv2_jax.analysis.verdicts import check, claims_markdown, claims_table, decide, undecidable
 from tests.analysis.synthetic import make_frame, stop
 
@@ -82,8 +82,8 @@ def test_numbers_are_written_in_the_unit_of_the_metric() -> None:
         assert words in table
     assert " pt" not in table
     assert claims_markdown(rows).count("] nats (9") == len(rows)
-    html = claim_table.table(rows)
-    assert html.count(" nats<") >= len(rows)
+    html = claim_list.claims(rows)
+    assert html.count(" nats in test loss [") == len(rows)
     assert " pt" not in html
     assert "points" not in " ".join(note for row in rows for note in row["notes"])
 

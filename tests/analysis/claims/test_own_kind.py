@@ -18,7 +18,7 @@ from mnv2_jax.analysis.claims import KINDS, Claim, shown
 from mnv2_jax.analysis.claims.base import Row, Shown
 from mnv2_jax.analysis.claims.runs import Runs
 from mnv2_jax.analysis.decisions import Decision, decide_sign
-from mnv2_jax.analysis.html import claim_table
+from mnv2_jax.analysis.html import claim_list
 from mnv2_jax.analysis.report import analyse
 from mnv2_jax.analysis.verdicts import (
     check,
@@ -116,7 +116,7 @@ def test_its_rows_are_shown_where_the_class_is_not_known(frame: pd.DataFrame) ->
     assert shown(rows[0])["margin"] == "above 0.5"
     assert "above 0.5" in terminal(rows)
     assert "72 of 72 runs" in claims_markdown(rows)
-    html = claim_table.table(rows) + claim_table.reading(rows)
+    html = claim_list.claims(rows) + claim_list.reading(rows)
     assert "above 0.5" in html
     assert "beyond test accuracy" in html
     assert "<dt>Beyond</dt>\n<dd>Better than a &lt;bound&gt;.</dd>" in html
@@ -132,8 +132,8 @@ def test_rows_of_a_kind_that_nothing_is_known_of_are_shown_too(frame: pd.DataFra
     bare = {key: value for key, value in row.items() if key not in ("shown", "measure")}
     assert "supported" in terminal([bare])
     assert "**supported**" in claims_markdown([bare])
-    assert "beyond test accuracy" in claim_table.table([bare])
-    assert claim_table.reading([bare | dict.fromkeys(("detectable", "seeds_needed"))])
+    assert "beyond test accuracy" in claim_list.claims([bare])
+    assert claim_list.reading([bare | dict.fromkeys(("detectable", "seeds_needed"))])
     chart = forest(frame, [beyond()], [bare])
     assert chart is not None
     assert [one["verdict"] for one in whole(chart, "estimate")] == ["supported"]

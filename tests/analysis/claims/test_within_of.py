@@ -6,7 +6,7 @@ import pytest
 
 from mnv2_jax.analysis import power, stats
 from mnv2_jax.analysis.claims import Claim, within_of
-from mnv2_jax.analysis.html import claim_table
+from mnv2_jax.analysis.html import claim_list
 from mnv2_jax.analysis.verdicts import check, claims_markdown, decide, undecidable
 from tests.analysis.synthetic import make_frame, stop
 
@@ -88,7 +88,7 @@ def test_a_loss_is_within_of_a_number_of_nats() -> None:
 def test_its_margin_is_shown_beside_the_value(frame: pd.DataFrame) -> None:
     rows = decide([level(0.95, where=WHERE)], frame)
     assert "| 36 of 36 runs |" in claims_markdown(rows)
-    html = claim_table.table(rows) + claim_table.reading(rows)
+    html = claim_list.claims(rows) + claim_list.reading(rows)
     for words in ("within ±1.0 pt of 95.0 %", "within_of test accuracy", "<dt>Within of</dt>"):
         assert words in html
     assert rows[0]["shown"]["band"] == [-0.01, 0.01]

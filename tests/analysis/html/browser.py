@@ -3,7 +3,8 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 _FLAGS = (
@@ -26,6 +28,31 @@ _FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+CHARTS = (
+    "effects",
+    "accuracy_over_expansion",
+    "accuracy_over_madds",
+    "heatmap",
+    "interaction",
+    "learning_curves",
+    "paper_figure_6",
+)
+
+# The rows of a chart's marks, each once: what is drawn. `runs` are those of a row.
+MARKS = """
+const found = new Set();
+(function visit(item) {
+  for (const child of item.items ?? []) {
+    if (item.role === "mark" && child.datum?.part) found.add(child.datum);
+    visit(child);
+  }
+})(drawn.get(arguments[0]).scenegraph().root);
+const { sets } = report.charts[arguments[0]];
+return [...found].map(({ part, set, x, y, line, hue, panel }) =>
+  ({ part, x, y, line, hue, panel, runs: sets[set]?.runs }));
+"""
+
 _DRAWN = "return performance.getEntriesByName('charts drawn').length > 0"
 
 
@@ -100,3 +127,37 @@ def started(profile: Path) -> Iterator[Browser]:
         yield Browser(driver)
     finally:
         driver.quit()
+
+
+def rows(page: Browser, column: int) -> list[str]:
+    return page.run(
+        "return [...document.querySelectorAll('#run-table tr.run')].map((row) =>"
+        " row.cells[arguments[0]].textContent)",
+        column,
+    )
+
+
+def shown(page: Browser) -> str:
+    return page.run("return document.querySelector('#filters output').textContent")
+
+
+def untick(page: Browser, label: str) -> None:
+    """Takes the tick off a value by keyboard."""
+    page.run(
+        "[...document.querySelectorAll('#filters label')].find((label) =>"
+        " label.textContent === arguments[0]).firstChild.focus()",
+        label,
+    )
+    page.press(Keys.SPACE)
+
+
+def marks(page: Browser, part: str, chart: str = "accuracy_over_expansion") -> list[dict]:
+    return [mark for mark in page.run(MARKS, chart) if mark["part"] == part]
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    """Vega draws what has changed a moment later."""
+    end = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)

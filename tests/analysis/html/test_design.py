@@ -14,6 +14,13 @@ def test_axes_are_those_in_which_runs_differ_with_seed_last(frame: pd.DataFrame)
     assert [expansion.values[code] for code in expansion.codes] == frame["expansion"].tolist()
 
 
+def test_values_are_in_the_order_of_the_grid(frame: pd.DataFrame) -> None:
+    shortcut, expansion = design.axes_of(frame[::-1])[1:3]
+    assert shortcut.values == ("none", "bottleneck")
+    assert expansion.labels == ("10", "8", "6", "4", "2", "1")
+    assert [shortcut.values[code] for code in shortcut.codes] == frame["shortcut"].tolist()[::-1]
+
+
 def test_truth_values_are_names_and_numbers_are_none() -> None:
     parts = [
         make_frame(seeds=2).assign(**{"train.learning_rate": rate, "model.ema": rate > 0.1})
@@ -64,6 +71,6 @@ def test_of_a_transfer_what_sections_set_stays_and_what_follows_from_it_goes() -
     images = "transfer.images_per_class"
     more = pd.concat([frame.assign(**{images: count}) for count in (0, 20, 5)])
     axis = {axis.name: axis for axis in design.axes_of(more)}[images]
-    # All are the most: they come last, and lie at no distance from the others.
-    assert (axis.labels, axis.numeric) == (("5", "20", "all"), False)
+    # In the grid's order; "all" lies at no distance from the others.
+    assert (axis.labels, axis.numeric) == (("all", "20", "5"), False)
     assert [axis.labels[code] for code in axis.codes[:: len(frame)]] == ["all", "20", "5"]

@@ -82,14 +82,20 @@ def test_curves_are_thinned_and_share_their_epochs() -> None:
     assert data_of(frame, curves.head(200))["curves"]["runs"][1] is None
 
 
-def test_rows_of_charts_are_a_table() -> None:
-    chart = Chart("a", {"mark": "bar"}, [{"part": "point", "set": 0}, {"part": "mean", "y": 1.5}])
+def test_rows_of_charts_are_a_table_without_repetitions() -> None:
+    rows = [{"part": "point", "set": 0}, {"part": "mean", "y": 1.5}, {"part": "point", "set": 0}]
+    chart = Chart("a", {"mark": "bar"}, rows, [{"runs": [0]}])
     frame = make_frame(expansions=(1,), projections=("linear",), shortcuts=("none",), seeds=1)
-    assert data_of(frame, curves_of(frame, 1), {"one": chart})["charts"]["one"] == {
+    data = data_of(frame, curves_of(frame, 1), {"one": chart, "other": chart})
+    assert data["sets"] == [[{"runs": [0]}]]
+    assert data["charts"]["other"] == data["charts"]["one"]
+    assert data["charts"]["one"] == {
+        **{"heading": "a", "notes": "", "figure": "", "choice": {}},
         "spec": {"mark": "bar"},
         "fields": ["part", "set", "y"],
-        "rows": [["point", 0, None], ["mean", None, 1.5]],
-        "sets": [],
+        "texts": {"part": ["point", "mean"]},
+        "rows": [[0, 0, None], [1, None, 1.5], [0, 0, None]],
+        "sets": 0,
     }
 
 

@@ -1,8 +1,5 @@
 """The report in a real browser: what it draws, and that it asks for nothing."""
 
-import shutil
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,41 +8,23 @@ import pytest
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.keys import Keys
 
-from mnv2_jax.analysis.claims import equivalent, greater
+from mnv2_jax.analysis.claims import greater
 from mnv2_jax.analysis.report import analyse
-from tests.analysis.html.browser import Browser, started
+from tests.analysis.html.browser import (
+    CHARTS,
+    MARKS,
+    Browser,
+    eventually,
+    marks,
+    rows,
+    shown,
+    untick,
+)
 from tests.analysis.synthetic import make_frame, write_workdir
 
 pytestmark = pytest.mark.slow
 
-CLAIMS = (
-    greater("linear", "section 6.4", "A linear projection wins", "projection", "linear", "relu6"),
-    equivalent("plateau", "section 4", "All the same", "expansion", (6, 8, 10), 0.01),
-)
 HOSTILE = '</script><img src=x onerror="document.title=1"><!--<script>document.title=2</script>'
-CHARTS = (
-    "paired_differences",
-    "accuracy_over_expansion",
-    "accuracy_over_madds",
-    "accuracy_over_params",
-    "learning_curves",
-    "paper_figure_6",
-)
-
-# The rows of a chart's marks, each once: what is drawn. `runs` are those of a row.
-MARKS = """
-const found = new Set();
-(function visit(item) {
-  for (const child of item.items ?? []) {
-    if (item.role === "mark" && child.datum?.part) found.add(child.datum);
-    visit(child);
-  }
-})(drawn.get(arguments[0]).scenegraph().root);
-const { sets } = report.charts[arguments[0]];
-return [...found].map(({ part, set, x, y, line, hue, panel }) =>
-  ({ part, x, y, line, hue, panel, runs: sets[set]?.runs }));
-"""
-
 # What stands in the place of charts that are empty.
 TOLD = """
 return [...document.querySelectorAll("figure > p")].filter((words) => !words.hidden).map((words) =>
@@ -72,68 +51,10 @@ for (const path of chart.querySelectorAll("path")) {
 """
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with started(tmp_path_factory.mktemp("profile")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def report(workdir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    copy = tmp_path_factory.mktemp("browsed") / "sweep"
-    shutil.copytree(workdir, copy)
-    analyse(copy, CLAIMS, title="digits", command="python -m experiments.ablate")
-    return copy / "report.html"
-
-
-@pytest.fixture
-def page(browser: Browser, report: Path) -> Browser:
-    """The report, freshly opened on a wide and light screen."""
-    browser.prefer()
-    browser.size(1280)
-    browser.messages(), browser.requests()
-    browser.open(report)
-    return browser
-
-
-def rows(page: Browser, column: int) -> list[str]:
-    return page.run(
-        "return [...document.querySelectorAll('#run-table tr.run')].map((row) =>"
-        " row.cells[arguments[0]].textContent)",
-        column,
-    )
-
-
-def shown(page: Browser) -> str:
-    return page.run("return document.querySelector('#filters output').textContent")
-
-
-def untick(page: Browser, label: str) -> None:
-    """Takes the tick off a value by keyboard."""
-    page.run(
-        "[...document.querySelectorAll('#filters label')].find((label) =>"
-        " label.textContent === arguments[0]).firstChild.focus()",
-        label,
-    )
-    page.press(Keys.SPACE)
-
-
-def marks(page: Browser, part: str, chart: str = "accuracy_over_expansion") -> list[dict]:
-    return [mark for mark in page.run(MARKS, chart) if mark["part"] == part]
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    """Vega draws what has changed a moment later."""
-    end = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 def test_it_draws_its_charts_and_asks_for_nothing(page: Browser, report: Path) -> None:
     assert page.messages() == []
     assert set(page.requests()) <= {report.as_uri(), "data:,"}
-    for name in CHARTS[1:4]:
+    for name in CHARTS[1:3]:
         assert len(marks(page, "point", name)) == 142
         assert len(marks(page, "mean", name)) == 24
     assert all(page.run(MARKS, name) for name in CHARTS)
@@ -151,17 +72,17 @@ def test_a_filter_changes_charts_and_table(page: Browser) -> None:
     eventually(lambda: len(marks(page, "point")) == 58)
     assert {mark["hue"] for mark in page.run(MARKS, CHARTS[1])} == {"Linear"}
     assert len(marks(page, "mean")) == 10
-    assert len(page.run(MARKS, "paired_differences"))  # claims are decided on all runs
+    assert len(page.run(MARKS, "effects"))  # claims are decided on all runs
     # The front is of all networks, and so are the mean curves of all expansions.
     assert marks(page, "front", "accuracy_over_madds") == []
     assert page.run(MARKS, "learning_curves") == []
-    assert page.run(TOLD) == ["No mean of this chart is of the chosen runs alone."]
+    assert page.run(TOLD) == ["No mean of this chart is of the chosen runs alone."] * 2
     untick(page, "Linear")
     assert shown(page) == "0 of 144 runs"
     assert rows(page, 0) == []
     eventually(lambda: page.run(MARKS, CHARTS[1]) == [])
     # The paper's own curves stay, beside none of ours.
-    assert page.run(TOLD) == [*["No run is chosen."] * 4, False]
+    assert page.run(TOLD) == [*["No run is chosen."] * 5, False]
     page.run("document.querySelector('#filters .status button').focus()")
     page.press(Keys.ENTER)
     assert shown(page) == "All 144 runs"
@@ -218,7 +139,7 @@ def test_the_table_is_sorted_and_turned_by_keyboard(page: Browser) -> None:
     assert page.run(sort) == "descending"
     following = "[...document.querySelectorAll('#run-table .status button')][1]"
     page.run(f"{following}.focus()")
-    for _ in range(5):
+    for _ in range(14):
         page.press(Keys.ENTER)
     assert page.run(f"return {following}.disabled")
     assert rows(page, 6)[-2:] == ["", ""]  # what has no value comes last
@@ -263,7 +184,8 @@ def test_the_page_never_scrolls_sideways(page: Browser, width: int) -> None:
 def test_a_wide_screen_shows_the_table_whole_and_text_at_a_measure(page: Browser) -> None:
     hidden = "const table = document.querySelector('#run-table .scroll');"
     assert page.run(f"{hidden} return table.scrollWidth - table.clientWidth") == 0
-    widest = "Math.max(...[...document.querySelectorAll('p, dd')].map((text) => text.clientWidth))"
+    texts = "[...document.querySelectorAll('p:not(.claim p), dd')]"
+    widest = f"Math.max(...{texts}.map((text) => text.clientWidth))"
     assert page.run(f"return {widest}") < 720
 
 
@@ -300,20 +222,23 @@ def test_charts_follow_the_colour_scheme(page: Browser) -> None:
     assert len(dark) == len(light)
 
 
-def test_paper_gets_charts_and_all_rows_but_no_filters(page: Browser) -> None:
-    untick(page, "ReLU6")
+def test_paper_gets_charts_and_notes_but_no_filters_and_no_table(page: Browser) -> None:
+    height = "return document.querySelector(arguments[0]).getBoundingClientRect().height"
+    unfolded = "return document.querySelector('.claims details ul').checkVisibility()"
+    assert page.run(height, "#run-table table") > 0
+    assert not page.run(unfolded)
     page.run("window.dispatchEvent(new Event('beforeprint'))")
     page.prefer(media="print")
-    assert len(rows(page, 0)) == 72
-    height = "return document.querySelector(arguments[0]).getBoundingClientRect().height"
-    assert page.run(height, "#filters") == 0
+    for hidden in ("#filters", "#run-table table", ".controls"):
+        assert page.run(height, hidden) == 0
+    assert page.run(unfolded)
     assert page.run(height, "#chart-accuracy_over_expansion svg") > 100
     # Drawn for paper, lest its letters shrink with it.
     width = "return Math.max(...[...document.querySelectorAll('.chart svg')].map((chart) =>"
     width += " chart.viewBox.baseVal.width))"
     assert 500 < page.run(width) <= 720
     page.run("window.dispatchEvent(new Event('afterprint'))")
-    assert len(rows(page, 0)) == 25
+    assert not page.run(unfolded)
     page.prefer()
     eventually(lambda: page.run(width) > 1000)
 

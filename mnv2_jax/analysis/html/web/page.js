@@ -37,9 +37,26 @@ function label(axis, run) {
   return axis.labels[axis.codes[run]];
 }
 
+// ---- The address, in which filters and selectors stand after #, to be sent or kept. A link to a
+// section has no "=" and is none.
+
+const address = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
+
+/** Notes values under a key; null if nothing differs from a freshly opened page. */
+function note(key, values) {
+  address.delete(key);
+  for (const value of values ?? []) address.append(key, value);
+  history.replaceState(null, "", `#${address}`);
+}
+
 // ---- Filters: for every axis the values that are kept.
 
-const kept = new Map(report.axes.map((axis) => [axis, new Set(axis.labels.keys())]));
+const kept = new Map(report.axes.map((axis) => {
+  const noted = address.getAll(axis.name);
+  const codes = [...axis.labels.keys()];
+  const known = noted.some((text) => text === "" || axis.labels.includes(text));
+  return [axis, new Set(known ? codes.filter((code) => noted.includes(axis.labels[code])) : codes)];
+}));
 const listeners = [];
 let selected = everyRun;
 
@@ -48,6 +65,12 @@ function select() {
   selected = everyRun.filter((run) =>
     narrowed.every((axis) => kept.get(axis).has(axis.codes[run])));
   for (const listener of listeners) listener();
+}
+
+/** Notes which values of an axis are kept: "" if there are none. */
+function noteKept(axis) {
+  const chosen = [...kept.get(axis)].sort((a, b) => a - b).map((code) => axis.labels[code]);
+  note(axis.name, chosen.length === axis.labels.length ? null : chosen.length ? chosen : [""]);
 }
 
 function countText() {
@@ -63,6 +86,7 @@ function filterGroup(axis) {
     box.addEventListener("change", () => {
       if (box.checked) chosen.add(code); else chosen.delete(code);
       refresh();
+      noteKept(axis);
       select();
     });
     return { box, line: element("label", {}, box, element("span", {}, text)) };
@@ -71,6 +95,7 @@ function filterGroup(axis) {
     const all = chosen.size < axis.labels.length;
     for (const code of axis.labels.keys()) if (all) chosen.add(code); else chosen.delete(code);
     refresh();
+    noteKept(axis);
     select();
   }, { class: "toggle" });
   function refresh() {
@@ -92,6 +117,7 @@ function drawFilters(place) {
   const reset = button("Reset", () => {
     for (const [axis, chosen] of kept) for (const code of axis.labels.keys()) chosen.add(code);
     for (const { refresh } of groups) refresh();
+    for (const axis of report.axes) noteKept(axis);
     select();
   });
   listeners.push(() => {
@@ -101,4 +127,32 @@ function drawFilters(place) {
   place.append(
     element("div", { class: "groups" }, ...groups.map(({ group }) => group)),
     element("p", { class: "status" }, live, reset));
+}
+
+// ---- Files.
+
+function download(name, content, type) {
+  const href = content.startsWith("data:") ? content : URL.createObjectURL(new Blob([content], { type }));
+  element("a", { href, download: name }).click();
+}
+
+/** Text of a table, whose cells are texts, numbers or null. */
+function csv(rows) {
+  const cell = (value) => /[",\r\n]/.test(value ?? "") ? `"${value.replaceAll('"', '""')}"` : value ?? "";
+  return rows.map((row) => row.map(cell).join(",")).join("\n") + "\n";
+}
+
+/** The table of the chosen runs, named and in units as in results.csv. */
+function runsAsCsv() {
+  const { run_id, status, seed } = report.runs;
+  const axes = report.axes.filter(({ name }) => name !== "seed");
+  const head = ["run_id", "status", ...axes.map(({ name }) => name), "seed", ...report.measured.map(({ key }) => key)];
+  const stored = ({ key, scale }, run) => {
+    const value = report.runs[key][run];
+    return value === null ? null : Number((value / scale).toPrecision(9));
+  };
+  return csv([head, ...selected.map((run) => [
+    run_id[run], status[run], ...axes.map(({ cells, codes }) => cells[codes[run]]), seed[run],
+    ...report.measured.map((column) => stored(column, run)),
+  ])]);
 }

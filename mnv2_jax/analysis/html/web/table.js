@@ -1,6 +1,6 @@
 // ---- The table of runs: a page of rows at a time, so that 5,000 of them open at once.
 
-const pageSize = 25;
+const pageSize = 10;
 const columns = [
   { label: "Run", text: (run) => report.runs.run_id[run] },
   { label: "Status", text: (run) => report.runs.status[run] },
@@ -17,7 +17,6 @@ const order = { column: null, down: false };
 const opened = new Set();
 let page = 0;
 let sorted = everyRun;
-let whole = false; // on paper there are no pages
 
 function sortRuns() {
   sorted = [...selected];
@@ -62,8 +61,8 @@ function openRun(run) {
 }
 
 function drawRows() {
-  const start = whole ? 0 : page * pageSize;
-  const end = whole ? sorted.length : Math.min(sorted.length, start + pageSize);
+  const start = page * pageSize;
+  const end = Math.min(sorted.length, start + pageSize);
   table.body.replaceChildren(...sorted.slice(start, end).flatMap(rowOf));
   table.range.textContent = sorted.length ? `${number(start + 1, 0)} to ${number(end, 0)} of ${number(sorted.length, 0)}` : "No run is left by the filters";
   table.before.disabled = page === 0;
@@ -101,6 +100,8 @@ table.pager = element("div", { class: "status" }, table.range, table.before, tab
 function drawTable(place) {
   const shown = element("span");
   const hint = element("span", { class: "screen" }, " Open a run for its config and curve.");
+  const save = button("CSV", () => download("runs.csv", runsAsCsv(), "text/csv"), { "aria-label": "CSV of these runs" });
+  const all = element("span", {}, " All of them are in ", element("a", { href: "results.csv" }, "results.csv"), ".");
   listeners.push(() => {
     shown.textContent = `${countText()}${selected.length < count ? ", as filtered above" : ""}.`;
     page = 0;
@@ -108,10 +109,7 @@ function drawTable(place) {
     drawRows();
   });
   const head = element("thead", {}, element("tr", {}, ...columns.map(header)));
-  place.append(element("p", { class: "quiet" }, shown, hint),
+  place.append(element("p", { class: "quiet" }, shown, hint, all), element("p", { class: "files screen" }, save),
     element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Runs" }, element("table", {}, head, table.body)),
     table.pager);
-  for (const [name, value] of [["beforeprint", true], ["afterprint", false]]) {
-    window.addEventListener(name, () => { whole = value; drawRows(); });
-  }
 }

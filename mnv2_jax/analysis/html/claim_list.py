@@ -1,4 +1,4 @@
-"""The report's verdicts as an HTML table, which becomes cards on a narrow screen."""
+"""The report's claims: a sentence for each, its interval beside it, and details to unfold."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
@@ -6,10 +6,12 @@ from typing import Any
 
 from mnv2_jax.analysis import units
 from mnv2_jax.analysis.claims import shown
-from mnv2_jax.analysis.html.markup import count, difference, signed
+from mnv2_jax.analysis.decisions import SUPPORTED
+from mnv2_jax.analysis.html.intervals import Forest
+from mnv2_jax.analysis.html.markup import count, signed
 from mnv2_jax.analysis.verdicts import VERDICTS, p_text, pair_count
 
-_NUMBERS = ("Difference", "Interval", "Pairs", "Seeds", "p")
+_SPACE = "\N{NO-BREAK SPACE}"
 
 _READING = {
     "p_holm": (
@@ -55,14 +57,48 @@ def summary(claims: Sequence[Mapping[str, Any]]) -> str:
     return f"{count(len(claims), 'claim')}: {words}."
 
 
-def table(claims: Sequence[Mapping[str, Any]]) -> str:
-    """Return the table of decided claims, as `verdicts.decide` returns them."""
-    if not claims:
-        return "<p>The configuration makes no claims.</p>"
-    head = '<th scope="col">Verdict</th><th scope="col">Claim</th>'
-    head += "".join(f'<th scope="col" class="number">{name}</th>' for name in _NUMBERS)
-    rows = "\n".join(_claim(row) for row in claims)
-    return f'<table class="claims"><thead><tr>{head}</tr></thead>\n{rows}\n</table>'
+def claims(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return decided claims, as `verdicts.decide` returns them, as an HTML list with a forest."""
+    if not rows:
+        return ""
+    by_unit: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        by_unit.setdefault(units.measure_of_row(row).unit, []).append(row)
+    forests = {unit: Forest(own) for unit, own in by_unit.items()}
+    items = "\n".join(_claim(row, forests[units.measure_of_row(row).unit]) for row in rows)
+    axes = "".join(
+        f'<div class="claim axis">{forest.axis()}</div>'
+        for unit, forest in forests.items()
+        if any(row["estimate"] is not None for row in by_unit[unit])
+    )
+    return f'<ol class="claims">\n{items}\n</ol>\n{axes}'
+
+
+def sentence(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Return a decided claim in words, and its estimate with the interval in words.
+
+    Both follow the verdict: "Supported: " + "A linear projection beats ReLU6, by " +
+    "1.3 points [0.9, 1.7]".
+    """
+    measure = units.measure_of_row(row)
+    statement, noun = (row["statement"] or row["name"]).rstrip("."), shown(row)["estimate"]
+    if row["estimate"] is None:
+        return statement, "; not measured"
+    ends = [row["estimate"], row["ci_low"], row["ci_high"]]
+    if not noun and row["verdict"] == SUPPORTED:
+        words = f"{statement}, by "
+        gains = sorted(measure.sign * end for end in ends)
+        low, estimate, high = map(measure.size, gains)
+    else:
+        words = f"{statement}; {noun or 'difference'} "
+        estimate, low, high = ("" if end is None else signed(measure, end) for end in ends)
+    number = units.with_unit(estimate, measure.in_sentences)
+    metric = "" if row["metric"] == "test_accuracy" else f" in {row['metric'].replace('_', ' ')}"
+    if row["ci_low"] is None:
+        return words, f"{number}{metric}, without an interval"
+    percent = f"{100 * row['confidence']:.0f}{_SPACE}%"
+    level = "" if row["confidence"] == 0.95 else f"{_SPACE}({percent})"
+    return words, f"{number}{metric} [{low},{_SPACE}{high}]{level}"
 
 
 def reading(claims: Sequence[Mapping[str, Any]]) -> str:
@@ -74,43 +110,29 @@ def reading(claims: Sequence[Mapping[str, Any]]) -> str:
     return "".join(f"<dt>{escape(term)}</dt>\n<dd>{escape(text)}</dd>\n" for term, text in entries)
 
 
-def _claim(row: Mapping[str, Any]) -> str:
-    kind, measure = shown(row), units.measure_of_row(row)
-    margin = f"<small>{escape(kind['margin'])}</small>" if kind["margin"] else ""
-    estimate = "not measured"
-    if row["estimate"] is not None:
-        estimate = escape(difference(measure, row["estimate"]))
-    interval = "none"
-    if row["ci_low"] is not None:
-        level = f"<small>{100 * row['confidence']:.0f}\N{NO-BREAK SPACE}%</small>"
-        ends = f"{signed(measure, row['ci_low'])} to {signed(measure, row['ci_high'])}"
-        interval = f"{ends}{level}"
-    texts = (
-        estimate + margin,
-        interval,
-        pair_count(row),
-        str(row["seeds"]),
-        escape(p_text(row["p_value"])),
-    )
-    cells = "".join(
-        f'<td class="number" data-label="{label}">{text}</td>'
-        for label, text in zip(_NUMBERS, texts, strict=True)
-    )
-    metric = f"{kind['kind']} {row['metric'].replace('_', ' ')}".strip()
-    more = "".join(_more(row))
-    second = f'\n<tr class="more"><td></td><td colspan="6">{more}</td></tr>' if more else ""
+def _claim(row: Mapping[str, Any], forest: Forest) -> str:
+    words, numbers = sentence(row)
+    verdict = f'<strong class="verdict {row["verdict"]}">{row["verdict"].capitalize()}:</strong>'
+    notes = len(row.get("notes") or ())
+    brief = [count(row["seeds"], "seed"), f"{pair_count(row)} {shown(row)['counted']}"]
+    if shown(row)["counted"] != "pairs":
+        brief[1] = pair_count(row)
+    brief += [f"p {p_text(row['p_value'])}", *([count(notes, "note")] if notes else [])]
     return (
-        f'<tbody><tr><td class="verdict {row["verdict"]}">{row["verdict"].capitalize()}</td>'
-        f'<th scope="row">{escape(row["statement"])}<small>{escape(row["name"])} '
-        f"({escape(row['source'])}, {escape(metric)})</small></th>{cells}</tr>{second}</tbody>"
+        f'<li class="claim"><div><p>{verdict} {escape(words)}'
+        f'<span class="estimate">{escape(numbers)}</span></p>\n'
+        f"<details><summary>{escape(', '.join(brief))}</summary>\n{''.join(_more(row))}</details>"
+        f"</div>{forest.interval(row)}</li>"
     )
 
 
 def _more(row: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the lines below a claim: further numbers, notes, and when it was stated."""
+    """Yield what is unfolded: origin, further numbers, notes, and when the claim was stated."""
+    kind = shown(row)
+    metric = f"{kind['kind']} {row['metric'].replace('_', ' ')}".strip()
+    yield f"<p>{escape(row['name'])} ({escape(row['source'])}, {escape(metric)})</p>"
     numbers = "".join(f"<li>{escape(text)}</li>" for text in _further_numbers(row))
-    if numbers:
-        yield f"<ul>{numbers}</ul>"
+    yield f"<ul>{numbers}</ul>" if numbers else ""
     yield from (f"<p>{escape(note)}</p>" for note in row.get("notes") or ())
     if row.get("stated"):
         yield f"<p>{escape(_stated(row['stated']))}</p>"
@@ -118,6 +140,8 @@ def _more(row: Mapping[str, Any]) -> Iterator[str]:
 
 def _further_numbers(row: Mapping[str, Any]) -> Iterator[str]:
     measure, present = units.measure_of_row(row), {k for k, v in row.items() if v is not None}
+    if margin := shown(row)["margin"]:
+        yield margin
     if {"bootstrap_low", "bootstrap_high"} <= present:
         low, high = (signed(measure, row[name]) for name in ("bootstrap_low", "bootstrap_high"))
         yield f"BCa interval {low} to {high}"
