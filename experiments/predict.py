@@ -9,15 +9,17 @@ Usage: python -m experiments.predict --checkpoint=PATH [--FLAG=VALUE ...] [IMAGE
 
 For each IMAGE the most probable class is printed, or with --top=N the N most probable. Images are
 decoded and cropped as in evaluation: JPEG, PNG, GIF, WebP, BMP or TIFF, of any size. The exported
-file holds StableHLO with the weights; jax.export.deserialize reads it without this package. With
---export and IMAGEs both are done, the file first. An IMAGE that is no file is refused before
-anything is done; one that cannot be decoded ends the command after those before it.
+file holds StableHLO with the weights; jax.export.deserialize reads it without this package, in jax
+versions of the next six months. With --export and IMAGEs both are done, the file first. An IMAGE
+that is no file is refused before anything is done; one that cannot be decoded ends the command
+after those before it.
 """
 
 import json
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 from absl import flags
 
@@ -119,7 +121,9 @@ def _export(path: Path, network: TrainedNetwork) -> None:
         f"gives float32 logits [batch, {spec.classes}]\n"
         f"images: {_COLOURS[spec.in_channels]}, the central square, {side}, resized to {pixels}; "
         f"the program scales their values\n"
-        f"logits: {most}; classes in their order: {json.dumps(names, ensure_ascii=False)}"
+        f"logits: {most}; classes in their order: {json.dumps(names, ensure_ascii=False)}\n"
+        f"jax {jax.__version__} wrote it: jax versions of the next six months read it, later ones "
+        f"may refuse; keep the network to export it again"
     )
 
 
