@@ -1,6 +1,9 @@
 import pytest
 
-from mnv2_jax.api.planning import read_config_file
+from mnv2_jax.ablation.grid import axis, product
+from mnv2_jax.analysis.claims import greater
+from mnv2_jax.api.planning import Design, read_config_file
+from tests import victim
 
 
 @pytest.mark.parametrize(
@@ -17,3 +20,39 @@ def test_an_experiment_on_a_folder_is_called_after_its_path(config, name, data):
     found = read_config_file(f"configs/{config}")
     assert found.name == name
     assert found.config.data.name == data or data is None
+
+
+@pytest.fixture
+def plan(dots, tiny):
+    """Plans projections x learning rates x seeds, with a claim about projections."""
+
+    def planned(rates, seeds, **fields):
+        (config, *_) = victim.configs(epochs=2)
+        config.model.projection = "linear"
+        grid = product(
+            axis("model.projection", ("linear", "relu6")),
+            axis("train.learning_rate", [0.1 * rate for rate in range(1, rates + 1)]),
+            axis("seed", range(seeds)),
+        )
+        claim = greater("c", "here", "Linear is better", "model.projection", "linear", "relu6")
+        design = Design("d", config, grid, fields.pop("claims", (claim,)), **fields)
+        return design.plan(lambda _: dots)
+
+    return planned
+
+
+def test_a_plan_that_decides_no_claim_is_refused_unless_it_is_small(plan):
+    assert plan(4, 2).remarks == ()
+    assert plan(7, 1, claims=()).remarks == ()
+    (remark,) = plan(6, 1).remarks
+    assert remark == "no claim can be decided by one seed, which gives no interval"
+    for pinned in ((), {"seed"}):
+        seeds = 2 if pinned else 1
+        expected = "^claims: 14 runs would decide none of them: no claim .*leave out .*config.seed"
+        with pytest.raises(ValueError, match=expected):
+            plan(7, seeds, pinned=pinned)
+    (remark,) = plan(6, 2, pinned={"model.projection"}).remarks
+    assert remark == "claim 'c' cannot be decided: no run has projection relu6"
+    expected = "^claims: 14 runs would decide none .*no run has projection relu6; leave out what"
+    with pytest.raises(ValueError, match=expected):
+        plan(7, 2, pinned={"model.projection"})
