@@ -130,9 +130,11 @@ def _axes(cohorts: Sequence[Cohort]) -> str:
 
 
 def _listed(values: Sequence[Any]) -> str:
-    are_integers = all(type(value) is int for value in values)
-    if are_integers and len(values) > 3 and values == list(range(values[0], values[-1] + 1)):
-        return f"{values[0]} to {values[-1]}"
+    are_numbers = all(type(value) in (int, float) for value in values)
+    if len(values) > 3 and are_numbers:
+        one_by_one = [values[0] + place for place in range(len(values))]
+        if list(values) == one_by_one:
+            return f"{text(values[0])} to {text(values[-1])}"
     return ", ".join(map(text, values))
 
 
