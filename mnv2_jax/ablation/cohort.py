@@ -204,16 +204,17 @@ def _check_distinct(configs: Sequence[ConfigDict]) -> None:
             if len({run[knob] for run in runs}) == 1:
                 continue
             if same := _same_values(block, knob, runs):
-                remedy = f"leave one out, or let the block read {knob!r}"
+                reads = f"reads {knob!r}"
                 if knob == "shortcut" and "expansion" in same:
-                    remedy = (
-                        "leave one out, or let the block add the last one's expanded tensor by "
+                    reads = (
+                        "adds the last one's expanded tensor, by "
                         "`self.add_expanded(x, expanded, carry)`"
                     )
                 first, second = map(values.text, same)
                 raise ValueError(
                     f"grid: model.{knob}: with block {block!r} its values {first} and {second} are "
-                    f"the same network; {remedy}"
+                    f"the same network; expected one of them, such as --config.model.{knob}="
+                    f"{first}, or a block that {reads}"
                 )
 
 

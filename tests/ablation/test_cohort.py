@@ -180,9 +180,9 @@ PROJECTIONS = grid.axis("model.projection", ("linear", "relu6"))
 def test_an_axis_that_changes_nothing_is_refused(dots, axes, changes, knob, block, pair):
     expected = (
         f"^grid: model.{knob}: with block {block!r} its values {pair} are the same network; "
-        f"leave one out, or let the block "
+        f"expected one of them, such as --config.model.{knob}={pair.split()[0]}, or a block that "
     )
-    how = "add the last one's .* `self.add_expanded" if knob == "shortcut" else f"read '{knob}'$"
+    how = "adds the last one's .* `self.add_expanded" if knob == "shortcut" else f"reads '{knob}'$"
     with pytest.raises(ValueError, match=expected + how):
         plan(dots, *axes, **changes)
 
