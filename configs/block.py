@@ -1,4 +1,4 @@
-"""One block against MobileNetV2's at equal multiply-adds, on real digits or CIFAR-10.
+"""One block against MobileNetV2's at equal multiply-adds, on digits, CIFAR-10 or your images.
 
 Command:  python -m experiments.ablate --config=configs/block.py:BLOCK
           python -m experiments.ablate --config=configs/block.py:BLOCK,DATA
@@ -8,16 +8,20 @@ Time:     59 s for fused on digits, compilation included (commit cea554d, Intel 
 Expect:   depends on the block; configs/digits.py:blocks compares all blocks of this project
 
 BLOCK is one of `mnv2_jax.nn.blocks.BLOCKS`, or `FILE.py:CLASS` for one of your own. DATA is digits
-(the default), cifar10, or smoke: a fifth of CIFAR-10 for a laptop. Both networks have the stage
-table and the training config that were chosen for the inverted residual. The width multiplier of
-the compared block is chosen for equal multiply-adds, up to the rounding of channels.
+(the default), cifar10, smoke (a fifth of CIFAR-10, for a laptop), or DIR/, a folder of images as in
+configs/folder.py. Both networks have the stage table and the training config that were chosen for
+the inverted residual. The width multiplier of the compared block is chosen for equal multiply-adds,
+up to the rounding of channels.
 """
+
+from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
-from configs import cifar10, digits, questions
+from configs import cifar10, digits, folder, questions
 from mnv2_jax.ablation.grid import Grid
 from mnv2_jax.analysis.claims import Claim
+from mnv2_jax.data import folders
 
 _CONFIGS = {
     "digits": (digits.get_config, 8),
@@ -29,8 +33,7 @@ _CONFIGS = {
 
 def get_config(argument: str) -> ConfigDict:
     """Return one run, of the block to compare."""
-    block, data = _parse(argument)
-    make, _ = _CONFIGS[data]
+    block, make, _ = _parse(argument)
     config = make()
     config.model.block = block
     return config
@@ -47,21 +50,23 @@ def get_claims(argument: str) -> list[Claim]:
 
 
 def _question(argument: str) -> questions.Question:
-    block, data = _parse(argument)
+    block, make, seeds = _parse(argument)
     if block == questions.BASELINE:
         raise ValueError(f"config: {block} is what others are compared with; expected another")
-    make, seeds = _CONFIGS[data]
     return questions.blocks(questions.Design(make(), seeds=seeds), (block,))
 
 
-def _parse(argument: str) -> tuple[str, str]:
-    """Return the block and the data."""
+def _parse(argument: str) -> tuple[str, Callable[[], ConfigDict], int]:
+    """Return the block, the function that makes its config, and the number of seeds."""
     block, comma, data = argument.rpartition(",")
     if not comma:
-        return argument, "digits"
-    if data not in _CONFIGS:
-        raise ValueError(
-            f"config: {argument!r} after the colon: expected BLOCK, or BLOCK,DATA with DATA one of "
-            f"{', '.join(_CONFIGS)}"
-        )
-    return block, data
+        block, data = argument, "digits"
+    if data in _CONFIGS:
+        return block, *_CONFIGS[data]
+    block, _, data = argument.partition(",")  # The name of a folder may have commas too.
+    if folders.is_path(data):
+        return block, lambda: folder.get_config(data), 6
+    raise ValueError(
+        f"config: {argument!r} after the colon: expected BLOCK, or BLOCK,DATA with DATA one of "
+        f"{', '.join(_CONFIGS)}, or a folder of images, such as photos/"
+    )

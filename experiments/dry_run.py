@@ -1,6 +1,6 @@
 """Output of `--dry_run`: the runs of an experiment and their cost."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -11,46 +11,106 @@ from mnv2_jax.api.planning import Planned
 from mnv2_jax.terminal import Console, size
 from mnv2_jax.values import text
 
+_UNKNOWN = "not known"
 
-def show(console: Console, planned: Planned, cohorts: Sequence[Cohort]) -> None:
+_MOST_NAMES = 20
+"""The most names of classes that are printed."""
+
+
+def show(
+    console: Console, planned: Planned, cohorts: Sequence[Cohort], planning: float = 0.0
+) -> None:
     """Print cohorts, lanes, parameters, multiply-adds, axes, estimated time and disk.
 
     Args:
       console: where to print.
       planned: the experiment.
       cohorts: its cohorts that would be trained.
+      planning: the seconds that planning took.
     """
-    table = Table(box=None)
-    table.add_column("cohort")
-    for name in ("lanes", "parameters", "multiply-adds", "steps", "time"):
-        table.add_column(name, justify="right", no_wrap=True)
-    seconds = [estimates.seconds(cohort) for cohort in cohorts]
-    for cohort, estimate in zip(cohorts, seconds, strict=True):
-        table.add_row(
-            str(cohort),
-            f"{len(cohort.runs):,}",
-            f"{cohort.cost.params:,}",
-            f"{cohort.cost.madds:,}",
-            f"{cohort.program.steps:,}",
-            "?" if estimate is None else _duration(estimate),
-        )
-    console.print(table)
+    for line in _table(cohorts):
+        console.print(line)
     runs = sum(len(cohort.runs) for cohort in cohorts)
     console.print(f"Runs: {runs:,}, cohorts: {len(cohorts):,}; nothing is trained")
     console.print(f"Axes: {_axes(cohorts)}", highlight=False)
+    for line in _classes(cohorts):
+        console.print(line, highlight=False)
     names = [claim.name for claim in planned.claims]
     console.print(f"Claims: {', '.join(names) or 'none'}", highlight=False)
     for line in planned.remarks:
         console.print(line)
-    known = [estimate for estimate in seconds if estimate is not None]
-    if cohorts and len(known) == len(cohorts):
-        console.print(
-            f"Time: about {_duration(sum(known))} on {estimates.here()}, as fast as such networks "
-            f"trained here before, and a compilation per cohort"
-        )
-    else:
-        console.print(f"Time: not known, since none of them has been trained on {estimates.here()}")
+    console.print(f"Time: {_time(cohorts, planning)}", highlight=False)
     console.print(f"Disk: about {size(estimates.disk(cohorts))}, checkpoints included")
+
+
+def _table(cohorts: Sequence[Cohort]) -> Iterator[Table | str]:
+    """Return a row per cohort, and before it a line of what is equal in all rows."""
+    columns = {
+        "lanes": [f"{len(cohort.runs):,}" for cohort in cohorts],
+        "parameters": [f"{cohort.cost.params:,}" for cohort in cohorts],
+        "multiply-adds": [f"{cohort.cost.madds:,}" for cohort in cohorts],
+        "steps": [f"{cohort.program.steps:,}" for cohort in cohorts],
+        "training": [_or_unknown(estimates.seconds(cohort)) for cohort in cohorts],
+    }
+    labels = [str(cohort).split(", ", 1) for cohort in cohorts]
+    equal = []
+    if len(cohorts) > 1:
+        if len({block for block, *_ in labels}) == 1 and all(len(parts) == 2 for parts in labels):
+            equal = [f"block {labels[0][0]}"]
+            labels = [parts[1:] for parts in labels]
+        for name in [name for name, texts in columns.items() if len(set(texts)) == 1]:
+            value = columns.pop(name)[0]
+            if value != _UNKNOWN:
+                equal.append(f"{name} {value}")
+    if equal:
+        yield f"Each cohort: {', '.join(equal)}"
+    table = Table(box=None)
+    table.add_column("cohort")
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    for number, parts in enumerate(labels):
+        table.add_row(", ".join(parts), *(texts[number] for texts in columns.values()))
+    yield table
+
+
+def _time(cohorts: Sequence[Cohort], planning: float) -> str:
+    """Return the estimated time, and what it consists of."""
+    if not cohorts:
+        return "none"
+    found = estimates.estimate(cohorts, planning)
+    count = len(cohorts)
+    cached = f", {found.cached} of them kept from before" if found.cached else ""
+    parts = {
+        "planning": planning,
+        f"{count} compilation{'s' if count > 1 else ''}{cached}:": found.compilation,
+        "first images": found.images or None,
+        "training": found.training,
+        "report": found.report,
+    }
+    known = ", ".join(
+        f"{name} {_duration(value)}" for name, value in parts.items() if value is not None
+    )
+    if found.low is not None and found.high is not None:
+        return f"{_range(found.low, found.high)} on {estimates.here()}; {known}"
+    presets = dict.fromkeys(str(cohort.runs[0].config.model.preset) for cohort in cohorts)
+    what = "compilation" if found.training is not None else f"training of {', '.join(presets)}"
+    return (
+        f"not known on this machine ({estimates.here()}): {what} was never measured on it; "
+        f"{count} to compile; {known}"
+    )
+
+
+def _classes(cohorts: Sequence[Cohort]) -> Iterator[str]:
+    """Return the names of a transfer's classes, with the phases that have them."""
+    found: dict[tuple[str, ...], dict[str, None]] = {}
+    for cohort in cohorts:
+        config = cohort.runs[0].config
+        if "transfer" in config:
+            phase = str(config.transfer.phase)
+            found.setdefault(cohort.dataset.class_names, {})[phase] = None
+    for names, of_phases in found.items():
+        more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+        yield f"Classes of {', '.join(of_phases)}: {', '.join(names[:_MOST_NAMES])}{more}"
 
 
 def _axes(cohorts: Sequence[Cohort]) -> str:
@@ -70,14 +130,31 @@ def _axes(cohorts: Sequence[Cohort]) -> str:
 
 
 def _listed(values: Sequence[Any]) -> str:
-    are_integers = all(type(value) is int for value in values)
-    if are_integers and len(values) > 3 and values == list(range(values[0], values[-1] + 1)):
-        return f"{values[0]} to {values[-1]}"
+    are_numbers = all(type(value) in (int, float) for value in values)
+    if len(values) > 3 and are_numbers:
+        one_by_one = [values[0] + place for place in range(len(values))]
+        if list(values) == one_by_one:
+            return f"{text(values[0])} to {text(values[-1])}"
     return ", ".join(map(text, values))
 
 
+def _or_unknown(seconds: float | None) -> str:
+    return _UNKNOWN if seconds is None else _duration(seconds)
+
+
+def _range(low: float, high: float) -> str:
+    length, unit = _unit(high)
+    numbers = dict.fromkeys(f"{max(seconds / length, 1):.0f}" for seconds in (low, high))
+    return f"{' to '.join(numbers)} {unit}"
+
+
 def _duration(seconds: float) -> str:
+    length, unit = _unit(seconds)
+    return f"{seconds / length:.0f} {unit}"
+
+
+def _unit(seconds: float) -> tuple[int, str]:
     for length, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
+            return length, unit
+    return 1, "s"

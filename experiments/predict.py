@@ -12,9 +12,10 @@ For each IMAGE the most probable class is printed, or with --top=N the N most pr
 be a folder, whose images are all taken, those in its folders too; of images that lie in a folder
 named after a class, the accuracy is told as well. Images are
 decoded and cropped as in evaluation: JPEG, PNG, GIF, WebP, BMP or TIFF, of any size. The exported
-file holds StableHLO with the weights; jax.export.deserialize reads it without this package. With
---export and IMAGEs both are done, the file first. An IMAGE that does not exist is refused before
-anything is done; one that cannot be decoded ends the command after those before it.
+file holds StableHLO with the weights; jax.export.deserialize reads it without this package, in jax
+versions of the next six months. With --export and IMAGEs both are done, the file first. An IMAGE
+that does not exist is refused before anything is done; one that cannot be decoded ends the command
+after those before it.
 """
 
 import csv
@@ -26,6 +27,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from absl import flags
 
@@ -151,7 +153,9 @@ def _export(path: Path, network: TrainedNetwork) -> None:
         f"gives float32 logits [batch, {spec.classes}]\n"
         f"images: {_COLOURS[spec.in_channels]}, the central square, {side}, resized to {pixels}; "
         f"the program scales their values\n"
-        f"logits: {most}; classes in their order: {json.dumps(names, ensure_ascii=False)}"
+        f"logits: {most}; classes in their order: {json.dumps(names, ensure_ascii=False)}\n"
+        f"jax {jax.__version__} wrote it: jax versions of the next six months read it, later ones "
+        f"may refuse; keep the network to export it again"
     )
 
 

@@ -1,6 +1,7 @@
 """Flags and main function of commands that train."""
 
 import sys
+import time
 
 from absl import flags
 from ml_collections.config_flags import config_flags
@@ -106,10 +107,12 @@ def run(
         console.print(f"Images as the network sees them: {_PREVIEW.value}; nothing is trained")
         return 0
     if _DRY_RUN.value:
+        start = time.perf_counter()
         planned = experiment.prepare(data=data, say=console.print)
+        planning = time.perf_counter() - start
         cohorts = selected(planned, launcher, console.print)
         launcher.check(cohorts)
-        dry_run.show(console, planned, cohorts)
+        dry_run.show(console, planned, cohorts, planning)
         return 0
     experiment.prepare(data=data, say=console.print)  # Wrong input is reported before all else.
     outlive("stdout")

@@ -256,7 +256,7 @@ def test_an_axis_that_the_block_ignores_is_refused(small_config, tmp_path):
     status, out, err = ablate(*arguments, f"--workdir={tmp_path / 'work'}")
     assert (status, out) == (2, "")
     assert err.startswith(
-        "python -m experiments.ablate: grid: model.expansion: with block 'separable' two of its "
-        "values are the same network; expected values that differ"
+        "python -m experiments.ablate: grid: model.expansion: with block 'separable' its "
+        "values 1 and 2 are the same network; expected one of them, such as"
     )
     assert "--config.model.expansion=" in err

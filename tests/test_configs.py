@@ -30,7 +30,7 @@ ARGUMENTS = {
     "cifar10": ["smoke", "shortcut", *(f"smoke,{question}" for question in QUESTIONS)],
     "imagenet": ["slim", "torchvision_v2", *QUESTIONS, "slim,shortcut"],
     "folder": ["photos/", "photos/,factorial"],
-    "block": ["fused"],
+    "block": ["fused", "fused,my photos, 2024/"],
     "transfer": ["digits", "cifar10", "folder,my photos, 2024/"],
 }
 """Arguments after the colon, by config."""
@@ -137,3 +137,19 @@ def test_every_head_says_command_cost_and_expectation(module):
 )
 def test_trials_of_fine_tuning_start_from_the_same_networks(argument, count):
     assert len(runs_of(CONFIGS["transfer_recipe"], (argument,))) == count
+
+
+@pytest.mark.parametrize(
+    ("data", "seeds"),
+    [("", 8), (",digits", 8), (",cifar10", 6), (",photos/", 6), (",a, b/", 6)],
+)
+def test_a_block_is_compared_on_any_data(data, seeds):
+    block = CONFIGS["block"]
+    config = block.get_config(f"fused{data}")
+    assert config.model.block == "fused"
+    assert config.data.name == (data[1:] or "digits")
+    points = block.get_grid(f"fused{data}").points
+    assert {point["seed"] for point in points} == set(range(seeds))
+    assert {point["model.block"] for point in points} == {"inverted_residual", "fused"}
+    with pytest.raises(ValueError, match=r"^config: 'fused,mnist' after the colon: .* photos/$"):
+        block.get_config("fused,mnist")

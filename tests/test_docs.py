@@ -216,6 +216,17 @@ def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
+def test_the_tutorial_on_blocks_names_the_folder_and_the_seeds_of_its_command():
+    text = (DOCS / "tutorials" / "own-block.md").read_text()
+    (config,) = set(re.findall(r"--config=(configs/block.py:\S+)\n", text))
+    _, _, argument = config.partition(":")
+    name = "_".join(["block", re.sub(r"\W+", "_", argument).strip("_")])
+    assert f"writes `runs/{name}/report.html`" in text
+    points = importlib.import_module("configs.block").get_grid("fused").points
+    seeds = len({point["seed"] for point in points})
+    assert f"over {('six', 'seven', 'eight')[seeds - 6]} seeds" in text
+
+
 def test_the_tutorial_adds_a_block_to_the_checkout(tmp_path):
     page = DOCS / "tutorials" / "own-block.md"
     (module,) = blocks(page, "python")

@@ -284,6 +284,8 @@ def test_an_export_computes_the_same(network, checkpoint, picture, tmp_path):
         "images: grey, the central square, 0.5 of the shorter side, resized to 8 x 8 pixels; "
         "the program scales their values\n"
         'logits: above 0: bright, else dark; classes in their order: ["dark", "bright"]\n'
+        f"jax {jax.__version__} wrote it: jax versions of the next six months read it, later ones "
+        "may refuse; keep the network to export it again\n"
     )
     exported = jax.export.deserialize(bytearray(target.read_bytes()))
     images = np.concatenate([grey(network.spec, value) for value in (DARK, 150, BRIGHT)])

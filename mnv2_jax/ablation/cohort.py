@@ -202,26 +202,39 @@ def _check_distinct(configs: Sequence[ConfigDict]) -> None:
         model = config.model
         by_block.setdefault(model.block, {})[tuple(model[knob] for knob in knobs)] = None
     for block, settings in by_block.items():
-        runs = [dict(zip(knobs, values, strict=True)) for values in settings]
+        runs = [dict(zip(knobs, setting, strict=True)) for setting in settings]
         for knob in runs[0]:
-            if len({run[knob] for run in runs}) > 1 and not _matters(block, knob, runs):
+            if len({run[knob] for run in runs}) == 1:
+                continue
+            if same := _same_values(block, knob, runs):
+                reads = f"reads {knob!r}"
+                if knob == "shortcut" and "expansion" in same:
+                    reads = (
+                        "adds the last one's expanded tensor, by "
+                        "`self.add_expanded(x, expanded, carry)`"
+                    )
+                first, second = map(values.text, same)
                 raise ValueError(
-                    f"grid: model.{knob}: with block {block!r} two of its values are the same "
-                    f"network; expected values that differ, such as one alone "
-                    f"(--config.model.{knob}={runs[0][knob]})"
+                    f"grid: model.{knob}: with block {block!r} its values {first} and {second} are "
+                    f"the same network; expected one of them, such as --config.model.{knob}="
+                    f"{first}, or a block that {reads}"
                 )
 
 
-def _matters(block: str, knob: str, runs: Sequence[dict[str, Any]]) -> bool:
-    """Return whether, with some setting of the other knobs, all values of this one differ."""
+def _same_values(block: str, knob: str, runs: Sequence[dict[str, Any]]) -> tuple[Any, ...]:
+    """Return two values of a knob that are the same network; () if all differ in some setting."""
     values_by_others: dict[tuple[Any, ...], dict[Any, arch.BlockSpec]] = {}
     for run in runs:
         others = tuple(value for name, value in run.items() if name != knob)
         values_by_others.setdefault(others, {})[run[knob]] = arch.BlockSpec(block, **run)
-    return any(
-        len(specs) > 1 and not same_network(list(specs.values()))
-        for specs in values_by_others.values()
-    )
+    same: tuple[Any, ...] = ()
+    for specs in values_by_others.values():
+        if len(specs) > 1:
+            found = same_network(list(specs.values()))
+            if not found:
+                return ()
+            same = same or tuple([*specs][place] for place in found)
+    return same
 
 
 def _completed(config: ConfigDict) -> ConfigDict:

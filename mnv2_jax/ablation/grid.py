@@ -114,10 +114,10 @@ def expand(config: ConfigDict, grid: Grid, pinned: Collection[str] = ()) -> list
     runs: dict[str, ConfigDict] = {}
     for point in grid.points:
         run = base.copy_and_resolve_references()  # Much faster than to make one of a dict.
-        for path, value in point.items():
-            if path not in pinned:
-                assign(run, path, value)
-        identity = _canonical_id(run, point)
+        own = {path: value for path, value in point.items() if path not in pinned}
+        for path, value in own.items():
+            assign(run, path, value)
+        identity = _canonical_id(run, own)
         if identity in runs and not any(path in pinned for path in point):
             raise ValueError(
                 f"grid: {dict(point)} appears twice; expected every run once, and values that "

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from mnv2_jax.ablation import sweep
+from mnv2_jax.ablation import estimates, sweep
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.terminal import Console
 
@@ -50,7 +50,8 @@ class SweepProgress(sweep.Progress):
         self._compiled = False
         if self._bar is not None:
             self._console.print(self._label, highlight=False)
-        self._say("compiling", always=True)
+        usual = estimates.compiling(cohort)
+        self._say("compiling" + (f" (usually {_minutes(usual)})" if usual else ""), always=True)
 
     def chunk_started(self, cohort: Cohort, lanes: int) -> None:
         """See `mnv2_jax.ablation.sweep.Progress`."""

@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import dataclasses
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -11,13 +12,13 @@ from typing import Any
 import jax
 
 from mnv2_jax import atomic
-from mnv2_jax.ablation import chunks, finished, records, resolve
+from mnv2_jax.ablation import chunks, estimates, finished, records, resolve
 from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.ablation.heartbeat import Heartbeat
 from mnv2_jax.ablation.pretrained import NotTrained, PretrainedLoader, PretrainedWeights
 from mnv2_jax.nn.trained import Trained
 from mnv2_jax.train import callbacks as cb
-from mnv2_jax.train import environment, processes
+from mnv2_jax.train import compilation, environment, processes
 from mnv2_jax.train.checkpoint import Checkpoints
 from mnv2_jax.train.loop import Trainer
 from mnv2_jax.train.preemption import Interrupted, StopRequest
@@ -109,6 +110,7 @@ class Sweep:
       workers: processes that decode streamed images.
       recorded: called by the primary process after the records of each cohort are written.
       given: weights that runs start from.
+      measured: filled with the times of cohorts, by id.
     """
 
     workdir: Path
@@ -120,6 +122,7 @@ class Sweep:
     workers: int = 0
     recorded: Callable[[], object] = lambda: None
     given: PretrainedWeights | None = None
+    measured: dict[str, estimates.Measured] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._pretrained = PretrainedLoader(self.workdir, self.given)
@@ -162,7 +165,9 @@ class Sweep:
         _, size = chunks.Unfinished(self.workdir, cohort).chunk(cohort.runs)
         largest = chunks.split(cohort.runs, len(cohort.runs), cohort.feed()[0])
         lanes = size or max(map(len, largest))
-        trainer = chunks.trainer_of(cohort, lanes, self.workers, notes.append)
+        with compilation.timed() as times:
+            trainer = chunks.trainer_of(cohort, lanes, self.workers, notes.append)
+        self.measured[cohort.id] = estimates.Measured(trainer.layout.count, times)
         _ = cohort.network_fingerprint  # Computed here, while the cohort before trains.
         return trainer, notes
 
@@ -204,7 +209,7 @@ class Sweep:
     def _train_chunk(
         self, cohort: Cohort, chunk: chunks.Chunk, trainer: Trainer, unfinished: chunks.Unfinished
     ) -> list[LaneResult]:
-        primary = processes.is_primary()
+        primary, began = processes.is_primary(), time.perf_counter()
         starts = [self._pretrained.load(run, cohort) if primary else None for run in chunk]
         lacking = [run.id for run in chunk if run.id in cohort.ids]
         self.progress.chunk_started(cohort, len(lacking))
@@ -212,6 +217,8 @@ class Sweep:
         life = Heartbeat(self.workdir, cohort.id, str(cohort), lacking)
 
         def on_step(step: int) -> None:
+            times = self.measured[cohort.id]
+            times.first_images = times.first_images or time.perf_counter() - began
             if primary:
                 life.beat(step, cohort.program.steps)
             self.progress.trained(cohort, len(lacking), step)

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,13 @@ from mnv2_jax.ablation import cohort, grid, ids, phases, pretrained, records, re
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.grid import Grid
 from mnv2_jax.ablation.pretrained import PretrainedWeights
-from mnv2_jax.analysis.claims import Claim
+from mnv2_jax.analysis.claims import KINDS, Claim
 from mnv2_jax.analysis.verdicts import check, undecidable
 from mnv2_jax.data import folders
 from mnv2_jax.data.sources import Dataset, Selection
+
+_MOST_UNDECIDED = 12
+"""The most runs that are trained though they decide no claim: a quick look."""
 
 
 def checked_claims(claims: Any) -> tuple[Claim, ...]:
@@ -95,9 +98,31 @@ class Design:
             left_out = pretrained.left_out(weights, cohorts)
         check(self.claims, records.columns([run for part in cohorts for run in part.runs]))
         remarks = dict.fromkeys(line for part in cohorts for line in part.dataset.remarks)
-        undecided = undecidable(self.claims, records.planned(cohorts))
+        undecided = self._undecided(records.planned(cohorts))
         said = (*taken, *left_out, *remarks, *undecided)
         return Planned(self.name, cohorts, self.claims, said, weights, self.title)
+
+    def _undecided(self, runs: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Return a line for each claim that the runs cannot decide.
+
+        Raises:
+          ValueError: there is none that they can decide, and too many of them for a quick look.
+        """
+        lines = undecidable(self.claims, runs)
+        remedy = "leave out what pins the compared fields"
+        # A user's own kind of claim may do with one seed.
+        ours = self.claims and all(type(claim) in KINDS.values() for claim in self.claims)
+        if ours and len({run["seed"] for run in runs}) == 1:
+            lines.append("no claim can be decided by one seed, which gives no interval")
+            remedy = "leave out what pins the seed (--config.seed)"
+        elif not self.claims or len(lines) < len(self.claims):
+            return lines
+        if len(runs) > _MOST_UNDECIDED:
+            raise ValueError(
+                f"claims: {len(runs)} runs would decide none of them: {lines[-1]}; {remedy}, or "
+                f"train {_MOST_UNDECIDED} runs or fewer"
+            )
+        return lines
 
     def runs(
         self, load: Callable[[Selection], Dataset]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mnv2_jax import schema, user_code
-from mnv2_jax.ablation import finished, networks, plans, sweep, tidy, workdir
+from mnv2_jax.ablation import estimates, finished, networks, plans, sweep, tidy, workdir
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.job import Job
 from mnv2_jax.ablation.launchers import LAUNCHERS, Launcher, Watch
@@ -180,7 +180,7 @@ def _write_table(here: Workdir, cohorts: Sequence[Cohort]) -> list[dict[str, Any
 
 
 def _report(here: Workdir, planned: Planned, messages: Messages, origin: Origin) -> None:
-    drawn = False
+    drawn, start = False, time.perf_counter()
     while True:
         rows = _write_table(here, planned.cohorts)
         try:
@@ -198,6 +198,8 @@ def _report(here: Workdir, planned: Planned, messages: Messages, origin: Origin)
         # If others published records meanwhile, the report has to have them.
         if not here.sync():
             break
+    if drawn:
+        estimates.note_report(time.perf_counter() - start)
     ruined = sum(row.get("restored_epoch") is not None for row in rows)
     if caveat := caveats.on_ruined(ruined, len(rows)):
         messages.say(caveat)

@@ -221,8 +221,8 @@ _OTHER_VALUES: dict[str, Any] = {
 }
 
 
-def same_network(specs: list[arch.BlockSpec]) -> bool:
-    """Return whether networks of two equal blocks have the same jaxpr for two of the specs."""
+def same_network(specs: list[arch.BlockSpec]) -> tuple[int, int] | None:
+    """Return the places of two specs with the same jaxpr, of networks of two equal blocks."""
 
     def text(spec: arch.BlockSpec) -> str:
         if spec.projection == "linear":  # Its placement changes nothing.
@@ -231,7 +231,12 @@ def same_network(specs: list[arch.BlockSpec]) -> bool:
         wide = dataclasses.replace(spec, out_channels=64, stride=1, divisor=1)
         return jaxpr_text(arch.NetworkSpec(8, 1, 64, 1, (wide, wide), 8, 2))
 
-    return len({text(spec) for spec in specs}) < len(specs)
+    places: dict[str, int] = {}
+    for place, spec in enumerate(specs):
+        before = places.setdefault(text(spec), place)
+        if before != place:
+            return before, place
+    return None
 
 
 @functools.lru_cache(maxsize=8)

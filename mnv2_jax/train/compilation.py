@@ -5,13 +5,15 @@ jax's cache has a hash beside it, and all are verified before the first one is u
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import importlib
 import os
 import stat
 import threading
+import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +141,69 @@ class _Hashes:
 
 
 _hashes = _Hashes()
+
+
+@dataclasses.dataclass
+class Compilation:
+    """Times of compiling.
+
+    Attributes:
+      seconds: in all, tracing included.
+      compiler: of these, the compiler's: 0 for programs that the cache has.
+      entries: names of the programs that were added to the cache.
+    """
+
+    seconds: float = 0.0
+    compiler: float = 0.0
+    entries: tuple[str, ...] = ()
+
+
+@contextlib.contextmanager
+def timed() -> Iterator[Compilation]:
+    """Time what this thread compiles while the block runs; complete at its end."""
+    measured = Compilation()
+    before = set(_entries_here())
+    start = time.perf_counter()
+    _clock.measured = measured
+    try:
+        yield measured
+    finally:
+        _clock.measured = None
+        measured.seconds = time.perf_counter() - start
+        measured.entries = tuple(name for name in _entries_here() if name not in before)
+
+
+def are_kept(entries: Iterable[str]) -> bool:
+    """Return whether there are such programs, and the cache of this process has all of them."""
+    return bool(entries) and set(entries) <= set(_entries_here())
+
+
+class _Clock(threading.local):
+    """Adds up the compiler's seconds in a thread, by jax's events.
+
+    Attributes:
+      measured: the compilation that takes place in this thread, if it is timed.
+    """
+
+    measured: Compilation | None = None
+    _was_cached = False
+
+    def after_event(self, event: str, duration_secs: float, **details: str | int) -> None:
+        """Count a compilation, unless the cache had the program: that event comes first."""
+        if event == "/jax/compilation_cache/cache_retrieval_time_sec":
+            self._was_cached = True
+        elif event == "/jax/core/compile/backend_compile_duration":
+            if self.measured and not self._was_cached:
+                self.measured.compiler += duration_secs
+            self._was_cached = False
+
+
+_clock = _Clock()
+jax.monitoring.register_event_duration_secs_listener(_clock.after_event)
+
+
+def _entries_here() -> list[str]:
+    return [path.name for path in _entries(_hashes.folder)] if _hashes.folder else []
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -144,26 +144,46 @@ PROJECTIONS = grid.axis("model.projection", ("linear", "relu6"))
 
 
 @pytest.mark.parametrize(
-    ("axes", "changes", "knob"),
+    ("axes", "changes", "knob", "block", "pair"),
     [
-        ([PROJECTIONS], {"model__block": "separable"}, "projection"),
-        ([grid.axis("model.expansion", (2, 6))], {"model__block": "standard"}, "expansion"),
-        ([PLACEMENTS], {}, "projection_placement"),
         (
-            [grid.axis("model.shortcut", ("none", "expansion"))],
+            [PROJECTIONS],
+            {"model__block": "separable"},
+            "projection",
+            "separable",
+            "linear and relu6",
+        ),
+        (
+            [grid.axis("model.expansion", (2, 6))],
+            {"model__block": "standard"},
+            "expansion",
+            "standard",
+            "2 and 6",
+        ),
+        ([PLACEMENTS], {}, "projection_placement", "inverted_residual", "before and after"),
+        (
+            [grid.axis("model.shortcut", ("bottleneck", "none", "expansion"))],
             {"model__block": "bottleneck"},
             "shortcut",
+            "bottleneck",
+            "none and expansion",
         ),
         (
             [PROJECTIONS, grid.axis("model.block", ("inverted_residual", "standard"))],
             {},
             "projection",
+            "standard",
+            "linear and relu6",
         ),
     ],
 )
-def test_an_axis_that_changes_nothing_is_refused(dots, axes, changes, knob):
-    expected = f"^grid: model.{knob}: with block '.*' two of its values are the same network"
-    with pytest.raises(ValueError, match=expected):
+def test_an_axis_that_changes_nothing_is_refused(dots, axes, changes, knob, block, pair):
+    expected = (
+        f"^grid: model.{knob}: with block {block!r} its values {pair} are the same network; "
+        f"expected one of them, such as --config.model.{knob}={pair.split()[0]}, or a block that "
+    )
+    how = "adds the last one's .* `self.add_expanded" if knob == "shortcut" else f"reads '{knob}'$"
+    with pytest.raises(ValueError, match=expected + how):
         plan(dots, *axes, **changes)
 
 

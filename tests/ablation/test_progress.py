@@ -53,6 +53,7 @@ class Watched:
 def watch(monkeypatch):
     """Opens the progress of cohorts."""
     now = types.SimpleNamespace(seconds=100.0)
+    monkeypatch.setattr(progress.estimates, "compiling", lambda cohort: None)
     monkeypatch.setattr(progress.time, "perf_counter", lambda: now.seconds)
 
     @contextlib.contextmanager
@@ -83,6 +84,14 @@ def test_speed_leaves_compilation_out_and_the_time_left_counts_it(watch):
     assert lines[2].endswith("epoch 1 of 4, 100 images/s in all, about 2 min left")
     assert lines[-3].endswith("epoch 4 of 4, 100 images/s in all, about 110 s left")
     assert lines[-1].endswith("epoch 1 of 4, 50 images/s in all, about 60 s left")
+
+
+def test_compiling_tells_how_long_it_usually_takes(watch, monkeypatch):
+    monkeypatch.setattr(progress.estimates, "compiling", lambda cohort: 33.4)
+    only = cohort(work=40)
+    with watch(only) as watched:
+        watched.start(only)
+    assert watched.lines == ["cohort 1 of 1 (fake), 10 lanes: compiling (usually 33 s)"]
 
 
 def test_short_calls_give_no_speed(watch):

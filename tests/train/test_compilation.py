@@ -131,3 +131,21 @@ def test_a_folder_that_cannot_be_private_is_not_used(tmp_path, monkeypatch, faul
     _, (line,) = kept(tmp_path)
     assert line.startswith(f"{tmp_path}: {fault}")
     assert jax.config.values["jax_compilation_cache_dir"] is None
+
+
+def test_compilation_is_timed_and_what_the_cache_has_takes_the_compiler_no_time(compiled):
+    compiled.unlink()
+    jax.clear_caches()
+    with compilation.timed() as first:
+        program()
+    assert 0 < first.compiler < first.seconds
+    assert compiled.name in first.entries
+    assert compilation.are_kept(first.entries)
+    jax.clear_caches()
+    with compilation.timed() as again:
+        program()
+    assert (again.compiler, again.entries) == (0, ())
+    assert again.seconds > 0
+    compiled.unlink()
+    assert not compilation.are_kept(first.entries)
+    assert not compilation.are_kept(())

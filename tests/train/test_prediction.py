@@ -78,7 +78,8 @@ def test_logits_are_the_networks_of_scaled_images(tiny, scaling, channels, momen
     trained = network(tiny, scaling, in_channels=channels)
     pixels = images(trained.spec, 3)
     found = prediction.logits(trained)(pixels)
-    assert (found.shape, found.dtype) == ((3, 10), jnp.float32)
+    assert found.shape == (3, 10)
+    assert found.dtype == jnp.float32
     np.testing.assert_allclose(found, expected(trained, pixels, moments), rtol=1e-4, atol=1e-4)
 
 

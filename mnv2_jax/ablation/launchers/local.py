@@ -53,7 +53,7 @@ def train_for_another(job: Job) -> Outcome:
 def _train(
     job: Job, folder: Workdir, progress: Progress, stop: StopRequest, recorded: Callable[[], object]
 ) -> Outcome:
-    outcome = Sweep(
+    sweep = Sweep(
         folder.path,
         job.cohorts,
         job.command,
@@ -63,7 +63,8 @@ def _train(
         workers=job.data.workers_here(),
         recorded=recorded,
         given=job.given,
-    ).run()
+    )
+    outcome = sweep.run()
     if processes.is_primary():
-        estimates.note(folder.path, job.cohorts)
+        estimates.note(folder.path, job.cohorts, sweep.measured)
     return outcome
