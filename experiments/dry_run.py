@@ -18,14 +18,19 @@ _MOST_NAMES = 20
 
 
 def show(
-    console: Console, planned: Planned, cohorts: Sequence[Cohort], planning: float = 0.0
+    console: Console,
+    planned: Planned,
+    cohorts: Sequence[Cohort],
+    workdir: str,
+    planning: float = 0.0,
 ) -> None:
-    """Print cohorts, lanes, parameters, multiply-adds, axes, estimated time and disk.
+    """Print cohorts, lanes, parameters, multiply-adds, axes, estimated time, disk and workdir.
 
     Args:
       console: where to print.
       planned: the experiment.
       cohorts: its cohorts that would be trained.
+      workdir: the folder that results would be written to.
       planning: the seconds that planning took.
     """
     for line in _table(cohorts):
@@ -41,6 +46,7 @@ def show(
         console.print(line)
     console.print(f"Time: {_time(cohorts, planning)}", highlight=False)
     console.print(f"Disk: about {size(estimates.disk(cohorts))}, checkpoints included")
+    console.print(f"Results: {workdir}", highlight=False)
 
 
 def _table(cohorts: Sequence[Cohort]) -> Iterator[Table | str]:
@@ -95,8 +101,7 @@ def _time(cohorts: Sequence[Cohort], planning: float) -> str:
     presets = dict.fromkeys(str(cohort.runs[0].config.model.preset) for cohort in cohorts)
     what = "compilation" if found.training is not None else f"training of {', '.join(presets)}"
     return (
-        f"not known on this machine ({estimates.here()}): {what} was never measured on it; "
-        f"{count} to compile; {known}"
+        f"not known on this machine ({estimates.here()}): {what} was never measured on it; {known}"
     )
 
 

@@ -10,7 +10,8 @@ Usage: python -m experiments.predict --checkpoint=PATH [--FLAG=VALUE ...] [IMAGE
 
 For each IMAGE the most probable class is printed, or with --top=N the N most probable. An IMAGE may
 be a folder, whose images are all taken, those in its folders too; of images that lie in a folder
-named after a class, the accuracy is told as well. Images are
+named after a class, the accuracy is told as well, and by split if they are of the data set that the
+network was trained on. Images are
 decoded and cropped as in evaluation: JPEG, PNG, GIF, WebP, BMP or TIFF, of any size. The exported
 file holds StableHLO with the weights; jax.export.deserialize reads it without this package, in jax
 versions of the next six months. With --export and IMAGEs both are done, the file first. An IMAGE
@@ -58,6 +59,8 @@ _EXPORT = flags.DEFINE_string("export", None, "Write the network as StableHLO to
 
 _COLOURS = {1: "grey", 3: "RGB"}
 """The kinds of images, by number of channels."""
+
+_SPLITS = ("test", "validation", "train", "other")
 
 _NAMED = 3
 """The most wrong images that one error names."""
@@ -160,10 +163,14 @@ def _export(path: Path, network: TrainedNetwork) -> None:
 
 
 class _Prediction(NamedTuple):
-    """The most probable classes of an image, and its own class if its folder has that name."""
+    """The most probable classes of an image, its own class if its folder has that name, its split.
+
+    The split is that of the data set that the network was trained on, if the image is in it.
+    """
 
     image: Path
     own: str
+    split: str
     classes: list[tuple[str, float]]
 
     @property
@@ -180,11 +187,13 @@ def _predictions(
     paths: list[Path], network: TrainedNetwork, batch_size: int, top: int
 ) -> Iterator[_Prediction]:
     """Classify images batch by batch; before a bad image is raised, those before it are yielded."""
+    splits = network.splits()
 
     def classified(shown: list[Path], views: list[np.ndarray]) -> Iterator[_Prediction]:
         probabilities = network.predict(np.stack(views), batch_size)
         for path, row in zip(shown, probabilities, strict=False):
-            yield _prediction(path, row, network.class_names, top)
+            split = splits.get(path.absolute(), "")
+            yield _prediction(path, split, row, network.class_names, top)
 
     for start in range(0, len(paths), batch_size):
         chosen = paths[start : start + batch_size]
@@ -199,12 +208,14 @@ def _predictions(
         yield from classified(chosen, views)
 
 
-def _prediction(path: Path, row: np.ndarray, names: tuple[str, ...], top: int) -> _Prediction:
+def _prediction(
+    path: Path, split: str, row: np.ndarray, names: tuple[str, ...], top: int
+) -> _Prediction:
     """Return the `top` most probable classes, or all of fewer; equal ones by label."""
     chosen = np.argsort(-row, kind="stable")[:top]
     folder = unicodedata.normalize("NFC", path.absolute().parent.name)
     own = folder if folder in names else ""
-    return _Prediction(path, own, [(names[label], float(row[label])) for label in chosen])
+    return _Prediction(path, own, split, [(names[label], float(row[label])) for label in chosen])
 
 
 def _show(predictions: Iterator[_Prediction], style: str) -> None:
@@ -244,7 +255,17 @@ def _accuracy(found: Sequence[_Prediction]) -> list[str]:
     )
     right = sum(one.is_right for one in known)
     share = f"{100 * right / len(known):.1f} % ({right:,} of {len(known):,} images{rest})"
-    return [f"Accuracy: {share}", f"By class: {by_class}"]
+    lines = [f"Accuracy: {share}", f"By class: {by_class}"]
+    splits: dict[str, list[bool]] = {}
+    for one in known:
+        splits.setdefault(one.split or "other", []).append(one.is_right)
+    if set(splits) == {"other"}:
+        return lines
+    by_split = ", ".join(
+        f"{split} {100 * sum(of) / len(of):.1f} % ({sum(of):,} of {len(of):,})"
+        for split, of in ((split, splits[split]) for split in _SPLITS if split in splits)
+    )
+    return [*lines, f"By split of the network's own data set: {by_split}"]
 
 
 def _as_text(found: Sequence[_Prediction]) -> str:
@@ -258,10 +279,10 @@ def _as_csv(found: Sequence[_Prediction]) -> str:
     heads = [f"{name}_{rank}" for rank in ranks for name in ("predicted", "probability")]
     if len(ranks) == 1:
         heads = ["predicted", "probability"]
-    writer.writerow(["image", "class", *heads])
+    writer.writerow(["image", "class", "split", *heads])
     for one in found:
         cells = [cell for name, share in one.classes for cell in (name, f"{share:.6f}")]
-        writer.writerow([one.image, one.own, *cells])
+        writer.writerow([one.image, one.own, one.split, *cells])
     return text.getvalue()
 
 
@@ -271,6 +292,7 @@ def _as_json(found: Sequence[_Prediction]) -> str:
         {
             "image": str(one.image),
             "class": one.own or None,
+            "split": one.split or None,
             "predicted": [
                 {"class": name, "probability": round(share, 6)} for name, share in one.classes
             ],

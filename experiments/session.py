@@ -112,7 +112,8 @@ def run(
         planning = time.perf_counter() - start
         cohorts = selected(planned, launcher, console.print)
         launcher.check(cohorts)
-        dry_run.show(console, planned, cohorts, planning)
+        where = _WORKDIR.value or f"runs/{experiment.name}"
+        dry_run.show(console, planned, cohorts, where, planning)
         return 0
     experiment.prepare(data=data, say=console.print)  # Wrong input is reported before all else.
     outlive("stdout")

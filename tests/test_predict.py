@@ -247,6 +247,7 @@ def test_predictions_are_written_as_csv_and_json(checkpoint, folder, tmp_path):
     rows = list(csv.DictReader(io.StringIO(printed)))
     assert [row["class"] for row in rows] == ["dark", "dark", "", "bright", "bright"]
     assert [row["predicted"] for row in rows] == ["dark", "bright", "dark", "bright", "bright"]
+    assert {row["split"] for row in rows} == {""}
     assert all(0.5 < float(row["probability"]) <= 1 for row in rows)
     target = tmp_path / "found.csv"
     status, out, err = predict(f"--checkpoint={checkpoint}", f"--output={target}", folder)

@@ -82,6 +82,11 @@ class PretrainedWeights:
             digest.update(file.read_bytes())
         return cls(path, f"file-{digest.hexdigest()[:12]}", source, conventions, scaling, network)
 
+    def __str__(self) -> str:
+        known = {"conventions": self.conventions, "images scaled": self.scaling}
+        texts = [f"{name} {value}" for name, value in known.items() if value]
+        return f"{self.path} ({', '.join([self.source, *texts])})"
+
     def settle(
         self, config: ConfigDict, channels: int, said: Collection[str] = ()
     ) -> dict[str, Any]:
@@ -117,7 +122,7 @@ class PretrainedWeights:
             theirs = ", ".join(repr(fields[path]) for path in wrong)
             raise ValueError(
                 f"pretrained={self.path}: it was trained ({self.source}) with {right}, not "
-                f"{theirs}; expected nothing said of these, which are taken from it"
+                f"{theirs}; expected these fields left out: they are taken from it"
             )
         taken = {path: value for path, value in facts.items() if path not in said}
         taken |= {path: facts[path] for path in facts if fields[path] == OF_WEIGHTS}

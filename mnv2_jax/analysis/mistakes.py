@@ -34,7 +34,8 @@ class Mistakes:
     Attributes:
       run: id of the run with the highest validation accuracy; of equal ones the first.
       best: its predictions.
-      runs: the number of runs that were tested on the same images.
+      runs: the number of runs, of a transfer those of its phase, that were tested on the same
+        images.
       wrong: how many of these runs mistake each image, int `[images]`.
     """
 
@@ -71,7 +72,11 @@ def read(workdir: Path, frame: pd.DataFrame) -> Mistakes | None:
     run = str(done.loc[done["validation_accuracy"].idxmax(), "run_id"])
     best = found[run]
     assert best is not None  # Others were dropped above.
-    same = [each for each in found.values() if each is not None and _are_of_same(each, best)]
+    if schema.PHASE in done:
+        phase = done.set_index("run_id")[schema.PHASE]
+        done = done[phase.eq(phase[run]).to_numpy() | phase.isna().to_numpy()]
+    others = (found[other] for other in done["run_id"])
+    same = [each for each in others if each is not None and _are_of_same(each, best)]
     wrong = sum(
         ((each.predicted != each.labels) & (each.predicted != LEFT_OUT)).astype(int)
         for each in same

@@ -98,6 +98,7 @@ def _decided(
 def _noted(charts: Mapping[str, Any], frame: pd.DataFrame) -> dict[str, Any]:
     """Add the data set, and how many test images it has where runs recorded that, to notes."""
     tested = axes.without_pretraining(frame)
+    names = " and ".join(str(name) for name in tested["dataset"].unique())
     sets = []
     for dataset, runs in tested.groupby("dataset", sort=False):
         found = runs["test_images"] if "test_images" in runs else pd.Series(dtype=float)
@@ -105,4 +106,8 @@ def _noted(charts: Mapping[str, Any], frame: pd.DataFrame) -> dict[str, Any]:
         numbers = " or ".join(f"{count:,.0f}" for count in counts)
         sets.append(f"{dataset}, {numbers} test images" if counts else str(dataset))
     note = f"Data set{'s' if len(sets) > 1 else ''}: {'; '.join(sets)}."
-    return {name: replace(one, notes=[*one.notes, note]) for name, one in charts.items()}
+    of_curves = f"Data: the validation images of {names}."  # Epochs are not tested.
+    return {
+        name: replace(one, notes=[*one.notes, of_curves if name == "learning_curves" else note])
+        for name, one in charts.items()
+    }

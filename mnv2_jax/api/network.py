@@ -9,9 +9,9 @@ import jax
 import numpy as np
 import PIL.Image
 
-from mnv2_jax import arch
+from mnv2_jax import arch, checksums
 from mnv2_jax.ablation import networks, workdir
-from mnv2_jax.data import crops
+from mnv2_jax.data import crops, folders, image_folder
 from mnv2_jax.data.decode import BadImage, decode, verify
 from mnv2_jax.nn import trained
 from mnv2_jax.nn.cost import Cost, network_cost
@@ -139,6 +139,26 @@ class TrainedNetwork:
         else:
             picture = self._decoded(Path(image))
         return crops.evaluation_crop(picture, self.spec.resolution, self.trained.crop_fraction)
+
+    def splits(self) -> dict[Path, str]:
+        """Return the images of its own data set, if that is a folder: by absolute path, the split.
+
+        Of another data set, and where the folder or the config of the run is not there any more,
+        none are known.
+        """
+        try:
+            config = checksums.read_json(Path(self.path).parent / "config.json")
+            name = str(config["data"]["name"])
+            if not folders.is_path(name):
+                return {}
+            folder = image_folder.scan(folders.path(name))
+        except (OSError, ValueError, LookupError, TypeError):
+            return {}
+        return {
+            (folder.root / file.path).absolute(): split
+            for split, files in folder.splits.items()
+            for file in files
+        }
 
     def export(self) -> bytes:
         """Return the network as StableHLO; see `mnv2_jax.train.prediction.export`."""

@@ -163,8 +163,9 @@ class Design:
                 f"phases 'extraction' or 'finetuning' in config.transfer.phase"
             )
         texts = ", ".join(f"config.{path}={value!r}" for path, value in taken.items())
-        remarks = (f"Taken from {weights.path}: {texts}",) if taken else ()
-        return runs, weights, remarks
+        remarks = [f"Weights: {weights}"]
+        remarks += [f"Taken from them: {texts}"] if taken else []
+        return runs, weights, tuple(remarks)
 
 
 def read_config_file(config: str) -> Design:

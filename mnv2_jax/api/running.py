@@ -207,7 +207,7 @@ def _report(here: Workdir, planned: Planned, messages: Messages, origin: Origin)
     if accuracies.lead(frame):
         messages.show(accuracies.table(frame))
     if decided and all(row["seeds"] < 2 for row in decided):
-        messages.say(f"Claims: {len(decided)}, of which one seed decides none; see the report")
+        messages.say(f"Claims: {len(decided)}, undecided: one seed gives no interval")
     elif decided:
         messages.show(claims_table(decided))
     else:

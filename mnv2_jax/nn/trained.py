@@ -107,6 +107,11 @@ def load(path: Path) -> Trained:
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file; expected the {FILE} of a run")
+    if path.suffix in (".h5", ".keras", ".pth", ".pt"):
+        raise ValueError(
+            f"{path}: weights of another library, it seems; expected the {FILE} of a run, such as "
+            f"experiments.finetune trains from them (--pretrained)"
+        )
     tensors, metadata = weight_files.read_safetensors(path)
     if KEY not in metadata:
         raise ValueError(

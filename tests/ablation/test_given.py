@@ -221,7 +221,7 @@ def test_a_config_follows_weights_of_others(tmp_path, layout):
     assert refusal(lambda: settled(given, said, **others)) == (
         f"pretrained={path}: it was trained ({source}) with config.data.scaling={scaling!r}, "
         f"config.model.conventions={conventions!r}, config.model.projection='linear', not 'unit', "
-        f"'default', 'relu'; expected nothing said of these, which are taken from it"
+        f"'default', 'relu'; expected these fields left out: they are taken from it"
     )
     # What is said and right is no difference.
     named = {"data__scaling": scaling, "model__conventions": conventions}
@@ -283,8 +283,8 @@ def test_a_config_follows_a_network_of_ours(ours, spec):
     )
     assert message == (
         f"pretrained={ours}: it was trained (mnv2_jax) with config.data.resolution=8, "
-        f"config.model.preset='tiny', not 224, 'mobilenet_v2'; expected nothing said of these, "
-        f"which are taken from it"
+        f"config.model.preset='tiny', not 224, 'mobilenet_v2'; expected these fields left "
+        f"out: they are taken from it"
     )
 
 

@@ -58,6 +58,12 @@ def test_runs_on_other_images_and_bases_do_not_count(tmp_path, frame):
     found = mistakes.read(tmp_path, frame)
     assert found is not None
     assert found.runs == 2
+    phases = frame.assign(
+        **{schema.PHASE: ["extraction", "finetuning", "finetuning", "extraction"]}
+    )
+    found = mistakes.read(tmp_path, phases)
+    assert found is not None
+    assert found.runs == 1
     bases = frame.assign(**{schema.PHASE: schema.PRETRAINING})
     assert mistakes.read(tmp_path, bases) is None
 
@@ -92,8 +98,10 @@ def test_the_section_has_every_number(tmp_path, frame):
     assert '<td class="number">75.0 %</td>' in text  # Of cats, by both runs.
     assert "&lt;b&gt;" in text
     assert "<b>" not in text
-    assert "dog, taken for cat<br>wrong in 1 of 2" in text
-    assert 'title="photos/dog/1.jpg"' in text
+    assert "dog, taken for cat<br>wrong in 1 of 2 runs<br>photos/dog/1.jpg" in text
+    one_seed = frame[frame["seed"] == 0].drop(columns="seed").assign(seed=0)
+    lead = html.lead(one_seed, found)
+    assert "The best network takes dog for cat (1), cat for dog (1): " in lead
     assert text.count("<img ") == 1  # Images without a picture are not shown.
     assert text.count('class="number wrong-3"') == 2
     assert text.count('class="number right-5"') == 1

@@ -256,7 +256,7 @@ def test_an_experiment_compares_clips_and_functions(own, tmp_path):
     lanes = {row["projection"]: row["lanes"] for row in small.rows_of(workdir)}
     assert lanes == {"linear": "2", "leaky_relu": "2", f"{own}:swish2": "1"}
     assert len(set(small.curves_of(workdir).values())) == 3
-    assert "Swish is better." in (workdir / "report.html").read_text()
+    assert "Swish is better" in (workdir / "report.html").read_text()
     own.write_text(OWN.format(factor=3))
     status, _, err = commands.run("ablate", f"--config={config}", f"--workdir={workdir}")
     assert status != 0

@@ -1,5 +1,6 @@
 """The report's sections on accuracies with numbers of images, and on what is mistaken for what."""
 
+from collections import Counter
 from collections.abc import Mapping
 from html import escape
 
@@ -17,30 +18,58 @@ _MOST_CLASSES = 20
 
 _SHADES = 5
 
+_MOST_PAIRS = 3
+"""The pairs of classes that the first screen names, at most."""
 
-def lead(frame: pd.DataFrame) -> str:
-    """Return the accuracies of all cells, if they are the answer; see `accuracies.lead`."""
+
+def lead(frame: pd.DataFrame, mistakes: Mistakes | None) -> str:
+    """Return the accuracies of all cells, if they are the answer; see `accuracies.lead`.
+
+    Args:
+      frame: one row per run, as `tables.read_results` returns it.
+      mistakes: of the runs.
+    """
     if not accuracies.lead(frame):
         return ""
     rows = accuracies.cells(frame)
     most = max(cell.runs for cell in rows)
     seeds = '<th scope="col" class="number">Seeds</th>' if most > 1 else ""
     heads = "".join(
-        f'<th scope="col" class="number">{name}</th>' for name in ("Training", "Validation", "Test")
+        f'<th scope="col" class="number">{name}</th>' for name in ("Test", "Validation", "Training")
     )
     body = "\n".join(
         f'<tr><th scope="row">{escape(cell.name or "This run")}</th>'
+        + "".join(
+            f'<td class="number">{escape(cell.texts[split])}</td>' for split in reversed(SPLITS)
+        )
         + (f'<td class="number">{cell.runs}</td>' if most > 1 else "")
-        + "".join(f'<td class="number">{escape(cell.texts[split])}</td>' for split in SPLITS)
         + "</tr>"
         for cell in rows
     )
     table = (
-        f'<table class="accuracies"><thead><tr><th scope="col">Accuracy</th>{seeds}{heads}</tr>'
+        f'<table class="accuracies"><thead><tr><th scope="col">Accuracy</th>{heads}{seeds}</tr>'
         f"</thead>\n<tbody>\n{body}\n</tbody></table>"
     )
-    note = "" if most == 1 else '<p class="quiet">Mean over seeds, and the lowest and highest.</p>'
-    return region("Accuracy", table, "scroll tall" if len(rows) > 12 else "scroll") + note
+    note = "" if most == 1 else '<p class="about">Means over seeds, the lowest and highest.</p>'
+    css = "scroll tall" if len(rows) > 12 else "scroll"
+    return region("Accuracy", table, css) + note + _most_frequent(mistakes)
+
+
+def _most_frequent(mistakes: Mistakes | None) -> str:
+    """Return a sentence on what the best network takes for what most often."""
+    if mistakes is None or not len(mistakes.best.mistaken):
+        return ""
+    best = mistakes.best
+    pairs = Counter((int(best.labels[i]), int(best.predicted[i])) for i in best.mistaken)
+    texts = [
+        f"{best.class_names[own]} for {best.class_names[taken]} ({number})"
+        for (own, taken), number in pairs.most_common(_MOST_PAIRS)
+    ]
+    more = f" and {len(pairs) - _MOST_PAIRS} other pairs" if len(pairs) > _MOST_PAIRS else ""
+    return (
+        f'<p class="about">The best network takes {escape(", ".join(texts))}{more}: '
+        '<a href="#mistakes">mistakes</a>.</p>'
+    )
 
 
 def section(mistakes: Mistakes | None, pictures: Mapping[int, Picture]) -> str:
@@ -137,15 +166,16 @@ def _images(mistakes: Mistakes, pictures: Mapping[int, Picture]) -> str:
     for image in shown:
         own, taken = (best.class_names[x[image]] for x in (best.labels, best.predicted))
         words = f"{own}, taken for {taken}" if own != taken else f"{own}, recognised"
-        often = f"wrong in {mistakes.wrong[image]} of {mistakes.runs}" if several else ""
+        often = f"wrong in {mistakes.wrong[image]} of {mistakes.runs} runs" if several else ""
+        lines = (words, often, pictures[image].file)
         figures.append(
             f'<figure><img src="data:image/png;base64,{escape(pictures[image].png)}" '
-            f'alt="test image {image}: {escape(words)}" title="{escape(pictures[image].file)}">'
-            f"<figcaption>{escape(words)}{f'<br>{often}' if often else ''}</figcaption></figure>"
+            f'alt="test image {image}: {escape(words)}">'
+            f"<figcaption>{'<br>'.join(map(escape, filter(None, lines)))}</figcaption></figure>"
         )
     words = (
         "Test images that the best network mistakes, the most confident mistakes first"
-        + (", then those that most runs mistake" if several else "")
+        + (", then those that it recognises and other runs mistake" if several else "")
         + "."
     )
     body = "\n".join(figures)

@@ -75,7 +75,7 @@ def render(
         verdict_summary=claim_list.summary(claims),
         run_summary=_run_summary(frame),
         warning=_warning(frame),
-        lead=mistakes_section.lead(frame),
+        lead=mistakes_section.lead(frame, mistakes),
         mistakes=mistakes_section.section(mistakes, pictures),
         mistakes_link='<a href="#mistakes">Mistakes</a>' if mistakes else "",
         unfinished=_unfinished(frame),
