@@ -76,6 +76,14 @@ def read_json(path: Path, listed: str = "", later: str = "") -> dict[str, Any]:
     return entries
 
 
+def read_if_there(path: Path) -> dict[str, Any]:
+    """Read a JSON file; {} if it is missing or damaged."""
+    try:
+        return read_json(path)
+    except (FileNotFoundError, NotADirectoryError, DamagedError):
+        return {}
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text and its checksum beside it.
 

@@ -329,7 +329,7 @@ def test_an_export_of_several_classes_tells_their_order(several, tmp_path):
     target = tmp_path / "network.stablehlo"
     status, out, err = predict(f"--checkpoint={several}", f"--export={target}")
     assert (status, err) == (0, "")
-    written, images, logits = out.splitlines()
+    written, images, logits, _ = out.splitlines()
     assert "takes uint8 [batch, 8, 8, 3], 0 to 255" in written
     assert written.endswith("float32 logits [batch, 3]")
     assert images == (

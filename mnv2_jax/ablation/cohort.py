@@ -207,17 +207,19 @@ def _check_distinct(configs: Sequence[ConfigDict]) -> None:
             if len({run[knob] for run in runs}) == 1:
                 continue
             if same := _same_values(block, knob, runs):
-                reads = f"reads {knob!r}"
-                if knob == "shortcut" and "expansion" in same:
-                    reads = (
-                        "adds the last one's expanded tensor, by "
-                        "`self.add_expanded(x, expanded, carry)`"
-                    )
                 first, second = map(values.text, same)
+                remedy = (
+                    f"one of them, such as --config.model.{knob}={first}, or a block that reads "
+                    f"{knob!r}"
+                )
+                if knob == "shortcut" and "expansion" in same:
+                    remedy = (
+                        "a grid without one of them, or a block that adds the last one's expanded "
+                        "tensor, by `self.add_expanded(x, expanded, carry)`"
+                    )
                 raise ValueError(
                     f"grid: model.{knob}: with block {block!r} its values {first} and {second} are "
-                    f"the same network; expected one of them, such as --config.model.{knob}="
-                    f"{first}, or a block that {reads}"
+                    f"the same network; expected {remedy}"
                 )
 
 

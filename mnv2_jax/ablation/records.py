@@ -229,10 +229,7 @@ def _check_unsealed(folder: Path, row: Mapping[str, Any], data: Mapping[str, byt
 
 def read_environment(workdir: Path, run_id: str) -> dict[str, Any]:
     """Return environment.json of a run's record; {} if it is missing or damaged."""
-    try:
-        return checksums.read_json(workdir / "runs" / run_id / "environment.json")
-    except (FileNotFoundError, NotADirectoryError, checksums.DamagedError):
-        return {}
+    return checksums.read_if_there(workdir / "runs" / run_id / "environment.json")
 
 
 def write_failure(workdir: Path, run: Run, cohort: Cohort, error: str) -> None:

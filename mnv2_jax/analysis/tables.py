@@ -226,7 +226,8 @@ def read_files(workdir: Path, frame: pd.DataFrame, name: str) -> dict[str, dict[
     """Read a JSON file, such as `config.json`, of every run in `frame` that has it.
 
     Returns:
-      By run id the file's entries, nested keys joined by a dot.
+      By run id the file's entries, nested keys joined by a dot. Where no run has it, but the folder
+      does, as of results without records of runs, that one's, by "".
 
     Raises:
       DamagedError: a file holds no JSON object.
@@ -236,6 +237,9 @@ def read_files(workdir: Path, frame: pd.DataFrame, name: str) -> dict[str, dict[
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             content = checksums.read_json(workdir / "runs" / run_id / name)
             files[run_id] = dict(_flatten("", content))
+    if not files:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            files[""] = dict(_flatten("", checksums.read_json(workdir / name)))
     return files
 
 

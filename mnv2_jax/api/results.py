@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from mnv2_jax import checksums
 from mnv2_jax.ablation import evaluations, plans
 from mnv2_jax.ablation import workdir as workdirs
 from mnv2_jax.ablation.job import DataOptions
@@ -237,8 +238,11 @@ class Results:
                 f"workdir={self._here.shown(self.path)}: it holds no {RESULTS}; expected a folder "
                 f"that a sweep wrote"
             )
-        unknown = {"name": self.path.name, "title": "", "command": "not recorded"}
-        plan = plans.read(self.path) or unknown
+        plan = plans.read(self.path)
+        if plan is None:
+            environment = checksums.read_if_there(self.path / "environment.json")
+            command = environment.get("command", "not recorded")
+            plan = {"name": self.path.name, "title": "", "command": command}
         write_report(
             self.path,
             self._chosen(claims),

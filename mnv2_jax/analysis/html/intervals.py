@@ -51,6 +51,15 @@ class Forest:
         if row["ci_low"] is not None:
             low, high = self._x(row["ci_low"]), self._x(row["ci_high"])
             parts.append(f'<path class="line" d="M{low:.1f},{_MIDDLE}H{high:.1f}"/>')
+            # An arrow where the interval goes on beyond the edge.
+            if row["ci_low"] < self._low:
+                parts.append(
+                    f'<path class="line" d="M7,{_MIDDLE - 5}L1,{_MIDDLE}L7,{_MIDDLE + 5}"/>'
+                )
+            if row["ci_high"] > self._high:
+                tip, back = _WIDTH - 1, _WIDTH - 7
+                arrow = f"M{back},{_MIDDLE - 5}L{tip},{_MIDDLE}L{back},{_MIDDLE + 5}"
+                parts.append(f'<path class="line" d="{arrow}"/>')
         at = f"translate({self._x(row['estimate']):.1f},{_MIDDLE})"
         parts.append(f'<path class="mark" transform="{at}" d="{_SHAPES[row["verdict"]]}"/>')
         return _svg("".join(parts), _HEIGHT, row["verdict"])

@@ -25,6 +25,10 @@ from mnv2_jax.analysis.names import number_name, short_name
 from mnv2_jax.schema import STATUSES
 
 _SCRIPTS = ("page.js", "charts.js", "details.js", "table.js", "start.js")
+_RECORDS = (
+    "Configuration, environment and curve of each run lie under <code>runs/</code>, beside this "
+    "file."
+)
 _COMMITS = 3  # Named in the report, at most.
 
 
@@ -79,6 +83,7 @@ def render(
         mistakes=mistakes_section.section(mistakes, pictures),
         mistakes_link='<a href="#mistakes">Mistakes</a>' if mistakes else "",
         unfinished=_unfinished(frame),
+        records=_RECORDS if set(configs) - {""} else "This folder has no records of single runs.",
         claims=claim_list.claims(claims),
         more_reading=claim_list.reading(claims),
         charts=_figures(charts, filters=bool(axes)),
