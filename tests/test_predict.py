@@ -1,5 +1,6 @@
 """Predictions and exports from the command line."""
 
+import collections
 import csv
 import io
 import json
@@ -14,6 +15,7 @@ from flax import traverse_util
 
 from mnv2_jax import presets
 from mnv2_jax.ablation import workdir
+from mnv2_jax.data import image_folder
 from mnv2_jax.nn import trained
 from mnv2_jax.nn.network import Network
 from mnv2_jax.nn.trained import Trained
@@ -264,6 +266,31 @@ def test_predictions_are_written_as_csv_and_json(checkpoint, folder, tmp_path):
         first, second = image["predicted"]
         assert first["class"] == row["predicted"]
         assert first["probability"] + second["probability"] == pytest.approx(1, abs=2e-6)
+
+
+def test_the_split_of_images_that_were_trained_on_is_told(checkpoint, picture, tmp_path):
+    for number in range(40):
+        name = f"photos/{('dark', 'bright')[number % 2]}/{number:02}.png"
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        picture(name, (DARK, BRIGHT)[number % 2])
+    folder = tmp_path / "photos"
+    run = tmp_path / "run"
+    shutil.copytree(checkpoint.parent, run)
+    config = {"data": {"name": f"{folder}/"}, "model": {}}
+    (run / "config.json").write_text(json.dumps(config))
+    splits = image_folder.scan(folder).splits
+    status, out, err = predict(f"--checkpoint={run}", "--format=csv", folder)
+    assert status == 0, err
+    found = collections.Counter(row["split"] for row in csv.DictReader(io.StringIO(out)))
+    assert found == {split: len(files) for split, files in splits.items()}
+    told = [f"{split} 100.0 % ({found[split]} of {found[split]})" for split in splits]
+    assert err.splitlines()[-1] == (
+        f"By split of the network's own data set: {', '.join(reversed(told))}"
+    )
+    (tmp_path / "dark").mkdir()
+    shutil.copy(folder / "dark" / "00.png", tmp_path / "dark")
+    status, out, err = predict(f"--checkpoint={run}", tmp_path / "dark")
+    assert (status, "By split" in out) == (0, False)
 
 
 def test_nothing_is_written_where_an_image_is_damaged(checkpoint, folder, tmp_path):

@@ -59,6 +59,18 @@ def test_claims_that_cannot_be_decided_anew_stay_as_they_were(tmp_path, monkeypa
     assert "<h1>blocks </h1>" in (folder / "report.html").read_text(encoding="utf-8")
 
 
+def test_a_folder_without_records_of_runs_tells_where_its_results_come_from(tmp_path, monkeypatch):
+    monkeypatch.setattr("mnv2_jax.analysis.report.make_charts", lambda *_: {})
+    folder = copy_of("digits_factorial", tmp_path)
+    Results.open(folder).report()
+    html = (folder / "report.html").read_text(encoding="utf-8")
+    environment = json.loads((folder / "environment.json").read_text())
+    assert f"Check out commit <code>{environment['commit']}</code> first." in html
+    assert f"<code>{environment['command']}</code>" in html
+    assert "This folder has no records of single runs." in html
+    assert "lie under <code>runs/</code>" not in html
+
+
 def test_results_without_claims_get_a_report_too(tmp_path, monkeypatch):
     monkeypatch.setattr("mnv2_jax.analysis.report.make_charts", lambda *_: {})
     folder = copy_of("transfer_clip", tmp_path)

@@ -141,3 +141,11 @@ def test_values_of_one_network_are_told_from_two():
     base = arch.BlockSpec("separable", expansion=2)
     assert conformance.same_network([base, arch.BlockSpec("separable", expansion=6)])
     assert not conformance.same_network([base, arch.BlockSpec("inverted_residual", expansion=2)])
+
+
+def test_odd_widths_are_tried():
+    def halves(self, x, carry, train):  # As a channel shuffle does it.
+        return sound(self, x.reshape(*x.shape[:-1], 2, -1).reshape(x.shape), carry, train)
+
+    with pytest.raises(TypeError, match=r"cannot reshape array of shape .*7"):
+        conformance.CHECKS["shapes"](block(halves))

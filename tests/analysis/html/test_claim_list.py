@@ -163,3 +163,10 @@ def test_ticks_are_a_few_round_numbers_that_lie_inside(low: float, span: float) 
     written = [float(text.replace("−", "-")) for _, text in ticks]
     assert len({*written}) == len(ticks)
     assert written == pytest.approx(values, rel=1e-6, abs=1e-3 * span)
+
+
+def test_an_interval_that_goes_on_beyond_the_edge_has_an_arrow() -> None:
+    wide = ROW | {"ci_low": -0.5, "ci_high": 0.6}
+    for row, arrows in ((ROW, 0), (wide, 2), (ROW | {"ci_high": 0.6}, 1)):
+        drawn = intervals.Forest([row]).interval(row)
+        assert drawn.count('<path class="line"') == 1 + arrows
