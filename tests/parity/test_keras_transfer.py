@@ -83,7 +83,7 @@ def planned(given, photos):
     config.update_from_flattened_dict(SETTINGS)
     configs = grid.expand(config, transfer.get_grid(argument), SETTINGS)
     for one in configs:
-        given.settle(one)
+        given.settle(one, channels=3)
     return cohort.plan(phases.runs(configs, given.identity))
 
 
@@ -221,7 +221,8 @@ def test_other_scaling_and_conventions_are_refused(weights, photos, tmp_path, ch
     (line,) = err.splitlines()
     assert (status, line) == (
         2,
-        f"python -m experiments.finetune: config.{field}={wish!r}: {path} (Keras (.weights.h5)) "
-        f"goes with {right!r}; expected that, or 'weights'",
+        f"python -m experiments.finetune: --pretrained={path}: it was trained (Keras "
+        f"(.weights.h5)) with config.{field}={right!r}, not {wish!r}; expected these fields left "
+        f"out: they are taken from it",
     )
     assert not workdir.exists()
