@@ -5,6 +5,7 @@ and their scaling are facts: a config takes them over, and what the user says ot
 """
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -57,8 +58,9 @@ def model_of(
       own: the fields of a config, which are returned if they build it.
       recorded: the fields that it was trained with, if they are known; likewise.
     """
-    candidates = itertools.chain((own, {**own, **recorded}), _guesses(spec))
-    return next((dict(fields) for fields in candidates if builds(fields, spec)), {})
+    candidates = (own, {**own, **recorded})
+    found = next((fields for fields in candidates if builds(fields, spec)), None)
+    return dict(_guess(spec) if found is None else found)
 
 
 def builds(fields: Mapping[str, Any], spec: NetworkSpec) -> bool:
@@ -81,6 +83,13 @@ def conventions_of(ways: arch.Conventions) -> str:
         if dataclasses.replace(named, dropout=ways.dropout) == ways:
             return name
     return ""
+
+
+@functools.lru_cache(
+    maxsize=8
+)  # Every run of a grid asks for the same base, and it takes a second.
+def _guess(spec: NetworkSpec) -> dict[str, Any]:
+    return next((fields for fields in _guesses(spec) if builds(fields, spec)), {})
 
 
 def _guesses(spec: NetworkSpec) -> Iterator[dict[str, Any]]:

@@ -13,6 +13,7 @@ from mnv2_jax.analysis.charts.chart import Chart
 from mnv2_jax.analysis.claims import equivalent, greater
 from mnv2_jax.analysis.report import analyse
 from mnv2_jax.analysis.verdicts import read_decided
+from tests.analysis.html.browser import CHARTS as FIGURES
 from tests.analysis.synthetic import make_frame, stop, write_workdir
 
 NASTY = '<script>alert("x")</script> & $title'
@@ -20,15 +21,6 @@ CLAIMS = (
     greater("costs $5 & <more>", "Fig. 6a", NASTY, "projection", "linear", "relu6"),
     greater("between expansions", "Fig. 6b", "Not run.", "shortcut", "bottleneck", "expansion"),
     equivalent("plateau", "section 3.3", "All the same.", "expansion", (6, 8, 10), 0.01),
-)
-FIGURES = (
-    "effects",
-    "accuracy_over_expansion",
-    "accuracy_over_madds",
-    "heatmap",
-    "interaction",
-    "learning_curves",
-    "paper_figure_6",
 )
 CHARTS = ("paired_differences", *FIGURES, "accuracy_over_params")
 FILES = [f"figures/{name}.{suffix}" for name in CHARTS for suffix in ("svg", "png")]

@@ -38,6 +38,7 @@ CHARTS = (
     "learning_curves",
     "paper_figure_6",
 )
+"""The charts of a report on the default grid."""
 
 # The rows of a chart's marks, each once: what is drawn. `runs` are those of a row.
 MARKS = """
