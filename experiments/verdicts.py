@@ -13,13 +13,15 @@ from absl import flags
 
 from experiments import command_line
 from mnv2_jax.ablation import workdir
-from mnv2_jax.analysis import verdicts
+from mnv2_jax.analysis import claim_tables, verdicts
 from mnv2_jax.terminal import Console, say
 
 flags.DEFINE_string(
     "workdir", None, "The folder that claims.json is in, which may be gs:// or s3://."
 )
-_FORMAT = flags.DEFINE_enum("format", "table", ["table", "markdown", "json"], "How to print.")
+_FORMAT = flags.DEFINE_enum(
+    "format", "table", ["table", "markdown", "latex", "json"], "How to print."
+)
 
 
 def main() -> int:
@@ -38,19 +40,21 @@ def main() -> int:
             )
         try:
             rows = verdicts.read_decided(here.path)
-            table = verdicts.claims_table(rows)
-            markdown = verdicts.claims_markdown(rows)
+            table = claim_tables.claims_table(rows)
+            texts = {
+                "markdown": claim_tables.claims_markdown(rows),
+                "latex": claim_tables.claims_latex(rows),
+                "json": json.dumps(rows, indent=1),
+            }
         except (ValueError, LookupError, TypeError, AttributeError):
             raise ValueError(
                 f"{here.shown(path)}: it is damaged; run the experiment's command again, which "
                 f"writes it anew"
             ) from None
-    if _FORMAT.value == "json":
-        print(json.dumps(rows, indent=1))
-    elif _FORMAT.value == "markdown":
-        say(markdown)
-    else:
+    if _FORMAT.value == "table":
         Console().print(table)
+    else:
+        say(texts[_FORMAT.value])
     return 0
 
 

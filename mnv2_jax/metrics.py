@@ -6,6 +6,7 @@ array API of their arguments, so that they run on NumPy and inside compiled prog
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -36,6 +37,8 @@ class Metric:
       digits: shown after the decimal point.
       finish: maps sums over images, float64 `[...]`, and the number of images to the metric.
       min_classes: data sets with fewer classes are refused.
+      chance: maps the number of classes to the metric of a network that knows nothing; None if
+        there is no such number.
 
     Raises:
       ValueError: the name has other characters.
@@ -49,6 +52,7 @@ class Metric:
     digits: int = 3
     finish: Callable[[np.ndarray, float], float] = _mean
     min_classes: int = 2
+    chance: Callable[[int], float] | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
@@ -98,9 +102,14 @@ def _mean_of_gaps(sums: np.ndarray, count: float) -> float:
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", _accuracy, "accuracy", "%", digits=1),
-        Metric("loss", _cross_entropy, "loss", "nats", "lower"),
-        Metric("top5_accuracy", _top5, "top-5 accuracy", "%", digits=1, min_classes=6),
+        Metric("accuracy", _accuracy, "accuracy", "%", digits=1, chance=lambda n: 1 / n),
+        Metric("loss", _cross_entropy, "loss", "nats", "lower", chance=math.log),
+        Metric(
+            *("top5_accuracy", _top5, "top-5 accuracy", "%"),
+            digits=1,
+            min_classes=6,
+            chance=lambda n: 5 / n,
+        ),
         # Guo et al. 2017, arXiv 1706.04599, equation 3, with 15 bins of equal width.
         Metric(
             "calibration_error",

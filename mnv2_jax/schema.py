@@ -189,6 +189,7 @@ _BEFORE = (
     Column("epochs", "whole", "axis", "Epochs", field="train.epochs"),
     Column("params", "whole", "cost", "Parameters"),
     Column("madds", "whole", "cost", "Multiply-adds per image", short="MAdds"),
+    Column("classes", "whole", "note", "Classes", since="0.3"),
 )
 _AFTER = (
     *(
@@ -208,6 +209,9 @@ KNOWN: Mapping[str, Column] = {
 """The columns of results.csv by name, in their order. A column follows for each other field in
 which runs differ, named by its path, such as `train.learning_rate`. `seconds` are the run's share
 of its cohort's training time; `restored_epoch` is that of `mnv2_jax.train.results.LaneResult`."""
+
+DIVERGED = Column("diverged", "number", "measure", "Diverged", "%", 1, "lower", since="0.3")
+"""The share of runs that diverged, which claims may be about; it follows from the status."""
 
 CURVES: Mapping[str, Column] = {
     column.name: column
@@ -238,6 +242,8 @@ def column(name: str, described: Mapping[str, Column] | None = None) -> Column:
     if its name has the form of a metric's column or of a side table's, and else an axis.
     """
     known = KNOWN.get(name) or (described or {}).get(name)
+    if name == DIVERGED.name:
+        return known or DIVERGED
     if known:
         return known
     table, slash, measure = name.partition("/")

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from mnv2_jax.analysis.verdicts import claims_markdown, read_decided
+from mnv2_jax.analysis.claim_tables import claims_markdown
+from mnv2_jax.analysis.verdicts import read_decided
 from tests import commands
 
 RESULTS = commands.ROOT / "experiments/results"
@@ -40,7 +41,7 @@ def test_the_readme_has_the_differences_of_the_factorial():
     readme = (commands.ROOT / "README.md").read_text()
     rows = [line.split(" | ") for line in table.splitlines() if "section" in line]
     assert len(rows) == 6
-    for _, _, difference, _, p, verdict in rows:
+    for _, _, difference, _, _, p, verdict in rows:
         holm = p.partition("(")[2].rstrip(")")
         shown = f"| {difference.removesuffix(' (95 %)')} | {holm} | {verdict}"
         assert shown in readme

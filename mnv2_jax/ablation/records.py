@@ -39,6 +39,7 @@ def describe(run: Run, cohort: Cohort) -> dict[str, Any]:
         },
         "params": cohort.cost.params,
         "madds": cohort.cost.madds,
+        "classes": cohort.dataset.classes,
     }
 
 

@@ -18,8 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mnv2_jax.analysis import stats
-from mnv2_jax.analysis.stats import Interval
+from mnv2_jax.analysis.means import Interval, is_constant
 
 G = 4.0
 """The variance of standardized effects: differences between networks are one to several standard
@@ -136,6 +135,6 @@ def adjusted(p_values: Sequence[float]) -> list[float]:
 
 def _moments(values: np.ndarray) -> tuple[float, float]:
     """Return the mean and the mean squared deviation from it, without rounding if all are equal."""
-    if stats.is_constant(values):
+    if is_constant(values):
         return float(values[0]), 0.0
     return float(np.mean(values)), float(np.var(values))

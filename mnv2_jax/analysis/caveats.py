@@ -1,17 +1,13 @@
 """Notes on decided claims: sentences on what their numbers do not show."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mnv2_jax.analysis.claims import Claim, shown
 from mnv2_jax.analysis.coverage import Unpaired
-from mnv2_jax.analysis.decisions import Decision
+from mnv2_jax.analysis.decisions import INCONCLUSIVE, LEVEL, REFUTED, SUPPORTED, Decision
 from mnv2_jax.analysis.resampling import smallest_sign_flip_p
 from mnv2_jax.side_tables import is_of_side_table
-
-_LEVEL = 0.05
-_ENOUGH_SEEDS = 6  # The least with which the sign-flip test can give less than 0.05.
 
 
 def write(
@@ -32,10 +28,11 @@ def write(
       absent: see `coverage.absent`.
       unpaired: see `coverage.unpaired`.
     """
-    notes = [*_on_missing(row, decision, absent, unpaired)]
+    notes = [*_on_diverged(row), *_on_missing(row, decision, absent, unpaired)]
     if row["seeds"] < 2:
         return notes
-    return [*notes, *_on_p_value(row, decision, family), *claim.remarks(row, decision)]
+    on_numbers = (*_on_p_value(row, family), *_on_images(row))
+    return [*notes, *on_numbers, *claim.remarks(row, decision)]
 
 
 def on_ruined(count: int, of: int) -> str:
@@ -56,13 +53,6 @@ def on_ruined_pairs(count: int, of: int) -> str:
         f"Training ruined {count} of the {of} runs that are compared: they count with the network "
         "of their best epoch by validation accuracy, which may be the one that they started from."
     )
-
-
-def is_doubted(row: Mapping[str, Any]) -> bool:
-    """Return whether the interval decides a claim but p, after Holm's correction, would not."""
-    if row["p_holm"] is None:
-        return False
-    return bool(row["verdict"] in shown(row)["p_for"] and row["p_holm"] >= _LEVEL)
 
 
 def _on_missing(
@@ -99,15 +89,29 @@ def _left_out(count: int, total: int, counted: str) -> str:
     return f"{left_out}: a run of {'it' if one else 'each'}"
 
 
-def _on_p_value(row: Mapping[str, Any], decision: Decision, family: int) -> Iterator[str]:
-    seeds, least = row["seeds"], smallest_sign_flip_p(row["seeds"])
-    if decision.flips_signs and seeds < _ENOUGH_SEEDS:
-        yield f"With {seeds} seeds the sign-flip test cannot give less than {least:g}."
-    if not is_doubted(row):
-        return
-    if family == 1:
-        yield f"The interval decides, though p is {row['p_value']:.3f}."
-        return
-    reached = decision.flips_signs and math.isclose(row["p_value"], least)
-    floor = f"; {seeds} seeds give {least:.3f} at best before it" if reached else ""
-    yield f"By Holm's correction over {family} claims p is {row['p_holm']:.3f}{floor}."
+def _on_p_value(row: Mapping[str, Any], family: int) -> Iterator[str]:
+    p_value, p_holm, flipped = row["p_value"], row["p_holm"], row["sign_flip_p"]
+    if row["verdict"] == INCONCLUSIVE and p_value is not None and p_value < LEVEL <= p_holm:
+        yield (
+            f"By itself p is {p_value:.3f}; by Holm's correction over {family} claims it is "
+            f"{p_holm:.3f}."
+        )
+    if row["verdict"] in (SUPPORTED, REFUTED) and flipped is not None and flipped >= LEVEL:
+        seeds, least = row["seeds"], smallest_sign_flip_p(row["seeds"])
+        floor = f", and {seeds} seeds cannot give less than {least:g}" if least >= LEVEL else ""
+        yield f"p of the sign-flip test, which assumes no distribution, is {flipped:.3f}{floor}."
+
+
+def _on_images(row: Mapping[str, Any]) -> Iterator[str]:
+    share, count = row["of_images"], row["test_images"]
+    if row["verdict"] == INCONCLUSIVE and share is not None and share > 0.5:
+        yield (
+            f"{100 * share:.0f} % of the variance comes from the {count:,} test images: more of "
+            "them would make the interval narrower, more seeds hardly."
+        )
+
+
+def _on_diverged(row: Mapping[str, Any]) -> Iterator[str]:
+    if count := row["at_chance"]:
+        runs = "1 run that diverged counts" if count == 1 else f"{count} runs that diverged count"
+        yield f"{runs} by chance: with what a network has that guesses."

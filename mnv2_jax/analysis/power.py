@@ -1,26 +1,28 @@
 """Effect sizes, detectable differences, and the seeds that they take.
 
-All of it is for one comparison paired by seed and decided by the t interval over seeds, at 5 %.
-Results are as uncertain as the standard deviation that they are computed from: the true one lies at
-0.6 to 2.5 times that of six seeds (95 %), and seeds needed go with its square.
+All of it is for the t tests of `mnv2_jax.analysis.decisions` at 5 %, paired by seed. Results are as
+uncertain as the standard deviation that they are computed from: the true one lies at 0.6 to 2.5
+times that of six seeds (95 %), and seeds needed go with its square.
 
-`sd` is the standard deviation of the difference between seeds; differences and margins have its
-unit. `power` is the share of repetitions that find the difference, or confirm the margin.
+`sd` is the standard deviation of the difference between seeds and `images` the variance of its mean
+that test images cause, which more seeds do not lower; both have the unit of differences. `power` is
+the share of repetitions that find the difference, or confirm the margin.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import special  # Not scipy.stats, which takes most of a second to import.
 
-from mnv2_jax.analysis.stats import is_constant
+from mnv2_jax.analysis.decisions import Comparison
+from mnv2_jax.analysis.means import is_constant
 
 MOST_SEEDS = 1_000_000
 
 _ALPHA = 0.05
-
-# Midpoints of equally likely slices, to average over the scatter that a few seeds may show.
-_SLICES = (np.arange(2_000) + 0.5) / 2_000
+_REPETITIONS = 4_000
+_FEW_SEEDS = 100  # Up to which repetitions draw each seed; beyond, the scatter is known.
 
 
 def effect_size(values: np.ndarray) -> float:
@@ -36,83 +38,143 @@ def effect_size(values: np.ndarray) -> float:
     return float(np.exp(log_correction) * np.mean(values) / np.std(values, ddof=1))
 
 
-def difference_power(sd: float, seeds: int, difference: float) -> float:
+def difference_power(sd: float, seeds: int, difference: float, images: float = 0.0) -> float:
     """Return the probability that the two-sided t test finds a true difference, with its sign."""
-    df, shift = seeds - 1, abs(difference) * np.sqrt(seeds) / sd
-    critical = special.stdtrit(df, 1 - _ALPHA / 2)
-    missed = special.nctdtr(df, shift, critical)  # noncentral t; NaN in places where it underflows
-    return float(1 - np.nan_to_num(missed))
+    error, df = _error(sd, seeds, images)
+    return _found(abs(difference) / error, df)
 
 
-def margin_power(sd: float, seeds: int, margin: float) -> float:
-    """Return the probability that two one-sided t tests confirm +-`margin` without a difference."""
-    df = seeds - 1
-    observed = np.sqrt(2 * special.gammaincinv(df / 2, _SLICES) / df)  # sd that seeds show, by sd
-    # Given that, the mean must keep from the margin by half the width of the interval.
-    room = margin * np.sqrt(seeds) / sd - special.stdtrit(df, 1 - _ALPHA) * observed
-    return float(np.mean(np.maximum(0, 2 * special.ndtr(room) - 1)))
-
-
-def detectable_difference(sd: float, seeds: int, power: float = 0.8) -> float:
+def detectable_difference(sd: float, seeds: int, power: float = 0.8, images: float = 0.0) -> float:
     """Return the smallest true difference that is found with this power.
 
     Raises:
       ValueError: `sd` is not above 0, or `seeds` is below 2.
     """
-    _check(sd, seeds)
-    return sd * _least(lambda size: difference_power(1, seeds, size), power)
+    error, df = _error(sd, seeds, images)
+    return error * _least(lambda shift: _found(shift, df), power)
 
 
-def detectable_margin(sd: float, seeds: int, power: float = 0.8) -> float:
-    """Return the smallest margin that is confirmed with this power if there is no difference.
-
-    Raises:
-      ValueError: `sd` is not above 0, or `seeds` is below 2.
-    """
-    _check(sd, seeds)
-    return sd * _least(lambda size: margin_power(1, seeds, size), power)
-
-
-def seeds_needed(sd: float, difference: float, power: float = 0.8) -> int | None:
+def seeds_needed(
+    sd: float, difference: float, power: float = 0.8, images: float = 0.0
+) -> int | None:
     """Return the fewest seeds whose detectable difference is `difference` or less.
 
     It plans the next experiment; how far the present one can be trusted its interval says. None if
-    it is more than a million, as it is for a difference of 0.
+    it is more than a million, as it is for a difference of 0, or one that is small beside
+    `images`.
 
     Raises:
       ValueError: `sd` is not above 0.
     """
-    _check(sd)
-    return _fewest(lambda seeds: difference_power(sd, seeds, difference) >= power)
+    return _fewest(lambda seeds: difference_power(sd, seeds, difference, images) >= power)
 
 
-def seeds_needed_within(sd: float, margin: float, power: float = 0.8) -> int | None:
-    """Return the fewest seeds whose detectable margin is `margin` or less; see `seeds_needed`."""
-    _check(sd)
-    return _fewest(lambda seeds: margin_power(sd, seeds, margin) >= power)
+def detectable_margin(
+    covariance: np.ndarray, seeds: int, power: float = 0.8, images: np.ndarray | float = 0.0
+) -> float:
+    """Return the smallest margin that all of some differences are confirmed to lie within.
 
-
-def design(means: np.ndarray, margin: float | None = None) -> dict[str, float | int | None]:
-    """Return what a repetition of a design could detect, given the scatter of its seeds.
+    It holds with this power if there are no differences: the share of simulated repetitions in
+    which every pair of one-sided t tests confirms it.
 
     Args:
-      means: `(seeds,)`, mean differences.
-      margin: of a claim that there is no difference; None for a claim that there is one.
+      covariance: of the differences between seeds, `(comparisons, comparisons)`.
+      seeds: 2 or more.
+      power: the share.
+      images: the variance of each mean that test images cause, `(comparisons,)`.
+
+    Raises:
+      ValueError: `seeds` is below 2, or a variance is not above 0.
+    """
+    variances = np.diag(covariance)
+    errors, dfs = np.vectorize(_error)(np.sqrt(variances), seeds, images)
+    root = _root(covariance / np.sqrt(np.outer(variances, variances)))
+    rng = np.random.default_rng(0)
+    if seeds <= _FEW_SEEDS:
+        draws = rng.standard_normal((_REPETITIONS, seeds, len(root))) @ root
+        means, sds = draws.mean(axis=1) * math.sqrt(seeds), draws.std(axis=1, ddof=1)
+    else:
+        means, sds = rng.standard_normal((_REPETITIONS, len(root))) @ root, 1.0
+    reach = errors * (np.abs(means) + special.stdtrit(dfs, 1 - _ALPHA) * sds)
+    return float(np.quantile(reach.max(axis=1), power))
+
+
+def seeds_needed_within(
+    covariance: np.ndarray,
+    margin: float,
+    power: float = 0.8,
+    images: np.ndarray | float = 0.0,
+) -> int | None:
+    """Return the fewest seeds whose detectable margin is `margin` or less; see `seeds_needed`."""
+    return _fewest(lambda seeds: detectable_margin(covariance, seeds, power, images) <= margin)
+
+
+def design(one: Comparison) -> dict[str, float | int | None]:
+    """Return what a repetition of a comparison could detect, given the scatter of its seeds.
 
     Returns:
-      detectable: the smallest difference that is found, or margin that is confirmed, in 80 % of
-      repetitions; seeds_needed: for the difference seen, or the margin. None without scatter.
+      detectable: the smallest difference that is found in 80 % of repetitions; seeds_needed: for
+      the difference seen. None without scatter.
     """
-    if len(means) < 2 or is_constant(means):
+    if len(one.means) < 2 or is_constant(one.means):
         return {"detectable": None, "seeds_needed": None}
-    sd, seeds = float(np.std(means, ddof=1)), len(means)
-    if margin is None:
-        detectable = detectable_difference(sd, seeds)
-        needed = seeds_needed(sd, float(np.mean(means)))
-    else:
-        detectable = detectable_margin(sd, seeds)
-        needed = seeds_needed_within(sd, margin)
-    return {"detectable": detectable, "seeds_needed": needed}
+    sd, images = float(np.std(one.means, ddof=1)), _of_images(one)
+    return {
+        "detectable": detectable_difference(sd, len(one.means), images=images),
+        "seeds_needed": seeds_needed(sd, float(np.mean(one.means)), images=images),
+    }
+
+
+def design_within(
+    comparisons: Sequence[Comparison], margin: float
+) -> dict[str, float | int | None]:
+    """Return what a repetition could confirm of all comparisons together; see `design`.
+
+    Returns:
+      detectable: the smallest margin; seeds_needed: for `margin`. None without scatter, or if a
+      comparison has other seeds than the others.
+    """
+    seeds, *others = {len(one.means) for one in comparisons}
+    if others or seeds < 2 or any(is_constant(one.means) for one in comparisons):
+        return {"detectable": None, "seeds_needed": None}
+    covariance = np.atleast_2d(np.cov([one.means for one in comparisons]))
+    images = np.array([_of_images(one) for one in comparisons])
+    return {
+        "detectable": detectable_margin(covariance, seeds, images=images),
+        "seeds_needed": seeds_needed_within(covariance, margin, images=images),
+    }
+
+
+def _of_images(one: Comparison) -> float:
+    """Return the variance of a mean that test images cause."""
+    return one.mean.of_images * one.mean.error**2
+
+
+def _error(sd: float, seeds: int, images: float) -> tuple[float, float]:
+    """Return the standard error of a mean over seeds, and its degrees of freedom.
+
+    The images' part counts as known: there are far more images than seeds.
+    """
+    if not 0 < sd < np.inf:
+        raise ValueError(f"sd {sd:g}; must be a standard deviation above 0")
+    if seeds < 2:
+        raise ValueError(f"seeds {seeds}; must be 2 or more, else there is no scatter to see")
+    of_seeds = sd**2 / seeds
+    total = of_seeds + images
+    return math.sqrt(total), (seeds - 1) * (total / of_seeds) ** 2
+
+
+def _root(covariance: np.ndarray) -> np.ndarray:
+    """Return a matrix whose rows standard normal draws are multiplied by."""
+    values, vectors = np.linalg.eigh(covariance)
+    root: np.ndarray = np.sqrt(np.maximum(values, 0))[:, None] * vectors.T
+    return root
+
+
+def _found(shift: float, df: float) -> float:
+    critical = special.stdtrit(df, 1 - _ALPHA / 2)
+    missed = special.nctdtr(df, shift, critical)  # noncentral t; NaN in places where it underflows
+    return float(1 - np.nan_to_num(missed))
 
 
 def _least(power_of: Callable[[float], float], power: float) -> float:
@@ -135,10 +197,3 @@ def _fewest(enough: Callable[[int], bool]) -> int | None:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
     return high
-
-
-def _check(sd: float, seeds: int = 2) -> None:
-    if not 0 < sd < np.inf:
-        raise ValueError(f"sd {sd!r}; must be a standard deviation above 0")
-    if seeds < 2:
-        raise ValueError(f"seeds {seeds!r}; must be 2 or more, else there is no scatter to see")

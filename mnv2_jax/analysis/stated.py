@@ -10,7 +10,7 @@ from typing import Any
 
 from mnv2_jax import checksums
 from mnv2_jax.analysis.claims import Claim
-from mnv2_jax.neutral import former_names
+from mnv2_jax.neutral import added_fields, former_names
 
 
 def note(workdir: Path, claims: Iterable[Claim], version: Mapping[str, Any], finished: int) -> None:
@@ -55,7 +55,11 @@ def read(workdir: Path) -> dict[str, dict[str, Any]]:
 
 def identity(claim: Claim) -> str:
     """Return a hash of a claim's kind and fields: twelve hexadecimal digits."""
-    former = former_names(type(claim))
-    fields = {former.get(name, name): value for name, value in dataclasses.asdict(claim).items()}
+    former, later = former_names(type(claim)), added_fields(type(claim))
+    fields = {
+        former.get(name, name): value
+        for name, value in dataclasses.asdict(claim).items()
+        if name not in later or value != later[name].neutral
+    }
     text = json.dumps({"kind": claim.kind, **fields}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""Paired differences between variants, with intervals and tests over seeds.
+"""Paired differences between variants.
 
 The unit of replication is the seed. A grid holds several pairs of one seed (one for each
 expansion, say), but they are not independent repetitions: the expansions are fixed by the
@@ -7,34 +7,26 @@ data order and augmentation, is the sample. So the differences of one seed are a
 and interval and test see one number per seed. Treating 144 runs as 72 repetitions would make the
 interval too narrow whenever a seed is good or bad for all expansions at once.
 
-All runs share one split of the data, so an interval speaks about other seeds on this split, not
-about other test images.
-
 `frame` is a table of runs, as `tables.read_results` returns it.
 """
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from scipy import special  # Not scipy.stats, which takes most of a second to import.
 
 from mnv2_jax.analysis.tables import design_axes, is_metric
 from mnv2_jax.values import text
 
 Scalar = str | float
 
+Terms = tuple[tuple[str, int], ...]
+"""The runs that a difference is made of, by id, each with its sign."""
 
-@dataclass(frozen=True)
-class Interval:
-    """A mean and its two-sided interval, in the unit of the values; without one, ends are NaN."""
-
-    estimate: float
-    low: float
-    high: float
+OF_PAIRS = ("recorded", "difference", "terms")
+"""The columns of differences that are neither the seed nor an axis."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +54,8 @@ def paired_differences(frame: pd.DataFrame, contrast: Contrast, metric: str) -> 
 
     Returns:
       One row per pair: the shared columns, `seed`, `recorded`, whether both of its runs are in
-      `frame`, and `difference`, which is NaN when one of the two runs is missing or did not finish.
-      No rows if either value was never run.
+      `frame`, `difference`, which is NaN when one of the two runs is missing or did not finish,
+      and its `terms`. No rows if either value was never run.
 
     Raises:
       ValueError: a column does not exist, `metric` is not that of a metric, or two runs cannot be
@@ -77,16 +69,19 @@ def paired_differences(frame: pd.DataFrame, contrast: Contrast, metric: str) -> 
     sides = []
     for side, value in (("better", contrast.better), ("worse", contrast.worse)):
         chosen = frame[axis] == value
-        runs = frame.loc[chosen, shared].assign(**{side: values[chosen]})
+        ids = frame.loc[chosen, "run_id"] if "run_id" in frame else ""
+        runs = frame.loc[chosen, shared].assign(**{side: values[chosen], f"{side}_run": ids})
         _check_unique(runs, shared, axis, value)
         sides.append(runs)
     if any(runs.empty for runs in sides):
-        nothing = pd.DataFrame(columns=[*shared, "recorded", "difference"])
+        nothing = pd.DataFrame(columns=[*shared, *OF_PAIRS])
         return nothing.astype({"recorded": bool, "difference": float})
     # An outer join keeps a pair whose other half was never recorded, so that it is counted.
     pairs = sides[0].merge(sides[1], on=shared, how="outer", indicator="recorded")
     pairs["recorded"] = pairs["recorded"] == "both"
     pairs["difference"] = pairs.pop("better") - pairs.pop("worse")
+    runs_of = zip(pairs.pop("better_run"), pairs.pop("worse_run"), strict=True)
+    pairs["terms"] = [((better, 1), (worse, -1)) for better, worse in runs_of]
     return pairs.sort_values(shared, ignore_index=True)
 
 
@@ -124,11 +119,20 @@ def paired_interactions(
     for value in (by.better, by.worse):
         at = dataclasses.replace(contrast, where={**contrast.where, by.axis: value})
         sides.append(paired_differences(frame, at, metric).drop(columns=by.axis))
-    shared = [name for name in sides[0] if name not in ("recorded", "difference")]
+    shared = [name for name in sides[0] if name not in OF_PAIRS]
     both = sides[0].merge(sides[1], on=shared, how="outer", suffixes=("", "_less"))
     both["recorded"] = both["recorded"].eq(True) & both.pop("recorded_less").eq(True)
     both["difference"] -= both.pop("difference_less")
+    terms = zip(both["terms"], both.pop("terms_less"), strict=True)
+    both["terms"] = [_subtracted(one, other) for one, other in terms]
     return both
+
+
+def _subtracted(terms: Terms | float, less: Terms | float) -> Terms:
+    """Return the terms of a difference of differences; those of one that is missing are NaN."""
+    if isinstance(terms, float) or isinstance(less, float):
+        return ()
+    return (*terms, *((run, -sign) for run, sign in less))
 
 
 def restricted(frame: pd.DataFrame, where: Mapping[str, Scalar]) -> pd.DataFrame:
@@ -169,68 +173,6 @@ def seed_means(pairs: pd.DataFrame) -> np.ndarray:
     the lost axis value this adds scatter between seeds, so the interval grows.
     """
     return pairs.dropna(subset="difference").groupby("seed")["difference"].mean().to_numpy(float)
-
-
-def t_interval(values: np.ndarray, confidence: float) -> Interval:
-    """Two-sided Student t interval for the mean of `values`, `(seeds,)`."""
-    if len(values) == 0:
-        return Interval(np.nan, np.nan, np.nan)
-    mean = float(values.mean())
-    if len(values) == 1:
-        return Interval(mean, np.nan, np.nan)
-    half = float(special.stdtrit(len(values) - 1, (1 + confidence) / 2)) * _standard_error(values)
-    return Interval(mean, mean - half, mean + half)
-
-
-def tost_p(values: np.ndarray, margin: float) -> float:
-    """Two one-sided t tests (Schuirmann 1987): p for "the mean lies outside +-margin".
-
-    `p < 0.05` exactly when the 90 % t interval of `values`, `(seeds,)`, lies inside +-margin. NaN
-    for fewer than two seeds.
-    """
-    return max(exceeds_p(values, -margin), exceeds_p(-values, -margin))
-
-
-def exceeds_p(values: np.ndarray, bound: float) -> float:
-    """One-sided t test: p for "the mean is at most `bound`".
-
-    `p < 0.05` exactly when the lower end of the 90 % t interval of `values`, `(seeds,)`, lies above
-    `bound`. NaN for fewer than two seeds.
-    """
-    if len(values) < 2:
-        return np.nan
-    distance = float(np.mean(values)) - bound
-    error = _standard_error(values)
-    if error == 0:
-        return 0.0 if distance > 0 else 1.0
-    return float(special.stdtr(len(values) - 1, -distance / error))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust the p values of a family of tests (Holm 1979), in the same order.
-
-    Rejecting where the adjusted p is below 0.05 makes a mistake anywhere in the family in at most
-    5 % of repetitions, however the tests depend on one another. NaN is a test that could not be
-    carried out: it stays NaN, and counts as one that rejects nothing, since the family was written
-    before the runs.
-    """
-    p = np.asarray(p_values, float)
-    tested = np.flatnonzero(~np.isnan(p))
-    order = tested[np.argsort(p[tested], kind="stable")]
-    factors = np.arange(len(p), len(p) - len(order), -1)
-    # None falls below that of a smaller p: where Holm's procedure stops, it stops for all behind.
-    adjusted = np.full(len(p), np.nan)
-    adjusted[order] = np.minimum(np.maximum.accumulate(factors * p[order]), 1)
-    return adjusted.tolist()
-
-
-def is_constant(values: np.ndarray) -> bool:
-    """Return whether `values`, one or more, are equal up to rounding, and so have no scatter."""
-    return bool(np.ptp(values) <= 1e-12 * np.max(np.abs(values)))
-
-
-def _standard_error(values: np.ndarray) -> float:
-    return float(values.std(ddof=1)) / math.sqrt(len(values))
 
 
 def _shared(frame: pd.DataFrame, contrast: Contrast) -> list[str]:

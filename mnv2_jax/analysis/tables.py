@@ -12,11 +12,15 @@ import pandas as pd
 from pandas.api.types import is_float_dtype
 
 from mnv2_jax import checksums, schema, side_tables, values
+from mnv2_jax.analysis.tested import TestedImages
 from mnv2_jax.schema import Column
 from mnv2_jax.side_tables import SideTable
 
 _DESCRIBED = "described"
 """The attribute of a table that holds the columns that columns.json describes."""
+
+_TESTED = "tested"
+"""The attribute of a table that reads predictions of its runs."""
 
 
 def read_results(workdir: Path) -> pd.DataFrame:
@@ -65,6 +69,7 @@ def read_results(workdir: Path) -> pd.DataFrame:
         frame = _joined(path, frame, table)
         described |= table.columns
     frame.attrs[_DESCRIBED] = _Described(described)
+    frame.attrs[_TESTED] = TestedImages(workdir)
     for name in (name for name in numbers if name in frame):
         try:
             frame[name] = pd.to_numeric(frame[name])
@@ -143,6 +148,12 @@ class _Described(dict[str, Column]):
 def describe(frame: pd.DataFrame, name: str) -> Column:
     """Return the description of a column of `frame`."""
     return schema.column(name, frame.attrs.get(_DESCRIBED))
+
+
+def tested_images(frame: pd.DataFrame) -> TestedImages | None:
+    """Return the reader of predictions of a table's runs; None for a table of another origin."""
+    found: TestedImages | None = frame.attrs.get(_TESTED)
+    return found
 
 
 def is_metric(frame: pd.DataFrame, name: str) -> bool:

@@ -1,38 +1,32 @@
-"""Decisions of claims by the records of runs, and their wording."""
+"""Decisions of claims by the records of runs."""
 
 import dataclasses
 import math
-import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.table import Table
-from rich.text import Text
 
 from mnv2_jax import checksums
-from mnv2_jax.analysis import caveats, coverage, decisions, power, resampling, stats, units
-from mnv2_jax.analysis.claims import Claim, shown
+from mnv2_jax.analysis import anytime as evidence
+from mnv2_jax.analysis import caveats, coverage, means, power, resampling
+from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.claims.runs import Runs
-from mnv2_jax.analysis.decisions import Decision
-from mnv2_jax.analysis.units import Measure, with_unit
+from mnv2_jax.analysis.decisions import (
+    INCONCLUSIVE,
+    LEVEL,
+    NEGLIGIBLE,
+    REFUTED,
+    RUINED,
+    SUPPORTED,
+    Decision,
+)
 from mnv2_jax.side_tables import is_of_side_table
 
-_COLOURS = {
-    decisions.SUPPORTED: "bold green",
-    decisions.REFUTED: "bold red",
-    decisions.INCONCLUSIVE: "bold yellow",
-    decisions.RUINED: "bold red",
-}
-
-VERDICTS = tuple(_COLOURS)
+VERDICTS = (SUPPORTED, REFUTED, NEGLIGIBLE, INCONCLUSIVE, RUINED)
 
 _FIELDS = ("name", "kind", "source", "statement", "metric")
-
-# Letters of a line in the terminal's table:
-_NARROW = 22  # of text on a margin, at most
-_WIDE = 26  # of an estimate and its interval, at most; else the interval takes a line of its own
 
 
 def check(claims: Iterable[Claim], columns: Iterable[str]) -> None:
@@ -91,15 +85,21 @@ def _why_undecidable(claim: Claim, frame: pd.DataFrame) -> str:
     return f"{why}; name {'it' if len(fields) == 1 else 'them'} in covarying=(...)"
 
 
-def decide(claims: Iterable[Claim], frame: pd.DataFrame) -> list[dict[str, Any]]:
+def decide(
+    claims: Iterable[Claim], frame: pd.DataFrame, *, anytime: bool = False
+) -> list[dict[str, Any]]:
     """Decide each claim by the results.
 
-    A number that the results do not give (no pairs, or an interval from one seed) is None, and
-    the verdict is then inconclusive.
+    A verdict needs a p below 0.05 after correction for all claims, so that in 95 % of repetitions
+    none of the verdicts is false. A number that the results do not give (no pairs, or an interval
+    from one seed) is None, and the verdict is then inconclusive.
 
     Args:
-      claims: of any kind; the family of Holm's correction.
+      claims: of any kind; the family of the correction.
       frame: one row per run, as `tables.read_results` returns it.
+      anytime: whether seeds were added until claims were decided. A verdict then needs evidence
+        that holds at any number of seeds too (`mnv2_jax.analysis.anytime`); p is the larger one,
+        the interval reaches to the outer ends of both.
 
     Returns:
       One dict per claim, ready for JSON:
@@ -108,41 +108,86 @@ def decide(claims: Iterable[Claim], frame: pd.DataFrame) -> list[dict[str, Any]]
         such as margin.
       - claim: further fields of the claim, from which `claims.recorded` makes it again.
       - measure: the format of the metric; shown: the format of the kind (`claims.Shown`).
-      - estimate, ci_low, ci_high, confidence: with the t interval, as the metric is stored, an
-        accuracy as a fraction of 1. bootstrap_low, bootstrap_high: the BCa interval of the same
-        confidence.
-      - verdict; p_value; p_holm: p after Holm's correction.
-      - pairs, seeds; dropped: pairs left out, one of whose runs is missing or did not finish.
+      - estimate, ci_low, ci_high, confidence: with the interval of this claim alone, as the metric
+        is stored, an accuracy as a fraction of 1. It is over seeds and test images if runs recorded
+        predictions, else over seeds.
+      - test_images: number of images that the interval counts as a sample; None if it does not.
+        of_images: the share of the variance that they cause.
+      - seeds_low, seeds_high: of the t interval over seeds alone. bootstrap_low, bootstrap_high: of
+        the BCa interval over seeds. joint_low, joint_high: of the interval that holds together with
+        those of all claims (Bonferroni). All have the same confidence.
+      - verdict; p_support, p_refute, p_negligible: of the tests that give it; p_value: the smallest
+        of them; p_holm: after Holm's correction over all claims, or its form for e values.
+      - sign_flip_p: of the exact test over seeds of the reported difference.
+      - pairs, seeds; dropped: pairs left out, one of whose runs is missing or did not finish;
+        at_chance: number of diverged runs that count by chance.
+      - selected: what the reported difference was selected for; "" if there is one only.
       - effect_size: the estimate in units of its scatter over seeds (`power.effect_size`).
-      - detectable, seeds_needed: of a repetition of the design (`power.design`).
+      - detectable; seeds_needed, of an inconclusive claim: see `power.design`.
       - notes: sentences.
 
       An equivalence reports its two values that lie furthest apart (the later minus the earlier),
-      a monotone claim the rise from its first value to its last; p is the largest, seeds the
-      fewest, and pairs and dropped the sums over all its comparisons.
+      a monotone claim the rise from its first value to its last; seeds are the fewest, and pairs
+      and dropped the sums over all its comparisons.
 
     Raises:
       ValueError: a claim names a column that the results lack.
     """
-    chosen = [(claim, claim.runs(frame)) for claim in claims]
-    decided = [(claim, runs, _decide(claim, runs)) for claim, runs in chosen]
-    adjusted = stats.holm([decision.p_value for *_, decision in decided])
+    claims = list(claims)
+    chosen = [claim.runs(frame) for claim in claims]
+    decisions = [_decide(claim, runs) for claim, runs in zip(claims, chosen, strict=True)]
+    verdicts, adjusted = corrected(decisions, means.holm)
+    looks: list[Decision] = []
+    if anytime:
+        looks = [_decide(claim, claim.runs(frame, anytime=True)) for claim in claims]
+        others, p_values = corrected(looks, evidence.adjusted)
+        verdicts = [
+            one if one == other else INCONCLUSIVE
+            for one, other in zip(verdicts, others, strict=True)
+        ]
+        adjusted = [max(pair) for pair in zip(adjusted, p_values, strict=True)]
     rows = []
-    for (claim, runs, decision), p_holm in zip(decided, adjusted, strict=True):
-        row = _row(claim, runs, decision) | {"p_holm": _number(p_holm)}
+    for place, (claim, runs, decision) in enumerate(zip(claims, chosen, decisions, strict=True)):
+        look = looks[place] if anytime else None
+        row = _row(claim, runs, decision, look, len(claims))
+        row |= {"verdict": verdicts[place], "p_holm": _number(adjusted[place])}
+        if row["verdict"] != INCONCLUSIVE:
+            row["seeds_needed"] = None
         absent = coverage.absent(claim, frame)
         unpaired = [] if row["seeds"] else coverage.unpaired(claim, frame)
-        notes = caveats.write(claim, row, decision, len(decided), absent, unpaired)
+        notes = caveats.write(claim, row, decision, len(claims), absent, unpaired)
         if is_of_side_table(claim.metric) and claim.metric not in frame:
             table = claim.metric.partition("/")[0]
             notes.insert(0, f"There is no side table {table}: experiments.evaluate writes it.")
         ruined, of = coverage.ruined(claim, frame)
         if ruined:
             notes.insert(0, caveats.on_ruined_pairs(ruined, of))
-            if row["verdict"] == decisions.INCONCLUSIVE:
-                row["verdict"] = decisions.RUINED
+            if row["verdict"] == INCONCLUSIVE:
+                row["verdict"] = RUINED
         rows.append(row | {"notes": notes})
     return rows
+
+
+def corrected(
+    decisions: Sequence[Decision], adjust: Callable[[Sequence[float]], list[float]]
+) -> tuple[list[str], list[float]]:
+    """Return the verdicts of a family of claims, and the smallest p of each, corrected.
+
+    Args:
+      decisions: of all claims.
+      adjust: maps p values of a family to corrected ones: `means.holm` or `anytime.adjusted`.
+    """
+    family = [decision.p_value for decision in decisions]
+    verdicts = []
+    for place, decision in enumerate(decisions):
+        others = family[:place], family[place + 1 :]
+        small = (
+            verdict
+            for verdict, p in decision.p_values.items()
+            if adjust([*others[0], p, *others[1]])[place] < LEVEL
+        )
+        verdicts.append(next(small, INCONCLUSIVE))
+    return verdicts, adjust(family)
 
 
 def write_decided(workdir: Path, decided: Sequence[Mapping[str, Any]]) -> None:
@@ -164,109 +209,6 @@ def read_decided(workdir: Path) -> list[dict[str, Any]]:
     return claims
 
 
-def claims_table(rows: Iterable[Mapping[str, Any]]) -> Table:
-    """Return decided claims as a table for the terminal, with notes below."""
-    table = Table(title="Claims", title_justify="left", caption_justify="left", show_lines=True)
-    table.add_column("Claim", ratio=1)
-    table.add_column("Difference", no_wrap=True)
-    table.add_column("Pairs", no_wrap=True)
-    table.add_column("p\n(Holm)", justify="right", no_wrap=True)
-    table.add_column("Verdict", no_wrap=True)
-    names_by_note: dict[str, list[str]] = {}
-    for row in rows:
-        table.add_row(
-            Text.assemble(row["statement"], (f" ({row['source']})", "dim")),
-            Text("\n".join(_difference_lines(row))),
-            Text(f"{pair_count(row)}\n{row['seeds']} seed{'' if row['seeds'] == 1 else 's'}"),
-            Text(f"{p_text(row['p_value'])}\n({p_text(row['p_holm'])})"),
-            Text(row["verdict"], style=_COLOURS[row["verdict"]]),
-        )
-        for note in row["notes"]:
-            names_by_note.setdefault(note, []).append(row["name"])
-    lines = (f"{', '.join(names)}: {note}" for note, names in names_by_note.items())
-    table.caption = Text("\n".join(lines))
-    return table
-
-
-def claims_markdown(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return decided claims as a Markdown table, percentage points without their unit.
-
-    A dagger at a verdict marks a p (Holm) of 0.05 or more.
-    """
-    marked = False
-    lines = [
-        "| Claim | Source | Difference [interval] | Pairs | p (Holm) | Verdict |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        difference = difference_text(row).removesuffix(" pt")
-        interval = "" if row["ci_low"] is None else f" ({100 * row['confidence']:.0f} %)"
-        p_value = f"{p_text(row['p_value'])} ({p_text(row['p_holm'])})"
-        verdict = row["verdict"]
-        if verdict != decisions.INCONCLUSIVE:
-            doubted = caveats.is_doubted(row)
-            marked |= doubted
-            verdict = f"**{verdict}**{' †' if doubted else ''}"
-        statement, source = (row[key].replace("|", "\\|") for key in ("statement", "source"))
-        lines.append(
-            f"| {statement} | {source} | {difference}{interval} | {pair_count(row)} | {p_value} "
-            f"| {verdict} |"
-        )
-    if marked:
-        lines += ["", "† p (Holm) is 0.05 or more; the interval decides."]
-    return "\n".join(lines)
-
-
-def difference_text(row: Mapping[str, Any]) -> str:
-    """Return a decided claim's estimate and interval as text: `+7.6 [+6.9, +8.2] pt`."""
-    measure = units.measure_of_row(row)
-    if row["estimate"] is None:
-        return "not measured"
-    return with_unit(f"{measure.signed(row['estimate'])}{_interval(row)}", measure.of_differences)
-
-
-def pair_count(row: Mapping[str, Any]) -> str:
-    """Return the number of pairs of a decided claim as text: `70 of 72`, or `70 of 72 runs`."""
-    counted = shown(row)["counted"]
-    return with_unit(
-        f"{row['pairs']} of {row['pairs'] + row['dropped']}", "" if counted == "pairs" else counted
-    )
-
-
-def p_text(p_value: float | None) -> str:
-    """Return a p value as text with the digits that matter: `0.031`, or `< 0.001`."""
-    if p_value is None:
-        return "none"
-    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
-
-
-def _difference_lines(row: Mapping[str, Any]) -> list[str]:
-    measure, text = units.measure_of_row(row), difference_text(row)
-    lines = [text]
-    if len(text) > _WIDE:
-        lines = [
-            with_unit(measure.signed(row["estimate"]), measure.of_differences),
-            _interval(row).strip(),
-        ]
-    level = "no interval" if row["ci_low"] is None else f"{100 * row['confidence']:.0f} % interval"
-    return [*lines, level, *_margin_lines(shown(row)["margin"], measure)]
-
-
-def _margin_lines(margin: str, measure: Measure) -> list[str]:
-    """Break a text on a margin into short lines, with units beside their numbers."""
-    for unit in {measure.unit, measure.of_differences} - {""}:
-        margin = margin.replace(f" {unit}", f"\N{NO-BREAK SPACE}{unit}")
-    lines = textwrap.wrap(margin, _NARROW)
-    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
-
-
-def _interval(row: Mapping[str, Any]) -> str:
-    if row["ci_low"] is None:
-        return ""
-    measure = units.measure_of_row(row)
-    return f" [{measure.signed(row['ci_low'])}, {measure.signed(row['ci_high'])}]"
-
-
 def _decide(claim: Claim, runs: Runs) -> Decision:
     try:
         return claim.decide(runs)
@@ -277,26 +219,56 @@ def _decide(claim: Claim, runs: Runs) -> Decision:
         raise ValueError(f"a claim of kind {claim.kind} raises {reason}") from error
 
 
-def _row(claim: Claim, runs: Runs, decision: Decision) -> dict[str, Any]:
+def _row(
+    claim: Claim, runs: Runs, decision: Decision, look: Decision | None, family: int
+) -> dict[str, Any]:
+    """Return the row of a claim, without its verdict."""
     reported, comparisons = decision.reported, decision.comparisons
-    interval = reported.interval(claim.confidence)
-    bootstrap = resampling.bootstrap_interval(reported.means, claim.confidence)
+    level = claim.confidence
+    interval = reported.interval(level)
+    p_values = {
+        name: _number(value if look is None else max(value, getattr(look, name)))
+        for name in ("support", "refute", "negligible")
+        for value in [getattr(decision, name)]
+    }
+    if look is not None:
+        other = evidence.interval(reported.means, 1 - level)
+        # NaN, where there are too few seeds for any evidence, gives no interval.
+        low, high = min(other.low, interval.low), max(other.high, interval.high)
+        interval = means.Interval(interval.estimate, low, high)
+    of_seeds = means.t_interval(reported.means, level)
+    bootstrap = resampling.bootstrap_interval(reported.means, level)
+    joint = reported.interval(1 - (1 - level) / family)
+    has_images = reported.images is not None
     row: dict[str, Any] = {
         **{name: getattr(claim, name) for name in _FIELDS},
         "measure": dataclasses.asdict(runs.measure),
         "estimate": _number(interval.estimate),
         "ci_low": _number(interval.low),
         "ci_high": _number(interval.high),
-        "confidence": claim.confidence,
+        "confidence": level,
+        "test_images": reported.images.shape[1] if reported.images is not None else None,
+        "of_images": reported.mean.of_images if has_images else None,
+        "seeds_low": _number(of_seeds.low),
+        "seeds_high": _number(of_seeds.high),
         "bootstrap_low": _number(bootstrap.low),
         "bootstrap_high": _number(bootstrap.high),
+        "joint_low": _number(joint.low),
+        "joint_high": _number(joint.high),
         "pairs": sum(one.pairs for one in comparisons),
         "seeds": min(len(one.means) for one in comparisons),
         "dropped": sum(one.dropped for one in comparisons),
-        "p_value": _number(decision.p_value),
-        "verdict": decision.verdict,
+        "at_chance": runs.count_at_chance(),
+        "p_support": p_values["support"],
+        "p_refute": p_values["refute"],
+        "p_negligible": p_values["negligible"],
+        "p_value": min((p for p in p_values.values() if p is not None), default=None),
+        "sign_flip_p": _number(resampling.sign_flip_p(reported.means))
+        if decision.flips_signs
+        else None,
+        "selected": decision.selected,
         "effect_size": _number(power.effect_size(reported.means)),
-        **claim.design(reported.means),
+        **claim.design(decision),
         **{name: getattr(claim, name) for name in claim.in_rows},
         "claim": claim.record(),
     }

@@ -135,7 +135,7 @@ class Experiment:
         """
         cohorts = self.prepare(seeds, DataOptions(_text(data_dir))).cohorts
         rows = pd.DataFrame(records.planned(cohorts))
-        fixed = ("run_id", "params", "madds")
+        fixed = ("run_id", "params", "madds", "classes")
         varied = [
             name for name in rows if name not in fixed and rows[name].nunique(dropna=False) > 1
         ]

@@ -19,7 +19,7 @@ from mnv2_jax.ablation.launchers import LAUNCHERS, Launcher, Watch
 from mnv2_jax.ablation.sweep import Outcome
 from mnv2_jax.ablation.workdir import Workdir
 from mnv2_jax.analysis import accuracies, caveats, stated, tables
-from mnv2_jax.analysis.verdicts import claims_table
+from mnv2_jax.analysis.claim_tables import claims_table
 from mnv2_jax.api import pictures
 from mnv2_jax.api.messages import Messages
 from mnv2_jax.api.planning import Planned

@@ -13,7 +13,7 @@ import scipy.stats
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mnv2_jax.analysis import anytime, stats, tables
+from mnv2_jax.analysis import anytime, means, stats, tables
 from mnv2_jax.analysis.stats import Contrast
 from tests import commands
 
@@ -103,7 +103,7 @@ def test_adjusted_by_hand():
 @given(st.lists(st.floats(1e-6, 1), max_size=7))
 def test_adjusted_lies_between_p_and_holm(p_values):
     for p, ours, holm in zip(
-        p_values, anytime.adjusted(p_values), stats.holm(p_values), strict=True
+        p_values, anytime.adjusted(p_values), means.holm(p_values), strict=True
     ):
         assert p * (1 - 1e-9) <= ours <= holm * (1 + 1e-9)
 
@@ -174,7 +174,7 @@ def test_t_intervals_do_not_allow_looks():
     """Why there are e values."""
     draws = normal(np.random.default_rng(1), (500, BUDGET))
     looks = range(MINIMUM, BUDGET + 1, 2)
-    intervals = [[stats.t_interval(one[:n], 0.95) for n in looks] for one in draws]
+    intervals = [[means.t_interval(one[:n], 0.95) for n in looks] for one in draws]
     outside = [any(i.low > 0 or i.high < 0 for i in of_one) for of_one in intervals]
     print(f"\nfalse verdicts of t intervals: {np.mean(outside):.1%}")
     assert np.mean(outside) > 0.1

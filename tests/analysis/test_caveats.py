@@ -31,31 +31,35 @@ def test_a_clear_result_needs_no_note() -> None:
 @pytest.mark.parametrize(("seeds", "least"), [(2, "0.5"), (3, "0.25"), (5, "0.0625")])
 def test_fewer_than_six_seeds_cannot_reach_5_percent(seeds: int, least: str) -> None:
     frame = frame_with(0.1 + SCATTER[:seeds] / 100)
-    wanted = f"With {seeds} seeds the sign-flip test cannot give less than {least}."
-    first, second = notes_of(LINEAR, frame)
-    assert first == wanted
-    assert second == f"The interval decides, though p is {float(least):.3f}."
+    assert notes_of(LINEAR, frame) == [
+        f"p of the sign-flip test, which assumes no distribution, is {float(least):.3f}, and "
+        f"{seeds} seeds cannot give less than {least}."
+    ]
     # An equivalence is tested otherwise.
     equal = equivalent("e", "", "", "projection", ("linear", "relu6"), 0.2)
     assert notes_of(equal, frame) == []
 
 
-def test_holms_p_is_told_where_it_says_other_than_the_verdict() -> None:
-    frame = frame_with(SCATTER)
-    other = greater("other", "", "", "projection", "linear", "relu6", {"shortcut": "none"})
-    told = "By Holm's correction over 2 claims p is 0.062; 6 seeds give 0.031 at best before it."
-    assert notes_of(LINEAR, frame, other) == [told]
-    back = greater("back", "", "", "projection", "relu6", "linear")
-    assert notes_of(back, frame, LINEAR) == [told]
-    eight = frame_with(np.tile(SCATTER[:4], 2))
-    assert notes_of(LINEAR, eight, other) == []
+def test_a_claim_that_the_correction_leaves_open_is_told() -> None:
+    frame = frame_with(SCATTER - 0.0045)
+    assert decide([LINEAR], frame)[0]["verdict"] == "supported"
+    others = [greater(name, "", "", "shortcut", "bottleneck", "none") for name in "abc"]
+    (row, *_) = decide([LINEAR, *others], frame)
+    assert row["verdict"] == "inconclusive"
+    told = f"By itself p is {row['p_value']:.3f}; by Holm's correction over 4 claims it is "
+    assert row["notes"][0] == f"{told}{row['p_holm']:.3f}."
+    assert row["p_holm"] == pytest.approx(4 * row["p_value"])
+    # The interval that holds together with those of the other claims is wider, and reaches 0.
+    assert row["joint_low"] < 0 < row["ci_low"]
 
 
-def test_p_of_a_refuted_equivalence_is_about_something_else() -> None:
+def test_a_refuted_equivalence_has_a_p_of_its_own() -> None:
     equal = equivalent("e", "", "", "projection", ("linear", "relu6"), 0.001)
     (row,) = decide([equal], frame_with(SCATTER))
     assert (row["verdict"], row["notes"]) == ("refuted", [])
-    assert row["p_value"] > 0.5
+    assert row["p_support"] > 0.5
+    assert row["p_value"] == row["p_refute"] < 0.05
+    assert row["sign_flip_p"] is None
 
 
 def test_pairs_left_out_are_counted() -> None:

@@ -54,8 +54,10 @@ def test_one_seed_gives_an_estimate_but_no_verdict() -> None:
 def test_verdicts_of_an_equivalence(levels: dict[float, float], noise: float, verdict: str) -> None:
     (row,) = decide([plateau()], expansions_at(levels, noise))
     assert row["verdict"] == verdict
-    assert (row["p_value"] < 0.05) == (verdict == "supported")
+    assert (row["p_support"] < 0.05) == (verdict == "supported")
+    assert (row["p_refute"] < 0.05) == (verdict == "refuted")
     assert (row["pairs"], row["seeds"], row["confidence"]) == (72, 6, 0.90)
+    assert row["selected"] == "the largest of 3 differences"
 
 
 def test_an_equivalence_reports_its_widest_pair_as_later_minus_earlier() -> None:
@@ -67,7 +69,7 @@ def test_an_equivalence_reports_its_widest_pair_as_later_minus_earlier() -> None
 def test_an_equivalence_needs_every_pair_to_be_supported_but_one_to_be_refuted() -> None:
     without_10: dict[float, float] = {6: 0.90, 8: 0.901}
     (row,) = decide([plateau()], expansions_at(without_10, 0.001))
-    assert (row["verdict"], row["p_value"], row["seeds"]) == ("inconclusive", None, 0)
+    assert (row["verdict"], row["p_support"], row["seeds"]) == ("inconclusive", None, 0)
     assert row["estimate"] == pytest.approx(0.001, abs=1e-3)
     (row,) = decide([plateau()], expansions_at({6: 0.90, 8: 0.95}, 0.001))
     assert row["verdict"] == "refuted"
@@ -79,14 +81,11 @@ def test_an_equivalence_of_several_is_refuted_by_more_than_a_90_percent_interval
     frame = expansions_at({6: 0.90, 8: 0.90, 10: 0.90}, 0)
     seed_level = {0: 0.013, 1: 0.017, 2: 0.021, 3: 0.009, 4: 0.014, 5: 0.012}
     frame.loc[frame["expansion"] == 10, "test_accuracy"] += frame["seed"].map(seed_level)
-    of_two, of_three = decide([two, plateau()], frame)
+    (of_two,), (of_three,) = decide([two], frame), decide([plateau()], frame)
     for row in (of_two, of_three):
         assert row["ci_low"] > 0.01
     assert (of_two["verdict"], of_three["verdict"]) == ("refuted", "inconclusive")
-    assert of_three["notes"][0] == (
-        "The interval of 96.7 %, which one of 3 comparisons needs to refute the claim, "
-        "does not lie outside."
-    )
+    assert of_three["p_refute"] == pytest.approx(3 * of_two["p_refute"])
 
 
 @pytest.mark.parametrize(
@@ -107,7 +106,8 @@ def test_verdicts_of_a_monotone_claim(
 ) -> None:
     (row,) = decide([rising(margin=margin)], expansions_at(levels, noise))
     assert row["verdict"] == verdict
-    assert (row["p_value"] < 0.05) == (verdict == "supported")
+    assert (row["p_support"] < 0.05) == (verdict == "supported")
+    assert (row["p_refute"] < 0.05) == (verdict == "refuted")
     # Two steps and the whole, 24 pairs each.
     assert (row["pairs"], row["seeds"], row["confidence"]) == (72, 6, 0.95)
     if noise < 0.1:
@@ -131,7 +131,7 @@ def test_a_monotone_claim_of_two_values_is_one_of_greater() -> None:
 def test_a_monotone_claim_with_a_value_missing_can_be_refuted_only() -> None:
     frame = expansions_at({2: 0.90, 6: 0.93}, 0.001)
     (row,) = decide([rising()], frame)
-    assert (row["verdict"], row["p_value"], row["seeds"]) == ("inconclusive", None, 0)
+    assert (row["verdict"], row["p_support"], row["seeds"]) == ("inconclusive", None, 0)
     assert row["estimate"] == pytest.approx(0.03, abs=1e-3)
     (row,) = decide([rising()], expansions_at({2: 0.93, 6: 0.90}, 0.001))
     assert row["verdict"] == "refuted"

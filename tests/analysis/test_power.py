@@ -5,17 +5,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate
 
+from mnv2_jax.analysis.decisions import Comparison, decide_equivalent
+from mnv2_jax.analysis.means import t_interval
 from mnv2_jax.analysis.power import (
     MOST_SEEDS,
     detectable_difference,
     detectable_margin,
     difference_power,
     effect_size,
-    margin_power,
     seeds_needed,
     seeds_needed_within,
 )
-from mnv2_jax.analysis.stats import t_interval, tost_p
 
 quick = settings(max_examples=25, deadline=None)
 SIMULATIONS = 4_000  # standard error of a share of 80 %: 0.6 %
@@ -37,13 +37,14 @@ def test_power_is_that_of_scipys_distributions(seeds: int) -> None:
     wanted = scipy.stats.nct.sf(t, df, 1.2 * np.sqrt(seeds))
     assert difference_power(0.5, seeds, 0.6) == pytest.approx(wanted)
 
-    t, margin = scipy.stats.t.ppf(0.95, df), detectable_margin(1, seeds)
+    # One margin: the share is an integral over the scatter that the seeds may show.
+    t, margin = scipy.stats.t.ppf(0.95, df), detectable_margin(np.eye(1), seeds)
     sd = scipy.stats.chi(df, scale=1 / np.sqrt(df))
     most = margin * np.sqrt(seeds)
-    wanted, _ = integrate.quad(
+    share, _ = integrate.quad(
         lambda s: (2 * scipy.stats.norm.cdf(most - t * s) - 1) * sd.pdf(s), 0, most / t
     )
-    assert margin_power(1, seeds, margin) == pytest.approx(wanted, abs=1e-4)
+    assert share == pytest.approx(0.8, abs=0.02)
 
 
 @pytest.mark.parametrize("seeds", [3, 6, 20])
@@ -52,8 +53,31 @@ def test_what_is_detectable_is_found_in_80_percent_of_simulations(seeds: int) ->
     shift = detectable_difference(0.4, seeds)
     found = [t_interval(draw, 0.95).low > -shift for draw in draws]
     assert np.mean(found) == pytest.approx(0.8, abs=0.02)
-    margin = detectable_margin(0.4, seeds)
-    assert np.mean([tost_p(draw, margin) < 0.05 for draw in draws]) == pytest.approx(0.8, abs=0.02)
+
+
+@pytest.mark.parametrize("seeds", [6, 20])
+def test_a_margin_is_confirmed_for_all_pairs_of_values_together(seeds: int) -> None:
+    """Three values differ by noise alone; each of three pairs has to be confirmed."""
+    rng = np.random.default_rng(seeds)
+    spread = np.array([0.2, 0.3, 0.4])
+    pairs = np.array([[1, -1, 0], [1, 0, -1], [0, 1, -1]])
+    margin = detectable_margin(pairs @ np.diag(spread**2) @ pairs.T, seeds)
+    draws = np.einsum("rsv,pv->rps", spread * rng.normal(size=(1_500, seeds, 3)), pairs)
+    decisions = [
+        decide_equivalent([Comparison(one, 0, 0) for one in repetition], margin)
+        for repetition in draws
+    ]
+    confirmed = np.mean([one.verdict == "supported" for one in decisions])
+    assert confirmed == pytest.approx(0.8, abs=0.03)
+
+
+def test_more_seeds_do_not_help_against_the_scatter_of_images() -> None:
+    few, many = (detectable_difference(1, seeds, images=0.04) for seeds in (8, 10_000))
+    assert few > detectable_difference(1, 8)
+    # 2.80 standard errors of images, which is what is left.
+    assert many == pytest.approx(2.8016 * 0.2, rel=1e-2)
+    assert seeds_needed(1, 0.5, images=0.04) is None
+    assert seeds_needed_within(np.eye(1), 0.5, images=0.04) is None
 
 
 @quick
@@ -61,21 +85,23 @@ def test_what_is_detectable_is_found_in_80_percent_of_simulations(seeds: int) ->
 def test_seeds_needed_is_the_inverse_of_what_is_detectable(
     effect: float, sd: float, power: float
 ) -> None:
-    for needed, detectable in (
-        (seeds_needed, detectable_difference),
-        (seeds_needed_within, detectable_margin),
-    ):
-        seeds = needed(sd, effect * sd, power)
-        assert seeds is not None
-        assert detectable(sd, seeds, power) <= effect * sd * (1 + 1e-6)
-        if seeds > 2:
-            assert detectable(sd, seeds - 1, power) > effect * sd * (1 - 1e-6)
+    seeds = seeds_needed(sd, effect * sd, power)
+    assert seeds is not None
+    assert detectable_difference(sd, seeds, power) <= effect * sd * (1 + 1e-6)
+    if seeds > 2:
+        assert detectable_difference(sd, seeds - 1, power) > effect * sd * (1 - 1e-6)
+    covariance, margin = np.array([[sd**2]]), max(effect, 0.2) * sd
+    seeds = seeds_needed_within(covariance, margin, power)
+    assert seeds is not None
+    assert detectable_margin(covariance, seeds, power) <= margin
+    if seeds > 2:
+        assert detectable_margin(covariance, seeds - 1, power) > margin
 
 
 def test_seeds_beyond_a_million_and_none_for_no_difference() -> None:
     assert seeds_needed(1, 0) is None
     assert seeds_needed(1, 0.002) is None
-    assert seeds_needed_within(1, 1e-5) is None
+    assert seeds_needed_within(np.eye(1), 1e-5) is None
     least = seeds_needed(1, 0.003)
     assert least is not None
     # The normal approximation: ((1.960 + 0.842) / effect)^2.
@@ -104,6 +130,6 @@ def test_wrong_designs_are_refused() -> None:
         with pytest.raises(ValueError, match="must be a standard deviation above 0"):
             detectable_difference(sd, 6)
         with pytest.raises(ValueError, match="must be a standard deviation above 0"):
-            seeds_needed_within(sd, 0.01)
+            seeds_needed(sd, 0.01)
     with pytest.raises(ValueError, match="seeds 1; must be 2 or more"):
-        detectable_margin(1, 1)
+        detectable_margin(np.eye(1), 1)

@@ -39,9 +39,10 @@ from mnv2_jax.analysis.decisions import (
     decide_monotone,
     decide_sign,
 )
+from mnv2_jax.analysis.means import holm
 from mnv2_jax.analysis.resampling import bootstrap_interval
 from mnv2_jax.analysis.stats import Contrast
-from mnv2_jax.analysis.verdicts import decide
+from mnv2_jax.analysis.verdicts import corrected, decide
 
 EXPERIMENTS = 4_000
 SEEDS = 6
@@ -141,10 +142,22 @@ def coverage(experiments: list[Comparison], truth: float, confidence: float = 0.
 def test_coverage_and_false_positives_of_greater(noise: Noise) -> None:
     experiments = comparisons(simulate((0, 0), noise), 1, 0)
     assert 0.93 <= coverage(experiments, 0) <= 0.97
-    # Either verdict is a mistake; the sign-flip test takes both sides together too.
+    # Either verdict is a mistake.
     decisions = [decide_sign(one) for one in experiments]
     assert share(decisions, "supported") + share(decisions, "refuted") <= 0.06
-    assert np.mean([one.p_value < 0.05 for one in decisions]) <= 0.06
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.7])
+def test_six_claims_without_a_difference_are_seldom_decided(shared: float) -> None:
+    """Of claims that are decided one by one, 26 % of experiments would have a false verdict."""
+    rng = np.random.default_rng(0)
+    draws = rng.normal(0, 1, (1_500, 6, 8)) + shared * rng.normal(0, 1, (1_500, 1, 8))
+    families = [[decide_sign(Comparison(one, 0, 0)) for one in family] for family in draws]
+    alone = [any(one.verdict != "inconclusive" for one in family) for family in families]
+    together = [{*corrected(family, holm)[0]} != {"inconclusive"} for family in families]
+    print(f"a false verdict: one by one {np.mean(alone):.1%}, corrected {np.mean(together):.1%}")
+    assert np.mean(alone) > 0.15
+    assert np.mean(together) <= 0.05 + 3 * 0.0056
 
 
 def test_pairs_are_no_independent_repetitions() -> None:
@@ -188,7 +201,6 @@ def test_false_positives_of_an_equivalence(levels: tuple[float, ...], noise: Noi
     frame = simulate(levels, noise, experiments=EXPERIMENTS // 2)
     decisions = equivalences(frame, len(levels))
     assert share(decisions, "supported") <= 0.06
-    assert np.mean([one.p_value < 0.05 for one in decisions]) <= 0.06
     assert share(decisions, "refuted") <= 0.06
 
 
@@ -214,7 +226,6 @@ def test_monotone_claims_that_barely_hold_or_barely_fail(
     frame = simulate(levels, noise, experiments=EXPERIMENTS // 2)
     decisions = monotones(frame, len(levels), margin)
     assert share(decisions, "supported") <= 0.06
-    assert np.mean([one.p_value < 0.05 for one in decisions]) <= 0.06
     assert share(decisions, "refuted") <= 0.06
 
 
@@ -232,7 +243,6 @@ def test_coverage_and_false_positives_of_within_of(noise: Noise) -> None:
         for value in (truth - margin, truth + margin):
             decisions = [decide_equivalent([one], margin) for one in levels_of(frame, value)]
             assert share(decisions, "supported") <= 0.06
-            assert np.mean([one.p_value < 0.05 for one in decisions]) <= 0.06
             assert share(decisions, "refuted") <= 0.06
 
 
@@ -278,7 +288,8 @@ def test_the_way_of_the_simulation_is_that_of_decide() -> None:
     ]
     verdicts = set()
     for number in range(experiments):
-        rows = decide(claims, frame[frame["seed"] // SEEDS == number])
+        alone = frame[frame["seed"] // SEEDS == number]
+        rows = [decide([claim], alone)[0] for claim in claims]
         for claim, row, decisions in zip(claims, rows, simulated, strict=True):
             one = decisions[number]
             interval = one.reported.interval(claim.confidence)

@@ -1,23 +1,13 @@
-import itertools
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnv2_jax.analysis.stats import (
-    Contrast,
-    Scalar,
-    exceeds_p,
-    holm,
-    paired_differences,
-    seed_means,
-    t_interval,
-    tost_p,
-)
+from mnv2_jax.analysis.means import t_interval
+from mnv2_jax.analysis.stats import Contrast, Scalar, paired_differences, seed_means
 from tests.analysis.synthetic import make_frame, stop
 
 SMALL = make_frame(expansions=(1, 6), seeds=3)  # 24 runs, 12 pairs of projections
@@ -35,90 +25,6 @@ def pairs_of(
 ) -> pd.DataFrame:
     contrast = Contrast("projection", better, worse, where or {})
     return paired_differences(frame, contrast, "test_accuracy")
-
-
-def test_t_interval_by_hand() -> None:
-    # Standard error 1/sqrt(3), t(0.975, 2 degrees of freedom) = 4.302653.
-    interval = t_interval(np.array([1.0, 2.0, 3.0]), 0.95)
-    assert interval.estimate == 2
-    assert interval.low == pytest.approx(2 - 2.484138, abs=1e-6)
-    assert interval.high == pytest.approx(2 + 2.484138, abs=1e-6)
-
-
-def test_tost_p_by_hand() -> None:
-    # t = 3e-3 / (1e-3 / sqrt(3)) = sqrt(27); with 2 degrees of freedom the tail has a closed form.
-    p = tost_p(np.array([1e-3, 2e-3, 3e-3]), margin=5e-3)
-    assert p == pytest.approx(0.5 * (1 - np.sqrt(27 / 29)))
-
-
-@quick
-@given(st.lists(st.floats(-0.03, 0.03), min_size=2, max_size=8))
-def test_tost_rejects_exactly_when_the_90_percent_interval_is_inside(values: list[float]) -> None:
-    interval = t_interval(np.array(values), 0.90)
-    edge = min(abs(abs(interval.low) - 0.01), abs(abs(interval.high) - 0.01))
-    if edge > 1e-9:
-        inside = max(-interval.low, interval.high) < 0.01
-        assert (tost_p(np.array(values), 0.01) < 0.05) == inside
-
-
-@quick
-@given(
-    st.lists(st.floats(-1, 1), min_size=2, max_size=8).filter(lambda v: np.ptp(v) > 1e-3),
-    st.sampled_from([0.5, 0.9, 0.95]),
-)
-def test_t_interval_and_one_sided_p_are_scipys(values: list[float], confidence: float) -> None:
-    test = scipy.stats.ttest_1samp(values, popmean=0.1, alternative="greater")
-    assert exceeds_p(np.array(values), 0.1) == pytest.approx(test.pvalue)
-    wanted = scipy.stats.ttest_1samp(values, popmean=0).confidence_interval(confidence)
-    interval = t_interval(np.array(values), confidence)
-    assert (interval.low, interval.high) == pytest.approx((wanted.low, wanted.high))
-
-
-def test_holm_by_hand() -> None:
-    # In order: 4 x 0.005, 3 x 0.01, 2 x 0.03, 1 x 0.04, the last raised to the one before it.
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.9, 0.8]) == [1, 1]
-    assert holm([]) == []
-    # One that could not be tested counts: 3 x 0.02, 2 x 0.04.
-    adjusted = holm([0.02, np.nan, 0.04])
-    assert adjusted[::2] == pytest.approx([0.06, 0.08])
-    assert np.isnan(adjusted[1])
-
-
-@quick
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=6), st.floats(0.01, 0.99))
-def test_holm_rejects_what_the_procedure_rejects(p_values: list[float], level: float) -> None:
-    # Step by step: the smallest p against level / m, the next against level / (m - 1), ...
-    left, rejected = list(range(len(p_values))), set()
-    while left:
-        smallest = min(left, key=lambda i: p_values[i])
-        if p_values[smallest] * len(left) > level:
-            break
-        rejected.add(smallest)
-        left.remove(smallest)
-    adjusted = holm(p_values)
-    assert {i for i, p in enumerate(adjusted) if p <= level} == rejected
-    # Closed testing: p of the union of all that are in an intersection, by Bonferroni.
-    for i, p in enumerate(adjusted):
-        every = range(len(p_values))
-        sets = (s for n in every for s in itertools.combinations(every, n + 1) if i in s)
-        closed = max(min(1, len(s) * min(p_values[j] for j in s)) for s in sets)
-        assert p == pytest.approx(closed)
-
-
-def test_fewer_than_two_seeds_give_no_interval_and_no_p() -> None:
-    for values in (np.array([]), np.array([0.5])):
-        interval = t_interval(values, 0.95)
-        assert np.isnan([interval.low, interval.high]).all()
-        assert np.isnan(tost_p(values, 0.01))
-    assert t_interval(np.array([0.5]), 0.95).estimate == 0.5
-
-
-def test_without_variance_the_interval_is_a_point() -> None:
-    interval = t_interval(np.array([0.25, 0.25, 0.25]), 0.95)
-    assert (interval.estimate, interval.low, interval.high) == (0.25, 0.25, 0.25)
-    assert tost_p(np.array([0.25, 0.25]), 0.3) == 0
-    assert tost_p(np.array([0.25, 0.25]), 0.2) == 1
 
 
 def test_more_expansions_are_not_more_repetitions() -> None:
@@ -151,7 +57,9 @@ def test_pairs_agree_in_everything_else() -> None:
 def test_differences_are_antisymmetric(values: list[float]) -> None:
     frame = SMALL.assign(test_accuracy=values)
     forth, back = pairs_of(frame), pairs_of(frame, "relu6", "linear")
-    pd.testing.assert_frame_equal(forth.assign(difference=-forth["difference"]), back)
+    terms = [((worse, 1), (better, -1)) for (better, _), (worse, _) in forth["terms"]]
+    opposite = forth.assign(difference=-forth["difference"], terms=terms)
+    pd.testing.assert_frame_equal(opposite, back)
 
 
 @quick

@@ -1,14 +1,16 @@
 import io
 import json
+import math
 
 import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
 
-from mnv2_jax.analysis import power, stats
+from mnv2_jax.analysis import means, power, stats
+from mnv2_jax.analysis.claim_tables import claims_latex, claims_markdown, claims_table
 from mnv2_jax.analysis.claims import Claim, greater
-from mnv2_jax.analysis.verdicts import check, claims_markdown, claims_table, decide, undecidable
+from mnv2_jax.analysis.verdicts import check, decide, undecidable
 from tests.analysis.examples import LINEAR, expansions_at, more_without_shortcuts, plateau, rising
 from tests.analysis.synthetic import make_frame, stop
 
@@ -16,7 +18,8 @@ KEYS = {
     *("name", "source", "statement", "metric", "estimate", "ci_low", "ci_high", "confidence"),
     *("kind", "pairs", "seeds", "dropped", "p_value", "verdict", "bootstrap_low", "bootstrap_high"),
     *("p_holm", "effect_size", "detectable", "seeds_needed", "notes", "measure", "shown"),
-    "claim",
+    *("p_support", "p_refute", "p_negligible", "sign_flip_p", "selected", "at_chance", "of_images"),
+    *("test_images", "seeds_low", "seeds_high", "joint_low", "joint_high", "claim"),
 }
 
 
@@ -26,7 +29,10 @@ def test_the_default_grid_supports_linear_bottlenecks(frame: pd.DataFrame) -> No
     assert row["verdict"] == "supported"
     assert 0.09 < row["ci_low"] < row["estimate"] < row["ci_high"] < 0.12
     assert (row["pairs"], row["seeds"], row["dropped"]) == (72, 6, 0)
-    assert (row["confidence"], row["p_value"]) == (0.95, 2 / 64)
+    assert (row["confidence"], row["sign_flip_p"]) == (0.95, 2 / 64)
+    # Without predictions of single images the interval is over seeds alone.
+    assert (row["seeds_low"], row["seeds_high"]) == (row["ci_low"], row["ci_high"])
+    assert (row["test_images"], row["of_images"], row["p_value"]) == (None, None, row["p_support"])
 
 
 def test_where_and_metric_choose_what_is_compared(frame: pd.DataFrame) -> None:
@@ -60,9 +66,13 @@ def test_the_bootstrap_stands_beside_the_t_interval(frame: pd.DataFrame) -> None
 def test_holm_is_over_all_claims_also_those_without_results(frame: pd.DataFrame) -> None:
     never_run = greater("x", "", "", "shortcut", "none", "expansion")
     (alone,) = decide([LINEAR], frame)
-    assert alone["p_holm"] == alone["p_value"] == 2 / 64
+    assert alone["p_holm"] == alone["p_value"] < 0.05
     rows = decide([LINEAR, never_run, more_without_shortcuts(), rising((2, 6))], frame)
-    assert [row["p_holm"] for row in rows] == [8 / 64, None, 8 / 64, 8 / 64]
+    p_values = [math.nan if row["p_value"] is None else row["p_value"] for row in rows]
+    assert [row["p_holm"] for row in rows] == [
+        None if math.isnan(p) else p for p in means.holm(p_values)
+    ]
+    assert rows[0]["p_holm"] > alone["p_holm"]
 
 
 def test_claims_that_results_cannot_decide_are_refused_or_told_before_there_are_any() -> None:
@@ -78,26 +88,31 @@ def test_claims_that_results_cannot_decide_are_refused_or_told_before_there_are_
     ]
 
 
-def test_the_table_of_markdown_marks_what_p_does_not_support() -> None:
-    frame = make_frame(seeds=5)
-    table = claims_markdown(decide([LINEAR], frame))
-    assert table.splitlines()[2].endswith("| 0.062 (0.062) | **supported** † |")
-    assert table.endswith("\n\n† p (Holm) is 0.05 or more; the interval decides.")
-    assert "†" not in claims_markdown(decide([LINEAR], make_frame()))
+def test_tables_of_markdown_and_latex_have_the_same_cells() -> None:
+    rows = decide([LINEAR, plateau(0.5)], make_frame(seeds=5))
+    rows[0]["statement"] = "50 % of a|b & {c} < d_e"
+    *_, first, second = claims_markdown(rows).splitlines()
+    assert first.startswith("| 50 % of a\\|b & {c} < d_e | Fig. 6a | +")
+    assert first.endswith(" | 5 | 60 of 60 | < 0.001 (< 0.001) | **supported** |")
+    latex = claims_latex(rows).splitlines()
+    assert latex[4].startswith(r"50 \% of a|b \& \{c\} $<$ d\_e & Fig. 6a & +")
+    assert latex[4].endswith(r" & 5 & 60 of 60 & $<$ 0.001 ($<$ 0.001) & supported \\")
+    assert [line.count(" & ") for line in latex[4:6]] == [6, 6]
+    assert second.count(" | ") == 6
 
 
 def test_sizes_and_seeds_are_those_of_the_comparison_that_is_reported() -> None:
     frame = expansions_at({6: 0.90, 8: 0.901, 10: 0.903}, 0.01)
     pairs = stats.paired_differences(frame, stats.Contrast("expansion", 10, 6), "test_accuracy")
-    means = stats.seed_means(pairs)
-    sd = np.std(means, ddof=1)
+    by_seed = stats.seed_means(pairs)
+    sd = np.std(by_seed, ddof=1)
     reported, equal = decide([greater("g", "", "", "expansion", 10, 6), plateau(0.01)], frame)
-    assert equal["estimate"] == reported["estimate"] == pytest.approx(np.mean(means))
-    assert equal["effect_size"] == reported["effect_size"] == power.effect_size(means)
+    assert equal["estimate"] == reported["estimate"] == pytest.approx(np.mean(by_seed))
+    assert equal["effect_size"] == reported["effect_size"] == power.effect_size(by_seed)
     assert reported["detectable"] == pytest.approx(power.detectable_difference(sd, 6))
-    assert reported["seeds_needed"] == power.seeds_needed(sd, np.mean(means))
-    assert equal["detectable"] == pytest.approx(power.detectable_margin(sd, 6))
-    assert equal["seeds_needed"] == power.seeds_needed_within(sd, 0.01)
+    assert reported["seeds_needed"] == power.seeds_needed(sd, np.mean(by_seed))
+    # All three pairs of values have to be confirmed, which one pair alone is sooner.
+    assert equal["detectable"] > power.detectable_margin(np.array([[sd**2]]), 6)
 
 
 def test_without_scatter_there_is_no_effect_size_and_no_power(frame: pd.DataFrame) -> None:
@@ -124,10 +139,12 @@ def test_the_terminal_table_fits_80_columns_and_says_each_note_once(frame: pd.Da
     Console(width=80, file=output).print(claims_table(rows))
     text = output.getvalue()
     assert max(len(line) for line in text.splitlines()) <= 80
-    for words in ("(Holm)", "0.062", "(0.188)", "supported", "margin ±1.0 pt"):
+    for words in ("(Holm)", "< 0.001", "supported", "margin ±1.0 pt"):
         assert words in text
     assert "falls up to 0.2 pt" in text
-    said = "linear, more_without, rising: With 5 seeds the sign-flip test cannot give less than"
+    said = (
+        "linear, more_without, rising: p of the sign-flip test, which assumes no distribution, is"
+    )
     assert said in " ".join(text.split())
 
 

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnv2_jax.analysis import stats, units
+from mnv2_jax.analysis import units
 from mnv2_jax.analysis.axes import is_number, main_number, values
 from mnv2_jax.analysis.charts.chart import AXIS, INK, PAGE, Chart
 from mnv2_jax.analysis.charts.lines import Rows
 from mnv2_jax.analysis.charts.panels import HEIGHT, NARROW, beside, layer
 from mnv2_jax.analysis.charts.scales import places
 from mnv2_jax.analysis.claims import Claim, shown
+from mnv2_jax.analysis.decisions import Comparison
 from mnv2_jax.analysis.names import axis_name, lower_name, value_name
 from mnv2_jax.analysis.tables import design_axes
 from mnv2_jax.analysis.verdicts import VERDICTS
@@ -28,9 +29,9 @@ _SLIM, _MOST_SLIM = 150, 5  # Pixels and number beside one another: of panels wi
 
 @dataclass(frozen=True)
 class _Places:
-    """The places of a panel: by name, the differences of seeds; the axis, and those left out."""
+    """The places of a panel: by name, the comparison; the axis, and those left out."""
 
-    by_name: Mapping[str, "pd.Series[float]"]
+    by_name: Mapping[str, Comparison]
     axis: str = ""
     averaged: Sequence[str] = ()
 
@@ -79,7 +80,7 @@ def effects(
             "y": {"own": ends, "same": same},
         },
     }
-    notes = ["Points are seeds; bars are t intervals, of the confidence that decides the claim."]
+    notes = ["Points are seeds; bars are the intervals of each claim by itself."]
     if averaged:
         notes.append(f"Within a seed, differences are averaged over {' and '.join(averaged)}.")
     if any(row["part"] == "band" for row in rows.rows):
@@ -92,24 +93,19 @@ def _places(claim: Claim, frame: pd.DataFrame) -> _Places:
     differences = claim.differences(runs)
     if differences is None:
         comparisons = claim.decide(runs).comparisons
-        return _Places({one.name or _ALL: pd.Series(one.means) for one in comparisons})
+        return _Places({one.name or _ALL: one for one in comparisons})
     pairs = differences.dropna(subset="difference")
     varied = [axis for axis in design_axes(frame) if axis in pairs and pairs[axis].nunique() > 1]
     same = [axis for axis in design_axes(frame) if axis not in varied]
-    by_name = {_ALL: _by_seed(pairs)}
+    by_name = {_ALL: runs.compare(pairs)}
     main = main_number(frame, but=same) or next(iter(varied), None)
     if main is None:
         return _Places(by_name)
     present = [value for value in values(frame, main) if (pairs[main] == value).any()]
     for value in sorted(present) if is_number(frame, main) else present:
-        by_name[value_name(main, value)] = _by_seed(pairs[pairs[main] == value])
+        by_name[value_name(main, value)] = runs.compare(pairs[pairs[main] == value])
     averaged = [lower_name(axis) for axis in varied if axis != main]
     return _Places(by_name, axis_name(main), averaged)
-
-
-def _by_seed(pairs: pd.DataFrame) -> "pd.Series[float]":
-    by_seed: pd.Series[float] = pairs.groupby("seed")["difference"].mean()
-    return by_seed
 
 
 def _rows(found: _Places, claim: Claim, row: Row) -> list[dict[str, Any]]:
@@ -117,14 +113,16 @@ def _rows(found: _Places, claim: Claim, row: Row) -> list[dict[str, Any]]:
     factor = units.measure_of_row(row).factor
     rows: list[dict[str, Any]] = []
     left = min(0.14, 0.04 * len(found.by_name))
-    for place, (name, by_seed) in enumerate(found.by_name.items()):
-        means = factor * by_seed.to_numpy(float)
-        mean = stats.t_interval(means, claim.confidence)
+    for place, (name, one) in enumerate(found.by_name.items()):
+        mean = one.interval(claim.confidence)
+        y, low, high = mean.estimate, mean.low, mean.high
+        if name == _ALL and row["ci_low"] is not None:
+            low, high = row["ci_low"], row["ci_high"]  # Wider, if seeds were added on the way.
         rows += [
-            {"part": "seed", "at": name, "x": place - left, "y": y, "seed": seed}
-            for seed, y in zip(by_seed.index.tolist(), means.tolist(), strict=True)
+            {"part": "seed", "at": name, "x": place - left, "y": factor * value, "seed": seed}
+            for seed, value in zip(one.seeds, one.means.tolist(), strict=True)
         ]
-        own = {"y": mean.estimate, "low": mean.low, "high": mean.high, "seeds": len(means)}
+        own = {"y": factor * y, "low": factor * low, "high": factor * high, "seeds": len(one.means)}
         look = row["verdict"] if name == _ALL else ""
         rows.append({"part": "effect", "at": name, "x": place + left / 2, **own, "look": look})
     if _ALL not in found.by_name and (band := _band(row)):

@@ -6,13 +6,14 @@ from typing import Any
 
 import pandas as pd
 
-from mnv2_jax.analysis import stats, units
+from mnv2_jax.analysis import units
 from mnv2_jax.analysis.axes import main_number, values
 from mnv2_jax.analysis.charts.chart import AXIS, INK, PAGE, Chart
 from mnv2_jax.analysis.charts.lines import Rows
 from mnv2_jax.analysis.charts.panels import layer
 from mnv2_jax.analysis.claims import Claim, shown
 from mnv2_jax.analysis.html.markup import difference, signed
+from mnv2_jax.analysis.means import Interval
 from mnv2_jax.analysis.names import full_name
 from mnv2_jax.analysis.tables import design_axes
 
@@ -21,6 +22,7 @@ Row = Mapping[str, Any]
 _SHAPES = {
     "supported": "circle",
     "refuted": "square",
+    "negligible": "triangle-up",
     "inconclusive": "diamond",
     "ruined": "cross",
 }
@@ -140,7 +142,7 @@ def _view(view: str, measured: Sequence[Row], title: str, height: int, left: int
     }
 
 
-def _along(claim: Claim, frame: pd.DataFrame) -> list[tuple[str, stats.Interval]]:
+def _along(claim: Claim, frame: pd.DataFrame) -> list[tuple[str, Interval]]:
     """Return the claim's difference at each value of the main axis, if its pairs differ in one."""
     runs = claim.runs(frame)
     differences = claim.differences(runs)
@@ -153,8 +155,9 @@ def _along(claim: Claim, frame: pd.DataFrame) -> list[tuple[str, stats.Interval]
         return []
     result = []
     for value in values(pairs, main):
-        means = runs.measure.factor * stats.seed_means(pairs[pairs[main] == value])
-        result.append((full_name(main, value), stats.t_interval(means, claim.confidence)))
+        found = runs.compare(pairs[pairs[main] == value]).interval(claim.confidence)
+        ends = (runs.measure.factor * end for end in (found.estimate, found.low, found.high))
+        result.append((full_name(main, value), Interval(*ends)))
     return result
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnv2_jax.analysis import stats
 from mnv2_jax.analysis.charts.chart import PAGE, is_whole
 from mnv2_jax.analysis.charts.hues import Hues
 from mnv2_jax.analysis.charts.panels import GIVEN_ENDS, layer
+from mnv2_jax.analysis.means import t_interval
 from mnv2_jax.schema import Column
 
 
@@ -70,7 +70,7 @@ class Rows:
                 number = self.set_of(positions, None if of is None else self.set_of(seeds[seed]))
                 place = {"x": seeds_at, "y": means[-1], "seed": seed, "set": number}
                 self.add("point", **fields | place)
-            mean = stats.t_interval(np.array(means), 0.95)
+            mean = t_interval(np.array(means), 0.95)
             own = {"y": mean.estimate, "seeds": len(means), "set": self.set_of(part.index, of)}
             low, high = (mean.low, mean.high) if interval else (None, None)
             self.add("mean", **fields, **own, low=low, high=high)

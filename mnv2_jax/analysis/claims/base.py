@@ -5,16 +5,17 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict
 
-import numpy as np
 import pandas as pd
 
 from mnv2_jax.analysis import power, units
 from mnv2_jax.analysis.claims import remarks
-from mnv2_jax.analysis.claims.runs import Runs
-from mnv2_jax.analysis.decisions import REFUTED, SUPPORTED, Decision
+from mnv2_jax.analysis.claims.runs import CHANCE, DROPPED, Runs
+from mnv2_jax.analysis.decisions import Decision
 from mnv2_jax.analysis.stats import Contrast, Scalar
+from mnv2_jax.arch import check_choice
+from mnv2_jax.neutral import added
 from mnv2_jax.values import canonical
 
 Row = Mapping[str, Any]
@@ -37,7 +38,6 @@ class Shown(TypedDict):
       band: ends of the range that the estimate is claimed to lie in; or None.
       counted: what an estimate is made of, "pairs" or "runs".
       seeds_for: what `seeds_needed` is for: the "difference seen", or the "margin".
-      p_for: the verdicts that p is about.
       reading: a term and its explanation for readers of the report; or None.
     """
 
@@ -47,7 +47,6 @@ class Shown(TypedDict):
     band: list[float] | None
     counted: str
     seeds_for: str
-    p_for: list[str]
     reading: list[str] | None
 
 
@@ -67,7 +66,7 @@ class Claim(abc.ABC):
             def decide(self, runs):
                 return decide_sign(runs.compare(runs.distances(self.bound)))
 
-    Its first five fields are those that `mnv2_jax.analysis.claims` describes.
+    Its first six fields are those that `mnv2_jax.analysis.claims` describes.
 
     Class attributes:
       kind: name of the kind.
@@ -75,7 +74,6 @@ class Claim(abc.ABC):
       in_rows: fields of the claim that rows hold too.
       estimate: see `Shown`.
       counted: see `Shown`.
-      two_sided: whether p is small for a refuted claim as well.
       reading: see `Shown`.
 
     Raises:
@@ -87,13 +85,13 @@ class Claim(abc.ABC):
     statement: str
     where: Mapping[str, Scalar] = field(default_factory=dict)
     metric: str = "test_accuracy"
+    diverged: Literal["chance", "dropped"] = added(CHANCE, "0.3")
 
     kind: ClassVar[str]
     confidence: ClassVar[float] = 0.95
     in_rows: ClassVar[Sequence[str]] = ()
     estimate: ClassVar[str] = "difference"
     counted: ClassVar[str] = "pairs"
-    two_sided: ClassVar[bool] = False
     reading: ClassVar[tuple[str, str] | None] = None
 
     def __init_subclass__(cls) -> None:
@@ -103,6 +101,7 @@ class Claim(abc.ABC):
     def __post_init__(self) -> None:
         where = {name: canonical(value) for name, value in self.where.items()}
         object.__setattr__(self, "where", where)
+        check_choice(f"claim {self.name!r}: diverged", self.diverged, (CHANCE, DROPPED))
 
     def record(self) -> dict[str, Any]:
         """Return the fields that rows do not have already, as JSON values."""
@@ -122,14 +121,19 @@ class Claim(abc.ABC):
         sides = [{one.axis: value} for one in self.contrasts() for value in (one.better, one.worse)]
         return [side for place, side in enumerate(sides) if side not in sides[:place]]
 
-    def runs(self, frame: pd.DataFrame) -> Runs:
-        """Return the runs that the claim is about, of a table as `tables.read_results` returns."""
+    def runs(self, frame: pd.DataFrame, *, anytime: bool = False) -> Runs:
+        """Return the runs that the claim is about, of a table as `tables.read_results` returns.
+
+        Args:
+          frame: the table.
+          anytime: see `mnv2_jax.analysis.decisions.Comparison`.
+        """
         fields = [name for values in self.compared() for name in values]
-        return Runs(frame, self.where, self.metric, fields)
+        return Runs(frame, self.where, self.metric, fields, self.diverged, anytime=anytime)
 
     @abc.abstractmethod
     def decide(self, runs: Runs) -> Decision:
-        """Decide the claim by its runs; without runs, or seeds, it is inconclusive.
+        """Test the claim by its runs; without runs, or seeds, p values are NaN.
 
         Raises:
           ValueError: the results lack a column that the claim names.
@@ -139,9 +143,9 @@ class Claim(abc.ABC):
         """Return the pairs whose differences are drawn along the main axis, or None."""
         return None
 
-    def design(self, means: np.ndarray) -> dict[str, float | int | None]:
+    def design(self, decision: Decision) -> dict[str, float | int | None]:
         """Return what a repetition of the design could detect; see `power.design`."""
-        return power.design(means)
+        return power.design(decision.reported)
 
     def remarks(self, row: Row, decision: Decision) -> list[str]:
         """Return further notes on the decided claim, which has two or more seeds."""
@@ -157,7 +161,6 @@ class Claim(abc.ABC):
             band=None,
             counted=cls.counted,
             seeds_for="difference seen",
-            p_for=[SUPPORTED, REFUTED] if cls.two_sided else [SUPPORTED],
             reading=list(cls.reading) if cls.reading else None,
         )
 

@@ -29,11 +29,13 @@ def check_where(name: str, where: Mapping[str, Scalar], *compared: str) -> None:
             )
 
 
-def check_margin(name: str, margin: float, metric: str, *, or_none: bool = False) -> None:
+def check_margin(
+    name: str, margin: float, metric: str, field: str = "margin", *, or_none: bool = False
+) -> None:
     """Refuse a margin that is no number in the unit of the metric; with `or_none` it may be 0."""
     is_fraction = measure_of(schema.column(metric)).is_fraction
     if 0 < margin < (1 if is_fraction else math.inf) or (or_none and margin == 0):
         return
     what = "a fraction" if is_fraction else "a number"
     least = ", 0 or more" if or_none else " between 0 and 1" if is_fraction else " above 0"
-    raise ValueError(f"claim {name!r}: margin {margin!r}; must be {what}{least}")
+    raise ValueError(f"claim {name!r}: {field} {margin!r}; must be {what}{least}")

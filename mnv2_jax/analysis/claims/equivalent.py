@@ -3,8 +3,7 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from typing import Literal
 
 from mnv2_jax.analysis import power
 from mnv2_jax.analysis.claims import remarks
@@ -49,14 +48,13 @@ class Equivalent(Claim):
         comparisons = [runs.compare(runs.pairs(one), str(one)) for one in self.contrasts()]
         return decide_equivalent(comparisons, self.margin)
 
-    def design(self, means: np.ndarray) -> dict[str, float | int | None]:
+    def design(self, decision: Decision) -> dict[str, float | int | None]:
         """See `Claim`."""
-        return power.design(means, self.margin)
+        return power.design_within(decision.comparisons, self.margin)
 
     def remarks(self, row: Row, decision: Decision) -> list[str]:
         """See `Claim`."""
-        outside = row["ci_low"] > self.margin or row["ci_high"] < -self.margin
-        return [*remarks.on_narrow(row, decision, outside), *remarks.on_margin(row)]
+        return remarks.on_margin(row)
 
     @classmethod
     def shown(cls, row: Row) -> Shown:
@@ -73,6 +71,7 @@ def equivalent(
     margin: float,
     where: Mapping[str, Scalar] = EVERYWHERE,
     metric: str = "test_accuracy",
+    diverged: Literal["chance", "dropped"] = "chance",
 ) -> Equivalent:
     """Claim that every two `values` of `axis` differ by less than `margin` in `metric`.
 
@@ -96,6 +95,7 @@ def equivalent(
         statement=statement,
         where=where,
         metric=metric,
+        diverged=diverged,
         axis=axis,
         values=tuple(map(canonical, values)),
         margin=margin,

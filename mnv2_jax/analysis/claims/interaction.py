@@ -3,14 +3,16 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import pandas as pd
 
 from mnv2_jax.analysis.claims.base import EVERYWHERE, Claim
-from mnv2_jax.analysis.claims.checks import check_different, check_where
+from mnv2_jax.analysis.claims.checks import check_different, check_margin, check_where
 from mnv2_jax.analysis.claims.runs import Runs
 from mnv2_jax.analysis.decisions import Decision, decide_sign
 from mnv2_jax.analysis.stats import Contrast, Scalar
+from mnv2_jax.neutral import added
 from mnv2_jax.values import canonical
 
 
@@ -24,10 +26,10 @@ class Interaction(Claim):
     by: str
     more: Scalar
     less: Scalar
+    negligible: float = added(0.0, "0.3")
 
     kind = "interaction"
     estimate = ""
-    two_sided = True
     reading = (
         "Interaction",
         "A difference of differences: by how much more one value leads at the first setting than "
@@ -40,6 +42,7 @@ class Interaction(Claim):
         check_different(self.name, "more and less", self.more, self.less)
         check_different(self.name, "axis and by", self.axis, self.by)
         check_where(self.name, self.where, self.axis, self.by)
+        check_margin(self.name, self.negligible, self.metric, "negligible", or_none=True)
 
     def contrasts(self) -> Sequence[Contrast]:
         """See `Claim`."""
@@ -54,7 +57,7 @@ class Interaction(Claim):
 
     def decide(self, runs: Runs) -> Decision:
         """See `Claim`."""
-        return decide_sign(runs.compare(self.differences(runs)))
+        return decide_sign(runs.compare(self.differences(runs)), self.negligible)
 
     def differences(self, runs: Runs) -> pd.DataFrame:
         """See `Claim`."""
@@ -75,16 +78,17 @@ def interaction(
     less: Scalar,
     where: Mapping[str, Scalar] = EVERYWHERE,
     metric: str = "test_accuracy",
+    diverged: Literal["chance", "dropped"] = "chance",
+    negligible: float = 0.0,
 ) -> Interaction:
     """Claim that `better` gains more over `worse` at `by = more` than at `by = less`.
 
-    The estimate is the difference of the two differences, taken within a seed. Supported when its
-    95 % interval lies above 0, refuted when it lies below, inconclusive otherwise; the other way
-    round for a metric of which less is better.
+    The estimate is the difference of the two differences, taken within a seed; it is decided as
+    that of `greater`.
 
     `better` and `worse` are values of the field `axis`, such as `"model.projection"`, `more` and
-    `less` of the field `by`, such as `"model.shortcut"`. For the other arguments see
-    `mnv2_jax.analysis.claims`.
+    `less` of the field `by`, such as `"model.shortcut"`. For `negligible` see `greater`, for the
+    other arguments see `mnv2_jax.analysis.claims`.
 
     Raises:
       ValueError: two values or the two fields are equal, or `where` restricts one of the fields.
@@ -95,6 +99,8 @@ def interaction(
         statement=statement,
         where=where,
         metric=metric,
+        diverged=diverged,
+        negligible=negligible,
         axis=axis,
         better=canonical(better),
         worse=canonical(worse),

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from mnv2_jax.analysis import units
 from mnv2_jax.analysis.claims import remarks
@@ -27,11 +28,10 @@ class Monotone(Claim):
     estimate = "change from the first value to the last"
     reading = (
         "Monotone",
-        "Shown is the rise from the first value to the last. Supported when its 95 % interval lies "
-        "above zero and the 90 % interval of no step reaches below the fall that is allowed. "
-        "Refuted by one interval that lies wholly below; the more steps, the wider these intervals "
-        "are made (Bonferroni). p is the largest of the sign-flip test of the rise and one-sided t "
-        "tests of the steps.",
+        "Shown is the rise from the first value to the last. Supported when it is above zero by a "
+        "two-sided t test and no step falls by more than is allowed by one-sided ones: p is the "
+        "largest. Refuted by one step, or the whole, that falls: p is the smallest, times their "
+        "number (Bonferroni).",
     )
 
     def __post_init__(self) -> None:
@@ -60,9 +60,7 @@ class Monotone(Claim):
         if decision.weakest is not None and row["verdict"] != SUPPORTED:
             way = "rise" if measure.sign > 0 else "fall"
             weakest = [f"Furthest from a {way}: {_change(decision.weakest, measure)}."]
-        falls = decision.reported.gain(self.confidence).high < 0
-        narrow = remarks.on_narrow(row, decision, outside=falls)
-        return [*weakest, *narrow, *remarks.on_difference(row)]
+        return [*weakest, *remarks.on_difference(row)]
 
     @classmethod
     def shown(cls, row: Row) -> Shown:
@@ -84,6 +82,7 @@ def monotone(
     margin: float = 0.0,
     where: Mapping[str, Scalar] = EVERYWHERE,
     metric: str = "test_accuracy",
+    diverged: Literal["chance", "dropped"] = "chance",
 ) -> Monotone:
     """Claim that `metric` rises along `values` and from none to the next falls by over `margin`.
 
@@ -109,6 +108,7 @@ def monotone(
         statement=statement,
         where=where,
         metric=metric,
+        diverged=diverged,
         axis=axis,
         values=tuple(map(canonical, values)),
         margin=margin,

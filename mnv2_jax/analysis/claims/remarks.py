@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mnv2_jax.analysis import units
-from mnv2_jax.analysis.decisions import INCONCLUSIVE, REFUTED, Decision
+from mnv2_jax.analysis.decisions import INCONCLUSIVE
 
 
 def on_difference(row: Mapping[str, Any]) -> list[str]:
@@ -24,17 +24,6 @@ def on_margin(row: Mapping[str, Any]) -> list[str]:
     confirms = f"confirm a margin of {_amount(row)}, were there no difference,"
     margin = units.measure_of_row(row).size(row["margin"])
     return [_on_power(row, confirms, f"a margin of {margin}")]
-
-
-def on_narrow(row: Mapping[str, Any], decision: Decision, outside: bool) -> list[str]:
-    """Return a note on an interval that lies outside, but is too narrow to refute the claim."""
-    if row["verdict"] == REFUTED or not outside:
-        return []
-    count = len(decision.comparisons)
-    return [
-        f"The interval of {100 * decision.refuting:.1f} %, which one of {count} comparisons needs "
-        "to refute the claim, does not lie outside."
-    ]
 
 
 def _amount(row: Mapping[str, Any]) -> str:

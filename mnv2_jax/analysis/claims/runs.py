@@ -1,15 +1,22 @@
 """The runs that a claim is about, and their differences."""
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
 
+from mnv2_jax import metrics, schema
 from mnv2_jax.analysis import stats, tables, units
 from mnv2_jax.analysis.decisions import Comparison
 from mnv2_jax.analysis.stats import Contrast, Scalar
+from mnv2_jax.metrics import SPLITS
 from mnv2_jax.schema import PHASE, PRETRAINING
 from mnv2_jax.side_tables import is_of_side_table
+
+CHANCE: Final = "chance"
+DROPPED: Final = "dropped"
 
 
 class Runs:
@@ -24,6 +31,7 @@ class Runs:
       where: values of columns that restrict them.
       metric: the column that the claim is about.
       measure: the name and format of the metric.
+      at_chance: by id, what diverged runs count with.
     """
 
     def __init__(
@@ -32,10 +40,32 @@ class Runs:
         where: Mapping[str, Scalar],
         metric: str,
         compared: Sequence[str],
+        diverged: Literal["chance", "dropped"] = CHANCE,
+        *,
+        anytime: bool = False,
     ) -> None:
-        """See the class; `compared` are the fields that the claim compares."""
+        """See the class.
+
+        Args:
+          all_runs: a table as `tables.read_results` returns it.
+          where: values of fields that restrict them.
+          metric: the column that the claim is about.
+          compared: the fields that the claim compares.
+          diverged: see `mnv2_jax.analysis.claims`.
+          anytime: see `mnv2_jax.analysis.decisions.Comparison`.
+        """
         if is_of_side_table(metric) and metric not in all_runs:  # It may be written later.
             all_runs = all_runs.assign(**{metric: np.nan})
+        if metric == schema.DIVERGED.name and metric not in all_runs and "status" in all_runs:
+            all_runs = _with_diverged(all_runs)
+        self._tested = tables.tested_images(all_runs)
+        self._anytime = anytime
+        self.at_chance = _at_chance(all_runs, metric) if diverged == CHANCE else {}
+        if self.at_chance:
+            counts = all_runs["run_id"].map(self.at_chance)
+            values = counts.fillna(all_runs[metric])
+            status = all_runs["status"].mask(counts.notna(), "done")
+            all_runs = all_runs.assign(**{metric: values, "status": status})
         self.all_runs = all_runs
         self.where = self._columns(where)
         self.metric = metric
@@ -74,8 +104,8 @@ class Runs:
         """Return the metric minus a stated value, of each run within `where`.
 
         Returns:
-          One row per run: `seed`, `recorded`, which is true, and `difference`, which is NaN of a
-          run that did not finish.
+          One row per run: `seed`, `recorded`, which is true, `difference`, which is NaN of a run
+          that did not finish, and `terms`, which is the run alone.
 
         Raises:
           ValueError: the results lack a column that the claim names.
@@ -83,11 +113,44 @@ class Runs:
         stats.check_columns(self.frame, self.where, self.metric)
         runs = stats.restricted(self.frame, self.where)
         distance = stats.measured(runs, self.metric) - value
-        return pd.DataFrame({"seed": runs["seed"], "recorded": True, "difference": distance})
+        ids = runs["run_id"] if "run_id" in runs else [""] * len(runs)
+        terms = [((run, 1),) for run in ids]
+        columns = {"recorded": True, "difference": distance, "terms": terms}
+        return pd.DataFrame({"seed": runs["seed"], **columns})
+
+    def count_at_chance(self) -> int:
+        """Return the number of runs of `frame` within `where` that count by chance."""
+        if not self.at_chance or not {*self.where} <= {*self.frame}:
+            return 0
+        runs = stats.restricted(self.frame, self.where)
+        return int(runs["run_id"].isin([*self.at_chance]).sum())
 
     def compare(self, differences: pd.DataFrame, name: str = "") -> Comparison:
         """Average the rows of `pairs`, `interactions` or `distances` within each seed."""
-        return Comparison.from_differences(differences, name, self.measure.sign)
+        images = None
+        if self._tested is not None:
+            images = self._tested.differences(differences, self.metric, self.at_chance)
+        sign = self.measure.sign
+        return Comparison.from_differences(differences, name, sign, images, anytime=self._anytime)
 
     def _columns(self, where: Mapping[str, Scalar]) -> dict[str, Scalar]:
         return {self.column(name): value for name, value in where.items()}
+
+
+def _at_chance(frame: pd.DataFrame, metric: str) -> dict[str, float]:
+    """Return by id the metric of a network that knows nothing, of each run that diverged."""
+    split, _, name = metric.partition("_")
+    known = metrics.METRICS.get(name) if split in SPLITS else None
+    if known is None or known.chance is None or not {"run_id", "classes", "status"} <= {*frame}:
+        return {}
+    diverged = frame[frame["status"] == "diverged"]
+    counts = zip(diverged["run_id"], diverged["classes"], strict=True)
+    return {run: known.chance(int(classes)) for run, classes in counts if not math.isnan(classes)}
+
+
+def _with_diverged(frame: pd.DataFrame) -> pd.DataFrame:
+    """Add the column `schema.DIVERGED`, of which every finished run has a value."""
+    finished = frame["status"].isin(schema.FINISHED)
+    share = (frame["status"] == "diverged").astype(float).where(finished)
+    status = frame["status"].mask(finished, "done")
+    return frame.assign(**{schema.DIVERGED.name: share, "status": status})

@@ -3,8 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
+from typing import Literal
 
 from mnv2_jax import schema
 from mnv2_jax.analysis import power, units
@@ -31,8 +30,8 @@ class WithinOf(Claim):
     reading = (
         "Within of",
         "Shown is the mean over all runs of which the claim speaks, averaged within each seed "
-        "first, minus the stated value. Supported when its 90 % interval lies inside the margin, "
-        "refuted when it lies wholly outside. p is that of two one-sided t tests.",
+        "first, minus the stated value. Supported when two one-sided t tests place it inside the "
+        "margin, refuted when one places it outside.",
     )
 
     def __post_init__(self) -> None:
@@ -47,9 +46,9 @@ class WithinOf(Claim):
         """See `Claim`."""
         return decide_equivalent([runs.compare(runs.distances(self.value))], self.margin)
 
-    def design(self, means: np.ndarray) -> dict[str, float | int | None]:
+    def design(self, decision: Decision) -> dict[str, float | int | None]:
         """See `Claim`."""
-        return power.design(means, self.margin)
+        return power.design_within(decision.comparisons, self.margin)
 
     def remarks(self, row: Row, decision: Decision) -> list[str]:
         """See `Claim`."""
@@ -70,6 +69,7 @@ def within_of(
     margin: float,
     where: Mapping[str, Scalar] = EVERYWHERE,
     metric: str = "test_accuracy",
+    diverged: Literal["chance", "dropped"] = "chance",
 ) -> WithinOf:
     """Claim that the mean of `metric` over runs equals `value`, to within `margin`.
 
@@ -89,6 +89,7 @@ def within_of(
         statement=statement,
         where=where,
         metric=metric,
+        diverged=diverged,
         value=value,
         margin=margin,
     )

@@ -5,19 +5,40 @@ from html import escape
 from typing import Any
 
 from mnv2_jax.analysis import units
+from mnv2_jax.analysis.claim_tables import p_text, pair_count
 from mnv2_jax.analysis.claims import shown
 from mnv2_jax.analysis.decisions import SUPPORTED
 from mnv2_jax.analysis.html.intervals import Forest
 from mnv2_jax.analysis.html.markup import count, signed
-from mnv2_jax.analysis.verdicts import VERDICTS, p_text, pair_count
+from mnv2_jax.analysis.verdicts import VERDICTS
 
 _SPACE = "\N{NO-BREAK SPACE}"
 
 _READING = {
     "p_holm": (
         "p (Holm)",
-        "The same p, corrected for the number of claims as Holm does it. Verdicts are not: where "
-        "it is 0.05 or more, a note says so.",
+        "The p of the verdict that is nearest, corrected for the number of claims as Holm does it. "
+        "There is a verdict where it is below 0.05: so of all repetitions of this experiment, 95 % "
+        "have no false one.",
+    ),
+    "of_images": (
+        "Share of test images",
+        "The interval counts seeds and test images as samples. This share of its variance comes "
+        "from the images: more seeds do not lower it, more test images do.",
+    ),
+    "seeds_low": (
+        "Over seeds alone",
+        "The t interval for other seeds on the same test images.",
+    ),
+    "joint_low": (
+        "Together",
+        "The interval that holds together with those of all claims, in 95 % of repetitions "
+        "(Bonferroni; 90 % where the claim's own has 90 %).",
+    ),
+    "sign_flip_p": (
+        "Sign-flip p",
+        "The exact test over seeds that assumes no distribution. It decides nothing, and n seeds "
+        "cannot give less than 2 / 2^n.",
     ),
     "bootstrap_low": (
         "BCa interval",
@@ -41,11 +62,14 @@ _READING = {
         "Seeds needed",
         "How many seeds a repetition needs so that its t interval finds a difference as small as "
         "the one seen 8 times in 10; of an equivalence, so that it confirms the margin if there is "
-        "no difference. It is not what the sign-flip test needs, whose p cannot come below 0.05 "
-        "with fewer than six seeds. It takes the scatter of these seeds for the true one.",
+        "no difference. It takes the scatter of these seeds for the true one.",
     ),
 }
 """Terms, with their explanations, of columns that some claims lack."""
+
+
+_INTERVALS = {"seeds": "over seeds alone", "joint": "together", "bootstrap": "BCa interval"}
+"""The intervals beside the one that is shown, by the beginning of their keys."""
 
 
 def summary(claims: Sequence[Mapping[str, Any]]) -> str:
@@ -142,11 +166,23 @@ def _further_numbers(row: Mapping[str, Any]) -> Iterator[str]:
     measure, present = units.measure_of_row(row), {k for k, v in row.items() if v is not None}
     if margin := shown(row)["margin"]:
         yield margin
-    if {"bootstrap_low", "bootstrap_high"} <= present:
-        low, high = (signed(measure, row[name]) for name in ("bootstrap_low", "bootstrap_high"))
-        yield f"BCa interval {low} to {high}"
+    if row.get("selected"):
+        yield f"shown is {row['selected']}"
+    if "of_images" in present:
+        share = f"{100 * row['of_images']:.0f}{_SPACE}%"
+        yield f"{share} of the variance from {row['test_images']:,} test images"
+    for prefix, name in _INTERVALS.items():
+        if {f"{prefix}_low", f"{prefix}_high"} <= present:
+            low, high = (signed(measure, row[f"{prefix}_{end}"]) for end in ("low", "high"))
+            yield f"{name} {low} to {high}"
     if "p_holm" in present:
         yield f"p (Holm) {p_text(row['p_holm'])}"
+    if shown(row)["estimate"]:  # A claim of several tests.
+        for name in ("support", "refute"):
+            if f"p_{name}" in present:
+                yield f"p to {name} {p_text(row[f'p_{name}'])}"
+    if "sign_flip_p" in present:
+        yield f"sign-flip p {p_text(row['sign_flip_p'])}"
     if "effect_size" in present:
         yield f"effect size {row['effect_size']:.2f}".replace("-", "−")
     if "detectable" in present:

@@ -14,6 +14,7 @@ _WIDTH, _HEIGHT, _MIDDLE = 300, 26, 13
 _SHAPES = {
     "supported": "M-5,0a5,5 0 1,0 10,0a5,5 0 1,0 -10,0",
     "refuted": "M-4.5,-4.5h9v9h-9z",
+    "negligible": "M0,-5.5l6,10h-12z",
     "inconclusive": "M0,-6l6,6l-6,6l-6,-6z",
     "ruined": "M-2,-6h4v4h4v4h-4v4h-4v-4h-4v-4h4z",
 }

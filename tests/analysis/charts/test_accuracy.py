@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mnv2_jax.analysis import stats
+from mnv2_jax.analysis import means
 from mnv2_jax.analysis.axes import View
 from mnv2_jax.analysis.charts.accuracy import accuracy
 from tests.analysis.charts.drawn import channel, layers, note, titles, whole, words
@@ -47,7 +47,7 @@ def test_means_and_intervals_are_over_seeds_averaged_first():
     assert len(whole(chart, "point")) == 8
     for expansion, runs in frame.groupby("expansion"):
         per_seed = 100 * runs.groupby("seed")["test_accuracy"].mean()
-        interval = stats.t_interval(per_seed.to_numpy(), 0.95)
+        interval = means.t_interval(per_seed.to_numpy(), 0.95)
         (mean,) = whole(chart, "mean", x=expansion)
         found = [mean["y"], mean["low"], mean["high"]]
         expected = [interval.estimate, interval.low, interval.high]

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mnv2_jax.analysis import stats
+from mnv2_jax.analysis import means
 from mnv2_jax.analysis.charts.curves import learning_curves
 from tests.analysis.charts.drawn import channel, curves_of, note, titles, whole
 from tests.analysis.synthetic import make_frame, make_sections, stop
@@ -25,7 +25,7 @@ def test_curves_are_means_and_intervals_over_seeds():
         per_seed = (
             100 * frame[frame["projection"] == projection].groupby("seed")["test_accuracy"].mean()
         )
-        expected = stats.t_interval(per_seed.to_numpy(), 0.95)
+        expected = means.t_interval(per_seed.to_numpy(), 0.95)
         (end,) = whole(chart, "mean", hue=hue, x=2)
         found = [end["y"], end["low"], end["high"], end["seeds"]]
         np.testing.assert_allclose(

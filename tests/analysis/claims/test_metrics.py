@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from mnv2_jax.analysis.claim_tables import claims_markdown, claims_table
 from mnv2_jax.analysis.claims import Claim, equivalent, greater, interaction, monotone
 from mnv2_jax.analysis.html import claim_list
-from mnv2_jax.analysis.verdicts import check, claims_markdown, claims_table, decide, undecidable
+from mnv2_jax.analysis.verdicts import check, decide, undecidable
 from tests.analysis.synthetic import make_frame, stop
 
 LOSS = "test_loss"

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mnv2_jax.analysis import power, stats
+from mnv2_jax.analysis import means
+from mnv2_jax.analysis.claim_tables import claims_markdown
 from mnv2_jax.analysis.claims import Claim, within_of
 from mnv2_jax.analysis.html import claim_list
-from mnv2_jax.analysis.verdicts import check, claims_markdown, decide, undecidable
+from mnv2_jax.analysis.verdicts import check, decide, undecidable
 from tests.analysis.synthetic import make_frame, stop
 
 WHERE = {"model.projection": "linear", "model.shortcut": "bottleneck"}
@@ -37,20 +38,20 @@ def flat(mean: float, noise: float, seeds: int = 6) -> pd.DataFrame:
 def test_verdicts(value: float, margin: float, noise: float, verdict: str) -> None:
     (row,) = decide([level(value, margin)], flat(0.9, noise))
     assert row["verdict"] == verdict
-    assert (row["p_value"] < 0.05) == (verdict == "supported")
+    assert (row["p_support"] < 0.05) == (verdict == "supported")
     assert (row["value"], row["margin"], row["confidence"]) == (value, margin, 0.90)
 
 
 def test_seeds_are_averaged_first_and_the_distance_is_told(frame: pd.DataFrame) -> None:
     (row,) = decide([level(0.95, where=WHERE)], frame)
     chosen = frame[(frame["projection"] == "linear") & (frame["shortcut"] == "bottleneck")]
-    means = chosen.groupby("seed")["test_accuracy"].mean().to_numpy() - 0.95
-    expected = stats.t_interval(means, 0.90)
+    by_seed = chosen.groupby("seed")["test_accuracy"].mean().to_numpy() - 0.95
+    expected = means.t_interval(by_seed, 0.90)
     numbers = (row["estimate"], row["ci_low"], row["ci_high"])
     assert numbers == pytest.approx((expected.estimate, expected.low, expected.high))
-    assert row["p_value"] == pytest.approx(stats.tost_p(means, 0.01))
+    inside = means.over_seeds(by_seed).p_above(-0.01), means.over_seeds(by_seed).p_below(0.01)
+    assert row["p_support"] == pytest.approx(max(inside))
     assert (row["pairs"], row["dropped"], row["seeds"]) == (36, 0, 6)
-    assert row["seeds_needed"] == power.seeds_needed_within(np.std(means, ddof=1), 0.01)
 
 
 def test_it_needs_no_pairs() -> None:
