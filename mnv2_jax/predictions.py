@@ -1,13 +1,16 @@
 """The predictions of a trained network for each test image, as a file of the run's record."""
 
 import dataclasses
+import functools
 import io
 import zipfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mnv2_jax import checksums, schema
+from mnv2_jax import atomic, checksums, schema
 
 LEFT_OUT = -1
 """The prediction for an image that could not be decoded."""
@@ -22,17 +25,23 @@ class Predictions:
       predicted: the most probable class, or `LEFT_OUT`; int32 `[images]`.
       losses: cross-entropy in nats, float32 `[images]`.
       class_names: by label.
+      images: identifies the images, where they are not the data set's own test split.
     """
 
     labels: np.ndarray
     predicted: np.ndarray
     losses: np.ndarray
     class_names: tuple[str, ...] = ()
+    images: str = ""
 
     def first(self, count: int) -> "Predictions":
         """Return the predictions for the first images."""
         arrays = (self.labels[:count], self.predicted[:count], self.losses[:count])
-        return Predictions(*arrays, self.class_names)
+        return Predictions(*arrays, self.class_names, self.images)
+
+    def has_images_of(self, other: "Predictions") -> bool:
+        """Return whether both are for the same images."""
+        return self.images == other.images and np.array_equal(self.labels, other.labels)
 
     @property
     def confusion(self) -> np.ndarray:
@@ -51,16 +60,35 @@ class Predictions:
 
 def dumps(predictions: Predictions) -> bytes:
     """Return the content of a file; losses are rounded to float16."""
-    classes = np.min_scalar_type(-max(2, len(predictions.class_names)))
-    file = io.BytesIO()
-    np.savez_compressed(
-        file,
-        labels=predictions.labels.astype(classes),
-        predicted=predictions.predicted.astype(classes),
-        losses=np.minimum(predictions.losses, np.finfo(np.float16).max).astype(np.float16),
-        class_names=np.array(predictions.class_names),
-    )
-    return file.getvalue()
+    return _dumps(_arrays(predictions, predictions.predicted, predictions.losses))
+
+
+def pack(workdir: Path, runs: Iterable[str]) -> Path:
+    """Write the predictions of runs, by id, into one file beside results.csv; return its path.
+
+    `read` finds them there, so that results can be kept without the folders of runs. Runs without
+    predictions are left out.
+
+    Raises:
+      OSError: the folder cannot be written to.
+    """
+    groups: dict[bytes, dict[str, Predictions]] = {}
+    for run in runs:
+        if found := read(workdir, run):
+            key = found.labels.tobytes() + found.images.encode()
+            groups.setdefault(key, {})[run] = found
+    arrays: dict[str, np.ndarray] = {}
+    for number, group in enumerate(groups.values()):
+        first = next(iter(group.values()))
+        stacked = [
+            np.stack([getattr(one, name) for one in group.values()])
+            for name in ("predicted", "losses")
+        ]
+        own = _arrays(first, *stacked) | {"runs": np.array([*group])}
+        arrays |= {f"{number}/{name}": array for name, array in own.items()}
+    path = workdir / schema.PREDICTIONS
+    atomic.write_bytes(path, _dumps(arrays))
+    return path
 
 
 def read(workdir: Path, run: str) -> Predictions | None:
@@ -72,11 +100,67 @@ def read(workdir: Path, run: str) -> Predictions | None:
         if sums.get(path.name) != checksums.sum_of(data):
             return None
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return Predictions(
-                arrays["labels"].astype(np.int32),
-                arrays["predicted"].astype(np.int32),
-                arrays["losses"].astype(np.float32),
-                tuple(map(str, arrays["class_names"])),
-            )
-    except (OSError, ValueError, LookupError, zipfile.BadZipFile):
+            return _made(dict(arrays))
+    except (FileNotFoundError, NotADirectoryError):
+        return _packed(workdir / schema.PREDICTIONS).get(run)
+    except _DAMAGED:
         return None
+
+
+def _packed(path: Path) -> dict[str, Predictions]:
+    """Read a file of `pack`; it has no runs if it is missing or damaged."""
+    try:
+        status = path.stat()
+        return _unpacked(path, (status.st_size, status.st_mtime_ns))
+    except _DAMAGED:
+        return {}
+
+
+@functools.lru_cache(maxsize=2)
+def _unpacked(path: Path, stamp: tuple[int, int]) -> dict[str, Predictions]:
+    groups: dict[str, dict[str, np.ndarray]] = {}
+    with np.load(path, allow_pickle=False) as arrays:
+        for key in arrays:
+            number, _, name = key.partition("/")
+            groups.setdefault(number, {})[name] = arrays[key]
+    return {
+        str(run): _made(group | {"predicted": predicted, "losses": losses})
+        for group in groups.values()
+        for run, predicted, losses in zip(
+            group["runs"], group["predicted"], group["losses"], strict=True
+        )
+    }
+
+
+_DAMAGED = (OSError, ValueError, LookupError, zipfile.BadZipFile)
+
+
+def _arrays(
+    predictions: Predictions, predicted: np.ndarray, losses: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return the arrays of a file: predictions and losses of one run, or of several."""
+    classes = np.min_scalar_type(-max(2, len(predictions.class_names)))
+    return {
+        "labels": predictions.labels.astype(classes),
+        "predicted": predicted.astype(classes),
+        "losses": np.minimum(losses, np.finfo(np.float16).max).astype(np.float16),
+        "class_names": np.array(predictions.class_names),
+        **({"images": np.array(predictions.images)} if predictions.images else {}),
+    }
+
+
+def _made(arrays: Mapping[str, np.ndarray]) -> Predictions:
+    return Predictions(
+        arrays["labels"].astype(np.int32),
+        arrays["predicted"].astype(np.int32),
+        arrays["losses"].astype(np.float32),
+        tuple(map(str, arrays["class_names"])),
+        str(arrays.get("images", "")),
+    )
+
+
+def _dumps(arrays: Mapping[str, np.ndarray]) -> bytes:
+    file = io.BytesIO()
+    named: dict[str, Any] = dict(arrays)
+    np.savez_compressed(file, **named)
+    return file.getvalue()

@@ -71,6 +71,12 @@ FILES = (
     File(RESULTS, "one row per run: its axes, costs and measures"),
     File(f"{RESULTS}{checksums.BESIDE}", "the checksum of results.csv", "0.2"),
     File("claims.json", "the decided claims"),
+    File(
+        PREDICTIONS,
+        "predictions of all runs, where results are kept without their folders",
+        "0.3",
+        in_buckets="",
+    ),
     File(NETWORK, "a trained network, if the folder is that of one run", "0.2", tidied=False),
     File("evaluations/*.json", "a side table's columns, and how they were measured", "0.2"),
     File("evaluations/*.csv", "a side table: measures of finished runs, by run id", "0.2"),

@@ -115,7 +115,7 @@ def read_pictures(workdir: Path, mistakes: Mistakes) -> dict[int, Picture]:
 
 
 def _are_of_same(one: Predictions, other: Predictions) -> bool:
-    return one.class_names == other.class_names and np.array_equal(one.labels, other.labels)
+    return one.class_names == other.class_names and one.has_images_of(other)
 
 
 def _identity(mistakes: Mistakes) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mnv2_jax import predictions
-from mnv2_jax.predictions import LEFT_OUT, Predictions
+from mnv2_jax.predictions import LEFT_OUT
 
 _METRICS = {
     "test_accuracy": lambda tested: np.where(
@@ -52,7 +52,9 @@ class TestedImages:
         ids = {run for terms in pairs["terms"] for run, _ in terms} - chance.keys()
         read = {run: self._read(run) for run in ids}
         first = next(iter(read.values()), None)
-        if first is None or not all(_same_images(first, other) for other in read.values()):
+        if first is None or not all(
+            other and first.has_images_of(other) for other in read.values()
+        ):
             return None
         values: dict[str, Any] = {run: values_of(tested) for run, tested in read.items() if tested}
         values |= chance
@@ -61,8 +63,5 @@ class TestedImages:
             for _, own in pairs.groupby("seed")["terms"]
         ]
         matrix = np.stack([np.broadcast_to(row, first.labels.shape) for row in by_seed])
-        return matrix[:, np.isfinite(matrix).all(axis=0)]
-
-
-def _same_images(first: Predictions, other: Predictions | None) -> bool:
-    return other is not None and np.array_equal(first.labels, other.labels)
+        seen = np.isfinite(matrix).all(axis=0)
+        return matrix[:, seen] if seen.any() else None

@@ -144,9 +144,11 @@ def test_an_equivalence_needs_its_seeds_for_the_margin():
     assert "seeds needed for the margin: 9" in claim_list.claims([row])
 
 
-@pytest.mark.parametrize("words", ["86 %", "correction of Hedges", "below 0.05", "(Bonferroni)"])
+@pytest.mark.parametrize(
+    "words", ["86 %", "correction of Hedges", "cannot give less", "(Bonferroni)"]
+)
 def test_the_glossary_says_what_the_manual_says(words):
-    names = ("bootstrap_low", "effect_size", "seeds_needed")
+    names = ("bootstrap_low", "effect_size", "seeds_needed", "sign_flip_p")
     assert words in claim_list.reading(
         [ROW | dict.fromkeys(names, 1.0) | {"kind": "monotone", "margin": 0.01}]
     )
