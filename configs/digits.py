@@ -30,6 +30,7 @@ def get_config(question: str = "") -> ConfigDict:
     config.data.train = "train"
     config.data.validation = "validation"
     config.data.test = "test"
+    config.data.split = "fixed"
     config.data.resolution = 8
     config.data.channels = 0
     config.data.crop_fraction = 1.0

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from mnv2_jax import arch, metrics, presets, user_code
 from mnv2_jax.ablation import grid, ids, phases
-from mnv2_jax.data import augment, sources
+from mnv2_jax.data import augment, sources, splits
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.sources import Dataset, Selection
 from mnv2_jax.metrics import Metric
@@ -36,7 +36,7 @@ _SELECTION = [field.name for field in dataclasses.fields(Selection) if field.nam
 _FIELDS = (
     *("metrics", "model.preset", "model.block", "model.width", "model.depth"),
     *(f"data.{name}" for name in _SELECTION),
-    *("data.scaling", "data.mode"),
+    *("data.split", "data.scaling", "data.mode"),
     *(f"augment.{field.name}" for field in dataclasses.fields(Augmentation)),
     *("model.conventions", *(f"model.{knob}" for knob in arch.KNOBS if knob != "block")),
     *(f"train.{field.name}" for field in dataclasses.fields(Recipe)),
@@ -93,6 +93,17 @@ def data_selection(config: ConfigDict) -> Selection:
         return selection
     with _naming("config.transfer"):
         return dataclasses.replace(selection, **{name: config.transfer[name] for name in _SUBSETS})
+
+
+def split_seed(config: ConfigDict) -> int | None:
+    """Return the seed that a run's splits are drawn by; None if they are fixed.
+
+    Raises:
+      ValueError: `config.data.split` is unknown.
+    """
+    with _naming("config.data"):
+        arch.check_choice("split", config.data.split, splits.KINDS)
+    return int(config.seed) if config.data.split == "per_seed" else None
 
 
 def network(config: ConfigDict, dataset: Dataset) -> arch.NetworkSpec:

@@ -127,6 +127,7 @@ class Sweep:
     def __post_init__(self) -> None:
         self._pretrained = PretrainedLoader(self.workdir, self.given)
         self._failed = 0
+        self._latest: Trainer | None = None  # Compiled last.
 
     def run(self) -> Outcome:
         """Train, and return how many runs finished and failed.
@@ -166,7 +167,8 @@ class Sweep:
         largest = chunks.split(cohort.runs, len(cohort.runs), cohort.feed()[0])
         lanes = size or max(map(len, largest))
         with compilation.timed() as times:
-            trainer = chunks.trainer_of(cohort, lanes, self.workers, notes.append)
+            trainer = chunks.trainer_of(cohort, lanes, self.workers, notes.append, self._latest)
+        self._latest = trainer
         self.measured[cohort.id] = estimates.Measured(trainer.layout.count, times)
         _ = cohort.network_fingerprint  # Computed here, while the cohort before trains.
         return trainer, notes

@@ -165,6 +165,11 @@ class Design:
         texts = ", ".join(f"config.{path}={value!r}" for path, value in taken.items())
         remarks = [f"Weights: {weights}"]
         remarks += [f"Taken from them: {texts}"] if taken else []
+        if any(run.data.split == "per_seed" for run in runs):
+            remarks.append(
+                "config.data.split='per_seed': the weights do not tell which images they were "
+                "trained on; if those are of the same data set, test images are among them"
+            )
         return runs, weights, tuple(remarks)
 
 

@@ -1,6 +1,7 @@
 """Trains lanes of one program: compiles it, brings it images, runs it epoch by epoch."""
 
 import contextlib
+import copy
 import dataclasses
 import functools
 import math
@@ -83,6 +84,23 @@ class Trainer:
             leaves = jax.tree.leaves(self.abstract_state)
             of_state = sum(np.asarray(leaf).nbytes for leaf in leaves)
             self.bytes = self.bytes * len(layout.devices) + 3 * of_state * layout.count
+
+    def is_of(self, program: LaneProgram, layout: parallel.Layout) -> bool:
+        """Return whether the programs are those of a lane's program and a layout."""
+        own = dataclasses.replace(self.source.adapt(program), axis_size=layout.axis_size)
+        sizes = [(one.name, one.count, one.devices) for one in (layout, self.layout)]
+        return own == self.program and sizes[0] == sizes[1]
+
+    def with_splits(self, dataset: Dataset) -> "Trainer | None":
+        """Return the trainer of the same images in splits drawn by another seed.
+
+        It has the same programs. None if these are other images, or their splits are fixed.
+        """
+        if dataset.fixed is None or dataset.fixed is not self.dataset.fixed:
+            return None
+        other = copy.copy(self)
+        other.dataset = dataset
+        return other
 
     def pipeline(
         self,

@@ -10,6 +10,7 @@ from configs import digits
 from mnv2_jax import api, arch, presets
 from mnv2_jax.ablation.evaluations import Request
 from mnv2_jax.ablation.grid import axis, product
+from mnv2_jax.analysis.claims import greater
 from mnv2_jax.nn import trained
 from mnv2_jax.train import memory
 
@@ -37,6 +38,25 @@ GRID = product(
 def results(without_charts, tmp_path_factory):
     experiment = api.Experiment(config(), GRID, name="evaluated")
     return experiment.run(tmp_path_factory.mktemp("runs") / "work", progress=False)
+
+
+def test_runs_whose_splits_are_drawn_are_measured_on_their_own(tmp_path):
+    points = product(
+        axis("data.split", ("fixed", "per_seed")),
+        axis("model.projection", ("linear", "relu6")),
+        axis("seed", range(2)),
+    )
+    claim = greater("drawn", "here", "Same", "data.split", "fixed", "per_seed")
+    paired = greater("linear", "here", "Linear is better", "model.projection", "linear", "relu6")
+    experiment = api.Experiment(config(), points, [claim, paired], name="drawn")
+    results = experiment.run(tmp_path / "work", progress=False)
+    for split in ("train", "validation", "test"):
+        table = results.evaluate(split)
+        frame = results.frame.set_index("run_id").loc[table.index]
+        np.testing.assert_allclose(table[f"{split}/loss"], frame[f"{split}_loss"], rtol=1e-5)
+    by_split = results.frame.groupby(["data.split", "projection"])["test_loss"]
+    assert by_split.nunique().tolist() == [2] * 4
+    assert results.decide()["pairs"].tolist() == [4, 4]
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
