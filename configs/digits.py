@@ -24,6 +24,7 @@ def get_config(question: str = "") -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.metrics = "accuracy,loss"
+    config.evaluate_test = True
 
     config.data = ConfigDict()
     config.data.name = "digits"

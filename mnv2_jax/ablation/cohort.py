@@ -113,6 +113,11 @@ class Cohort:
         at_once = recipe.batch_size // recipe.grad_accum_steps
         return layouts.choose(self.runs[0].config.parallel, lanes, at_once)
 
+    @property
+    def evaluate_test(self) -> bool:
+        """True if test images are measured at the end of a run."""
+        return bool(self.runs[0].config.evaluate_test)
+
     def feed(self) -> tuple[type[InputPipeline], str]:
         """Choose an input pipeline and say why; see `mnv2_jax.train.modes`."""
         return modes.choose_input_mode(self.runs[0].config.data.mode, self.program, self.dataset)

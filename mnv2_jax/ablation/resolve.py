@@ -34,7 +34,7 @@ _SUBSETS = ("classes", "images_per_class")
 _SELECTION = [field.name for field in dataclasses.fields(Selection) if field.name not in _SUBSETS]
 
 _FIELDS = (
-    *("metrics", "model.preset", "model.block", "model.width", "model.depth"),
+    *("metrics", "evaluate_test", "model.preset", "model.block", "model.width", "model.depth"),
     *(f"data.{name}" for name in _SELECTION),
     *("data.split", "data.scaling", "data.mode"),
     *(f"augment.{field.name}" for field in dataclasses.fields(Augmentation)),
@@ -216,6 +216,7 @@ def lane_program(config: ConfigDict, dataset: Dataset) -> LaneProgram:
     height, width, in_channels = spec.input_shape
     with _naming("config"):
         arch.check_choice("parallel", config.parallel, layouts.LAYOUTS)
+        arch.check_choice("evaluate_test", config.evaluate_test, (False, True))
     train = config.train
     with _naming("config.train"):
         recipe = Recipe(**{field.name: train[field.name] for field in dataclasses.fields(Recipe)})

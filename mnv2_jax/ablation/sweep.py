@@ -227,8 +227,9 @@ class Sweep:
 
         callbacks: list[cb.Callback] = [cb.Progress(on_step), cb.Preemption(self.stop)]
         tell = self.progress.said
+        arguments = (values, callbacks, starts, tell, cohort.evaluate_test)
         if not primary:
-            return trainer.run(values, callbacks, starts, tell)
+            return trainer.run(*arguments)
         unfinished.begin(chunk, trainer.layout.count)
         identity = {
             "runs": [run.id for run in chunk],
@@ -248,7 +249,7 @@ class Sweep:
                 cb.Checkpointing(checkpoints, tell, saving.seconds, save_last=saving.keep),
             ]
             try:
-                return trainer.run(values, callbacks, starts, tell)
+                return trainer.run(*arguments)
             finally:
                 life.end()
 
@@ -285,16 +286,10 @@ class Sweep:
                 continue
             row = _row(cohort, run, result, trainer, len(chunk))
             network = _network(cohort, run, result) if self.saving.networks else None
-            tested = dataclasses.replace(result.predictions, class_names=cohort.dataset.class_names)
-            records.write(
-                self.workdir,
-                run,
-                row,
-                result.curve,
-                described,
-                network,
-                None if result.diverged else tested,
-            )
+            tested = None if result.diverged else result.predictions
+            if tested:
+                tested = dataclasses.replace(tested, class_names=cohort.dataset.class_names)
+            records.write(self.workdir, run, row, result.curve, described, network, tested)
 
 
 def _row(

@@ -1,5 +1,6 @@
 """Evaluations of finished runs."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -57,6 +58,26 @@ def test_runs_whose_splits_are_drawn_are_measured_on_their_own(tmp_path):
     by_split = results.frame.groupby(["data.split", "projection"])["test_loss"]
     assert by_split.nunique().tolist() == [2] * 4
     assert results.decide()["pairs"].tolist() == [4, 4]
+
+
+def test_test_images_that_were_left_unread_are_measured_later(tmp_path):
+    untested = config()
+    untested.evaluate_test = False
+    claim = greater("linear", "here", "Linear is better", "model.projection", "linear", "relu6")
+    claim = dataclasses.replace(claim, metric="validation_accuracy")
+    results = api.Experiment(untested, GRID, [claim], name="untested").run(
+        tmp_path / "work", progress=False
+    )
+    tested = [name for name in results.frame if name.startswith("test_")]
+    assert tested[:2] == ["test_accuracy", "test_loss"]
+    assert results.frame[tested].isna().all(axis=None)
+    assert (results.frame["status"] == "done").all()
+    assert not list(tmp_path.glob("work/runs/*/test.npz"))
+    assert "Mean validation accuracy" in (tmp_path / "work/report.html").read_text()
+    assert results.decide()["pairs"].tolist() == [2]
+    assert results.plot("projection").heading.startswith("Validation accuracy over ")
+    table = results.evaluate("test")
+    assert table["test/accuracy"].notna().all()
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
