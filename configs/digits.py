@@ -24,12 +24,14 @@ def get_config(question: str = "") -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.metrics = "accuracy,loss"
+    config.evaluate_test = True
 
     config.data = ConfigDict()
     config.data.name = "digits"
     config.data.train = "train"
     config.data.validation = "validation"
     config.data.test = "test"
+    config.data.split = "fixed"
     config.data.resolution = 8
     config.data.channels = 0
     config.data.crop_fraction = 1.0

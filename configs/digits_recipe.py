@@ -18,8 +18,10 @@ from mnv2_jax.analysis.claims import Claim, greater
 
 
 def get_config() -> ConfigDict:
-    """Return the run whose training config is chosen."""
-    return digits.get_config()
+    """Return the run whose training config is chosen; its test images are left unread."""
+    config = digits.get_config()
+    config.evaluate_test = False
+    return config
 
 
 def get_grid() -> Grid:

@@ -35,7 +35,7 @@ _ADAMW = {"optimizer": "adamw", "nesterov": False, "b2": 0.999, "epsilon": 1e-8}
 
 
 def get_config(argument: str = "digits") -> ConfigDict:
-    """Return the run whose training config is chosen.
+    """Return the run whose training config is chosen; its test images are left unread.
 
     Args:
       argument: "digits", "digits,clip", "folder,DIR/" or "folder,DIR/,adamw", with the path of a
@@ -43,6 +43,7 @@ def get_config(argument: str = "digits") -> ConfigDict:
     """
     base, variant = _parse(argument)
     config = transfer.get_config(base)
+    config.evaluate_test = False
     if _of_folder(base):
         config.data.update({"train": "train[:60%]", "validation": "train[60%:]"})
     # A variant is tried in fine-tuning; the phases before it keep the usual recipe.

@@ -21,6 +21,10 @@ _OTHERS = {
     "seed": "initial weights, dropout, order and augmentation follow from it; whole number, 0 or "
     "more",
     "metrics": "names in `mnv2_jax.metrics.METRICS` or FILE.py:OBJECT, separated by commas",
+    "evaluate_test": "measure test images after the last epoch; False leaves them unread, for "
+    "choices by validation accuracy",
+    "data.split": "these splits in all runs, or splits of their sizes drawn for each seed: one of "
+    "`mnv2_jax.data.splits.KINDS`",
     "data.scaling": "scale of images: one of `mnv2_jax.data.augment.SCALINGS`, or weights, as "
     "pretrained weights need it",
     "data.mode": "input pipeline: one of `mnv2_jax.train.modes.MODES`",

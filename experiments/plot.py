@@ -31,7 +31,10 @@ _PANEL = flags.DEFINE_list(
     "panel", [], "The axis that panels differ in, or several with commas. Default: one panel."
 )
 _METRIC = flags.DEFINE_string(
-    "metric", "test_accuracy", "What to draw: a measure that the results have, such as test_loss."
+    "metric",
+    None,
+    "What to draw: a measure that the results have, such as test_loss. Default: test_accuracy, or "
+    "validation_accuracy where test images were left unread.",
 )
 _OUTPUT = flags.DEFINE_string(
     "output", None, "An .svg or .png file. Default: both, WORKDIR/figures/X_HUE_PANEL.*"
@@ -60,12 +63,13 @@ def _draw(folder: Path) -> list[Path]:
     if any(path.suffix not in SUFFIXES or path.is_dir() for path in paths):
         raise ValueError(f"--output={_OUTPUT.value}: expected a file that ends in .svg or .png")
     results = Results(Workdir(folder))
-    panels, metric = tuple(_PANEL.value), str(_METRIC.value)
+    panels, metric = tuple(_PANEL.value), _METRIC.value or ""
     shown = axes.view(results.frame, _X.value or "", _HUE.value, panels).shown
     chart = results.plot(_X.value or "", _HUE.value, panels, metric)
-    name = "_".join([*shown, *([] if metric == "test_accuracy" else [metric.replace("/", "_")])])
+    suffix = [metric.replace("/", "_")] if metric not in ("", "test_accuracy") else []
+    name = "_".join([*shown, *suffix])
     # The name of a field may hold a dot, so that a suffix cannot be set by `with_suffix`.
-    paths = paths or [folder / "figures" / f"{name}{suffix}" for suffix in SUFFIXES]
+    paths = paths or [folder / "figures" / f"{name}{ending}" for ending in SUFFIXES]
     for path in paths:
         try:
             chart.save(path)

@@ -34,7 +34,8 @@ NETWORK = "network.safetensors"
 """The trained network of a run, beside its record, where the experiment keeps networks."""
 
 PREDICTIONS = "test.npz"
-"""The predictions of a run for each test image, beside its record; earlier versions lack it."""
+"""The predictions of a run for each test image, beside its record, where test images were read;
+earlier versions lack it."""
 
 MISTAKEN = "mistaken.json"
 """Small pictures of test images that are mistaken, for the report."""

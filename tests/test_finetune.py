@@ -277,6 +277,11 @@ def test_the_architecture_and_the_images_are_those_of_the_base(tmp_path):
     network = runs_of(tmp_path / "work")["finetuning", 0][2]
     assert network.spec.input_shape == (8, 8, 1)
     assert network.spec.blocks == spec.blocks
+    drawn = "--config.data.split=per_seed"
+    for split, told in {"--config.data.split=fixed": False, drawn: True}.items():
+        status, out, err = commands.run("finetune", photos, workdir, *flags, split, "--dry_run")
+        assert status == 0, err
+        assert ("the weights do not tell which images they were trained on" in out) == told
     line = refusal(photos, *flags, "--config.data.resolution=16", "--config.model.width=2")
     assert " --pretrained=" in line
     assert "config.data.resolution=8, config.model.width=1.0, not 16, 2.0; expected" in line

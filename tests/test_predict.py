@@ -13,9 +13,11 @@ import PIL.Image
 import pytest
 from flax import traverse_util
 
-from mnv2_jax import presets
-from mnv2_jax.ablation import workdir
-from mnv2_jax.data import image_folder
+from configs import digits
+from mnv2_jax import api, presets
+from mnv2_jax.ablation import resolve, workdir
+from mnv2_jax.data import image_folder, sources, splits
+from mnv2_jax.metrics import SPLITS
 from mnv2_jax.nn import trained
 from mnv2_jax.nn.network import Network
 from mnv2_jax.nn.trained import Trained
@@ -291,6 +293,28 @@ def test_the_split_of_images_that_were_trained_on_is_told(checkpoint, picture, t
     shutil.copy(folder / "dark" / "00.png", tmp_path / "dark")
     status, out, err = predict(f"--checkpoint={run}", tmp_path / "dark")
     assert (status, "By split" in out) == (0, False)
+
+
+def test_the_split_of_images_is_that_which_the_seed_drew(checkpoint, picture, tmp_path):
+    for number in range(40):
+        name = f"photos/{('dark', 'bright')[number % 2]}/{number:02}.png"
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        picture(name, (DARK, BRIGHT)[number % 2])
+    run = tmp_path / "run"
+    shutil.copytree(checkpoint.parent, run)
+    config = digits.get_config()
+    config.data.update({"name": f"{tmp_path}/photos/", "split": "per_seed", "train": "train[:9]"})
+    config.seed = 5
+    dataset = splits.redrawn(sources.load(resolve.data_selection(config)), 5)
+    (run / "config.json").write_text(config.to_json())
+    (run / "environment.json").write_text(json.dumps({"data": dataset.fingerprint}))
+    found = api.load(run).splits()
+    for split in SPLITS:
+        records = getattr(dataset, split).records
+        own = {tmp_path / "photos" / records[n].where for n in range(len(records))}
+        assert {path for path, where in found.items() if where == split} == own
+    (tmp_path / "photos" / "dark" / "00.png").unlink()
+    assert api.load(run).splits() == {}
 
 
 def test_nothing_is_written_where_an_image_is_damaged(checkpoint, folder, tmp_path):

@@ -65,8 +65,21 @@ def _single_arrays(cohort: Cohort) -> Iterator[tuple[str, object, str, int]]:
     yield "train.evaluation_batch_size", evaluated, activation, -(-evaluated // parts) * image
 
 
-def trainer_of(cohort: Cohort, lanes: int, workers: int, tell: Callable[[str], None]) -> Trainer:
+def trainer_of(
+    cohort: Cohort,
+    lanes: int,
+    workers: int,
+    tell: Callable[[str], None],
+    earlier: Trainer | None = None,
+) -> Trainer:
     """Compile the trainer of a cohort, for all lanes or as many as fit into memory.
+
+    Args:
+      cohort: the cohort.
+      lanes: their number.
+      workers: processes that decode streamed images.
+      tell: called with lines about choices.
+      earlier: a trainer whose programs are taken if they are those of the cohort.
 
     Raises:
       jax.errors.JaxRuntimeError: not even the fewest lanes fit.
@@ -75,6 +88,13 @@ def trainer_of(cohort: Cohort, lanes: int, workers: int, tell: Callable[[str], N
     tell(f"images {way}")
     layout, choice = cohort.layout(lanes)
     tell(choice)
+    if (
+        earlier
+        and earlier.source is feed
+        and earlier.is_of(cohort.program, layout(lanes))
+        and (same := earlier.with_splits(cohort.dataset))
+    ):
+        return same
     while True:
         try:
             trainer = Trainer(cohort.program, cohort.dataset, layout(lanes), feed, workers)

@@ -1,20 +1,20 @@
 """Cohorts: the runs that share a compiled program.
 
 Runs that differ only in values that a program takes as arguments are lanes of one cohort; those
-that differ in shapes or topology belong to different cohorts.
+that differ in shapes, topology or images belong to different cohorts.
 """
 
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from mnv2_jax import arch, metrics, schema, user_code, values
 from mnv2_jax.ablation import grid, ids, phases, resolve
-from mnv2_jax.data import sources
+from mnv2_jax.data import sources, splits
 from mnv2_jax.data.sources import Dataset, Selection
 from mnv2_jax.nn.conformance import same_network
 from mnv2_jax.nn.cost import Cost, network_cost
@@ -113,6 +113,11 @@ class Cohort:
         at_once = recipe.batch_size // recipe.grad_accum_steps
         return layouts.choose(self.runs[0].config.parallel, lanes, at_once)
 
+    @property
+    def evaluate_test(self) -> bool:
+        """True if test images are measured at the end of a run."""
+        return bool(self.runs[0].config.evaluate_test)
+
     def feed(self) -> tuple[type[InputPipeline], str]:
         """Choose an input pipeline and say why; see `mnv2_jax.train.modes`."""
         return modes.choose_input_mode(self.runs[0].config.data.mode, self.program, self.dataset)
@@ -161,7 +166,7 @@ def plan(
         resolve.check_fields(config)
         groups.setdefault(_cohort_key(config), []).append(config)
     cohorts = []
-    datasets: dict[Selection, Dataset] = {}
+    datasets: dict[Selection, Dataset] = {}  # In their own splits.
     decoded: dict[Selection, Any] = {}
     labels = _labels([members[0] for members in groups.values()])
     for (key, members), label in zip(groups.items(), labels, strict=True):
@@ -171,9 +176,11 @@ def plan(
             opened = load(selection)
             # Selections that differ in images per class alone share the decoded splits.
             all_images = dataclasses.replace(selection, images_per_class=0)
-            splits = decoded.setdefault(all_images, opened.decoded)
-            datasets[selection] = dataclasses.replace(opened, decoded=splits)
-        dataset = datasets[selection]
+            whole = decoded.setdefault(all_images, opened.decoded)
+            if whole is not opened.decoded:
+                opened = dataclasses.replace(opened, decoded=whole)
+            datasets[selection] = opened
+        dataset = splits.redrawn(datasets[selection], resolve.split_seed(members[0]))
         # If a lane's projection has a slope, the program takes slopes of all lanes.
         config = next(filter(_has_slope, members), members[0])
         with of_phase(config):
@@ -283,14 +290,17 @@ def _labels(cohorts: Sequence[ConfigDict]) -> list[str]:
     ]
     labels = []
     for own in fields:
-        shown = {path: own[path] for path in differing if not _is_lane_value(path, own[path])}
+        shown = {path: own[path] for path in differing if not _is_lane_value(path, own)}
         parts = [f"{path.rpartition('.')[2]} {values.text(shown[path])}" for path in shown]
         labels.append(", ".join([own["model.block"], *parts]))
     return labels
 
 
-def _is_lane_value(path: str, value: Any) -> bool:
-    """Return whether a cohort may have lanes with this value and lanes with other values."""
+def _is_lane_value(path: str, fields: Mapping[str, Any]) -> bool:
+    """Return whether a cohort may have lanes with a field's value and lanes with other values."""
+    if path == "seed" and fields["data.split"] == "per_seed":  # Lanes see the same images.
+        return False
+    value = fields[path]
     return path in LANE_FIELDS and value in (LANE_FIELDS[path] or (value,))
 
 
@@ -301,8 +311,9 @@ def _without_earlier_phases(config: ConfigDict) -> dict[str, Any]:
 
 def _cohort_key(config: ConfigDict) -> str:
     shared = _without_earlier_phases(config)
-    for path, value in grid.fields(shared).items():
+    fields = grid.fields(shared)
+    for path in fields:
         section, _, field = path.rpartition(".")
-        if _is_lane_value(path, value):
+        if _is_lane_value(path, fields):
             del (shared[section] if section else shared)[field]
     return grid.canonical_json(ids.without_neutral(shared))

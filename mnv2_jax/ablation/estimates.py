@@ -15,7 +15,7 @@ import jax
 from mnv2_jax import cache, checksums
 from mnv2_jax.ablation import records
 from mnv2_jax.ablation.cohort import Cohort
-from mnv2_jax.data import sources
+from mnv2_jax.data import embedded
 from mnv2_jax.train import compilation, environment
 from mnv2_jax.train.compilation import Compilation
 
@@ -138,7 +138,7 @@ def estimate(cohorts: Sequence[Cohort], planning: float = 0.0) -> Estimate:
     compilations = [found for cohort in cohorts if (found := _compiling(cohort, kept))]
     trainings = [found for cohort in cohorts if (found := _training(cohort, kept))]
     unmeasured = {
-        _data(cohort): 0.0 if cohort.dataset.name in sources.EMBEDDED else None
+        _data(cohort): 0.0 if cohort.dataset.name in embedded.EMBEDDED else None
         for cohort in cohorts
     }
     images = [kept["images"].get(name, default) for name, default in unmeasured.items()]

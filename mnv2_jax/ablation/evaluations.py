@@ -1,6 +1,7 @@
 """Evaluates the networks that finished runs keep, and writes side tables."""
 
 import dataclasses
+import functools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from mnv2_jax.ablation import cohort, evaluators, finished, grid, ids, networks,
 from mnv2_jax.ablation.evaluators import Subject
 from mnv2_jax.ablation.job import DataOptions
 from mnv2_jax.arch import CLIPS, NetworkSpec, check_choice
-from mnv2_jax.data import folders
+from mnv2_jax.data import folders, splits
 from mnv2_jax.data.images import Images
 from mnv2_jax.data.sources import Dataset, Selection
 from mnv2_jax.metrics import SPLITS, Metric
@@ -84,6 +85,7 @@ class _Group(NamedTuple):
     batch_size: int
     metrics: tuple[Metric, ...]
     selection: Selection
+    split_seed: int | None
     seed: int
 
 
@@ -114,8 +116,12 @@ def evaluate(
     rows: dict[str, dict[str, float]] = {}
     columns: dict[str, schema.Column] = {}
     problems: set[str] = set()
+    # Of another data set, train, validation and test are the same split.
+    load = functools.cache(
+        functools.partial(options.open, overlapping=bool(request.data), tell=say)
+    )
     for group, members in groups.items():
-        subject = _subject(group, members, request, options, problems.update, say)
+        subject = _subject(group, members, request, load, problems.update)
         measured = _measured(request, subject)
         for network, measures in zip(members, measured, strict=True):
             rows[network.run] = {f"{request.table}/{name}": x for name, x in measures.items()}
@@ -217,6 +223,7 @@ def _group(network: _Network, request: Request) -> _Group:
         config.train.evaluation_batch_size,
         metrics.choose(names, len(net.class_names)),
         selection if drawn else dataclasses.replace(selection, images_per_class=0),
+        None if request.data else resolve.split_seed(config),
         int(config.seed) if drawn else 0,
     )
 
@@ -235,12 +242,10 @@ def _subject(
     group: _Group,
     members: Sequence[_Network],
     request: Request,
-    options: DataOptions,
+    load: Callable[[Selection], Dataset],
     leave_out: Callable[[Any], None],
-    say: Callable[[str], None],
 ) -> Subject:
-    # Of another data set, train, validation and test are the same split.
-    dataset = options.open(group.selection, overlapping=bool(request.data), tell=say)
+    dataset = splits.redrawn(load(group.selection), group.split_seed)
     names = members[0].trained.class_names
     if dataset.class_names != names:
         raise ValueError(

@@ -83,24 +83,28 @@ def check_same(workdir: Path, cohorts: Sequence[Cohort]) -> None:
 
 
 def unmeasured(workdir: Path, cohorts: Sequence[Cohort]) -> list[str]:
-    """Return a line for each metric of the configs that finished runs lack.
+    """Return a line for each metric of the configs that finished runs lack, and for the test split.
 
-    They are not trained again: the metrics are not part of a run's identity.
+    They are not trained again: what is measured is not part of a run's identity.
     """
     lacking: collections.Counter[str] = collections.Counter()
     for cohort in cohorts:
         wanted = records.measured_of(cohort.runs)
         for run in cohort.runs:
             row = records.read(workdir, run.id, schema.RECORD[-1:]) or {}
+            if row.get("status") != "done":
+                continue
+            tested = any(name.startswith("test_") for name in row)
+            if cohort.evaluate_test and not tested:
+                lacking["on test images, which config.evaluate_test=False left unread"] += 1
+            split = "test" if tested else "validation"
             lacking.update(
-                metric.name
-                for metric in wanted
-                if row.get("status") == "done" and metric.column("test") not in row
+                f"by {metric.name}" for metric in wanted if metric.column(split) not in row
             )
     return [
-        f"{count} finished runs were not measured by {name}: it stays empty there; "
+        f"{count} finished runs were not measured {what}: it stays empty there; "
         f"experiments.evaluate measures the networks that they keep"
-        for name, count in lacking.items()
+        for what, count in lacking.items()
     ]
 
 

@@ -16,7 +16,11 @@ from mnv2_jax.neutral import Added, added_fields, former_names
 
 T = TypeVar("T")
 
-OTHERS = {"metrics": Added(",".join(metrics.DEFAULT), "0.2", observed=True)}
+OTHERS = {
+    "metrics": Added(",".join(metrics.DEFAULT), "0.2", observed=True),
+    "data.split": Added("fixed", "0.3"),
+    "evaluate_test": Added(True, "0.3", observed=True),
+}
 """The later fields, by path, that belong to no dataclass."""
 
 

@@ -15,7 +15,7 @@ from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.pretrained import PretrainedWeights
 from mnv2_jax.ablation.sweep import Saving
 from mnv2_jax.arch import check_choice
-from mnv2_jax.data import sources
+from mnv2_jax.data import embedded, sources
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,7 @@ class DataOptions:
           OSError: the data set cannot be read.
         """
         folder = Path(self.folder) if self.folder else None
-        if folder and not folder.is_dir() and selection.name not in sources.EMBEDDED:
+        if folder and not folder.is_dir() and selection.name not in embedded.EMBEDDED:
             what = "it is a file" if folder.exists() else "no such folder"
             raise ValueError(f"data_dir={folder}: {what}; expected that of prepared data sets")
         skip = self.on_corrupt == "skip"

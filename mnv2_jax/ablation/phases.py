@@ -15,8 +15,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mnv2_jax.ablation import grid
+from mnv2_jax.ablation import grid, ids
 from mnv2_jax.arch import check_choice
+from mnv2_jax.metrics import SPLITS
 from mnv2_jax.schema import PHASE, SECTIONS
 
 PHASES = ("scratch", "extraction", "finetuning")
@@ -41,6 +42,9 @@ _FIXED: dict[str, dict[str, Any]] = {
     "extraction": {"first": "classifier", "norm": "inference"},
     "finetuning": {},
 }
+_OF_SPLITS = ("seed", *(f"data.{name}" for name in ("split", *SPLITS)))
+"""The fields that splits which are drawn for each seed follow from, beside the data set."""
+
 _BEFORE = {
     "scratch": (),
     "extraction": ("pretraining",),
@@ -100,7 +104,29 @@ def _chain(config: ConfigDict, base: str) -> list[ConfigDict]:
         run.transfer.start = start
         start = grid.run_id(run)
         chain.append(run)
+    for earlier, later in itertools.combinations(chain, 2):
+        _check_splits(earlier, later)
     return chain
+
+
+def _check_splits(earlier: ConfigDict, later: ConfigDict) -> None:
+    """Check that a phase trains on no test image of a later one, where splits are drawn.
+
+    Raises:
+      ValueError: they draw other splits of the same data set.
+    """
+    runs = [grid.fields(run) for run in (earlier, later)]
+    names = {ids.identity("data.name", fields["data.name"]) for fields in runs}
+    if len(names) > 1 or all(fields.get("data.split") != "per_seed" for fields in runs):
+        return
+    for path in _OF_SPLITS:
+        first, second = (fields[path] for fields in runs)
+        if first != second:
+            raise ValueError(
+                f"config.data.split='per_seed': in the phase {earlier.transfer.phase} "
+                f"config.{path} is {first!r}, in the phase {later.transfer.phase} {second!r}, so "
+                f"that one may train on test images of the other; expected the same in both"
+            )
 
 
 def _resolved(config: ConfigDict, phase: str, until: Sequence[str]) -> ConfigDict:

@@ -116,7 +116,7 @@ def write(
       epochs: metrics per epoch.
       environment: host, versions and devices; see `mnv2_jax.train.environment`.
       network: the trained network, if it is kept.
-      tested: its predictions for the test images, unless it diverged.
+      tested: its predictions for the test images, unless it diverged or these were left unread.
     """
     folder = workdir / "runs" / run.id
     if os.path.lexists(folder) and read(workdir, run.id) is None:

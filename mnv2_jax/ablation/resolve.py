@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from mnv2_jax import arch, metrics, presets, user_code
 from mnv2_jax.ablation import grid, ids, phases
-from mnv2_jax.data import augment, sources
+from mnv2_jax.data import augment, sources, splits
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.sources import Dataset, Selection
 from mnv2_jax.metrics import Metric
@@ -34,9 +34,9 @@ _SUBSETS = ("classes", "images_per_class")
 _SELECTION = [field.name for field in dataclasses.fields(Selection) if field.name not in _SUBSETS]
 
 _FIELDS = (
-    *("metrics", "model.preset", "model.block", "model.width", "model.depth"),
+    *("metrics", "evaluate_test", "model.preset", "model.block", "model.width", "model.depth"),
     *(f"data.{name}" for name in _SELECTION),
-    *("data.scaling", "data.mode"),
+    *("data.split", "data.scaling", "data.mode"),
     *(f"augment.{field.name}" for field in dataclasses.fields(Augmentation)),
     *("model.conventions", *(f"model.{knob}" for knob in arch.KNOBS if knob != "block")),
     *(f"train.{field.name}" for field in dataclasses.fields(Recipe)),
@@ -93,6 +93,17 @@ def data_selection(config: ConfigDict) -> Selection:
         return selection
     with _naming("config.transfer"):
         return dataclasses.replace(selection, **{name: config.transfer[name] for name in _SUBSETS})
+
+
+def split_seed(config: ConfigDict) -> int | None:
+    """Return the seed that a run's splits are drawn by; None if they are fixed.
+
+    Raises:
+      ValueError: `config.data.split` is unknown.
+    """
+    with _naming("config.data"):
+        arch.check_choice("split", config.data.split, splits.KINDS)
+    return int(config.seed) if config.data.split == "per_seed" else None
 
 
 def network(config: ConfigDict, dataset: Dataset) -> arch.NetworkSpec:
@@ -205,6 +216,7 @@ def lane_program(config: ConfigDict, dataset: Dataset) -> LaneProgram:
     height, width, in_channels = spec.input_shape
     with _naming("config"):
         arch.check_choice("parallel", config.parallel, layouts.LAYOUTS)
+        arch.check_choice("evaluate_test", config.evaluate_test, (False, True))
     train = config.train
     with _naming("config.train"):
         recipe = Recipe(**{field.name: train[field.name] for field in dataclasses.fields(Recipe)})

@@ -20,7 +20,8 @@ def read(workdir: Path, files: Collection[str] = schema.RECORD) -> dict[str, Any
 
     Returns:
       `name` and `command` of the experiment; `all`, the number of runs by state; `cohorts`, the
-      same by cohort, and under `means` the mean test metrics of its runs that are done;
+      same by cohort, and under `means` the mean test metrics of its runs that are done, or the
+      validation metrics where test images were left unread;
       `training`, the chunks in training; `errors`, each with its number of runs; `damaged`, a line
       for each damaged record, whose run is trained again the next time.
 
@@ -76,11 +77,12 @@ def read(workdir: Path, files: Collection[str] = schema.RECORD) -> dict[str, Any
 
 
 def _means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return the mean of each test metric over the rows that have it."""
+    """Return the mean of each test metric over the rows that have it, else of validation ones."""
+    tested = any(name.startswith("test_") for row in rows for name in row)
     values: dict[str, list[float]] = {}
     for row in rows:
         for name, value in row.items():
-            if value is not None and name.startswith("test_"):
+            if value is not None and name.startswith("test_" if tested else "validation_"):
                 values.setdefault(name, []).append(value)
     return {name: math.fsum(numbers) / len(numbers) for name, numbers in values.items()}
 

@@ -127,6 +127,7 @@ class Sweep:
     def __post_init__(self) -> None:
         self._pretrained = PretrainedLoader(self.workdir, self.given)
         self._failed = 0
+        self._latest: Trainer | None = None  # Compiled last.
 
     def run(self) -> Outcome:
         """Train, and return how many runs finished and failed.
@@ -166,7 +167,8 @@ class Sweep:
         largest = chunks.split(cohort.runs, len(cohort.runs), cohort.feed()[0])
         lanes = size or max(map(len, largest))
         with compilation.timed() as times:
-            trainer = chunks.trainer_of(cohort, lanes, self.workers, notes.append)
+            trainer = chunks.trainer_of(cohort, lanes, self.workers, notes.append, self._latest)
+        self._latest = trainer
         self.measured[cohort.id] = estimates.Measured(trainer.layout.count, times)
         _ = cohort.network_fingerprint  # Computed here, while the cohort before trains.
         return trainer, notes
@@ -225,8 +227,9 @@ class Sweep:
 
         callbacks: list[cb.Callback] = [cb.Progress(on_step), cb.Preemption(self.stop)]
         tell = self.progress.said
+        arguments = (values, callbacks, starts, tell, cohort.evaluate_test)
         if not primary:
-            return trainer.run(values, callbacks, starts, tell)
+            return trainer.run(*arguments)
         unfinished.begin(chunk, trainer.layout.count)
         identity = {
             "runs": [run.id for run in chunk],
@@ -246,7 +249,7 @@ class Sweep:
                 cb.Checkpointing(checkpoints, tell, saving.seconds, save_last=saving.keep),
             ]
             try:
-                return trainer.run(values, callbacks, starts, tell)
+                return trainer.run(*arguments)
             finally:
                 life.end()
 
@@ -283,16 +286,10 @@ class Sweep:
                 continue
             row = _row(cohort, run, result, trainer, len(chunk))
             network = _network(cohort, run, result) if self.saving.networks else None
-            tested = dataclasses.replace(result.predictions, class_names=cohort.dataset.class_names)
-            records.write(
-                self.workdir,
-                run,
-                row,
-                result.curve,
-                described,
-                network,
-                None if result.diverged else tested,
-            )
+            tested = None if result.diverged else result.predictions
+            if tested:
+                tested = dataclasses.replace(tested, class_names=cohort.dataset.class_names)
+            records.write(self.workdir, run, row, result.curve, described, network, tested)
 
 
 def _row(

@@ -1,7 +1,7 @@
 """The accuracies of each cell of a design, with numbers of images, such as 92.3 % (12 of 13)."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,12 +9,12 @@ from rich import box
 from rich.table import Table
 
 from mnv2_jax.analysis.names import full_name
-from mnv2_jax.analysis.tables import design_axes
+from mnv2_jax.analysis.tables import design_axes, main_metric
 from mnv2_jax.metrics import SPLITS
 from mnv2_jax.schema import PHASE
 
 _MOST_CELLS = 16
-_HEADS = {"train": "Training", "validation": "Validation", "test": "Test"}
+HEADS = {"train": "Training", "validation": "Validation", "test": "Test"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Cell:
     Attributes:
       name: its values of the axes in which cells differ.
       runs: the number of finished runs.
-      texts: by split, the mean accuracy over the runs.
+      texts: by split, the mean accuracy over the runs; "" where images were left unread.
     """
 
     name: str
@@ -59,14 +59,20 @@ def table(frame: pd.DataFrame) -> Table:
     named = any(cell.name for cell in rows)
     if named:
         table.add_column("Runs")
-    for split in SPLITS:
-        table.add_column(_HEADS[split], justify="right", no_wrap=True)
+    splits = splits_of(rows)
+    for split in splits:
+        table.add_column(HEADS[split], justify="right", no_wrap=True)
     for cell in rows[:_MOST_CELLS]:
         name = f"{cell.name}, {cell.runs} seeds" if cell.runs > 1 else cell.name
-        table.add_row(*([name] if named else []), *(cell.texts[split] for split in SPLITS))
+        table.add_row(*([name] if named else []), *(cell.texts[split] for split in splits))
     if len(rows) > _MOST_CELLS:
         table.caption = f"and {len(rows) - _MOST_CELLS} more in the report"
     return table
+
+
+def splits_of(rows: Sequence[Cell]) -> list[str]:
+    """Return the splits that any of the cells was measured on."""
+    return [split for split in SPLITS if any(cell.texts[split] for cell in rows)]
 
 
 def share(right: float, images: float) -> str:
@@ -75,7 +81,7 @@ def share(right: float, images: float) -> str:
 
 
 def _done(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame[(frame["status"] == "done") & frame["test_accuracy"].notna()]
+    return frame[(frame["status"] == "done") & frame[main_metric(frame)].notna()]
 
 
 def _cells(phase: str, runs: pd.DataFrame) -> list[Cell]:
@@ -95,10 +101,13 @@ def _text(runs: pd.DataFrame, split: str) -> str:
     accuracies, images = runs[f"{split}_accuracy"], runs.get(f"{split}_images")
     count = float("nan") if images is None else float(images.iloc[0])
     mean = accuracies.mean()
-    if len(runs) == 1 and split == "test" and count > 0:
+    if np.isnan(mean):
+        return ""
+    is_main = main_metric(runs) == f"{split}_accuracy"
+    if len(runs) == 1 and is_main and count > 0:
         return share(round(mean * count), count)
     text = f"{100 * mean:.1f} %"
-    if len(runs) > 1 and split == "test":
+    if len(runs) > 1 and is_main:
         text += f" ({100 * accuracies.min():.1f} to {100 * accuracies.max():.1f})"
     return text if np.isnan(count) else f"{text} of {count:,.0f}"
 

@@ -96,15 +96,17 @@ def _decided(
 
 
 def _noted(charts: Mapping[str, Any], frame: pd.DataFrame) -> dict[str, Any]:
-    """Add the data set, and how many test images it has where runs recorded that, to notes."""
+    """Add the data set to notes, and how many images accuracies are of where runs recorded that."""
+    split = tables.main_metric(frame).partition("_")[0]
     tested = axes.without_pretraining(frame)
     names = " and ".join(str(name) for name in tested["dataset"].unique())
     sets = []
     for dataset, runs in tested.groupby("dataset", sort=False):
-        found = runs["test_images"] if "test_images" in runs else pd.Series(dtype=float)
+        images = f"{split}_images"
+        found = runs[images] if images in runs else pd.Series(dtype=float)
         counts = sorted(found.dropna().unique())
         numbers = " or ".join(f"{count:,.0f}" for count in counts)
-        sets.append(f"{dataset}, {numbers} test images" if counts else str(dataset))
+        sets.append(f"{dataset}, {numbers} {split} images" if counts else str(dataset))
     note = f"Data set{'s' if len(sets) > 1 else ''}: {'; '.join(sets)}."
     of_curves = f"Data: the validation images of {names}."  # Epochs are not tested.
     return {

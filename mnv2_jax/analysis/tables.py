@@ -169,6 +169,13 @@ def measures(frame: pd.DataFrame) -> list[Column]:
     return sorted(measured, key=lambda column: column.of_machine)
 
 
+def main_metric(frame: pd.DataFrame) -> str:
+    """Return the accuracy on test images or, where runs left these unread, on validation images."""
+    columns = ("test_accuracy", "validation_accuracy")
+    there = (name for name in columns if name in frame and frame[name].notna().any())
+    return next(there, columns[0])
+
+
 def check_measure(frame: pd.DataFrame, metric: str) -> None:
     """Check that results have a measure.
 

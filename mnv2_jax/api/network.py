@@ -1,7 +1,7 @@
 """A trained network: its predictions, its cost, its weights, its export."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import PIL.Image
 
 from mnv2_jax import arch, checksums
 from mnv2_jax.ablation import networks, workdir
-from mnv2_jax.data import crops, folders, image_folder
+from mnv2_jax.data import crops, folders, image_files, image_folder, splits
 from mnv2_jax.data.decode import BadImage, decode, verify
+from mnv2_jax.metrics import SPLITS
 from mnv2_jax.nn import trained
 from mnv2_jax.nn.cost import Cost, network_cost
 from mnv2_jax.nn.trained import Trained
@@ -151,6 +152,8 @@ class TrainedNetwork:
             name = str(config["data"]["name"])
             if not folders.is_path(name):
                 return {}
+            if config["data"].get("split") == "per_seed":
+                return self._drawn_splits(config["seed"], config["data"])
             folder = image_folder.scan(folders.path(name))
         except (OSError, ValueError, LookupError, TypeError):
             return {}
@@ -158,6 +161,21 @@ class TrainedNetwork:
             (folder.root / file.path).absolute(): split
             for split, files in folder.splits.items()
             for file in files
+        }
+
+    def _drawn_splits(self, seed: int, data: Mapping[str, Any]) -> dict[Path, str]:
+        """Return `splits` where they were drawn; none if the folder has changed since."""
+        found = image_files.find(data["name"], lambda line: None, skip_corrupt=True)
+        recorded = checksums.read_json(Path(self.path).parent / "environment.json")
+        if found.fingerprint != recorded["data"]:
+            return {}
+        parts = [found.records(data[split], f"data.{split}") for split in SPLITS]
+        files = [file for part in parts for file in part.files]
+        drawn = splits.drawn(seed, [part.labels for part in parts], found.class_names)
+        return {
+            (found.folder.root / files[place].path).absolute(): split
+            for split, places in zip(SPLITS, drawn, strict=True)
+            for place in places
         }
 
     def export(self) -> bytes:

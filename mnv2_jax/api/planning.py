@@ -97,6 +97,8 @@ class Design:
             pretrained.check_fits(weights, cohorts)
             left_out = pretrained.left_out(weights, cohorts)
         check(self.claims, records.columns([run for part in cohorts for run in part.runs]))
+        if not any(part.evaluate_test for part in cohorts):
+            _check_untested(self.claims)
         remarks = dict.fromkeys(line for part in cohorts for line in part.dataset.remarks)
         undecided = self._undecided(records.planned(cohorts))
         said = (*taken, *left_out, *remarks, *undecided)
@@ -165,7 +167,24 @@ class Design:
         texts = ", ".join(f"config.{path}={value!r}" for path, value in taken.items())
         remarks = [f"Weights: {weights}"]
         remarks += [f"Taken from them: {texts}"] if taken else []
+        if any(run.data.split == "per_seed" for run in runs):
+            remarks.append(
+                "config.data.split='per_seed': the weights do not tell which images they were "
+                "trained on; if those are of the same data set, test images are among them"
+            )
         return runs, weights, tuple(remarks)
+
+
+def _check_untested(claims: Iterable[Claim]) -> None:
+    """Refuse claims about test images where no run reads these."""
+    for claim in claims:
+        if claim.metric.startswith("test_"):
+            other = claim.metric.replace("test_", "validation_", 1)
+            raise ValueError(
+                f"claim {claim.name!r}: metric={claim.metric!r}: config.evaluate_test=False leaves "
+                f"test images unread; expected a metric such as {other!r}, or "
+                f"config.evaluate_test=True"
+            )
 
 
 def read_config_file(config: str) -> Design:

@@ -196,7 +196,7 @@ class Results:
         x: str,
         hue: str | None = None,
         panel: str | Sequence[str] = (),
-        metric: str = "test_accuracy",
+        metric: str = "",
     ) -> Chart:
         """Draw accuracy over an axis, or over what networks cost.
 
@@ -207,13 +207,15 @@ class Results:
           x: an axis by its column or its path in the config, or "params" or "madds".
           hue: the axis that lines differ in.
           panel: the axis that panels differ in, or several.
-          metric: what to draw.
+          metric: what to draw; by default test accuracy, or validation accuracy where test images
+            were left unread.
 
         Raises:
           ValueError: there is no such axis or metric, or no run is done that has them.
         """
         panels = (panel,) if isinstance(panel, str) else tuple(panel)
         view = axes.view(self.frame, x, hue, panels)
+        metric = metric or tables.main_metric(self.frame)
         tables.check_measure(self.frame, metric)
         chart = accuracy(self.frame.reset_index(drop=True), view, metric)
         if chart is None:

@@ -20,17 +20,18 @@ class Files:
     """Encoded images of a folder, by number; safe to read from several threads.
 
     Attributes:
+      files: the images.
       labels: int32 `[count]`.
     """
 
     def __init__(self, root: Path, files: Sequence[File], problems: Mapping[str, str]) -> None:
         self.labels = np.array([file.label for file in files], np.int32)
         self._root = str(root)
-        self._files = files
+        self.files = files
         self._problems = problems
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self.files)
 
     def __getitem__(self, index: int) -> Record:
         """Read image number `index`, counted from 0.
@@ -41,7 +42,7 @@ class Files:
         """
         if not 0 <= index < len(self):
             raise IndexError(f"image {index} of {len(self)}")
-        file = self._files[index]
+        file = self.files[index]
         if file.path in self._problems:
             return Record(b"", file.label, file.path, self._problems[file.path])
         try:

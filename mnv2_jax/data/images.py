@@ -1,7 +1,7 @@
 """The images of a split, decoded one by one on demand."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -46,6 +46,55 @@ class Arrays(NamedTuple):
     images: np.ndarray
     labels: np.ndarray
     weights: np.ndarray
+
+
+Decoded = tuple[Arrays, tuple[str, ...]]
+"""A decoded split, and in its order a line for each image that could not be decoded."""
+
+
+def fill(arrays: Arrays) -> bool:
+    """Put the next image that could be decoded in place of each that could not, in the arrays.
+
+    Returns:
+      False if no image could be decoded.
+    """
+    sound = np.flatnonzero(arrays.weights)
+    for index in np.flatnonzero(arrays.weights == 0) if len(sound) else ():
+        other = sound[np.searchsorted(sound, index) % len(sound)]
+        arrays.images[index] = arrays.images[other]
+        arrays.labels[index] = arrays.labels[other]
+    return len(sound) > 0
+
+
+def gathered(parts: Sequence[Decoded], places: np.ndarray) -> Decoded:
+    """Return some images of several splits as a split.
+
+    Args:
+      parts: the splits, whose images are numbered from one to the next.
+      places: ascending numbers of the images, `[count]`.
+
+    Raises:
+      ValueError: none of them could be decoded.
+    """
+    first = parts[0][0]
+    count, shape = len(places), first.images.shape[1:]
+    arrays = Arrays(
+        np.empty((count, *shape), np.uint8), np.empty(count, np.int32), np.empty(count, np.float32)
+    )
+    problems: list[str] = []
+    begin = 0
+    for part, lines in parts:
+        end = begin + len(part.labels)
+        here = slice(*np.searchsorted(places, (begin, end)))
+        own = places[here] - begin
+        for target, source in zip(arrays, part, strict=True):
+            target[here] = source[own]
+        faulty = np.flatnonzero(part.weights == 0)
+        problems += [line for line, one in zip(lines, faulty, strict=True) if one in own]
+        begin = end
+    if not fill(arrays):
+        raise ValueError(f"{problems[0]}; and no other image of its split can be decoded either")
+    return arrays, tuple(problems)
 
 
 @dataclasses.dataclass(frozen=True)

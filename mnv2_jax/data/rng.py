@@ -1,4 +1,4 @@
-"""Random numbers drawn on the host: the order of images, and their crops.
+"""Random numbers drawn on the host: the order of images, their crops, and splits.
 
 Each draw has its own counter of a counter-based generator (Philox, Salmon et al. 2011), so that it
 depends neither on earlier draws nor on workers, nor on the step at which training was resumed.
@@ -23,9 +23,14 @@ def generator(seed: int, name: str, step: int = 0, row: int = 0) -> np.random.Ge
 
 def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
     """Return the order of `count` images in an epoch, counted from 0: int32 `[count]`."""
+    return order(seed, "order", count, epoch)
+
+
+def order(seed: int, name: str, count: int, step: int = 0) -> np.ndarray:
+    """Return a random order of `count` things: int32 `[count]`. See `generator`."""
     # Raw bits are the same in every version of NumPy; permutations need not be. Sorting them
     # shuffles: two equal ones of 64 bits hardly occur, and a stable sort settles their order.
-    bits = _bits(seed, "order", epoch, 0).random_raw(count)
+    bits = _bits(seed, name, step, 0).random_raw(count)
     return np.argsort(bits, kind="stable").astype(np.int32)
 
 

@@ -1,18 +1,14 @@
 """Data sets by name: prepared on disk, embedded in a package, or a folder of images."""
 
-import contextlib
 import dataclasses
 import functools
-import io
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from mnv2_jax.data import folders, image_files, rng, subsets
-from mnv2_jax.data.images import Arrays, Images, Records
+from mnv2_jax.data import embedded, folders, image_files, rng, stream, subsets
+from mnv2_jax.data.images import Decoded, Images, Records, gathered
 from mnv2_jax.data.stored import prepared, subsplits
 from mnv2_jax.metrics import SPLITS
 from mnv2_jax.neutral import added
@@ -27,7 +23,7 @@ class Selection:
 
     Attributes:
       name: data set: the path of a folder of images, such as photos/, a set prepared in the data
-        folder, or one of `EMBEDDED`. See `mnv2_jax.data.folders.is_path`.
+        folder, or one of `mnv2_jax.data.embedded.EMBEDDED`. See `mnv2_jax.data.folders.is_path`.
       train: training images: a split in TFDS's notation, such as "train[:90%]".
       validation: images that choices are based on: a split in TFDS's notation.
       test: images that are read once, at the end of a run: a split in TFDS's notation.
@@ -85,8 +81,10 @@ class Dataset:
         even if some are left out; "" if unknown.
       images_per_class: see `Selection`; `train` has so many or more of each class.
       remarks: lines to print about the data set.
-      decoded: cache of decoded splits by name, with a line for each image that could not be
-        decoded.
+      decoded: cache of decoded splits by name; see `arrays`.
+      fixed: where splits are drawn anew, the same images in the data set's own splits.
+      places: where splits are drawn anew, for each split the places of its images among all of
+        `fixed`; see `mnv2_jax.data.splits`.
     """
 
     name: str
@@ -97,7 +95,9 @@ class Dataset:
     fingerprint: str = ""
     images_per_class: int = 0
     remarks: tuple[str, ...] = ()
-    decoded: dict[str, tuple[Arrays, tuple[str, ...]]] = dataclasses.field(
+    decoded: dict[str, Decoded] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+    fixed: "Dataset | None" = dataclasses.field(default=None, repr=False)
+    places: Mapping[str, np.ndarray] = dataclasses.field(
         default_factory=dict, compare=False, repr=False
     )
 
@@ -137,6 +137,33 @@ class Dataset:
         """Labels of `train`, int32 `[count]`, read once. Raises the errors of `chosen`."""
         return subsets.labels(self.train.records)
 
+    @functools.cached_property
+    def labels(self) -> tuple[np.ndarray, ...]:
+        """Labels of each split, int32 `[count]`, read once. Raises the errors of `chosen`."""
+        others = (subsets.labels(split.records) for split in (self.validation, self.test))
+        return (self.train_labels, *others)
+
+    def arrays(self, split: str, tell: Callable[[str], None]) -> Decoded:
+        """Return a whole split, with a line for each image that cannot be decoded.
+
+        It is decoded on the first call. Data sets with the same `fixed` share what is decoded.
+
+        Args:
+          split: its name.
+          tell: is called with a line about the progress now and then.
+
+        Raises:
+          ValueError: an image cannot be decoded, or its label is out of range.
+          OSError: a file cannot be read.
+        """
+        if self.fixed:
+            parts = [self.fixed.arrays(name, tell) for name in SPLITS]
+            return gathered(parts, self.places[split])
+        if split not in self.decoded:
+            images: Images = getattr(self, split)
+            self.decoded[split] = stream.read(images, lambda line: tell(f"{split}: {line}"))
+        return self.decoded[split]
+
 
 def load(
     selection: Selection,
@@ -167,15 +194,15 @@ def load(
         opened = image_files.find(selection.name, tell, skip_corrupt=skip_corrupt)
     else:
         folder = folder or folders.data_folder()
-        if selection.name in EMBEDDED:
-            _prepare(selection.name, folder, tell)
+        if selection.name in embedded.EMBEDDED:
+            embedded.prepare(selection.name, folder, tell)
         opened = prepared.find(selection.name, folder)
     if len(opened.class_names) < 2:
         raise ValueError(
             f"config.data.name={selection.name!r}: it has one class, {opened.class_names[0]!r}; "
             f"expected two or more to tell apart"
         )
-    kept = _kept(selection, opened.class_names)
+    kept = subsets.kept_labels(selection.classes, selection.name, opened.class_names)
     shape = (selection.resolution, selection.resolution, selection.channels or opened.channels)
     texts = {f"data.{split}": getattr(selection, split) for split in SPLITS}
     if not overlapping:
@@ -202,28 +229,6 @@ def load(
     return dataset
 
 
-def _kept(selection: Selection, class_names: tuple[str, ...]) -> Sequence[int]:
-    """Return the labels to keep, ascending."""
-    count = len(class_names)
-    if not selection.classes:
-        return range(count)
-    field = f"config.transfer.classes={selection.classes!r}"
-    ranges = subsets.label_ranges(selection.classes)
-    if ranges[-1].stop > count:
-        missing = next(max(part.start, count) for part in ranges if part.stop > count)
-        raise ValueError(
-            f"{field}: {selection.name!r} has no class {missing}; expected labels from 0 "
-            f"({class_names[0]!r}) to {count - 1} ({class_names[-1]!r})"
-        )
-    kept = [label for part in ranges for label in part]
-    if len(kept) < 2:
-        raise ValueError(
-            f"{field}: it leaves one class, {class_names[kept[0]]!r}; expected two or more to tell "
-            f"apart"
-        )
-    return kept
-
-
 def _check_enough(selection: Selection, dataset: Dataset, kept: Sequence[int]) -> None:
     """Check that each class has enough training images, and that no other split is empty."""
     field = f"config.transfer.classes={selection.classes!r}"
@@ -248,80 +253,6 @@ def _check_enough(selection: Selection, dataset: Dataset, kept: Sequence[int]) -
             f"these, or 0 for all"
         )
 
-
-def _prepare(name: str, folder: Path, tell: Callable[[str], None]) -> None:
-    """Prepare an embedded data set, unless it is complete already."""
-    holder = folder / name
-    if _is_whole(name, folder, _stamp(holder)):
-        return
-    import tensorflow_datasets as tfds  # Takes seconds to import.
-
-    tfds.disable_progress_bar()
-    try:
-        holder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(
-            f"{holder}: cannot be made ({error.strerror}); expected --data_dir, or else "
-            f"XDG_CACHE_HOME or HOME, to name a folder to write to"
-        ) from error
-    # Several processes may prepare the same set at once: each fills a folder of its own, and the
-    # first to finish renames it.
-    with tempfile.TemporaryDirectory(dir=holder, prefix=".", suffix=".tmp") as beside:
-        builder = EMBEDDED[name](Path(beside))
-        target = holder / str(builder.version)
-        if target.exists():
-            tell(f"{target}: the data set was damaged or half written, and is prepared anew")
-        try:
-            with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces downloads.
-                builder.download_and_prepare()
-        except RuntimeError as error:  # Of array_record, such as a full disk.
-            raise OSError(f"{target}: cannot be written ({error})") from error
-        if not _is_whole(name, Path(beside), _stamp(Path(beside, name))):
-            raise OSError(f"{target}: it was not written whole; expected more room on its disk")
-        if _is_whole(name, folder, _stamp(holder)):  # By another process.
-            return
-        if target.exists():
-            target.rename(Path(beside, "damaged"))
-        try:
-            Path(beside, name, target.name).rename(target)
-        except OSError:
-            if not target.exists():
-                raise
-
-
-_Stamp = tuple[tuple[str, int, int], ...]
-
-
-def _stamp(holder: Path) -> _Stamp:
-    """Return paths, sizes and times of change of the files of a data set's versions."""
-    files = ((path, path.stat()) for path in sorted(holder.glob("[0-9]*/*")))
-    return tuple((str(path), status.st_size, status.st_mtime_ns) for path, status in files)
-
-
-@functools.lru_cache(maxsize=8)
-def _is_whole(name: str, folder: Path, stamp: _Stamp) -> bool:
-    """Return whether every record of a data set can be read. Reads once for each stamp."""
-    if not stamp:
-        return False
-    try:
-        opened = prepared.find(name, folder)
-        for split in opened.splits:
-            for _ in opened.records(split, f"data.{split}"):
-                pass
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def _digits(folder: Path) -> Any:
-    from mnv2_jax.data.digits import Digits
-
-    return Digits(data_dir=folder, file_format="array_record")
-
-
-EMBEDDED: dict[str, Callable[[Path], Any]] = {"digits": _digits}
-"""Data sets that come with a package, prepared on first use: functions that take a folder and
-return a TFDS builder. `experiments.prepare` prepares other data sets of TFDS."""
 
 MIRROR_CHANGES_CLASS = frozenset({"digits"})
 """Data sets whose images must not be mirrored: a mirrored digit is another sign or none."""

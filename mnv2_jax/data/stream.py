@@ -23,7 +23,7 @@ import numpy as np
 from mnv2_jax import cores
 from mnv2_jax.data import rng
 from mnv2_jax.data.augmentation import Augmentation
-from mnv2_jax.data.images import Arrays, Example, Images
+from mnv2_jax.data.images import Arrays, Example, Images, fill
 from mnv2_jax.terminal import counter
 
 _PARENT_SECONDS = 1.0
@@ -291,13 +291,8 @@ def read(images: Images, tell: Callable[[str], None]) -> tuple[Arrays, tuple[str
     fields = zip(*(part[:3] for part in parts), strict=True)
     arrays = Arrays(*(np.concatenate(field)[:count] for field in fields))
     problems = tuple(line for part in parts for line in part.problems)
-    sound = np.flatnonzero(arrays.weights)
-    if not len(sound):
+    if not fill(arrays):
         raise ValueError(f"{problems[0]}; and no other image can be decoded either")
-    for index in np.flatnonzero(arrays.weights == 0):
-        other = sound[np.searchsorted(sound, index) % len(sound)]
-        arrays.images[index] = arrays.images[other]
-        arrays.labels[index] = arrays.labels[other]
     return arrays, problems
 
 

@@ -1,5 +1,6 @@
-"""Subsets of a data set's records, by class or by index."""
+"""Subsets of a data set's records, by class or by index, and unions."""
 
+import bisect
 import itertools
 import re
 from collections.abc import Sequence
@@ -50,6 +51,21 @@ class Subset:
         return record._replace(label=int(self.labels[index]))
 
 
+class Union:
+    """All records of several splits, one split after the other."""
+
+    def __init__(self, parts: Sequence[Records]) -> None:
+        self._parts = parts
+        self._ends = list(itertools.accumulate(map(len, parts)))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: int) -> Record:
+        part = bisect.bisect_right(self._ends, index)
+        return self._parts[part][index - self._ends[part] + len(self._parts[part])]
+
+
 def labels(records: Records) -> np.ndarray:
     """Return the labels of records, int32 `[count]`; labels stored with images take a full read.
 
@@ -60,6 +76,37 @@ def labels(records: Records) -> np.ndarray:
     if isinstance(records, (Subset, Files)):
         return records.labels
     return np.array([records[index].label for index in range(len(records))], np.int32)
+
+
+def kept_labels(classes: str, name: str, class_names: Sequence[str]) -> Sequence[int]:
+    """Return the labels to keep, ascending.
+
+    Args:
+      classes: see `mnv2_jax.data.sources.Selection`.
+      name: the data set's.
+      class_names: names of all of its classes, by label.
+
+    Raises:
+      ValueError: there is no such class, or a single one is left.
+    """
+    count = len(class_names)
+    if not classes:
+        return range(count)
+    field = f"config.transfer.classes={classes!r}"
+    ranges = label_ranges(classes)
+    if ranges[-1].stop > count:
+        missing = next(max(part.start, count) for part in ranges if part.stop > count)
+        raise ValueError(
+            f"{field}: {name!r} has no class {missing}; expected labels from 0 "
+            f"({class_names[0]!r}) to {count - 1} ({class_names[-1]!r})"
+        )
+    kept = [label for part in ranges for label in part]
+    if len(kept) < 2:
+        raise ValueError(
+            f"{field}: it leaves one class, {class_names[kept[0]]!r}; expected two or more to tell "
+            f"apart"
+        )
+    return kept
 
 
 def label_ranges(text: str) -> tuple[range, ...]:

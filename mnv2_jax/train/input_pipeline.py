@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mnv2_jax.data import rng, stream
-from mnv2_jax.data.images import Arrays, Images
+from mnv2_jax.data import rng
+from mnv2_jax.data.images import Arrays
 from mnv2_jax.data.sources import Dataset
 from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.parallel import Layout, Program
@@ -200,11 +200,7 @@ class OnDevice(InputPipeline):
 
     def _arrays(self, split: str) -> Arrays:
         """Return a whole split, decoded on the first call."""
-        decoded = self.dataset.decoded
-        if split not in decoded:
-            images: Images = getattr(self.dataset, split)
-            decoded[split] = stream.read(images, lambda line: self.tell(f"{split}: {line}"))
-        arrays, problems = decoded[split]
+        arrays, problems = self.dataset.arrays(split, self.tell)
         self._leave_out(problems)
         return arrays
 

@@ -1,11 +1,12 @@
 """Trains lanes of one program: compiles it, brings it images, runs it epoch by epoch."""
 
 import contextlib
+import copy
 import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -84,6 +85,23 @@ class Trainer:
             of_state = sum(np.asarray(leaf).nbytes for leaf in leaves)
             self.bytes = self.bytes * len(layout.devices) + 3 * of_state * layout.count
 
+    def is_of(self, program: LaneProgram, layout: parallel.Layout) -> bool:
+        """Return whether the programs are those of a lane's program and a layout."""
+        own = dataclasses.replace(self.source.adapt(program), axis_size=layout.axis_size)
+        sizes = [(one.name, one.count, one.devices) for one in (layout, self.layout)]
+        return own == self.program and sizes[0] == sizes[1]
+
+    def with_splits(self, dataset: Dataset) -> "Trainer | None":
+        """Return the trainer of the same images in splits drawn by another seed.
+
+        It has the same programs. None if these are other images, or their splits are fixed.
+        """
+        if dataset.fixed is None or dataset.fixed is not self.dataset.fixed:
+            return None
+        other = copy.copy(self)
+        other.dataset = dataset
+        return other
+
     def pipeline(
         self,
         values: Sequence[HParams],
@@ -119,6 +137,7 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         starts: Sequence[Start | None] = (),
         tell: Callable[[str], None] = lambda line: None,
+        evaluate_test: bool = True,
     ) -> list[LaneResult]:
         """Train and evaluate lanes, resuming from the checkpoint that a callback restores.
 
@@ -127,13 +146,15 @@ class Trainer:
           callbacks: they watch, save and stop the training.
           starts: the state that each lane starts from, where the program tunes trained networks.
           tell: called with a line for the user.
+          evaluate_test: measure test images at the end; else they are left unread.
 
         Raises:
           Interrupted: a callback asked to stop; the state is saved if a callback saves.
           ValueError: an image cannot be decoded, or its label is out of range.
           OSError: a checkpoint cannot be written, or a file cannot be read.
         """
-        return _Run(self, values, callbacks, starts or [None] * len(values), tell).results()
+        run = _Run(self, values, callbacks, starts or [None] * len(values), tell)
+        return run.results(SPLITS if evaluate_test else SPLITS[:2])
 
 
 class _Run:
@@ -189,8 +210,8 @@ class _Run:
         stacked = parallel.stack(self._best) if self._best else ()
         return Checkpoint(self.step, state._replace(best=stacked), self._curves, self.seconds)
 
-    def results(self) -> list[LaneResult]:
-        """Train to the end, and measure."""
+    def results(self, splits: Sequence[str]) -> list[LaneResult]:
+        """Train to the end, and measure splits; these begin with train and validation."""
         with contextlib.closing(self._pipeline):
             for epoch in range(len(self._curves[0])):
                 self._call_on_epoch(epoch + 1, [curve[epoch] for curve in self._curves])
@@ -203,7 +224,7 @@ class _Run:
                     )
                 ]
             self._train()
-            return self._measured()
+            return self._measured(splits)
 
     def _train(self) -> None:
         if self.step < self.steps:
@@ -302,7 +323,7 @@ class _Run:
     def _states(self) -> list[Any]:
         return self._layout.unstack(self._state)[: self._count]
 
-    def _measured(self) -> list[LaneResult]:
+    def _measured(self, splits: Sequence[str]) -> list[LaneResult]:
         """Measure the trained networks, or the best ones where training ruined them."""
         train = self._evaluate("train")
         validation = self._validation or self._evaluate("validation")
@@ -310,8 +331,10 @@ class _Run:
         if any(restored):
             self._restore(restored)
             train, validation = map(self._evaluate, ("train", "validation"))
-        by_split = zip(train, validation, self._evaluate("test"), strict=True)
-        lanes = zip(self._states(), self._curves, by_split, restored, strict=True)
+        rest = map(self._evaluate, splits[2:])
+        by_split = zip(train, validation, *rest, strict=True)
+        measured = (dict(zip(splits, of_lane, strict=True)) for of_lane in by_split)
+        lanes = zip(self._states(), self._curves, measured, restored, strict=True)
         seconds = self.seconds / self._count
         return [self._result(*lane, seconds) for lane in lanes]
 
@@ -319,22 +342,23 @@ class _Run:
         self,
         state: Any,
         curve: list[Metrics],
-        by_split: Sequence[Measured],
+        by_split: Mapping[str, Measured],
         restored: Best | None,
         seconds: float,
     ) -> LaneResult:
         diverged = not (restored or all(math.isfinite(epoch["train_loss"]) for epoch in curve))
         measures: dict[str, float] = {}
-        for split, measured in zip(SPLITS, by_split, strict=True):
+        for split, measured in by_split.items():
             measures[f"{split}_images"] = measured.images
             for metric in self._program.metrics:
                 measures[metric.column(split)] = measured.metrics[metric.name]
+        tested = by_split["test"].predictions if "test" in by_split else None
         return LaneResult(
             curve=curve,
             diverged=diverged,
             measures={} if diverged else measures,
             restored_epoch=int(restored.epoch) if restored else None,
-            predictions=by_split[-1].predictions.first(len(self._trainer.dataset.test)),
+            predictions=tested and tested.first(len(self._trainer.dataset.test)),
             seconds=seconds,
             waited=self._pipeline.waited,
             left_out=tuple(sorted(self._pipeline.left_out)),

@@ -84,4 +84,5 @@ def held_bytes(mode: str, dataset: Dataset) -> tuple[int, int]:
 
 
 def _count(dataset: Dataset) -> int:
-    return len(dataset.train) + len(dataset.validation)
+    count = len(dataset.train) + len(dataset.validation)
+    return count + len(dataset.test) if dataset.fixed else count  # All are decoded at once.

@@ -28,7 +28,7 @@ class LaneResult:
       seconds: the lane's share of the training time of its chunk, without compilation.
       waited: seconds that its chunk waited for images since it was last resumed.
       left_out: a line for each image that could not be decoded.
-      predictions: for each test image, without names of classes.
+      predictions: for each test image, without names of classes; None if these were left unread.
       variables: of the evaluated network, on the host.
       optimizer: leaves of the optimizer's state.
     """
@@ -40,7 +40,7 @@ class LaneResult:
     seconds: float
     waited: float
     left_out: tuple[str, ...]
-    predictions: Predictions = dataclasses.field(compare=False, repr=False)
+    predictions: Predictions | None = dataclasses.field(compare=False, repr=False)
     variables: Mapping[str, Any] = dataclasses.field(compare=False, repr=False)
     optimizer: tuple[np.ndarray, ...] = dataclasses.field(compare=False, repr=False)
 

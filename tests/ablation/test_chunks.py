@@ -22,7 +22,7 @@ from mnv2_jax.train.loop import Trainer
 from mnv2_jax.train.preemption import Interrupted, StopRequest
 from mnv2_jax.train.resident import Resident
 from mnv2_jax.train.streaming import Streaming
-from tests import commands, victim
+from tests import commands, samples, victim
 from tests.small import curves_of
 
 OUT = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes")
@@ -273,6 +273,33 @@ def test_out_of_memory_compiling_tries_half(planned, dots, monkeypatch):
         "out of memory compiling 100 lanes; trying 50",
         "out of memory compiling 50 lanes; trying 25",
     ]
+
+
+def test_splits_of_another_seed_need_no_compilation(dots, tiny, monkeypatch):
+    def trainer(program, dataset, layout, feed, workers):
+        found = object.__new__(Trainer)
+        vars(found).update(program=program, dataset=dataset, layout=layout, source=feed, bytes=1)
+        return found
+
+    monkeypatch.setattr(chunks, "Trainer", trainer)
+
+    def trainer_of(earlier, seed, lanes=2, epochs=2, split="per_seed", data=dots):
+        config, *_ = victim.configs(epochs=epochs)
+        config.seed, config.data.split = seed, split
+        (planned,) = cohort.plan([config], lambda _: data)
+        found = chunks.trainer_of(planned, lanes, 0, lambda line: None, earlier)
+        assert found.dataset is planned.dataset
+        return found
+
+    first = trainer_of(None, 1)
+    assert trainer_of(first, 2).layout is first.layout
+    for other in (
+        {"epochs": 3},
+        {"lanes": 4},
+        {"split": "fixed"},
+        {"data": samples.dots()},
+    ):
+        assert trainer_of(first, 2, **other).layout is not first.layout
 
 
 @pytest.mark.slow

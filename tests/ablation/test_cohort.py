@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from configs import digits
-from mnv2_jax.ablation import cohort, grid
+from mnv2_jax.ablation import cohort, grid, records
 from mnv2_jax.train.recipes import RECIPES
 
 
@@ -109,6 +109,10 @@ def test_what_changes_the_program_makes_a_cohort(dots, path, values):
         ({"train__weight_decay": -1.0}, r"config.train.weight_decay=-1.0: expected a number, 0"),
         ({"train__label_smoothing": 1.0}, r"config.train.label_smoothing=1.0: expected 0 or more"),
         ({"data__mode": "disk"}, r"config.data.mode='disk': expected one of auto"),
+        (
+            {"data__split": "per_run"},
+            r"config.data.split='per_run': expected one of fixed, per_seed",
+        ),
         ({"data__order": "any"}, r"config.data.order='any': expected one of own"),
         ({"data__scaling": "none"}, r"config.data.scaling='none': expected one of symmetric"),
         ({"data__resolution": 0}, r"config.data.resolution=0: expected 1 or more"),
@@ -236,6 +240,37 @@ def test_an_unknown_field_is_named(dots, path, hint):
     (config[section] if section else config)[field] = 3
     with pytest.raises(ValueError, match=f"^config.{path}: no such field; {re.escape(hint)}"):
         cohort.plan([config], lambda _: dots)
+
+
+def test_runs_of_other_splits_are_of_other_cohorts(dots):
+    cohorts = plan(
+        dots,
+        grid.axis("data.split", ("fixed", "per_seed")),
+        PROJECTIONS,
+        grid.axis("seed", (0, 1)),
+        train__batch_size=16,
+    )
+    assert [str(part).partition(", ")[2] for part in cohorts] == [
+        "split fixed",
+        "split per_seed, seed 0",
+        "split per_seed, seed 1",
+    ]
+    assert [[run.config.seed for run in part.runs] for part in cohorts] == [
+        [0, 1, 0, 1],
+        [0, 0],
+        [1, 1],
+    ]
+    assert len({part.id for part in cohorts}) == 3
+    fixed, *drawn = (part.dataset for part in cohorts)
+    assert fixed is dots
+    assert [own.fixed for own in drawn] == [dots, dots]
+    tests = [frozenset(own.places["test"].tolist()) for own in drawn]
+    assert len(set(tests)) == 2
+    (run,) = plan(dots, grid.axis("seed", (1,)), data__split="per_seed", train__batch_size=16)
+    assert run.id == cohorts[2].id
+    assert run.dataset.places["test"].tolist() == drawn[1].places["test"].tolist()
+    rows = records.planned(cohorts)
+    assert [row["data.split"] for row in rows] == ["fixed"] * 4 + ["per_seed"] * 4
 
 
 def test_cohorts_are_told_apart_by_their_labels(dots):

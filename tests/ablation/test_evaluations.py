@@ -1,5 +1,6 @@
 """Evaluations of finished runs."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -10,6 +11,7 @@ from configs import digits
 from mnv2_jax import api, arch, presets
 from mnv2_jax.ablation.evaluations import Request
 from mnv2_jax.ablation.grid import axis, product
+from mnv2_jax.analysis.claims import greater
 from mnv2_jax.nn import trained
 from mnv2_jax.train import memory
 
@@ -37,6 +39,45 @@ GRID = product(
 def results(without_charts, tmp_path_factory):
     experiment = api.Experiment(config(), GRID, name="evaluated")
     return experiment.run(tmp_path_factory.mktemp("runs") / "work", progress=False)
+
+
+def test_runs_whose_splits_are_drawn_are_measured_on_their_own(tmp_path):
+    points = product(
+        axis("data.split", ("fixed", "per_seed")),
+        axis("model.projection", ("linear", "relu6")),
+        axis("seed", range(2)),
+    )
+    claim = greater("drawn", "here", "Same", "data.split", "fixed", "per_seed")
+    paired = greater("linear", "here", "Linear is better", "model.projection", "linear", "relu6")
+    experiment = api.Experiment(config(), points, [claim, paired], name="drawn")
+    results = experiment.run(tmp_path / "work", progress=False)
+    for split in ("train", "validation", "test"):
+        table = results.evaluate(split)
+        frame = results.frame.set_index("run_id").loc[table.index]
+        np.testing.assert_allclose(table[f"{split}/loss"], frame[f"{split}_loss"], rtol=1e-5)
+    by_split = results.frame.groupby(["data.split", "projection"])["test_loss"]
+    assert by_split.nunique().tolist() == [2] * 4
+    assert results.decide()["pairs"].tolist() == [4, 4]
+
+
+def test_test_images_that_were_left_unread_are_measured_later(tmp_path):
+    untested = config()
+    untested.evaluate_test = False
+    claim = greater("linear", "here", "Linear is better", "model.projection", "linear", "relu6")
+    claim = dataclasses.replace(claim, metric="validation_accuracy")
+    results = api.Experiment(untested, GRID, [claim], name="untested").run(
+        tmp_path / "work", progress=False
+    )
+    tested = [name for name in results.frame if name.startswith("test_")]
+    assert tested[:2] == ["test_accuracy", "test_loss"]
+    assert results.frame[tested].isna().all(axis=None)
+    assert (results.frame["status"] == "done").all()
+    assert not list(tmp_path.glob("work/runs/*/test.npz"))
+    assert "Mean validation accuracy" in (tmp_path / "work/report.html").read_text()
+    assert results.decide()["pairs"].tolist() == [2]
+    assert results.plot("projection").heading.startswith("Validation accuracy over ")
+    table = results.evaluate("test")
+    assert table["test/accuracy"].notna().all()
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])

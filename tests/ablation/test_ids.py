@@ -163,9 +163,26 @@ def test_phases_keep_their_ids_and_so_what_starts_from_them(later):
     assert not set(before) & set(after)
 
 
+def test_runs_that_were_not_tested_are_done(dots, tmp_path):
+    config = digits.get_config()
+    for part in plan(config, dots):
+        for run in part.runs:
+            row = {"status": "done", "validation_accuracy": 0.9, "validation_loss": 0.5}
+            records.write(tmp_path, run, {**records.describe(run, part), **row}, [], {})
+    again = plan(config, dots)
+    assert finished.remaining(tmp_path, again) == []
+    (said,) = finished.unmeasured(tmp_path, again)
+    assert said.startswith(
+        "4 finished runs were not measured on test images, which config.evaluate_test=False left "
+    )
+    config.evaluate_test = False
+    assert finished.unmeasured(tmp_path, plan(config, dots)) == []
+
+
 def test_observed_fields_are_no_part_of_an_id(dots):
     config = digits.get_config()
     before = runs_by_cohort(plan(config, dots))
+    config.evaluate_test = False
     config.metrics = "accuracy,loss,calibration_error"
     cohorts = plan(config, dots)
     assert runs_by_cohort(cohorts) == before

@@ -106,6 +106,14 @@ def test_one_of_two_records_may_have_metrics_that_the_other_lacks(folders, tmp_p
             merging.merge(tmp_path / "other", folders)
 
 
+def test_one_of_two_records_may_have_left_test_images_unread(folders, tmp_path):
+    path = folders[1] / "runs/two/result.json"
+    row = json.loads(path.read_text())
+    del row["test_accuracy"]
+    path.write_text(json.dumps(row))
+    assert merging.merge(tmp_path / "all", folders) == merging.Merged(3, 1, ())
+
+
 def test_a_record_that_is_not_whole_is_not_taken_and_is_replaced(folders, tmp_path):
     missing = folders[0] / "runs/one/result.json"
     missing.unlink()

@@ -7,6 +7,7 @@ from configs import digits, transfer
 from mnv2_jax import schema
 from mnv2_jax.ablation import cohort, grid, phases, records
 from mnv2_jax.data import sources
+from mnv2_jax.metrics import SPLITS
 from mnv2_jax.train.tuning import Tuning
 
 
@@ -130,6 +131,44 @@ def test_wrong_fields_in_the_section_of_a_phase_are_refused(own, message):
     wrong.extraction = ConfigDict(own)
     with pytest.raises(ValueError, match=message):
         phases.runs([wrong])
+
+
+def names(images):
+    return {images.records[number].where for number in range(len(images))}
+
+
+def test_phases_draw_the_same_splits():
+    """Of the classes that they share: those of a base may be more."""
+    drawn = config(data__split="per_seed", pretraining__transfer__classes="", seed=3)
+    base, *later = (part.dataset for part in cohort.plan(phases.runs([drawn]), sources.load))
+    assert len(base.test) == 500
+    assert len(later) == 2
+    for dataset in later:
+        for split in SPLITS:
+            assert names(getattr(dataset, split)) < names(getattr(base, split))
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"data": {"train": "train[:50%]"}}, r"config\.data\.train is 'train\[:50%\]', in the pha"),
+        (
+            {"data": {"split": "fixed"}},
+            r"config\.data\.split is 'fixed', in the phase extraction '",
+        ),
+        ({"seed": 4}, r"config\.seed is 4, in the phase extraction 3, so that one may train on te"),
+    ],
+)
+def test_phases_that_draw_other_splits_are_refused(own, message):
+    drawn = config(data__split="per_seed", seed=3)
+    drawn.pretraining.update(own)
+    with pytest.raises(ValueError, match=f"^config.data.split='per_seed': in the .*{message}"):
+        phases.runs([drawn])
+    drawn.pretraining.update({"data": {"name": "another"}})
+    assert len(phases.runs([drawn])) == 3
+    drawn.pretraining.update({"data": {"name": "digits"}})
+    drawn.data.split = "fixed"
+    assert len(phases.runs([drawn])) == 3
 
 
 def test_phases_are_cohorts_whose_lanes_start_from_one_another():

@@ -60,6 +60,12 @@ def test_test_metrics_are_means_over_the_runs_that_are_done(workdir, cohorts):
     assert means == [{"test_accuracy": pytest.approx(0.85), "test_loss": 0.5}, {}]
 
 
+def test_validation_metrics_take_the_place_of_those_of_unread_test_images(workdir, cohorts):
+    first, _ = cohorts
+    finish(workdir, first, first.runs[0], validation_accuracy=0.9, train_loss=0.1)
+    assert status.read(workdir)["cohorts"][0]["means"] == {"validation_accuracy": 0.9}
+
+
 def test_a_cohort_has_one_name(workdir, cohorts):
     second = cohorts[1]
     for label, runs in (("inverted_residual", [run.id for run in second.runs]), ("old", ["gone"])):

@@ -6,6 +6,7 @@ import pandas as pd
 
 from mnv2_jax import terminal
 from mnv2_jax.analysis import accuracies
+from mnv2_jax.analysis.html import mistakes
 from tests.analysis.synthetic import make_frame, make_transfers
 
 
@@ -62,6 +63,23 @@ def test_unfinished_runs_do_not_count() -> None:
     assert cell.runs == 1
     assert accuracies.cells(frame.iloc[:1]) == []
     assert not accuracies.lead(frame.iloc[:1])
+
+
+def test_where_test_images_are_unread_validation_takes_their_place(capsys) -> None:
+    frame = with_images(make_frame(expansions=(6,), shortcuts=("none",), seeds=1))
+    untested = frame.assign(
+        test_accuracy=math.nan, test_images=math.nan, validation_accuracy=[0.85, 1.0]
+    )
+    linear, _ = accuracies.cells(untested)
+    assert linear.texts["validation"] == "85.0 % (17 of 20)"
+    assert accuracies.lead(untested)
+    terminal.Console(width=80).print(accuracies.table(untested))
+    out = capsys.readouterr().out
+    assert "Validation" in out
+    assert "Test" not in out
+    assert "nan" not in out
+    assert "Test</th>" not in mistakes.lead(untested, None)
+    assert "Test</th>" in mistakes.lead(frame, None)
 
 
 def test_a_terminal_has_room_for_some(capsys) -> None:

@@ -68,6 +68,24 @@ def test_runs_on_other_images_and_bases_do_not_count(tmp_path, frame):
     assert mistakes.read(tmp_path, bases) is None
 
 
+def test_runs_whose_splits_another_seed_drew_do_not_count(tmp_path, frame):
+    record(tmp_path, frame, [made(LABELS), made([0, 1, 1, 0, 2, 2]), made(LABELS), made(LABELS)])
+    pictures = {3: Picture("aGk=")}
+    found = mistakes.read(tmp_path, frame)
+    assert found is not None
+    mistakes.write_pictures(tmp_path, found, pictures)
+    for run, split in zip(frame["run_id"], ("per_seed",) * 3 + ("fixed",), strict=True):
+        seed = int(run == frame["run_id"][0])
+        config = {"seed": seed, "data": {"split": split}}
+        checksums.write_json(tmp_path / "runs" / run / "config.json", config)
+    found = mistakes.read(tmp_path, frame)
+    assert found is not None
+    assert (found.run, found.runs) == (frame["run_id"][1], 2)
+    assert mistakes.read_pictures(tmp_path, found) == {}
+    mistakes.write_pictures(tmp_path, found, pictures)
+    assert mistakes.read_pictures(tmp_path, found) == pictures
+
+
 def test_without_predictions_there_is_no_section(tmp_path, frame):
     assert mistakes.read(tmp_path, frame) is None
     assert html.section(None, {}) == ""

@@ -1,6 +1,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,26 @@ def test_figures_that_cannot_be_written_cost_neither_claims_nor_report(
     assert not (workdir / "figures").exists()
     messages = [record.getMessage() for record in caplog.records]
     assert "figure learning_curves: cannot be drawn: no ink" in messages
+
+
+def test_a_report_without_test_images_is_about_validation_images(tmp_path: Path) -> None:
+    frame = make_frame((1, 6), seeds=3)
+    write_workdir(tmp_path, frame)
+    untested = frame.drop(columns="test_loss").assign(validation_images=64)
+    untested.assign(test_accuracy=float("nan")).to_csv(tmp_path / "results.csv", index=False)
+    claim = greater("l", "s", "Linear.", "projection", "linear", "relu6")
+    measured = replace(claim, name="v", metric="validation_accuracy")
+    decided = analyse(tmp_path, (claim, measured), title="t", command="c")
+    assert [row["verdict"] for row in decided] == ["inconclusive", "supported"]
+    html = (tmp_path / "report.html").read_text()
+    data = embedded(html)
+    assert data["runs"]["validation_accuracy"][0] is not None
+    assert "Mean validation accuracy" in html
+    assert "Mean test accuracy" not in html
+    assert "digits, 64 validation images" in html
+    for name in ("accuracy_over_expansion", "accuracy_over_params", "heatmap"):
+        assert name in data["charts"]
+        assert (tmp_path / "figures" / f"{name}.svg").is_file()
 
 
 def test_notes_name_the_data_set_and_its_test_images() -> None:

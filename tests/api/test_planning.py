@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from mnv2_jax.ablation.grid import axis, product
@@ -39,6 +41,7 @@ def plan(dots, tiny):
     def planned(rates, seeds, **fields):
         (config, *_) = victim.configs(epochs=2)
         config.model.projection = "linear"
+        config.evaluate_test = fields.pop("evaluate_test", True)
         grid = product(
             axis("model.projection", ("linear", "relu6")),
             axis("train.learning_rate", [0.1 * rate for rate in range(1, rates + 1)]),
@@ -66,3 +69,15 @@ def test_a_plan_that_decides_no_claim_is_refused_unless_it_is_small(plan):
     expected = "^claims: 14 runs would decide none .*no run has projection relu6; leave out what"
     with pytest.raises(ValueError, match=expected):
         plan(7, 2, pinned={"model.projection"})
+
+
+def test_claims_about_test_images_that_are_left_unread_are_refused(plan):
+    message = (
+        r"^claim 'c': metric='test_accuracy': config.evaluate_test=False leaves test images unread;"
+        r" expected a metric such as 'validation_accuracy', or config.evaluate_test=True$"
+    )
+    with pytest.raises(ValueError, match=message):
+        plan(4, 2, evaluate_test=False)
+    claim = greater("c", "here", "Better", "model.projection", "linear", "relu6")
+    of_validation = dataclasses.replace(claim, metric="validation_accuracy")
+    assert plan(4, 2, evaluate_test=False, claims=(of_validation,)).remarks == ()

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
-from mnv2_jax.data import image_checks, sources, stream
+from mnv2_jax.data import embedded, image_checks, sources, stream
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.stored import prepared
 from mnv2_jax.metrics import SPLITS
@@ -125,7 +125,7 @@ def test_a_damaged_embedded_set_is_prepared_again(cache, arrays, tmp_path, damag
 
 
 def test_an_embedded_set_that_is_not_written_whole_is_left_out(tmp_path, monkeypatch, capsys):
-    build = sources.EMBEDDED["digits"]
+    build = embedded.EMBEDDED["digits"]
 
     def torn(folder):
         builder = build(folder)
@@ -138,7 +138,7 @@ def test_an_embedded_set_that_is_not_written_whole_is_left_out(tmp_path, monkeyp
         builder.download_and_prepare = half
         return builder
 
-    monkeypatch.setitem(sources.EMBEDDED, "digits", torn)
+    monkeypatch.setitem(embedded.EMBEDDED, "digits", torn)
     with pytest.raises(OSError, match=r"digits/1.0.0: it was not written whole"):
         sources.load(DIGITS, tmp_path)
     assert list((tmp_path / "digits").iterdir()) == []

@@ -97,6 +97,18 @@ def test_training_lowers_the_loss_and_repeats_bit_for_bit(trainer, together):
         assert again[number].curve[-1]["train_loss"] < again[number].curve[0]["train_loss"]
 
 
+def test_test_images_are_left_unread_if_one_says_so(trainer, together):
+    trainer.dataset.decoded.pop("test")
+    untested = trainer.run(FIVE, evaluate_test=False)
+    assert "test" not in trainer.dataset.decoded
+    for found, whole in zip(untested, together, strict=True):
+        assert found.predictions is None
+        assert {f"test_{name}" for name in ("images", "accuracy", "loss")} == (
+            whole.measures.keys() - found.measures.keys()
+        ) or whole.diverged
+        assert found.measures.items() <= whole.measures.items()
+
+
 def test_evaluation_is_exact_whatever_the_batch(program, dots, trainer):
     states, values = (
         trainer.layout.shard_lanes(parallel.stack(lanes))

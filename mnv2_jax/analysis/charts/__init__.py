@@ -46,14 +46,15 @@ def make_charts(
     is logged and left out.
     """
     frame = frame.reset_index(drop=True)  # Rows name runs by their positions.
-    done = finished(frame, "test_accuracy")
+    metric = tables.main_metric(frame)
+    done = finished(frame, metric)
     view = default_view(done)
     makers: Makers = {
         "paired_differences": lambda: forest(frame, claims, decided),
         "effects": lambda: effects(frame, claims, decided),
         **_first(_measures(frame, done, view)),
         **_costs(frame, done),
-        "heatmap": lambda: heatmap(frame, view),
+        "heatmap": lambda: heatmap(frame, view, metric),
         **_first(_interactions(frame, done, view)),
         "learning_curves": lambda: learning_curves(frame, curves),
         "paper_figure_6": lambda: paper_figure_6(frame, curves),
@@ -69,7 +70,7 @@ def make_choices(frame: pd.DataFrame, charts: Mapping[str, Chart]) -> dict[str, 
     if not charts:
         return {}
     frame = frame.reset_index(drop=True)
-    done = finished(frame, "test_accuracy")
+    done = finished(frame, tables.main_metric(frame))
     view = default_view(done)
     makers = _measures(frame, done, view) | _interactions(frame, done, view)
     return _made({name: make for name, make in makers.items() if name not in charts})
@@ -89,9 +90,11 @@ def _made(makers: Makers) -> dict[str, Chart]:
 
 
 def _measures(frame: pd.DataFrame, done: pd.DataFrame, main: View) -> Makers:
-    """Return makers of each metric over each axis, test accuracy over that of `main` first."""
+    """Return makers of each metric over each axis, the main one over that of `main` first."""
+    first = tables.main_metric(frame)
+    split = f"{first.partition('_')[0]}_"
     names = [column.name for column in tables.measures(frame) if not column.of_machine]
-    metrics = sorted(names, key=lambda name: (name != "test_accuracy", "test" not in name))
+    metrics = sorted(names, key=lambda name: (name != first, split not in name))
     rest = [axis for axis in axes.varying(done) if axis != main.x]
     views = [main, *(axes.view_over(done, axis) for axis in rest)]
     figure = f"accuracy_over_{main.x}"
@@ -102,8 +105,8 @@ def _measures(frame: pd.DataFrame, done: pd.DataFrame, main: View) -> Makers:
         return chart and replace(chart, figure=figure, choice=choice)
 
     return {
-        f"{metric.removeprefix('test_')}_over_{view.x}": functools.partial(make, metric, view)
-        for metric, view in itertools.product(metrics or ["test_accuracy"], views)
+        f"{metric.removeprefix(split)}_over_{view.x}": functools.partial(make, metric, view)
+        for metric, view in itertools.product(metrics or [first], views)
     }
 
 
@@ -111,7 +114,7 @@ def _costs(frame: pd.DataFrame, done: pd.DataFrame) -> Makers:
     costs = [cost for cost in reversed(COSTS) if done[cost].nunique() > 1]
 
     def make(cost: str) -> Chart | None:
-        chart = accuracy(frame, cost_view(done, cost))
+        chart = accuracy(frame, cost_view(done, cost), tables.main_metric(frame))
         figure, choice = f"accuracy_over_{costs[0]}", {"Cost": axis_name(cost)}
         return chart and replace(chart, figure=figure, choice=choice)
 
@@ -131,7 +134,7 @@ def _interactions(frame: pd.DataFrame, done: pd.DataFrame, main: View) -> Makers
         hue, x = sorted(pair, key=lambda axis: (axis == main.x, done[axis].nunique()))
         apart = [axis for axis in ("dataset", PHASE) if axis in axes.varying(done)]
         panels = tuple(axis for axis in apart if axis not in pair)
-        chart = accuracy(frame, View(x, hue, panels), joined=True)
+        chart = accuracy(frame, View(x, hue, panels), tables.main_metric(frame), joined=True)
         both = f"{lower_name(hue)} and {lower_name(x)}"
         heading, choice = f"Interaction of {both}", {"Axes": both[:1].upper() + both[1:]}
         return chart and replace(chart, heading=heading, figure="interaction", choice=choice)

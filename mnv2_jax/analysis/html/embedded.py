@@ -33,7 +33,7 @@ def page_data(
     """Return the data that the page's script reads; for arguments see `page.render`."""
     run_ids = frame["run_id"].tolist()
     shown = _measured(frame)
-    main = describe(frame, "test_accuracy")
+    main = describe(frame, tables.main_metric(frame))
     sets: dict[str, int] = {}
     errors = frame["error"].tolist() if "error" in frame else [""] * len(frame)
     return {

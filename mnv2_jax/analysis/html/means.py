@@ -10,12 +10,13 @@ import pandas as pd
 from mnv2_jax.analysis.axes import default_view
 from mnv2_jax.analysis.html.design import Axis
 from mnv2_jax.analysis.html.markup import count, region
+from mnv2_jax.analysis.tables import describe, main_metric
 
 _MOST_COLUMNS = 8
 
 
 def table(axes: Sequence[Axis], frame: pd.DataFrame) -> str:
-    """Return the mean test accuracy over seeds of each cell of the design, as HTML.
+    """Return the mean of `tables.main_metric` over seeds of each cell of the design, as HTML.
 
     The axes that charts show by panel and colour head the columns, if these are few enough; each
     other axis has a column with its value in each row.
@@ -24,7 +25,9 @@ def table(axes: Sequence[Axis], frame: pd.DataFrame) -> str:
       axes: in which the runs differ.
       frame: one row per run, as `tables.read_results` returns it.
     """
-    done = (frame["status"] == "done") & np.isfinite(frame["test_accuracy"])
+    metric = main_metric(frame)
+    name = describe(frame, metric).label
+    done = (frame["status"] == "done") & np.isfinite(frame[metric])
     if not done.any():
         return "<p>No run finished.</p>"
     design = {axis.name: axis for axis in axes if axis.name != "seed"}
@@ -35,7 +38,7 @@ def table(axes: Sequence[Axis], frame: pd.DataFrame) -> str:
     down = [axis for axis in design.values() if axis not in across]
     # By positions of values, which sort as values are shown.
     cells: dict[tuple[int, ...], list[float]] = {}
-    for run, accuracy in enumerate(frame["test_accuracy"].tolist()):
+    for run, accuracy in enumerate(frame[metric].tolist()):
         if done.iloc[run]:
             key = tuple(axis.codes[run] for axis in (*down, *across))
             cells.setdefault(key, []).append(100 * accuracy)
@@ -49,14 +52,14 @@ def table(axes: Sequence[Axis], frame: pd.DataFrame) -> str:
         + "</tr>"
         for row in rows
     )
-    head = _head(down, across, columns)
+    head = _head(name, down, across, columns)
     css = "scroll tall" if len(rows) > 24 else "scroll"
     words = (
         "Per cent, mean over seeds ± standard deviation between seeds, of all finished runs "
         "whatever the filters. Nothing else is averaged over."
     )
     table = region(
-        "Mean test accuracy",
+        f"Mean {name.lower()}",
         f'<table class="means"><thead>{head}</thead>\n<tbody>\n{body}\n</tbody></table>',
         css,
     )
@@ -64,13 +67,15 @@ def table(axes: Sequence[Axis], frame: pd.DataFrame) -> str:
     return f'<p class="quiet">{words}</p>\n<details><summary>{rows_of}</summary>\n{table}</details>'
 
 
-def _head(down: Sequence[Axis], across: Sequence[Axis], columns: Sequence[tuple[int, ...]]) -> str:
+def _head(
+    name: str, down: Sequence[Axis], across: Sequence[Axis], columns: Sequence[tuple[int, ...]]
+) -> str:
     depth = max(1, len(across))
     names = "".join(
         f'<th scope="col" rowspan="{depth}"{_css(axis)}>{escape(axis.label)}</th>' for axis in down
     )
     if not across:
-        return f'<tr>{names}<th scope="col" class="number">Test accuracy</th></tr>'
+        return f'<tr>{names}<th scope="col" class="number">{escape(name)}</th></tr>'
     last = "".join(
         f'<th scope="col" class="number">{escape(across[-1].titles[column[-1]])}</th>'
         for column in columns

@@ -11,7 +11,6 @@ from mnv2_jax.analysis import accuracies
 from mnv2_jax.analysis.accuracies import share
 from mnv2_jax.analysis.html.markup import count, region
 from mnv2_jax.analysis.mistakes import Mistakes, Picture
-from mnv2_jax.metrics import SPLITS
 
 _MOST_CLASSES = 20
 """The classes of a matrix of confusions, and the rows of the table of classes, at most."""
@@ -34,14 +33,13 @@ def lead(frame: pd.DataFrame, mistakes: Mistakes | None) -> str:
     rows = accuracies.cells(frame)
     most = max(cell.runs for cell in rows)
     seeds = '<th scope="col" class="number">Seeds</th>' if most > 1 else ""
+    splits = accuracies.splits_of(rows)[::-1]
     heads = "".join(
-        f'<th scope="col" class="number">{name}</th>' for name in ("Test", "Validation", "Training")
+        f'<th scope="col" class="number">{accuracies.HEADS[split]}</th>' for split in splits
     )
     body = "\n".join(
         f'<tr><th scope="row">{escape(cell.name or "This run")}</th>'
-        + "".join(
-            f'<td class="number">{escape(cell.texts[split])}</td>' for split in reversed(SPLITS)
-        )
+        + "".join(f'<td class="number">{escape(cell.texts[split])}</td>' for split in splits)
         + (f'<td class="number">{cell.runs}</td>' if most > 1 else "")
         + "</tr>"
         for cell in rows

@@ -87,6 +87,7 @@ def render(
         claims=claim_list.claims(claims),
         more_reading=claim_list.reading(claims),
         charts=_figures(charts, filters=bool(axes)),
+        measure=escape(tables.describe(frame, tables.main_metric(frame)).label.lower()),
         accuracy=means.table(axes, frame),
         environment=_environment(tables.distinct_values(environments)),
         data=embedded.json_text(data),
