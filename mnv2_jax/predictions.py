@@ -25,7 +25,7 @@ class Predictions:
       predicted: the most probable class, or `LEFT_OUT`; int32 `[images]`.
       losses: cross-entropy in nats, float32 `[images]`.
       class_names: by label.
-      images: identifies the images, where they are not the data set's own test split.
+      images: the draw of the images, where they are not those of the data set's own split.
     """
 
     labels: np.ndarray

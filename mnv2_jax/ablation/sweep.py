@@ -288,7 +288,12 @@ class Sweep:
             network = _network(cohort, run, result) if self.saving.networks else None
             tested = None if result.diverged else result.predictions
             if tested:
-                tested = dataclasses.replace(tested, class_names=cohort.dataset.class_names)
+                drawn = resolve.split_seed(run.config)
+                tested = dataclasses.replace(
+                    tested,
+                    class_names=cohort.dataset.class_names,
+                    images="" if drawn is None else f"drawn by seed {drawn}",
+                )
             records.write(self.workdir, run, row, result.curve, described, network, tested)
 
 

@@ -104,11 +104,13 @@ def _on_p_value(row: Mapping[str, Any], family: int) -> Iterator[str]:
 
 def _on_images(row: Mapping[str, Any]) -> Iterator[str]:
     share, count = row["of_images"], row["test_images"]
-    if row["verdict"] == INCONCLUSIVE and share is not None and share > 0.5:
-        yield (
-            f"{100 * share:.0f} % of the variance comes from the {count:,} test images: more of "
-            "them would make the interval narrower, more seeds hardly."
-        )
+    if row["verdict"] != INCONCLUSIVE or share is None or share <= 0.5:
+        return
+    comes = f"comes from the {count:,} test images" if count else "is for images that seeds share"
+    yield (
+        f"{100 * share:.0f} % of the variance {comes}: more images would make the interval "
+        "narrower, more seeds hardly."
+    )
 
 
 def _on_diverged(row: Mapping[str, Any]) -> Iterator[str]:

@@ -52,6 +52,7 @@ class Comparison:
       images: the differences for each test image, `(seeds, images)`, where runs recorded them.
       anytime: whether p values stay valid though seeds are added until they are small.
       seeds: that were averaged in, ascending.
+      overlap: see `mnv2_jax.analysis.means.over_seeds`.
     """
 
     means: np.ndarray
@@ -63,6 +64,7 @@ class Comparison:
     images: np.ndarray | None = None
     anytime: bool = False
     seeds: tuple[int, ...] = ()
+    overlap: float = 0.0
 
     @classmethod
     def from_differences(
@@ -73,6 +75,7 @@ class Comparison:
         images: np.ndarray | None = None,
         *,
         anytime: bool = False,
+        overlap: float = 0.0,
     ) -> "Comparison":
         """Average differences, as `stats.paired_differences` returns them, within each seed."""
         pairs = int(differences["difference"].count())
@@ -83,13 +86,13 @@ class Comparison:
         dropped = len(differences) - pairs
         means = stats.seed_means(differences)
         seeds = tuple(sorted(differences.dropna(subset="difference")["seed"].unique().tolist()))
-        return cls(means, pairs, dropped, name, alone, sign, images, anytime, seeds)
+        return cls(means, pairs, dropped, name, alone, sign, images, anytime, seeds, overlap)
 
     @functools.cached_property
     def mean(self) -> Mean:
-        """The mean and its standard error: over seeds and test images if it can be, else seeds."""
+        """The mean and its standard error: over seeds and images if it can be, else seeds."""
         if self.images is None:
-            return over_seeds(self.means)
+            return over_seeds(self.means, self.overlap)
         # Losses are stored with few digits: the estimate is that of the table.
         found = over_seeds_and_images(self.images)
         return dataclasses.replace(found, estimate=float(self.means.mean()))

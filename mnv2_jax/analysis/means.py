@@ -61,12 +61,23 @@ class Mean:
         return float(special.stdtr(self.df, -distance / self.error))
 
 
-def over_seeds(values: np.ndarray) -> Mean:
-    """Return the mean of `values`, `(seeds,)`, as a sample of seeds on these test images."""
+def over_seeds(values: np.ndarray, overlap: float = 0.0) -> Mean:
+    """Return the mean of `values`, `(seeds,)`, as a sample of seeds.
+
+    Args:
+      values: one per seed.
+      overlap: 0 if seeds share their images, and the error is for other seeds on these images. If
+        each seed draws its own training and test images from the same pool, the number of test
+        images by that of training images: results of seeds are correlated then, and the variance
+        of their mean is `variance * (1 / seeds + overlap)` for other images (Nadeau and Bengio
+        2003, Machine Learning 52:239), which errs on the large side.
+    """
     if len(values) < 2:
         return Mean(float(values.mean()) if len(values) else math.nan, math.nan, math.nan)
-    error = float(values.std(ddof=1)) / math.sqrt(len(values))
-    return Mean(float(values.mean()), error, len(values) - 1)
+    seeds = len(values)
+    of_images = overlap / (1 / seeds + overlap)
+    sd = 0.0 if is_constant(values) else float(values.std(ddof=1))
+    return Mean(float(values.mean()), sd * math.sqrt(1 / seeds + overlap), seeds - 1, of_images)
 
 
 def over_seeds_and_images(values: np.ndarray) -> Mean:

@@ -75,8 +75,7 @@ def read(workdir: Path, frame: pd.DataFrame) -> Mistakes | None:
     if schema.PHASE in done:
         phase = done.set_index("run_id")[schema.PHASE]
         done = done[phase.eq(phase[run]).to_numpy() | phase.isna().to_numpy()]
-    split = _split(workdir, run)
-    others = (found[other] for other in done["run_id"] if _split(workdir, other) == split)
+    others = (found[other] for other in done["run_id"])
     same = [each for each in others if each is not None and _are_of_same(each, best)]
     wrong = sum(
         ((each.predicted != each.labels) & (each.predicted != LEFT_OUT)).astype(int)
@@ -97,7 +96,7 @@ def write_pictures(workdir: Path, mistakes: Mistakes, pictures: Mapping[int, Pic
       OSError: the folder cannot be written to.
     """
     entries = {str(image): picture._asdict() for image, picture in pictures.items()}
-    content = {"split": _identity(workdir, mistakes), "pictures": entries}
+    content = {"split": _identity(mistakes), "pictures": entries}
     checksums.write_json(workdir / schema.MISTAKEN, content, indent=1)
 
 
@@ -105,7 +104,7 @@ def read_pictures(workdir: Path, mistakes: Mistakes) -> dict[int, Picture]:
     """Read pictures by position; none where they are damaged or of another test split."""
     try:
         content = checksums.read_json(workdir / schema.MISTAKEN)
-        if content["split"] != _identity(workdir, mistakes):
+        if content["split"] != _identity(mistakes):
             return {}
         return {
             int(image): Picture(str(entry["png"]), str(entry["file"]))
@@ -115,20 +114,13 @@ def read_pictures(workdir: Path, mistakes: Mistakes) -> dict[int, Picture]:
         return {}
 
 
-def _split(workdir: Path, run: str) -> int | None:
-    """Return the seed that a run's splits were drawn by; None if they are fixed."""
-    config = checksums.read_if_there(workdir / "runs" / run / "config.json")
-    drawn = config.get("data", {}).get("split") == "per_seed"
-    return config["seed"] if drawn else None
-
-
 def _are_of_same(one: Predictions, other: Predictions) -> bool:
     return one.class_names == other.class_names and one.has_images_of(other)
 
 
-def _identity(workdir: Path, mistakes: Mistakes) -> str:
+def _identity(mistakes: Mistakes) -> str:
     """Return a hash of the classes and labels of the test split, and of the seed that drew it."""
-    best, seed = mistakes.best, _split(workdir, mistakes.run)
+    best = mistakes.best
     names = "\n".join(best.class_names).encode()
-    drawn = b"" if seed is None else b"\0" + str(seed).encode()
+    drawn = b"\0" + best.images.encode() if best.images else b""
     return checksums.sum_of(names + b"\0" + best.labels.astype("<i4").tobytes() + drawn)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnv2_jax import predictions
+from mnv2_jax import checksums, predictions
 from mnv2_jax.predictions import LEFT_OUT
 
 _METRICS = {
@@ -25,10 +25,26 @@ class TestedImages:
 
     def __init__(self, workdir: Path) -> None:
         """Read nothing yet from an experiment's folder."""
+        self._workdir = workdir
         self._read = functools.cache(functools.partial(predictions.read, workdir))
+        self._drawn = functools.cache(self._is_drawn)
 
     def __deepcopy__(self, memo: Any) -> "TestedImages":
         return self  # Pandas deep-copies a table's attributes whenever it makes another.
+
+    def are_drawn(self, pairs: pd.DataFrame) -> bool:
+        """Return whether runs of pairs draw their images by seed (`config.data.split`)."""
+        complete = pairs.dropna(subset="difference")
+        return any(
+            self._drawn(run) for run in {run for terms in complete["terms"] for run, _ in terms}
+        )
+
+    def _is_drawn(self, run: str) -> bool:
+        config = checksums.read_if_there(self._workdir / "runs" / run / "config.json")
+        if config:
+            return bool(config.get("data", {}).get("split") == "per_seed")
+        found = self._read(run)
+        return found is not None and bool(found.images)
 
     def differences(
         self, pairs: pd.DataFrame, metric: str, chance: Mapping[str, float]

@@ -111,8 +111,9 @@ def decide(
       - estimate, ci_low, ci_high, confidence: with the interval of this claim alone, as the metric
         is stored, an accuracy as a fraction of 1. It is over seeds and test images if runs recorded
         predictions, else over seeds.
-      - test_images: number of images that the interval counts as a sample; None if it does not.
-        of_images: the share of the variance that they cause.
+      - test_images: number of images that the interval counts as a sample, beside seeds; None if
+        runs did not record predictions, or each seed draws its own images. of_images: the share of
+        the variance that images cause.
       - seeds_low, seeds_high: of the t interval over seeds alone. bootstrap_low, bootstrap_high: of
         the BCa interval over seeds. joint_low, joint_high: of the interval that holds together with
         those of all claims (Bonferroni). All have the same confidence.
@@ -248,7 +249,7 @@ def _row(
         "ci_high": _number(interval.high),
         "confidence": level,
         "test_images": reported.images.shape[1] if reported.images is not None else None,
-        "of_images": reported.mean.of_images if has_images else None,
+        "of_images": reported.mean.of_images if has_images or reported.overlap else None,
         "seeds_low": _number(of_seeds.low),
         "seeds_high": _number(of_seeds.high),
         "bootstrap_low": _number(bootstrap.low),

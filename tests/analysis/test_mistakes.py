@@ -69,15 +69,14 @@ def test_runs_on_other_images_and_bases_do_not_count(tmp_path, frame):
 
 
 def test_runs_whose_splits_another_seed_drew_do_not_count(tmp_path, frame):
-    record(tmp_path, frame, [made(LABELS), made([0, 1, 1, 0, 2, 2]), made(LABELS), made(LABELS)])
     pictures = {3: Picture("aGk=")}
-    found = mistakes.read(tmp_path, frame)
-    assert found is not None
-    mistakes.write_pictures(tmp_path, found, pictures)
-    for run, split in zip(frame["run_id"], ("per_seed",) * 3 + ("fixed",), strict=True):
-        seed = int(run == frame["run_id"][0])
-        config = {"seed": seed, "data": {"split": split}}
-        checksums.write_json(tmp_path / "runs" / run / "config.json", config)
+    record(tmp_path / "fixed", frame, [made([0, 1, 1, 0, 2, 2])] * 4)
+    fixed = mistakes.read(tmp_path / "fixed", frame)
+    assert fixed is not None
+    draws = ("seed 1", "seed 0", "seed 0", "")
+    all_made = [dataclasses.replace(made([0, 1, 1, 0, 2, 2]), images=draw) for draw in draws]
+    record(tmp_path, frame, all_made)
+    mistakes.write_pictures(tmp_path, fixed, pictures)
     found = mistakes.read(tmp_path, frame)
     assert found is not None
     assert (found.run, found.runs) == (frame["run_id"][1], 2)

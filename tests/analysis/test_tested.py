@@ -139,6 +139,20 @@ def test_without_the_same_images_the_interval_is_over_seeds(
     assert (row["ci_low"], row["ci_high"]) == (row["seeds_low"], row["seeds_high"])
 
 
+def test_seeds_that_draw_their_own_images_overlap(tmp_path: Path, frame: pd.DataFrame) -> None:
+    frame = frame.assign(test_images=IMAGES, train_images=2 * IMAGES)
+    write(tmp_path, frame, {})
+    for run, seed in zip(frame["run_id"], frame["seed"], strict=True):
+        config = {"seed": seed, "data": {"split": "per_seed"}}
+        checksums.write_json(tmp_path / "runs" / run / "config.json", config)
+    (row,) = decide([LINEAR], tables.read_results(tmp_path))
+    assert (row["test_images"], row["seeds"]) == (None, 4)
+    # Of the variance 1 / 4 is for seeds, and 1 / 2 for what their images have in common.
+    assert row["of_images"] == pytest.approx(2 / 3)
+    widths = [row[f"{name}_high"] - row[f"{name}_low"] for name in ("ci", "seeds")]
+    assert widths[0] / widths[1] == pytest.approx(math.sqrt(3))
+
+
 def test_packed_predictions_decide_the_same(tmp_path: Path, frame: pd.DataFrame) -> None:
     made = of_all(frame)
     made |= {run: predicted_by(frame.iloc[0], images="other") for run in [frame.iloc[0]["run_id"]]}

@@ -127,11 +127,21 @@ class Runs:
 
     def compare(self, differences: pd.DataFrame, name: str = "") -> Comparison:
         """Average the rows of `pairs`, `interactions` or `distances` within each seed."""
-        images = None
+        images, overlap = None, 0.0
         if self._tested is not None:
             images = self._tested.differences(differences, self.metric, self.at_chance)
-        sign = self.measure.sign
-        return Comparison.from_differences(differences, name, sign, images, anytime=self._anytime)
+            if self._tested.are_drawn(differences):
+                overlap = self._overlap()
+        return Comparison.from_differences(
+            differences, name, self.measure.sign, images, anytime=self._anytime, overlap=overlap
+        )
+
+    def _overlap(self) -> float:
+        """Return the number of images that the metric is of, by that of training images."""
+        split = self.metric.partition("_")[0]
+        of = f"{split if split in SPLITS else 'test'}_images"
+        shares = self.frame[of] / self.frame["train_images"]
+        return float(shares.mean()) if shares.notna().any() else 0.0
 
     def _columns(self, where: Mapping[str, Scalar]) -> dict[str, Scalar]:
         return {self.column(name): value for name, value in where.items()}

@@ -170,7 +170,8 @@ def _further_numbers(row: Mapping[str, Any]) -> Iterator[str]:
         yield f"shown is {row['selected']}"
     if "of_images" in present:
         share = f"{100 * row['of_images']:.0f}{_SPACE}%"
-        yield f"{share} of the variance from {row['test_images']:,} test images"
+        count = row["test_images"]
+        yield f"{share} of the variance from {f'{count:,} test images' if count else 'images'}"
     for prefix, name in _INTERVALS.items():
         if {f"{prefix}_low", f"{prefix}_high"} <= present:
             low, high = (signed(measure, row[f"{prefix}_{end}"]) for end in ("low", "high"))
