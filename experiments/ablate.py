@@ -3,6 +3,8 @@
   python -m experiments.ablate --config=configs/digits.py
   python -m experiments.ablate --config=configs/digits.py --workdir=runs/30 --config.train.epochs=30
   python -m experiments.ablate --config=configs/digits.py --config.model.expansion=6
+  python -m experiments.ablate --config=configs/digits.py --seeds=8
+  python -m experiments.ablate --config=configs/digits.py --seeds=auto
   python -m experiments.ablate --config=configs/digits.py:factorial --dry_run
   python -m experiments.ablate --config=configs/digits.py:factorial --shard=2/8
   python -m experiments.ablate --config=configs/digits.py:factorial --launcher=ray
@@ -11,15 +13,23 @@ A field given on the command line is the same in all runs; a grid's axis on it c
 value. Rerunning skips finished runs and resumes killed ones from their last checkpoint; the report
 is drawn again if something that it shows has changed. Shards may share a workdir, or have one each,
 which `experiments.merge` joins.
+
+--seeds=auto trains 6 seeds, then 2 at a time until every claim is decided, 24 at most;
+--seeds=auto:8,4,40 has other numbers.
 """
 
 from absl import flags
 
 from experiments import command_line, session
-from mnv2_jax.ablation import launchers
+from mnv2_jax.ablation import launchers, seeds
 from mnv2_jax.ablation.launchers import Launcher, shards
 
 flags.adopt_module_key_flags(session)
+_SEEDS = flags.DEFINE_string(
+    "seeds",
+    None,
+    "How many, such as 8; which ones, such as 0,2,5; or auto. Default: the grid's own.",
+)
 _SHARD = flags.DEFINE_string(
     "shard", None, "Train the I-th of N parts of about equal work: I/N, such as 2/8."
 )
@@ -52,7 +62,12 @@ def main() -> int:
     """
     launcher = _launcher()
     session.begin()
-    return session.run(session.experiment(), launcher, keep_networks=_KEEP_NETWORKS.value)
+    return session.run(
+        session.experiment(),
+        launcher,
+        keep_networks=_KEEP_NETWORKS.value,
+        seeds=None if _SEEDS.value is None else seeds.parse(_SEEDS.value),
+    )
 
 
 def _launcher() -> Launcher:

@@ -21,6 +21,7 @@ def show(
     console: Console,
     planned: Planned,
     cohorts: Sequence[Cohort],
+    most: Sequence[Cohort],
     workdir: str,
     planning: float = 0.0,
 ) -> None:
@@ -29,7 +30,8 @@ def show(
     Args:
       console: where to print.
       planned: the experiment.
-      cohorts: its cohorts that would be trained.
+      cohorts: its cohorts that would be trained; with the least seeds, if they stop by themselves.
+      most: the same with the most seeds.
       workdir: the folder that results would be written to.
       planning: the seconds that planning took.
     """
@@ -45,6 +47,8 @@ def show(
     for line in planned.remarks:
         console.print(line)
     console.print(f"Time: {_time(cohorts, planning)}", highlight=False)
+    if planned.seeds:
+        console.print(f"Time of all seeds: {_time(most, planning)}", highlight=False)
     console.print(f"Disk: about {size(estimates.disk(cohorts))}, checkpoints included")
     console.print(f"Results: {workdir}", highlight=False)
 

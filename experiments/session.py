@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Iterable
 
 from absl import flags
 from ml_collections.config_flags import config_flags
@@ -91,6 +92,7 @@ def run(
     *,
     keep_checkpoints: bool = False,
     keep_networks: bool | None = None,
+    seeds: int | Iterable[int] | None = None,
 ) -> int:
     """Run, preview or dry-run an experiment, by the flags. Return 1 if a cohort failed, else 0.
 
@@ -108,19 +110,21 @@ def run(
         return 0
     if _DRY_RUN.value:
         start = time.perf_counter()
-        planned = experiment.prepare(data=data, say=console.print)
+        planned = experiment.prepare(seeds, data, console.print)
         planning = time.perf_counter() - start
-        cohorts = selected(planned, launcher, console.print)
+        cohorts = selected(planned.certain, launcher, console.print)
         launcher.check(cohorts)
+        most = launcher.select(planned.cohorts)
         where = _WORKDIR.value or f"runs/{experiment.name}"
-        dry_run.show(console, planned, cohorts, where, planning)
+        dry_run.show(console, planned, cohorts, most, where, planning)
         return 0
-    experiment.prepare(data=data, say=console.print)  # Wrong input is reported before all else.
+    experiment.prepare(seeds, data, console.print)  # Wrong input is reported before all else.
     outlive("stdout")
     command = command_line.command()
     results = experiment.run(
         _WORKDIR.value,
         launcher,
+        seeds=seeds,
         data_dir=data.folder,
         data_workers=data.workers,
         on_corrupt=data.on_corrupt,

@@ -67,7 +67,11 @@ class File:
 
 FILES = (
     File("plan.json", "the runs to train, by cohort; the experiment's name, title, command", "0.2"),
-    File("stated.json", "when each claim was first stated, and after how many runs", "0.2"),
+    File(
+        "stated.json",
+        "when each claim was first stated, after how many runs, and how seeds stop",
+        "0.2",
+    ),
     File(COLUMNS, "descriptions of columns that this version does not define", "0.2"),
     File(RESULTS, "one row per run: its axes, costs and measures"),
     File(f"{RESULTS}{checksums.BESIDE}", "the checksum of results.csv", "0.2"),

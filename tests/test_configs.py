@@ -118,7 +118,7 @@ def test_every_config_plans_with_every_question_and_its_claims_are_decidable(
         assert undecidable(claims, records.planned(cohorts)) == []
         out = io.StringIO()
         planned = Planned(module.__name__, tuple(cohorts), tuple(claims), (), None)
-        dry_run.show(Console(file=out), planned, cohorts, "runs/a")
+        dry_run.show(Console(file=out), planned, cohorts, cohorts, "runs/a")
         assert f"Runs: {len(runs):,}, cohorts: {len(cohorts)}; nothing is trained" in out.getvalue()
 
 

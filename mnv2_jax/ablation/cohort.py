@@ -60,6 +60,7 @@ class Cohort:
       cost: the network's, for one image.
       label: for people: the block, and the fields in which the cohort differs from the others.
       finished: runs of the same program that have a record and are not trained.
+      whole: the id of the cohort that this is a piece of; "" if it is none.
     """
 
     runs: tuple[Run, ...]
@@ -69,6 +70,7 @@ class Cohort:
     cost: Cost
     label: str
     finished: tuple[Run, ...] = ()
+    whole: str = ""
 
     @functools.cached_property
     def ids(self) -> frozenset[str]:

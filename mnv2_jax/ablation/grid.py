@@ -18,23 +18,45 @@ from ml_collections import ConfigDict, FieldReference
 
 from mnv2_jax import values
 from mnv2_jax.ablation import ids
+from mnv2_jax.ablation.seeds import Auto
 
 Point = Mapping[str, Any]
 
 
+auto = Auto
+"""The word for it in a grid: `axis("seed", auto(minimum=6, step=2, budget=24))`."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """An ordered set of points."""
+    """An ordered set of points.
+
+    Attributes:
+      points: with the least seeds, if these stop by themselves.
+      seeds: how they do; None if all seeds are in the points.
+    """
 
     points: tuple[Point, ...]
+    seeds: Auto | None = None
 
     def __len__(self) -> int:
         return len(self.points)
 
 
 def axis(path: str, values: Iterable[Any]) -> Grid:
-    """Return a point for each value of the config field at `path`, such as "model.expansion"."""
-    return Grid(tuple({path: value} for value in values))
+    """Return a point for each value of the config field at `path`, such as "model.expansion".
+
+    Args:
+      path: of the field.
+      values: of the field; for "seed", `auto(...)` too.
+
+    Raises:
+      ValueError: another field than the seed has values `auto(...)`.
+    """
+    seeds = values if isinstance(values, Auto) else None
+    if seeds and path != "seed":
+        raise ValueError(f"grid: {path} has the values {seeds}; expected them for seed alone")
+    return Grid(tuple({path: value} for value in values), seeds)
 
 
 def product(*grids: Grid) -> Grid:
@@ -43,29 +65,53 @@ def product(*grids: Grid) -> Grid:
     Raises:
       ValueError: two grids set the same path.
     """
-    return _join(itertools.product(*(grid.points for grid in grids)))
+    points = _join(itertools.product(*(grid.points for grid in grids)))
+    return Grid(points, next((grid.seeds for grid in grids if grid.seeds), None))
 
 
 def zipped(*grids: Grid) -> Grid:
     """Join the first points of all grids, then the second ones, and so on.
 
     Raises:
-      ValueError: the grids differ in length, or two set the same path.
+      ValueError: the grids differ in length, two set the same path, or one has seeds that stop by
+        themselves.
     """
+    if any(grid.seeds for grid in grids):
+        raise ValueError(
+            "grid: zipped axes have seeds that stop by themselves; expected these in a product"
+        )
     lengths = [len(grid) for grid in grids]
     if len(set(lengths)) > 1:
         raise ValueError(f"grid: zipped axes have lengths {lengths}; expected equal ones")
-    return _join(zip(*(grid.points for grid in grids), strict=True))
+    return Grid(_join(zip(*(grid.points for grid in grids), strict=True)))
 
 
 def chain(*grids: Grid) -> Grid:
-    """Return the points of all grids, one grid after the other."""
-    return Grid(tuple(itertools.chain.from_iterable(grid.points for grid in grids)))
+    """Return the points of all grids, one grid after the other.
+
+    Raises:
+      ValueError: some of them have seeds that stop by themselves, and others have not the same.
+    """
+    seeds = dict.fromkeys(grid.seeds for grid in grids)
+    if len(seeds) > 1:
+        texts = " and ".join(str(one) if one else "others" for one in seeds)
+        raise ValueError(f"grid: chained parts have seeds {texts}; expected the same in all")
+    points = itertools.chain.from_iterable(grid.points for grid in grids)
+    return Grid(tuple(points), next(iter(seeds), None))
 
 
 def where(grid: Grid, keep: Callable[[Point], bool]) -> Grid:
-    """Return the points of a grid for which `keep` is true."""
-    return Grid(tuple(point for point in grid.points if keep(point)))
+    """Return the points of a grid for which `keep` is true.
+
+    Raises:
+      ValueError: they lack some of the seeds, which stop by themselves.
+    """
+    kept = Grid(tuple(point for point in grid.points if keep(point)), grid.seeds)
+    if grid.seeds and len(with_seeds(kept, grid.seeds)) != len(kept):
+        raise ValueError(
+            f"grid: where leaves out some seeds of {grid.seeds}; expected all of a point's, or none"
+        )
+    return kept
 
 
 def with_seeds(grid: Grid | None, seeds: Iterable[int]) -> Grid:
@@ -76,7 +122,7 @@ def with_seeds(grid: Grid | None, seeds: Iterable[int]) -> Grid:
     return product(Grid(tuple(distinct)), axis("seed", seeds))
 
 
-def _join(combinations: Iterable[tuple[Point, ...]]) -> Grid:
+def _join(combinations: Iterable[tuple[Point, ...]]) -> tuple[Point, ...]:
     points = []
     for combination in combinations:
         point: dict[str, Any] = {}
@@ -86,7 +132,7 @@ def _join(combinations: Iterable[tuple[Point, ...]]) -> Grid:
                     raise ValueError(f"grid: {path} is set by two axes; expected one")
             point.update(part)
         points.append(point)
-    return Grid(tuple(points))
+    return tuple(points)
 
 
 def expand(config: ConfigDict, grid: Grid, pinned: Collection[str] = ()) -> list[ConfigDict]:

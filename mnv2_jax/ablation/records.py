@@ -267,13 +267,19 @@ def write_table(
     workdir: Path, rows: Sequence[Mapping[str, Any]], measured: Sequence[Metric] = ()
 ) -> None:
     """Write `results.csv`, one row per run, and `columns.json` if there are columns to describe."""
+    names = schema.in_order(name for row in rows for name in row)
+    _describe_others(workdir, names, measured)
+    checksums.write_text(workdir / schema.RESULTS, table_text(rows))
+
+
+def table_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the text of `results.csv`."""
     text = io.StringIO()
     names = schema.in_order(name for row in rows for name in row)
     writer = csv.DictWriter(text, names, lineterminator="\n", restval="")
     writer.writeheader()
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
-    _describe_others(workdir, names, measured)
-    checksums.write_text(workdir / schema.RESULTS, text.getvalue())
+    return text.getvalue()
 
 
 def _describe_others(workdir: Path, names: Sequence[str], measured: Sequence[Metric]) -> None:

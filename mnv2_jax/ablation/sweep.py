@@ -16,9 +16,10 @@ from mnv2_jax.ablation import chunks, estimates, finished, records, resolve
 from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.ablation.heartbeat import Heartbeat
 from mnv2_jax.ablation.pretrained import NotTrained, PretrainedLoader, PretrainedWeights
+from mnv2_jax.ablation.trainers import Trainers
 from mnv2_jax.nn.trained import Trained
 from mnv2_jax.train import callbacks as cb
-from mnv2_jax.train import compilation, environment, processes
+from mnv2_jax.train import environment, processes
 from mnv2_jax.train.checkpoint import Checkpoints
 from mnv2_jax.train.loop import Trainer
 from mnv2_jax.train.preemption import Interrupted, StopRequest
@@ -111,6 +112,7 @@ class Sweep:
       recorded: called by the primary process after the records of each cohort are written.
       given: weights that runs start from.
       measured: filled with the times of cohorts, by id.
+      trainers: by default none are kept.
     """
 
     workdir: Path
@@ -123,11 +125,11 @@ class Sweep:
     recorded: Callable[[], object] = lambda: None
     given: PretrainedWeights | None = None
     measured: dict[str, estimates.Measured] = dataclasses.field(default_factory=dict)
+    trainers: Trainers = dataclasses.field(default_factory=Trainers)
 
     def __post_init__(self) -> None:
         self._pretrained = PretrainedLoader(self.workdir, self.given)
         self._failed = 0
-        self._latest: Trainer | None = None  # Compiled last.
 
     def run(self) -> Outcome:
         """Train, and return how many runs finished and failed.
@@ -162,16 +164,11 @@ class Sweep:
         return Outcome(trained=trained - self._failed, failed=self._failed)
 
     def _compile(self, cohort: Cohort) -> tuple[Trainer, list[str]]:
-        notes: list[str] = []
         _, size = chunks.Unfinished(self.workdir, cohort).chunk(cohort.runs)
-        largest = chunks.split(cohort.runs, len(cohort.runs), cohort.feed()[0])
-        lanes = size or max(map(len, largest))
-        with compilation.timed() as times:
-            trainer = chunks.trainer_of(cohort, lanes, self.workers, notes.append, self._latest)
-        self._latest = trainer
-        self.measured[cohort.id] = estimates.Measured(trainer.layout.count, times)
+        compiled = self.trainers.of(cohort, self.workers, size)
+        self.measured[cohort.id] = compiled.measured
         _ = cohort.network_fingerprint  # Computed here, while the cohort before trains.
-        return trainer, notes
+        return compiled.trainer, [*compiled.notes]
 
     def _train(self, cohort: Cohort, compiling: Future[tuple[Trainer, list[str]]]) -> None:
         trainer, notes = compiling.result()
@@ -200,7 +197,9 @@ class Sweep:
                 notes.append(f"out of memory training {trainer.layout.count} lanes; trying {fewer}")
                 self.progress.said(notes[-1])
                 del trainer  # Frees its memory before another is compiled.
-                trainer = chunks.trainer_of(cohort, fewer, self.workers, notes.append)
+                compiled = self.trainers.with_fewer(cohort, fewer, self.workers)
+                trainer, notes = compiled.trainer, [*notes, *compiled.notes]
+                del compiled
                 runs = [run for part in queue for run in part if run.id in cohort.ids]
                 queue = chunks.split(runs, trainer.layout.count, trainer.source)
             elif self.stop.signal:

@@ -84,15 +84,31 @@ def unpaired(claim: Claim, frame: pd.DataFrame) -> list[Unpaired]:
 
 def ruined(claim: Claim, frame: pd.DataFrame) -> tuple[int, int]:
     """Return the number of ruined runs, and of all runs, that a claim compares."""
+    runs = compared(claim, frame)
+    return tables.count_ruined(runs), len(runs)
+
+
+def compared(claim: Claim, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs that a claim compares."""
     runs = claim.runs(frame)
     values: dict[str, list[stats.Scalar]] = {}
     for fields in (runs.where, *claim.compared()):
         for field, value in fields.items():
             values.setdefault(runs.column(field), []).append(value)
-    compared = runs.frame
+    chosen = runs.frame
     for column, some in values.items():
-        compared = compared[compared[column].isin(some)]
-    return tables.count_ruined(compared), len(compared)
+        chosen = chosen[chosen[column].isin(some)]
+    return chosen
+
+
+def of_whole_seeds(claim: Claim, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of seeds that have all runs of a claim.
+
+    Where seeds stop by themselves, other claims may have added seeds to some runs of this one. The
+    mean over these runs alone would be that of another comparison.
+    """
+    counts = compared(claim, frame).groupby("seed").size()
+    return frame[frame["seed"].isin(counts.index[counts == counts.max()])]
 
 
 _Pair = tuple[str, stats.Scalar]  # A column and a value of it.

@@ -91,7 +91,8 @@ def _decided(
         except ValueError:
             return [None] * len(before), before
     made = tuple(given)
-    rows = zip(made, decide(made, frame), strict=True)
+    anytime = stated.has_plan_of_seeds(first, made)
+    rows = zip(made, decide(made, frame, anytime=anytime), strict=True)
     return made, [row | {"stated": first.get(stated.identity(claim))} for claim, row in rows]
 
 

@@ -13,7 +13,13 @@ from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.neutral import added_fields, former_names
 
 
-def note(workdir: Path, claims: Iterable[Claim], version: Mapping[str, Any], finished: int) -> None:
+def note(
+    workdir: Path,
+    claims: Iterable[Claim],
+    version: Mapping[str, Any],
+    finished: int,
+    seeds: Mapping[str, int] | None = None,
+) -> None:
     """Record the claims that are new to an experiment, in `stated.json`, before anything trains.
 
     A claim that changed in any way is a new one.
@@ -23,6 +29,8 @@ def note(workdir: Path, claims: Iterable[Claim], version: Mapping[str, Any], fin
       claims: all of the config's.
       version: of the config, as JSON values: config, commit, dirty.
       finished: number of runs that have ended by now.
+      seeds: the plan by which seeds stop by themselves: minimum, step, budget. It is noted as
+        `seeds` for claims that have none, with when and finished.
 
     Raises:
       DamagedError: the file is damaged.
@@ -30,10 +38,14 @@ def note(workdir: Path, claims: Iterable[Claim], version: Mapping[str, Any], fin
     """
     entries = read(workdir)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    entry = {**version, "when": now, "finished": finished}
-    new = {key: entry for key in map(identity, claims) if key not in entries}
-    if new:
-        checksums.write_json(workdir / "stated.json", entries | new, indent=2)
+    moment = {"when": now, "finished": finished}
+    plan = {"seeds": {**seeds, **moment}} if seeds else {}
+    noted = {
+        key: {**plan, **(entries.get(key) or {**version, **moment})}
+        for key in map(identity, claims)
+    }
+    if any(entry != entries.get(key) for key, entry in noted.items()):
+        checksums.write_json(workdir / "stated.json", entries | noted, indent=2)
 
 
 def read(workdir: Path) -> dict[str, dict[str, Any]]:
@@ -51,6 +63,11 @@ def read(workdir: Path) -> dict[str, dict[str, Any]]:
         if not isinstance(entry, dict) or not isinstance(entry.get("when"), str):
             raise checksums.damaged(path, f"{claim}; expected when it was stated")
     return entries
+
+
+def has_plan_of_seeds(entries: Mapping[str, Mapping[str, Any]], claims: Iterable[Claim]) -> bool:
+    """Return whether seeds of one of these claims stop by themselves, by what `read` returned."""
+    return any("seeds" in entries.get(identity(claim), {}) for claim in claims)
 
 
 def identity(claim: Claim) -> str:

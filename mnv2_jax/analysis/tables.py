@@ -42,8 +42,21 @@ def read_results(workdir: Path) -> pd.DataFrame:
             f"workdir {workdir} holds no results.csv; name a folder that a sweep wrote"
         )
     try:
-        described = schema.read_columns(workdir)
         text = checksums.read_text(path)
+    except checksums.DamagedError as error:
+        raise ValueError(f"{error}; the experiment's command writes it anew") from None
+    return parsed(workdir, text)
+
+
+def parsed(workdir: Path, text: str) -> pd.DataFrame:
+    """Return the table of a text as results.csv has it; see `read_results`.
+
+    Raises:
+      ValueError: see `read_results`.
+    """
+    path = workdir / schema.RESULTS
+    try:
+        described = schema.read_columns(workdir)
     except checksums.DamagedError as error:
         raise ValueError(f"{error}; the experiment's command writes it anew") from None
     columns = {**described, **schema.KNOWN}

@@ -97,9 +97,10 @@ def decide(
     Args:
       claims: of any kind; the family of the correction.
       frame: one row per run, as `tables.read_results` returns it.
-      anytime: whether seeds were added until claims were decided. A verdict then needs evidence
-        that holds at any number of seeds too (`mnv2_jax.analysis.anytime`); p is the larger one,
-        the interval reaches to the outer ends of both.
+      anytime: whether seeds were added until claims were decided. A claim is then decided by the
+        seeds that have all of its runs, and a verdict needs evidence that holds at any number of
+        seeds too (`mnv2_jax.analysis.anytime`); p is the larger one, the interval reaches to the
+        outer ends of both.
 
     Returns:
       One dict per claim, ready for JSON:
@@ -135,12 +136,16 @@ def decide(
       ValueError: a claim names a column that the results lack.
     """
     claims = list(claims)
-    chosen = [claim.runs(frame) for claim in claims]
+    frames = [coverage.of_whole_seeds(claim, frame) if anytime else frame for claim in claims]
+    chosen = [claim.runs(frame) for claim, frame in zip(claims, frames, strict=True)]
     decisions = [_decide(claim, runs) for claim, runs in zip(claims, chosen, strict=True)]
     verdicts, adjusted = corrected(decisions, means.holm)
     looks: list[Decision] = []
     if anytime:
-        looks = [_decide(claim, claim.runs(frame, anytime=True)) for claim in claims]
+        looks = [
+            _decide(claim, claim.runs(frame, anytime=True))
+            for claim, frame in zip(claims, frames, strict=True)
+        ]
         others, p_values = corrected(looks, evidence.adjusted)
         verdicts = [
             one if one == other else INCONCLUSIVE
@@ -149,6 +154,7 @@ def decide(
         adjusted = [max(pair) for pair in zip(adjusted, p_values, strict=True)]
     rows = []
     for place, (claim, runs, decision) in enumerate(zip(claims, chosen, decisions, strict=True)):
+        frame = frames[place]
         look = looks[place] if anytime else None
         row = _row(claim, runs, decision, look, len(claims))
         row |= {"verdict": verdicts[place], "p_holm": _number(adjusted[place])}

@@ -14,6 +14,7 @@ from mnv2_jax.ablation import cohort, estimates, grid, networks, records
 from mnv2_jax.ablation.grid import Grid
 from mnv2_jax.ablation.job import DataOptions, Job
 from mnv2_jax.ablation.launchers import find
+from mnv2_jax.ablation.seeds import Auto
 from mnv2_jax.ablation.sweep import Progress, Saving
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.api import running
@@ -118,7 +119,7 @@ class Experiment:
     def plan(
         self, seeds: int | Iterable[int] | None = None, *, data_dir: str | Path | None = None
     ) -> pd.DataFrame:
-        """Tabulate the runs, without training them.
+        """Tabulate the runs, without training them; the certain ones, if seeds stop by themselves.
 
         Args:
           seeds: see `run`.
@@ -133,7 +134,7 @@ class Experiment:
           ValueError: a value is wrong; the message names the field and what would be right.
           OSError: the data cannot be read.
         """
-        cohorts = self.prepare(seeds, DataOptions(_text(data_dir))).cohorts
+        cohorts = self.prepare(seeds, DataOptions(_text(data_dir))).certain.cohorts
         rows = pd.DataFrame(records.planned(cohorts))
         fixed = ("run_id", "params", "madds", "classes")
         varied = [
@@ -174,7 +175,8 @@ class Experiment:
             function of a job and a watch.
           progress: True prints messages and progress, False prints nothing; or an object with the
             methods of `mnv2_jax.ablation.sweep.Progress`, which are called instead.
-          seeds: how many, or which ones, instead of the grid's own.
+          seeds: how many, which ones, or `mnv2_jax.ablation.grid.auto(...)`, by which they stop by
+            themselves, instead of the grid's own.
           data_dir: the folder of prepared data sets; by default one in the user's cache folder.
           data_workers: processes that decode images which are streamed; see `DataOptions`.
           on_corrupt: "fail" or "skip"; see `DataOptions`.
@@ -274,7 +276,7 @@ class Experiment:
             self._planned = key, design.plan(functools.partial(data.open, tell=say))
         return self._planned[1]
 
-    def _design(self, seeds: tuple[int, ...] | None) -> Design:
+    def _design(self, seeds: tuple[int, ...] | Auto | None) -> Design:
         return Design(
             name=self.name,
             config=self.config,
@@ -286,10 +288,10 @@ class Experiment:
             title=self.title,
         )
 
-    def _origin(self, seeds: tuple[int, ...] | None) -> Origin:
+    def _origin(self, seeds: tuple[int, ...] | Auto | None) -> Origin:
         """Return the origin of runs that no command line started."""
-        arguments = "" if seeds is None else f"seeds={list(seeds)}"
-        text = f"mnv2_jax.api: {self._text}.run({arguments})"
+        given = seeds if seeds is None or isinstance(seeds, Auto) else list(seeds)
+        text = f"mnv2_jax.api: {self._text}.run({'' if given is None else f'seeds={given}'})"
         return Origin(text, text, self._files[0] if self._files else self._text)
 
 
@@ -298,9 +300,9 @@ def _check_kind(name: str, value: object, kind: type, expected: str) -> None:
         raise ValueError(f"{name}={value!r:.60}: expected {expected}")
 
 
-def _seeds(seeds: int | Iterable[int] | None) -> tuple[int, ...] | None:
-    if seeds is None:
-        return None
+def _seeds(seeds: int | Iterable[int] | None) -> tuple[int, ...] | Auto | None:
+    if seeds is None or isinstance(seeds, Auto):
+        return seeds
     if isinstance(seeds, int) and not isinstance(seeds, bool):
         if seeds < 1:
             raise ValueError(f"seeds={seeds}: expected how many, 1 or more, or which ones")

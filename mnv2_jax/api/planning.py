@@ -11,9 +11,10 @@ from ml_collections import ConfigDict
 
 from mnv2_jax import config_file
 from mnv2_jax.ablation import cohort, grid, ids, phases, pretrained, records, resolve
-from mnv2_jax.ablation.cohort import Cohort
+from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.ablation.grid import Grid
 from mnv2_jax.ablation.pretrained import PretrainedWeights
+from mnv2_jax.ablation.seeds import Auto
 from mnv2_jax.analysis.claims import KINDS, Claim
 from mnv2_jax.analysis.verdicts import check, undecidable
 from mnv2_jax.data import folders
@@ -43,10 +44,11 @@ class Planned:
       name: of its folder.
       cohorts: all of its runs.
       claims: to be decided.
-      remarks: lines to print first: on folders of images, on layers of given weights that are left
-        out, and on claims that cannot be decided.
+      remarks: lines to print first: on seeds that stop by themselves, on folders of images, on
+        layers of given weights that are left out, and on claims that cannot be decided.
       pretrained: the weights that runs start from, if they come from outside of the experiment.
       title: its heading in the report; by default the name.
+      seeds: the plan by which they stop by themselves, `cohorts` having all of the budget; or None.
     """
 
     name: str
@@ -55,11 +57,43 @@ class Planned:
     remarks: tuple[str, ...]
     pretrained: PretrainedWeights | None
     title: str = ""
+    seeds: Auto | None = None
 
     @property
     def count(self) -> int:
         """The number of its runs."""
         return sum(len(part.runs) for part in self.cohorts)
+
+    @property
+    def runs(self) -> dict[str, Run]:
+        """All of its runs, by id."""
+        return {run.id: run for part in self.cohorts for run in part.runs}
+
+    @property
+    def certain(self) -> "Planned":
+        """The experiment with the runs that are trained in any case."""
+        if self.seeds is None:
+            return self
+        least = {name for name, run in self.runs.items() if run.config.seed in self.seeds}
+        return self.of(self.with_starts(least))
+
+    def of(self, ids: Collection[str]) -> "Planned":
+        """Return the experiment with some of its runs."""
+        chosen = ((part, tuple(run for run in part.runs if run.id in ids)) for part in self.cohorts)
+        cohorts = tuple(dataclasses.replace(part, runs=own) for part, own in chosen if own)
+        return dataclasses.replace(self, cohorts=cohorts)
+
+    def with_starts(self, ids: Collection[str]) -> set[str]:
+        """Return the ids of runs, and of those that they start from."""
+        runs = self.runs
+        found: set[str] = set()
+        new = {*ids}
+        while new:
+            found |= new
+            configs = [runs[name].config for name in new]
+            starts = {one.transfer.start for one in configs if "transfer" in one}
+            new = (starts & runs.keys()) - found
+        return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,8 +110,15 @@ class Design:
     claims: tuple[Claim, ...]
     pinned: Collection[str] = ()
     pretrained: str | Path | None = None
-    seeds: tuple[int, ...] | None = None
+    seeds: tuple[int, ...] | Auto | None = None
     title: str = ""
+
+    @property
+    def auto(self) -> Auto | None:
+        """The plan by which seeds stop by themselves; None if they do not."""
+        if self.seeds is None and self.grid and "seed" not in self.pinned:
+            return self.grid.seeds
+        return self.seeds if isinstance(self.seeds, Auto) else None
 
     def plan(self, load: Callable[[Selection], Dataset]) -> Planned:
         """Check every run and every claim, and sort the runs into cohorts.
@@ -102,7 +143,15 @@ class Design:
         remarks = dict.fromkeys(line for part in cohorts for line in part.dataset.remarks)
         undecided = self._undecided(records.planned(cohorts))
         said = (*taken, *left_out, *remarks, *undecided)
-        return Planned(self.name, cohorts, self.claims, said, weights, self.title)
+        plan = self.auto
+        planned = Planned(self.name, cohorts, self.claims, said, weights, self.title, plan)
+        if plan is None:
+            return planned
+        on_seeds = (
+            f"Seeds: {plan.minimum} at first, then {plan.step} at a time until every claim is "
+            f"decided, {plan.budget} at most: {planned.certain.count} to {planned.count} runs"
+        )
+        return dataclasses.replace(planned, remarks=(on_seeds, *said))
 
     def _undecided(self, runs: Sequence[Mapping[str, Any]]) -> list[str]:
         """Return a line for each claim that the runs cannot decide.
@@ -138,8 +187,9 @@ class Design:
           ValueError: see `plan`.
         """
         points, pinned = self.grid, frozenset(self.pinned)
-        if self.seeds is not None:
-            points, pinned = grid.with_seeds(self.grid, self.seeds), pinned - {"seed"}
+        seeds = range(self.auto.budget) if self.auto else self.seeds
+        if seeds is not None:
+            points, pinned = grid.with_seeds(self.grid, seeds), pinned - {"seed"}
         configs = [self.config] if points is None else grid.expand(self.config, points, pinned)
         if "transfer" not in self.config:
             if self.pretrained is not None:

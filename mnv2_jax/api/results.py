@@ -15,7 +15,7 @@ from mnv2_jax.ablation import workdir as workdirs
 from mnv2_jax.ablation.job import DataOptions
 from mnv2_jax.ablation.sweep import Outcome
 from mnv2_jax.ablation.workdir import Workdir
-from mnv2_jax.analysis import axes, tables, verdicts
+from mnv2_jax.analysis import axes, stated, tables, verdicts
 from mnv2_jax.analysis.charts.accuracy import accuracy
 from mnv2_jax.analysis.charts.chart import Chart
 from mnv2_jax.analysis.claims import Claim
@@ -182,7 +182,8 @@ class Results:
         """
         chosen = self._chosen(claims)
         if chosen is not None:
-            rows = verdicts.decide(chosen, self.frame)
+            anytime = stated.has_plan_of_seeds(stated.read(self.path), chosen)
+            rows = verdicts.decide(chosen, self.frame, anytime=anytime)
         elif (self.path / "claims.json").is_file():
             rows = verdicts.read_decided(self.path)
         else:

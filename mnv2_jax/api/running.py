@@ -17,6 +17,7 @@ from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.job import Job
 from mnv2_jax.ablation.launchers import LAUNCHERS, Launcher, Watch
 from mnv2_jax.ablation.sweep import Outcome
+from mnv2_jax.ablation.trainers import Trainers
 from mnv2_jax.ablation.workdir import Workdir
 from mnv2_jax.analysis import accuracies, caveats, stated, tables
 from mnv2_jax.analysis.claim_tables import claims_table
@@ -24,6 +25,7 @@ from mnv2_jax.api import pictures
 from mnv2_jax.api.messages import Messages
 from mnv2_jax.api.planning import Planned
 from mnv2_jax.api.report import write_report
+from mnv2_jax.api.rounds import Round, rounds
 from mnv2_jax.checksums import DamagedError
 from mnv2_jax.terminal import first_few
 from mnv2_jax.train import environment, processes
@@ -75,29 +77,36 @@ def run(
     """
     start = time.perf_counter()
     primary = processes.is_primary()
-    mine = selected(planned, launcher, messages.say)
+    mine = selected(planned.certain, launcher, messages.say)
     stop = StopRequest()
     claim = workdir.claimed(where, launcher.part) if primary else workdir.seen(where)
     with claim as here, _listening(stop):
         if primary:
-            runs = [run.id for cohort in planned.cohorts for run in cohort.runs]
-            for line in first_few(tidy.tidy(here.path, runs, alone=not launcher.part)):
+            for line in first_few(tidy.tidy(here.path, planned.runs, alone=not launcher.part)):
                 messages.say(line)
-        todo = _begin(planned, here, mine, launcher, messages, origin)
-        for line in remarks:
-            messages.say(line)
-        table = functools.partial(_write_table, here, planned.cohorts)
-        watch = Watch(here, stop, messages.say, messages.progress, table)
-        job = dataclasses.replace(job, workdir=here.location).with_cohorts(todo)
-        vars(job)["given"] = planned.pretrained  # It is open already.
-        outcome = _launched(launcher, job, watch)
+        said = [*_begin(planned, here, mine, launcher, messages, origin), *remarks]
+        trained = failed = 0
+        part, trainers = Round(planned, ()), None
+        for part in rounds(planned, here, messages.say):
+            trainers = trainers or Trainers(part.cohorts if planned.seeds else ())
+            todo = _todo(part, here, launcher, messages, origin)
+            while said:
+                messages.say(said.pop(0))
+            if not todo and planned.seeds:
+                continue
+            table = functools.partial(_write_table, here, part.planned.cohorts)
+            watch = Watch(here, stop, messages.say, messages.progress, table, trainers)
+            job = dataclasses.replace(job, workdir=here.location).with_cohorts(todo)
+            vars(job)["given"] = planned.pretrained  # It is open already.
+            outcome = _launched(launcher, job, watch)
+            trained, failed = trained + outcome.trained, failed + outcome.failed
         if primary:
-            _report(here, planned, messages, origin)
+            _write_plan(here, part.planned, origin)
+            _report(here, part.planned, messages, origin)
     messages.say(
-        f"{_runs(outcome.trained)} trained, {outcome.failed} failed, "
-        f"{time.perf_counter() - start:.0f} s in all"
+        f"{_runs(trained)} trained, {failed} failed, {time.perf_counter() - start:.0f} s in all"
     )
-    return here, outcome
+    return here, Outcome(trained, failed)
 
 
 def _launched(launcher: Launcher, job: Job, watch: Watch) -> Outcome:
@@ -137,27 +146,38 @@ def _begin(
     launcher: Launcher,
     messages: Messages,
     origin: Origin,
-) -> list[Cohort]:
-    """Write the plan and the claims into the folder; return what is left to train."""
+) -> list[str]:
+    """Check what is there, and write the claims into the folder; return lines to print."""
     folder, cohorts = here.path, planned.cohorts
     finished.check_same(folder, cohorts)
-    unfinished = finished.remaining(folder, cohorts)
-    is_all = _count(mine) == planned.count
-    todo = unfinished if is_all else finished.remaining(folder, mine)
-    launcher.check(todo)
+    ended = planned.count - _count(finished.remaining(folder, cohorts))
+    launcher.check(finished.remaining(folder, mine))
     if processes.is_primary():
-        plans.write(folder, planned.name, origin.again, cohorts, planned.title)
-        for line in _state(folder, planned, origin.config, planned.count - _count(unfinished)):
+        for line in _state(folder, planned, origin.config, ended):
             messages.say(line)
-        here.sync()
-    count, left = _count(mine), _count(todo)
-    messages.say(
-        f"Runs: {count}, cohorts: {len(mine)}; {count - left} finished before, {left} to train"
-    )
     unmeasured = finished.unmeasured(folder, cohorts)
-    for line in [*planned.remarks, *_others(folder, cohorts), *unmeasured]:
-        messages.say(line)
+    return [*planned.remarks, *_others(folder, cohorts), *unmeasured]
+
+
+def _todo(
+    part: Round, here: Workdir, launcher: Launcher, messages: Messages, origin: Origin
+) -> list[Cohort]:
+    """Return what is left to train of a round; write the plan into the folder before."""
+    mine = launcher.select(part.cohorts)
+    todo = finished.remaining(here.path, mine)
+    count, left = _count(mine), _count(todo)
+    if left or not part.planned.seeds:
+        if processes.is_primary():
+            _write_plan(here, part.planned, origin)
+            here.sync()
+        messages.say(
+            f"Runs: {count}, cohorts: {len(mine)}; {count - left} finished before, {left} to train"
+        )
     return todo
+
+
+def _write_plan(here: Workdir, planned: Planned, origin: Origin) -> None:
+    plans.write(here.path, planned.name, origin.again, planned.cohorts, planned.title)
 
 
 def _state(folder: Path, planned: Planned, config: str, ended: int) -> list[str]:
@@ -168,7 +188,9 @@ def _state(folder: Path, planned: Planned, config: str, ended: int) -> list[str]
     except DamagedError as error:
         aside = tidy.put_aside(folder / "stated.json", str(error))
         lines.append(f"{aside}; claims are stated now")
-    stated.note(folder, planned.claims, {"config": config, **environment.checkout()}, ended)
+    version = {"config": config, **environment.checkout()}
+    plan = dataclasses.asdict(planned.seeds) if planned.seeds else None
+    stated.note(folder, planned.claims, version, ended, plan)
     return lines
 
 

@@ -149,3 +149,42 @@ def test_where_keeps_the_points_that_are_wanted():
     kept = grid.where(points, lambda point: point["model.width"] < point["model.expansion"])
     assert [tuple(point.values()) for point in kept.points] == [(1, 6), (2, 6)]
     assert grid.where(points, lambda point: False).points == ()
+
+
+PLAN = grid.auto(minimum=4, step=2, budget=9)
+
+
+def test_seeds_that_stop_by_themselves_are_carried_through_a_grid():
+    seeds, widths = grid.axis("seed", PLAN), grid.axis("model.width", (1, 2))
+    both = grid.product(widths, seeds)
+    assert [point["seed"] for point in both.points] == [0, 1, 2, 3] * 2
+    for one in (
+        seeds,
+        both,
+        grid.chain(both, grid.product(grid.axis("model.width", (3,)), seeds)),
+        grid.where(both, lambda point: point["model.width"] > 1),
+        grid.with_seeds(widths, PLAN),
+    ):
+        assert one.seeds == PLAN
+    assert grid.with_seeds(both, range(3)).seeds is None
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda seeds: grid.zipped(seeds, seeds), "grid: zipped axes have seeds that stop by them"),
+        (
+            lambda seeds: grid.chain(seeds, grid.axis("seed", (7,))),
+            "grid: chained parts have seeds auto(minimum=4, step=2, budget=9) and others; expected",
+        ),
+        (
+            lambda seeds: grid.where(seeds, lambda point: point["seed"] < 2),
+            "grid: where leaves out some seeds of auto(minimum=4, step=2, budget=9); expected all",
+        ),
+        (lambda seeds: grid.axis("model.width", PLAN), "grid: model.width has the values auto(mi"),
+    ],
+)
+def test_what_such_seeds_cannot_be_joined_with_is_refused(make, message):
+    with pytest.raises(ValueError, match="expected") as error:
+        make(grid.axis("seed", PLAN))
+    assert str(error.value).startswith(message)

@@ -18,6 +18,17 @@ def test_a_claim_is_dated_when_it_is_first_stated(tmp_path):
     assert found[stated.identity(PLATEAU)]["commit"] == "0" * 40
 
 
+def test_a_plan_of_seeds_stands_with_the_moment_it_was_stated(tmp_path):
+    plan = {"minimum": 6, "step": 2, "budget": 24}
+    stated.note(tmp_path, [LINEAR], VERSION, finished=0)
+    stated.note(tmp_path, [LINEAR, PLATEAU], VERSION, finished=12, seeds=plan)
+    stated.note(tmp_path, [LINEAR], VERSION, finished=20, seeds={**plan, "budget": 40})
+    linear, plateau = (stated.read(tmp_path)[stated.identity(one)] for one in (LINEAR, PLATEAU))
+    assert linear["finished"] == 0
+    for entry in (linear, plateau):
+        assert entry["seeds"] == {**plan, "when": entry["seeds"]["when"], "finished": 12}
+
+
 def test_a_claim_that_says_something_else_is_another(tmp_path):
     wider = equivalent("plateau", "section 4", "All the same.", "expansion", (6, 8), 0.02)
     assert stated.identity(wider) != stated.identity(PLATEAU)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.job import Job
 from mnv2_jax.ablation.sweep import Outcome, Progress
+from mnv2_jax.ablation.trainers import Trainers
 from mnv2_jax.ablation.workdir import Workdir
 from mnv2_jax.train.preemption import StopRequest
 
@@ -22,6 +23,7 @@ class Watch:
       say: prints a line.
       progress: opens a progress display for cohorts that this process trains.
       recorded: updates results.csv; call it from time to time.
+      trainers: of this process; those of one job may be kept for the next.
     """
 
     workdir: Workdir
@@ -29,6 +31,7 @@ class Watch:
     say: Callable[[str], None]
     progress: Callable[[Sequence[Cohort]], contextlib.AbstractContextManager[Progress]]
     recorded: Callable[[], object]
+    trainers: Trainers = dataclasses.field(default_factory=Trainers)
 
 
 class Launcher(abc.ABC):

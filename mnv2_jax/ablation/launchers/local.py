@@ -7,6 +7,7 @@ from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.ablation.job import Job
 from mnv2_jax.ablation.launchers.base import Launcher, Watch
 from mnv2_jax.ablation.sweep import Outcome, Progress, Sweep
+from mnv2_jax.ablation.trainers import Trainers
 from mnv2_jax.ablation.workdir import Workdir
 from mnv2_jax.train import processes, setup
 from mnv2_jax.train.preemption import StopRequest
@@ -27,7 +28,7 @@ class Local(Launcher):
     def launch(self, job: Job, watch: Watch) -> Outcome:
         """See `Launcher`."""
         with watch.progress(job.cohorts) as progress:
-            return _train(job, watch.workdir, progress, watch.stop, watch.recorded)
+            return _train(job, watch.workdir, progress, watch.stop, watch.recorded, watch.trainers)
 
 
 def train_for_another(job: Job) -> Outcome:
@@ -47,11 +48,16 @@ def train_for_another(job: Job) -> Outcome:
     with workdir.claimed(job.workdir, f"pack-{job.id}", needed) as folder, stop.listening():
         todo = job.with_cohorts(finished.remaining(folder.path, job.cohorts))
         chunks.check_memory(todo.cohorts)
-        return _train(todo, folder, Progress(), stop, recorded=lambda: None)
+        return _train(todo, folder, Progress(), stop, lambda: None, Trainers())
 
 
 def _train(
-    job: Job, folder: Workdir, progress: Progress, stop: StopRequest, recorded: Callable[[], object]
+    job: Job,
+    folder: Workdir,
+    progress: Progress,
+    stop: StopRequest,
+    recorded: Callable[[], object],
+    trainers: Trainers,
 ) -> Outcome:
     sweep = Sweep(
         folder.path,
@@ -63,6 +69,7 @@ def _train(
         workers=job.data.workers_here(),
         recorded=recorded,
         given=job.given,
+        trainers=trainers,
     )
     outcome = sweep.run()
     if processes.is_primary():

@@ -81,4 +81,5 @@ def piece(cohort: Cohort, runs: Sequence[Run]) -> Cohort:
     if len(runs) == len(cohort.runs):
         return cohort
     identity = grid.digest(" ".join([cohort.id, *(run.id for run in runs)]))
-    return dataclasses.replace(cohort, runs=tuple(runs), id=identity)
+    whole = cohort.whole or cohort.id
+    return dataclasses.replace(cohort, runs=tuple(runs), id=identity, whole=whole)

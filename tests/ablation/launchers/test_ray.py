@@ -17,7 +17,7 @@ from mnv2_jax.ablation import heartbeat
 from mnv2_jax.ablation.launchers import ray as cluster
 from mnv2_jax.train.preemption import Interrupted, StopRequest
 from tests import commands
-from tests.small import curves_of
+from tests.small import curves_of, rows_of
 
 RUNS = 4  # Of two cohorts, which are a chunk each.
 
@@ -77,6 +77,22 @@ def test_a_cluster_trains_to_the_same_bits_though_a_worker_is_killed(
     _, out, _ = commands.run("status", f"--workdir={workdir}", "--format=json")
     assert json.loads(out)["all"]["done"] == RUNS
     assert not json.loads(out)["training"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="Ray is not installed: '.[sweep]'"
+)
+def test_a_cluster_trains_round_by_round(small_config, address, tmp_path):
+    workdir = tmp_path / "work"
+    status, out, err = commands.run(
+        *("ablate", f"--config={small_config}", f"--workdir={workdir}", "--seeds=auto:2,2,4"),
+        *("--config.model.expansion=1", "--launcher=ray", f"--ray_address={address}"),
+    )
+    assert status == 0, err
+    assert out.count("Ray: 2 chunks on 2 machines") == 2
+    assert "After 2 seeds: decided: none; undecided: linear_bottleneck; next: 4 runs" in out
+    assert len(rows_of(workdir)) == 2 * 4
 
 
 class AuthenticationError(Exception):

@@ -25,6 +25,7 @@ class Fake:
     id: str
     runs: tuple[Any, ...]
     each: float
+    whole: str = ""
 
     @property
     def work(self) -> float:
@@ -76,6 +77,7 @@ def test_a_piece_of_all_is_the_cohort_itself(dots):
     assert shards.of_shard(cohorts, Shard(1, 1)) == cohorts
     assert shards.piece(cohorts[0], cohorts[0].runs) is cohorts[0]
     half = shards.piece(cohorts[0], cohorts[0].runs[:2])
+    assert half.whole == shards.piece(half, half.runs[:1]).whole == cohorts[0].id
     assert (half.id, half.runs) != (cohorts[0].id, cohorts[0].runs)
     assert half.network_fingerprint == cohorts[0].network_fingerprint
 
