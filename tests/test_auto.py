@@ -81,7 +81,7 @@ def undisturbed(config, tmp_path_factory):
     """The workdir of one process, and its lines."""
     workdir = tmp_path_factory.mktemp("auto") / "work"
     trained, lines = run(config, workdir)
-    assert trained == 24
+    assert trained == 26
     return workdir, lines
 
 
@@ -107,16 +107,16 @@ def assert_same(workdir, other):
 
 def test_seeds_stop_where_claims_are_decided(undisturbed):
     workdir, lines = undisturbed
-    first, every = set(range(4)), set(range(8))
+    first, then, every = set(range(4)), set(range(6)), set(range(8))
     assert seeds_of(workdir) == {
-        ("0.05", "linear"): first,
+        ("0.05", "linear"): then,
         ("0.05", "relu6"): first,
         ("1e-06", "linear"): every,
         ("1e-06", "relu6"): every,
     }
-    clear = "decided: clear supported (4 seeds); undecided: unclear"
+    clear = "decided: clear supported (6 seeds); undecided: unclear"
     assert [line for line in lines if line.startswith("After")] == [
-        f"After 4 seeds: {clear}; next: 4 runs, up to 6 seeds",
+        "After 4 seeds: decided: none; undecided: clear, unclear; next: 6 runs, up to 6 seeds",
         f"After 6 seeds: {clear}; next: 4 runs, up to 8 seeds",
         f"After 8 seeds: {clear}; the budget is spent",
     ]
@@ -125,7 +125,7 @@ def test_seeds_stop_where_claims_are_decided(undisturbed):
         assert entry["seeds"].items() >= {"minimum": 4, "step": 2, "budget": 8}.items()
         assert (entry["finished"], entry["seeds"]["finished"]) == (0, 0)
     (planned,) = read_json(workdir / "plan.json")["cohorts"]
-    assert len(planned["runs"]) == 24
+    assert len(planned["runs"]) == 26
 
 
 def test_killed_twice_it_trains_the_same_seeds_to_the_same_bits(config, undisturbed, tmp_path):

@@ -29,7 +29,7 @@ def compiled(monkeypatch):
     """The numbers of lanes that were compiled; memory holds 10."""
     counts = []
 
-    def trainer_of(cohort, lanes, workers, tell):
+    def trainer_of(cohort, lanes, workers, tell, earlier):
         counts.append(lanes)
         tell("a choice")
         return SimpleNamespace(layout=SimpleNamespace(count=min(lanes, 10)))

@@ -11,7 +11,7 @@ def on_difference(row: Mapping[str, Any]) -> list[str]:
     """Return a note on an inconclusive difference: which one the design would have found."""
     if row["verdict"] != INCONCLUSIVE or row["detectable"] is None:
         return []
-    if not row["ci_low"] <= 0 <= row["ci_high"]:
+    if row["ci_low"] is not None and not row["ci_low"] <= 0 <= row["ci_high"]:
         return []  # This difference was found; another one of the claim is unclear.
     finds = f"find a difference of {_amount(row)}"
     return [_on_power(row, finds, "one as small as estimated")]
