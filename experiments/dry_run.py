@@ -7,6 +7,8 @@ from rich.table import Table
 
 from mnv2_jax.ablation import estimates, grid, phases
 from mnv2_jax.ablation.cohort import Cohort
+from mnv2_jax.analysis import reach
+from mnv2_jax.analysis.claims import KINDS
 from mnv2_jax.api.planning import Planned
 from mnv2_jax.terminal import Console, size
 from mnv2_jax.values import text
@@ -44,6 +46,8 @@ def show(
         console.print(line, highlight=False)
     names = [claim.name for claim in planned.claims]
     console.print(f"Claims: {', '.join(names) or 'none'}", highlight=False)
+    for line in _reach(planned):
+        console.print(line, highlight=False)
     for line in planned.remarks:
         console.print(line)
     console.print(f"Time: {_time(cohorts, planning)}", highlight=False)
@@ -107,6 +111,19 @@ def _time(cohorts: Sequence[Cohort], planning: float) -> str:
     return (
         f"not known on this machine ({estimates.here()}): {what} was never measured on it; {known}"
     )
+
+
+def _reach(planned: Planned) -> Iterator[str]:
+    """Return lines on what the seeds can decide of the project's own kinds of claims."""
+    claims = sum(type(claim) in KINDS.values() for claim in planned.claims)
+    if not claims:
+        return
+    if plan := planned.seeds:
+        for seeds in dict.fromkeys((plan.minimum, plan.budget)):
+            yield f"Reach: {reach.line(seeds, claims, stops=True)}"
+    else:
+        seeds = len({run.config.seed for run in planned.runs.values()})
+        yield f"Reach: {reach.line(seeds, claims)}"
 
 
 def _classes(cohorts: Sequence[Cohort]) -> Iterator[str]:

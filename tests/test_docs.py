@@ -156,8 +156,9 @@ def test_the_tree_of_a_workdir_has_every_file():
         folders[depth - 1 :] = [line.strip()]
         if not line.endswith("/"):
             files.add("".join(folders))
-    # A network that lies in the folder itself is one run's.
-    patterns = {file.path for file in schema.FILES if file.path != schema.NETWORK}
+    # In the folder itself a network is one run's, and predictions are of results without runs/.
+    beside = (schema.NETWORK, schema.PREDICTIONS)
+    patterns = {file.path for file in schema.FILES if file.path not in beside}
     matched = {
         file: [pattern for pattern in patterns if fnmatch.fnmatch(file, pattern)] for file in files
     }

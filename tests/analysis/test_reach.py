@@ -1,0 +1,41 @@
+import math
+
+import numpy as np
+import pytest
+
+from mnv2_jax.analysis import reach
+from mnv2_jax.analysis.decisions import Comparison, decide_sign
+from mnv2_jax.analysis.means import holm
+from mnv2_jax.analysis.verdicts import corrected
+
+
+@pytest.mark.parametrize(("seeds", "claims"), [(2, 1), (6, 3), (8, 6), (24, 1)])
+def test_the_least_effect_is_just_decided(seeds: int, claims: int) -> None:
+    values = np.random.default_rng(0).normal(size=seeds)
+    unit = (values - values.mean()) / values.std(ddof=1)
+    least = reach.least_effect(seeds, claims)
+    nothing = decide_sign(Comparison(unit, seeds, 0))
+    for factor, verdict in ((1.001, "supported"), (0.999, "inconclusive")):
+        first = decide_sign(Comparison(unit + factor * least, seeds, 0))
+        assert corrected([first, *[nothing] * (claims - 1)], holm)[0][0] == verdict
+
+
+def test_seeds_that_stop_need_what_e_values_need() -> None:
+    # |t| of 4.7 with six seeds, for one claim.
+    assert reach.least_effect(6, 1, stops=True) == pytest.approx(4.7 / math.sqrt(6), abs=0.02)
+    assert reach.least_effect(6, 3, stops=True) > reach.least_effect(6, 1, stops=True)
+    assert math.isinf(reach.least_effect(3, 1, stops=True))
+
+
+def test_lines() -> None:
+    assert (
+        reach.line(1, 2)
+        == "1 seed cannot decide any of 2 claims, whatever the results; 2 seeds could"
+    )
+    assert reach.line(6, 3) == (
+        "6 seeds decide the first of 3 claims if a mean difference is 1.4 standard deviations between "
+        "seeds or more; sign-flip p 0.031 or more"
+    )
+    assert reach.line(3, 1, stops=True) == (
+        "3 seeds cannot decide any of 1 claim, whatever the results; 4 seeds could"
+    )
