@@ -128,7 +128,7 @@ def residuals(folder: str) -> Draw:
     frame = tables.read_results(commands.ROOT / "experiments" / "results" / folder)
     contrast = Contrast("projection", "linear", "relu6")
     pairs = stats.paired_differences(frame, contrast, "test_accuracy").dropna(subset="difference")
-    cell = [name for name in pairs if name not in ("seed", "recorded", "difference")]
+    cell = [name for name in pairs if name not in ("seed", *stats.OF_PAIRS)]
     means = pairs.groupby(cell, dropna=False)["difference"].transform("mean")
     pool = (pairs["difference"] - means).to_numpy()
     assert len(pool) >= 36

@@ -201,7 +201,7 @@ def test_a_run_that_diverged_counts_by_chance(tmp_path: Path, frame: pd.DataFram
     # 8 of 16 runs with ReLU6, none of the others: fewer is better.
     assert (seldom["estimate"], seldom["pairs"]) == (-0.5, 16)
     assert seldom["measure"]["better"] == "lower"
-    with pytest.raises(ValueError, match="claim 'x': diverged='kept': expected"):
+    with pytest.raises(ValueError, match="claim 'x': diverged 'kept'; must be 'chance' or"):
         greater("x", "", "", "projection", "linear", "relu6", diverged="kept")  # type: ignore[arg-type]
 
 

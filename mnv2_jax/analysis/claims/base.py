@@ -14,7 +14,6 @@ from mnv2_jax.analysis.claims import remarks
 from mnv2_jax.analysis.claims.runs import CHANCE, DROPPED, Runs
 from mnv2_jax.analysis.decisions import Decision
 from mnv2_jax.analysis.stats import Contrast, Scalar
-from mnv2_jax.arch import check_choice
 from mnv2_jax.neutral import added
 from mnv2_jax.values import canonical
 
@@ -101,7 +100,9 @@ class Claim(abc.ABC):
     def __post_init__(self) -> None:
         where = {name: canonical(value) for name, value in self.where.items()}
         object.__setattr__(self, "where", where)
-        check_choice(f"claim {self.name!r}: diverged", self.diverged, (CHANCE, DROPPED))
+        if self.diverged not in (CHANCE, DROPPED):
+            known = f"{CHANCE!r} or {DROPPED!r}"
+            raise ValueError(f"claim {self.name!r}: diverged {self.diverged!r}; must be {known}")
 
     def record(self) -> dict[str, Any]:
         """Return the fields that rows do not have already, as JSON values."""
