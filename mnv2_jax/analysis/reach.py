@@ -1,4 +1,4 @@
-"""What a number of seeds can decide, whatever the results."""
+"""The mean differences that a number of seeds can decide, whatever the results."""
 
 import itertools
 import math
