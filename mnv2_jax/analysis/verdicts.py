@@ -20,6 +20,7 @@ from mnv2_jax.analysis.decisions import (
     REFUTED,
     RUINED,
     SUPPORTED,
+    Comparison,
     Decision,
 )
 from mnv2_jax.side_tables import is_of_side_table
@@ -232,20 +233,15 @@ def _row(
     """Return the row of a claim, without its verdict."""
     reported, comparisons = decision.reported, decision.comparisons
     level = claim.confidence
-    interval = reported.interval(level)
+    interval = _interval(reported, level, anytime=look is not None)
     p_values = {
         name: _number(value if look is None else max(value, getattr(look, name)))
         for name in ("support", "refute", "negligible")
         for value in [getattr(decision, name)]
     }
-    if look is not None:
-        other = evidence.interval(reported.means, 1 - level)
-        # NaN, where there are too few seeds for any evidence, gives no interval.
-        low, high = min(other.low, interval.low), max(other.high, interval.high)
-        interval = means.Interval(interval.estimate, low, high)
     of_seeds = means.t_interval(reported.means, level)
     bootstrap = resampling.bootstrap_interval(reported.means, level)
-    joint = reported.interval(1 - (1 - level) / family)
+    joint = _interval(reported, 1 - (1 - level) / family, anytime=look is not None)
     has_images = reported.images is not None
     row: dict[str, Any] = {
         **{name: getattr(claim, name) for name in _FIELDS},
@@ -280,6 +276,17 @@ def _row(
         "claim": claim.record(),
     }
     return row | {"shown": claim.shown(row)}
+
+
+def _interval(one: Comparison, confidence: float, *, anytime: bool) -> means.Interval:
+    """Return the interval of a comparison, up to the outer ends of both if seeds were added."""
+    interval = one.interval(confidence)
+    if not anytime:
+        return interval
+    other = evidence.interval(one.means, 1 - confidence)
+    # NaN, where there are too few seeds for any evidence, gives no interval.
+    low, high = min(other.low, interval.low), max(other.high, interval.high)
+    return means.Interval(interval.estimate, low, high)
 
 
 def _number(value: float) -> float | None:

@@ -75,6 +75,22 @@ def test_holm_is_over_all_claims_also_those_without_results(frame: pd.DataFrame)
     assert rows[0]["p_holm"] > alone["p_holm"]
 
 
+def test_seeds_that_were_added_on_the_way_need_more(frame: pd.DataFrame) -> None:
+    claims = [LINEAR, more_without_shortcuts()]
+    for fixed, added in zip(
+        decide(claims, frame), decide(claims, frame, anytime=True), strict=True
+    ):
+        assert added["estimate"] == fixed["estimate"]
+        assert added["p_holm"] >= fixed["p_holm"]
+        for name in ("ci", "joint"):
+            assert added[f"{name}_low"] < fixed[f"{name}_low"]
+            assert added[f"{name}_high"] > fixed[f"{name}_high"]
+        assert added["joint_low"] < added["ci_low"]
+    # Three seeds give no e value that decides, however clear they are, and so no interval.
+    few = decide([LINEAR], frame[frame["seed"] < 3], anytime=True)[0]
+    assert (few["verdict"], few["ci_low"], few["joint_high"]) == ("inconclusive", None, None)
+
+
 def test_claims_that_results_cannot_decide_are_refused_or_told_before_there_are_any() -> None:
     columns = make_frame().columns
     with pytest.raises(ValueError, match=r"^claim .linear.: two have this name; expected one"):
