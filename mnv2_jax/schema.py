@@ -224,16 +224,31 @@ of its cohort's training time; `restored_epoch` is that of `mnv2_jax.train.resul
 DIVERGED = Column("diverged", "number", "measure", "Diverged", "%", 1, "lower", since="0.3")
 """The share of runs that diverged, which claims may be about; it follows from the status."""
 
+RUNNING = "running_"
+
 CURVES: Mapping[str, Column] = {
     column.name: column
     for column in (
         Column("epoch", "whole", "identity", "Epoch"),
-        *(of_metric(METRICS[name], "train") for name in ("loss", "accuracy")),
-        *(of_metric(metric, "validation") for metric in METRICS.values()),
+        *(
+            dataclasses.replace(
+                of_metric(METRICS[name], "train"),
+                name=RUNNING + name,
+                label=f"Running training {METRICS[name].label}",
+                since="0.3",
+            )
+            for name in ("loss", "accuracy")
+        ),
+        *(of_metric(metric, split) for split in SPLITS[:2] for metric in METRICS.values()),
         Column("learning_rate", "number", "note", "Learning rate"),
     )
 }
-"""The columns of metrics.jsonl by name; a user's metric adds another."""
+"""The columns of metrics.jsonl by name; a user's metric adds others.
+
+`running_*` are means over an epoch's batches while weights change, with batch statistics, augmented
+images and dropout. `train_*` and `validation_*` are of the weights after the epoch, in inference
+mode; `train_*` of as many training images as there are for validation.
+"""
 
 _OPTIONAL = {
     metric.column(split)

@@ -183,7 +183,7 @@ def _least(power_of: Callable[[float], float], power: float) -> float:
     high = 1.0
     while power_of(high) < power:
         high *= 2
-    return float(optimize.brentq(lambda size: power_of(size) - power, 0, high, xtol=1e-9))
+    return float(optimize.brentq(lambda size: power_of(size) - power, 0, high))
 
 
 def _fewest(enough: Callable[[int], bool]) -> int | None:

@@ -237,13 +237,14 @@ def read_curves(workdir: Path, frame: pd.DataFrame) -> pd.DataFrame:
     Returns:
       One row per run and epoch, from 1: run_id, the columns of `schema.CURVES`, and other metrics,
       as they are stored; null is NaN. A run without a curve, such as one that failed before its
-      first epoch, has no row.
+      first epoch, has no row. Older versions stored running numbers under the names of those in
+      inference mode, which they did not measure: they are returned as `running_*`.
 
     Raises:
       DamagedError: a line is no JSON object of numbers.
     """
     rows = [
-        {"run_id": run_id, **row}
+        {"run_id": run_id, **_renamed(row)}
         for run_id in frame["run_id"]
         for row in _json_lines(workdir / "runs" / run_id / "metrics.jsonl")
     ]
@@ -251,6 +252,13 @@ def read_curves(workdir: Path, frame: pd.DataFrame) -> pd.DataFrame:
     names = list(dict.fromkeys([*schema.CURVES, *others]))
     curves = pd.DataFrame(rows, columns=["run_id", *names])
     return curves.astype(dict.fromkeys(names, float)).astype({"run_id": str})
+
+
+def _renamed(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a line of metrics.jsonl with the names that this version has."""
+    if f"{schema.RUNNING}loss" in row:
+        return row
+    return {name.replace("train_", schema.RUNNING): value for name, value in row.items()}
 
 
 def read_files(workdir: Path, frame: pd.DataFrame, name: str) -> dict[str, dict[str, Any]]:

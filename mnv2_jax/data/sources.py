@@ -126,11 +126,20 @@ class Dataset:
 
     def training(self, seed: int) -> Images:
         """Return the images that a run trains on: those of `chosen`, which see."""
-        if not self.images_per_class:
-            return self.train
-        places = self.chosen(seed)
-        few = subsets.Subset(self.train.records, places, self.train_labels[places])
-        return dataclasses.replace(self.train, records=few)
+        return self.of_train(self.chosen(seed)) if self.images_per_class else self.train
+
+    def of_train(self, places: np.ndarray) -> Images:
+        """Return the images of `train` with these indices; none is read."""
+        return dataclasses.replace(self.train, records=subsets.Subset(self.train.records, places))
+
+    def sample(self, seed: int) -> np.ndarray:
+        """Return the ascending indices in `train` of as many training images as are validated.
+
+        They are drawn from those of `chosen`, which see: all of these if there are no more.
+        """
+        chosen = self.chosen(seed)
+        drawn = rng.order(0, "sample", len(chosen))[: len(self.validation)]
+        return chosen[np.sort(drawn)]
 
     @functools.cached_property
     def train_labels(self) -> np.ndarray:

@@ -15,13 +15,15 @@ _LABELS = re.compile("([0-9]{1,9})(?:-([0-9]{1,9}))?")
 
 
 class Subset:
-    """Some of all records, with labels of their own.
+    """Some of all records, with labels of their own or those of the records.
 
     Attributes:
-      labels: int32 `[count]`.
+      labels: int32 `[count]`; None if they are those of the records.
     """
 
-    def __init__(self, records: Records, indices: np.ndarray, labels: np.ndarray) -> None:
+    def __init__(
+        self, records: Records, indices: np.ndarray, labels: np.ndarray | None = None
+    ) -> None:
         """Choose the records with these indices, integers `[count]`; nothing is read."""
         self._records = records
         self._indices = indices
@@ -48,7 +50,7 @@ class Subset:
 
     def __getitem__(self, index: int) -> Record:
         record = self._records[int(self._indices[index])]
-        return record._replace(label=int(self.labels[index]))
+        return record if self.labels is None else record._replace(label=int(self.labels[index]))
 
 
 class Union:
@@ -73,7 +75,7 @@ def labels(records: Records) -> np.ndarray:
       ValueError: a label is out of range.
       OSError: a record cannot be read.
     """
-    if isinstance(records, (Subset, Files)):
+    if isinstance(records, (Subset, Files)) and records.labels is not None:
         return records.labels
     return np.array([records[index].label for index in range(len(records))], np.int32)
 

@@ -25,7 +25,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy as policy
 
 from mnv2_jax import checksums
 
-FORMAT = 2
+FORMAT = 3
 """The version of the format; others are not read."""
 
 _METRIC = "validation_accuracy"

@@ -13,7 +13,7 @@ from jax import lax
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.sources import Dataset
 from mnv2_jax.train.hparams import HParams
-from mnv2_jax.train.input_pipeline import Inputs, OnDevice, evaluation_batch_size
+from mnv2_jax.train.input_pipeline import SAMPLE, Inputs, OnDevice, evaluation_batch_size
 from mnv2_jax.train.parallel import Layout, Program
 from mnv2_jax.train.recipe import COMPUTE_DTYPES
 from mnv2_jax.train.state import TrainState
@@ -114,7 +114,7 @@ class Features(OnDevice):
         return Inputs(layout.shapes((weights, *_shapes(program, size))), ())
 
     def _batches(self, name: str) -> Iterator[Inputs]:
-        split = self._split(name)
+        split = self._sample() if name == SAMPLE else self._split(name)
         count = split.labels.shape[1]
         for rows in self._rows(count):
             chosen = rows % count
@@ -141,6 +141,20 @@ class Features(OnDevice):
             features = self._features(arrays.images, chosen)
             self._splits[name] = _Split(features, arrays.labels[chosen], arrays.weights[chosen])
         return self._splits[name]
+
+    def _sample(self) -> _Split:
+        """Return the part of each lane's training images that is evaluated in every epoch."""
+        chosen, sample = (
+            np.stack([of(seed) for seed in self.seeds])
+            for of in (self.dataset.chosen, self.dataset.sample)
+        )
+        places = np.stack(list(map(np.searchsorted, chosen, sample)))
+        return _Split(
+            *(
+                np.stack([whole[part] for whole, part in zip(of_lanes, places, strict=True)])
+                for of_lanes in self._split("train")
+            )
+        )
 
     def _features(self, images: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         """Compute features `[lanes, count, features]` of each lane's images, `[lanes, count]`.

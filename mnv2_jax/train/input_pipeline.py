@@ -19,6 +19,9 @@ from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.parallel import Layout, Program
 from mnv2_jax.train.step import LaneProgram
 
+SAMPLE = "train sample"
+"""The training images that are evaluated in every epoch; see `Dataset.sample`."""
+
 
 class Inputs(NamedTuple):
     """Inputs of a program besides the lanes' states and hyperparameters.
@@ -118,9 +121,9 @@ class InputPipeline(abc.ABC):
 
     @abc.abstractmethod
     def evaluation(self, split: str) -> Iterator[Inputs]:
-        """Yield batches of a split: weights, images and labels.
+        """Yield batches of a split, or of `SAMPLE`: weights, images and labels.
 
-        Of the training split, each lane's weights choose the images that it trains on.
+        Of training images, each lane's weights choose those that it trains on.
         """
 
     @abc.abstractmethod
@@ -158,7 +161,10 @@ class OnDevice(InputPipeline):
         """
         self._train = train
         self._indices = indices
-        self._validation = [self.layout.device_put(batch) for batch in self._batches("validation")]
+        self._kept = {
+            name: [self.layout.device_put(batch) for batch in self._batches(name)]
+            for name in ("validation", SAMPLE)  # They are evaluated in every epoch.
+        }
         self._order: tuple[int, Any] = (-1, None)  # An epoch and what `_order_in` gives for it.
 
     def take(self, step: int, steps: int) -> StepInputs:
@@ -174,15 +180,15 @@ class OnDevice(InputPipeline):
 
     def evaluation(self, split: str) -> Iterator[Inputs]:
         """See `InputPipeline`."""
-        return iter(self._validation if split == "validation" else self._batches(split))
+        return iter(self._kept.get(split) or self._batches(split))
 
     def close(self) -> None:
         """See `InputPipeline`."""
-        del self._train, self._validation
+        del self._train, self._kept
 
     @abc.abstractmethod
     def _batches(self, split: str) -> Iterator[Inputs]:
-        """Yield batches of a split; see `evaluation`."""
+        """Yield batches; see `evaluation`."""
 
     def _order_in(self, epoch: int) -> tuple[Any, Any]:
         """Bring the order in which each lane takes its images to the devices.

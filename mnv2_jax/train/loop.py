@@ -20,7 +20,7 @@ from mnv2_jax.train.callbacks import Callback
 from mnv2_jax.train.checkpoint import Checkpoint
 from mnv2_jax.train.evaluation import Evaluator, Measured
 from mnv2_jax.train.hparams import HParams
-from mnv2_jax.train.input_pipeline import InputPipeline, StepInputs
+from mnv2_jax.train.input_pipeline import SAMPLE, InputPipeline, StepInputs
 from mnv2_jax.train.preemption import Interrupted
 from mnv2_jax.train.resident import Resident
 from mnv2_jax.train.results import LaneResult, Metrics
@@ -296,16 +296,18 @@ class _Run:
         lanes = self._layout.unstack(self._state.epoch)[: self._count]
         epoch = self.step // self._program.steps_per_epoch
         measured = self._validation = self._evaluate("validation")
+        sample = self._evaluate(SAMPLE)
         self._best = best.update(self._best, epoch, _losses(measured), self._states)
         metrics: list[Metrics] = [
             {
                 "epoch": epoch,
-                "train_loss": float(trained.loss),
-                "train_accuracy": float(trained.accuracy),
+                "running_loss": float(trained.loss),
+                "running_accuracy": float(trained.accuracy),
+                **{f"train_{name}": value for name, value in train.metrics.items()},
                 **{f"validation_{name}": value for name, value in validation.metrics.items()},
                 "learning_rate": float(trained.learning_rate),
             }
-            for trained, validation in zip(lanes, measured, strict=True)
+            for trained, train, validation in zip(lanes, sample, measured, strict=True)
         ]
         for curve, of_lane in zip(self._curves, metrics, strict=True):
             curve.append(of_lane)
@@ -316,7 +318,7 @@ class _Run:
             callback.on_epoch(epoch, metrics)
 
     def _evaluate(self, split: str) -> list[Measured]:
-        """Measure every lane over every image of a split."""
+        """Measure every lane over every image of a split, or of `SAMPLE`."""
         variables, batches = self._state.evaluated, self._pipeline.evaluation(split)
         return self._trainer.evaluator.measure(variables, self._values, batches, self._count)
 
@@ -346,7 +348,7 @@ class _Run:
         restored: Best | None,
         seconds: float,
     ) -> LaneResult:
-        diverged = not (restored or all(math.isfinite(epoch["train_loss"]) for epoch in curve))
+        diverged = not (restored or all(math.isfinite(epoch["running_loss"]) for epoch in curve))
         measures: dict[str, float] = {}
         for split, measured in by_split.items():
             measures[f"{split}_images"] = measured.images

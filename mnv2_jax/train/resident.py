@@ -6,7 +6,13 @@ from typing import Any
 import numpy as np
 
 from mnv2_jax.data.sources import Dataset
-from mnv2_jax.train.input_pipeline import Inputs, OnDevice, evaluation_batch_size, image_shapes
+from mnv2_jax.train.input_pipeline import (
+    SAMPLE,
+    Inputs,
+    OnDevice,
+    evaluation_batch_size,
+    image_shapes,
+)
 from mnv2_jax.train.parallel import Layout
 from mnv2_jax.train.step import LaneProgram
 
@@ -25,7 +31,7 @@ class Resident(OnDevice):
         return image_shapes(dataset, layout, len(dataset.train), dataset.training_images)
 
     def _batches(self, split: str) -> Iterator[Inputs]:
-        arrays = self._arrays(split)
+        arrays = self._arrays("train" if split == SAMPLE else split)
         size = evaluation_batch_size(self.program, self.layout)
         rows = self.layout.host_rows(size)
         wanted = self._wanted(split, len(arrays.labels))
@@ -42,6 +48,7 @@ class Resident(OnDevice):
 
     def _wanted(self, split: str, count: int) -> np.ndarray:
         """Return the images of a split that each lane is evaluated on, bool `[lanes, count]`."""
-        if split != "train":
+        if split not in ("train", SAMPLE):
             return np.ones((len(self.values), count), bool)
-        return np.stack([np.isin(np.arange(count), self._indices[seed]) for seed in self.seeds])
+        chosen = self.dataset.sample if split == SAMPLE else self.dataset.chosen
+        return np.stack([np.isin(np.arange(count), chosen(seed)) for seed in self.seeds])

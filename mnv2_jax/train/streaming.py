@@ -14,6 +14,7 @@ from mnv2_jax.data import stream
 from mnv2_jax.data.images import Images
 from mnv2_jax.data.sources import Dataset
 from mnv2_jax.train.input_pipeline import (
+    SAMPLE,
     InputPipeline,
     Inputs,
     StepInputs,
@@ -76,7 +77,10 @@ class Streaming(InputPipeline):
     def evaluation(self, split: str) -> Iterator[Inputs]:
         """See `InputPipeline`."""
         dataset = self.dataset
-        images = dataset.training(self._seed) if split == "train" else getattr(dataset, split)
+        if split == SAMPLE:
+            images = dataset.of_train(dataset.sample(self._seed))
+        else:
+            images = dataset.training(self._seed) if split == "train" else getattr(dataset, split)
         return evaluation_batches(images, self.program, self.layout, self._leave_out)
 
     def close(self) -> None:

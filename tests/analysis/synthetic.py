@@ -100,6 +100,8 @@ def write_workdir(workdir: Path, frame: pd.DataFrame) -> Path:
             lines.append(
                 {
                     "epoch": epoch,
+                    "running_loss": 1 / epoch,
+                    "running_accuracy": reached,
                     "train_loss": 1 / epoch,
                     "train_accuracy": reached,
                     "validation_loss": 1.2 / epoch,

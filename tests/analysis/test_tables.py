@@ -122,6 +122,15 @@ def test_curves_have_a_row_per_epoch_and_null_is_nan(tmp_path: Path) -> None:
     assert np.isfinite(diverged["train_loss"]).all()
 
 
+def test_running_numbers_of_older_versions_are_not_those_in_inference_mode(tmp_path: Path) -> None:
+    frame = make_frame(expansions=(6,), projections=("linear",), shortcuts=("none",), seeds=1)
+    path = write_workdir(tmp_path, frame) / "runs" / frame["run_id"][0] / "metrics.jsonl"
+    path.write_text('{"epoch": 1, "train_loss": 0.5, "train_accuracy": 0.8}')
+    (curve,) = read_curves(tmp_path, frame).to_dict("records")
+    assert (curve["running_loss"], curve["running_accuracy"]) == (0.5, 0.8)
+    assert np.isnan([curve["train_loss"], curve["train_accuracy"]]).all()
+
+
 def test_a_broken_line_of_a_curve_is_named(tmp_path: Path) -> None:
     frame = make_frame(expansions=(6,), projections=("linear",), shortcuts=("none",), seeds=1)
     path = write_workdir(tmp_path, frame) / "runs" / frame["run_id"][0] / "metrics.jsonl"

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
-from mnv2_jax.data import embedded, image_checks, sources, stream
+from mnv2_jax.data import embedded, image_checks, sources, stream, subsets
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.data.stored import prepared
 from mnv2_jax.metrics import SPLITS
@@ -324,6 +324,19 @@ def test_a_run_trains_on_few_images_of_each_class(cache):
     most = int(np.bincount(labels).min())
     all_of_it = sources.load(some(classes="5-9", images_per_class=most), cache)
     assert all_of_it.training_images == 5 * most == len(all_of_it.chosen(0))
+
+
+def test_a_sample_of_training_images_is_as_large_as_validation(cache):
+    dataset = sources.load(DIGITS, cache)
+    sample = dataset.sample(1)
+    assert len(set(sample)) == len(sample) == len(dataset.validation)
+    np.testing.assert_array_equal(sample, np.sort(sample))
+    np.testing.assert_array_equal(sample, dataset.sample(2))  # Of all images: lanes share them.
+    labels = subsets.labels(dataset.of_train(sample).records)
+    np.testing.assert_array_equal(labels, dataset.train_labels[sample])
+    assert np.bincount(labels).min() > 0.5 * len(sample) / 10
+    few = dataclasses.replace(dataset, images_per_class=4)
+    np.testing.assert_array_equal(few.sample(1), few.chosen(1))
 
 
 def test_chosen_images_of_some_classes_go_to_workers(cache):

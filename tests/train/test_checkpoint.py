@@ -187,7 +187,7 @@ def test_another_version_is_refused(tmp_path, state, monkeypatch):
         write(tmp_path, state, 3)
     snapshot, (line,) = read(tmp_path, state)
     assert snapshot is None
-    assert line.endswith("it has format 99; expected 2")
+    assert line.endswith("it has format 99; expected 3")
 
 
 def test_one_of_another_run_or_network_is_refused(tmp_path, state):

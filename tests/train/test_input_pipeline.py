@@ -17,7 +17,7 @@ from tests.train.lanes import lane
 
 def measures(result):
     curve = [
-        [epoch[name] for name in ("train_loss", "train_accuracy", "validation_accuracy")]
+        [epoch[name] for name in ("running_loss", "train_accuracy", "validation_accuracy")]
         for epoch in result.curve
     ]
     return [*np.ravel(curve), *result.measures.values()]
@@ -42,7 +42,7 @@ def test_resident_and_streamed_images_give_the_same_results(trainer, streaming_t
 
 def test_the_data_seed_decides_on_the_order_of_images(trainer):
     one, other = trainer.run([lane(1, 0), lane(1, 5)])  # With equal initial weights.
-    assert one.curve[0]["train_loss"] != other.curve[0]["train_loss"]
+    assert one.curve[0]["running_loss"] != other.curve[0]["running_loss"]
     again, same = trainer.run([lane(1, 0), lane(1, 0)])
     assert measures(one) == measures(again) == measures(same)
 

@@ -69,7 +69,7 @@ def alone(program, dots, together):
 
 def test_training_is_packing_invariant(alone, together):
     for pair in zip(alone[0], together, strict=False):
-        losses = [[epoch["train_loss"] for epoch in run.curve] for run in pair]
+        losses = [[epoch["running_loss"] for epoch in run.curve] for run in pair]
         assert len(losses[0]) == 10
         np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
 
@@ -94,7 +94,7 @@ def test_training_lowers_the_loss_and_repeats_bit_for_bit(trainer, together):
     again = trainer.run(FIVE)
     for number in (0, 1, 2, 4):
         assert timeless(again[number]) == timeless(together[number])
-        assert again[number].curve[-1]["train_loss"] < again[number].curve[0]["train_loss"]
+        assert again[number].curve[-1]["running_loss"] < again[number].curve[0]["running_loss"]
 
 
 def test_test_images_are_left_unread_if_one_says_so(trainer, together):
@@ -107,6 +107,16 @@ def test_test_images_are_left_unread_if_one_says_so(trainer, together):
             whole.measures.keys() - found.measures.keys()
         ) or whole.diverged
         assert found.measures.items() <= whole.measures.items()
+
+
+def test_a_curve_has_training_images_in_inference_mode(program, dots, together):
+    sample = dots.of_train(dots.sample(0))
+    assert len(sample.records) == len(dots.validation) < len(dots.train)
+    first = together[0]
+    (found,) = evaluation.evaluate(program, dots, sample, [first.variables], FIVE[:1])
+    end = first.curve[-1]
+    assert found == pytest.approx({name: end[f"train_{name}"] for name in found}, abs=1e-5)
+    assert end["train_loss"] != pytest.approx(end["running_loss"], rel=1e-4)
 
 
 def test_evaluation_is_exact_whatever_the_batch(program, dots, trainer):
@@ -201,6 +211,6 @@ def test_lanes_of_equal_seed_see_the_same_batches(one_block, dots):
     # Linear and ReLU6 lanes share seed 0.
     linear, relu6, other = loop.Trainer(program, dots, parallel.Lanes(3)).run(FIVE[:3])
     for epoch, same, different in zip(linear.curve, relu6.curve, other.curve, strict=True):
-        for name in ("train_loss", "train_accuracy"):
+        for name in ("running_loss", "running_accuracy"):
             assert epoch[name] == same[name] != different[name]
-    assert linear.curve[0]["train_loss"] != linear.curve[1]["train_loss"]
+    assert linear.curve[0]["running_loss"] != linear.curve[1]["running_loss"]

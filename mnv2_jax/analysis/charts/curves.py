@@ -1,4 +1,4 @@
-"""Learning curves: validation accuracy over epochs, mean and 95 % t band over seeds."""
+"""Learning curves: accuracy over epochs, mean over seeds; for validation with a 95 % t band."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +22,7 @@ from mnv2_jax.analysis.charts.panels import divide_panels, panelled
 from mnv2_jax.schema import column
 
 METRIC = "validation_accuracy"
+_TRAIN = "train_accuracy"
 
 _MOST_POINTS = 60  # Of a curve.
 
@@ -29,7 +30,7 @@ _MOST_POINTS = 60  # Of a curve.
 def learning_curves(frame: pd.DataFrame, curves: pd.DataFrame) -> Chart | None:
     """Chart the curves of finished runs; return None if there are none."""
     every = finished(frame, METRIC)
-    table = curve_table(curves)
+    table, training = curve_table(curves), curve_table(curves, _TRAIN)
     measured = every[every["run_id"].isin(table.index)]
     view = curve_view(measured)
     drawn, left_out = to_draw(measured, view.shown)
@@ -41,21 +42,28 @@ def learning_curves(frame: pd.DataFrame, curves: pd.DataFrame) -> Chart | None:
     panels = divide_panels(drawn, view.panels)
     for title, runs in panels:
         for hue, of_hue in divide(runs, view.hue).items():
-            put_curve(rows, of_hue, table, hidden, panel=title, hue=hues.labels[hue])
+            shown: dict[str, Any] = {"panel": title, "hue": hues.labels[hue]}
+            put_curve(rows, of_hue, table, hidden, **shown)
+            if of_hue["run_id"].isin(training.index).all():
+                put_curve(rows, of_hue, training, hidden, kind="training", **shown)
     measure = column(METRIC)
     ends = rows.limits(measure), rows.limits(measure, parts=True)
     titles = [title for title, _ in panels]
     own = [rows.limits(measure, parts=True, panel=title) for title in titles]
     spec = panelled(curve_layers(rows, hues), titles, hues, *ends, own)
     notes = [*rows.bands(), *remarks(drawn, view.shown[1:])]
+    if any(row["kind"] == "training" for row in rows.rows):
+        notes.append(
+            "Thin lines: training images, as many as for validation, also in inference mode."
+        )
     notes += [*left_out, *unfinished(frame, measured)]
     return Chart("Learning curves", spec, rows.rows, rows.sets, notes)
 
 
-def curve_table(curves: pd.DataFrame) -> pd.DataFrame:
+def curve_table(curves: pd.DataFrame, metric: str = METRIC) -> pd.DataFrame:
     """Return the curves in per cent, a row per run id and a column per epoch."""
-    measured = curves.dropna(subset=METRIC)
-    return 100 * measured.pivot_table(index="run_id", columns="epoch", values=METRIC)
+    measured = curves.dropna(subset=metric)
+    return 100 * measured.pivot_table(index="run_id", columns="epoch", values=metric)
 
 
 def put_curve(
@@ -64,9 +72,10 @@ def put_curve(
     table: pd.DataFrame,
     hidden: Sequence[str] = (),
     since: float = 0.0,
+    kind: str = "band",
     **fields: Any,
 ) -> None:
-    """Add a mean curve and its band, up to the last epoch that all of its runs reached.
+    """Add a mean curve, up to the last epoch that all of its runs reached.
 
     Args:
       rows: to add to.
@@ -74,15 +83,17 @@ def put_curve(
       table: as `curve_table` returns it.
       hidden: axes that a seed is averaged over.
       since: the first epoch to draw.
+      kind: "band" for a curve with its band, or "training" for a thin line.
       fields: of all of its rows.
     """
     curves = table.loc[runs["run_id"]].set_axis(runs.index).dropna(axis="columns")
     epochs = np.array([epoch for epoch in curves.columns if epoch >= since])
     spread = np.linspace(0, len(epochs) - 1, min(len(epochs), _MOST_POINTS))
-    parts = list(parts_of(runs, hidden))
+    parts, band = list(parts_of(runs, hidden)), kind == "band"
     for place, epoch in enumerate(epochs[np.unique(spread.round().astype(int))]):
-        shown = {"x": epoch, "at": f"{epoch:g}", "marked": place % max(1, len(spread) // 8) == 0}
-        rows.add_mean(runs, curves[epoch].to_dict(), parts, kind="band", **shown, **fields)
+        marked = band and place % max(1, len(spread) // 8) == 0
+        shown = {"x": epoch, "at": f"{epoch:g}", "marked": marked, "kind": kind}
+        rows.add_mean(runs, curves[epoch].to_dict(), parts, interval=band, **shown, **fields)
 
 
 def curve_layers(

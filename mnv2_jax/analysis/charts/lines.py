@@ -165,13 +165,14 @@ def layers_of(
         {"type": "line", "strokeWidth": 2},
         {"type": "rule", "strokeWidth": 2, "clip": True},
     )
-    kinds = ("kind === 'band'", "kind === 'bar'", "marked !== false")
-    band, bar, marked = (f"datum.part === 'mean' && datum.{kind}" for kind in kinds)
+    kinds = ("kind === 'band'", "kind === 'bar'", "kind === 'training'", "marked !== false")
+    band, bar, thin, marked = (f"datum.part === 'mean' && datum.{kind}" for kind in kinds)
     dash = looks["strokeDash"]
     return [
         layer(band, area, **between, color=color, detail=line),
         layer(bar, rule, **between, color=color),
         layer("point", small, **at, color=color, shape=shape),
+        layer(thin, stroke | {"strokeWidth": 0.8}, **at, color=color, detail=line),
         layer(band, stroke, **at, color=color, strokeDash=dash, detail=line),
         layer(marked, large, **at, color=color, shape=shape, tooltip=tooltip),
     ]

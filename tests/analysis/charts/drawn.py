@@ -1,5 +1,6 @@
 """What charts draw, for tests to look at."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree
@@ -43,10 +44,13 @@ def words(chart: Chart) -> str:
     return " ".join(" ".join(ElementTree.fromstring(chart.svg()).itertext()).split())
 
 
-def curves_of(frame: pd.DataFrame, epochs: int = 2) -> pd.DataFrame:
+def curves_of(
+    frame: pd.DataFrame, epochs: int = 2, train_accuracy: float = math.nan
+) -> pd.DataFrame:
     rows = [
-        (run_id, float(epoch), accuracy * epoch / epochs)
+        (run_id, float(epoch), accuracy * epoch / epochs, train_accuracy)
         for run_id, accuracy in zip(frame["run_id"], frame["test_accuracy"], strict=True)
         for epoch in range(1, epochs + 1)
     ]
-    return pd.DataFrame(rows, columns=["run_id", "epoch", "validation_accuracy"])
+    names = ["run_id", "epoch", "validation_accuracy", "train_accuracy"]
+    return pd.DataFrame(rows, columns=names)

@@ -4,7 +4,7 @@ import pytest
 
 from mnv2_jax.analysis import means
 from mnv2_jax.analysis.charts.curves import learning_curves
-from tests.analysis.charts.drawn import channel, curves_of, note, titles, whole
+from tests.analysis.charts.drawn import channel, curves_of, layers, note, titles, whole
 from tests.analysis.synthetic import make_frame, make_sections, stop
 
 
@@ -35,6 +35,22 @@ def test_curves_are_means_and_intervals_over_seeds():
     # For the filters: a curve of each expansion.
     parts = {row["set"] for row in chart.rows if "of" in chart.sets[row["set"]]}
     assert len(parts) == 10
+
+
+def test_training_accuracy_is_a_thin_line_of_the_same_colour():
+    frame = make_frame(expansions=(6,), shortcuts=("none",), seeds=2)
+    chart = chart_of(frame, curves_of(frame, train_accuracy=0.99))
+    thin = whole(chart, "mean", kind="training")
+    assert [(row["hue"], row["x"], row["y"]) for row in thin] == [
+        (hue, epoch, 99) for hue in ("Linear", "ReLU6") for epoch in (1, 2)
+    ]
+    assert {(row["low"], row["high"], row["marked"]) for row in thin} == {(None, None, False)}
+    (drawn,) = (one for one in layers(chart) if "training" in str(one["transform"]))
+    assert drawn["encoding"]["color"] == channel(chart, "color")
+    assert "Thin lines: training images" in note(chart)
+    # Not where some curves are of a version that did not measure it.
+    old = curves_of(frame).assign(train_accuracy=[0.9, 0.9, *[np.nan] * 6])
+    assert {row["kind"] for row in whole(chart_of(frame, old), "mean")} == {"band"}
 
 
 def test_curves_end_where_the_first_of_their_runs_ends():

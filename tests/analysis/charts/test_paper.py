@@ -101,7 +101,7 @@ def test_without_the_papers_expansion_the_others_are_averaged_and_that_is_said()
 
 def test_what_a_variant_looks_like_is_the_same_on_both_sides():
     views = chart_of(shortcuts=("bottleneck", "none", "expansion")).spec["concat"][2:]
-    theirs, ours = (view["layer"][3]["encoding"] for view in views)
+    theirs, ours = (view["layer"][4]["encoding"] for view in views)
     for look in ("color", "strokeDash"):
         assert theirs[look] == ours[look]
     assert len(theirs["color"]["scale"]["domain"]) == 3
