@@ -1,6 +1,7 @@
 """This project as a contender: its training step, its experiments, its data."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,7 +63,7 @@ def training_step(
     per_lane = [layout.shard_lanes(tree) for tree in (states, parallel.stack(values), orders)]
     bounds = (np.int32(0), np.int32(0), np.int32(steps))
     data = layout.replicate((images, labels, *bounds))
-    compiled = layout.compile(program.train, per_lane, data).run
+    compiled = functools.partial(layout.compile(program.train, per_lane, data).run, lanes)
     # On the devices already, so that no call waits for a transfer.
     inputs = layout.device_put((*per_lane, *data))
     how = f"{layout.per_device} per device on {len(layout.devices)} of {jax.device_count()} devices"

@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Sequence
 
+import jax
+
 from mnv2_jax.ablation import chunks
 from mnv2_jax.ablation.cohort import Cohort, Run
 from mnv2_jax.ablation.estimates import Measured
@@ -29,8 +31,9 @@ class Trainers:
     """Compiles the trainers of cohorts and, in rounds, keeps them.
 
     The last bits of a result depend on the number of lanes of its program. In rounds that number
-    is a function of the round's runs, so that a resumed experiment has the same programs: that of
-    the first round, or half of it, a quarter and so on, if that is enough.
+    is a function of the round's runs, so that a resumed experiment has the same programs. On CPU it
+    is that of the first round, since places without a lane cost nothing; elsewhere that, or half of
+    it, a quarter and so on, if that is enough.
     """
 
     def __init__(self, first: Sequence[Cohort] = ()) -> None:
@@ -84,6 +87,8 @@ class Trainers:
             return _lanes(cohort, cohort.runs)
         needed = _lanes(cohort, [*cohort.runs, *cohort.finished])
         lanes = max(first, needed)
+        if jax.default_backend() == "cpu":
+            return lanes
         while (half := -(-lanes // 2)) >= needed and half < lanes:
             lanes = half
         return lanes

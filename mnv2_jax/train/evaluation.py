@@ -79,7 +79,9 @@ class Evaluator:
         """
         pending: list[Any] = []
         for batch in batches:
-            pending.append(self.compiled.run(variables, values, *batch.per_lane, *batch.shared))
+            pending.append(
+                self.compiled.run(lanes, variables, values, *batch.per_lane, *batch.shared)
+            )
             # Enough to keep devices busy; more would hold on to their images.
             jax.block_until_ready(pending[-_BATCHES_AHEAD:][0])
         by_lane = list(zip(*(self._layout.unstack(batch) for batch in pending), strict=True))

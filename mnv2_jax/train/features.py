@@ -75,7 +75,7 @@ class Features(OnDevice):
 
     def __post_init__(self, lanes: tuple[Any, Any]) -> None:
         self._lanes = lanes
-        self._bases = _bases(lanes[0], self.values)
+        self._bases = _bases(self.layout.collect(lanes[0].frozen.vector), self.values)
         self._splits: dict[str, _Split] = {}
         layout, split = self.layout, self._split("train")
         train = layout.device_put(layout.shard_lanes((split.features, split.labels)))
@@ -189,17 +189,22 @@ class Features(OnDevice):
           `[lanes, batch, features]`.
         """
         assert self.prepared is not None  # By `prepare`.
-        features = self.prepared.run(*self._lanes, self.layout.shard_batch_to_lanes(images))
-        return np.asarray(self.layout.collect(features)[: len(self.values)])
+        lanes = len(self.values)
+        images = self.layout.shard_batch_to_lanes(images)
+        features = self.prepared.run(lanes, *self._lanes, images)
+        return np.asarray(self.layout.collect(features)[:lanes])
 
 
-def _bases(state: TrainState, values: Sequence[HParams]) -> list[str]:
-    """Return texts that are equal for lanes whose features of an image are equal."""
-    vectors = np.asarray(state.frozen.vector)
-    per_lane = vectors.reshape(-1, vectors.shape[-1])  # What fills up a device comes last.
+def _bases(vectors: np.ndarray, values: Sequence[HParams]) -> list[str]:
+    """Return texts that are equal for lanes whose features of an image are equal.
+
+    Args:
+      vectors: the frozen variables of lanes, `[lanes, size]`; of more than have values.
+      values: the lanes' hyperparameters.
+    """
     return [
         f"{hashlib.sha256(vector.tobytes()).hexdigest()} {lane.knobs}"
-        for vector, lane in zip(per_lane, values, strict=False)
+        for vector, lane in zip(vectors, values, strict=False)
     ]
 
 

@@ -122,14 +122,15 @@ class Trainer:
             tell=tell,
         )
 
-    def advance(self, state: Any, values: Any, step: int, call: StepInputs) -> Any:
+    def advance(self, lanes: int, state: Any, values: Any, step: int, call: StepInputs) -> Any:
         """Train lanes from `step` to the step before which the call ends; return their states.
 
         States and hyperparameters are sharded by the layout; the memory of `state` is reused.
         """
         inputs = call.inputs
         bounds = self.layout.replicate((np.int32(step), np.int32(call.stop)))
-        return self.train.run(state, values, *inputs.per_lane, *inputs.shared, call.first, *bounds)
+        arguments = (*inputs.per_lane, *inputs.shared, call.first, *bounds)
+        return self.train.run(lanes, state, values, *arguments)
 
     def run(
         self,
@@ -235,7 +236,9 @@ class _Run:
         while self.step < self.steps:
             call = self._pipeline.take(self.step, int(processes.from_primary(np.int32(steps))))
             start = time.perf_counter()
-            self._state = self._trainer.advance(self._state, self._values, self.step, call)
+            self._state = self._trainer.advance(
+                self._count, self._state, self._values, self.step, call
+            )
             jax.block_until_ready(self._state)
             seconds = time.perf_counter() - start
             # The first calls are short, since how long a step takes is not known.

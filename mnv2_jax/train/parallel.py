@@ -26,7 +26,7 @@ class Program(NamedTuple):
     """A compiled program.
 
     Attributes:
-      run: the program, a function.
+      run: the program, a function of the number of lanes in use and its arguments.
       bytes: the memory that a device needs to run it, arguments included, by the compiler's own
         analysis; 0 where there is none, as with several processes.
     """
@@ -66,8 +66,12 @@ class Layout(abc.ABC):
     def shard_lanes(self, lanes: Any) -> Any:
         """Lay out host arrays `[lanes, ...]` of `stack` as arrays with two leading axes.
 
-        Copies of the last lane fill up places without a lane; their results are dropped.
+        Copies of the last lane fill up places without a lane; their results are undefined.
         """
+
+    @abc.abstractmethod
+    def in_use(self, lanes: int) -> np.ndarray:
+        """Return how many of its places each local device needs for so many lanes."""
 
     @abc.abstractmethod
     def collect(self, tree: Any) -> Any:
@@ -153,27 +157,35 @@ class Layout(abc.ABC):
         """
         on_cpu = self.devices[0].platform == "cpu"
 
-        def on_device(*arguments: Any) -> Any:
+        def on_device(in_use: jax.Array, *arguments: Any) -> Any:
             lanes = arguments[: len(lane_arguments)]
             shared = arguments[len(lane_arguments) :]
 
             def one(lane: Any) -> Any:
                 return function(*lane, *shared)
 
-            return lax.map(one, lanes) if on_cpu else jax.vmap(one)(lanes)
+            def at(place: tuple[jax.Array, Any]) -> Any:
+                number, lane = place
+                result = jax.eval_shape(one, lane)
+                nothing = lambda lane: jax.tree.map(jnp.zeros_like, result)  # noqa: E731
+                return lax.cond(number < in_use, one, nothing, lane)
+
+            # Places without a lane cost nothing on CPU.
+            places = jnp.arange(self.per_device)
+            return lax.map(at, (places, lanes)) if on_cpu else jax.vmap(one)(lanes)
 
         program = jax.pmap(
             on_device,
             axis_name=BATCH_AXIS,
             devices=self.devices,
-            donate_argnums=(0,) if donate else (),
+            donate_argnums=(1,) if donate else (),
         )
         if jax.process_count() > 1:
             # Compiled ahead, it would take no arrays of one process alone. The first call compiles.
-            return Program(program, 0)
-        shapes = jax.tree.map(_shape, (*lane_arguments, *shared_arguments))
-        compiled = program.lower(*shapes).compile()
-        return Program(compiled, _bytes(compiled))
+            return Program(lambda lanes, *given: program(self.in_use(lanes), *given), 0)
+        arguments = (self.in_use(self.count), *lane_arguments, *shared_arguments)
+        compiled = program.lower(*jax.tree.map(_shape, arguments)).compile()
+        return Program(lambda lanes, *given: compiled(self.in_use(lanes), *given), _bytes(compiled))
 
 
 class Lanes(Layout):
@@ -199,20 +211,26 @@ class Lanes(Layout):
         return self.shard_lanes(tree)
 
     def shard_lanes(self, lanes: Any) -> Any:
-        """See `Layout`."""
-        places = (len(self.devices), self.per_device)
+        """See `Layout`; the devices take turns."""
+        places = (self.per_device, len(self.devices))
 
         def shard(leaf: np.ndarray) -> np.ndarray:
-            return _filled(leaf, math.prod(places)).reshape(*places, *leaf.shape[1:])
+            filled = _filled(leaf, math.prod(places)).reshape(*places, *leaf.shape[1:])
+            return filled.swapaxes(0, 1)
 
         return jax.tree.map(shard, lanes)
+
+    def in_use(self, lanes: int) -> np.ndarray:
+        """See `Layout`."""
+        devices = len(self.devices)
+        return (lanes + devices - 1 - np.arange(devices, dtype=np.int32)) // devices
 
     def collect(self, tree: Any) -> Any:
         """See `Layout`."""
 
         def flat(leaf: Any) -> np.ndarray:
             # Indexing an array that lies on several devices is slow; on the host it costs nothing.
-            host = np.array(leaf)
+            host = np.array(leaf).swapaxes(0, 1)
             return host.reshape(-1, *host.shape[2:])[: self.count]
 
         return jax.tree.map(flat, tree)
@@ -245,6 +263,10 @@ class Batch(Layout):
     def shard_batch_to_lanes(self, tree: Any) -> Any:
         """See `Layout`."""
         return jax.tree.map(lambda leaf: self._split_rows(_filled(leaf, self.count)), tree)
+
+    def in_use(self, lanes: int) -> np.ndarray:
+        """See `Layout`."""
+        return np.full(self._local, lanes, np.int32)
 
     def shard_lanes(self, lanes: Any) -> Any:
         """See `Layout`."""

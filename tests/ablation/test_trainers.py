@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
+import jax
 import pytest
 
 from mnv2_jax.ablation import chunks
@@ -42,7 +43,15 @@ def count_of(one):
     return one.trainer.layout.count
 
 
-def test_rounds_share_trainers_of_the_first_size_its_half_and_so_on(compiled):
+def test_rounds_on_cpu_share_the_trainer_of_the_first(compiled):
+    trainers = Trainers([cohort("a", 8)])
+    for runs, lanes in ((8, 8), (3, 8), (1, 8), (9, 9)):
+        assert count_of(trainers.of(cohort("a", runs), 0)) == lanes
+    assert compiled == [8, 9]
+
+
+def test_rounds_share_trainers_of_the_first_size_its_half_and_so_on(compiled, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     trainers = Trainers([cohort("a", 8), cohort("b", 3)])
     for runs, lanes in ((8, 8), (5, 8), (4, 4), (3, 4), (2, 2), (1, 1), (8, 8)):
         assert count_of(trainers.of(cohort("a", runs), 0)) == lanes

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 
 from mnv2_jax.train import parallel
 
@@ -41,7 +42,21 @@ def test_a_program_sees_its_lane_and_what_is_shared(layout):
     lanes = layout.shard_lanes(np.arange(3.0, dtype=np.float32))
     shared = layout.replicate(np.arange(4.0, dtype=np.float32))
     program = layout.compile(run, (lanes,), (shared,))
-    assert layout.unstack(program.run(lanes, shared)) == [0.0, 6.0, 12.0]
+    assert layout.unstack(program.run(3, lanes, shared)) == [0.0, 6.0, 12.0]
     assert program.bytes > 0
-    placed = program.run(layout.device_put(lanes), layout.device_put(shared))
+    placed = program.run(3, layout.device_put(lanes), layout.device_put(shared))
     assert layout.unstack(placed) == [0.0, 6.0, 12.0]
+
+
+@pytest.mark.parametrize("layout", [parallel.Lanes(5), parallel.Batch(5)])
+def test_places_without_a_lane_are_not_run(layout):
+    lanes = layout.shard_lanes(np.arange(1.0, 3.0, dtype=np.float32))
+    program = layout.compile(lambda lane: lax.fori_loop(0, 3, lambda _, x: 2 * x, lane), (lanes,))
+    assert layout.unstack(program.run(5, lanes)) == [8.0, 16.0, 16.0, 16.0, 16.0]
+    assert layout.unstack(program.run(2, lanes)) == [8.0, 16.0, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("lanes", range(6))
+def test_devices_take_turns(lanes):
+    used = parallel.Lanes(5).in_use(lanes)
+    assert (used.sum(), used.max() - used.min()) == (lanes, lanes % 2)

@@ -44,7 +44,7 @@ def train(layout, source=Streaming):
     lanes = layout.device_put(layout.shard_lanes(parallel.stack(values)))
     with contextlib.closing(trainer.pipeline(values, (state, lanes), 0, print)) as pipeline:
         for start in range(0, STEPS, 2):
-            state = trainer.advance(state, lanes, start, pipeline.take(start, 2))
+            state = trainer.advance(2, state, lanes, start, pipeline.take(start, 2))
         batches = pipeline.evaluation("test")
         measured = trainer.evaluator.measure(state.evaluated, lanes, batches, 2)
     first = layout.unstack(state)[0]
