@@ -15,7 +15,7 @@ Source: Sandler et al. 2018, arXiv 1801.04381, sections 3.2, 3.3 and 6.4, Figure
 from ml_collections import ConfigDict
 
 from configs import questions
-from mnv2_jax.ablation.grid import Grid, axis, product
+from mnv2_jax.ablation.grid import Grid, auto, axis, product
 from mnv2_jax.analysis.claims import Claim, equivalent
 
 
@@ -97,14 +97,14 @@ def get_config(question: str = "") -> ConfigDict:
 
 
 def get_grid(question: str = "") -> Grid:
-    """Return the question's grid, or 144 runs: expansion x projection x shortcut x seed."""
+    """Return the question's grid, or expansion x projection x shortcut x seed, 144 runs or more."""
     if question:
         return _question(question).grid
     return product(
         axis("model.expansion", (1, 2, 4, 6, 8, 10)),
         axis("model.projection", ("linear", "relu6")),
         axis("model.shortcut", ("bottleneck", "none")),
-        axis("seed", range(6)),
+        axis("seed", auto(minimum=6, step=2, budget=16)),
     )
 
 
