@@ -1,4 +1,4 @@
-"""The predictions of a trained network for each test image, as a file of the run's record."""
+"""The predictions of trained networks for each image of a split, as files."""
 
 import dataclasses
 import functools
@@ -72,11 +72,18 @@ def pack(workdir: Path, runs: Iterable[str]) -> Path:
     Raises:
       OSError: the folder cannot be written to.
     """
+    every = {run: found for run in runs if (found := read(workdir, run))}
+    path = workdir / schema.PREDICTIONS
+    atomic.write_bytes(path, dumps_runs(every))
+    return path
+
+
+def dumps_runs(predictions: Mapping[str, Predictions]) -> bytes:
+    """Return the content of a file with the predictions of several runs, given by id."""
     groups: dict[bytes, dict[str, Predictions]] = {}
-    for run in runs:
-        if found := read(workdir, run):
-            key = found.labels.tobytes() + found.images.encode()
-            groups.setdefault(key, {})[run] = found
+    for run, found in predictions.items():
+        key = found.labels.tobytes() + found.images.encode()
+        groups.setdefault(key, {})[run] = found
     arrays: dict[str, np.ndarray] = {}
     for number, group in enumerate(groups.values()):
         first = next(iter(group.values()))
@@ -86,9 +93,7 @@ def pack(workdir: Path, runs: Iterable[str]) -> Path:
         ]
         own = _arrays(first, *stacked) | {"runs": np.array([*group])}
         arrays |= {f"{number}/{name}": array for name, array in own.items()}
-    path = workdir / schema.PREDICTIONS
-    atomic.write_bytes(path, _dumps(arrays))
-    return path
+    return _dumps(arrays)
 
 
 def read(workdir: Path, run: str) -> Predictions | None:
@@ -102,13 +107,13 @@ def read(workdir: Path, run: str) -> Predictions | None:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return _made(dict(arrays))
     except (FileNotFoundError, NotADirectoryError):
-        return _packed(workdir / schema.PREDICTIONS).get(run)
+        return read_runs(workdir / schema.PREDICTIONS).get(run)
     except _DAMAGED:
         return None
 
 
-def _packed(path: Path) -> dict[str, Predictions]:
-    """Read a file of `pack`; it has no runs if it is missing or damaged."""
+def read_runs(path: Path) -> dict[str, Predictions]:
+    """Read a file of several runs; it has none if it is missing or damaged."""
     try:
         status = path.stat()
         return _unpacked(path, (status.st_size, status.st_mtime_ns))
@@ -116,7 +121,7 @@ def _packed(path: Path) -> dict[str, Predictions]:
         return {}
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=8)
 def _unpacked(path: Path, stamp: tuple[int, int]) -> dict[str, Predictions]:
     groups: dict[str, dict[str, np.ndarray]] = {}
     with np.load(path, allow_pickle=False) as arrays:

@@ -86,6 +86,7 @@ FILES = (
     File("evaluations/*.json", "a side table's columns, and how they were measured", "0.2"),
     File("evaluations/*.csv", "a side table: measures of finished runs, by run id", "0.2"),
     File(f"evaluations/*.csv{checksums.BESIDE}", "the checksum of a side table", "0.2"),
+    File("evaluations/*.npz", "predictions of a side table's runs for each image", "0.3"),
     File("failures/*.json", "the last error of a run that failed", "0.2"),
     File("training/*.json", "heartbeats of chunks in training", "0.2", tidied=False),
     File("runs/*/config.json", "every field of the config of a run", tidied=False),

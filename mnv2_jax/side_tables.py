@@ -1,19 +1,25 @@
 """Side tables: measures of finished runs, taken after their training.
 
 `evaluations/NAME.csv` has a row per run and a column `NAME/MEASURE` per measure;
-`evaluations/NAME.json` describes the columns and how they were measured.
+`evaluations/NAME.json` describes the columns and how they were measured. Where accuracy or loss
+are means over images, `evaluations/NAME.npz` has the predictions for each of them.
 """
 
 import csv
 import io
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from mnv2_jax import checksums, schema
+from mnv2_jax import atomic, checksums, predictions, schema
+from mnv2_jax.predictions import Predictions
 from mnv2_jax.schema import Column
 
 FOLDER = "evaluations"
+
+_PREDICTIONS = "predictions"
+"""The entry of the description that has the checksum of the file of predictions."""
 
 
 class SideTable(NamedTuple):
@@ -25,6 +31,7 @@ class SideTable(NamedTuple):
       rows: by run id the values of the columns that the run has.
       about: how they were measured, as JSON values.
       records: by run id a hash of the record that was measured; see `record_of`.
+      predictions: by run id those for each image, where they are known.
     """
 
     name: str
@@ -32,6 +39,7 @@ class SideTable(NamedTuple):
     rows: Mapping[str, Mapping[str, float]]
     about: Mapping[str, Any]
     records: Mapping[str, str]
+    predictions: Mapping[str, Predictions] = MappingProxyType({})
 
 
 def record_of(workdir: Path, run: str) -> str:
@@ -63,11 +71,17 @@ def write(workdir: Path, table: SideTable) -> Path:
         cells = [values.get(name) for name in table.columns]
         writer.writerow([run, *("" if cell is None else f"{cell:.9g}" for cell in cells)])
     path = workdir / FOLDER / f"{table.name}.csv"
-    described = {
+    described: dict[str, Any] = {
         "columns": schema.described(table.columns.values()),
         "about": dict(table.about),
         "records": dict(table.records),
     }
+    if table.predictions:
+        data = predictions.dumps_runs(table.predictions)
+        described[_PREDICTIONS] = checksums.sum_of(data)
+        atomic.write_bytes(path.with_suffix(".npz"), data)
+    else:
+        path.with_suffix(".npz").unlink(missing_ok=True)
     checksums.write_json(path.with_suffix(".json"), described, indent=2)
     checksums.write_text(path, text.getvalue())
     return path
@@ -118,4 +132,14 @@ def _read(path: Path) -> SideTable:
         }
     except ValueError:
         raise checksums.damaged(path, "expected a run id and numbers in each row") from None
-    return SideTable(path.stem, columns, rows, about, records)
+    tested = _predictions(path.with_suffix(".npz"), description.get(_PREDICTIONS))
+    return SideTable(path.stem, columns, rows, about, records, tested)
+
+
+def _predictions(path: Path, expected: Any) -> Mapping[str, Predictions]:
+    """Return the predictions that belong to a side table; {} if there are none or others."""
+    try:
+        is_whole = expected is not None and checksums.sum_of(path.read_bytes()) == expected
+    except OSError:
+        is_whole = False
+    return predictions.read_runs(path) if is_whole else {}

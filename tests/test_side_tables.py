@@ -10,6 +10,7 @@ from mnv2_jax import side_tables
 from mnv2_jax.ablation import tidy
 from mnv2_jax.analysis import tables
 from mnv2_jax.checksums import DamagedError
+from mnv2_jax.predictions import Predictions
 from mnv2_jax.schema import Column
 from mnv2_jax.side_tables import SideTable
 from tests.analysis.synthetic import make_frame, write_workdir
@@ -54,6 +55,24 @@ def test_damage_is_told_with_the_file(tmp_path, name):
     (tmp_path / "evaluations" / "noise.json").unlink()
     with pytest.raises(DamagedError):
         side_tables.read_all(tmp_path)
+
+
+def test_predictions_are_those_of_the_table_or_none(tmp_path):
+    labels = np.arange(3, dtype=np.int32)
+    tested = Predictions(labels, labels, np.zeros(3, np.float32), tuple("abc"))
+    rows = {"a" * 12: {"noise/accuracy": 1.0}}
+    path = side_tables.write(tmp_path, table(rows)._replace(predictions={"a" * 12: tested}))
+    ((run, found),) = side_tables.read_all(tmp_path)[0].predictions.items()
+    assert run == "a" * 12
+    assert found.has_images_of(tested)
+    content = path.with_suffix(".npz").read_bytes()
+    for damaged in (content[:-1], b""):
+        path.with_suffix(".npz").write_bytes(damaged)
+        assert side_tables.read_all(tmp_path)[0].predictions == {}
+    side_tables.write(tmp_path, table(rows))
+    assert not path.with_suffix(".npz").exists()
+    path.with_suffix(".npz").write_bytes(content)  # Of the table before.
+    assert side_tables.read_all(tmp_path)[0].predictions == {}
 
 
 @pytest.mark.parametrize("content", [b"", b"run_id\n", b"\xff\x00", None])

@@ -23,6 +23,7 @@ from mnv2_jax.data.sources import Dataset, Selection
 from mnv2_jax.metrics import SPLITS, Metric
 from mnv2_jax.nn import trained
 from mnv2_jax.nn.trained import Trained
+from mnv2_jax.predictions import LEFT_OUT, Predictions
 from mnv2_jax.side_tables import SideTable
 from mnv2_jax.train import environment
 from mnv2_jax.train.hparams import HParams
@@ -114,6 +115,7 @@ def evaluate(
             f"that was trained with --keep_networks"
         )
     rows: dict[str, dict[str, float]] = {}
+    tested: dict[str, Predictions] = {}
     columns: dict[str, schema.Column] = {}
     problems: set[str] = set()
     # Of another data set, train, validation and test are the same split.
@@ -125,6 +127,8 @@ def evaluate(
         measured = _measured(request, subject)
         for network, measures in zip(members, measured, strict=True):
             rows[network.run] = {f"{request.table}/{name}": x for name, x in measures.items()}
+        if request.data or request.split != "train":
+            tested |= _predictions(subject, measured, group)
         for name in dict.fromkeys(name for measures in measured for name in measures):
             columns[f"{request.table}/{name}"] = _column(request.table, name, subject)
         say(f"evaluated {len(rows)} of {count} networks")
@@ -136,7 +140,7 @@ def evaluate(
         **environment.checkout(),
     }
     records_of = {run: side_tables.record_of(workdir, run) for run in rows}
-    table = SideTable(request.table, columns, rows, about, records_of)
+    table = SideTable(request.table, columns, rows, about, records_of, tested)
     side_tables.write(workdir, table)
     return table
 
@@ -179,6 +183,33 @@ def _measured(request: Request, subject: Subject) -> list[dict[str, float]]:
                     f"digits and _, and a finite number"
                 )
     return [{name: float(value) for name, value in measures.items()} for measures in measured]
+
+
+def _predictions(
+    subject: Subject, measured: Sequence[Mapping[str, float]], group: _Group
+) -> dict[str, Predictions]:
+    """Return predictions by run, of those runs whose measures they are the terms of."""
+    drawn = "" if group.split_seed is None else f"drawn by seed {group.split_seed}"
+    names = subject.dataset.class_names
+    # An evaluator that measures nothing, or last measured something else, has others.
+    return {
+        run: dataclasses.replace(one, class_names=names, images=drawn)
+        for run, one, measures in zip(subject.runs, subject.predictions, measured, strict=False)
+        if _are_terms(one, measures)
+    }
+
+
+def _are_terms(predictions: Predictions, measures: Mapping[str, float]) -> bool:
+    """Return whether accuracy and loss, as far as they were measured, follow from predictions."""
+    seen = predictions.predicted != LEFT_OUT
+    means = {
+        "accuracy": np.mean((predictions.predicted == predictions.labels)[seen]),
+        "loss": np.mean(predictions.losses[seen]),
+    }
+    shared = means.keys() & measures.keys()
+    return bool(shared) and all(
+        math.isclose(means[name], measures[name], rel_tol=1e-4) for name in shared
+    )
 
 
 def _networks(workdir: Path) -> Iterator[_Network]:

@@ -13,6 +13,7 @@ from mnv2_jax.data.images import Images
 from mnv2_jax.data.sources import Dataset
 from mnv2_jax.metrics import Metric
 from mnv2_jax.nn.trained import Trained
+from mnv2_jax.predictions import Predictions
 from mnv2_jax.schema import Column
 from mnv2_jax.train import evaluation
 from mnv2_jax.train.hparams import HParams
@@ -32,6 +33,7 @@ class Subject:
       images: the split.
       leave_out: called with a line for each image that cannot be decoded.
       columns: descriptions of measures, by name; see `describe`.
+      predictions: those of each network that `measure` made last.
     """
 
     runs: Sequence[str]
@@ -42,6 +44,7 @@ class Subject:
     images: Images
     leave_out: Callable[[Iterable[str]], None]
     columns: dict[str, Column] = dataclasses.field(default_factory=dict)
+    predictions: list[Predictions] = dataclasses.field(default_factory=list)
 
     def measure(
         self,
@@ -61,9 +64,11 @@ class Subject:
         for metric in program.metrics:
             self.describe(metric)
         own = [network.variables for network in self.networks]
-        return evaluation.evaluate(
+        measured = evaluation.evaluate(
             program, self.dataset, self.images, variables or own, self.values, self.leave_out
         )
+        self.predictions = [one.predictions.first(len(self.images)) for one in measured]
+        return [one.metrics for one in measured]
 
     def describe(
         self,

@@ -144,7 +144,8 @@ def _joined(folders: Sequence[Path], damaged: list[str]) -> list[SideTable]:
         for table in tables:
             now = {run: side_tables.record_of(folder, run) for run in table.rows}
             rows = {run: table.rows[run] for run in now if now[run] == table.records.get(run)}
-            table = table._replace(rows=rows)
+            tested = {run: one for run, one in table.predictions.items() if run in rows}
+            table = table._replace(rows=rows, predictions=tested)
             for other, earlier in read:
                 if earlier.name == table.name:
                     what = f"side table {table.name}"
@@ -157,6 +158,7 @@ def _joined(folders: Sequence[Path], damaged: list[str]) -> list[SideTable]:
                     run: {**table.rows.get(run, {}), **first.rows.get(run, {})}
                     for run in (*first.rows, *table.rows)
                 },
+                predictions={**table.predictions, **first.predictions},
             )
     return [*joined.values()]
 

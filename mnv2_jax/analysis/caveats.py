@@ -31,7 +31,7 @@ def write(
     notes = [*_on_diverged(row), *_on_missing(row, decision, absent, unpaired)]
     if row["seeds"] < 2:
         return notes
-    on_numbers = (*_on_p_value(row, family), *_on_images(row))
+    on_numbers = (*_on_p_value(row, family), *_on_images(row), *_on_order(decision))
     return [*notes, *on_numbers, *claim.remarks(row, decision)]
 
 
@@ -111,6 +111,14 @@ def _on_images(row: Mapping[str, Any]) -> Iterator[str]:
         f"{100 * share:.0f} % of the variance {comes}: more images would make the interval "
         "narrower, more seeds hardly."
     )
+
+
+def _on_order(decision: Decision) -> Iterator[str]:
+    if any(one.one_order for one in decision.comparisons):
+        yield (
+            "All seeds take the training images in the same order (data.order=shared): the "
+            "interval says nothing of other orders."
+        )
 
 
 def _on_diverged(row: Mapping[str, Any]) -> Iterator[str]:

@@ -53,6 +53,7 @@ class Comparison:
       anytime: whether p values stay valid though seeds are added until they are small.
       seeds: that were averaged in, ascending.
       overlap: see `mnv2_jax.analysis.means.over_seeds`.
+      one_order: whether all seeds take training images in the same order.
     """
 
     means: np.ndarray
@@ -65,6 +66,7 @@ class Comparison:
     anytime: bool = False
     seeds: tuple[int, ...] = ()
     overlap: float = 0.0
+    one_order: bool = False
 
     @classmethod
     def from_differences(
@@ -76,6 +78,7 @@ class Comparison:
         *,
         anytime: bool = False,
         overlap: float = 0.0,
+        one_order: bool = False,
     ) -> "Comparison":
         """Average differences, as `stats.paired_differences` returns them, within each seed."""
         pairs = int(differences["difference"].count())
@@ -86,7 +89,9 @@ class Comparison:
         dropped = len(differences) - pairs
         means = stats.seed_means(differences)
         seeds = tuple(sorted(differences.dropna(subset="difference")["seed"].unique().tolist()))
-        return cls(means, pairs, dropped, name, alone, sign, images, anytime, seeds, overlap)
+        return cls(
+            means, pairs, dropped, name, alone, sign, images, anytime, seeds, overlap, one_order
+        )
 
     @functools.cached_property
     def mean(self) -> Mean:

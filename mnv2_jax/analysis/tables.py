@@ -82,7 +82,8 @@ def parsed(workdir: Path, text: str) -> pd.DataFrame:
         frame = _joined(path, frame, table)
         described |= table.columns
     frame.attrs[_DESCRIBED] = _Described(described)
-    frame.attrs[_TESTED] = TestedImages(workdir)
+    of_tables = {table.name: table.predictions for table in tables}
+    frame.attrs[_TESTED] = TestedImages(workdir, of_tables)
     for name in (name for name in numbers if name in frame):
         try:
             frame[name] = pd.to_numeric(frame[name])

@@ -1,4 +1,4 @@
-"""Metrics of runs for each test image, from the predictions beside their records."""
+"""Metrics of runs for each test image, from their predictions."""
 
 import functools
 from collections.abc import Mapping
@@ -9,42 +9,56 @@ import numpy as np
 import pandas as pd
 
 from mnv2_jax import checksums, predictions
-from mnv2_jax.predictions import LEFT_OUT
+from mnv2_jax.predictions import LEFT_OUT, Predictions
 
 _METRICS = {
-    "test_accuracy": lambda tested: np.where(
+    "accuracy": lambda tested: np.where(
         tested.predicted == LEFT_OUT, np.nan, tested.predicted == tested.labels
     ),
-    "test_loss": lambda tested: np.where(tested.predicted == LEFT_OUT, np.nan, tested.losses),
+    "loss": lambda tested: np.where(tested.predicted == LEFT_OUT, np.nan, tested.losses),
 }
-"""Columns whose value is a mean over test images, with its terms."""
+"""Metrics that are means over images, with their terms."""
 
 
 class TestedImages:
     """Reads predictions of runs in a folder, each once."""
 
-    def __init__(self, workdir: Path) -> None:
-        """Read nothing yet from an experiment's folder."""
+    def __init__(
+        self, workdir: Path, of_tables: Mapping[str, Mapping[str, Predictions]] | None = None
+    ) -> None:
+        """Read nothing yet from an experiment's folder.
+
+        Args:
+          workdir: the folder.
+          of_tables: predictions by side table and run.
+        """
         self._workdir = workdir
+        self._of_tables = of_tables or {}
         self._read = functools.cache(functools.partial(predictions.read, workdir))
         self._drawn = functools.cache(self._is_drawn)
+        self._data = functools.cache(self._data_of)
 
     def __deepcopy__(self, memo: Any) -> "TestedImages":
         return self  # Pandas deep-copies a table's attributes whenever it makes another.
 
     def are_drawn(self, pairs: pd.DataFrame) -> bool:
         """Return whether runs of pairs draw their images by seed (`config.data.split`)."""
-        complete = pairs.dropna(subset="difference")
-        return any(
-            self._drawn(run) for run in {run for terms in complete["terms"] for run, _ in terms}
-        )
+        return any(map(self._drawn, _runs_of(pairs)))
+
+    def are_in_one_order(self, pairs: pd.DataFrame) -> bool:
+        """Return whether runs of pairs take images in an order of all seeds (`data.order`)."""
+        return any(self._data(run).get("order") == "shared" for run in _runs_of(pairs))
 
     def _is_drawn(self, run: str) -> bool:
-        config = checksums.read_if_there(self._workdir / "runs" / run / "config.json")
-        if config:
-            return bool(config.get("data", {}).get("split") == "per_seed")
+        if data := self._data(run):
+            return bool(data.get("split") == "per_seed")
         found = self._read(run)
         return found is not None and bool(found.images)
+
+    def _data_of(self, run: str) -> Mapping[str, Any]:
+        """Return the section `data` of a run's config; {} where its record is not there."""
+        config = checksums.read_if_there(self._workdir / "runs" / run / "config.json")
+        return dict((config or {}).get("data", {}))
 
     def differences(
         self, pairs: pd.DataFrame, metric: str, chance: Mapping[str, float]
@@ -53,7 +67,7 @@ class TestedImages:
 
         Args:
           pairs: as `stats.paired_differences` returns them.
-          metric: a column of results.csv.
+          metric: a column of results.csv, or of a side table.
           chance: values of runs that count by chance, by id.
 
         Returns:
@@ -61,12 +75,14 @@ class TestedImages:
           recorded no predictions, the metric is no mean over images, or runs were tested on
           different images.
         """
-        values_of = _METRICS.get(metric)
+        table, slash, name = metric.rpartition("/")
+        values_of = _METRICS.get(name if slash else metric.removeprefix("test_"))
+        read_run = self._of_tables.get(table, {}).get if slash else self._read
         pairs = pairs.dropna(subset="difference")
         if values_of is None or pairs.empty:
             return None
-        ids = {run for terms in pairs["terms"] for run, _ in terms} - chance.keys()
-        read = {run: self._read(run) for run in ids}
+        ids = _runs_of(pairs) - chance.keys()
+        read = {run: read_run(run) for run in ids}
         first = next(iter(read.values()), None)
         if first is None or not all(
             other and first.has_images_of(other) for other in read.values()
@@ -81,3 +97,7 @@ class TestedImages:
         matrix = np.stack([np.broadcast_to(row, first.labels.shape) for row in by_seed])
         seen = np.isfinite(matrix).all(axis=0)
         return matrix[:, seen] if seen.any() else None
+
+
+def _runs_of(pairs: pd.DataFrame) -> set[str]:
+    return {run for terms in pairs.dropna(subset="difference")["terms"] for run, _ in terms}

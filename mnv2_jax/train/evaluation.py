@@ -112,7 +112,7 @@ def evaluate(
     networks: Sequence[Mapping[str, Any]],
     values: Sequence[HParams],
     leave_out: Callable[[Iterable[str]], None] = lambda problems: None,
-) -> list[dict[str, float]]:
+) -> list[Measured]:
     """Measure networks of one program on a split, as many at a time as memory holds.
 
     Args:
@@ -124,7 +124,7 @@ def evaluate(
       leave_out: called with lines that name images that cannot be decoded.
 
     Returns:
-      Each network's metrics by name.
+      What is measured of each network.
 
     Raises:
       ValueError: an image cannot be decoded, or its label is out of range.
@@ -140,14 +140,13 @@ def evaluate(
         if lanes == 1 or evaluator.compiled.bytes <= memory.usable(layout.devices[0]):
             break
         lanes = -(-lanes // 2)
-    results: list[dict[str, float]] = []
+    results: list[Measured] = []
     for start in range(0, len(networks), lanes):
         part = slice(start, start + lanes)
-        measured = evaluator.measure(
+        results += evaluator.measure(
             layout.shard_lanes(parallel.stack(variables[part])),
             layout.shard_lanes(parallel.stack(values[part])),
             streaming.evaluation_batches(images, program, layout, leave_out),
             len(variables[part]),
         )
-        results += [of_network.metrics for of_network in measured]
     return results

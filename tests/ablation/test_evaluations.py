@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from configs import digits
-from mnv2_jax import api, arch, presets
+from mnv2_jax import api, arch, predictions, presets, side_tables
 from mnv2_jax.ablation.evaluations import Request
 from mnv2_jax.ablation.grid import axis, product
 from mnv2_jax.analysis.claims import greater
@@ -98,6 +98,32 @@ def test_as_many_at_a_time_as_memory_holds(results, monkeypatch):
     monkeypatch.setattr(memory, "usable", lambda device: 1)  # Not even one fits, and one is tried.
     parts = results.evaluate("test", name="parts")
     np.testing.assert_allclose(parts.to_numpy(), whole.to_numpy(), rtol=1e-6)
+
+
+def test_predictions_are_kept_where_measures_follow_from_them(results, tmp_path):
+    results.evaluate("test", name="seen")
+    path = tmp_path / "another.py"
+    path.write_text(
+        "def of_zeros(subject):\n"
+        "    before = subject.measure()\n"
+        "    subject.measure(variables=[{**one.variables, 'params': {\n"
+        "        name: {key: 0 * value for key, value in layer.items()} if name == 'classifier'\n"
+        "        else layer for name, layer in one.variables['params'].items()}}\n"
+        "        for one in subject.networks])\n"
+        "    return before\n"
+    )
+    results.evaluate("test", evaluator=f"{path}:of_zeros", name="other")
+    results.evaluate("train", name="trained")
+    tables = {table.name: table for table in side_tables.read_all(results.path)}
+    assert len(tables["seen"].predictions) == 8
+    assert not tables["other"].predictions
+    assert not tables["trained"].predictions
+    for run, found in tables["seen"].predictions.items():
+        own = predictions.read(results.path, run)
+        assert own is not None
+        assert found.has_images_of(own)
+        np.testing.assert_array_equal(found.predicted, own.predicted)
+        assert found.class_names == own.class_names
 
 
 def test_bfloat16_is_near_and_not_the_same(results):

@@ -1,9 +1,11 @@
 import json
 
+import numpy as np
 import pytest
 
 from mnv2_jax import checksums, schema, side_tables
 from mnv2_jax.ablation import merging
+from mnv2_jax.predictions import Predictions
 
 
 def write(workdir, run, *, accuracy=0.9, status="done", host="a"):
@@ -131,7 +133,10 @@ def measure(folder, split="test", **accuracies):
     rows = {run: {"again/accuracy": value} for run, value in accuracies.items()}
     of_records = {run: side_tables.record_of(folder, run) for run in rows}
     about = {"split": split, "data": "", "evaluator": "metrics"}
-    table = side_tables.SideTable("again", columns, rows, about, of_records)
+    labels = np.arange(4, dtype=np.int32)
+    losses = {run: np.full(4, value, np.float32) for run, value in accuracies.items()}
+    tested = {run: Predictions(labels, labels, losses[run], tuple("abcd")) for run in rows}
+    table = side_tables.SideTable("again", columns, rows, about, of_records, tested)
     side_tables.write(folder, table)
 
 
@@ -148,7 +153,11 @@ def test_side_tables_of_one_name_become_one(folders, tmp_path):
     assert table.records == {run: side_tables.record_of(target, run) for run in table.rows}
     assert table.about["evaluator"] == "metrics"
     assert merging.merge(target, folders) == merging.Merged(0, 4, ())
-    assert side_tables.read_all(target) == [table]
+    (again,) = side_tables.read_all(target)
+    assert again._replace(predictions={}) == table._replace(predictions={})
+    for found in (table, again):
+        losses = {run: float(one.losses[0]) for run, one in found.predictions.items()}
+        assert losses == pytest.approx({"two": 0.8, "three": 0.9}, rel=1e-3)
 
 
 @pytest.mark.parametrize(

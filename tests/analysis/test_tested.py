@@ -1,5 +1,6 @@
 """Claims whose interval counts test images too, and runs that diverged."""
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mnv2_jax import checksums, predictions, schema
+from mnv2_jax import checksums, predictions, schema, side_tables
 from mnv2_jax.analysis import tables
 from mnv2_jax.analysis.claims import Claim, equivalent, greater, interaction, within_of
 from mnv2_jax.analysis.means import over_seeds, over_seeds_and_images
@@ -107,6 +108,32 @@ def test_the_interval_is_over_seeds_and_images(tmp_path: Path, frame: pd.DataFra
         assert any("200 test images: more of them would" in note for note in row["notes"])
 
 
+def test_images_of_a_side_table_count_too(tmp_path: Path, frame: pd.DataFrame) -> None:
+    of_table, of_runs = of_all(frame), of_all(frame, labels=LABELS[::-1])
+    write(tmp_path, frame, of_runs)
+    rows = {
+        run: {"noise/accuracy": float((one.predicted == LABELS).mean())}
+        for run, one in of_table.items()
+    }
+    column = schema.Column("noise/accuracy", "number", "measure", "Accuracy", "%", 1)
+    records = {run: side_tables.record_of(tmp_path, run) for run in rows}
+    table = side_tables.SideTable("noise", {column.name: column}, rows, {}, records, of_table)
+    side_tables.write(tmp_path, table)
+    results = tables.read_results(tmp_path)
+    (row,) = decide([dataclasses.replace(LINEAR, metric="noise/accuracy")], results)
+    difference = hits(frame, of_table, projection="linear") - hits(
+        frame, of_table, projection="relu6"
+    )
+    expected = over_seeds_and_images(difference).interval(0.95)
+    assert row["test_images"] == IMAGES
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((expected.low, expected.high))
+    side_tables.write(tmp_path, table._replace(predictions={}))
+    (row,) = decide(
+        [dataclasses.replace(LINEAR, metric="noise/accuracy")], tables.read_results(tmp_path)
+    )
+    assert row["test_images"] is None
+
+
 def test_losses_are_read_too_and_images_that_were_not_decoded_left_out(
     tmp_path: Path, frame: pd.DataFrame
 ) -> None:
@@ -151,6 +178,20 @@ def test_seeds_that_draw_their_own_images_overlap(tmp_path: Path, frame: pd.Data
     assert row["of_images"] == pytest.approx(2 / 3)
     widths = [row[f"{name}_high"] - row[f"{name}_low"] for name in ("ci", "seeds")]
     assert widths[0] / widths[1] == pytest.approx(math.sqrt(3))
+
+
+def test_one_order_of_images_is_told(tmp_path: Path, frame: pd.DataFrame) -> None:
+    def notes(order: str) -> str:
+        results = write(tmp_path / order, frame, of_all(frame))
+        for run in frame["run_id"]:
+            checksums.write_json(
+                tmp_path / order / "runs" / run / "config.json", {"data": {"order": order}}
+            )
+        (row,) = decide([LINEAR], results)
+        return " ".join(row["notes"])
+
+    assert "the interval says nothing of other orders." in notes("shared")
+    assert "order" not in notes("own")
 
 
 def test_packed_predictions_decide_the_same(tmp_path: Path, frame: pd.DataFrame) -> None:

@@ -113,7 +113,8 @@ def test_a_curve_has_training_images_in_inference_mode(program, dots, together):
     sample = dots.of_train(dots.sample(0))
     assert len(sample.records) == len(dots.validation) < len(dots.train)
     first = together[0]
-    (found,) = evaluation.evaluate(program, dots, sample, [first.variables], FIVE[:1])
+    (measured,) = evaluation.evaluate(program, dots, sample, [first.variables], FIVE[:1])
+    found = measured.metrics
     end = first.curve[-1]
     assert found == pytest.approx({name: end[f"train_{name}"] for name in found}, abs=1e-5)
     assert end["train_loss"] != pytest.approx(end["running_loss"], rel=1e-4)
@@ -133,7 +134,7 @@ def test_evaluation_is_exact_whatever_the_batch(program, dots, trainer):
     logits = jax.jit(program.network.apply)(variables, test.images / 127.5 - 1.0)
     log_probabilities = jax.nn.log_softmax(logits)[np.arange(50), test.labels]
     loss, accuracy = -log_probabilities.mean(), np.mean(logits.argmax(-1) == test.labels)
-    for measured in (in_training.metrics, alone):
+    for measured in (in_training.metrics, alone.metrics):
         assert measured["loss"] == pytest.approx(float(loss), rel=1e-5)
         assert measured["accuracy"] == pytest.approx(float(accuracy))
     assert in_training.images == 50

@@ -127,13 +127,20 @@ class Runs:
 
     def compare(self, differences: pd.DataFrame, name: str = "") -> Comparison:
         """Average the rows of `pairs`, `interactions` or `distances` within each seed."""
-        images, overlap = None, 0.0
+        images, overlap, one_order = None, 0.0, False
         if self._tested is not None:
             images = self._tested.differences(differences, self.metric, self.at_chance)
             if self._tested.are_drawn(differences):
                 overlap = self._overlap()
+            one_order = self._tested.are_in_one_order(differences)
         return Comparison.from_differences(
-            differences, name, self.measure.sign, images, anytime=self._anytime, overlap=overlap
+            differences,
+            name,
+            self.measure.sign,
+            images,
+            anytime=self._anytime,
+            overlap=overlap,
+            one_order=one_order,
         )
 
     def _overlap(self) -> float:
