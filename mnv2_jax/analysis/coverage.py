@@ -4,8 +4,9 @@
 claim names a column that it lacks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -109,6 +110,12 @@ def of_whole_seeds(claim: Claim, frame: pd.DataFrame) -> pd.DataFrame:
     """
     counts = compared(claim, frame).groupby("seed").size()
     return frame[frame["seed"].isin(counts.index[counts == counts.max()])]
+
+
+def counted(claim: Claim, frame: pd.DataFrame, row: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the runs that a claim was decided by, given its row with the time of its statement."""
+    stops = (row.get("stated") or {}).get("seeds")
+    return of_whole_seeds(claim, frame) if stops else frame
 
 
 _Pair = tuple[str, stats.Scalar]  # A column and a value of it.

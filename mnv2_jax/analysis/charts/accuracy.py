@@ -64,7 +64,7 @@ def accuracy(
     ]
     hidden = [] if over_cost else averaged(done, view.shown)
     crowded = over_cost and len(lines) > _MOST_LINES * len(panels)
-    rows = Rows()
+    rows = Rows(frame)
     _put_lines(rows, lines, scale, hues, view, measure, hidden, crowded)
     x, ends = scale.encoding(), rows.limits(measure)
     with_parts = rows.limits(measure, parts=True)

@@ -38,7 +38,7 @@ def learning_curves(frame: pd.DataFrame, curves: pd.DataFrame) -> Chart | None:
         return None
     hues = Hues(view.hue, values(drawn, view.hue) if view.hue else [])
     hidden = averaged(drawn, view.shown[1:])
-    rows = Rows()
+    rows = Rows(frame)
     panels = divide_panels(drawn, view.panels)
     for title, runs in panels:
         for hue, of_hue in divide(runs, view.hue).items():

@@ -15,6 +15,7 @@ from mnv2_jax.analysis.charts.lines import Rows
 from mnv2_jax.analysis.charts.panels import HEIGHT, NARROW, beside, layer
 from mnv2_jax.analysis.charts.scales import places
 from mnv2_jax.analysis.claims import Claim, shown
+from mnv2_jax.analysis.coverage import counted
 from mnv2_jax.analysis.decisions import Comparison
 from mnv2_jax.analysis.names import axis_name, lower_name, value_name
 from mnv2_jax.analysis.tables import design_axes
@@ -47,7 +48,7 @@ def effects(
     out. Returns None if no claim has a difference.
     """
     made = [
-        (_places(claim, frame), claim, row)
+        (_places(claim, counted(claim, frame, row)), claim, row)
         for claim, row in zip(claims, decided, strict=True)
         if claim is not None and row["estimate"] is not None
     ]

@@ -12,6 +12,7 @@ from mnv2_jax.analysis.charts.chart import AXIS, INK, PAGE, Chart
 from mnv2_jax.analysis.charts.lines import Rows
 from mnv2_jax.analysis.charts.panels import layer
 from mnv2_jax.analysis.claims import Claim, shown
+from mnv2_jax.analysis.coverage import counted
 from mnv2_jax.analysis.html.markup import difference, signed
 from mnv2_jax.analysis.means import Interval
 from mnv2_jax.analysis.names import full_name
@@ -63,7 +64,11 @@ def _unit(
 ) -> dict[str, Any] | None:
     """Add the rows of claims in one unit; return their specification, None without rows."""
     measured = [row for _, row in pairs if row["estimate"] is not None]
-    along = [(claim, means) for claim, _ in pairs if claim and (means := _along(claim, frame))]
+    along = [
+        (claim, means)
+        for claim, row in pairs
+        if claim and (means := _along(claim, counted(claim, frame, row)))
+    ]
     top, widest = 0, 0
 
     def add_text(text: str, part: str) -> None:

@@ -24,7 +24,7 @@ def heatmap(frame: pd.DataFrame, view: View, metric: str = "test_accuracy") -> C
     done, left_out = to_draw(every, view.shown)
     if done.empty or view.hue is None:
         return None
-    measure, hidden, rows = describe(frame, metric), averaged(done, view.shown), Rows()
+    measure, hidden, rows = describe(frame, metric), averaged(done, view.shown), Rows(frame)
     panels = divide_panels(done, view.panels)
     for title, runs in panels:
         for down, line in divide(runs, view.hue).items():
@@ -53,7 +53,7 @@ def heatmap(frame: pd.DataFrame, view: View, metric: str = "test_accuracy") -> C
     }
     titles = [title for title, _ in panels]
     room = 30 + 6.5 * max(map(len, lines))
-    notes = ["Cells are means over seeds.", *remarks(done, view.shown)]
+    notes = ["Cells are means over seeds.", *rows.bands(), *remarks(done, view.shown)]
     return Chart(
         f"{measure.label} by {lower_name(view.x)} and {lower_name(view.hue)}",
         facets(spec, titles) | {"usermeta": {"room": room, "narrowest": room + 36 * len(columns)}},

@@ -11,14 +11,22 @@ from mnv2_jax.analysis.charts.chart import PAGE, is_whole
 from mnv2_jax.analysis.charts.hues import Hues
 from mnv2_jax.analysis.charts.panels import GIVEN_ENDS, layer
 from mnv2_jax.analysis.means import t_interval
+from mnv2_jax.analysis.tables import design_axes
 from mnv2_jax.schema import Column
 
 
 class Rows:
     """The rows and sets of runs of a `Chart`, each set once."""
 
-    def __init__(self) -> None:
-        """Begin without rows."""
+    def __init__(self, frame: pd.DataFrame | None = None) -> None:
+        """Begin without rows.
+
+        Args:
+          frame: all runs, where means are over several cells of the design. Seeds that some of the
+            cells lack are left out of such a mean: the others may be better ones.
+        """
+        self._seeds = {} if frame is None else _recorded_seeds(frame)
+        self._left_out = False
         self.rows: list[dict[str, Any]] = []
         self.sets: list[dict[str, Any]] = []
         self._numbers: dict[tuple[tuple[int, ...], int | None], int] = {}
@@ -60,8 +68,10 @@ class Rows:
           interval: whether it is drawn.
           fields: further ones of the rows.
         """
+        runs = self._of_whole_seeds(runs)
         whole, seeds = self.set_of(runs.index), _by_seed(runs)
-        for part, of in [(runs, None), *((part, whole) for part in parts)]:
+        those = (part[part["seed"].isin(seeds)] for part in parts)
+        for part, of in [(runs, None), *((part, whole) for part in those)]:
             means = []
             for seed, positions in _by_seed(part).items():
                 means.append(sum(measured[one] for one in positions) / len(positions))
@@ -103,7 +113,25 @@ class Rows:
         """Return a chart's note on its bands and bars."""
         kinds = {row.get("kind") for row in self.rows if row.get("low") is not None}
         named = " and ".join(f"{kind}s" for kind in ("band", "bar") if kind in kinds)
-        return [f"{named.capitalize()} are 95 % t intervals over seeds."] if named else []
+        notes = [f"{named.capitalize()} are 95 % t intervals over seeds."] if named else []
+        if self._left_out:
+            notes.append("Means are of the seeds that all runs they average have.")
+        return notes
+
+    def _of_whole_seeds(self, runs: pd.DataFrame) -> pd.DataFrame:
+        sets = {self._seeds[run] for run in runs["run_id"]} if self._seeds else set()
+        if len(sets) < 2 or not (common := frozenset.intersection(*sets)):
+            return runs
+        self._left_out = True
+        return runs[runs["seed"].isin(common)]
+
+
+def _recorded_seeds(frame: pd.DataFrame) -> dict[str, frozenset[int]]:
+    """Return the seeds of each run's cell of the design, whether runs finished or not."""
+    cells = [frame[axis] for axis in design_axes(frame)] or [pd.Series(0, frame.index)]
+    numbers = frame.groupby(cells, dropna=False).ngroup()
+    seeds = frame["seed"].groupby(numbers).agg(frozenset)
+    return dict(zip(frame["run_id"], seeds.loc[numbers], strict=True))
 
 
 def _by_seed(runs: pd.DataFrame) -> dict[int, list[int]]:

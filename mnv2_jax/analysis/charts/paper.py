@@ -120,5 +120,6 @@ def _put_published(rows: Rows, axis: str, where: Mapping[str, str], hues: Hues) 
 def _ours(rows: pd.DataFrame) -> str:
     expansions = rows["expansion"].unique()
     at = f", t = {expansions[0]:g}" if len(expansions) == 1 else ""
-    seeds = rows["seed"].nunique()
-    return f"Ours, {rows['dataset'].iloc[0]}{at}, {seeds} seed{'' if seeds == 1 else 's'}"
+    counts = rows.groupby(["projection", "shortcut"])["seed"].nunique()
+    seeds = " to ".join(map(str, sorted({counts.min(), counts.max()})))
+    return f"Ours, {rows['dataset'].iloc[0]}{at}, {seeds} seed{'' if seeds == '1' else 's'}"

@@ -37,6 +37,24 @@ def test_curves_are_means_and_intervals_over_seeds():
     assert len(parts) == 10
 
 
+def test_seeds_that_some_averaged_runs_lack_are_left_out():
+    """Where seeds stop by themselves, better runs may have more of them than others."""
+    frame = make_frame((1, 2, 4, 6, 8), shortcuts=("none",), seeds=3)
+    stop(frame, 0)  # It was recorded: its seed is not left out for it.
+    later = make_frame((6,), projections=("linear",), shortcuts=("none",), seeds=5)
+    later = later[later["seed"] >= 3].assign(test_accuracy=1.0)
+    both = pd.concat([frame, later.assign(run_id="b" + later["run_id"])], ignore_index=True)
+    before, after = chart_of(frame), chart_of(both)
+    fields = ("hue", "y", "low", "high", "seeds")
+    ends, same = (
+        [[row[name] for name in fields] for row in whole(chart, "mean", x=2)]
+        for chart in (before, after)
+    )
+    assert ends == same
+    assert "Means are of the seeds that all runs they average have." in note(after)
+    assert "seeds that all" not in note(before)
+
+
 def test_training_accuracy_is_a_thin_line_of_the_same_colour():
     frame = make_frame(expansions=(6,), shortcuts=("none",), seeds=2)
     chart = chart_of(frame, curves_of(frame, train_accuracy=0.99))

@@ -8,6 +8,7 @@ import pytest
 
 from mnv2_jax.analysis.charts.chart import Chart
 from mnv2_jax.analysis.charts.effects import effects
+from mnv2_jax.analysis.charts.forest import forest
 from mnv2_jax.analysis.claims import Claim, greater, within_of
 from mnv2_jax.analysis.verdicts import decide
 from tests.analysis.charts.drawn import note, whole
@@ -39,6 +40,20 @@ def test_the_first_place_has_the_estimate_and_interval_of_the_claim(frame: pd.Da
         seeds = whole(chart, "seed", view=str(number), at="All")
         assert np.mean([one["y"] for one in seeds]) == pytest.approx(every["y"], abs=1e-5)
         assert [one["seed"] for one in seeds] == list(range(6))
+
+
+def test_seeds_that_were_added_for_other_claims_do_not_count(frame: pd.DataFrame) -> None:
+    added = frame[frame["shortcut"] == "none"].assign(test_accuracy=1.0)
+    added = added.assign(seed=added["seed"] + 6, run_id="b" + added["run_id"])
+    both = pd.concat([frame, added], ignore_index=True)
+    rows = [
+        row | {"stated": {"seeds": {"minimum": 6}}} for row in decide([LINEAR], both, anytime=True)
+    ]
+    for make, part in ((effects, "effect"), (forest, "along")):
+        chart, before = make(both, [LINEAR], rows), make(frame, [LINEAR], rows)
+        assert chart is not None
+        assert before is not None
+        assert whole(chart, part) == whole(before, part) != []
 
 
 def test_the_others_have_the_differences_at_each_value_of_the_main_axis(
