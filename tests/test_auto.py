@@ -128,15 +128,23 @@ def test_seeds_stop_where_claims_are_decided(undisturbed):
     assert len(planned["runs"]) == 26
 
 
-def test_killed_twice_it_trains_the_same_seeds_to_the_same_bits(config, undisturbed, tmp_path):
+MOMENTS = (
+    ("0 finished before, 8 to train", True, signal.SIGKILL),  # Within the first round.
+    ("After 4 seeds", False, signal.SIGKILL),  # Between rounds.
+    ("6 to train", True, signal.SIGTERM),  # Within one that adds seeds, to runs of two claims.
+    ("4 to train", True, signal.SIGKILL),  # Within the last one.
+    ("After 8 seeds", False, signal.SIGTERM),  # Before the report.
+)
+
+
+def test_killed_at_five_moments_it_trains_the_same_seeds_to_the_same_bits(
+    config, undisturbed, tmp_path
+):
     workdir, _ = undisturbed
     again, out = tmp_path / "work", tmp_path / "out"
     arguments = ("ablate", f"--config={config}", f"--workdir={again}", "--checkpoint_seconds=0")
-    # Between rounds, and within one that adds seeds.
-    for text, in_training, number in (
-        ("After 4 seeds", False, signal.SIGKILL),
-        ("4 to train", True, signal.SIGTERM),
-    ):
+    texts = []
+    for text, in_training, number in MOMENTS:
         out.unlink(missing_ok=True)
         process = commands.begin(out, tmp_path / "err", *arguments)
         commands.wait_for(text, out, process)
@@ -146,11 +154,13 @@ def test_killed_twice_it_trains_the_same_seeds_to_the_same_bits(config, undistur
         assert process.pid
         os.kill(process.pid, number)
         process.join(commands.SECONDS)
-        assert process.exitcode == (128 + number if number == signal.SIGTERM else -number)
+        assert process.exitcode in (128 + number, -number)
+        texts.append(out.read_text())
     status, printed, err = commands.run(*arguments)
     assert status == 0, err
-    assert "\nresuming from step " in printed
-    assert "Runs: 8" not in printed  # They were done.
+    assert "\nresuming from step " in texts[3]  # What SIGTERM interrupted was saved.
+    assert not any("Runs: 8" in text for text in texts[2:])  # They were done.
+    assert "\n0 runs trained, 0 failed, " in printed
     assert_same(again, workdir)
 
 
