@@ -113,9 +113,8 @@ def of_whole_seeds(claim: Claim, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def counted(claim: Claim, frame: pd.DataFrame, row: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the runs that a claim was decided by, given its row with the time of its statement."""
-    stops = (row.get("stated") or {}).get("seeds")
-    return of_whole_seeds(claim, frame) if stops else frame
+    """Return the runs that a claim was decided by, given its row."""
+    return of_whole_seeds(claim, frame) if row.get("anytime") else frame
 
 
 _Pair = tuple[str, stats.Scalar]  # A column and a value of it.

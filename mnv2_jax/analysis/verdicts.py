@@ -122,6 +122,7 @@ def decide(
       - verdict; p_support, p_refute, p_negligible: of the tests that give it; p_value: the smallest
         of them; p_holm: after Holm's correction over all claims, or its form for e values.
       - sign_flip_p: of the exact test over seeds of the reported difference.
+      - anytime: whether it is decided as by the argument.
       - pairs, seeds; dropped: pairs left out, one of whose runs is missing or did not finish;
         at_chance: number of diverged runs that count by chance.
       - selected: what the reported difference was selected for; "" if there is one only.
@@ -258,6 +259,7 @@ def _row(
         "bootstrap_high": _number(bootstrap.high),
         "joint_low": _number(joint.low),
         "joint_high": _number(joint.high),
+        "anytime": look is not None,
         "pairs": sum(one.pairs for one in comparisons),
         "seeds": min(len(one.means) for one in comparisons),
         "dropped": sum(one.dropped for one in comparisons),

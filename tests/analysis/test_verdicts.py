@@ -19,7 +19,7 @@ KEYS = {
     *("kind", "pairs", "seeds", "dropped", "p_value", "verdict", "bootstrap_low", "bootstrap_high"),
     *("p_holm", "effect_size", "detectable", "seeds_needed", "notes", "measure", "shown"),
     *("p_support", "p_refute", "p_negligible", "sign_flip_p", "selected", "at_chance", "of_images"),
-    *("test_images", "seeds_low", "seeds_high", "joint_low", "joint_high", "claim"),
+    *("test_images", "seeds_low", "seeds_high", "joint_low", "joint_high", "claim", "anytime"),
 }
 
 

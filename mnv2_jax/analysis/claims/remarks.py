@@ -33,7 +33,8 @@ def _amount(row: Mapping[str, Any]) -> str:
 
 def _on_power(row: Mapping[str, Any], detects: str, wanted: str) -> str:
     needed = row["seeds_needed"]
+    fixed = "as many seeds, fixed beforehand," if row.get("anytime") else "this design"
     return (
-        f"By the scatter of its seeds, this design would {detects} 8 times in 10"
+        f"By the scatter of its seeds, {fixed} would {detects} 8 times in 10"
         f"{f'; {wanted} takes {needed:,} seeds' if needed else ''}."
     )
