@@ -79,10 +79,12 @@ def read(workdir: Path, files: Collection[str] = schema.RECORD) -> dict[str, Any
 def _means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Return the mean of each test metric over the rows that have it, else of validation ones."""
     tested = any(name.startswith("test_") for row in rows for name in row)
+    split = "test_" if tested else "validation_"
     values: dict[str, list[float]] = {}
     for row in rows:
         for name, value in row.items():
-            if value is not None and name.startswith("test_" if tested else "validation_"):
+            is_measure = name.startswith(split) and schema.column(name).kind == "measure"
+            if value is not None and is_measure:
                 values.setdefault(name, []).append(value)
     return {name: math.fsum(numbers) / len(numbers) for name, numbers in values.items()}
 

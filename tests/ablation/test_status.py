@@ -54,7 +54,7 @@ def test_runs_are_waiting_running_failed_or_done(workdir, cohorts):
 def test_test_metrics_are_means_over_the_runs_that_are_done(workdir, cohorts):
     first, second = cohorts
     for run, value in zip(first.runs, (0.9, 0.8, None), strict=True):
-        finish(workdir, first, run, **{"test_accuracy": value, "test_loss": 0.5, "train_loss": 0.1})
+        finish(workdir, first, run, **{"test_accuracy": value, "test_loss": 0.5, "test_images": 9})
     finish(workdir, second, second.runs[0], "diverged", test_accuracy=0.1)
     means = [part["means"] for part in status.read(workdir)["cohorts"]]
     assert means == [{"test_accuracy": pytest.approx(0.85), "test_loss": 0.5}, {}]
