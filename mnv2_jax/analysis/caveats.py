@@ -92,8 +92,9 @@ def _left_out(count: int, total: int, counted: str) -> str:
 def _on_p_value(row: Mapping[str, Any], family: int) -> Iterator[str]:
     p_value, p_holm, flipped = row["p_value"], row["p_holm"], row["sign_flip_p"]
     if row["verdict"] == INCONCLUSIVE and p_value is not None and p_value < LEVEL <= p_holm:
+        kind = " for e values" if row["anytime"] else ""
         yield (
-            f"By itself p is {p_value:.3f}; by Holm's correction over {family} claims it is "
+            f"By itself p is {p_value:.3f}; by Holm's correction{kind} over {family} claims it is "
             f"{p_holm:.3f}."
         )
     if row["verdict"] in (SUPPORTED, REFUTED) and flipped is not None and flipped >= LEVEL:
