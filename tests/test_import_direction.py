@@ -21,7 +21,8 @@ LAYERS = (
     ("atomic", "cache", "config_file", "cores", "neutral", "terminal", "user_code", "values"),
     ("arch", "checksums", "metrics"),
     ("presets", "schema"),
-    ("predictions", "side_tables"),
+    ("predictions",),
+    ("side_tables",),
     ("nn", "data"),
     ("train",),
     ("ablation", "analysis"),
@@ -41,7 +42,7 @@ ALLOWED["analysis"] = {
 ALLOWED[PACKAGE] = {PACKAGE}
 
 JAX = {"jax", "jaxlib", "flax", "optax", "orbax"}
-WITHOUT_JAX = {"analysis", PACKAGE}.union(*LAYERS[:4])
+WITHOUT_JAX = {"analysis", PACKAGE}.union(*LAYERS[:5])
 
 # What is likely to be replaced has one home.
 ONLY_HOME = {

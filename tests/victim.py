@@ -98,7 +98,9 @@ def _die_in_save(number: int) -> None:
         save(self, *arguments)
         saves.append(1)
         if len(saves) == number:
-            time.sleep(0.002)  # The background has begun to write.
+            begun = time.monotonic()  # Until the background has begun to write.
+            while not list(self._folder.glob("*tmp*")) and time.monotonic() < begun + 5:
+                time.sleep(0.0005)
             os.kill(os.getpid(), signal.SIGKILL)
 
     Checkpoints.save = fatal  # type: ignore[method-assign, assignment]

@@ -1,7 +1,6 @@
 """This project as a contender: its training step, its experiments, its data."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,11 +62,11 @@ def training_step(
     per_lane = [layout.shard_lanes(tree) for tree in (states, parallel.stack(values), orders)]
     bounds = (np.int32(0), np.int32(0), np.int32(steps))
     data = layout.replicate((images, labels, *bounds))
-    compiled = functools.partial(layout.compile(program.train, per_lane, data).run, lanes)
+    compiled = layout.compile(program.train, per_lane, data)
     # On the devices already, so that no call waits for a transfer.
     inputs = layout.device_put((*per_lane, *data))
     how = f"{layout.per_device} per device on {len(layout.devices)} of {jax.device_count()} devices"
-    return Step(lambda: compiled(*inputs), how, compiled)
+    return Step(lambda: compiled.run(lanes, *inputs), how, compiled.compiled)
 
 
 def random_images(spec: arch.NetworkSpec, count: int) -> tuple[np.ndarray, np.ndarray]:

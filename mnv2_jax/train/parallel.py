@@ -29,10 +29,12 @@ class Program(NamedTuple):
       run: the program, a function of the number of lanes in use and its arguments.
       bytes: the memory that a device needs to run it, arguments included, by the compiler's own
         analysis; 0 where there is none, as with several processes.
+      compiled: the program as jax has it, whose first argument is the lanes in use by device.
     """
 
     run: Callable[..., Any]
     bytes: int
+    compiled: Any
 
 
 class Layout(abc.ABC):
@@ -182,10 +184,13 @@ class Layout(abc.ABC):
         )
         if jax.process_count() > 1:
             # Compiled ahead, it would take no arrays of one process alone. The first call compiles.
-            return Program(lambda lanes, *given: program(self.in_use(lanes), *given), 0)
+            return self._program(program, 0)
         arguments = (self.in_use(self.count), *lane_arguments, *shared_arguments)
         compiled = program.lower(*jax.tree.map(_shape, arguments)).compile()
-        return Program(lambda lanes, *given: compiled(self.in_use(lanes), *given), _bytes(compiled))
+        return self._program(compiled, _bytes(compiled))
+
+    def _program(self, compiled: Callable[..., Any], size: int) -> Program:
+        return Program(lambda lanes, *given: compiled(self.in_use(lanes), *given), size, compiled)
 
 
 class Lanes(Layout):

@@ -115,7 +115,7 @@ class Rows:
         named = " and ".join(f"{kind}s" for kind in ("band", "bar") if kind in kinds)
         notes = [f"{named.capitalize()} are 95 % t intervals over seeds."] if named else []
         if self._left_out:
-            notes.append("Means are of the seeds that all runs they average have.")
+            notes.append("Means are of seeds that all averaged runs have.")
         return notes
 
     def _of_whole_seeds(self, runs: pd.DataFrame) -> pd.DataFrame:

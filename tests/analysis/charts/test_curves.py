@@ -51,8 +51,8 @@ def test_seeds_that_some_averaged_runs_lack_are_left_out():
         for chart in (before, after)
     )
     assert ends == same
-    assert "Means are of the seeds that all runs they average have." in note(after)
-    assert "seeds that all" not in note(before)
+    assert "Means are of seeds that all averaged runs have." in note(after)
+    assert "of seeds" not in note(before)
 
 
 def test_training_accuracy_is_a_thin_line_of_the_same_colour():
