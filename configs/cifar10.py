@@ -13,7 +13,7 @@ Expect:   not measured yet; of smoke,factorial, linear projections ahead by 6.3 
 Data:     python -m experiments.prepare --dataset=cifar10
           or, of a folder with train/CLASS/*.png and test/CLASS/*.png, --config.data.name=DIR/
 
-smoke trains on a fifth of the images, for 8 epochs. QUESTION is one of configs/questions.py, with 6
+smoke trains on a fifth of the images, for 8 epochs. QUESTION is one of configs/questions.py, with 8
 seeds; smoke asks it at expansions 1, 3 and 6.
 
 The last tenth of the training images is for validation. The network is `small_32px`. Images are
@@ -85,7 +85,7 @@ def get_claims(argument: str = "") -> list[Claim]:
 
 def _question(argument: str) -> questions.Question:
     smoke, question = _parse(argument)
-    design = questions.Design(get_config(argument), seeds=6)
+    design = questions.Design(get_config(argument), seeds=8)
     if smoke:
         design = dataclasses.replace(design, expansions=(1, 3, 6), shortcuts=("bottleneck", "none"))
     return questions.ask(question, design)
