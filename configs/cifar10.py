@@ -6,9 +6,9 @@ Command:  python -m experiments.ablate --config=configs/cifar10.py
           python -m experiments.ablate --config=configs/cifar10.py:smoke,QUESTION
 Hardware: one accelerator; for smoke, two CPU cores
 Time:     not measured yet on an accelerator; smoke takes 200 to 310 s, compilation included, and
-          smoke,factorial, of 72 runs, 80 minutes on two busy cores
-Expect:   not measured yet; of smoke,factorial, linear projections ahead by 6.3 points of top-1,
-          shortcuts by 5.1; see docs/results/
+          smoke,factorial, of 96 runs, 84 minutes on two busy cores
+Expect:   not measured yet; of smoke,factorial, linear projections ahead by 6.9 points of top-1,
+          shortcuts by 5.6; see docs/results/
 
 Data:     python -m experiments.prepare --dataset=cifar10
           or, of a folder with train/CLASS/*.png and test/CLASS/*.png, --config.data.name=DIR/

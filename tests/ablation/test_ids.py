@@ -14,12 +14,13 @@ from mnv2_jax.ablation import cohort, finished, grid, ids, phases, records, reso
 from mnv2_jax.data.augmentation import Augmentation
 
 RESULTS = Path(__file__).resolve().parents[2] / "experiments" / "results"
-COMMITTED = {
+JPEG: dict[str, object] = {"data.name": "cifar10-jpeg/"}
+COMMITTED: dict[str, tuple[str, tuple[str, ...], dict[str, object]]] = {
     "digits": ("digits", (), {}),
     "digits_shift": ("digits", (), {"augment.shift": 1}),
     "digits_factorial": ("digits", ("factorial",), {}),
     "blocks": ("digits", ("blocks",), {}),
-    "cifar10_smoke_factorial": ("cifar10", ("smoke,factorial",), {}),
+    "cifar10_smoke_factorial": ("cifar10", ("smoke,factorial",), JPEG),
     "transfer": ("transfer", (), {}),
     "transfer_clip": ("transfer_recipe", ("digits,clip",), {}),
 }
