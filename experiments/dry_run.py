@@ -10,6 +10,7 @@ from mnv2_jax.ablation.cohort import Cohort
 from mnv2_jax.analysis import reach
 from mnv2_jax.analysis.claims import KINDS
 from mnv2_jax.api.planning import Planned
+from mnv2_jax.side_tables import is_of_side_table
 from mnv2_jax.terminal import Console, size
 from mnv2_jax.values import text
 
@@ -118,12 +119,24 @@ def _reach(planned: Planned) -> Iterator[str]:
     claims = sum(type(claim) in KINDS.values() for claim in planned.claims)
     if not claims:
         return
+    overlap = max(map(_overlap, planned.cohorts), default=0.0)
     if plan := planned.seeds:
         for seeds in dict.fromkeys((plan.minimum, plan.budget)):
-            yield f"Reach: {reach.line(seeds, claims, stops=True)}"
+            yield f"Reach: {reach.line(seeds, claims, stops=True, overlap=overlap)}"
     else:
         seeds = len({run.config.seed for run in planned.runs.values()})
-        yield f"Reach: {reach.line(seeds, claims)}"
+        yield f"Reach: {reach.line(seeds, claims, overlap=overlap)}"
+    for claim in planned.claims:
+        if is_of_side_table(claim.metric):
+            table = claim.metric.partition("/")[0]
+            yield f"Claim {claim.name}: experiments.evaluate writes {claim.metric} (--name={table})"
+
+
+def _overlap(cohort: Cohort) -> float:
+    """Return test images by training images, if each seed draws its own; else 0."""
+    if cohort.runs[0].config.data.split != "per_seed":
+        return 0.0
+    return len(cohort.dataset.test) / cohort.dataset.training_images
 
 
 def _classes(cohorts: Sequence[Cohort]) -> Iterator[str]:

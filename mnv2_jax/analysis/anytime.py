@@ -10,6 +10,10 @@ Here it is that of the t test: the effect in units of its standard deviation is 
 Wang and Ramdas 2023, "Anytime-valid t-tests and confidence sequences for Gaussian means with
 unknown variance", arXiv:2310.03722). It is exact for normal differences. A rare collapse of runs
 to one side breaks it, as it breaks a t test: see tests/analysis/test_anytime.py.
+
+What all seeds have in common, such as their test images, is no evidence however many seeds agree in
+it. It is normal under both means, with a variance of `common` times that between seeds, and so
+enters both likelihoods. `common` is estimated, which the same tests simulate.
 """
 
 import math
@@ -28,65 +32,71 @@ _LARGEST = 700.0
 """The logarithm of the largest e value, which a float still holds."""
 
 
-def log_e(distance: ArrayLike, variance: ArrayLike, n: int) -> np.ndarray:
+def log_e(distance: ArrayLike, variance: ArrayLike, n: int, common: ArrayLike = 0.0) -> np.ndarray:
     """Return logarithms of e values against a mean, of many experiments at once.
 
     Args:
       distance: the mean of `n` values, minus the mean that is tested.
       variance: their mean squared deviation from their mean, n - 1 of n times the unbiased one.
       n: the number of values, 1 or more. Two or three never give an e value of 20.
+      common: the variance of what all values have in common, in units of that between them.
     """
-    ratio = 1 + n * G
     squared, variance = np.square(distance), np.asarray(variance)
-    # Without scatter the terms are the limits for scatter that vanishes: only n counts.
-    with np.errstate(invalid="ignore"):
-        larger = np.log((variance + squared) / (variance + squared / ratio))
-    return (n * np.where(squared + variance > 0, larger, 0.0) - math.log(ratio)) / 2
+    this, another = 1 + n * np.asarray(common), 1 + n * (G + np.asarray(common))
+    larger = np.log((variance + squared / this) / (variance + squared / another))
+    return (n * larger - np.log(another / this)) / 2
 
 
-def e_value(values: np.ndarray, bound: float = 0.0) -> float:
+def e_value(values: np.ndarray, bound: float = 0.0, common: float = 0.0) -> float:
     """Return the evidence of `values`, `(seeds,)`, against "the mean is `bound`".
 
-    It is 1 for fewer than two values. Values without scatter give what scatter that vanishes
-    would: (1 + n G) ** ((n - 1) / 2) if they differ from the bound, and else no evidence.
+    It is 1 for fewer than two values. Values without scatter are far from normal: if they differ
+    from the bound, they give 2 ** (n - 1), what a bet that all lie on one side would win, and no
+    evidence if all scatter is that of what they have in common. For `common` see `log_e`.
     """
     n = len(values)
-    if n < 2:
+    if n < 2 or math.isinf(common):
         return 1.0
-    mean, variance = _moments(values)
-    is_at_bound = math.isclose(mean, bound, rel_tol=1e-12)  # Up to rounding.
-    log = float(log_e(0.0 if is_at_bound else mean - bound, variance, n))
-    return math.exp(min(log, _LARGEST))
+    distance = float(np.mean(values)) - bound
+    if is_constant(values):
+        is_at_bound = math.isclose(distance + bound, bound, rel_tol=1e-12)  # Up to rounding.
+        return 1.0 if is_at_bound else 2.0 ** (n - 1)
+    return math.exp(min(float(log_e(distance, np.var(values), n, common)), _LARGEST))
 
 
-def interval(values: np.ndarray, alpha: float = 0.05) -> Interval:
+def interval(values: np.ndarray, alpha: float = 0.05, common: float = 0.0) -> Interval:
     """Return the mean of `values`, `(seeds,)`, and the means that their e values do not exclude.
 
     A bound lies outside exactly when its e value is 1 / alpha or more. The intervals at all numbers
     of seeds hold the true mean together, in 1 - alpha of experiments. Where there are too few
-    values to exclude anything, ends are NaN: at 5 %, for fewer than four.
+    values to exclude anything, ends are NaN: at 5 %, for fewer than four. For `common` see `log_e`.
     """
     n = len(values)
-    if n < 2:
-        return Interval(float(values[0]) if n else np.nan, np.nan, np.nan)
-    (mean, variance), ratio = _moments(values), 1 + n * G
-    least = (math.sqrt(ratio) / alpha) ** (2 / n)
-    if least >= ratio:
-        return Interval(mean, np.nan, np.nan)
-    half = math.sqrt(variance * (least - 1) / (1 - least / ratio))
+    mean = float(np.mean(values)) if n else math.nan
+    nothing = Interval(mean, math.nan, math.nan)
+    if n < 2 or math.isinf(common):
+        return nothing
+    if is_constant(values):
+        value = float(values[0])  # Without the mean's rounding.
+        return Interval(value, value, value) if 2.0 ** (n - 1) >= 1 / alpha else nothing
+    this, another = 1 + n * common, 1 + n * (G + common)
+    least = (math.sqrt(another / this) / alpha) ** (2 / n)
+    if least >= another / this:
+        return nothing
+    half = math.sqrt(np.var(values) * (least - 1) / (1 / this - least / another))
     return Interval(mean, mean - half, mean + half)
 
 
-def p_above(values: np.ndarray, bound: float) -> float:
+def p_above(values: np.ndarray, bound: float, common: float = 0.0) -> float:
     """Return p for "the mean of `values` is at most `bound`", valid at any number of seeds.
 
     It is 1 / E of the bound if the mean of the values lies above it, and else 1. If the true mean
     is lower than the bound, E of the bound is at most E of the true mean, so p is valid for every
-    mean up to the bound. NaN for fewer than two values.
+    mean up to the bound. NaN for fewer than two values. For `common` see `log_e`.
     """
     if len(values) < 2:
         return np.nan
-    return p_of(e_value(values, bound)) if np.mean(values) > bound else 1.0
+    return p_of(e_value(values, bound, common)) if np.mean(values) > bound else 1.0
 
 
 def p_two_sided(values: np.ndarray) -> float:
@@ -131,10 +141,3 @@ def adjusted(p_values: Sequence[float]) -> list[float]:
             sums = np.cumsum([e[test], *np.delete(e[order], place)])
             result[test] = p_of(float(np.min(sums / np.arange(1, len(p) + 1))))
     return result.tolist()
-
-
-def _moments(values: np.ndarray) -> tuple[float, float]:
-    """Return the mean and the mean squared deviation from it, without rounding if all are equal."""
-    if is_constant(values):
-        return float(values[0]), 0.0
-    return float(np.mean(values)), float(np.var(values))

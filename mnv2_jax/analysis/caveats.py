@@ -5,7 +5,14 @@ from typing import Any
 
 from mnv2_jax.analysis.claims import Claim, shown
 from mnv2_jax.analysis.coverage import Unpaired
-from mnv2_jax.analysis.decisions import INCONCLUSIVE, LEVEL, REFUTED, SUPPORTED, Decision
+from mnv2_jax.analysis.decisions import (
+    INCONCLUSIVE,
+    LEVEL,
+    NEGLIGIBLE,
+    REFUTED,
+    SUPPORTED,
+    Decision,
+)
 from mnv2_jax.analysis.resampling import smallest_sign_flip_p
 from mnv2_jax.side_tables import is_of_side_table
 
@@ -33,6 +40,17 @@ def write(
         return notes
     on_numbers = (*_on_p_value(row, family), *_on_images(row), *_on_order(decision))
     return [*notes, *on_numbers, *claim.remarks(row, decision)]
+
+
+def on_left_out(row: Mapping[str, Any], count: int) -> list[str]:
+    """Return a note on a verdict in whose folder other claims were stated that are gone."""
+    if row["verdict"] not in (SUPPORTED, REFUTED, NEGLIGIBLE):
+        return []
+    more = "1 more claim was" if count == 1 else f"{count} more claims were"
+    return [
+        f"{more} stated in this folder and {'is' if count == 1 else 'are'} not in the config, or "
+        f"otherwise: the correction for all claims does not count {'it' if count == 1 else 'them'}."
+    ]
 
 
 def on_ruined(count: int, of: int) -> str:
@@ -93,9 +111,11 @@ def _on_p_value(row: Mapping[str, Any], family: int) -> Iterator[str]:
     p_value, p_holm, flipped = row["p_value"], row["p_holm"], row["sign_flip_p"]
     if row["verdict"] == INCONCLUSIVE and p_value is not None and p_value < LEVEL <= p_holm:
         kind = " for e values" if row["anytime"] else ""
+        near = row["p_negligible"] == p_value
+        what = "p that the difference is negligible" if near else "p"
         yield (
-            f"By itself p is {p_value:.3f}; by Holm's correction{kind} over {family} claims it is "
-            f"{p_holm:.3f}."
+            f"By itself {what} is {p_value:.3f}; by Holm's correction{kind} over {family} claims it "
+            f"is {p_holm:.3f}."
         )
     if row["verdict"] in (SUPPORTED, REFUTED) and flipped is not None and flipped >= LEVEL:
         seeds, least = row["seeds"], smallest_sign_flip_p(row["seeds"])

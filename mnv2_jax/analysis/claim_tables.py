@@ -38,7 +38,7 @@ def claims_table(rows: Iterable[Mapping[str, Any]]) -> Table:
         table.add_row(
             Text.assemble(row["statement"], (f" ({row['source']})", "dim")),
             Text("\n".join(_difference_lines(row))),
-            Text(f"{pair_count(row)}\n{row['seeds']} seed{'' if row['seeds'] == 1 else 's'}"),
+            Text("\n".join([pair_count(row), *_samples(row)])),
             Text(f"{p_text(row['p_value'])}\n({p_text(row['p_holm'])})"),
             Text(row["verdict"], style=_COLOURS[row["verdict"]]),
         )
@@ -50,7 +50,10 @@ def claims_table(rows: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def claims_markdown(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return decided claims as a Markdown table, percentage points without their unit."""
+    """Return decided claims as a Markdown table, percentage points without their unit.
+
+    Beside the seeds stand the test images, if the interval counts them as a sample too.
+    """
     lines = [f"| {' | '.join(_HEAD)} |", f"|{'---|' * len(_HEAD)}"]
     for row in rows:
         *others, verdict = (cell.replace("|", "\\|") for cell in _cells(row))
@@ -68,7 +71,9 @@ def claims_latex(rows: Iterable[Mapping[str, Any]]) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
 
 
-_HEAD = ("Claim", "Source", "Difference [interval]", "Seeds", "Pairs", "p (Holm)", "Verdict")
+_HEAD = (
+    *("Claim", "Source", "Difference [interval]", "Seeds, images", "Pairs", "p (Holm)", "Verdict"),
+)
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
@@ -76,7 +81,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     return [
         *(row["statement"], row["source"]),
         f"{difference_text(row).removesuffix(' pt')}{interval}",
-        *(str(row["seeds"]), pair_count(row)),
+        *(", ".join(text.split()[0] for text in _samples(row)), pair_count(row)),
         f"{p_text(row['p_value'])} ({p_text(row['p_holm'])})",
         row["verdict"],
     ]
@@ -100,6 +105,15 @@ def difference_text(row: Mapping[str, Any]) -> str:
     if row["estimate"] is None:
         return "not measured"
     return with_unit(f"{measure.signed(row['estimate'])}{_interval(row)}", measure.of_differences)
+
+
+def _samples(row: Mapping[str, Any]) -> list[str]:
+    """Return the numbers of what the interval counts as samples: `6 seeds`, `500 images`."""
+    seeds, images = row["seeds"], row.get("test_images")
+    return [
+        f"{seeds} seed{'' if seeds == 1 else 's'}",
+        *([f"{images:,} images"] if images else []),
+    ]
 
 
 def pair_count(row: Mapping[str, Any]) -> str:

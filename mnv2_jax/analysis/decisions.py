@@ -110,6 +110,12 @@ class Comparison:
         images = None if self.images is None else -self.images
         return dataclasses.replace(self, means=-self.means, images=images, sign=1)
 
+    @property
+    def common(self) -> float:
+        """The variance that all seeds share, of images, in units of that between seeds."""
+        share = self.mean.of_images
+        return math.inf if share >= 1 else share / (1 - share) / max(1, len(self.means))
+
     def interval(self, confidence: float) -> Interval:
         """Return the t interval of the mean."""
         return self.mean.interval(confidence)
@@ -117,13 +123,13 @@ class Comparison:
     def p_above(self, bound: float) -> float:
         """Return p for "the mean is at most `bound`", one-sided; NaN for fewer than two seeds."""
         if self.anytime:
-            return anytime.p_above(self.means, bound)
+            return anytime.p_above(self.means, bound, self.common)
         return self.mean.p_above(bound)
 
     def p_below(self, bound: float) -> float:
         """Return p for "the mean is at least `bound`"."""
         if self.anytime:
-            return anytime.p_above(-self.means, -bound)
+            return anytime.p_above(-self.means, -bound, self.common)
         return self.mean.p_below(bound)
 
     def p_within(self, margin: float) -> float:

@@ -38,8 +38,8 @@ class Mean:
     of_images: float = 0.0
 
     def interval(self, confidence: float) -> Interval:
-        """Return the two-sided t interval."""
-        if math.isnan(self.error):
+        """Return the two-sided t interval; without scatter, only if there are enough seeds."""
+        if math.isnan(self.error) or (self.error == 0 and 2 * self._of_signs >= 1 - confidence):
             return Interval(self.estimate, math.nan, math.nan)
         half = float(special.stdtrit(self.df, (1 + confidence) / 2)) * self.error
         return Interval(self.estimate, self.estimate - half, self.estimate + half)
@@ -57,8 +57,13 @@ class Mean:
 
     def _p(self, distance: float) -> float:
         if self.error == 0:
-            return 0.0 if distance > 0 else 1.0
+            return self._of_signs if distance > 0 else 1.0
         return float(special.stdtr(self.df, -distance / self.error))
+
+    @property
+    def _of_signs(self) -> float:
+        """One-sided p of the signs of seeds that all agree: without scatter no t test is valid."""
+        return float(0.5 ** (self.df + 1))
 
 
 def over_seeds(values: np.ndarray, overlap: float = 0.0) -> Mean:

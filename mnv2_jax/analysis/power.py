@@ -118,9 +118,11 @@ def design(one: Comparison) -> dict[str, float | int | None]:
     """
     if len(one.means) < 2 or is_constant(one.means):
         return {"detectable": None, "seeds_needed": None}
-    sd, images = float(np.std(one.means, ddof=1)), _of_images(one)
+    sd, images, seeds = float(np.std(one.means, ddof=1)), _of_images(one), len(one.means)
+    # What draws of one pool have in common is as uncertain as the scatter it follows from.
+    apart = (sd * math.sqrt(1 + seeds * one.overlap), 0.0) if one.overlap else (sd, images)
     return {
-        "detectable": detectable_difference(sd, len(one.means), images=images),
+        "detectable": detectable_difference(apart[0], seeds, images=apart[1]),
         "seeds_needed": seeds_needed(sd, float(np.mean(one.means)), images=images),
     }
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mnv2_jax import checksums
-from mnv2_jax.analysis import axes, claims, mistakes, stated, tables
+from mnv2_jax.analysis import axes, caveats, claims, mistakes, stated, tables
 from mnv2_jax.analysis.charts import logged_failure, make_charts, make_choices
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.html import claim_list, page
@@ -92,8 +92,12 @@ def _decided(
             return [None] * len(before), before
     made = tuple(given)
     anytime = stated.has_plan_of_seeds(first, made)
-    rows = zip(made, decide(made, frame, anytime=anytime), strict=True)
-    return made, [row | {"stated": first.get(stated.identity(claim))} for claim, row in rows]
+    rows = decide(made, frame, anytime=anytime)
+    names = [stated.identity(claim) for claim in made]
+    if left_out := len(first.keys() - set(names)):
+        for row in rows:
+            row["notes"] += caveats.on_left_out(row, left_out)
+    return made, [row | {"stated": first.get(name)} for name, row in zip(names, rows, strict=True)]
 
 
 def _noted(charts: Mapping[str, Any], frame: pd.DataFrame) -> dict[str, Any]:

@@ -167,7 +167,7 @@ def decide(
         notes = caveats.write(claim, row, decision, len(claims), absent, unpaired)
         if is_of_side_table(claim.metric) and claim.metric not in frame:
             table = claim.metric.partition("/")[0]
-            notes.insert(0, f"There is no side table {table}: experiments.evaluate writes it.")
+            notes = [f"There is no side table {table}: experiments.evaluate writes it."]
         ruined, of = coverage.ruined(claim, frame)
         if ruined:
             notes.insert(0, caveats.on_ruined_pairs(ruined, of))
@@ -285,7 +285,7 @@ def _interval(one: Comparison, confidence: float, *, anytime: bool) -> means.Int
     interval = one.interval(confidence)
     if not anytime:
         return interval
-    other = evidence.interval(one.means, 1 - confidence)
+    other = evidence.interval(one.means, 1 - confidence, one.common)
     # NaN, where there are too few seeds for any evidence, gives no interval.
     low, high = min(other.low, interval.low), max(other.high, interval.high)
     return means.Interval(interval.estimate, low, high)

@@ -57,13 +57,15 @@ def test_e_is_the_bayes_factor_of_a_t_statistic(n, t):
     st.lists(st.integers(-100, 100), min_size=1, max_size=30),
     st.integers(-200, 200),
     st.sampled_from([0.05, 0.1, 0.01]),
+    st.sampled_from([0.0, 0.02, 3.0]),
 )
-@example([3] * 6, 3, 0.05)
-@example([3] * 6, 4, 0.05)
-@example([3] * 3, 4, 0.05)  # No scatter at all, but three values are too few.
-def test_the_interval_has_the_means_that_e_does_not_exclude(numbers, bound, alpha):
+@example([3] * 6, 3, 0.05, 0.0)
+@example([3] * 6, 4, 0.05, 0.0)
+@example([3] * 3, 4, 0.05, 0.0)  # No scatter at all, but three values are too few.
+def test_the_interval_has_the_means_that_e_does_not_exclude(numbers, bound, alpha, common):
     values, bound = np.array(numbers) / 1000, bound / 1000
-    interval, e = anytime.interval(values, alpha), anytime.e_value(values, bound)
+    interval = anytime.interval(values, alpha, common)
+    e = anytime.e_value(values, bound, common)
     # Comparisons with NaN are false: without an interval, nothing lies outside.
     outside = bound < interval.low or bound > interval.high
     assert outside == (e >= 1 / alpha)
@@ -72,11 +74,11 @@ def test_the_interval_has_the_means_that_e_does_not_exclude(numbers, bound, alph
 
 
 def test_values_without_scatter_are_evidence_of_their_number():
-    assert anytime.e_value(np.full(6, 0.3 - 0.2), bound=0.1) < 1  # 0.3 - 0.2 < 0.1 by rounding.
-    assert [anytime.e_value(np.full(n, 0.1)) for n in (1, 2, 3, 4)] == pytest.approx(
-        [1, 3, 13, 17**1.5]
-    )
-    assert anytime.e_value(np.full(1000, 0.1)) > 1e300  # It fits into a float.
+    assert anytime.e_value(np.full(6, 0.3 - 0.2), bound=0.1) == 1  # 0.3 - 0.2 < 0.1 by rounding.
+    assert [anytime.e_value(np.full(n, 0.1)) for n in (1, 2, 3, 6)] == [1, 2, 4, 32]
+    assert anytime.e_value(np.linspace(0.1, 0.1001, 500)) > 1e300  # It fits into a float.
+    assert anytime.e_value(np.full(6, 0.1), common=np.inf) == 1
+    assert np.isnan(anytime.interval(np.full(6, 0.1), common=np.inf).low)
     assert np.isnan(anytime.interval(np.array([])).estimate)
 
 
@@ -178,6 +180,25 @@ def test_t_intervals_do_not_allow_looks():
     outside = [any(i.low > 0 or i.high < 0 for i in of_one) for of_one in intervals]
     print(f"\nfalse verdicts of t intervals: {np.mean(outside):.1%}")
     assert np.mean(outside) > 0.1
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.3, 1.0])
+def test_false_verdicts_under_looks_at_the_same_images(ratio):
+    """Images shift the difference of all seeds by `ratio` standard deviations between seeds."""
+    rng = np.random.default_rng(4)
+    draws = normal(rng, (EXPERIMENTS, BUDGET)) + ratio * normal(rng, (EXPERIMENTS, 1))
+    found = {True: np.zeros(EXPERIMENTS, bool), False: np.zeros(EXPERIMENTS, bool)}
+    for n in range(MINIMUM, BUDGET + 1):
+        seeds = draws[:, :n]
+        # Of images there are many, so that their variance is known.
+        common = ratio**2 / seeds.var(axis=1, ddof=1)
+        moments = seeds.mean(axis=1), seeds.var(axis=1), n
+        found[True] |= anytime.log_e(*moments, common) >= np.log(1 / ALPHA)
+        found[False] |= anytime.log_e(*moments) >= np.log(1 / ALPHA)
+    counted, not_counted = found[True].mean(), found[False].mean()
+    print(f"\nfalse verdicts, images {ratio} sd: {counted:.2%}; not counted {not_counted:.1%}")
+    assert counted <= MOST / 2
+    assert not_counted > (0.02 if ratio < 0.3 else 0.08)
 
 
 @pytest.mark.parametrize(("minimum", "wanted"), [(MINIMUM, 0.186), (12, 0.160)])

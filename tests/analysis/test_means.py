@@ -97,11 +97,15 @@ def test_fewer_than_two_seeds_give_no_interval_and_no_p() -> None:
     assert t_interval(np.array([0.5]), 0.95).estimate == 0.5
 
 
-def test_without_variance_the_interval_is_a_point() -> None:
-    interval = t_interval(np.array([0.25, 0.25, 0.25]), 0.95)
+def test_without_variance_seeds_count_by_their_signs() -> None:
+    """Six that agree do so by chance in 3 % of repetitions, as if each threw a coin."""
+    interval = t_interval(np.full(6, 0.25), 0.95)
     assert (interval.estimate, interval.low, interval.high) == (0.25, 0.25, 0.25)
-    assert compared([0.25, 0.25]).p_within(0.3) == 0
-    assert compared([0.25, 0.25]).p_within(0.2) == 1
+    assert compared([0.25] * 6).p_within(0.3) == 2**-6
+    assert compared([0.25] * 6).p_within(0.2) == 1
+    few = t_interval(np.full(5, 0.25), 0.95)
+    assert few.estimate == 0.25
+    assert np.isnan([few.low, few.high]).all()
 
 
 def test_seeds_and_images_by_hand() -> None:

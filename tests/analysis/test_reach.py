@@ -32,6 +32,14 @@ def test_lines() -> None:
     assert reach.line(1, 2) == f"1 seed {nothing} 2 seeds could"
     assert reach.line(3, 1, stops=True) == f"3 seeds {nothing} 4 seeds could"
     assert reach.line(6, 3) == (
-        "6 seeds decide the first of 3 claims if a mean difference is 1.4 standard deviations "
-        "between seeds or more; sign-flip p 0.031 or more"
+        "with 6 seeds, the first verdict on 3 claims needs a mean difference of 1.4 standard "
+        "deviations between seeds, and more where test images count; sign-flip p cannot be below "
+        "0.031"
     )
+    assert reach.line(6, 1).startswith("with 6 seeds, a verdict needs a mean difference of 1 ")
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_seeds_that_draw_their_own_images_need_more(stops: bool) -> None:
+    alone, drawn = (reach.least_effect(6, 1, stops=stops, overlap=o) for o in (0.0, 0.5))
+    assert drawn > 1.9 * alone

@@ -54,7 +54,7 @@ def test_claims_on_columns_with_empty_cells_are_decided(tmp_path: Path) -> None:
     frame = make_frame(expansions=(6,), shortcuts=("none",))
     parts = [frame.assign(**{rate: "", flip: ""})]
     for number in (0.05, 0.1):
-        better = frame["test_accuracy"] - 0.1 * (number > 0.07)
+        better = frame["test_accuracy"] - (0.1 + 1e-4 * frame["seed"]) * (number > 0.07)
         parts.append(frame.assign(**{rate: number, flip: number < 0.07, "test_accuracy": better}))
     pd.concat(parts, ignore_index=True).to_csv(tmp_path / "results.csv", index=False)
     claims = [
@@ -66,7 +66,7 @@ def test_claims_on_columns_with_empty_cells_are_decided(tmp_path: Path) -> None:
     decided = decide(claims, read_results(tmp_path))
     assert [row["verdict"] for row in decided] == ["supported"] * 4
     assert [row["pairs"] for row in decided] == [12, 6, 12, 6]
-    assert decided[0]["estimate"] == pytest.approx(0.1)
+    assert decided[0]["estimate"] == pytest.approx(0.1, abs=1e-3)
 
 
 def test_a_field_of_a_phases_section_is_no_column_of_the_run_itself() -> None:

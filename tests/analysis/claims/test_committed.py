@@ -80,7 +80,7 @@ def test_rows_of_earlier_versions_are_shown_as_those_of_this_one(folder: str) ->
     assert claim_list.sentence(before[0]) == claim_list.sentence(now[0])
     assert claim_list.claims(before).count("<li class") == len(now)
     assert claim_list.reading(before)
-    assert claims_markdown(now) == claims_markdown(before)
+    assert claims_markdown([row | {"test_images": None} for row in now]) == claims_markdown(before)
     assert claims_table(before).row_count == len(before)
     assert [*map(claim_fields, now)] == [*map(claim_fields, before)]
 
