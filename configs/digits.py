@@ -104,7 +104,7 @@ def get_grid(question: str = "") -> Grid:
         axis("model.expansion", (1, 2, 4, 6, 8, 10)),
         axis("model.projection", ("linear", "relu6")),
         axis("model.shortcut", ("bottleneck", "none")),
-        axis("seed", auto(minimum=6, step=2, budget=16)),
+        axis("seed", auto(minimum=6, step=2, budget=12)),
     )
 
 

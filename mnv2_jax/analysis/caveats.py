@@ -114,8 +114,8 @@ def _on_p_value(row: Mapping[str, Any], family: int) -> Iterator[str]:
         near = row["p_negligible"] == p_value
         what = "p that the difference is negligible" if near else "p"
         yield (
-            f"By itself {what} is {p_value:.3f}; by Holm's correction{kind} over {family} claims it "
-            f"is {p_holm:.3f}."
+            f"By itself {what} is {p_value:.3f}; by Holm's correction{kind} over {family} claims "
+            f"it is {p_holm:.3f}."
         )
     if row["verdict"] in (SUPPORTED, REFUTED) and flipped is not None and flipped >= LEVEL:
         seeds, least = row["seeds"], smallest_sign_flip_p(row["seeds"])
