@@ -9,6 +9,7 @@ from mnv2_jax.analysis.decisions import Comparison, decide_equivalent
 from mnv2_jax.analysis.means import t_interval
 from mnv2_jax.analysis.power import (
     MOST_SEEDS,
+    design,
     detectable_difference,
     detectable_margin,
     difference_power,
@@ -69,6 +70,14 @@ def test_a_margin_is_confirmed_for_all_pairs_of_values_together(seeds: int) -> N
     ]
     confirmed = np.mean([one.verdict == "supported" for one in decisions])
     assert confirmed == pytest.approx(0.8, abs=0.03)
+
+
+def test_draws_of_one_pool_are_as_uncertain_as_their_scatter() -> None:
+    values, overlap = np.array([0.1, 0.3, 0.2, 0.5, 0.4, 0.3]), 0.5
+    one = Comparison(values, pairs=6, dropped=0, overlap=overlap)
+    found = design(one)["detectable"]
+    sd = float(values.std(ddof=1))
+    assert found == pytest.approx(2 * detectable_difference(sd, 6))  # 1 / 6 + 0.5 = 4 / 6.
 
 
 def test_more_seeds_do_not_help_against_the_scatter_of_images() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from mnv2_jax.analysis import report
+from mnv2_jax.analysis import report, stated
 from mnv2_jax.analysis.charts.chart import Chart
-from mnv2_jax.analysis.claims import equivalent, greater
+from mnv2_jax.analysis.claims import Claim, equivalent, greater
 from mnv2_jax.analysis.report import analyse
 from mnv2_jax.analysis.verdicts import read_decided
 from tests.analysis.html.browser import CHARTS as FIGURES
@@ -168,6 +168,24 @@ def test_figures_that_cannot_be_written_cost_neither_claims_nor_report(
     assert not (workdir / "figures").exists()
     messages = [record.getMessage() for record in caplog.records]
     assert "figure learning_curves: cannot be drawn: no ink" in messages
+
+
+def test_claims_that_are_gone_are_told_beside_verdicts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "make_charts", lambda *arguments: {})
+    linear = greater("linear", "", "Linear is better.", "projection", "linear", "relu6")
+    unclear = greater("absent", "", "Not run.", "shortcut", "bottleneck", "expansion")
+    write_workdir(tmp_path, make_frame())
+    stated.note(tmp_path, [linear, unclear], {"config": "a.py"}, finished=0)
+
+    def notes(*claims: Claim) -> list[bool]:
+        rows = analyse(tmp_path, claims, title="", command="")
+        return ["1 more claim was stated in this folder" in " ".join(row["notes"]) for row in rows]
+
+    assert notes(linear, unclear) == [False, False]
+    assert notes(linear) == [True]
+    assert notes(unclear) == [False]  # It has no verdict.
 
 
 def test_a_report_without_test_images_is_about_validation_images(tmp_path: Path) -> None:
