@@ -199,6 +199,12 @@ def test_a_dry_run_tells_least_and_most(config, tmp_path):
         "8 to 36 runs\n"
     ) in out
     assert "\nTime of all seeds: " in out
+    assert "\nReach: 2 seeds cannot decide any claim, whatever the results; 4 seeds could\n" in out
+    assert "\nReach: with 9 seeds, the first verdict on 2 claims needs a mean difference of " in out
+    later = tmp_path / "later.py"
+    later.write_text(config.read_text().replace('metric="test_loss"', 'metric="noise/size"'))
+    _, out, err = commands.run("ablate", f"--config={later}", *arguments[1:])
+    assert "\nClaim clear: experiments.evaluate writes noise/size (--name=noise)\n" in out, err
     status, out, err = commands.run("ablate", *arguments, "--seeds=some")
     assert (status, out) == (2, "")
     assert err.startswith("python -m experiments.ablate: --seeds=some: expected how many, such as")

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from mnv2_jax import side_tables
 from mnv2_jax.ablation import tidy
 from mnv2_jax.analysis import tables
+from mnv2_jax.analysis.claims import greater
+from mnv2_jax.analysis.verdicts import decide
 from mnv2_jax.checksums import DamagedError
 from mnv2_jax.predictions import Predictions
 from mnv2_jax.schema import Column
@@ -106,6 +108,12 @@ def test_results_join_it_and_say_what_its_columns_are(tmp_path):
     assert tables.design_axes(joined) == tables.design_axes(before)
     pd.testing.assert_frame_equal(joined[[*before]], before)
     assert np.isnan(joined["noise/accuracy"]).all()
+
+
+def test_a_claim_on_a_table_that_is_not_there_says_so_and_nothing_else():
+    claim = greater("a", "", "", "projection", "linear", "relu6", metric="noise/size")
+    (row,) = decide([claim], make_frame())
+    assert row["notes"] == ["There is no side table noise: experiments.evaluate writes it."]
 
 
 def test_a_run_that_was_trained_anew_is_not_what_was_measured(tmp_path):
