@@ -1,6 +1,7 @@
 """Checks of the arguments of claims; all raise ValueError."""
 
 import math
+import numbers
 from collections.abc import Mapping, Sequence
 
 from mnv2_jax import schema
@@ -34,8 +35,9 @@ def check_margin(
 ) -> None:
     """Refuse a margin that is no number in the unit of the metric; with `or_none` it may be 0."""
     is_fraction = measure_of(schema.column(metric)).is_fraction
-    if 0 < margin < (1 if is_fraction else math.inf) or (or_none and margin == 0):
+    is_number = isinstance(margin, numbers.Real)
+    if is_number and (0 < margin < (1 if is_fraction else math.inf) or (or_none and margin == 0)):
         return
     what = "a fraction" if is_fraction else "a number"
-    least = ", 0 or more" if or_none else " between 0 and 1" if is_fraction else " above 0"
+    least = " between 0 and 1" if is_fraction else ", 0 or more" if or_none else " above 0"
     raise ValueError(f"claim {name!r}: {field} {margin!r}; must be {what}{least}")

@@ -28,7 +28,7 @@ _READING = {
     ),
     "seeds_low": (
         "Over seeds alone",
-        "The t interval for other seeds on the same test images.",
+        "The t interval for other seeds, as if their test images were all there are.",
     ),
     "joint_low": (
         "Together",
