@@ -166,10 +166,11 @@ class Layout(abc.ABC):
             def one(lane: Any) -> Any:
                 return function(*lane, *shared)
 
+            def nothing(lane: Any) -> Any:
+                return jax.tree.map(jnp.zeros_like, jax.eval_shape(one, lane))
+
             def at(place: tuple[jax.Array, Any]) -> Any:
                 number, lane = place
-                result = jax.eval_shape(one, lane)
-                nothing = lambda lane: jax.tree.map(jnp.zeros_like, result)  # noqa: E731
                 return lax.cond(number < in_use, one, nothing, lane)
 
             # Places without a lane cost nothing on CPU.
