@@ -57,14 +57,14 @@ def planned(points, config=None):
 def test_claims_name_the_values_that_arange_and_linspace_made():
     widths = [float(width) for width in np.arange(0.5, 1.3, 0.1)]
     assert 0.8 not in widths
-    runs = planned(product(axis("model.width", widths), axis("seed", range(2))))
+    runs = planned(product(axis("model.width", widths), axis("seed", range(6))))
     claim = monotone("w", "mine", "Wider is better", axis="model.width", values=(0.5, 0.8, 1.1))
     assert undecidable([claim], runs) == []
     frame = pd.DataFrame(runs).assign(
         status="done", test_accuracy=[0.5 + 0.1 * run["width"] for run in runs]
     )
     (decided,) = decide([claim], frame)
-    assert (decided["pairs"], decided["dropped"]) == (6, 0)
+    assert (decided["pairs"], decided["dropped"]) == (18, 0)
     assert decided["verdict"] == "supported"
 
 
