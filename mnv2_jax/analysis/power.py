@@ -167,9 +167,12 @@ def _error(sd: float, seeds: int, images: float) -> tuple[float, float]:
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
-    """Return a matrix whose rows standard normal draws are multiplied by."""
+    """Return the symmetric root of a covariance, which standard normal draws are multiplied by.
+
+    There is one, whichever signs a library gives eigenvectors.
+    """
     values, vectors = np.linalg.eigh(covariance)
-    root: np.ndarray = np.sqrt(np.maximum(values, 0))[:, None] * vectors.T
+    root: np.ndarray = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     return root
 
 
