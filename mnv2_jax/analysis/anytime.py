@@ -57,11 +57,11 @@ def e_value(values: np.ndarray, bound: float = 0.0, common: float = 0.0) -> floa
     n = len(values)
     if n < 2 or math.isinf(common):
         return 1.0
-    distance = float(np.mean(values)) - bound
+    mean = float(np.mean(values))
     if is_constant(values):
-        is_at_bound = math.isclose(distance + bound, bound, rel_tol=1e-12)  # Up to rounding.
+        is_at_bound = math.isclose(mean, bound, rel_tol=1e-12)  # Up to rounding.
         return 1.0 if is_at_bound else 2.0 ** (n - 1)
-    return math.exp(min(float(log_e(distance, np.var(values), n, common)), _LARGEST))
+    return math.exp(min(float(log_e(mean - bound, np.var(values), n, common)), _LARGEST))
 
 
 def interval(values: np.ndarray, alpha: float = 0.05, common: float = 0.0) -> Interval:
