@@ -47,7 +47,7 @@ class Case:
 
     @property
     def counts_recovered(self) -> bool:
-        """Whether recovered inputs are the rarer ones, which are counted."""
+        """True if recovered inputs are the rarer ones, which are then counted."""
         return self.predicted > 0.5
 
     @property
