@@ -38,7 +38,9 @@ _OUT = flags.DEFINE_string("out", "runs/theory", "The folder to write to.")
 _ONLY = flags.DEFINE_list("only", None, "Parts, separated by commas. Default: all.")
 _SEEDS = flags.DEFINE_integer("seeds", 8, "Number of independent seeds, from 0.")
 _DRAWS = flags.DEFINE_integer(
-    "draws", 20_000, "Random layers of each seed and row of theorem1; of the spiral an 80th of it."
+    "samples",
+    20_000,
+    "Random layers of each seed and row of theorem1; of the spiral an 80th of it.",
 )
 _PRETRAINED = flags.DEFINE_string(
     "pretrained", None, "A network.safetensors, its run, or weights of Keras, torchvision or timm."
@@ -47,7 +49,7 @@ _RESOLUTION = flags.DEFINE_integer("resolution", 224, "Of the networks with rand
 
 _WIDTH_OF_FILES = 120
 
-_LEAST = {"seeds": 2, "draws": 80, "resolution": 32}
+_LEAST = {"seeds": 2, "samples": 80, "resolution": 32}
 
 
 def main() -> int:
@@ -145,7 +147,7 @@ def spiral(out: Path) -> None:
         for row in errors
         if row["dimension"] in theory.DIMENSIONS
     ]
-    title = f"Figure 1: relative RMS error of the spiral, {errors[0]['draws']:,} random T"
+    title = f"Figure 1: relative RMS error of the spiral, {errors[0]['samples']:,} random T"
     _print_table(title, shown)
     say(
         "T is Gaussian and its inverse the pseudoinverse: the paper gives neither. As it is, the "

@@ -21,7 +21,7 @@ def rows(path):
 
 
 def test_tables_and_figures_of_the_parts_without_networks(tmp_path):
-    flags = (f"--out={tmp_path}", "--only=theorem1,spiral,rank", "--seeds=3", "--draws=800")
+    flags = (f"--out={tmp_path}", "--only=theorem1,spiral,rank", "--seeds=3", "--samples=800")
     status, out, err = theory(*flags)
     assert (status, err) == (0, "")
     written = {path.name for path in tmp_path.rglob("*.*")}
@@ -39,7 +39,7 @@ def test_tables_and_figures_of_the_parts_without_networks(tmp_path):
     assert "of 9 predictions lie in their own 95 % intervals." in out
     assert "by its theorem that is the fraction not collapsed." in out
     before = (tmp_path / "theorem1.csv").read_bytes()
-    theory(f"--out={tmp_path}", "--only=theorem1", "--seeds=3", "--draws=800")
+    theory(f"--out={tmp_path}", "--only=theorem1", "--seeds=3", "--samples=800")
     assert (tmp_path / "theorem1.csv").read_bytes() == before
 
 
@@ -65,7 +65,7 @@ def test_figure_7_of_random_and_of_trained_networks(tmp_path):
         (["--only=theorem2"], "--only=theorem2: expected some of theorem1, spiral, rank, figure7"),
         (["--seeds=1"], "--seeds=1: expected 2 or more"),
         (["--seeds=many"], "flag --seeds=many: "),
-        (["--draws=79"], "--draws=79: expected 80 or more"),
+        (["--samples=79"], "--samples=79: expected 80 or more"),
         (["--resolution=31"], "--resolution=31: expected 32 or more"),
         (["--out=README.md"], "--out=README.md: it is a file; expected a folder"),
         (["--out=README.md/a"], "--out=README.md/a: cannot be made (Not a directory); expected"),

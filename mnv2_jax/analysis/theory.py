@@ -22,7 +22,7 @@ MARGIN = 0.05
 or, where almost all collapse, of recovered inputs."""
 
 RARE = 0.01
-"""Fractions below it are measured by importance sampling: plain draws would hardly meet one."""
+"""Fractions below it are measured by importance sampling: plain samples hardly contain one."""
 
 _NUMBERS_AT_ONCE = 2**22  # Of B's elements: 32 MB.
 
@@ -59,7 +59,7 @@ class Case:
     def chance(self) -> float:
         """The chance that a row is active while sampling.
 
-        It is 1/2 for plain draws. For rare fractions about n - 1/2 rows are active on average,
+        It is 1/2 for plain sampling. For rare fractions about n - 1/2 rows are active on average,
         where inputs begin to be recovered.
         """
         return 0.5 if self.rarer >= RARE else (self.inputs - 0.5) / self.outputs
@@ -98,8 +98,8 @@ def is_recoverable(rows: np.ndarray, active: np.ndarray) -> np.ndarray:
     their number.
 
     Args:
-      rows: B, `[draws, m, n]`.
-      active: whether a row's product with x is above 0, `[draws, m]`.
+      rows: B, `[samples, m, n]`.
+      active: whether a row's product with x is above 0, `[samples, m]`.
     """
     inputs = rows.shape[-1]
     result = active.sum(-1) >= inputs  # Fewer rows have a lower rank.
@@ -108,7 +108,7 @@ def is_recoverable(rows: np.ndarray, active: np.ndarray) -> np.ndarray:
 
 
 def collapsed(
-    rng: np.random.Generator, case: Case, draws: int, chance: float | None = None
+    rng: np.random.Generator, case: Case, samples: int, chance: float | None = None
 ) -> float:
     """Measure the fraction of inputs that ReLU(Bx) collapses, by drawing B and x.
 
@@ -117,20 +117,20 @@ def collapsed(
     Rare fractions are measured by importance sampling. The law of B is symmetric in the sign of
     each row (p(DB) = p(B), the theorem's own premise). So a row may be negated or kept such that it
     is active with another chance c: with B drawn so, the mean of the weights (1/2) / c for each
-    active row and (1/2) / (1 - c) for each other one, multiplied, is that of plain draws. The
+    active row and (1/2) / (1 - c) for each other one, multiplied, is that of plain sampling. The
     formula of the theorem chooses c, which affects the scatter only, and nothing else.
 
     Args:
       rng: source of random numbers.
       case: dimensions.
-      draws: number of pairs of B and x.
+      samples: number of pairs of B and x.
       chance: c; by default that of `case`.
     """
     c = case.chance if chance is None else chance
     total, shape = 0.0, (case.outputs, case.inputs)
     at_once = max(1, _NUMBERS_AT_ONCE // math.prod(shape))
-    for start in range(0, draws, at_once):
-        count = min(at_once, draws - start)
+    for start in range(0, samples, at_once):
+        count = min(at_once, samples - start)
         rows, x = rng.normal(size=(count, *shape)), rng.normal(size=(count, case.inputs))
         if c != 0.5:
             wanted = rng.random((count, case.outputs)) < c
@@ -140,12 +140,12 @@ def collapsed(
         number = active.sum(-1)
         weights = (0.5 / c) ** number * (0.5 / (1 - c)) ** (case.outputs - number)
         total += float(weights @ (is_recoverable(rows, active) == case.counts_recovered))
-    return 1 - total / draws if case.counts_recovered else total / draws
+    return 1 - total / samples if case.counts_recovered else total / samples
 
 
 def measure_collapse(
     seeds: int,
-    draws: int,
+    samples: int,
     cases: Sequence[Case] = CASES,
     count: Callable[[int], None] = lambda done: None,
 ) -> pd.DataFrame:
@@ -153,7 +153,7 @@ def measure_collapse(
 
     Args:
       seeds: number of seeds, from 0; each case has random numbers of its own.
-      draws: of each seed and case.
+      samples: of each seed and case.
       cases: random layers.
       count: is called with the number of rows that are done.
     """
@@ -162,7 +162,7 @@ def measure_collapse(
         for seed in range(seeds):
             rng = np.random.default_rng([seed, case.inputs, case.outputs])
             run = {"inputs": case.inputs, "outputs": case.outputs, "seed": seed, "status": "done"}
-            rows.append(run | {COLLAPSED: collapsed(rng, case, draws)})
+            rows.append(run | {COLLAPSED: collapsed(rng, case, samples)})
             count(len(rows))
     return pd.DataFrame(rows)
 
@@ -214,7 +214,7 @@ def spiral() -> np.ndarray:
 
 
 def reconstructed(
-    rng: np.random.Generator, points: np.ndarray, dimension: int, draws: int = 1
+    rng: np.random.Generator, points: np.ndarray, dimension: int, samples: int = 1
 ) -> np.ndarray:
     """Map points to `dimension` dimensions by a random T, apply ReLU and map back by pinv(T).
 
@@ -224,20 +224,20 @@ def reconstructed(
       rng: source of random numbers.
       points: `[points, 2]`.
       dimension: n.
-      draws: number of T.
+      samples: number of T.
 
     Returns:
-      `[draws, points, 2]`.
+      `[samples, points, 2]`.
     """
-    T = rng.normal(size=(draws, dimension, 2))
+    T = rng.normal(size=(samples, dimension, 2))
     hidden = np.maximum(points @ T.swapaxes(1, 2), 0)
     return hidden @ np.linalg.pinv(T).swapaxes(1, 2)
 
 
 def spiral_errors(
-    seeds: int, draws: int, dimensions: Sequence[int] = (2, 3, 4, 5, 7, 10, 15, 20, 30)
+    seeds: int, samples: int, dimensions: Sequence[int] = (2, 3, 4, 5, 7, 10, 15, 20, 30)
 ) -> Iterator[dict[str, Any]]:
-    """Yield quantiles of the relative RMS error of the spiral, over all draws of a dimension.
+    """Yield quantiles of the relative RMS error of the spiral, over all T of a dimension.
 
     "as it is" compares with the input. ReLU passes half of a symmetric signal: ReLU(z) is z / 2 +
     |z| / 2, so with many dimensions this error goes to 1/2 and the spiral to half its size. "best
@@ -249,7 +249,7 @@ def spiral_errors(
         parts = []
         for seed in range(seeds):
             rng = np.random.default_rng([seed, dimension])
-            back = reconstructed(rng, points, dimension, draws)
+            back = reconstructed(rng, points, dimension, samples)
             parts.append([np.sum(back * points, (1, 2)), np.sum(back**2, (1, 2))])
         inner, square = np.concatenate(parts, -1)
         squares = {
@@ -258,5 +258,5 @@ def spiral_errors(
         }
         for name, values in squares.items():
             low, median, high = np.quantile(np.sqrt(np.maximum(values, 0)), (0.05, 0.5, 0.95))
-            row = {"dimension": dimension, "reconstruction": name, "draws": seeds * draws}
+            row = {"dimension": dimension, "reconstruction": name, "samples": seeds * samples}
             yield row | {"median": median, "low": low, "high": high}

@@ -114,7 +114,7 @@ def test_the_spiral():
 
 def test_reconstructions_by_hand():
     points = np.array([[1.0, 0.0], [-0.5, 2.0]])
-    back = theory.reconstructed(np.random.default_rng(3), points, 4, draws=2)
+    back = theory.reconstructed(np.random.default_rng(3), points, 4, samples=2)
     matrices = np.random.default_rng(3).normal(size=(2, 4, 2))
     for found, matrix in zip(back, matrices, strict=True):
         for row, point in zip(found, points, strict=True):
@@ -130,4 +130,4 @@ def test_errors_fall_with_dimensions_to_one_half_as_they_are():
     assert medians.loc[30, "best scale"] < medians.loc[2, "best scale"] <= 1
     assert (rows["low"] <= rows["median"]).all()
     assert (rows["median"] <= rows["high"]).all()
-    assert set(rows["draws"]) == {80}
+    assert set(rows["samples"]) == {80}

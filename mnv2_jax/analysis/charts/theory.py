@@ -93,8 +93,8 @@ def errors_chart(errors: Sequence[Mapping[str, Any]]) -> Chart:
     }
     y = _y("Relative RMS error", [0, 1.6])
     notes = [
-        f"Lines: medians of {errors[0]['draws']:,} random T. Bands: 5 to 95 % of them, cut off at "
-        "the top.",
+        f"Lines: medians of {errors[0]['samples']:,} random T. Bands: 5 to 95 % of them, cut off "
+        "at the top.",
         "As it is: the error goes to 1/2, since ReLU passes half of a symmetric signal. Best "
         "scale: each reconstruction times the factor that fits best.",
     ]
