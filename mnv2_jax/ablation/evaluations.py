@@ -282,7 +282,12 @@ def _subject(
         [member.run for member in members],
         [member.trained for member in members],
         program,
-        [HParams.from_fields(grid.fields(member.config)) for member in members],
+        [
+            HParams.from_fields(
+                grid.fields(member.config), Knobs.of_blocks(member.trained.spec.blocks)
+            )
+            for member in members
+        ],
         dataset,
         _images(dataset, request, group.seed),
         leave_out,
