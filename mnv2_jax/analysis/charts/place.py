@@ -18,7 +18,7 @@ from mnv2_jax.analysis.tables import describe
 
 _AXES = {
     "model.projection_blocks": ("projection", "Cost of {}", "shortcut"),
-    "model.shortcut_blocks": ("shortcut", "Gain of {}", "projection"),
+    "model.shortcut_blocks": ("shortcut", "Gain of a {}", "projection"),
 }
 """By axis: the column of what a block has, what is drawn of it, and the column of its panels."""
 
@@ -67,9 +67,11 @@ def _differences(done: pd.DataFrame, metric: str) -> Iterator[tuple[str, int, st
             continue
         others = [other for other in _AXES if other != axis and other in done]
         runs = done[(done[others] == "all").all(axis=1)]
-        numbers = sorted({int(text) for text in runs[axis].unique() if text.isdecimal()})
+        texts = (text.removeprefix("all but ") for text in runs[axis].unique())
+        numbers = sorted({int(text) for text in texts if text.isdecimal()})
         for (has, panel), part in runs.groupby([of, by], sort=False):
-            title = f"{words.format(value_name(of, has))}: {value_name(by, panel).lower()}"
+            name = value_name(of, has) if of == "projection" else value_name(of, has).lower()
+            title = f"{words.format(name)}: {value_name(by, panel).lower()}"
             for number in numbers:
                 sides = {_ALONE: ("none", str(number)), _OTHERS: (f"all but {number}", "all")}
                 for side, (without, with_it) in sides.items():
