@@ -54,7 +54,7 @@ def test_its_rows_are_the_differences_of_each_block() -> None:
     for panel, where, axis, number, sign in (
         ("Cost of ReLU6: no shortcut", relu6, PROJECTION, "2", -1),
         (
-            "Gain of Shortcut between bottlenecks: linear",
+            "Gain of a shortcut between bottlenecks: linear",
             {"projection": "linear"},
             SHORTCUT,
             "3",
