@@ -22,7 +22,7 @@ _AXES = {
 }
 """By axis: the column of what a block has, what is drawn of it, and the column of its panels."""
 
-_ALONE, _OTHERS = "In this block alone, or in none", "In all blocks, or in all but this one"
+_ALONE, _OTHERS = "This block alone, against none", "All blocks, against all but it"
 
 
 def place(frame: pd.DataFrame, metric: str = "test_accuracy") -> Chart | None:
@@ -47,14 +47,13 @@ def place(frame: pd.DataFrame, metric: str = "test_accuracy") -> Chart | None:
     hues = Hues("sides", [_ALONE, _OTHERS], titled=False)
     column = describe(frame, metric)
     limits = rows.limits(column)
-    unit = f" ({shown.in_sentences})" if shown.in_sentences else ""
     x = _blocks(done, max(numbers))
     zero = {
         "data": {"values": [{}]},
         "mark": {"type": "rule", "color": AXIS},
         "encoding": {"y": {"datum": 0, "type": "quantitative"}},
     }
-    layers = [zero, *layers_of(x, hues, f"{shown.label}{unit}", shown.digits, limits)]
+    layers = [zero, *layers_of(x, hues, units.of_differences([shown]), shown.digits, limits)]
     own_ends = [rows.limits(column, panel=title) for title in titles]
     spec = panelled(layers, list(titles), hues, limits, limits, own_ends, WIDE)
     return Chart("Where it matters, block by block", spec, rows.rows, notes=rows.bands())
