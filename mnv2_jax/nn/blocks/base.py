@@ -1,6 +1,6 @@
 """Base of all blocks: the contract, the knobs of lanes, and the parts that blocks share."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -10,6 +10,10 @@ from mnv2_jax import arch
 from mnv2_jax.nn import layers, projections
 
 Array = jax.Array
+
+PROJECTION = "at_projection"
+"""The name that a block sows its projection under: the tensors before and after the activation, and
+the activation's bounds, if it has any."""
 
 
 class Knobs(NamedTuple):
@@ -144,6 +148,21 @@ class Block(nn.Module):
     @nn.nowrap
     def project(self, y: Array, carry: Carry) -> Array:
         """Apply the projection's activation, by the carry's knobs or the spec's."""
+        projected = self._projected(y, carry)
+        # Nothing is stored, or traced, unless the collection is mutable, as in `nn.probes`.
+        self.sow("intermediates", PROJECTION, (y, projected, self._bounds(carry)))
+        return projected
+
+    @nn.nowrap
+    def _bounds(self, carry: Carry) -> tuple[Any, Any] | None:
+        """Return the bounds of the projection's activation; None if it is a function."""
+        if self.spec.projection not in arch.CLIPS:
+            return None
+        clip = carry.knobs or arch.CLIPS[self.spec.projection]
+        return clip.low, clip.high
+
+    @nn.nowrap
+    def _projected(self, y: Array, carry: Carry) -> Array:
         knobs, own = carry.knobs, self.spec.projection
         if knobs is None or own not in arch.CLIPS:
             return projections.apply(own, y)
