@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,10 +20,12 @@ class BlockTable(NamedTuple):
       frame: a row per run and block: run_id, seed and the axes of the run; the block's number, from
         1, and name; its measures, NaN where it does not have one.
       columns: descriptions of the measures, by name.
+      about: how they were measured; see `mnv2_jax.side_tables.SideTable`.
     """
 
     frame: pd.DataFrame
     columns: Mapping[str, Column]
+    about: Mapping[str, Any]
 
 
 def read(workdir: Path, frame: pd.DataFrame) -> dict[str, BlockTable]:
@@ -39,7 +41,7 @@ def read(workdir: Path, frame: pd.DataFrame) -> dict[str, BlockTable]:
     except checksums.DamagedError as error:
         raise ValueError(f"{error}; experiments.evaluate writes it anew") from None
     return {
-        table.name: BlockTable(_joined(workdir, frame, table), table.block_columns)
+        table.name: BlockTable(_joined(workdir, frame, table), table.block_columns, table.about)
         for table in found
     }
 
