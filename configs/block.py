@@ -19,6 +19,7 @@ from collections.abc import Callable
 from ml_collections import ConfigDict
 
 from configs import cifar10, digits, folder, questions
+from configs.design import Design, Question
 from mnv2_jax.ablation.grid import Grid
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.data import folders
@@ -49,11 +50,11 @@ def get_claims(argument: str) -> list[Claim]:
     return _question(argument).claims
 
 
-def _question(argument: str) -> questions.Question:
+def _question(argument: str) -> Question:
     block, make, seeds = _parse(argument)
     if block == questions.BASELINE:
         raise ValueError(f"config: {block} is what others are compared with; expected another")
-    return questions.blocks(questions.Design(make(), seeds=seeds), (block,))
+    return questions.blocks(Design(make(), seeds=seeds), (block,))
 
 
 def _parse(argument: str) -> tuple[str, Callable[[], ConfigDict], int]:

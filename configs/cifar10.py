@@ -27,6 +27,7 @@ import dataclasses
 from ml_collections import ConfigDict
 
 from configs import digits, questions
+from configs.design import Design, Question
 from mnv2_jax.ablation.grid import Grid, axis, product
 from mnv2_jax.analysis.claims import Claim
 
@@ -83,9 +84,9 @@ def get_claims(argument: str = "") -> list[Claim]:
     return [questions.LINEAR] if smoke else [questions.LINEAR, questions.SHORTCUT]
 
 
-def _question(argument: str) -> questions.Question:
+def _question(argument: str) -> Question:
     smoke, question = _parse(argument)
-    design = questions.Design(get_config(argument), seeds=8)
+    design = Design(get_config(argument), seeds=8)
     if smoke:
         design = dataclasses.replace(design, expansions=(1, 3, 6), shortcuts=("bottleneck", "none"))
     return questions.ask(question, design)

@@ -15,6 +15,7 @@ Source: Sandler et al. 2018, arXiv 1801.04381, sections 3.2, 3.3 and 6.4, Figure
 from ml_collections import ConfigDict
 
 from configs import questions
+from configs.design import Design, Question
 from mnv2_jax.ablation.grid import Grid, auto, axis, product
 from mnv2_jax.analysis.claims import Claim, equivalent
 
@@ -63,7 +64,12 @@ def get_config(question: str = "") -> ConfigDict:
     config.model.kernel_size = 3
     config.model.projection = "linear"
     config.model.projection_placement = "before"
+    config.model.projection_slope = 0.0
+    config.model.projection_blocks = "all"
+    config.model.projection_bias = 0.0
     config.model.shortcut = "bottleneck"
+    config.model.shortcut_weight = 1.0
+    config.model.shortcut_blocks = "all"
     config.model.activation = "relu6"
     config.model.spatial_conv = "depthwise"
     config.model.squeeze_excite = False
@@ -128,5 +134,5 @@ def get_claims(question: str = "") -> list[Claim]:
     ]
 
 
-def _question(question: str) -> questions.Question:
-    return questions.ask(question, questions.Design(get_config(), seeds=8))
+def _question(question: str) -> Question:
+    return questions.ask(question, Design(get_config(), seeds=8))

@@ -24,6 +24,7 @@ Source: Sandler et al. 2018, arXiv 1801.04381, section 6.4, Figure 6a.
 from ml_collections import ConfigDict
 
 from configs import cifar10, questions
+from configs.design import Design, Question
 from mnv2_jax.ablation.grid import Grid
 from mnv2_jax.analysis.claims import Claim
 
@@ -52,7 +53,7 @@ def get_claims(folder: str) -> list[Claim]:
     return _question(folder).claims
 
 
-def _question(folder: str) -> questions.Question:
+def _question(folder: str) -> Question:
     _, question = questions.split(folder)
-    design = questions.Design(get_config(folder), seeds=6, expansions=(1, 3, 6))
+    design = Design(get_config(folder), seeds=6, expansions=(1, 3, 6))
     return questions.ask(question or "linear_bottleneck", design)

@@ -32,6 +32,7 @@ Source: Sandler et al. 2018, arXiv 1801.04381, section 6.4, Figure 6.
 from ml_collections import ConfigDict
 
 from configs import digits, questions
+from configs.design import Design, Question
 from mnv2_jax.ablation.grid import Grid, axis, chain, product
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.train.recipes import RECIPES
@@ -108,12 +109,10 @@ def get_claims(argument: str = "") -> list[Claim]:
     return [questions.LINEAR, questions.SHORTCUT, questions.BETWEEN_BOTTLENECKS]
 
 
-def _question(argument: str) -> questions.Question:
+def _question(argument: str) -> Question:
     _, question = _parse(argument)
     # Few seeds and expansions, since a run takes days.
-    design = questions.Design(
-        get_config(argument), seeds=3, expansions=(1, 3, 6, 10), widths=(0.35, 1.0)
-    )
+    design = Design(get_config(argument), seeds=3, expansions=(1, 3, 6, 10), widths=(0.35, 1.0))
     return questions.ask(question, design)
 
 

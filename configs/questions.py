@@ -4,54 +4,21 @@
   python -m experiments.ablate --config=configs/cifar10.py:shortcut
   python -m experiments.ablate --config=configs/imagenet.py:slim,linear_bottleneck
 
-A new question is a function of a `Design`, and its line in `QUESTIONS`. Claims are written before
-the runs. Sources are sections of Sandler et al. 2018, arXiv 1801.04381, unless they name another.
+A new question is a function of a `Design`, here or in a file beside this one, and its line in
+`QUESTIONS`. Claims are written before the runs. Sources are sections of Sandler et al. 2018, arXiv
+1801.04381, unless they name another.
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
-from ml_collections import ConfigDict
-
+from configs.design import Design, Question
+from configs.nonlinearity import dose, intervention, place
 from mnv2_jax import arch
 from mnv2_jax.ablation.equal_cost import width_of_equal_madds
-from mnv2_jax.ablation.grid import Grid, Point, axis, product, where, zipped
+from mnv2_jax.ablation.grid import Point, axis, product, where, zipped
 from mnv2_jax.analysis.claims import Claim, equivalent, greater, interaction, monotone
 from mnv2_jax.analysis.stats import Scalar
 from mnv2_jax.nn.blocks import BLOCKS
-
-
-@dataclasses.dataclass(frozen=True)
-class Design:
-    """Seeds and values of axes that are affordable on a data set.
-
-    Attributes:
-      config: fields that all runs share.
-      seeds: number of seeds; below 6, a sign-flip test cannot reach p = 0.05.
-      expansions: ascending expansions.
-      widths: width multipliers of a small network and of a large one.
-      shortcuts: shortcuts of the factorial.
-    """
-
-    config: ConfigDict
-    seeds: int
-    expansions: tuple[float, ...] = tuple(range(1, 11))
-    widths: tuple[float, float] = (0.5, 1.0)
-    shortcuts: tuple[str, ...] = ("bottleneck", "none", "expansion")
-
-    @property
-    def seed_axis(self) -> Grid:
-        """Axis of the seeds, from 0."""
-        return axis("seed", range(self.seeds))
-
-
-@dataclasses.dataclass(frozen=True)
-class Question:
-    """A grid, and the claims that it decides."""
-
-    grid: Grid
-    claims: list[Claim]
-
 
 BASELINE = "inverted_residual"
 """The block that others are compared with."""
@@ -285,6 +252,9 @@ QUESTIONS: dict[str, Callable[[Design], Question]] = {
     "projection_placement": projection_placement,
     "activation": activation,
     "blocks": blocks,
+    "dose": dose,
+    "place": place,
+    "intervention": intervention,
 }
 
 

@@ -19,7 +19,7 @@ from mnv2_jax.ablation import grid
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS: Sequence[str] = (
     *("ablate", "train", "finetune", "status", "plot", "verdicts", "report", "evaluate", "predict"),
-    *("cost", "check_block", "prepare", "merge", "bench"),
+    *("cost", "check_block", "theory", "prepare", "merge", "bench"),
 )
 
 

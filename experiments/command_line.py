@@ -132,7 +132,7 @@ def required(name: str, expected: str) -> str:
 
 def _written() -> dict[str, Path]:
     """Return the paths that flags name and that are written, by the flag as it was given."""
-    names = ("workdir", "compilation_cache", "output", "export", "preview", "data_dir")
+    names = ("workdir", "compilation_cache", "output", "out", "export", "preview", "data_dir")
     values = {name: FLAGS[name].value for name in names if name in FLAGS}
     return {f"--{name}={value}": Path(value).absolute() for name, value in values.items() if value}
 

@@ -15,7 +15,7 @@ import math
 from collections.abc import Collection
 from typing import Any, NamedTuple, TypeVar
 
-from mnv2_jax.neutral import renamed
+from mnv2_jax.neutral import added, renamed
 
 T = TypeVar("T")
 
@@ -103,6 +103,12 @@ def check_whole(field: str, value: int) -> None:
         raise ValueError(f"{field}={value!r}: expected a whole number, 1 or more")
 
 
+def check_share(field: str, value: float) -> None:
+    """Raise ValueError unless `value` is from 0 to 1."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"{field}={value!r}: expected a number from 0 to 1")
+
+
 def check_multiplier(field: str, value: float) -> None:
     """Raise ValueError unless `value` is above 0 and at most 10."""
     if not 0 < value <= 10:
@@ -126,7 +132,11 @@ class BlockSpec:
         `mnv2_jax.nn.projections.FUNCTIONS`, or FILE.py:FUNCTION.
       projection_placement: that activation before or after the shortcut is added: one of
         `PLACEMENTS`.
+      projection_slope: share of the identity that is mixed into the projection: 0 leaves it as it
+        is named, 1 makes it linear. Above 0 only for one of `CLIPS`.
+      projection_bias: initial bias of the projection's BatchNorm, whose scale starts at 1.
       shortcut: tensors that the residual connection joins: one of `SHORTCUTS`.
+      shortcut_weight: the weight of the shortcut between bottlenecks, from 0 to 1.
       activation: nonlinearity inside the block: one of `ACTIVATIONS`.
       spatial_conv: convolution between expansion and projection: one of `SPATIAL_CONVS`.
       squeeze_excite: gate the spatial convolution's output by its own mean. Hu et al. 2018.
@@ -148,6 +158,9 @@ class BlockSpec:
     spatial_conv: str = renamed("depthwise", was="middle")
     squeeze_excite: bool = False
     divisor: int = 8
+    projection_slope: float = added(0.0, "0.3")
+    projection_bias: float = added(0.0, "0.3")
+    shortcut_weight: float = added(1.0, "0.3")
 
     def __post_init__(self) -> None:
         for name in ("block", "projection"):  # `mnv2_jax.nn` checks that they exist.
@@ -164,6 +177,30 @@ class BlockSpec:
         check_multiplier("expansion", self.expansion)
         if self.kernel_size < 1 or self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size={self.kernel_size!r}: expected an odd number, 1 or more")
+        check_share("projection_slope", self.projection_slope)
+        check_share("shortcut_weight", self.shortcut_weight)
+        if not math.isfinite(self.projection_bias):
+            raise ValueError(f"projection_bias={self.projection_bias!r}: expected a finite number")
+        if self.projection_slope and self.projection not in CLIPS:
+            raise ValueError(
+                f"projection_slope={self.projection_slope!r}: expected 0 with projection "
+                f"{self.projection!r}, which is none of {', '.join(CLIPS)}"
+            )
+        if self.shortcut_weight != 1 and self.shortcut == "expansion":
+            raise ValueError(
+                f"shortcut_weight={self.shortcut_weight!r}: expected 1 with shortcut 'expansion'"
+            )
+
+    @property
+    def clip(self) -> Clip | None:
+        """The projection as a leaky clip, with its slope mixed in; None if it is a function."""
+        named = CLIPS.get(self.projection)
+        if named is None:
+            return None
+        # Not the formula at slope 1, which rounds.
+        if self.projection_slope == 1 or named == CLIPS["linear"]:
+            return CLIPS["linear"]
+        return named._replace(slope=named.slope + self.projection_slope * (1 - named.slope))
 
     def expanded_channels(self, in_channels: int) -> int:
         """Return the channels of the expanded tensor for an input of `in_channels`."""
@@ -280,6 +317,35 @@ class NetworkSpec:
     def input_shape(self) -> tuple[int, int, int]:
         """Height, width and channels of the input image."""
         return (self.resolution, self.resolution, self.in_channels)
+
+
+def block_numbers(field: str, text: str, count: int) -> frozenset[int]:
+    """Return the numbers of blocks, from 1, that a text chooses.
+
+    Args:
+      field: the name of the text in messages.
+      text: "all" or "none"; numbers and ranges of them, such as "1,3-5"; or all but some: "all but
+        2".
+      count: the number of blocks.
+
+    Raises:
+      ValueError: the text is none of these, or names a block that does not exist.
+    """
+    everything = frozenset(range(1, count + 1))
+    if text in ("all", "none"):
+        return everything if text == "all" else frozenset()
+    listed = text.removeprefix("all but ")
+    chosen: set[int] = set()
+    for part in listed.split(","):
+        first, _, last = part.strip().partition("-")
+        numbers = (first, last or first)
+        if not all(number.isdecimal() and int(number) in everything for number in numbers):
+            raise ValueError(
+                f"{field}={text!r}: expected all, none, or numbers of the {count} blocks, such as "
+                f"1,3-{count} or all but 2"
+            )
+        chosen |= set(range(int(first), int(last or first) + 1))
+    return everything - chosen if listed != text else frozenset(chosen)
 
 
 def round_channels(channels: float, divisor: int = 8) -> int:

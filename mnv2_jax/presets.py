@@ -105,6 +105,13 @@ PRESETS: dict[str, Preset] = {
 }
 
 
+_ELSEWHERE: dict[str, dict[str, Any]] = {
+    "projection": {"projection": "linear", "projection_slope": 0.0},
+    "shortcut": {"shortcut": "none", "shortcut_weight": 1.0},
+}
+"""By knob, the knobs of blocks that are not chosen to have it."""
+
+
 def build(
     preset: str,
     *,
@@ -114,9 +121,11 @@ def build(
     in_channels: int | None = None,
     classes: int | None = None,
     conventions: str = "default",
+    projection_blocks: str = "all",
+    shortcut_blocks: str = "all",
     **knobs: Any,
 ) -> NetworkSpec:
-    """Build the network of a preset, with the same knobs in every block.
+    """Build the network of a preset, with the same knobs in all blocks, or in chosen ones.
 
     The first stage keeps expansion 1 whatever `expansion` is (Table 2), and a width below 1 does
     not narrow the last convolution (section 4).
@@ -131,6 +140,9 @@ def build(
       in_channels: of the images.
       classes: outputs of the classifier.
       conventions: one of `mnv2_jax.arch.CONVENTIONS`.
+      projection_blocks: the blocks that have the projection, as `arch.block_numbers` reads them; it
+        is linear in all others.
+      shortcut_blocks: the blocks that have the shortcut, likewise.
       **knobs: of `mnv2_jax.arch.KNOBS`; the preset's by default.
 
     Raises:
@@ -159,6 +171,12 @@ def build(
             expansion=stage.expansion,
         )
         blocks += [dataclasses.replace(block, stride=stage.stride), *[block] * (repeats - 1)]
+    for field, text in (("projection", projection_blocks), ("shortcut", shortcut_blocks)):
+        chosen = arch.block_numbers(f"{field}_blocks", text, len(blocks))
+        blocks = [
+            block if number in chosen else dataclasses.replace(block, **_ELSEWHERE[field])
+            for number, block in enumerate(blocks, start=1)
+        ]
     head = family.head_channels * max(outer_width, 1.0)
     return NetworkSpec(
         resolution=family.resolution if resolution is None else resolution,

@@ -204,6 +204,7 @@ _BEFORE = (
     Column("params", "whole", "cost", "Parameters"),
     Column("madds", "whole", "cost", "Multiply-adds per image", short="MAdds"),
     Column("classes", "whole", "note", "Classes", since="0.3"),
+    Column("bottlenecks", "text", "note", "Channels after each block", since="0.3"),
 )
 _AFTER = (
     *(

@@ -30,9 +30,9 @@ def test_a_sound_block_and_an_unknown_one():
     (status, out, err), unknown = check_block("standard", "lego")
     assert (status, err) == (0, "")
     assert out.splitlines()[-2:] == [
-        "Knobs it reads: kernel_size, shortcut, activation",
+        "Knobs it reads: kernel_size, shortcut, activation, shortcut_weight",
         "Knobs without effect on it: expansion, projection, projection_placement, spatial_conv, "
-        "squeeze_excite",
+        "squeeze_excite, projection_slope, projection_bias",
     ]
     assert unknown[:2] == (2, "")
     message = "block='lego': expected FILE.py:CLASS or one of inverted_residual"

@@ -13,7 +13,10 @@ from typing import Any
 from mnv2_jax import arch, presets
 from mnv2_jax.arch import NetworkSpec
 
-MODEL = ("preset", "width", "depth", "conventions", *arch.KNOBS)
+MODEL = (
+    *("preset", "width", "depth", "conventions", "projection_blocks", "shortcut_blocks"),
+    *arch.KNOBS,
+)
 """The fields of `config.model`."""
 
 _WIDTHS = tuple(
@@ -23,7 +26,10 @@ _WIDTHS = tuple(
 _DEPTHS = (1.0, 1.2, 1.4)
 """Multipliers that are tried where no config of the base is known."""
 
-_FREE = ("blocks", "classes", "conventions", "dropout", "initializer", "norm_momentum")
+_FREE = (
+    *("blocks", "classes", "conventions", "dropout", "initializer", "norm_momentum"),
+    "projection_bias",
+)
 """Fields that may differ: features of the same images are the same."""
 
 

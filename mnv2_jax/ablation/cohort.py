@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from mnv2_jax import arch, metrics, schema, user_code, values
@@ -137,13 +138,22 @@ def network_fingerprint(spec: arch.NetworkSpec) -> str:
     return grid.digest(jaxpr_text(without_lane_values(spec)))
 
 
-def without_lane_values(spec: arch.NetworkSpec) -> arch.NetworkSpec:
-    """Return the network with default values of the knobs in which lanes may differ."""
+def without_lane_values(spec: arch.NetworkSpec, *, slopes: bool = False) -> arch.NetworkSpec:
+    """Return the network with default values of the knobs in which lanes may differ.
+
+    Args:
+      spec: the network.
+      slopes: whether a program of it takes slopes of projections, which is slower.
+    """
+    clip = "leaky_relu" if slopes else "linear"
     blocks = tuple(
         dataclasses.replace(
             block,
-            projection="linear" if block.projection in arch.CLIPS else block.projection,
+            projection=clip if block.projection in arch.CLIPS else block.projection,
+            projection_slope=0.0,
+            projection_bias=0.0,
             shortcut="bottleneck" if block.shortcut == "none" else block.shortcut,
+            shortcut_weight=1.0,
         )
         for block in spec.blocks
     )
@@ -183,10 +193,13 @@ def plan(
                 opened = dataclasses.replace(opened, decoded=whole)
             datasets[selection] = opened
         dataset = splits.redrawn(datasets[selection], resolve.split_seed(members[0]))
-        # If a lane's projection has a slope, the program takes slopes of all lanes.
-        config = next(filter(_has_slope, members), members[0])
-        with of_phase(config):
-            program = resolve.lane_program(config, dataset)
+        with of_phase(members[0]):
+            program = resolve.lane_program(members[0], dataset)
+        # If a projection of a lane has a slope, the program takes slopes of all lanes.
+        slopes = any(np.any(run.values.knobs.slope) for run in runs)
+        program = dataclasses.replace(
+            program, spec=without_lane_values(program.spec, slopes=slopes)
+        )
         cost = network_cost(program.spec)
         cohort = Cohort(runs, grid.digest(key), dataset, program, cost, label)
         cohort.layout(len(runs))  # It and `feed` raise if the config's choice is impossible.
@@ -256,11 +269,6 @@ def _completed(config: ConfigDict) -> ConfigDict:
     return completed
 
 
-def _has_slope(config: ConfigDict) -> bool:
-    clip = arch.CLIPS.get(config.model.projection)
-    return clip is not None and clip.slope != 0
-
-
 def _run(config: ConfigDict, place: int) -> Run:
     with of_phase(config):
         return Run(grid.run_id(config), config, HParams.from_fields(grid.fields(config)), place)
@@ -302,8 +310,9 @@ def _is_lane_value(path: str, fields: Mapping[str, Any]) -> bool:
     """Return whether a cohort may have lanes with a field's value and lanes with other values."""
     if path == "seed" and fields["data.split"] == "per_seed":  # Lanes see the same images.
         return False
-    value = fields[path]
-    return path in LANE_FIELDS and value in (LANE_FIELDS[path] or (value,))
+    decisive = hparams.WITH_OTHERS.get(path, path)
+    value = fields[decisive]
+    return path in LANE_FIELDS and value in (LANE_FIELDS[decisive] or (value,))
 
 
 def _without_earlier_phases(config: ConfigDict) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from mnv2_jax import checksums, metrics, schema, side_tables
@@ -15,7 +16,6 @@ from mnv2_jax.ablation import (
     cohort,
     evaluators,
     finished,
-    grid,
     ids,
     measured,
     networks,
@@ -25,12 +25,13 @@ from mnv2_jax.ablation import (
 from mnv2_jax.ablation.job import DataOptions
 from mnv2_jax.ablation.measured import Measured
 from mnv2_jax.ablation.subject import Subject
-from mnv2_jax.arch import CLIPS, NetworkSpec, check_choice
+from mnv2_jax.arch import NetworkSpec, check_choice
 from mnv2_jax.data import folders, splits
 from mnv2_jax.data.images import Images
 from mnv2_jax.data.sources import Dataset, Selection
 from mnv2_jax.metrics import SPLITS, Metric
 from mnv2_jax.nn import trained
+from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.nn.trained import Trained
 from mnv2_jax.side_tables import SideTable
 from mnv2_jax.train import environment
@@ -229,8 +230,9 @@ def _group(network: _Network, request: Request) -> _Group:
     # With few images per class, each seed trains on images of its own.
     drawn = request.split == "train" and not request.data and selection.images_per_class > 0
     names = [*metrics.names(config.metrics), *metrics.names(request.metrics)]
+    slopes = Knobs.of_blocks(net.spec.blocks).slope
     return _Group(
-        _program_spec(net.spec),
+        cohort.without_lane_values(net.spec, slopes=bool(np.any(slopes))),
         net.scaling,
         config.train.compute_dtype,
         config.train.evaluation_batch_size,
@@ -239,16 +241,6 @@ def _group(network: _Network, request: Request) -> _Group:
         None if request.data else resolve.split_seed(config),
         int(config.seed) if drawn else 0,
     )
-
-
-def _program_spec(spec: NetworkSpec) -> NetworkSpec:
-    """Return the network of a program for this one's lane: it takes slopes if this one has any."""
-    shared = cohort.without_lane_values(spec)
-    clips = (CLIPS.get(block.projection) for block in spec.blocks)
-    if not any(clip and clip.slope for clip in clips):
-        return shared
-    blocks = tuple(dataclasses.replace(block, projection="leaky_relu") for block in shared.blocks)
-    return dataclasses.replace(shared, blocks=blocks)
 
 
 def _subject(
@@ -273,7 +265,8 @@ def _subject(
         [member.run for member in members],
         [member.trained for member in members],
         program,
-        [HParams.from_fields(grid.fields(member.config)) for member in members],
+        # Not from the config, whose preset may be defined in a file that is not loaded here.
+        [HParams(knobs=Knobs.of_blocks(member.trained.spec.blocks)) for member in members],
         dataset,
         _images(dataset, request, group.seed),
         leave_out,

@@ -19,6 +19,8 @@ T = TypeVar("T")
 OTHERS = {
     "metrics": Added(",".join(metrics.DEFAULT), "0.2", observed=True),
     "data.split": Added("fixed", "0.3"),
+    "model.projection_blocks": Added("all", "0.3"),
+    "model.shortcut_blocks": Added("all", "0.3"),
     "evaluate_test": Added(True, "0.3", observed=True),
 }
 """The later fields, by path, that belong to no dataclass."""

@@ -40,6 +40,7 @@ def describe(run: Run, cohort: Cohort) -> dict[str, Any]:
         "params": cohort.cost.params,
         "madds": cohort.cost.madds,
         "classes": cohort.dataset.classes,
+        "bottlenecks": " ".join(str(block.out_channels) for block in cohort.program.spec.blocks),
     }
 
 

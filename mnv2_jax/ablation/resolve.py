@@ -125,6 +125,8 @@ def network(config: ConfigDict, dataset: Dataset) -> arch.NetworkSpec:
             in_channels=in_channels,
             classes=dataset.classes,
             conventions=model.conventions,
+            projection_blocks=model.projection_blocks,
+            shortcut_blocks=model.shortcut_blocks,
             block=model.block,
             **{knob: model[knob] for knob in arch.KNOBS if knob != "block"},
         )

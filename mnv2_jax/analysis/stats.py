@@ -10,7 +10,6 @@ interval too narrow whenever a seed is good or bad for all expansions at once.
 `frame` is a table of runs, as `tables.read_results` returns it.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -22,8 +21,8 @@ from mnv2_jax.values import text
 
 Scalar = str | float
 
-Terms = tuple[tuple[str, int], ...]
-"""The runs that a difference is made of, by id, each with its sign."""
+Terms = tuple[tuple[str, float], ...]
+"""The runs that a difference is made of, by id, each with its sign or weight."""
 
 OF_PAIRS = ("recorded", "difference", "terms")
 """The columns of differences that are neither the seed nor an axis."""
@@ -102,37 +101,63 @@ def differing(frame: pd.DataFrame, contrast: Contrast) -> list[str]:
     return [name for name, differs in zip(shared, least, strict=True) if differs]
 
 
-def paired_interactions(
-    frame: pd.DataFrame, contrast: Contrast, by: Contrast, metric: str
+def weighted_sums(
+    frame: pd.DataFrame,
+    cells: Sequence[Mapping[str, Scalar]],
+    weights: Sequence[float],
+    where: Mapping[str, Scalar],
+    metric: str,
 ) -> pd.DataFrame:
-    """Subtract a contrast's paired differences at `by.worse` from those at `by.better`.
+    """Add up the metric of runs of several cells, each with its weight.
+
+    Args:
+      frame: the runs.
+      cells: values of columns, the same columns in each; one run of each cell goes into a sum.
+      weights: of the cells.
+      where: values of columns that restrict the runs.
+      metric: the column.
 
     Returns:
-      One row per two pairs that agree in seed and in all other axes, as `paired_differences` does;
-      `recorded` is whether all four runs are in `frame`.
+      One row per combination of the other design axes and the seed, as `paired_differences`
+      returns; no rows if a cell was never run.
 
     Raises:
       ValueError: see `paired_differences`.
     """
-    _check_axes(frame, by.axis)
-    sides = []
-    for value in (by.better, by.worse):
-        at = dataclasses.replace(contrast, where={**contrast.where, by.axis: value})
-        sides.append(paired_differences(frame, at, metric).drop(columns=by.axis))
-    shared = [name for name in sides[0] if name not in OF_PAIRS]
-    both = sides[0].merge(sides[1], on=shared, how="outer", suffixes=("", "_less"))
-    both["recorded"] = both["recorded"].eq(True) & both.pop("recorded_less").eq(True)
-    both["difference"] -= both.pop("difference_less")
-    terms = zip(both["terms"], both.pop("terms_less"), strict=True)
-    both["terms"] = [_subtracted(one, other) for one, other in terms]
-    return both
+    _check_axes(frame, *cells[0])
+    check_columns(frame, where, metric)
+    frame = restricted(frame, where)
+    values = measured(frame, metric)
+    shared = [*(name for name in design_axes(frame) if name not in cells[0]), "seed"]
+    both: pd.DataFrame | None = None
+    for cell, weight in zip(cells, weights, strict=True):
+        chosen = restricted(frame, cell)
+        found = {"value": weight * values[chosen.index], "found": True}
+        runs = chosen[shared].assign(run=chosen.get("run_id", ""), **found)
+        if runs.empty:
+            nothing = pd.DataFrame(columns=[*shared, *OF_PAIRS])
+            return nothing.astype({"recorded": bool, "difference": float})
+        _check_unique(runs, shared, ", ".join(cell), ", ".join(map(text, cell.values())))
+        runs["run"] = [((run, weight),) for run in runs["run"]]
+        if both is None:
+            both = runs
+            continue
+        both = both.merge(runs, on=shared, how="outer", suffixes=("", "_added"))
+        both["found"] = both["found"].eq(True) & both.pop("found_added").eq(True)
+        both["value"] += both.pop("value_added")
+        terms = zip(both["run"], both.pop("run_added"), strict=True)
+        both["run"] = [_joined(one, other) for one, other in terms]
+    assert both is not None  # Claims have two or more cells.
+    names = {"value": "difference", "run": "terms", "found": "recorded"}
+    both = both.rename(columns=names)[[*shared, *OF_PAIRS]]
+    return both.astype({"recorded": bool}).sort_values(shared, ignore_index=True)
 
 
-def _subtracted(terms: Terms | float, less: Terms | float) -> Terms:
-    """Return the terms of a difference of differences; those of one that is missing are NaN."""
-    if isinstance(terms, float) or isinstance(less, float):
+def _joined(terms: Terms | float, others: Terms | float) -> Terms:
+    """Return the terms of a sum; those of one that is missing are NaN."""
+    if isinstance(terms, float) or isinstance(others, float):
         return ()
-    return (*terms, *((run, -sign) for run, sign in less))
+    return (*terms, *others)
 
 
 def restricted(frame: pd.DataFrame, where: Mapping[str, Scalar]) -> pd.DataFrame:

@@ -26,7 +26,7 @@ Check = Callable[[type[Block]], str | None]
 _CHANNELS = 6
 _BATCH = 4
 _SPEC = arch.BlockSpec(out_channels=_CHANNELS, expansion=2, divisor=1)
-_KNOBS = Knobs.from_names("relu6", "bottleneck")
+_KNOBS = Knobs.of(arch.BlockSpec(projection="relu6"))
 
 # Programs run once or twice here: optimising them would take longer than running them.
 _QUICK_COMPILATION: dict[str, int | bool] = {"xla_backend_optimization_level": 0}
@@ -106,9 +106,13 @@ def bfloat16(block: type[Block]) -> str | None:
 def lanes(block: type[Block]) -> str | None:
     """Lanes with their own weights, images and knobs have the results of runs alone."""
     subject = _Subject(block, dataclasses.replace(_SPEC, projection="leaky_relu"))
-    choices = [("linear", "bottleneck"), ("relu6", "none"), ("leaky_relu", "bottleneck")]
+    choices = [
+        arch.BlockSpec(),
+        arch.BlockSpec(projection="relu6", shortcut="none"),
+        arch.BlockSpec(projection="relu", projection_slope=0.25, shortcut_weight=0.5),
+    ]
     runs: list[tuple[Any, Array, Knobs]] = [
-        (subject.initialise(seed), seed * subject.x, Knobs.from_names(*choice))
+        (subject.initialise(seed), seed * subject.x, Knobs.of(choice))
         for seed, choice in enumerate(choices, start=1)
     ]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *runs)
@@ -151,7 +155,7 @@ def knobs(block: type[Block]) -> str | None:
         subject = _Subject(block, dataclasses.replace(_SPEC, projection=own))
         spec = dataclasses.replace(_SPEC, projection=expected, shortcut=shortcut)
         by_spec, _ = _Subject(block, spec).infer(subject.variables, subject.x, None)
-        chosen = Knobs.from_names(projection, shortcut)
+        chosen = Knobs.of(arch.BlockSpec(projection=projection, shortcut=shortcut))
         by_knobs, _ = subject.infer(subject.variables, subject.x, chosen)
         if not _near(by_knobs, by_spec):
             return f"projection {expected}, shortcut {shortcut}: carry.knobs is ignored"
@@ -216,6 +220,9 @@ _OTHER_VALUES: dict[str, Any] = {
     "kernel_size": 5,
     "projection": "relu",
     "projection_placement": "after",
+    "projection_slope": 0.5,
+    "projection_bias": 3.0,
+    "shortcut_weight": 0.5,
     "shortcut": "none",
     "activation": "silu",
     "spatial_conv": "standard",

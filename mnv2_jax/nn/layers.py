@@ -145,18 +145,20 @@ class BatchNorm(nn.Module):
       epsilon: added to the variance.
       axis_name: the mapped axis, such as that of `jax.pmap`, along which devices hold parts of one
         batch; moments are then of the whole batch. None if a device holds the whole batch.
+      initial_bias: the bias before training.
     """
 
     momentum: float = 0.9
     epsilon: float = 1e-3
     axis_name: str | None = None
+    initial_bias: float = 0.0
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
         """Normalise `x`, `[batch, height, width, channels]`, per channel."""
         channels = x.shape[-1]
         scale = self.param("scale", nn.initializers.ones_init(), (channels,))
-        bias = self.param("bias", nn.initializers.zeros_init(), (channels,))
+        bias = self.param("bias", nn.initializers.constant(self.initial_bias), (channels,))
         mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
         variance = self.variable("batch_stats", "var", jnp.ones, (channels,))
         if not train:
@@ -185,12 +187,17 @@ def conv_norm_act(
     axis_name: str | None,
     train: bool,
     activation: str | None,
+    bias: float = 0.0,
 ) -> Array:
-    """Apply a convolution, BatchNorm and, unless None, an activation, in a compact method."""
+    """Apply a convolution, BatchNorm and, unless None, an activation, in a compact method.
+
+    `bias` is that of BatchNorm before training.
+    """
     norm = BatchNorm(
         momentum=conventions.norm_momentum,
         epsilon=conventions.norm_epsilon,
         axis_name=axis_name,
+        initial_bias=bias,
         name=f"{layer.name}_norm",
     )
     y = norm(layer(x), train=train)

@@ -2,12 +2,14 @@
 
 import functools
 import re
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import traverse_util
 
 from mnv2_jax import arch, user_code
 from mnv2_jax.nn import initial, initializers, layers, projections
@@ -53,7 +55,8 @@ class Network(nn.Module):
           inputs: scaled images, or features if `only` is "classifier".
           train: use and update BatchNorm's moments, and drop features by the random stream
             "dropout".
-          knobs: override projection and shortcut of every block's spec.
+          knobs: override projection and shortcut of every block's spec, those of its own block or,
+            as scalars, of all.
           only: return the classifier's input, `[batch, features]`, or start from it.
         """
         features = inputs if only == "classifier" else self._features(inputs, train, knobs)
@@ -84,13 +87,13 @@ class Network(nn.Module):
             name="stem",
         )
         x = conv_norm_act(stem, jnp.asarray(images))
-        carry = Carry(knobs=knobs)
-        for name, block_spec in zip(parts[1:], spec.blocks, strict=False):
+        carry = Carry()
+        for place, (name, block_spec) in enumerate(zip(parts[1:], spec.blocks, strict=False)):
             projections.check_name(block_spec.projection)
             block_type = block_class(block_spec.block)
             block = block_type(block_spec, conventions, self.axis_name, name=name)
-            x, carry = _run(block, x, carry, train and name in updated)
-            carry = carry._replace(knobs=knobs)  # A block may have returned a new carry.
+            own = None if knobs is None else knobs.at(place, len(spec.blocks))
+            x, carry = _run(block, x, carry._replace(knobs=own), train and name in updated)
         if spec.head_channels:
             head = layers.Pointwise(spec.head_channels, conventions.initializer, name="head")
             x = conv_norm_act(head, x)
@@ -125,6 +128,28 @@ def initialise(spec: arch.NetworkSpec, seed: int = 0) -> dict[str, Any]:
       ValueError: a block or projection does not exist or fails.
     """
     result: dict[str, Any] = _initialiser(spec)(seed)
+    return result
+
+
+def with_projection_bias(
+    variables: Mapping[str, Any], spec: arch.NetworkSpec, bias: float
+) -> dict[str, Any]:
+    """Return variables drawn for projections without an initial bias, with one.
+
+    Blocks without a projection stay as they are.
+
+    Args:
+      variables: a tree, as of `initialise`.
+      spec: the network; its blocks have no initial bias.
+      bias: see `mnv2_jax.arch.BlockSpec.projection_bias`.
+    """
+    flat = traverse_util.flatten_dict(variables)
+    for part, block in zip(spec.parts[1:], spec.blocks, strict=False):
+        norm = f"{block_class(block.block).projection_layer}_norm"
+        path = ("params", part, norm, "bias")
+        if path in flat:
+            flat[path] = flat[path] + np.float32(bias)
+    result: dict[str, Any] = traverse_util.unflatten_dict(flat)
     return result
 
 

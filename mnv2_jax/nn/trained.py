@@ -19,6 +19,7 @@ from flax import traverse_util
 from safetensors import numpy as safetensors_numpy
 
 from mnv2_jax import arch, atomic, schema
+from mnv2_jax.neutral import added_fields
 from mnv2_jax.nn import pretrained, weight_files, weight_names
 from mnv2_jax.nn.network import variable_shapes
 
@@ -223,6 +224,8 @@ def _fields(
 ) -> dict[str, Any]:
     """Return the fields of a dataclass from JSON. Raise ValueError unless all are there, no others.
 
+    Files of earlier versions lack fields that were added later, which have defaults.
+
     Args:
       cls: the dataclass.
       described: its fields.
@@ -237,7 +240,7 @@ def _fields(
         if name not in known:
             raise ValueError(f"{prefix}{name}: unknown field; expected {', '.join(known)}")
     for name in known:
-        if name not in described:
+        if name not in described and name not in added_fields(cls):
             raise ValueError(f"{prefix}{name}: the field is missing")
     return dict(described)
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from mnv2_jax.data.sources import Dataset
 from mnv2_jax.metrics import SPLITS
+from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.train import best, parallel, processes
 from mnv2_jax.train.best import Best, Losses
 from mnv2_jax.train.callbacks import Callback
@@ -66,7 +67,7 @@ class Trainer:
         self.source = source
         self.workers = workers
         self.abstract_state = program.initialise(0)
-        values = layout.shapes(HParams())
+        values = layout.shapes(HParams(knobs=Knobs.of_blocks(program.spec.blocks)))
         lanes = (layout.shapes(self.abstract_state), values)
         inputs = source.shapes(program, dataset, layout)
         bounds = layout.replicate((np.int32(0), np.int32(0), np.int32(0)))
@@ -265,10 +266,10 @@ class _Run:
             raise Interrupted(signal, f"step {self.step} of {self.steps} is {where}")
 
     def _initial(self, values: Sequence[HParams], starts: Sequence[Start | None]) -> Checkpoint:
-        """Return the state before the first step; lanes of one seed share their initial weights."""
+        """Return the state before the first step; lanes of one seed draw the same weights."""
         initialise = functools.cache(self._program.initialise)
         states = [
-            self._program.begin(initialise(int(lane.seed)), start)
+            self._program.begin(initialise(int(lane.seed), float(lane.projection_bias)), start)
             for lane, start in zip(values, starts, strict=True)
         ]
         # Only the primary process knows `starts`.

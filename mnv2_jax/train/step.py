@@ -21,7 +21,7 @@ from mnv2_jax.data import augment, pipeline
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.metrics import DEFAULT, METRICS, Metric
 from mnv2_jax.nn import initial
-from mnv2_jax.nn.network import Network
+from mnv2_jax.nn.network import Network, with_projection_bias
 from mnv2_jax.predictions import LEFT_OUT
 from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.optimizers import decay_mask
@@ -75,9 +75,12 @@ class LaneProgram:
         """Steps of a whole run."""
         return self.recipe.epochs * self.steps_per_epoch
 
-    def initialise(self, seed: int) -> TrainState:
-        """Draw a lane's initial state on the host, from its seed alone."""
-        return self._state(self._initialiser(seed))
+    def initialise(self, seed: int, projection_bias: float = 0.0) -> TrainState:
+        """Draw a lane's initial state on the host, from its seed; see `HParams` for the bias."""
+        drawn = self._initialiser(seed)
+        if projection_bias:
+            drawn = with_projection_bias(drawn, self.spec, projection_bias)
+        return self._state(drawn)
 
     def begin(self, state: TrainState, start: Start | None) -> TrainState:
         """Overwrite an initial state with `start`, if any; parts missing there stay as drawn."""

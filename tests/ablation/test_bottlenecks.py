@@ -125,6 +125,24 @@ def test_blocks_lack_what_does_not_apply_to_them(results, table):
     assert (blocks["block"] == "inverted_residual").all()
 
 
+def test_each_block_is_measured_by_the_bounds_of_its_own_projection(
+    experiment, tmp_path, without_charts
+):
+    config = digits.get_config()
+    config.model.preset = "two_blocks"
+    config.model.expansion, config.model.projection, config.train.epochs = 2.0, "relu6", 1
+    points = axis("model.projection_blocks", ("all", "2", "none"))
+    found = api.Experiment(config, points, name="some").run(tmp_path, progress=False)
+    found.evaluate(evaluator="bottlenecks")
+    blocks = found.blocks()
+    is_linear = (blocks["active"] == blocks["channels"]).groupby(blocks["model.projection_blocks"])
+    assert {name: one.tolist() for name, one in is_linear} == {
+        "all": [False, False],
+        "2": [True, False],
+        "none": [True, True],
+    }
+
+
 def test_summaries_are_described_measures_that_claims_take(results, table):
     column = results.column(f"{TABLE}/active")
     assert column.title == f"Active channels, {TABLE} (%)"

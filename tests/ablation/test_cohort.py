@@ -41,12 +41,20 @@ def test_lane_fields_share_a_program(dots, path):
         "seed": (0, 1),
         "data.order": ("own", "shared"),
         "model.projection": ("linear", "relu6", "relu", "leaky_relu"),
+        "model.projection_slope": (0.0, 0.1, 1.0),
+        "model.projection_blocks": ("all", "none", "1", "all but 1"),
+        "model.projection_bias": (0.0, 3.0),
         "model.shortcut": ("bottleneck", "none"),
+        "model.shortcut_weight": (0.0, 0.5, 1.0),
+        "model.shortcut_blocks": ("all", "none", "1", "all but 1"),
         "train.learning_rate": (0.1, 0.2),
         "train.weight_decay": (0.0, 1e-3),
         "train.label_smoothing": (0.0, 0.1),
     }[path]
-    (only,) = plan(dots, grid.axis(path, values), seed=3 if path == "data.order" else 0)
+    changes: dict[str, int | str] = {"seed": 3 if path == "data.order" else 0}
+    if path.startswith("model.projection_"):
+        changes["model__projection"] = "relu6"
+    (only,) = plan(dots, grid.axis(path, values), **changes)
     assert len(only.runs) == len(values)
     lanes = [str(run.values) for run in only.runs]
     assert len(set(lanes)) == len(values)

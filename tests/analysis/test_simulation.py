@@ -5,7 +5,7 @@ cells of other axes, six seeds, and runs whose accuracy is made of a level per v
 seed's effect on all of its runs, a seed's effect on each value (good seeds for one variant, bad for
 another: this is what differs between repetitions), and noise of the single run.
 
-Thousands of experiments go through `paired_differences` or `paired_interactions` and `seed_means`
+Thousands of experiments go through `paired_differences` or `weighted_sums` and `seed_means`
 at once: they lie in one frame, with seeds numbered on from one experiment to the next, and seeds
 are never mixed by either. Their seed means are then decided one by one, by the functions that
 `decide` calls. `test_the_way_of_the_simulation_is_that_of_decide` shows that this is what `decide`
@@ -26,6 +26,7 @@ import pytest
 from mnv2_jax.analysis import stats
 from mnv2_jax.analysis.claims import (
     Claim,
+    contrast,
     equivalent,
     greater,
     interaction,
@@ -120,8 +121,8 @@ def differences(frame: pd.DataFrame, better: int = 1, worse: int = 0) -> pd.Data
 
 
 def interactions(frame: pd.DataFrame, more: int, less: int) -> list[Comparison]:
-    contrasts = Contrast("width", 1, 0), Contrast("expansion", more, less)
-    return by_experiment(stats.paired_interactions(frame, *contrasts, "test_accuracy"))
+    cells = [{"width": one, "expansion": by} for one in (1, 0) for by in (more, less)]
+    return by_experiment(stats.weighted_sums(frame, cells, (1, -1, -1, 1), {}, "test_accuracy"))
 
 
 def by_experiment(pairs: pd.DataFrame, seeds: int = SEEDS) -> list[Comparison]:
@@ -185,6 +186,23 @@ def test_coverage_of_an_interaction(noise: Noise) -> None:
     frame = simulate((0, 0.01), noise)
     frame.loc[(frame["width"] == 1) & (frame["expansion"] == 2), "test_accuracy"] += 0.02
     assert 0.93 <= coverage(interactions(frame, 2, 0), 0.02) <= 0.97
+
+
+HALF = (1.0, -0.5, -0.5)
+
+
+def mixtures(frame: pd.DataFrame) -> list[Comparison]:
+    """Return by how much width 1 is better than half of the way from 0 to 2."""
+    cells = [{"width": width} for width in (1, 0, 2)]
+    return by_experiment(stats.weighted_sums(frame, cells, HALF, {}, "test_accuracy"))
+
+
+@NOISES
+def test_coverage_and_false_positives_of_a_contrast(noise: Noise) -> None:
+    found = mixtures(simulate((0, 0.01, 0.02), noise))
+    assert 0.93 <= coverage(found, 0) <= 0.97
+    decisions = [decide_sign(one) for one in found]
+    assert share(decisions, "supported") + share(decisions, "refuted") <= 0.07
 
 
 def equivalences(frame: pd.DataFrame, values: int) -> list[Decision]:
@@ -275,6 +293,7 @@ def test_the_way_of_the_simulation_is_that_of_decide() -> None:
     claims: list[Claim] = [
         greater("g", "", "", "width", 1, 0),
         interaction("i", "", "", "width", 1, 0, by="expansion", more=2, less=1),
+        contrast("c", "", "", [(w, {"width": x}) for w, x in zip(HALF, (1, 0, 2), strict=True)]),
         equivalent("e", "", "", "width", (0, 1, 2), MARGIN),
         monotone("m", "", "", "width", (0, 1, 2), 0.001),
         within_of("w", "", "", 0.93, 0.02),
@@ -282,6 +301,7 @@ def test_the_way_of_the_simulation_is_that_of_decide() -> None:
     simulated = [
         [decide_sign(one) for one in comparisons(frame, 1, 0)],
         [decide_sign(one) for one in interactions(frame, 2, 1)],
+        [decide_sign(one) for one in mixtures(frame)],
         equivalences(frame, 3),
         monotones(frame, 3, 0.001),
         [decide_equivalent([one], 0.02) for one in levels_of(frame, 0.93)],

@@ -78,12 +78,13 @@ def test_conformance(block, check):
     assert CHECKS[check](BLOCKS[block]) is None
 
 
-# The knobs that each block reads, besides shortcut, kernel size and activation.
+PROJECTION = {"expansion", "projection", "projection_slope", "projection_bias"}
+# The knobs that each block reads, besides shortcut and its weight, kernel size and activation.
 READS = {
-    "inverted_residual": {"expansion", "projection", "projection_placement", "spatial_conv"},
-    "fused": {"expansion", "projection", "projection_placement"},
-    "bottleneck": {"expansion", "projection", "projection_placement"},
-    "sandglass": {"expansion", "projection"},
+    "inverted_residual": {*PROJECTION, "projection_placement", "spatial_conv"},
+    "fused": {*PROJECTION, "projection_placement"},
+    "bottleneck": {*PROJECTION, "projection_placement"},
+    "sandglass": PROJECTION,
     "separable": set(),
     "standard": set(),
 }
@@ -92,7 +93,7 @@ READS = {
 @pytest.mark.parametrize("block", READS)
 def test_knobs_read(block):
     gated = set() if block == "standard" else {"squeeze_excite"}
-    common = {"shortcut", "kernel_size", "activation"}
+    common = {"shortcut", "shortcut_weight", "kernel_size", "activation"}
     assert set(conformance.knobs_read(block)) == READS[block] | common | gated
 
 

@@ -59,7 +59,7 @@ def test_knobs_as_arguments_equal_those_of_the_specification(projection, shortcu
     variables = initialise(spec)
     images = images_for(spec)
     by_spec = apply(spec, variables, images)
-    knobs = Knobs.from_names(projection, shortcut)
+    knobs = Knobs.of(arch.BlockSpec(projection=projection, shortcut=shortcut))
     for own in {"leaky_relu", "leaky_relu" if knobs.slope else "linear"}:
         by_knobs = apply(small(projection=own), variables, images, knobs=knobs)
         np.testing.assert_array_equal(by_spec, by_knobs)
@@ -242,7 +242,7 @@ def test_a_block_that_drops_the_carry_does_not_drop_the_knobs_of_the_next(monkey
     spec = small(block="faulty")
     variables = initialise(spec)
     images = images_for(spec)
-    knobs = Knobs.from_names("relu6", "none")
+    knobs = Knobs.of(arch.BlockSpec(projection="relu6", shortcut="none"))
     by_spec = apply(small(block="faulty", projection="relu6", shortcut="none"), variables, images)
     np.testing.assert_array_equal(apply(spec, variables, images, knobs=knobs), by_spec)
 

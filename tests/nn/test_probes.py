@@ -172,20 +172,41 @@ def test_expansion_one_has_no_expansion_layer():
         assert found.active == found.channels
 
 
-@pytest.mark.parametrize("projection", [*arch.CLIPS, "gelu"])
-@pytest.mark.parametrize("shortcut", ["bottleneck", "none"])
-def test_a_lane_of_a_program_measures_as_its_own_network_does(projection, shortcut):
-    spec = small(projection=projection, shortcut=shortcut)
+def mixed(first, **second):
+    """A network whose blocks differ in projection and shortcut."""
+    spec = small(**second)
+    one = dataclasses.replace(spec.blocks[0], projection=first, projection_slope=0.0)
+    return dataclasses.replace(spec, blocks=(one, spec.blocks[1]))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *(
+            small(projection=projection, shortcut=shortcut)
+            for projection in (*arch.CLIPS, "gelu")
+            for shortcut in ("bottleneck", "none")
+        ),
+        small(projection="relu6", projection_slope=0.5, shortcut_weight=0.25),
+        mixed("linear", projection="relu6"),
+        mixed("relu", projection="leaky_relu", shortcut="none"),
+        mixed("relu6", projection="relu6", projection_slope=1.0),
+    ],
+    ids=lambda spec: " ".join(
+        f"{block.projection}-{block.projection_slope}-{block.shortcut}" for block in spec.blocks
+    ),
+)
+def test_a_lane_of_a_program_measures_as_its_own_network_does(spec):
     variables, images = drawn(spec), images_for(spec)
     solo = probed(spec, variables, images)
-    shared = cohort.without_lane_values(spec)
-    if projection == "leaky_relu":
-        blocks = tuple(dataclasses.replace(one, projection=projection) for one in shared.blocks)
-        shared = dataclasses.replace(shared, blocks=blocks)
-    lane = probed(shared, variables, images, Knobs.from_names(projection, shortcut))
-    assert_same(lane, solo, 1e-6)
-    if projection in ("relu", "relu6"):
-        assert solo[0].active < solo[0].channels
+    knobs = Knobs.of_blocks(spec.blocks)
+    shared = cohort.without_lane_values(spec, slopes=bool(np.any(knobs.slope)))
+    assert_same(probed(shared, variables, images, knobs), solo, 1e-6)
+    for block, found in zip(spec.blocks, solo, strict=True):
+        if block.clip is None:
+            assert found.active is None
+        else:
+            assert (found.active == found.channels) == (block.clip == arch.CLIPS["linear"])
 
 
 @settings(max_examples=8)

@@ -80,7 +80,7 @@ def test_without_slope_values_and_gradients_are_those_of_a_clip(name, dtype, val
     x, cotangent = (
         jnp.array(numbers, jnp.float32).astype(dtype) for numbers in (values, cotangents)
     )
-    knobs = Knobs.from_names(name, "none")
+    knobs = Knobs.of(arch.BlockSpec(projection=name))
     expected = clipped(x, cotangent, knobs.low, knobs.high)
     for actual, clip in zip(leaky(x, cotangent, *knobs[:3]), expected, strict=True):
         assert actual.dtype == dtype
@@ -104,7 +104,7 @@ def test_with_a_slope_it_is_the_formula(values, low, high, slope):
 
 def test_a_leaky_relu_keeps_infinite_values():
     x = jnp.array([math.inf, -math.inf, math.nan, -2.0, 0.0, 3.0])
-    y, gradient = leaky(x, jnp.ones(6), *Knobs.from_names("leaky_relu", "none")[:3])
+    y, gradient = leaky(x, jnp.ones(6), *Knobs.of(arch.BlockSpec(projection="leaky_relu"))[:3])
     np.testing.assert_array_equal(y, [math.inf, -math.inf, math.nan, np.float32(-0.02), 0, 3])
     np.testing.assert_array_equal(gradient[3:], [np.float32(0.01), np.float32(0.01), 1])
 
@@ -112,7 +112,8 @@ def test_a_leaky_relu_keeps_infinite_values():
 def test_lanes_differ_in_slope():
     names = ("linear", "leaky_relu", "relu6")
     knobs = jax.tree.map(
-        lambda *leaves: np.stack(leaves), *(Knobs.from_names(one, "none") for one in names)
+        lambda *leaves: np.stack(leaves),
+        *(Knobs.of(arch.BlockSpec(projection=one)) for one in names),
     )
     x = jnp.tile(jnp.array([-2.0, 1.0, 9.0]), (3, 1))
     y = jax.vmap(layers.leaky_clip)(x, knobs.low, knobs.high, knobs.slope)

@@ -18,6 +18,7 @@ from typing import Any, cast
 
 from mnv2_jax.analysis.claims.base import IN_ROWS, Row, Shown
 from mnv2_jax.analysis.claims.base import Claim as Claim
+from mnv2_jax.analysis.claims.contrast import contrast as contrast
 from mnv2_jax.analysis.claims.equivalent import equivalent as equivalent
 from mnv2_jax.analysis.claims.greater import greater as greater
 from mnv2_jax.analysis.claims.interaction import interaction as interaction

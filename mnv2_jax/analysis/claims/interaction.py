@@ -52,8 +52,7 @@ class Interaction(Claim):
 
     def compared(self) -> Sequence[Mapping[str, Scalar]]:
         """See `Claim`."""
-        cells = itertools.product((self.better, self.worse), (self.more, self.less))
-        return [*super().compared(), *({self.axis: one, self.by: other} for one, other in cells)]
+        return [*super().compared(), *self._cells()]
 
     def decide(self, runs: Runs) -> Decision:
         """See `Claim`."""
@@ -61,9 +60,11 @@ class Interaction(Claim):
 
     def differences(self, runs: Runs) -> pd.DataFrame:
         """See `Claim`."""
-        return runs.interactions(
-            Contrast(self.axis, self.better, self.worse), Contrast(self.by, self.more, self.less)
-        )
+        return runs.weighted(self._cells(), (1, -1, -1, 1))
+
+    def _cells(self) -> list[Mapping[str, Scalar]]:
+        cells = itertools.product((self.better, self.worse), (self.more, self.less))
+        return [{self.axis: one, self.by: other} for one, other in cells]
 
 
 def interaction(

@@ -94,11 +94,12 @@ class Runs:
         """Return the pairs of a contrast; see `stats.paired_differences`."""
         return stats.paired_differences(self.frame, self.contrast(one), self.metric)
 
-    def interactions(self, one: Contrast, by: Contrast) -> pd.DataFrame:
-        """Return differences of differences; see `stats.paired_interactions`."""
-        return stats.paired_interactions(
-            self.frame, self.contrast(one), self.contrast(by), self.metric
-        )
+    def weighted(
+        self, cells: Sequence[Mapping[str, Scalar]], weights: Sequence[float]
+    ) -> pd.DataFrame:
+        """Return weighted sums over cells of the claim's fields; see `stats.weighted_sums`."""
+        columns = [self._columns(cell) for cell in cells]
+        return stats.weighted_sums(self.frame, columns, weights, self.where, self.metric)
 
     def distances(self, value: float) -> pd.DataFrame:
         """Return the metric minus a stated value, of each run within `where`.

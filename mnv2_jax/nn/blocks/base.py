@@ -1,9 +1,11 @@
 """Base of all blocks: the contract, the knobs of lanes, and the parts that blocks share."""
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mnv2_jax import arch
@@ -19,31 +21,39 @@ the activation's bounds, if it has any."""
 class Knobs(NamedTuple):
     """Knobs that a compiled program takes as arguments, so that its lanes may differ in them.
 
-    All are float32 scalars.
+    All are float32: scalars, as a block reads them, or arrays `[blocks]` for a network.
 
     Attributes:
       low: the projection's lower bound; see `mnv2_jax.arch.Clip`.
       high: its upper bound.
       slope: its slope beyond the bounds. Blocks whose spec's projection has slope 0 do not read it:
         that makes a training step 6 to 9 % faster on CPU.
-      shortcut: the weight of the shortcut between bottlenecks, 1 or 0.
+      shortcut: the weight of the shortcut between bottlenecks, 0 if there is none.
     """
 
-    low: Array | np.float32
-    high: Array | np.float32
-    slope: Array | np.float32
-    shortcut: Array | np.float32
+    low: Array | np.ndarray | np.float32
+    high: Array | np.ndarray | np.float32
+    slope: Array | np.ndarray | np.float32
+    shortcut: Array | np.ndarray | np.float32
 
     @classmethod
-    def from_names(cls, projection: str, shortcut: str) -> "Knobs":
-        """Return the knobs for two values of `mnv2_jax.arch.BlockSpec`.
+    def of(cls, block: arch.BlockSpec) -> "Knobs":
+        """Return the knobs of a block.
 
         A projection that is a function is no knob: it gets the numbers of the linear one, which
         blocks with a function do not read.
         """
-        clip = arch.CLIPS.get(projection, arch.CLIPS["linear"])
-        low, high, slope = map(np.float32, clip)
-        return cls(low, high, slope, np.float32(shortcut == "bottleneck"))
+        weight = block.shortcut_weight if block.shortcut == "bottleneck" else 0.0
+        return cls(*map(np.float32, (*(block.clip or arch.CLIPS["linear"]), weight)))
+
+    @classmethod
+    def of_blocks(cls, blocks: Sequence[arch.BlockSpec]) -> "Knobs":
+        """Return the knobs of a network's blocks, each `[blocks]`."""
+        return cls(*map(np.stack, zip(*map(cls.of, blocks), strict=True)))
+
+    def at(self, place: int, blocks: int) -> "Knobs":
+        """Return the knobs of the block at `place` of `blocks`; scalars hold for all of them."""
+        return Knobs(*(jnp.broadcast_to(knob, (blocks,))[place] for knob in self))
 
 
 class Carry(NamedTuple):
@@ -71,7 +81,12 @@ class Block(nn.Module):
       spec: the knobs.
       conventions: padding, normalisation and initial weights.
       axis_name: to be passed to every `mnv2_jax.nn.layers.BatchNorm` of the subclass.
+
+    Class attributes:
+      projection_layer: the name of the layer whose normalised output the projection activates.
     """
+
+    projection_layer: ClassVar[str] = "project"
 
     spec: arch.BlockSpec
     conventions: arch.Conventions = arch.CONVENTIONS["default"]
@@ -86,7 +101,10 @@ class Block(nn.Module):
     ) -> Array:
         """Apply a 1x1 convolution to `channels`, BatchNorm and, unless None, the activation."""
         layer = layers.Pointwise(channels, self.conventions.initializer, name=name)
-        return layers.conv_norm_act(layer, x, self.conventions, self.axis_name, train, activation)
+        bias = self.spec.projection_bias if name == self.projection_layer else 0.0
+        return layers.conv_norm_act(
+            layer, x, self.conventions, self.axis_name, train, activation, bias
+        )
 
     @nn.nowrap
     def depthwise(
@@ -156,26 +174,25 @@ class Block(nn.Module):
     @nn.nowrap
     def _bounds(self, carry: Carry) -> tuple[Any, Any] | None:
         """Return the bounds of the projection's activation; None if it is a function."""
-        if self.spec.projection not in arch.CLIPS:
-            return None
-        clip = carry.knobs or arch.CLIPS[self.spec.projection]
-        return clip.low, clip.high
+        clip = self.spec.clip
+        return None if clip is None else (carry.knobs or clip)[:2]
 
     @nn.nowrap
     def _projected(self, y: Array, carry: Carry) -> Array:
-        knobs, own = carry.knobs, self.spec.projection
-        if knobs is None or own not in arch.CLIPS:
-            return projections.apply(own, y)
-        if not arch.CLIPS[own].slope:
-            return layers.clip(y, knobs.low, knobs.high)
-        return layers.leaky_clip(y, knobs.low, knobs.high, knobs.slope)
+        clip = self.spec.clip
+        if clip is None:
+            return projections.apply(self.spec.projection, y)
+        low, high, slope = clip if carry.knobs is None else carry.knobs[:3]
+        if not clip.slope:
+            return layers.clip(y, low, high)
+        return layers.leaky_clip(y, low, high, slope)
 
     @nn.nowrap
     def add_input(self, x: Array, y: Array, carry: Carry) -> Array:
         """Add the input if the block keeps its shape."""
         if not self._keeps_shape(x):
             return y
-        knobs = carry.knobs or Knobs.from_names(self.spec.projection, self.spec.shortcut)
+        knobs = carry.knobs or Knobs.of(self.spec)
         return y + knobs.shortcut.astype(x.dtype) * x
 
     @nn.nowrap

@@ -14,6 +14,8 @@ class Sandglass(Block):
     (none in the paper) acts there, and its placement makes no difference.
     """
 
+    projection_layer = "reduce"
+
     @nn.compact
     def __call__(self, x: Array, carry: Carry, *, train: bool) -> tuple[Array, Carry]:
         """See `mnv2_jax.nn.blocks.base.Block`."""

@@ -70,7 +70,9 @@ def test_committed_results_decide_their_claims_as_before(folder: str) -> None:
     for row, old in zip(now, before, strict=True):
         for key in old.keys() - {"stated"}:
             exact = not isinstance(old[key], float)
-            assert row[key] == (old[key] if exact else pytest.approx(old[key], rel=1e-9)), key
+            # Detectable margins are found by simulation, whose matrices processors round apart.
+            near = 1e-6 if key == "detectable" else 1e-9
+            assert row[key] == (old[key] if exact else pytest.approx(old[key], rel=near)), key
 
 
 @pytest.mark.parametrize("folder", list(CONFIGS))
