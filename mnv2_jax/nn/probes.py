@@ -15,11 +15,9 @@ from jax.typing import ArrayLike
 from mnv2_jax.nn.blocks.base import PROJECTION, Block, Knobs
 from mnv2_jax.nn.moments import Moments, effective_rank, explained_variance
 from mnv2_jax.nn.network import Network
+from mnv2_jax.nn.positive import NORM
 
 Array = jax.Array
-
-EXPANSION_NORM = "expand_norm"
-"""The name of the BatchNorm after a block's expansion layer."""
 
 
 class Observed(NamedTuple):
@@ -93,7 +91,7 @@ def observe(
         if context.method_name == "__call__":
             if isinstance(module, Block) and len(module.path) == 1:
                 passed[module.path] = args[0], result[0]
-            elif module.name == EXPANSION_NORM:
+            elif module.name == NORM:
                 passed[module.path] = args[0], result
         return result
 
@@ -109,7 +107,7 @@ def observe(
             block.stride,
             # Of a block that projects more than once, the last time counts.
             projections.get(name, {}).get(PROJECTION, (None,))[-1],
-            passed.get((name, EXPANSION_NORM)),
+            passed.get((name, NORM)),
         )
         for name, block in zip(spec.parts[1:], spec.blocks, strict=False)
     )
