@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from mnv2_jax.nn.blocks.base import PROJECTION, Block, Knobs
+from mnv2_jax.nn.blocks.base import PROBES, PROJECTION, Block, Knobs
 from mnv2_jax.nn.moments import Moments, effective_rank, explained_variance
 from mnv2_jax.nn.network import Network
 from mnv2_jax.nn.positive import NORM
@@ -96,10 +96,8 @@ def observe(
         return result
 
     with nn.intercept_methods(watch):
-        _, sown = network.apply(
-            variables, images, knobs=knobs, only="features", mutable=["intermediates"]
-        )
-    projections = sown.get("intermediates", {})
+        _, sown = network.apply(variables, images, knobs=knobs, only="features", mutable=[PROBES])
+    projections = sown.get(PROBES, {})
     spec = network.spec
     return tuple(
         _observed(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mnv2_jax import arch
 from mnv2_jax.ablation import cohort
 from mnv2_jax.nn import probes
-from mnv2_jax.nn.blocks.base import Block, Knobs
+from mnv2_jax.nn.blocks.base import PROBES, Block, Knobs
 from mnv2_jax.nn.network import Network, initialise, jaxpr_text
 from tests.nn.test_moments import rank_by_svd
 
@@ -224,7 +224,7 @@ def test_batches_of_any_size_give_the_same(size, absent):
 def test_inference_mode_leaves_moments_and_sees_each_image_alone():
     spec = small(projection="relu6")
     variables, images = drawn(spec), images_for(spec)
-    _, changed = Network(spec).apply(variables, images, mutable=["intermediates", "batch_stats"])
+    _, changed = Network(spec).apply(variables, images, mutable=[PROBES, "batch_stats"])
     jax.tree.map(np.testing.assert_array_equal, changed["batch_stats"], variables["batch_stats"])
     together = probes.observe(Network(spec), variables, None, images)
     alone = probes.observe(Network(spec), variables, None, images[2:3])

@@ -13,9 +13,9 @@ from mnv2_jax.nn import layers, projections
 
 Array = jax.Array
 
-PROJECTION = "at_projection"
-"""The name that a block sows its projection under: the tensors before and after the activation, and
-the activation's bounds, if it has any."""
+PROBES, PROJECTION = "probes", "at_projection"
+"""The collection and the name that a block sows its projection under: the tensors before and after
+the activation, and the activation's bounds, if it has any."""
 
 
 class Knobs(NamedTuple):
@@ -167,8 +167,8 @@ class Block(nn.Module):
     def project(self, y: Array, carry: Carry) -> Array:
         """Apply the projection's activation, by the carry's knobs or the spec's."""
         projected = self._projected(y, carry)
-        # Nothing is stored, or traced, unless the collection is mutable, as in `nn.probes`.
-        self.sow("intermediates", PROJECTION, (y, projected, self._bounds(carry)))
+        if not self.is_initializing():  # There every collection is mutable; else in `nn.probes`.
+            self.sow(PROBES, PROJECTION, (y, projected, self._bounds(carry)))
         return projected
 
     @nn.nowrap
