@@ -30,7 +30,7 @@ def test_a_sound_block_and_an_unknown_one():
     (status, out, err), unknown = check_block("standard", "lego")
     assert (status, err) == (0, "")
     assert out.splitlines()[-2:] == [
-        "Knobs it reads: kernel_size, shortcut, activation, shortcut_weight",
+        "Knobs it reads: kernel_size, shortcut_weight, shortcut, activation",
         "Knobs without effect on it: expansion, projection, projection_placement, spatial_conv, "
         "squeeze_excite, projection_slope, projection_bias",
     ]

@@ -16,6 +16,7 @@ from mnv2_jax.ablation import (
     cohort,
     evaluators,
     finished,
+    grid,
     ids,
     measured,
     networks,
@@ -265,8 +266,12 @@ def _subject(
         [member.run for member in members],
         [member.trained for member in members],
         program,
-        # Not from the config, whose preset may be defined in a file that is not loaded here.
-        [HParams(knobs=Knobs.of_blocks(member.trained.spec.blocks)) for member in members],
+        [
+            HParams.from_fields(
+                grid.fields(member.config), Knobs.of_blocks(member.trained.spec.blocks)
+            )
+            for member in members
+        ],
         dataset,
         _images(dataset, request, group.seed),
         leave_out,

@@ -23,7 +23,7 @@ class Subject:
       runs: ids of their runs.
       networks: one per run.
       program: computes their logits; see `mnv2_jax.train.step.LaneProgram`.
-      values: their hyperparameters, of which all but the knobs have default values.
+      values: their hyperparameters, of which projection and shortcut matter.
       dataset: the data set of the images.
       images: the split.
       leave_out: called with a line for each image that cannot be decoded.

@@ -19,7 +19,7 @@ from mnv2_jax.schema import KNOWN, PHASE, PRETRAINING
 
 COSTS = tuple(name for name, one in KNOWN.items() if one.kind == "cost")
 
-_MAIN = ("expansion", "width")
+_MAIN = ("model.projection_slope", "expansion", "width")
 _HUES = ("transfer.norm", "block", "projection", "shortcut", "width")
 _PANELS = ("dataset", PHASE, "shortcut", "projection", "width")
 _MOST_PANELS = 4

@@ -161,14 +161,20 @@ class HParams:
     )
 
     @classmethod
-    def from_fields(cls, fields: Mapping[str, Any]) -> "HParams":
+    def from_fields(cls, fields: Mapping[str, Any], knobs: Knobs | None = None) -> "HParams":
         """Read the hyperparameters of a run from the fields of its config, by path.
+
+        Args:
+          fields: of the config.
+          knobs: of its network, if that is at hand; by default those of its preset.
 
         Raises:
           ValueError: one of them is out of range.
         """
-        values = {}
+        values: dict[str, Any] = {} if knobs is None else {"knobs": knobs}
         for declared in dataclasses.fields(cls):
+            if declared.name in values:
+                continue
             checks = declared.metadata["checks"]
             for path, check in checks.items():
                 section, dot, name = path.rpartition(".")

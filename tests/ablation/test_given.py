@@ -124,6 +124,8 @@ OF_BLOCK = {
     "spatial_conv": "standard",
     "squeeze_excite": True,
     "divisor": 8,
+    "projection_slope": 0.5,
+    "shortcut_weight": 0.5,
 }
 OF_CONVENTIONS = {"padding": "SAME", "norm_epsilon": 1e-3}
 """For each field a value that makes it another base."""
@@ -133,7 +135,7 @@ OF_CONVENTIONS = {"padding": "SAME", "norm_epsilon": 1e-3}
     ("kind", "fields", "free"),
     [
         (arch.NetworkSpec, OF_NETWORK, {"blocks", "classes", "conventions", "in_channels"}),
-        (arch.BlockSpec, OF_BLOCK, set()),
+        (arch.BlockSpec, OF_BLOCK, {"projection_bias"}),
         (arch.Conventions, OF_CONVENTIONS, {"norm_momentum", "dropout", "initializer"}),
     ],
 )

@@ -7,7 +7,9 @@ import jax
 import numpy as np
 import pytest
 
+from configs import digits
 from mnv2_jax import arch, presets
+from mnv2_jax.ablation import cohort, grid
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.nn.network import Network, initialise, with_projection_bias
 from mnv2_jax.train import loop, parallel
@@ -157,3 +159,31 @@ def test_a_bias_of_3_keeps_most_of_a_normal_input_inside():
     assert arch.BlockSpec(projection="relu6", projection_bias=3.0).clip == arch.CLIPS["relu6"]
     x = np.random.default_rng(0).normal(size=100_000)
     assert np.mean((x + 3 > 0) & (x + 3 < 6)) == pytest.approx(0.9973, abs=1e-3)
+
+
+def test_slopes_and_shortcuts_are_lanes_of_one_program_that_is_compiled_once(tiny, dots):
+    config = digits.get_config("dose")
+    config.model.preset = tiny
+    configs = grid.expand(config, grid.with_seeds(digits.get_grid("dose"), [0]))
+    cohorts = cohort.plan(configs, lambda _: dots)
+    assert [part.runs[0].config.model.expansion for part in cohorts] == [2, 6]
+    assert [len(part.runs) for part in cohorts] == [16, 16]
+    first = [run.values for run in cohorts[0].runs]
+    assert len({str(one.knobs) for one in first}) == 16
+    program = dataclasses.replace(cohorts[0].program, recipe=RECIPE, steps_per_epoch=1)
+    trainer = loop.Trainer(program, dots, parallel.Lanes(16))
+    trainer.run(first[:1] * 16)  # The host's own programs are compiled now.
+    compiled: list[str] = []
+
+    def listen(event: str, duration_secs: float, **details: str | int) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(str(details.get("fun_name")))
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        results = trainer.run(first)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    # In so few steps nothing exceeds 6: ReLU is ReLU6, with shortcuts and without.
+    assert len({str(one.curve) for one in results}) == 14
+    assert compiled == []

@@ -26,7 +26,9 @@ def test_defaults_have_the_types_of_others():
     def types(values):
         return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype.name), values)
 
-    assert types(HParams()) == types(HParams.from_fields(FIELDS))
+    read = HParams.from_fields(FIELDS)
+    assert types(HParams(knobs=read.knobs)) == types(read)
+    assert {leaf.shape for leaf in read.knobs} == {(9,)}
 
 
 def test_every_declared_field_is_one_of_the_config_and_may_differ_between_lanes():

@@ -155,7 +155,9 @@ def test_dropout_follows_the_seed(one_block, dots):
 
     def loss(seed):  # Of the same weights and images.
         data = (rng.epoch_order(0, 0, 64), train.images, train.labels, *bounds)
-        return float(compiled(program.initialise(0), lane(seed, data_seed=0), *data).epoch.loss)
+        return float(
+            compiled(program.initialise(0), lane(seed, data_seed=0, blocks=1), *data).epoch.loss
+        )
 
     assert loss(0) == loss(0)
     assert loss(0) != pytest.approx(loss(1), rel=1e-5)
@@ -210,7 +212,8 @@ class BatchSums(LaneProgram):
 def test_lanes_of_equal_seed_see_the_same_batches(one_block, dots):
     program = BatchSums(one_block, Recipe(2, 64, 40), 1, augmentation=Augmentation(shift=1))
     # Linear and ReLU6 lanes share seed 0.
-    linear, relu6, other = loop.Trainer(program, dots, parallel.Lanes(3)).run(FIVE[:3])
+    lanes = [lane(0, blocks=1), lane(0, projection="relu6", blocks=1), lane(1, blocks=1)]
+    linear, relu6, other = loop.Trainer(program, dots, parallel.Lanes(3)).run(lanes)
     for epoch, same, different in zip(linear.curve, relu6.curve, other.curve, strict=True):
         for name in ("running_loss", "running_accuracy"):
             assert epoch[name] == same[name] != different[name]

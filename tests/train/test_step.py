@@ -12,7 +12,7 @@ from mnv2_jax.train.state import Epoch
 from mnv2_jax.train.step import LaneProgram
 from tests.train.lanes import lane
 
-ONE = lane()
+ONE = lane(blocks=1)
 ZEROS = np.zeros(3, np.float32)
 
 

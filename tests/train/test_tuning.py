@@ -17,6 +17,7 @@ from mnv2_jax.train.tuning import Start, Tuning, by_parameter, carried, first_pa
 from tests.train.lanes import lane
 
 ONE = lane(label_smoothing=0.0)
+OF_ONE_BLOCK = lane(label_smoothing=0.0, blocks=1)
 RECIPE = Recipe(6, 16, 16)
 RMSPROP = {"optimizer": "rmsprop", "nesterov": False, "b2": 0.9, "epsilon": 1.0}
 ADAMW = {"optimizer": "adamw", "nesterov": False, "b2": 0.99, "epsilon": 1e-8}
@@ -44,7 +45,8 @@ def steps(program, state, dots, count=4):
     bounds = np.int32(0), np.int32(0), np.int32(count)
     order = rng.epoch_order(0, 0, 64)
     train = jax.jit(program.train)
-    return jax.device_get(train(state, ONE, order, images.images, images.labels, *bounds))
+    values = lane(label_smoothing=0.0, blocks=len(program.spec.blocks))
+    return jax.device_get(train(state, values, order, images.images, images.labels, *bounds))
 
 
 def flops(function, *arguments):
@@ -169,9 +171,9 @@ def test_one_logit_is_enough_for_two_classes(one_block, dots):
     pixels = np.stack([images[index].image for index in range(16)])
     labels = np.arange(16, dtype=np.int32) % 2
     weights = np.ones(16, np.float32)
-    sums, _ = jax.jit(program.evaluate)(state.evaluated, ONE, weights, pixels, labels)
+    sums, _ = jax.jit(program.evaluate)(state.evaluated, OF_ONE_BLOCK, weights, pixels, labels)
     inputs = augment.scale(jnp.asarray(pixels), "symmetric")
-    logits: Any = program.network.apply(state.variables.tree, inputs, knobs=ONE.knobs)
+    logits: Any = program.network.apply(state.variables.tree, inputs, knobs=OF_ONE_BLOCK.knobs)
     assert logits.shape == (16, 1)
     expected = optax.sigmoid_binary_cross_entropy(logits[:, 0], labels).sum()
     assert float(sums["loss"]) == pytest.approx(float(expected), rel=1e-5)

@@ -27,6 +27,7 @@ from mnv2_jax.analysis.charts.effects import effects
 from mnv2_jax.analysis.charts.forest import forest
 from mnv2_jax.analysis.charts.heatmap import heatmap
 from mnv2_jax.analysis.charts.paper import paper_figure_6
+from mnv2_jax.analysis.charts.place import place
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.names import axis_name, lower_name
 from mnv2_jax.schema import PHASE
@@ -56,6 +57,7 @@ def make_charts(
     makers: Makers = {
         "paired_differences": lambda: forest(frame, claims, decided),
         "effects": lambda: effects(frame, claims, decided),
+        "place": lambda: place(frame, metric),
         **_first(_measures(frame, done, view)),
         **_costs(frame, done),
         "heatmap": lambda: heatmap(frame, view, metric),

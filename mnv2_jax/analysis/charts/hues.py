@@ -30,9 +30,23 @@ class Hues:
       labels: the names of the values in the legend, all different.
     """
 
-    def __init__(self, column: str | None, values: Sequence[Any], *, front: bool = False) -> None:
-        """Name the values of a column; `front` adds the Pareto front to the legend."""
-        self._column, self._front = column, front
+    def __init__(
+        self,
+        column: str | None,
+        values: Sequence[Any],
+        *,
+        front: bool = False,
+        titled: bool = True,
+    ) -> None:
+        """Name the values of a column.
+
+        Args:
+          column: of results.csv, or the name of what is no column of it.
+          values: that lines have.
+          front: adds the Pareto front to the legend.
+          titled: whether the legend has the name of the column.
+        """
+        self._column, self._front, self._titled = column, front, titled
         self.values = list(values) if column else [None]
         names = {value: value_name(column, value) if column else "" for value in self.values}
         unique = len({*names.values()}) == len(names)
@@ -46,7 +60,7 @@ class Hues:
             domain, looks = [*domain, FRONT], [*looks, (INK, _DASH, [1, 0])]
         shown = domain if self._column else [FRONT] if self._front else []
         legend: Any = {
-            "title": axis_name(self._column) if self._column else None,
+            "title": axis_name(self._column) if self._column and self._titled else None,
             "values": shown,
             # Else the legend would be as pale as the first layer.
             "symbolOpacity": 1,
