@@ -2,12 +2,15 @@
 
   python -m experiments.evaluate --workdir=runs/digits --split=test --metrics=calibration_error
   python -m experiments.evaluate --workdir=runs/digits --evaluator=bfloat16
+  python -m experiments.evaluate --workdir=runs/digits --evaluator=bottlenecks
   python -m experiments.evaluate --workdir=runs/cifar10 --data=cifar10_1 --split=test
   python -m experiments.evaluate --workdir=runs/folder_photos --data=new_photos/ --split=all
 
 It writes a side table, WORKDIR/evaluations/NAME.csv, with a row per run. Its columns, such as
 NAME/accuracy, are measures for experiments.plot (--metric=NAME/accuracy), for claims
 (metric="NAME/accuracy") and for the report, which the experiment's command then draws again.
+The evaluator bottlenecks measures what projections keep of their input: active and dead channels,
+effective ranks, decodability; WORKDIR/blocks/NAME.csv has its numbers for each block of each run.
 """
 
 from absl import flags
@@ -20,7 +23,10 @@ from mnv2_jax.train import setup
 
 flags.DEFINE_string("workdir", None, "The folder of an experiment, which may be gs:// or s3://.")
 _SPLIT = flags.DEFINE_string(
-    "split", "test", "train, validation or test; with --data a split as TFDS writes it."
+    "split",
+    "",
+    "train, validation or test; with --data a split as TFDS writes it. Default: test; of "
+    "bottlenecks, validation.",
 )
 _DATA = flags.DEFINE_string(
     "data",
@@ -73,7 +79,10 @@ def main() -> int:
     for name in table.columns:
         mean = results.column(name).text(float(table[name].mean()))
         say(f"{name}: mean {mean} over {len(table)} runs")
-    say(f"Table: {results.path}/evaluations/{str(table.columns[0]).partition('/')[0]}.csv")
+    name = str(table.columns[0]).partition("/")[0]
+    say(f"Table: {results.path}/evaluations/{name}.csv")
+    if (of_blocks := results.path / "blocks" / f"{name}.csv").is_file():
+        say(f"Blocks: {of_blocks}")
     return 0
 
 

@@ -83,6 +83,8 @@ FILES = (
         in_buckets="",
     ),
     File(NETWORK, "a trained network, if the folder is that of one run", "0.2", tidied=False),
+    File("blocks/*.csv", "measures of blocks, by run and block, beside a side table", "0.3"),
+    File(f"blocks/*.csv{checksums.BESIDE}", "the checksum of measures of blocks", "0.3"),
     File("evaluations/*.json", "a side table's columns, and how they were measured", "0.2"),
     File("evaluations/*.csv", "a side table: measures of finished runs, by run id", "0.2"),
     File(f"evaluations/*.csv{checksums.BESIDE}", "the checksum of a side table", "0.2"),

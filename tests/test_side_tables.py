@@ -14,7 +14,7 @@ from mnv2_jax.analysis.verdicts import decide
 from mnv2_jax.checksums import DamagedError
 from mnv2_jax.predictions import Predictions
 from mnv2_jax.schema import Column
-from mnv2_jax.side_tables import SideTable
+from mnv2_jax.side_tables import BlockRow, SideTable
 from tests.analysis.synthetic import make_frame, write_workdir
 
 ACCURACY = Column("noise/accuracy", "number", "measure", "Accuracy, noise", "%", 1, since="")
@@ -75,6 +75,76 @@ def test_predictions_are_those_of_the_table_or_none(tmp_path):
     assert not path.with_suffix(".npz").exists()
     path.with_suffix(".npz").write_bytes(content)  # Of the table before.
     assert side_tables.read_all(tmp_path)[0].predictions == {}
+
+
+BLOCKS = {
+    name: Column(name, "number", "measure", name.title(), "", 2, since="")
+    for name in ("dead", "share")
+}
+VALUES = st.fixed_dictionaries({}, optional=dict.fromkeys(BLOCKS, st.floats(-1e6, 1e6, width=32)))
+
+
+def with_blocks(blocks):
+    return table({run: {"noise/size": 1.0} for run in blocks})._replace(
+        blocks=blocks, block_columns=BLOCKS
+    )
+
+
+@settings(max_examples=25)
+@given(
+    st.dictionaries(
+        st.text("0123456789abcdef", min_size=12, max_size=12),
+        st.lists(st.builds(BlockRow, st.text('block_,\n"é'), VALUES), min_size=1, max_size=3),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_measures_of_blocks_are_read_back_as_they_were_written(tmp_path_factory, blocks):
+    workdir = tmp_path_factory.mktemp("workdir")
+    side_tables.write(workdir, with_blocks(blocks))
+    (found,) = side_tables.read_all(workdir)
+    assert found.block_columns == BLOCKS
+    assert found.blocks.keys() == blocks.keys()
+    for run, rows in blocks.items():
+        assert [row.name for row in found.blocks[run]] == [row.name for row in rows]
+        for row, before in zip(found.blocks[run], rows, strict=True):
+            assert row.values == pytest.approx(before.values, rel=1e-8)
+
+
+def test_damage_in_measures_of_blocks_is_told_with_the_file(tmp_path):
+    rows = [BlockRow("block_01", {"dead": 3.0}), BlockRow("block_02", {})]
+    side_tables.write(tmp_path, with_blocks({"a" * 12: rows}))
+    path = tmp_path / "blocks" / "noise.csv"
+    content = path.read_text()
+    assert content.splitlines()[1:] == [f"{'a' * 12},1,block_01,3,", f"{'a' * 12},2,block_02,,"]
+    path.write_text(content.replace("3", "4"))
+    message = r"blocks/noise\.csv: it is damaged \(it does not have the checksum in noise\.csv\.sha"
+    with pytest.raises(DamagedError, match=message):
+        side_tables.read_all(tmp_path)
+    (tmp_path / "blocks" / "noise.csv.sha256").unlink()
+    for damaged, told in (
+        ("", "expected the columns run_id, number, name, dead, share"),
+        (content.replace("dead", "live"), "expected the columns run_id, number"),
+        (content.replace(",3,", ",x,"), "expected a run id and numbers"),
+        (content.replace(",3,", ",nan,"), "expected a run id and numbers"),
+        (content.replace(",2,", ",3,"), "expected the blocks of each run in order, from 1"),
+    ):
+        path.write_text(damaged)
+        with pytest.raises(DamagedError, match=rf"blocks/noise\.csv: it is damaged \({told}"):
+            side_tables.read_all(tmp_path)
+    path.unlink()
+    with pytest.raises(DamagedError, match=r"blocks/noise\.csv: it is damaged \(no such file\)"):
+        side_tables.read_all(tmp_path)
+    write_workdir(tmp_path, make_frame())
+    with pytest.raises(ValueError, match=r"blocks/noise.*experiments\.evaluate writes it anew"):
+        tables.read_results(tmp_path)
+    (line,) = tidy.tidy(tmp_path, [], alone=True)
+    assert "blocks/noise.csv: it is damaged" in line
+    assert "noise/size" not in tables.read_results(tmp_path)
+    # A table without such measures leaves none of the one before.
+    side_tables.write(tmp_path, with_blocks({"a" * 12: rows}))
+    side_tables.write(tmp_path, table({"a" * 12: {"noise/size": 1.0}}))
+    assert not [*tmp_path.glob("blocks/noise*")]
 
 
 @pytest.mark.parametrize("content", [b"", b"run_id\n", b"\xff\x00", None])

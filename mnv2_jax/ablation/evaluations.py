@@ -2,9 +2,8 @@
 
 import dataclasses
 import functools
-import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,10 +11,21 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mnv2_jax import checksums, metrics, schema, side_tables, user_code
-from mnv2_jax.ablation import cohort, evaluators, finished, grid, ids, networks, records, resolve
-from mnv2_jax.ablation.evaluators import Subject
+from mnv2_jax import checksums, metrics, schema, side_tables
+from mnv2_jax.ablation import (
+    cohort,
+    evaluators,
+    finished,
+    grid,
+    ids,
+    measured,
+    networks,
+    records,
+    resolve,
+)
 from mnv2_jax.ablation.job import DataOptions
+from mnv2_jax.ablation.measured import Measured
+from mnv2_jax.ablation.subject import Subject
 from mnv2_jax.arch import NetworkSpec, check_choice
 from mnv2_jax.data import folders, splits
 from mnv2_jax.data.images import Images
@@ -24,7 +34,6 @@ from mnv2_jax.metrics import SPLITS, Metric
 from mnv2_jax.nn import trained
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.nn.trained import Trained
-from mnv2_jax.predictions import LEFT_OUT, Predictions
 from mnv2_jax.side_tables import SideTable
 from mnv2_jax.train import environment
 from mnv2_jax.train.hparams import HParams
@@ -37,7 +46,8 @@ class Request:
     """A request to measure finished runs.
 
     Attributes:
-      split: train, validation or test; of another data set, a split in TFDS's notation.
+      split: train, validation or test; of another data set, a split in TFDS's notation. By default
+        the evaluator's; see `mnv2_jax.ablation.evaluators.SPLITS`.
       data: another data set of the same classes, or the path of a folder of images; "" evaluates
         each run on its own data set.
       evaluator: a name of `mnv2_jax.ablation.evaluators`, or `FILE.py:FUNCTION`.
@@ -48,13 +58,16 @@ class Request:
       ValueError: a value is wrong; the message names it and the expected values.
     """
 
-    split: str = "test"
+    split: str = ""
     data: str = ""
     evaluator: str = "metrics"
     metrics: str = ""
     name: str = ""
 
     def __post_init__(self) -> None:
+        if not self.split:
+            default = "test" if self.data else evaluators.SPLITS.get(self.evaluator, "test")
+            object.__setattr__(self, "split", default)
         if not self.data:
             check_choice("split", self.split, SPLITS)
         evaluators.find(self.evaluator)
@@ -115,40 +128,63 @@ def evaluate(
             f"workdir={workdir}: no finished run there keeps its network; expected an experiment "
             f"that was trained with --keep_networks"
         )
-    rows: dict[str, dict[str, float]] = {}
-    tested: dict[str, Predictions] = {}
-    columns: dict[str, schema.Column] = {}
+    name = request.table
+    table = SideTable(name, {}, {}, _about(request), {}, {}, {}, {})
     problems: set[str] = set()
     # Of another data set, train, validation and test are the same split.
     load = functools.cache(
         functools.partial(options.open, overlapping=bool(request.data), tell=say)
     )
+    say_once = functools.cache(say)  # Groups may have the same to say.
+    done = 0
     for group, members in groups.items():
-        subject = _subject(group, members, request, load, problems.update)
-        measured = _measured(request, subject)
-        for network, measures in zip(members, measured, strict=True):
-            rows[network.run] = {f"{request.table}/{name}": x for name, x in measures.items()}
+        subject = _subject(group, members, request, load, problems.update, say_once)
+        found = measured.measure(request.evaluator, subject)
         if request.data or request.split != "train":
-            tested |= _predictions(subject, measured, group)
-        for name in dict.fromkeys(name for measures in measured for name in measures):
-            columns[f"{request.table}/{name}"] = _column(request.table, name, subject)
-        say(f"evaluated {len(rows)} of {count} networks")
+            drawn = "" if group.split_seed is None else f"drawn by seed {group.split_seed}"
+            found = found._replace(predictions=measured.predictions(subject, found, drawn))
+        table = _with(table, found, subject)
+        done += len(members)
+        say(f"evaluated {done} of {count} networks")
     for line in sorted(problems):
         say(f"left out: {line}")
-    about = {
-        **dataclasses.asdict(request),
-        "device": environment.device_name(jax.devices()),
-        **environment.checkout(),
-    }
-    records_of = {run: side_tables.record_of(workdir, run) for run in rows}
-    table = SideTable(request.table, columns, rows, about, records_of, tested)
+    table = table._replace(records={run: side_tables.record_of(workdir, run) for run in table.rows})
     side_tables.write(workdir, table)
     return table
 
 
+def _about(request: Request) -> dict[str, Any]:
+    return {
+        **dataclasses.asdict(request),
+        "device": environment.device_name(jax.devices()),
+        **environment.checkout(),
+    }
+
+
+def _with(table: SideTable, found: Measured, subject: Subject) -> SideTable:
+    """Return a side table with the measures of a subject's networks too."""
+    runs, prefix = subject.runs, table.name
+    names = dict.fromkeys(name for measures in found.measures for name in measures)
+    rows = {
+        run: {f"{prefix}/{name}": value for name, value in measures.items()}
+        for run, measures in zip(runs, found.measures, strict=True)
+    }
+    return table._replace(
+        columns={
+            **table.columns,
+            **{f"{prefix}/{name}": _column(prefix, name, subject) for name in names},
+        },
+        rows={**table.rows, **rows},
+        predictions={**table.predictions, **found.predictions},
+        blocks={**table.blocks, **dict(zip(runs, found.blocks, strict=False))},
+        block_columns={**table.block_columns, **found.block_columns},
+    )
+
+
 def _check_name(workdir: Path, request: Request) -> None:
     """Refuse the name of a side table of another measurement: claims may refer to it."""
-    tables = [table for table in side_tables.read_all(workdir) if table.name == request.table]
+    whole, _ = side_tables.read_whole(workdir)  # A damaged one is written anew.
+    tables = [table for table in whole if table.name == request.table]
     for field in ("split", "data", "evaluator"):
         for table in tables:
             earlier = table.about.get(field)
@@ -158,59 +194,6 @@ def _check_name(workdir: Path, request: Request) -> None:
                     f"{field}={earlier!r}; expected another name, or its files in "
                     f"{side_tables.FOLDER}/ removed"
                 )
-
-
-def _measured(request: Request, subject: Subject) -> list[dict[str, float]]:
-    """Call an evaluator, which may be a user's own, and check what it returns."""
-    evaluator, what = evaluators.find(request.evaluator), f"evaluator={request.evaluator!r}"
-    try:
-        measured = list(evaluator(subject))
-    except (ValueError, OSError):
-        raise
-    except Exception as error:
-        raise ValueError(f"{what}: {user_code.fault(error, evaluator)}") from error
-    if len(measured) != len(subject.runs):
-        raise ValueError(
-            f"{what}: it gives measures of {len(measured)} networks; expected {len(subject.runs)}"
-        )
-    for measures in measured:
-        if not (isinstance(measures, Mapping) and measures):
-            raise ValueError(f"{what}: it gives {measures!r:.60} of a network; expected measures")
-        for name, value in measures.items():
-            is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-            if not (re.fullmatch(r"\w+", str(name)) and is_number and math.isfinite(value)):
-                raise ValueError(
-                    f"{what}: measure {name!r} is {value!r:.60}; expected a name of letters, "
-                    f"digits and _, and a finite number"
-                )
-    return [{name: float(value) for name, value in measures.items()} for measures in measured]
-
-
-def _predictions(
-    subject: Subject, measured: Sequence[Mapping[str, float]], group: _Group
-) -> dict[str, Predictions]:
-    """Return predictions by run, of those runs whose measures they are the terms of."""
-    drawn = "" if group.split_seed is None else f"drawn by seed {group.split_seed}"
-    names = subject.dataset.class_names
-    # An evaluator that measures nothing, or last measured something else, has others.
-    return {
-        run: dataclasses.replace(one, class_names=names, images=drawn)
-        for run, one, measures in zip(subject.runs, subject.predictions, measured, strict=False)
-        if _are_terms(one, measures)
-    }
-
-
-def _are_terms(predictions: Predictions, measures: Mapping[str, float]) -> bool:
-    """Return whether accuracy and loss, as far as they were measured, follow from predictions."""
-    seen = predictions.predicted != LEFT_OUT
-    means = {
-        "accuracy": np.mean((predictions.predicted == predictions.labels)[seen]),
-        "loss": np.mean(predictions.losses[seen]),
-    }
-    shared = means.keys() & measures.keys()
-    return bool(shared) and all(
-        math.isclose(means[name], measures[name], rel_tol=1e-4) for name in shared
-    )
 
 
 def _networks(workdir: Path) -> Iterator[_Network]:
@@ -267,6 +250,7 @@ def _subject(
     request: Request,
     load: Callable[[Selection], Dataset],
     leave_out: Callable[[Any], None],
+    say: Callable[[str], None],
 ) -> Subject:
     dataset = splits.redrawn(load(group.selection), group.split_seed)
     names = members[0].trained.class_names
@@ -291,6 +275,7 @@ def _subject(
         dataset,
         _images(dataset, request, group.seed),
         leave_out,
+        say,
     )
 
 

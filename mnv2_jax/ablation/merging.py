@@ -131,7 +131,13 @@ def _table_facts(table: SideTable) -> _Facts:
         for run, row in table.rows.items()
         for name, value in row.items()
     }
-    return {**about, **rows}
+    of_blocks = {
+        (f"{table.name}/{name}", f" of block {number} of run {run}"): value
+        for run, blocks in table.blocks.items()
+        for number, block in enumerate(blocks, start=1)
+        for name, value in block.values.items()
+    }
+    return {**about, **rows, **of_blocks}
 
 
 def _joined(folders: Sequence[Path], damaged: list[str]) -> list[SideTable]:
@@ -144,8 +150,11 @@ def _joined(folders: Sequence[Path], damaged: list[str]) -> list[SideTable]:
         for table in tables:
             now = {run: side_tables.record_of(folder, run) for run in table.rows}
             rows = {run: table.rows[run] for run in now if now[run] == table.records.get(run)}
-            tested = {run: one for run, one in table.predictions.items() if run in rows}
-            table = table._replace(rows=rows, predictions=tested)
+            table = table._replace(
+                rows=rows,
+                predictions={run: one for run, one in table.predictions.items() if run in rows},
+                blocks={run: blocks for run, blocks in table.blocks.items() if run in rows},
+            )
             for other, earlier in read:
                 if earlier.name == table.name:
                     what = f"side table {table.name}"
@@ -159,6 +168,8 @@ def _joined(folders: Sequence[Path], damaged: list[str]) -> list[SideTable]:
                     for run in (*first.rows, *table.rows)
                 },
                 predictions={**table.predictions, **first.predictions},
+                blocks={**table.blocks, **first.blocks},
+                block_columns={**table.block_columns, **first.block_columns},
             )
     return [*joined.values()]
 

@@ -8,8 +8,12 @@ from typing import Any
 import pandas as pd
 
 from mnv2_jax import checksums
-from mnv2_jax.analysis import axes, caveats, claims, mistakes, stated, tables
+from mnv2_jax.analysis import axes, block_tables, caveats, claims, mistakes, stated, tables
+from mnv2_jax.analysis.associations import Association, associations
+from mnv2_jax.analysis.block_tables import BlockTable
 from mnv2_jax.analysis.charts import logged_failure, make_charts, make_choices
+from mnv2_jax.analysis.charts.depth import NAME as BOTTLENECKS
+from mnv2_jax.analysis.charts.depth import charts_of
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.analysis.html import claim_list, page
 from mnv2_jax.analysis.verdicts import decide, read_decided, write_decided
@@ -42,7 +46,8 @@ def analyse(
     frame = tables.read_results(workdir)
     known, decided = _decided(workdir, frame, claims)
     curves = tables.read_curves(workdir, frame)
-    charts = _noted(make_charts(frame, curves, known, decided), frame)
+    blocks = block_tables.read(workdir, frame)
+    charts = _noted(make_charts(frame, curves, known, decided, blocks), frame)
     choices = _noted(make_choices(frame, charts), frame)
     figures: dict[str, bytes] = {}
     for file, chart in charts.items():
@@ -62,6 +67,7 @@ def analyse(
         pictures=mistakes.read_pictures(workdir, mistaken) if mistaken else {},
         configs=tables.read_files(workdir, frame, "config.json"),
         environments=tables.read_files(workdir, frame, "environment.json"),
+        associations=_associations(frame, blocks),
     )
     write_decided(workdir, decided)
     for file, data in figures.items():
@@ -100,6 +106,19 @@ def _decided(
     return made, [row | {"stated": first.get(name)} for name, row in zip(names, rows, strict=True)]
 
 
+def _associations(
+    frame: pd.DataFrame, blocks: Mapping[str, BlockTable]
+) -> dict[str, list[Association]]:
+    """Return the associations of each table of bottlenecks, by the name of its chart."""
+    metric = tables.main_metric(frame)
+    return {
+        chart: associations(
+            frame, [column for column in frame if str(column).startswith(f"{name}/")], metric
+        )
+        for chart, (name, _) in charts_of(blocks).items()
+    }
+
+
 def _noted(charts: Mapping[str, Any], frame: pd.DataFrame) -> dict[str, Any]:
     """Add the data set to notes, and how many images accuracies are of where runs recorded that."""
     split = tables.main_metric(frame).partition("_")[0]
@@ -114,7 +133,10 @@ def _noted(charts: Mapping[str, Any], frame: pd.DataFrame) -> dict[str, Any]:
         sets.append(f"{dataset}, {numbers} {split} images" if counts else str(dataset))
     note = f"Data set{'s' if len(sets) > 1 else ''}: {'; '.join(sets)}."
     of_curves = f"Data: the validation images of {names}."  # Epochs are not tested.
+    own = {"learning_curves": of_curves}
     return {
-        name: replace(one, notes=[*one.notes, of_curves if name == "learning_curves" else note])
+        name: one  # It tells its images itself.
+        if name.startswith(BOTTLENECKS)
+        else replace(one, notes=[*one.notes, own.get(name, note)])
         for name, one in charts.items()
     }

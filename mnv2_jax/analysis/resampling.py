@@ -8,6 +8,7 @@ from mnv2_jax.analysis.means import Interval, is_constant
 _ENUMERATED = 20  # seeds up to which all 2^n sign patterns are visited
 _SAMPLED = 2**14
 _RESAMPLES = 9_999
+_RESAMPLES_OF_RANKS = 1_999
 
 
 def bootstrap_interval(values: np.ndarray, confidence: float) -> Interval:
@@ -76,3 +77,48 @@ def sign_flip_p(values: np.ndarray) -> float:
 def smallest_sign_flip_p(seeds: int) -> float:
     """Return the p of the exact test when all seeds agree in sign, its least: 0.031 for 6 seeds."""
     return 2.0 ** (1 - seeds)
+
+
+def rank_correlation(
+    x: np.ndarray, y: np.ndarray, seeds: np.ndarray, confidence: float
+) -> Interval:
+    """Spearman's rank correlation over runs, with an interval that resamples seeds.
+
+    Seeds are drawn with replacement, each with all of its runs: runs of a seed are not independent,
+    and the grid would be the same in a repetition. The interval has the percentiles of the
+    resamples (Efron 1979); for fewer than two seeds there is none. With few seeds it is too narrow,
+    as that of `bootstrap_interval` is.
+
+    Args:
+      x: a number per run, `(runs,)`.
+      y: likewise.
+      seeds: the seed of each run.
+      confidence: of the interval.
+
+    Returns:
+      NaN where all of `x` or all of `y` are equal.
+    """
+    estimate = _correlation(x, y)
+    groups = [np.flatnonzero(seeds == seed) for seed in np.unique(seeds)]
+    if np.isnan(estimate) or len(groups) < 2:
+        return Interval(estimate, np.nan, np.nan)
+    drawn = np.random.default_rng(0).integers(0, len(groups), (_RESAMPLES_OF_RANKS, len(groups)))
+    runs = (np.concatenate([groups[one] for one in sample]) for sample in drawn)
+    again = np.array([_correlation(x[those], y[those]) for those in runs])
+    tail = (1 - confidence) / 2
+    low, high = np.nanquantile(again, [tail, 1 - tail])
+    return Interval(estimate, float(low), float(high))
+
+
+def _correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """Return the correlation of ranks; NaN if either has no scatter."""
+    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return np.nan
+    return float(np.corrcoef(_ranks(x), _ranks(y))[0, 1])
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Return the rank of each value, equal ones with the mean of theirs."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last: np.ndarray = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[place]

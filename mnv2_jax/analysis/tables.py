@@ -109,7 +109,7 @@ def _joined(path: Path, frame: pd.DataFrame, table: SideTable) -> pd.DataFrame:
         raise ValueError(f"{path}: {twice} are in the side table {table.name} too; expected one")
 
     def row_of(run: str) -> Mapping[str, float]:
-        unchanged = side_tables.record_of(path.parent, run) in ("", table.records.get(run))
+        unchanged = side_tables.is_current(path.parent, table, run)
         return table.rows.get(run, {}) if unchanged else {}
 
     rows = [row_of(run) for run in frame["run_id"]]

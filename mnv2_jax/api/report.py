@@ -21,7 +21,8 @@ _NOTE = "report.json"
 # Files that `analyse` reads and writes, its code, and the libraries that compute and draw.
 # Unfinished files have names that begin with a dot.
 _READ = (
-    *("results.csv", "columns.json", "stated.json", schema.MISTAKEN, "evaluations/[!.]*"),
+    *("results.csv", "columns.json", "stated.json", schema.MISTAKEN),
+    *("evaluations/[!.]*", "blocks/[!.]*"),
     *(f"runs/[!.]*/{name}" for name in (*schema.RECORD, schema.PREDICTIONS)),
 )
 _WRITTEN = ("report.html", "claims.json", "figures/[!.]*")

@@ -15,7 +15,7 @@ from mnv2_jax.ablation import workdir as workdirs
 from mnv2_jax.ablation.job import DataOptions
 from mnv2_jax.ablation.sweep import Outcome
 from mnv2_jax.ablation.workdir import Workdir
-from mnv2_jax.analysis import axes, stated, tables, verdicts
+from mnv2_jax.analysis import axes, block_tables, stated, tables, verdicts
 from mnv2_jax.analysis.charts.accuracy import accuracy
 from mnv2_jax.analysis.charts.chart import Chart
 from mnv2_jax.analysis.claims import Claim
@@ -116,7 +116,7 @@ class Results:
 
     def evaluate(
         self,
-        split: str = "test",
+        split: str = "",
         data: str = "",
         evaluator: str = "metrics",
         metrics: str = "",
@@ -155,6 +155,25 @@ class Results:
         self._here.sync()
         vars(self).pop("frame", None)
         return pd.DataFrame.from_dict(table.rows, orient="index", columns=list(table.columns))
+
+    def blocks(self, name: str = "") -> pd.DataFrame:
+        """Return the measures of blocks that an evaluator such as "bottlenecks" made.
+
+        Args:
+          name: of the side table; by default of the only one that has such measures.
+
+        Returns:
+          A row per run and block; see `mnv2_jax.analysis.block_tables.BlockTable`.
+
+        Raises:
+          ValueError: there is no such table.
+        """
+        found = block_tables.read(self.path, self.frame)
+        chosen = name or (next(iter(found)) if len(found) == 1 else "")
+        if chosen not in found:
+            known = f"one of {', '.join(found)}" if found else "evaluate(evaluator='bottlenecks')"
+            raise ValueError(f"name={name!r}: no such measures of blocks; expected {known}")
+        return found[chosen].frame
 
     def column(self, name: str) -> Column:
         """Return the description of a column of `frame`: label, unit, digits.

@@ -6,6 +6,7 @@ import pytest
 from mnv2_jax import checksums, schema, side_tables
 from mnv2_jax.ablation import merging
 from mnv2_jax.predictions import Predictions
+from mnv2_jax.side_tables import BlockRow
 
 
 def write(workdir, run, *, accuracy=0.9, status="done", host="a"):
@@ -136,7 +137,9 @@ def measure(folder, split="test", **accuracies):
     labels = np.arange(4, dtype=np.int32)
     losses = {run: np.full(4, value, np.float32) for run, value in accuracies.items()}
     tested = {run: Predictions(labels, labels, losses[run], tuple("abcd")) for run in rows}
-    table = side_tables.SideTable("again", columns, rows, about, of_records, tested)
+    dead = {"dead": schema.Column("dead", "number", "measure", "Dead", since="")}
+    blocks = {run: [BlockRow("block_01", {"dead": 10 * x})] for run, x in accuracies.items()}
+    table = side_tables.SideTable("again", columns, rows, about, of_records, tested, blocks, dead)
     side_tables.write(folder, table)
 
 
@@ -152,6 +155,11 @@ def test_side_tables_of_one_name_become_one(folders, tmp_path):
     assert table.rows == {run: {"again/accuracy": x} for run, x in (("two", 0.8), ("three", 0.9))}
     assert table.records == {run: side_tables.record_of(target, run) for run in table.rows}
     assert table.about["evaluator"] == "metrics"
+    assert {run: [*rows] for run, rows in table.blocks.items()} == {
+        "two": [BlockRow("block_01", {"dead": 8.0})],
+        "three": [BlockRow("block_01", {"dead": 9.0})],
+    }
+    assert table.block_columns["dead"].label == "Dead"
     assert merging.merge(target, folders) == merging.Merged(0, 4, ())
     (again,) = side_tables.read_all(target)
     assert again._replace(predictions={}) == table._replace(predictions={})
@@ -175,6 +183,17 @@ def test_side_tables_that_contradict_one_another_are_refused(
     with pytest.raises(ValueError, match=f"b: side table again: {message}"):
         merging.merge(tmp_path / "all", folders)
     assert not (tmp_path / "all").exists()
+
+
+def test_measures_of_blocks_that_contradict_one_another_are_refused(folders, tmp_path):
+    for folder in folders:
+        measure(folder, two=0.8)
+    (table,) = side_tables.read_all(folders[1])
+    blocks = {"two": [BlockRow("block_01", {"dead": 7.0})]}
+    side_tables.write(folders[1], table._replace(blocks=blocks))
+    message = "its again/dead of block 1 of run two is 7.0, but 8.0 in"
+    with pytest.raises(ValueError, match=f"b: side table again: {message}"):
+        merging.merge(tmp_path / "all", folders)
 
 
 def test_a_damaged_side_table_is_left_out_and_named(folders, tmp_path):

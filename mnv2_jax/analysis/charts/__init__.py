@@ -11,15 +11,18 @@ import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
 from mnv2_jax.analysis import axes, tables
 from mnv2_jax.analysis.axes import COSTS, View, cost_view, default_view, finished
+from mnv2_jax.analysis.block_tables import BlockTable
 from mnv2_jax.analysis.charts.accuracy import accuracy
 from mnv2_jax.analysis.charts.chart import Chart
 from mnv2_jax.analysis.charts.curves import learning_curves
+from mnv2_jax.analysis.charts.depth import charts_of, depth
 from mnv2_jax.analysis.charts.effects import effects
 from mnv2_jax.analysis.charts.forest import forest
 from mnv2_jax.analysis.charts.heatmap import heatmap
@@ -39,12 +42,13 @@ def make_charts(
     curves: pd.DataFrame,
     claims: Sequence[Claim | None],
     decided: Sequence[Mapping[str, Any]],
+    blocks: Mapping[str, BlockTable] = MappingProxyType({}),
 ) -> dict[str, Chart]:
     """Make every chart that has a file of its own and something to show, by the file's name.
 
     Only runs that are done are drawn. Accuracy is over expansion, or over another axis if runs do
     not differ in expansion; and over each cost in which they differ. A chart that cannot be drawn
-    is logged and left out.
+    is logged and left out. `blocks` are measures of blocks, as `block_tables.read` returns them.
     """
     frame = frame.reset_index(drop=True)  # Rows name runs by their positions.
     metric = tables.main_metric(frame)
@@ -60,6 +64,9 @@ def make_charts(
         **_first(_interactions(frame, done, view)),
         "learning_curves": lambda: learning_curves(frame, curves),
         "paper_figure_6": lambda: paper_figure_6(frame, curves),
+        **{
+            key: functools.partial(depth, frame, *named) for key, named in charts_of(blocks).items()
+        },
     }
     return _made(makers)
 

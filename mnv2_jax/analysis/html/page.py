@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import metadata, resources
 from string import Template
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -16,8 +17,9 @@ import vl_convert
 
 from mnv2_jax import atomic, cache
 from mnv2_jax.analysis import caveats, tables
+from mnv2_jax.analysis.associations import Association
 from mnv2_jax.analysis.charts.chart import VEGA_LITE, Chart
-from mnv2_jax.analysis.html import claim_list, design, embedded, means
+from mnv2_jax.analysis.html import claim_list, design, embedded, means, why
 from mnv2_jax.analysis.html import mistakes as mistakes_section
 from mnv2_jax.analysis.html.markup import count, region
 from mnv2_jax.analysis.mistakes import Mistakes, Picture
@@ -45,6 +47,7 @@ def render(
     pictures: Mapping[int, Picture],
     configs: Mapping[str, Mapping[str, Any]],
     environments: Mapping[str, Mapping[str, Any]],
+    associations: Mapping[str, Sequence[Association]] = MappingProxyType({}),
 ) -> str:
     """Return the page.
 
@@ -60,6 +63,7 @@ def render(
       pictures: as `mistakes.read_pictures` returns them.
       configs: by run id, as `tables.read_files` returns them.
       environments: by run id, as `tables.read_files` returns them.
+      associations: of each table of bottlenecks, by the name of its chart.
     """
     axes = design.axes_of(frame)
     data = embedded.page_data(
@@ -70,6 +74,9 @@ def render(
         environments=environments,
         charts=charts,
     )
+    metric = tables.describe(frame, tables.main_metric(frame)).label.lower()
+    of_why = {name: _figure(name, chart) for name, chart in charts.items() if name in associations}
+    others = {name: chart for name, chart in charts.items() if name not in of_why}
     style, script, vega = _web("report.css"), "\n".join(map(_web, _SCRIPTS)), _vega()
     return Template(_web("report.html")).substitute(
         title=escape(title),
@@ -86,8 +93,10 @@ def render(
         records=_RECORDS if set(configs) - {""} else "This folder has no records of single runs.",
         claims=claim_list.claims(claims),
         more_reading=claim_list.reading(claims),
-        charts=_figures(charts, filters=bool(axes)),
-        measure=escape(tables.describe(frame, tables.main_metric(frame)).label.lower()),
+        charts=_figures(others, filters=bool(axes)),
+        why=why.section(frame, metric, of_why, associations),
+        why_link='<a href="#why">Why</a>' if associations else "",
+        measure=escape(metric),
         accuracy=means.table(axes, frame),
         environment=_environment(tables.distinct_values(environments)),
         data=embedded.json_text(data),

@@ -1,7 +1,7 @@
 """Base of all blocks: the contract, the knobs of lanes, and the parts that blocks share."""
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -12,6 +12,10 @@ from mnv2_jax import arch
 from mnv2_jax.nn import layers, projections
 
 Array = jax.Array
+
+PROBES, PROJECTION = "probes", "at_projection"
+"""The collection and the name that a block sows its projection under: the tensors before and after
+the activation, and the activation's bounds, if it has any."""
 
 
 class Knobs(NamedTuple):
@@ -162,6 +166,19 @@ class Block(nn.Module):
     @nn.nowrap
     def project(self, y: Array, carry: Carry) -> Array:
         """Apply the projection's activation, by the carry's knobs or the spec's."""
+        projected = self._projected(y, carry)
+        if not self.is_initializing():  # There every collection is mutable; else in `nn.probes`.
+            self.sow(PROBES, PROJECTION, (y, projected, self._bounds(carry)))
+        return projected
+
+    @nn.nowrap
+    def _bounds(self, carry: Carry) -> tuple[Any, Any] | None:
+        """Return the bounds of the projection's activation; None if it is a function."""
+        clip = self.spec.clip
+        return None if clip is None else (carry.knobs or clip)[:2]
+
+    @nn.nowrap
+    def _projected(self, y: Array, carry: Carry) -> Array:
         clip = self.spec.clip
         if clip is None:
             return projections.apply(self.spec.projection, y)

@@ -1,0 +1,91 @@
+"""The report's section on bottlenecks: what they keep over depth, and what that goes along with."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import numpy as np
+import pandas as pd
+
+from mnv2_jax.analysis.associations import Association
+from mnv2_jax.analysis.axes import varying
+from mnv2_jax.analysis.html.markup import count, region
+from mnv2_jax.analysis.names import lower_name
+from mnv2_jax.schema import Column
+
+_FEW = 6  # Seeds, below which an interval of resamples is much too narrow.
+
+
+def section(
+    frame: pd.DataFrame,
+    metric: str,
+    figures: Mapping[str, str],
+    associations: Mapping[str, Sequence[Association]],
+) -> str:
+    """Return the section as HTML; "" if no bottlenecks were measured.
+
+    Args:
+      frame: one row per run, as `tables.read_results` returns it.
+      metric: the label of the measure that the associations are with.
+      figures: the places of charts, by name.
+      associations: by the name of the chart of their table.
+    """
+    if not associations:
+        return ""
+    parts = "\n".join(
+        f"{figures.get(name, '')}\n{_associations(frame, metric, found)}"
+        for name, found in associations.items()
+    )
+    return (
+        '<section id="why" aria-labelledby="why-title">\n<h2 id="why-title">Why</h2>\n'
+        f"{parts}\n</section>"
+    )
+
+
+def _associations(frame: pd.DataFrame, metric: str, found: Sequence[Association]) -> str:
+    if not found:
+        return "<p>No measure of bottlenecks differs between runs.</p>"
+    rows = "\n".join(
+        f'<tr><th scope="row">{escape(_label(one.measure))}</th>'
+        f'<td class="number">{_number(one.rank_correlation.estimate)}</td>'
+        f'<td class="number">{_interval(one)}</td><td class="number">{one.runs:,}</td></tr>'
+        for one in found
+    )
+    head = "".join(
+        f'<th scope="col"{css}>{text}</th>'
+        for text, css in (
+            ("Measure, a mean over blocks or the least", ""),
+            (f"Rank correlation with {escape(metric)}", ' class="number"'),
+            ("95&nbsp;% interval", ' class="number"'),
+            ("Runs", ' class="number"'),
+        )
+    )
+    body = f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>"
+    table = f'<table class="accuracies">{body}</table>'
+    return f'{region("Associations", table)}\n<p class="about">{_words(frame, found)}</p>'
+
+
+def _words(frame: pd.DataFrame, found: Sequence[Association]) -> str:
+    seeds = max(one.seeds for one in found)
+    words = ["An association, not a cause: rank correlation (Spearman 1904) over runs."]
+    if names := [lower_name(axis) for axis in varying(frame)]:
+        *others, last = names
+        listed = f"{', '.join(others)} and {last}" if others else last
+        words.append(f"Runs differ in {listed}, which may move both.")
+    words.append(f"Intervals resample {count(seeds, 'seed')}, each with all of its runs.")
+    if 1 < seeds < _FEW:
+        words.append("With so few seeds they are too narrow.")
+    return escape(" ".join(words))
+
+
+def _label(measure: Column) -> str:
+    """Return the label of a side table's measure without the table's name."""
+    return measure.label.removesuffix(f", {measure.name.partition('/')[0]}")
+
+
+def _number(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")
+
+
+def _interval(one: Association) -> str:
+    ends = one.rank_correlation
+    return "" if np.isnan(ends.low) else f"[{_number(ends.low)}, {_number(ends.high)}]"
