@@ -1,6 +1,6 @@
 """Measures of bottlenecks over depth: means over seeds, a panel for each measure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,6 +13,7 @@ from mnv2_jax.analysis.axes import (
     to_draw,
     unfinished,
     values,
+    varying,
 )
 from mnv2_jax.analysis.block_tables import BlockTable
 from mnv2_jax.analysis.charts.chart import Chart
@@ -20,6 +21,7 @@ from mnv2_jax.analysis.charts.curves import curve_layers
 from mnv2_jax.analysis.charts.hues import Hues
 from mnv2_jax.analysis.charts.lines import Rows, divide, parts_of
 from mnv2_jax.analysis.charts.panels import panelled
+from mnv2_jax.analysis.names import lower_name, value_name
 from mnv2_jax.analysis.tables import main_metric
 from mnv2_jax.schema import Column
 
@@ -35,6 +37,10 @@ PANELS = {
     "decodable": "Input decodable from output",
 }
 """The title of each measure's panel."""
+
+_LINE = "line"
+_OF_PROJECTIONS = ("model.projection_slope", "model.projection_bias")
+_MOST_LINES = 8
 
 _OF_CHANNELS = ("active", "dead", "rank_before", "rank_after")
 _SHARE = Column("share", "number", "measure", "Share", "%", 1)
@@ -59,12 +65,15 @@ def depth(frame: pd.DataFrame, name: str, table: BlockTable) -> Chart | None:
     shares = _shares(table)
     every = finished(frame, metric)
     measured = every[every["run_id"].isin(shares["run_id"])]
-    hue = curve_view(measured).hue if len(measured) else None
-    drawn, left_out = to_draw(measured, [hue] if hue else [])
+    shown_axes = _lines(measured)
+    drawn, left_out = to_draw(measured, shown_axes)
     if drawn.empty:
         return None
-    hues = Hues(hue, values(drawn, hue) if hue else [])
-    hidden, rows = averaged(drawn, [hue] if hue else []), Rows(frame)
+    hue, rows, hidden = next(iter(shown_axes), None), Rows(frame), averaged(drawn, shown_axes)
+    if len(shown_axes) > 1:
+        own = zip(*(drawn[axis] for axis in shown_axes), strict=True)
+        hue, drawn = _LINE, drawn.assign(**{_LINE: [_name(shown_axes, one) for one in own]})
+    hues = Hues(hue, values(drawn, hue) if hue else [], titled=hue != _LINE)
     for column, title in PANELS.items():
         by_block = shares.dropna(subset=column).groupby(["number", "name"])[["run_id", column]]
         for value, runs in divide(drawn, hue).items():
@@ -90,12 +99,29 @@ def depth(frame: pd.DataFrame, name: str, table: BlockTable) -> Chart | None:
         f"Measured on {_images(table)} images, in inference mode.",
         "Channels and ranks are shares of the bottleneck's channels.",
         *rows.bands(),
-        *remarks(drawn, [hue] if hue else []),
+        *remarks(drawn.drop(columns=_LINE, errors="ignore"), shown_axes),
         *left_out,
         *unfinished(frame, every),
         *_unmeasured(every, measured),
     ]
     return Chart(f"Bottlenecks over depth ({name})", spec, rows.rows, rows.sets, notes)
+
+
+def _lines(measured: pd.DataFrame) -> list[str]:
+    """Return the axes that lines differ in: of projections, their slope and bias as well."""
+    if measured.empty or not (hue := curve_view(measured).hue):
+        return []
+    more = [axis for axis in _OF_PROJECTIONS if axis in varying(measured)]
+    if hue != "projection" or len(measured[[hue, *more]].drop_duplicates()) > _MOST_LINES:
+        return [hue]
+    return [hue, *more]
+
+
+def _name(axes: Sequence[str], line: Sequence[Any]) -> str:
+    """Return the name of a line, such as `ReLU6, bias 3`."""
+    first, *more = zip(axes, line, strict=True)
+    words = (f"{lower_name(axis).removeprefix('projection ')} {value:g}" for axis, value in more)
+    return ", ".join([value_name(*first), *words])
 
 
 def _shares(table: BlockTable) -> pd.DataFrame:

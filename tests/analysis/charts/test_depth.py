@@ -2,6 +2,7 @@
 
 import altair
 import numpy as np
+import pandas as pd
 import pytest
 
 from mnv2_jax.analysis import block_tables, means, tables
@@ -55,6 +56,19 @@ def test_every_mean_and_interval_is_over_seeds(tmp_path):
     assert channel(chart, "y")["title"] == "Share (%)"
     assert "Averaged over shortcut and expansion." in note(chart)
     assert note(chart).startswith("Measured on validation images, in inference mode.")
+
+
+def test_lines_differ_in_slope_and_bias_of_a_projection_too(tmp_path):
+    frame = make_frame(expansions=(6,), seeds=2)
+    frame["model.projection_bias"] = 0.0
+    biased = frame[frame["projection"] == "relu6"].assign(**{"model.projection_bias": 3.0})
+    biased["run_id"] = "b" + biased["run_id"]
+    chart = chart_of(*drawn(tmp_path, pd.concat([frame, biased], ignore_index=True)))
+    color = channel(chart, "color")
+    assert color["scale"]["domain"] == ["Linear, bias 0", "ReLU6, bias 0", "ReLU6, bias 3"]
+    assert color["legend"]["title"] is None
+    assert "Averaged over shortcut." in note(chart)
+    assert "Points differ" not in note(chart)
 
 
 def test_it_is_valid_drawn_and_among_the_charts(tmp_path):
