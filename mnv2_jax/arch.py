@@ -339,7 +339,8 @@ def block_numbers(field: str, text: str, count: int) -> frozenset[int]:
     for part in listed.split(","):
         first, _, last = part.strip().partition("-")
         numbers = (first, last or first)
-        if not all(number.isdecimal() and int(number) in everything for number in numbers):
+        known = all(number.isdecimal() and int(number) in everything for number in numbers)
+        if not (known and int(first) <= int(last or first)):
             raise ValueError(
                 f"{field}={text!r}: expected all, none, or numbers of the {count} blocks, such as "
                 f"1,3-{count} or all but 2"

@@ -44,6 +44,17 @@ def test_expanded_and_reduced_channels():
         ({"squeeze_excite": "yes"}, "squeeze_excite='yes': expected one of False, True"),
         ({"stride": 3}, "stride=3: expected one of 1, 2"),
         ({"out_channels": 0}, "out_channels=0: expected a whole number"),
+        ({"projection_slope": 1.5}, "projection_slope=1.5: expected a number from 0 to 1"),
+        ({"shortcut_weight": -0.1}, "shortcut_weight=-0.1: expected a number from 0 to 1"),
+        ({"projection_bias": float("inf")}, "projection_bias=inf: expected a finite number"),
+        (
+            {"projection": "gelu", "projection_slope": 0.1},
+            "projection_slope=0.1: expected 0 with projection 'gelu', which is none of linear, re",
+        ),
+        (
+            {"shortcut": "expansion", "shortcut_weight": 0.5},
+            "shortcut_weight=0.5: expected 1 with shortcut 'expansion'",
+        ),
     ],
 )
 def test_a_wrong_knob_is_named_with_the_right_values(knobs, message):
@@ -78,3 +89,42 @@ def test_a_wrong_convention_is_named(field, value, message):
 def test_an_unknown_argument_is_named_with_the_nearest(cls, argument, message):
     with pytest.raises(TypeError, match=f"^{argument}=6: {message}"):
         cls(**{argument: 6})
+
+
+@pytest.mark.parametrize(
+    ("projection", "slope", "clip"),
+    [
+        ("relu6", 0.0, (0.0, 6.0, 0.0)),
+        ("relu6", 0.25, (0.0, 6.0, 0.25)),
+        ("relu6", 1.0, (-math.inf, math.inf, 0.0)),
+        ("relu", 0.5, (0.0, math.inf, 0.5)),
+        ("leaky_relu", 0.5, (0.0, math.inf, 0.505)),  # Half of the way from 0.01 to 1.
+        ("linear", 0.5, (-math.inf, math.inf, 0.0)),
+        ("gelu", 0.0, None),
+    ],
+)
+def test_a_slope_mixes_the_identity_into_a_clip(projection, slope, clip):
+    found = arch.BlockSpec(projection=projection, projection_slope=slope).clip
+    assert found == (None if clip is None else pytest.approx(clip))
+
+
+@given(st.integers(1, 20), st.data())
+def test_texts_choose_blocks(count, data):
+    numbers = st.integers(1, count)
+    ranges = data.draw(st.lists(st.tuples(numbers, numbers).map(sorted), min_size=1))
+    text = ",".join(f"{a}-{b}" if a < b else f"{a}" for a, b in ranges)
+    chosen = {number for a, b in ranges for number in range(a, b + 1)}
+    every = set(range(1, count + 1))
+    assert arch.block_numbers("f", text, count) == chosen
+    assert arch.block_numbers("f", f"all but {text}", count) == every - chosen
+    assert arch.block_numbers("f", "all", count) == every
+    assert arch.block_numbers("f", "none", count) == set()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "4", "1-4", "-1", "1,", "one", "all but", "1.5", "\u00b2"]
+)
+def test_a_wrong_choice_of_blocks_is_named(text):
+    expected = r"^projection_blocks='.*': expected all, none, or numbers of the 3 blocks, such as "
+    with pytest.raises(ValueError, match=expected):
+        arch.block_numbers("projection_blocks", text, 3)

@@ -93,7 +93,10 @@ def test_knobs_reach_every_block():
         "kernel_size": 5,
         "projection": "relu",
         "projection_placement": "after",
-        "shortcut": "expansion",
+        "projection_slope": 0.5,
+        "projection_bias": 3.0,
+        "shortcut": "bottleneck",
+        "shortcut_weight": 0.5,
         "activation": "hard_swish",
         "spatial_conv": "standard",
         "squeeze_excite": True,
@@ -159,3 +162,24 @@ def test_an_unknown_argument_is_named_with_the_nearest(arguments, message):
     ((name, value),) = arguments.items()
     with pytest.raises(TypeError, match=f"^{name}={value!r}: {re.escape(message)}"):
         presets.build("digits", **arguments)
+
+
+def test_projections_and_shortcuts_may_be_in_some_blocks():
+    def places(**arguments):
+        spec = presets.build("digits", projection="relu6", **arguments)
+        blocks = enumerate(spec.blocks, start=1)
+        return [(n, b.projection, b.shortcut) for n, b in blocks]
+
+    whole = places()
+    assert len(whole) == 9
+    assert whole == places(projection_blocks="all", shortcut_blocks="1-9")
+    some = places(projection_blocks="2,5-6", shortcut_blocks="all but 9")
+    for number, projection, shortcut in some:
+        assert projection == ("relu6" if number in (2, 5, 6) else "linear")
+        assert shortcut == ("none" if number == 9 else "bottleneck")
+    sloped = presets.build("digits", projection="relu", projection_slope=0.5, projection_blocks="1")
+    assert [block.clip.slope for block in sloped.blocks if block.clip] == [0.5] + 8 * [0.0]
+    half = presets.build("digits", shortcut_weight=0.5, shortcut_blocks="none")
+    assert {(block.shortcut, block.shortcut_weight) for block in half.blocks} == {("none", 1.0)}
+    with pytest.raises(ValueError, match=r"^shortcut_blocks='10': expected all, none, or numbers"):
+        presets.build("digits", shortcut_blocks="10")

@@ -6,6 +6,18 @@ from mnv2_jax.analysis.associations import associations
 from tests.analysis.synthetic import make_frame, stop
 
 
+def test_within_cells_what_their_means_explain_is_left_out():
+    frame = make_frame(expansions=(2, 6), seeds=6)
+    cell = frame.groupby(["projection", "shortcut", "expansion"])
+    frame["t/cell"] = cell["test_accuracy"].transform("mean")
+    frame["t/luck"] = frame["test_accuracy"] - frame["t/cell"]
+    of_cell, luck = associations(frame, ["t/cell", "t/luck"], "test_accuracy")
+    assert of_cell.rank_correlation.estimate > 0.8
+    assert np.isnan(of_cell.within.estimate)
+    assert luck.within.estimate == pytest.approx(1)
+    assert luck.rank_correlation.estimate < 0.8
+
+
 def test_measures_are_associated_with_accuracy_by_rank_over_runs():
     frame = make_frame(expansions=(2, 6), seeds=4)
     frame["t/up"] = frame["test_accuracy"] ** 3

@@ -9,6 +9,7 @@ import pandas as pd
 from mnv2_jax.analysis.associations import Association
 from mnv2_jax.analysis.axes import varying
 from mnv2_jax.analysis.html.markup import count, region
+from mnv2_jax.analysis.means import Interval
 from mnv2_jax.analysis.names import lower_name
 from mnv2_jax.schema import Column
 
@@ -46,8 +47,8 @@ def _associations(frame: pd.DataFrame, metric: str, found: Sequence[Association]
         return "<p>No measure of bottlenecks differs between runs.</p>"
     rows = "\n".join(
         f'<tr><th scope="row">{escape(_label(one.measure))}</th>'
-        f'<td class="number">{_number(one.rank_correlation.estimate)}</td>'
-        f'<td class="number">{_interval(one)}</td><td class="number">{one.runs:,}</td></tr>'
+        f"{_cells(one.rank_correlation)}{_cells(one.within)}"
+        f'<td class="number">{one.runs:,}</td></tr>'
         for one in found
     )
     head = "".join(
@@ -55,6 +56,8 @@ def _associations(frame: pd.DataFrame, metric: str, found: Sequence[Association]
         for text, css in (
             ("Measure, a mean over blocks or the least", ""),
             (f"Rank correlation with {escape(metric)}", ' class="number"'),
+            ("95&nbsp;% interval", ' class="number"'),
+            ("Within cells", ' class="number"'),
             ("95&nbsp;% interval", ' class="number"'),
             ("Runs", ' class="number"'),
         )
@@ -70,7 +73,10 @@ def _words(frame: pd.DataFrame, found: Sequence[Association]) -> str:
     if names := [lower_name(axis) for axis in varying(frame)]:
         *others, last = names
         listed = f"{', '.join(others)} and {last}" if others else last
-        words.append(f"Runs differ in {listed}, which may move both.")
+        words.append(
+            f"Runs differ in {listed}, which may move both; within cells, runs differ in the seed "
+            "alone."
+        )
     words.append(f"Intervals resample {count(seeds, 'seed')}, each with all of its runs.")
     if 1 < seeds < _FEW:
         words.append("With so few seeds they are too narrow.")
@@ -86,6 +92,8 @@ def _number(value: float) -> str:
     return f"{value:+.2f}".replace("-", "−")
 
 
-def _interval(one: Association) -> str:
-    ends = one.rank_correlation
-    return "" if np.isnan(ends.low) else f"[{_number(ends.low)}, {_number(ends.high)}]"
+def _cells(one: Interval) -> str:
+    """Return the cells of a correlation and its interval, empty where there is none."""
+    number = "" if np.isnan(one.estimate) else _number(one.estimate)
+    ends = "" if np.isnan(one.low) else f"[{_number(one.low)}, {_number(one.high)}]"
+    return "".join(f'<td class="number">{text}</td>' for text in (number, ends))

@@ -1,6 +1,7 @@
 """The section on bottlenecks: numbers, words, and none without measures."""
 
 import re
+from math import nan
 
 from mnv2_jax.analysis import report
 from mnv2_jax.analysis.associations import Association
@@ -16,18 +17,21 @@ HOSTILE = Column("t/x", "number", "measure", "<b>, least, t", "%", 1)
 def test_associations_are_told_with_intervals_and_without_causes():
     frame = make_frame(expansions=(6,), seeds=3)
     found = [
-        Association(ACTIVE, Interval(0.5, -0.125, 1.0), 12, 3),
-        Association(HOSTILE, Interval(-0.25, float("nan"), float("nan")), 6, 1),
+        Association(ACTIVE, Interval(0.5, -0.125, 1.0), Interval(0.25, -0.5, 0.75), 12, 3),
+        Association(HOSTILE, Interval(-0.25, nan, nan), Interval(nan, nan, nan), 6, 1),
     ]
     html = why.section(frame, "test accuracy", {"bottlenecks": "FIGURE"}, {"bottlenecks": found})
     assert '<h2 id="why-title">Why</h2>\nFIGURE' in html
     assert "Rank correlation with test accuracy" in html
     rows = re.findall(r'<tr><th scope="row">(.*?)</th>(.*?)</tr>', html)
     cells = [re.findall(r'<td class="number">(.*?)</td>', row) for _, row in rows]
-    assert cells == [["+0.50", "[−0.12, +1.00]", "12"], ["−0.25", "", "6"]]
+    assert cells == [
+        ["+0.50", "[−0.12, +1.00]", "+0.25", "[−0.50, +0.75]", "12"],
+        ["−0.25", "", "", "", "6"],
+    ]
     assert [label for label, _ in rows] == ["Active channels", "&lt;b&gt;, least"]
     assert "An association, not a cause" in html
-    assert "Runs differ in projection and shortcut, which may move both." in html
+    assert "projection and shortcut, which may move both; within cells, runs differ in" in html
     assert "Intervals resample 3 seeds, each with all of its runs. With so few seeds" in html
     assert why.section(frame, "test accuracy", {}, {}) == ""
     assert "No measure of bottlenecks differs" in why.section(frame, "", {}, {"bottlenecks": []})
