@@ -27,13 +27,19 @@ def test_the_command_prints_the_claims_in_three_formats():
     assert json.loads(printed["json"]) == rows
 
 
+PAGES = {
+    "index.md": ["digits", "digits_factorial", "cifar10_smoke_factorial", "transfer"],
+    "why.md": ["digits_dose", "digits_place", "digits_intervention"],
+}
+
+
 @pytest.mark.parametrize(
-    "folder", ["digits", "digits_factorial", "cifar10_smoke_factorial", "transfer"]
+    ("page", "folder"), [(page, folder) for page, folders in PAGES.items() for folder in folders]
 )
-def test_the_results_page_has_the_claims_as_the_command_prints_them(folder):
+def test_the_results_pages_have_the_claims_as_the_command_prints_them(page, folder):
     table = claims_markdown(read_decided(RESULTS / folder))
     assert table.count("\n") > 3
-    assert table in (commands.ROOT / "docs/results/index.md").read_text()
+    assert table in (commands.ROOT / "docs/results" / page).read_text()
 
 
 def test_the_readme_has_the_differences_of_the_factorial():
