@@ -43,7 +43,7 @@ ELSEWHERE = {
         "hours, a cluster, a bucket; tests/test_sweeps.py, launchers/test_ray.py, test_buckets.py"
     ),
     "python -m experiments.merge --workdir=runs/factorial": "tests/test_merge.py",
-    "python -m experiments.ablate --config=configs/digits.py:dose": "minutes; test_configs.py plans",
+    "python -m experiments.ablate --config=configs/digits.py:dose": "minutes; planned by a test",
     "python -m experiments.ablate --config=configs/digits.py:place": "as dose",
     "python -m experiments.ablate --config=configs/digits.py:intervention": "as dose",
     "python -m experiments.evaluate --workdir=runs/digits_intervention": "of runs/digits",

@@ -25,7 +25,11 @@ OF_WEIGHTS = "weights"
 them."""
 
 _PAPER = {
-    knob: getattr(arch.BlockSpec(), knob) for knob in ("projection", "shortcut", "activation")
+    **{
+        knob: getattr(arch.BlockSpec(), knob)
+        for knob in ("projection", "shortcut", "shortcut_weight", "activation")
+    },
+    "shortcut_blocks": "all",
 }
 """Knobs that weights do not show: other libraries train with the values of the paper."""
 

@@ -87,6 +87,19 @@ def test_what_changes_the_program_makes_a_cohort(dots, path, values):
 
 
 @pytest.mark.parametrize(
+    ("path", "change"),
+    [
+        ("model.projection_blocks", {"model__projection": "gelu"}),
+        ("model.shortcut_blocks", {"model__shortcut": "expansion"}),
+    ],
+)
+def test_places_of_what_is_no_lane_value_are_other_programs(dots, path, change):
+    places = ("all", "2", "all but 2")
+    cohorts = plan(dots, grid.axis(path, places), **change)
+    assert len({part.network_fingerprint for part in cohorts}) == len(cohorts) == 3
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         (
@@ -97,6 +110,26 @@ def test_what_changes_the_program_makes_a_cohort(dots, path, values):
         (
             {"model__projection": "tanh"},
             r"config.model.projection='tanh': expected FILE.py:FUNCTION or one of linear, relu6",
+        ),
+        (
+            {"model__projection_slope": 2.0},
+            r"config.model.projection_slope=2.0: expected a number from 0 to 1",
+        ),
+        (
+            {"model__projection": "gelu", "model__projection_slope": 0.5},
+            r"config.model.projection_slope=0.5: expected 0 with projection 'gelu'",
+        ),
+        (
+            {"model__projection_blocks": "4"},
+            r"config.model.projection_blocks='4': expected all, none, or numbers of the 3 blocks",
+        ),
+        (
+            {"model__shortcut_weight": -1.0},
+            r"config.model.shortcut_weight=-1.0: expected a number from 0 to 1",
+        ),
+        (
+            {"model__projection_bias": float("nan")},
+            r"config.model.projection_bias=nan: expected a finite number",
         ),
         ({"model__shortcut": "up"}, r"config.model.shortcut='up': expected one of bottleneck"),
         (
