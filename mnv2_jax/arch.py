@@ -12,6 +12,7 @@ import dataclasses
 import difflib
 import functools
 import math
+import re
 from collections.abc import Collection
 from typing import Any, NamedTuple, TypeVar
 
@@ -319,6 +320,10 @@ class NetworkSpec:
         return (self.resolution, self.resolution, self.in_channels)
 
 
+_BLOCKS = re.compile("([1-9][0-9]*)(?:-([1-9][0-9]*))?")
+"""A block's number, or a range of them."""
+
+
 def block_numbers(field: str, text: str, count: int) -> frozenset[int]:
     """Return the numbers of blocks, from 1, that a text chooses.
 
@@ -337,15 +342,14 @@ def block_numbers(field: str, text: str, count: int) -> frozenset[int]:
     listed = text.removeprefix("all but ")
     chosen: set[int] = set()
     for part in listed.split(","):
-        first, _, last = part.strip().partition("-")
-        numbers = (first, last or first)
-        known = all(number.isdecimal() and int(number) in everything for number in numbers)
-        if not (known and int(first) <= int(last or first)):
+        ends = _BLOCKS.fullmatch(part.strip())
+        first, last = (int(ends[1]), int(ends[2] or ends[1])) if ends else (1, 0)
+        if not (first <= last and {first, last} <= everything):
             raise ValueError(
                 f"{field}={text!r}: expected all, none, or numbers of the {count} blocks, such as "
                 f"1,3-{count} or all but 2"
             )
-        chosen |= set(range(int(first), int(last or first) + 1))
+        chosen |= set(range(first, last + 1))
     return everything - chosen if listed != text else frozenset(chosen)
 
 

@@ -121,9 +121,10 @@ def test_texts_choose_blocks(count, data):
     assert arch.block_numbers("f", "none", count) == set()
 
 
-@pytest.mark.parametrize(
-    "text", ["", "0", "4", "1-4", "-1", "1,", "one", "all but", "1.5", "\u00b2"]
-)
+WRONG = ["", "0", "4", "1-4", "3-1", "-1", "1,", "1-", "01", "one", "all but", "1.5"]
+
+
+@pytest.mark.parametrize("text", [*WRONG, "\N{SUPERSCRIPT TWO}", "\N{ARABIC-INDIC DIGIT THREE}"])
 def test_a_wrong_choice_of_blocks_is_named(text):
     expected = r"^projection_blocks='.*': expected all, none, or numbers of the 3 blocks, such as "
     with pytest.raises(ValueError, match=expected):

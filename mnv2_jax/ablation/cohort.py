@@ -206,7 +206,23 @@ def plan(
         cohort.feed()
         cohorts.append(cohort)
     _check_distinct(configs)
+    _check_places(cohorts)
     return cohorts
+
+
+def _check_places(cohorts: Sequence[Cohort]) -> None:
+    """Refuse two texts that choose the same blocks, such as "1-3" and "1,2,3"."""
+    for cohort in cohorts:
+        for field in ("projection_blocks", "shortcut_blocks"):
+            texts: dict[frozenset[int], str] = {}
+            for run in cohort.runs:
+                text = run.config.model[field]
+                chosen = arch.block_numbers(field, text, len(cohort.program.spec.blocks))
+                if (first := texts.setdefault(chosen, text)) != text:
+                    raise ValueError(
+                        f"grid: model.{field}: its values {first!r} and {text!r} are the same "
+                        f"blocks; expected one of them"
+                    )
 
 
 def _check_distinct(configs: Sequence[ConfigDict]) -> None:
@@ -234,6 +250,8 @@ def _check_distinct(configs: Sequence[ConfigDict]) -> None:
                     f"one of them, such as --config.model.{knob}={first}, or a block that reads "
                     f"{knob!r}"
                 )
+                if knob == "projection_slope":
+                    remedy = "a projection that clips, such as relu6, beside linear or without it"
                 if knob == "shortcut" and "expansion" in same:
                     remedy = (
                         "a grid without one of them, or a block that adds the last one's expanded "

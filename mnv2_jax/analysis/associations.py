@@ -19,8 +19,8 @@ class Association(NamedTuple):
     Attributes:
       measure: the first of the two.
       rank_correlation: Spearman's over runs, with its 95 % interval.
-      within: the same of what is left of both after the means of their cells, of runs that differ
-        in the seed alone, are subtracted; NaN if there is nothing.
+      within: the same of ranks within cells, of runs that differ in the seed alone; NaN if there
+        is nothing to rank.
       runs: the number of runs that have both.
       seeds: the number of their seeds.
     """
@@ -48,15 +48,16 @@ def associations(frame: pd.DataFrame, names: Iterable[str], metric: str) -> list
         seeds = runs["seed"].to_numpy()
         interval = rank_correlation(x, y, seeds, 0.95)
         if not np.isnan(interval.estimate):
-            of_name, of_metric = _without_means(runs, name), _without_means(runs, metric)
+            of_name, of_metric = _ranks_within(runs, name), _ranks_within(runs, metric)
             within = rank_correlation(of_name, of_metric, seeds, 0.95)
             measure, count = describe(frame, name), len(np.unique(seeds))
             found.append(Association(measure, interval, within, len(runs), count))
     return found
 
 
-def _without_means(runs: pd.DataFrame, name: str) -> np.ndarray:
-    """Subtract the mean of runs that differ in the seed alone; rounding does not make ranks."""
+def _ranks_within(runs: pd.DataFrame, name: str) -> np.ndarray:
+    """Return each run's rank within its cell, from -1/2 to 1/2, so that cells weigh the same."""
     cells = [runs[axis] for axis in varying(runs)] or [pd.Series(0, runs.index)]
-    left = runs[name] - runs.groupby(cells, dropna=False)[name].transform("mean")
-    return left.round(9).to_numpy(float)
+    # Rounding errors are no differences.
+    groups = runs[name].round(9).groupby(cells, dropna=False)
+    return ((groups.rank() - 0.5) / groups.transform("size") - 0.5).to_numpy(float)

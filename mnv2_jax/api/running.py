@@ -228,7 +228,7 @@ def _report(here: Workdir, planned: Planned, messages: Messages, origin: Origin)
     frame = tables.read_results(here.path)
     if accuracies.lead(frame):
         messages.show(accuracies.table(frame))
-    if decided and all(row["seeds"] < 2 for row in decided):
+    if decided and frame["seed"].nunique() < 2:
         messages.say(f"Claims: {len(decided)}, undecided: one seed gives no interval")
     elif decided:
         messages.show(claims_table(decided))

@@ -86,6 +86,13 @@ def test_what_changes_the_program_makes_a_cohort(dots, path, values):
     assert len(plan(dots, grid.axis(path, values), train__batch_size=16)) == len(values)
 
 
+def test_two_texts_of_the_same_blocks_are_refused(dots):
+    places = grid.axis("model.projection_blocks", ("1-3", "1", "all"))
+    same = r"^grid: model\.projection_blocks: its values '1-3' and 'all' are the same blocks; exp"
+    with pytest.raises(ValueError, match=same):
+        plan(dots, places, model__projection="relu6")
+
+
 @pytest.mark.parametrize(
     ("path", "change"),
     [

@@ -12,6 +12,7 @@ from mnv2_jax.analysis.axes import (
     averaged,
     differ,
     finished,
+    is_number,
     main_number,
     remarks,
     to_draw,
@@ -80,6 +81,8 @@ def accuracy(
     else:
         notes += remarks(done, view.shown)
     notes += [*left_out, *unfinished(frame, every)]
+    if scale.kind == "places" and is_number(done, view.x):
+        notes.append(f"Values of {lower_name(view.x)} are evenly spaced.")
     if view.x == "expansion" and 1 in scale.values:
         notes.append("At expansion 1 blocks have no expansion layer: that network is shallower.")
     width = min(max(WIDE, 26 * len(scale.values) * len(hues.values)), 650)

@@ -1,6 +1,7 @@
 """Cost of a nonlinear projection, and gain of a shortcut, over the block that has it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -45,8 +46,7 @@ def place(frame: pd.DataFrame, metric: str = "test_accuracy") -> Chart | None:
     if not titles:
         return None
     hues = Hues("sides", [_ALONE, _OTHERS], titled=False)
-    column = describe(frame, metric)
-    limits = rows.limits(column)
+    limits = _ends(rows.rows)
     x = _blocks(done, max(numbers))
     zero = {
         "data": {"values": [{}]},
@@ -54,9 +54,16 @@ def place(frame: pd.DataFrame, metric: str = "test_accuracy") -> Chart | None:
         "encoding": {"y": {"datum": 0, "type": "quantitative"}},
     }
     layers = [zero, *layers_of(x, hues, units.of_differences([shown]), shown.digits, limits)]
-    own_ends = [rows.limits(column, panel=title) for title in titles]
+    own_ends = [_ends([row for row in rows.rows if row["panel"] == title]) for title in titles]
     spec = panelled(layers, list(titles), hues, limits, limits, own_ends, WIDE)
     return Chart("Where it matters, block by block", spec, rows.rows, notes=rows.bands())
+
+
+def _ends(rows: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Return the ends of y, with room for whole intervals: that of a block may be the widest."""
+    values = [row[name] for row in rows for name in ("y", "low", "high") if row[name] is not None]
+    room = 0.05 * (max(values) - min(values)) or 1.0
+    return [min(values) - room, max(values) + room]
 
 
 def _differences(done: pd.DataFrame, metric: str) -> Iterator[tuple[str, int, str, pd.DataFrame]]:
