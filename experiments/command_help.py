@@ -34,8 +34,9 @@ _OTHERS = {
     "model.width": "width multiplier, above 0",
     "model.depth": "depth multiplier, above 0",
     "model.projection_blocks": "blocks that have the projection, the others are linear: all, none, "
-    "numbers such as 1,3-5, or all but 2",
-    "model.shortcut_blocks": "blocks that have the shortcut, likewise",
+    "numbers from 1 such as 1,3-5, or all but 2,4-5",
+    "model.shortcut_blocks": "blocks that have the shortcut, likewise; only blocks that keep the "
+    "shape can have one",
     "model.conventions": "padding, BatchNorm, dropout, initial weights: one of "
     "`mnv2_jax.arch.CONVENTIONS`, or weights, as pretrained weights need it",
     "parallel": "lanes by device, or batches by device: one of `mnv2_jax.train.layouts.LAYOUTS`",

@@ -133,8 +133,9 @@ class BlockSpec:
         `mnv2_jax.nn.projections.FUNCTIONS`, or FILE.py:FUNCTION.
       projection_placement: that activation before or after the shortcut is added: one of
         `PLACEMENTS`.
-      projection_slope: share of the identity that is mixed into the projection: 0 leaves it as it
-        is named, 1 makes it linear. Above 0 only for one of `CLIPS`.
+      projection_slope: share s of the identity in the projection, (1 - s) f(x) + s x: 0 leaves it
+        as it is named, 1 makes it linear. Above 0 only for one of `CLIPS`; of a linear one it
+        changes nothing.
       projection_bias: initial bias of the projection's BatchNorm, whose scale starts at 1.
       shortcut: tensors that the residual connection joins: one of `SHORTCUTS`.
       shortcut_weight: the weight of the shortcut between bottlenecks, from 0 to 1.
