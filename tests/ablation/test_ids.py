@@ -24,10 +24,14 @@ COMMITTED: dict[str, tuple[str, tuple[str, ...], dict[str, object]]] = {
     "digits_intervention": ("digits", ("intervention",), {}),
     "blocks": ("digits", ("blocks",), {}),
     "cifar10_smoke_factorial": ("cifar10", ("smoke,factorial",), JPEG),
+    "cifar10_smoke_dose": ("cifar10", ("smoke,dose",), {**JPEG, "model.expansion": 6.0}),
     "transfer": ("transfer", (), {}),
     "transfer_clip": ("transfer_recipe", ("digits,clip",), {}),
 }
 """Results, the config and its argument that they are of, and what was set on the command line."""
+
+FIRST_SEEDS = {"cifar10_smoke_dose": 6}
+"""Results of fewer seeds than the grid's own."""
 
 NOT_OF_THIS_CODE = {"digits_recipe", "transfer_recipe", "transfer_photos"}
 """Results of configs that have changed since, as README.md there says."""
@@ -40,6 +44,8 @@ def test_ids_of_committed_results_are_those_of_their_configs(name):
     config = module.get_config(*argument)
     config.update_from_flattened_dict(changes)
     points = module.get_grid(*argument)
+    if name in FIRST_SEEDS:
+        points = grid.with_seeds(points, range(FIRST_SEEDS[name]))
     with (RESULTS / name / "results.csv").open() as file:
         measured = {row["run_id"]: int(row["seed"]) for row in csv.DictReader(file)}
     stops = points.seeds

@@ -20,6 +20,7 @@ from tests.analysis.examples import LINEAR, more_without_shortcuts, plateau, ris
 RESULTS = Path(__file__).resolve().parents[3] / "experiments/results"
 CONFIGS: dict[str, tuple[Any, ...]] = {
     "blocks": (digits, "blocks"),
+    "cifar10_smoke_dose": (cifar10, "smoke,dose"),
     "cifar10_smoke_factorial": (cifar10, "smoke,factorial"),
     "digits": (digits,),
     "digits_dose": (digits, "dose"),
