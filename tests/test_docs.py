@@ -45,6 +45,7 @@ ELSEWHERE = {
     "python -m experiments.merge --workdir=runs/factorial": "tests/test_merge.py",
     "python -m experiments.ablate --config=configs/digits.py:dose": "minutes; planned by a test",
     "python -m experiments.ablate --config=configs/cifar10.py:smoke,dose": "an hour; as dose",
+    "python -m experiments.ablate --config=configs/cifar10.py:smoke,intervention": "as dose",
     "python -m experiments.ablate --config=configs/digits.py:place": "as dose",
     "python -m experiments.ablate --config=configs/digits.py:intervention": "as dose",
     "python -m experiments.evaluate --workdir=runs/digits_intervention": "of runs/digits",

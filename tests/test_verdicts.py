@@ -29,7 +29,13 @@ def test_the_command_prints_the_claims_in_three_formats():
 
 PAGES = {
     "index.md": ["digits", "digits_factorial", "cifar10_smoke_factorial", "transfer"],
-    "why.md": ["digits_dose", "digits_place", "digits_intervention", "cifar10_smoke_dose"],
+    "why.md": [
+        "digits_dose",
+        "digits_place",
+        "digits_intervention",
+        "cifar10_smoke_dose",
+        "cifar10_smoke_intervention",
+    ],
 }
 
 

@@ -25,12 +25,17 @@ COMMITTED: dict[str, tuple[str, tuple[str, ...], dict[str, object]]] = {
     "blocks": ("digits", ("blocks",), {}),
     "cifar10_smoke_factorial": ("cifar10", ("smoke,factorial",), JPEG),
     "cifar10_smoke_dose": ("cifar10", ("smoke,dose",), {**JPEG, "model.expansion": 6.0}),
+    "cifar10_smoke_intervention": (
+        "cifar10",
+        ("smoke,intervention",),
+        {**JPEG, "model.expansion": 6.0},
+    ),
     "transfer": ("transfer", (), {}),
     "transfer_clip": ("transfer_recipe", ("digits,clip",), {}),
 }
 """Results, the config and its argument that they are of, and what was set on the command line."""
 
-FIRST_SEEDS = {"cifar10_smoke_dose": 6}
+FIRST_SEEDS = {"cifar10_smoke_dose": 6, "cifar10_smoke_intervention": 6}
 """Results of fewer seeds than the grid's own."""
 
 NOT_OF_THIS_CODE = {"digits_recipe", "transfer_recipe", "transfer_photos"}

@@ -22,6 +22,7 @@ CONFIGS: dict[str, tuple[Any, ...]] = {
     "blocks": (digits, "blocks"),
     "cifar10_smoke_dose": (cifar10, "smoke,dose"),
     "cifar10_smoke_factorial": (cifar10, "smoke,factorial"),
+    "cifar10_smoke_intervention": (cifar10, "smoke,intervention"),
     "digits": (digits,),
     "digits_dose": (digits, "dose"),
     "digits_factorial": (digits, "factorial"),
