@@ -18,6 +18,11 @@ NORM = "expand_norm"
 Array = jax.Array
 
 
+def positive_share(expanded: Array) -> Array:
+    """Return the share of channels above 0, float32, of a tensor whose last axis is channels."""
+    return (expanded > 0).mean(-1, dtype=jnp.float32)
+
+
 def positive_fractions(
     spec: arch.NetworkSpec,
     variables: Mapping[str, Any],
@@ -67,8 +72,7 @@ def _compiled(
         captured = state.get("intermediates", {})
         # Means and not all channels leave the program.
         return {
-            block: (norms[NORM]["__call__"][0] > 0).mean(-1, dtype=jnp.float32)
-            for block, norms in captured.items()
+            block: positive_share(norms[NORM]["__call__"][0]) for block, norms in captured.items()
         }
 
     return jax.jit(fractions)

@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 from mnv2_jax.nn.blocks.base import PROBES, PROJECTION, Block, Knobs
 from mnv2_jax.nn.moments import Moments, effective_rank, explained_variance
 from mnv2_jax.nn.network import Network
-from mnv2_jax.nn.positive import NORM
+from mnv2_jax.nn.positive import NORM, positive_share
 
 Array = jax.Array
 
@@ -125,7 +125,7 @@ def _observed(
             low, high = bounds
             inside = jnp.sum((before > low) & (before < high), (1, 2), jnp.int32)
     if expansion:
-        shares = jnp.mean(expansion[1] > 0, -1, jnp.float32)
+        shares = positive_share(expansion[1])
         positive = jnp.stack([shares.mean((1, 2)), shares.min((1, 2))], -1)
     return Observed(_cells(x) if stride == 2 else x, output, before, after, inside, positive)
 
