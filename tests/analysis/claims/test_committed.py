@@ -130,3 +130,17 @@ def test_claims_that_were_noted_keep_their_identities(folder: str) -> None:
 )
 def test_every_kind_keeps_its_identities(claim: Claim, identity: str) -> None:
     assert stated.identity(claim) == identity
+
+
+@pytest.mark.parametrize("of", ["digits", "cifar10_smoke"])
+def test_slopes_0_and_1_have_the_results_of_relu6_and_linear_bit_for_bit(of: str) -> None:
+    """The programs are others: one takes slopes, as lane values, and one does not."""
+    names = {0.0: "relu6", 1.0: "linear"}
+    dose, plain = (results_of(f"{of}_{question}") for question in ("dose", "intervention"))
+    ends = dose[(dose["projection"] == "relu6") & dose["model.projection_slope"].isin([*names])]
+    ends = ends.assign(projection=ends["model.projection_slope"].map(names))
+    plain = plain[plain["model.projection_bias"] == 0]
+    pairs = ends.merge(plain, on=["projection", "shortcut", "expansion", "seed"])
+    assert len(pairs) == len(ends) == {"digits": 64, "cifar10_smoke": 24}[of]
+    for measure in ("test_accuracy", "test_loss", "validation_loss", "train_loss"):
+        assert (pairs[f"{measure}_x"] == pairs[f"{measure}_y"]).all()
