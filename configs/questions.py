@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from configs.design import Design, Question
 from configs.nonlinearity import dose, intervention, place
+from configs.precision import precision
 from mnv2_jax import arch
 from mnv2_jax.ablation.equal_cost import width_of_equal_madds
 from mnv2_jax.ablation.grid import Point, axis, product, where, zipped
@@ -255,6 +256,7 @@ QUESTIONS: dict[str, Callable[[Design], Question]] = {
     "dose": dose,
     "place": place,
     "intervention": intervention,
+    "precision": precision,
 }
 
 
