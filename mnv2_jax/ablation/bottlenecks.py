@@ -1,28 +1,18 @@
 """Evaluator of bottlenecks: what their projections and expansions keep, block by block."""
 
-import contextlib
-import dataclasses
-import functools
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
-import jax
 import numpy as np
 
 from mnv2_jax.ablation.subject import Measures, Subject
-from mnv2_jax.data import augment, stream
-from mnv2_jax.data.images import Images
-from mnv2_jax.data.subsets import Subset
+from mnv2_jax.data import augment
 from mnv2_jax.nn import probes
-from mnv2_jax.nn.network import Network, variable_shapes
+from mnv2_jax.nn.network import Network
 from mnv2_jax.nn.probes import Probed
 
 IMAGES = 1024
 """The most images that are measured; of more, so many evenly spaced ones are."""
-
-_BATCH_BYTES = 2**28
-"""The most that the tensors of a batch take on the host."""
 
 _Better = Literal["higher", "lower"]
 
@@ -90,17 +80,19 @@ def _probed(subject: Subject) -> list[list[Probed]]:
     """Return the measures of each block of each network."""
     spec, scaling = subject.program.spec, subject.program.scaling
 
-    @jax.jit
     def observe(variables: Any, knobs: Any, images: Any) -> Any:
         return probes.observe(Network(spec), variables, knobs, augment.scale(images, scaling))
 
+    images = subject.images
+    if len(images) > IMAGES:
+        subject.say(
+            f"bottlenecks are measured on {IMAGES:,} of {len(images):,} images, evenly spaced"
+        )
     # Every network is given an image that was decoded once; only sums are kept of each.
     sums = [[probes.Sums() for _ in spec.blocks] for _ in subject.networks]
-    for first, batch in _batches(subject, _batch_size(subject)):
-        for network, values, own in zip(subject.networks, subject.values, sums, strict=True):
-            observed = observe(network.variables, values.knobs, batch.images)
-            for block, tensors in zip(own, observed, strict=True):
-                block.add(tensors, batch.weights, first)
+    for seen in subject.observe(observe, images, IMAGES):
+        for block, tensors in zip(sums[seen.network], seen.result, strict=True):
+            block.add(tensors, seen.weights, seen.first)
     return [
         [_finished(block, f"run {run}, block {number}") for number, block in enumerate(own, 1)]
         for run, own in zip(subject.runs, sums, strict=True)
@@ -112,38 +104,3 @@ def _finished(block: probes.Sums, what: str) -> Probed:
         return block.finish()
     except ValueError as error:
         raise ValueError(f"{what}: {error}") from None
-
-
-def _batches(subject: Subject, size: int) -> Iterator[tuple[int, stream.Batch]]:
-    """Yield batches of images, each with the number of its first image."""
-    batches = stream.EvaluationBatches(_evenly_spaced(subject), size, range(size))
-    with contextlib.closing(stream.iterate(batches)) as decoded:
-        for number, batch in enumerate(decoded):
-            subject.leave_out(batch.problems)
-            yield number * size, batch
-
-
-def _evenly_spaced(subject: Subject) -> Images:
-    """Return the images to measure: `IMAGES` of them at most."""
-    images = subject.images
-    if len(images) <= IMAGES:
-        return images
-    subject.say(f"bottlenecks are measured on {IMAGES:,} of {len(images):,} images, evenly spaced")
-    places = np.arange(IMAGES) * len(images) // IMAGES
-    return dataclasses.replace(images, records=Subset(images.records, places))
-
-
-def _batch_size(subject: Subject) -> int:
-    """Return the images of a batch: as for evaluation, or as many as `_BATCH_BYTES` hold."""
-    spec = subject.program.spec
-    variables: Mapping[str, Any] = variable_shapes(spec)
-    image = jax.ShapeDtypeStruct((1, *spec.input_shape), np.float32)
-    tensors = jax.eval_shape(
-        functools.partial(probes.observe, Network(spec)),
-        variables,
-        subject.values[0].knobs,
-        image,
-    )
-    of_image = sum(4 * math.prod(tensor.shape) for tensor in jax.tree.leaves(tensors))
-    wanted = min(subject.program.recipe.evaluation_batch_size, len(subject.images), IMAGES)
-    return max(1, min(wanted, _BATCH_BYTES // of_image))

@@ -274,6 +274,7 @@ def _subject(
         ],
         dataset,
         _images(dataset, request, group.seed),
+        functools.partial(_training, members[0].config, load),
         leave_out,
         say,
     )
@@ -283,6 +284,12 @@ def _images(dataset: Dataset, request: Request, seed: int) -> Images:
     split = "test" if request.data else request.split
     images: Images = dataset.training(seed) if split == "train" else getattr(dataset, split)
     return images
+
+
+def _training(config: ConfigDict, load: Callable[[Selection], Dataset]) -> Images:
+    """Open the training split of the data set of a run."""
+    selection = dataclasses.replace(resolve.data_selection(config), images_per_class=0)
+    return splits.redrawn(load(selection), resolve.split_seed(config)).train
 
 
 def _column(table: str, name: str, subject: Subject) -> schema.Column:

@@ -8,6 +8,7 @@ import dataclasses
 
 from mnv2_jax import user_code
 from mnv2_jax.ablation.bottlenecks import bottlenecks
+from mnv2_jax.ablation.precision import precision
 from mnv2_jax.ablation.subject import Evaluator, Measures, Subject
 
 
@@ -27,6 +28,7 @@ EVALUATORS: dict[str, Evaluator] = {
     "metrics": metrics,
     "bfloat16": bfloat16,
     "bottlenecks": bottlenecks,
+    "precision": precision,
 }
 """The evaluators by name."""
 

@@ -1,18 +1,45 @@
 """The subject of an evaluator: finished runs' networks, and a split to measure them on."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
+import jax
+import numpy as np
+
+from mnv2_jax.data import stream
 from mnv2_jax.data.images import Images
 from mnv2_jax.data.sources import Dataset
+from mnv2_jax.data.subsets import Subset
 from mnv2_jax.metrics import Metric
+from mnv2_jax.nn.network import variable_shapes
 from mnv2_jax.nn.trained import Trained
 from mnv2_jax.predictions import Predictions
 from mnv2_jax.schema import Column
 from mnv2_jax.train import evaluation
 from mnv2_jax.train.hparams import HParams
 from mnv2_jax.train.step import LaneProgram
+
+_BATCH_BYTES = 2**28
+"""The most that results of `Subject.observe` take on the host."""
+
+
+class Observed(NamedTuple):
+    """The result of a function of a network and of a batch of images.
+
+    Attributes:
+      network: the place of the network in `Subject.networks`.
+      first: the number of the batch's first image.
+      weights: of the batch's images: one of weight 0 fills up the batch, or cannot be decoded.
+      result: of the function.
+    """
+
+    network: int
+    first: int
+    weights: np.ndarray
+    result: Any
 
 
 @dataclasses.dataclass
@@ -26,6 +53,7 @@ class Subject:
       values: their hyperparameters, of which projection and shortcut matter.
       dataset: the data set of the images.
       images: the split.
+      training: opens images that networks were trained on, or could have been.
       leave_out: called with a line for each image that cannot be decoded.
       say: called with a line of progress.
       columns: descriptions of measures, by name; see `describe`.
@@ -41,6 +69,7 @@ class Subject:
     values: Sequence[HParams]
     dataset: Dataset
     images: Images
+    training: Callable[[], Images]
     leave_out: Callable[[Iterable[str]], None]
     say: Callable[[str], None] = lambda line: None
     columns: dict[str, Column] = dataclasses.field(default_factory=dict)
@@ -57,20 +86,64 @@ class Subject:
 
         Args:
           program: by default the subject's; another one may have another precision.
-          variables: by default the networks' own; others may be rounded ones.
+          variables: by default the networks' own; others may be rounded ones, one for each network
+            in order, or several times as many, which one compiled program measures.
 
         Returns:
-          For each network its metrics, by name.
+          For each of the variables the metrics, by name.
         """
         program = program or self.program
         for metric in program.metrics:
             self.describe(metric)
-        own = [network.variables for network in self.networks]
+        chosen = variables or [network.variables for network in self.networks]
+        values = list(self.values) * (len(chosen) // len(self.networks))
         measured = evaluation.evaluate(
-            program, self.dataset, self.images, variables or own, self.values, self.leave_out
+            program, self.dataset, self.images, chosen, values, self.leave_out
         )
         self.predictions = [one.predictions.first(len(self.images)) for one in measured]
         return [one.metrics for one in measured]
+
+    def observe(
+        self,
+        function: Callable[[Any, Any, Any], Any],
+        images: Images,
+        most: int,
+        variables: Sequence[Mapping[str, Any]] | None = None,
+    ) -> Iterator[Observed]:
+        """Yield the results of a function, for every batch of images and every network.
+
+        Args:
+          function: of a network's variables, knobs and images, uint8 `[batch, height, width,
+            channels]`; it is compiled, and returns arrays `[batch, ...]`.
+          images: a split.
+          most: images that are taken; of more, so many evenly spaced ones are.
+          variables: by default the networks' own.
+
+        Raises:
+          ValueError: an image cannot be decoded.
+        """
+        if len(images) > most:
+            places = np.arange(most) * len(images) // most
+            images = dataclasses.replace(images, records=Subset(images.records, places))
+        size = self._batch_size(function, len(images))
+        compiled = jax.jit(function)
+        chosen = variables or [network.variables for network in self.networks]
+        batches = stream.EvaluationBatches(images, size, range(size))
+        with contextlib.closing(stream.iterate(batches)) as decoded:
+            for number, batch in enumerate(decoded):
+                self.leave_out(batch.problems)
+                for place, (own, values) in enumerate(zip(chosen, self.values, strict=True)):
+                    result = compiled(own, values.knobs, batch.images)
+                    yield Observed(place, number * size, batch.weights, result)
+
+    def _batch_size(self, function: Callable[[Any, Any, Any], Any], images: int) -> int:
+        """Return the images of a batch: as for evaluation, or as many as `_BATCH_BYTES` hold."""
+        spec = self.program.spec
+        image = jax.ShapeDtypeStruct((1, *spec.input_shape), np.uint8)
+        result = jax.eval_shape(function, variable_shapes(spec), self.values[0].knobs, image)
+        of_image = sum(4 * math.prod(leaf.shape) for leaf in jax.tree.leaves(result))
+        wanted = min(self.program.recipe.evaluation_batch_size, images)
+        return max(1, min(wanted, _BATCH_BYTES // of_image))
 
     def describe(
         self,

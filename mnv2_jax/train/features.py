@@ -58,8 +58,9 @@ class ClassifierProgram(LaneProgram):
     def _scaled(self, images: Array) -> Array:
         return images
 
-    def _logits(self, variables: Any, images: Array, **options: Any) -> Any:
-        return super()._logits(variables, images, only="classifier", **options)
+    def logits(self, variables: Any, images: Array, **options: Any) -> Any:
+        """See `LaneProgram`: here images are features."""
+        return super().logits(variables, images, only="classifier", **options)
 
 
 class _Split(NamedTuple):

@@ -166,7 +166,7 @@ class LaneProgram:
           the prediction and the loss of each image of the whole batch, as
           `mnv2_jax.predictions.Predictions` has them; images of weight 0 are left out.
         """
-        logits = self._logits(variables.tree, self._scaled(images), knobs=values.knobs)
+        logits = self.logits(variables.tree, self._scaled(images), knobs=values.knobs)
         sums = {"images": jnp.sum(weights)}
         for metric in self.metrics:
             numbers = metric.per_image(logits, labels)
@@ -231,7 +231,7 @@ class LaneProgram:
             self.recipe, learning_rate, weight_decay, self._decay_mask, self.steps_per_epoch
         )
 
-    def _logits(self, variables: Any, images: Array, **options: Any) -> Any:
+    def logits(self, variables: Any, images: Array, **options: Any) -> Any:
         """Return float32 logits for float32 images, computed in the recipe's `compute_dtype`."""
         dtype = COMPUTE_DTYPES[self.recipe.compute_dtype]
         result: Any = self.network.apply(variables, images.astype(dtype), **options)
@@ -315,7 +315,7 @@ class LaneProgram:
         images, labels, targets = batch
 
         def loss_of(params: Any) -> tuple[Array, tuple[Array, Any]]:
-            logits, updated = self._logits(
+            logits, updated = self.logits(
                 join(state.frozen.tree, {"params": params, "batch_stats": state.batch_stats.tree}),
                 images,
                 train=True,

@@ -13,7 +13,7 @@ import pytest
 
 from configs import digits
 from mnv2_jax import api, arch, presets, schema, side_tables
-from mnv2_jax.ablation import bottlenecks, bucket, merging, resolve
+from mnv2_jax.ablation import bottlenecks, bucket, merging, resolve, subject
 from mnv2_jax.ablation.evaluations import Request
 from mnv2_jax.ablation.grid import axis, product
 from mnv2_jax.ablation.job import DataOptions
@@ -167,7 +167,7 @@ def test_of_many_images_some_are_measured_and_that_is_said(copied, monkeypatch):
 
 
 def test_results_are_the_same_whatever_fits_into_memory(copied, table, monkeypatch):
-    monkeypatch.setattr(bottlenecks, "_BATCH_BYTES", 150_000)
+    monkeypatch.setattr(subject, "_BATCH_BYTES", 150_000)
     parts = copied.evaluate(evaluator="bottlenecks", name="parts")
     np.testing.assert_allclose(parts.to_numpy(), table.to_numpy(), rtol=1e-4, atol=1e-6)
 

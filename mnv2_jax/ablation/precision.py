@@ -1,0 +1,313 @@
+"""Evaluator of low precision: the accuracy of networks whose numbers have few bits."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from mnv2_jax.ablation.subject import Measures, Subject
+from mnv2_jax.data import augment
+from mnv2_jax.metrics import METRICS
+from mnv2_jax.nn import quantisation
+from mnv2_jax.nn.network import Network
+from mnv2_jax.nn.quantisation import EXACT, FLOATS, Format, Path, Ranges
+from mnv2_jax.train.state import Packed, Variables
+from mnv2_jax.train.step import LaneProgram
+
+IMAGES = 256
+"""The most training images that ranges of activations are taken from."""
+
+_FORMATS = "formats"
+"""The collection of variables that has number formats, by layer."""
+
+_SAME = 1e-3
+"""The most that folding may change logits by, relative to the largest: float32's rounding, many
+layers deep."""
+
+
+class Variant(NamedTuple):
+    """A way to quantise a network.
+
+    Attributes:
+      weights: bits of kernels, or one of `mnv2_jax.nn.quantisation.FLOATS`; 0 keeps float32.
+      inputs: likewise of the inputs of layers.
+      per_channel: kernels have a range for each output channel, else one for all.
+      percentile: activations beyond `mnv2_jax.nn.quantisation.PERCENTILE` are clipped.
+      equalised: channels are scaled between layers first, and ReLU takes ReLU6's place.
+    """
+
+    weights: int | str = 0
+    inputs: int | str = 0
+    per_channel: bool = False
+    percentile: bool = False
+    equalised: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of its accuracy."""
+        if isinstance(self.weights, str):
+            return self.weights
+        bits = "".join(f"{what}{n}" for what, n in (("w", self.weights), ("a", self.inputs)) if n)
+        words = [("channel" if self.per_channel else "tensor") if self.weights else ""]
+        words += ["percentile" if self.percentile else "", "equalised" if self.equalised else ""]
+        return "_".join(word for word in (bits, *words) if word)
+
+    @property
+    def label(self) -> str:
+        """The name in texts."""
+        if isinstance(self.weights, str):
+            return self.weights.replace("_", " ")
+        both = [f"{self.weights}-bit kernels"] if self.weights else []
+        both += [f"{self.inputs}-bit activations"] if self.inputs else []
+        words = [" and ".join(both)]
+        if self.weights:
+            words.append("per channel" if self.per_channel else "per tensor")
+        words += [f"{quantisation.PERCENTILE}th percentile"] if self.percentile else []
+        return ", ".join([*words, *(["equalised"] if self.equalised else [])])
+
+
+VARIANTS = (
+    *(Variant(bits, bits, each) for bits in (8, 6, 4, 3) for each in (False, True)),
+    *(Variant(weights=bits, per_channel=each) for bits in (8, 4) for each in (False, True)),
+    *(Variant(inputs=bits) for bits in (8, 4)),
+    *(Variant(4, 4, each, percentile=True) for each in (False, True)),
+    *(Variant(bits, bits, equalised=True) for bits in (8, 4)),
+    *(Variant(name, name) for name in FLOATS),
+)
+"""The ways to quantise that are measured."""
+
+_OF_LAYERS = {
+    "activation": "Largest input of a layer",
+    "kernel_ratio": "Largest to smallest range of an output channel",
+    "kernel_to_median": "Largest to median range of an output channel",
+}
+"""Measures of layers, which explain drops, by name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantisedProgram(LaneProgram):
+    """The program of a lane whose kernels and inputs of layers are rounded to formats.
+
+    The formats are a part of the variables, so that lanes may differ in them.
+    """
+
+    def pack(self, variables: Mapping[str, Any]) -> Variables:
+        """Pack variables with their formats."""
+        own = {name: tree for name, tree in variables.items() if name != _FORMATS}
+        return super().pack(own)._replace(frozen=Packed.pack({_FORMATS: variables[_FORMATS]}))
+
+    def logits(self, variables: Any, images: jax.Array, **options: Any) -> Any:
+        """See `LaneProgram`."""
+        formats = variables.pop(_FORMATS)
+        found: dict[str, dict[Path, Format]] = {
+            what: {tuple(path.split("/")): Format(**of[what]) for path, of in formats.items()}
+            for what in ("kernel", "input")
+        }
+        rounded = quantisation.quantised_kernels(variables, found["kernel"])
+        with quantisation.quantised_inputs(found["input"]):
+            return super().logits(rounded, images, **options)
+
+
+def precision(subject: Subject) -> Measures:
+    """Measure test accuracy in low precision, and explain it by ranges.
+
+    Networks are computed in float32, their numbers rounded as `VARIANTS` say. `NAME_drop` is the
+    accuracy in float32 less that of `NAME`. Equalised networks have ReLU instead of ReLU6, whose
+    accuracy alone is `relu`; where `mnv2_jax.nn.quantisation.can_equalise` no block, there are
+    none. Ranges of activations are those of `IMAGES` training images.
+
+    Raises:
+      ValueError: an image cannot be decoded, or a network cannot be folded.
+    """
+    program = subject.program
+    recipe = dataclasses.replace(program.recipe, compute_dtype="float32")
+    program = QuantisedProgram(
+        program.spec,
+        recipe,
+        program.steps_per_epoch,
+        scaling=program.scaling,
+        metrics=(METRICS["accuracy"],),
+    )
+    epsilon = program.spec.conventions.norm_epsilon
+    folded = [quantisation.fold(one.variables, epsilon) for one in subject.networks]
+    ranges = _calibrated(subject, program, folded, is_folded=True)
+    plain = [one for one in VARIANTS if not one.equalised]
+    measures = _accuracies(subject, program, folded, ranges, {"accuracy": Variant()}, plain)
+    predictions = subject.predictions[: len(folded)]
+    blocks = [dataclasses.replace(block, activation="relu") for block in program.spec.blocks]
+    if program.spec.blocks[0].activation in ("relu", "relu6") and any(
+        map(quantisation.can_equalise, blocks)
+    ):
+        spec = dataclasses.replace(program.spec, blocks=tuple(blocks))
+        other = dataclasses.replace(program, spec=spec)
+        equalised = [quantisation.equalise(one, spec) for one in folded]
+        found = _accuracies(
+            subject,
+            other,
+            equalised,
+            _calibrated(subject, other, equalised),
+            {"relu": Variant()} if spec != program.spec else {},
+            [one for one in VARIANTS if one.equalised],
+        )
+        measures = [{**one, **more} for one, more in zip(measures, found, strict=True)]
+    subject.predictions = predictions
+    explained = _explained(subject, folded, ranges)
+    return [_with_drops(subject, one) | more for one, more in zip(measures, explained, strict=True)]
+
+
+def _calibrated(
+    subject: Subject,
+    program: LaneProgram,
+    variables: Sequence[Mapping[str, Any]],
+    *,
+    is_folded: bool = False,
+) -> list[dict[Path, Ranges]]:
+    """Return the ranges of each network's inputs of layers, over training images.
+
+    Raises:
+      ValueError: networks are only folded, and one has other logits than before.
+    """
+    network, scaling = Network(program.spec), program.scaling
+
+    def observe(variables: Any, knobs: Any, images: jax.Array) -> Any:
+        return quantisation.observe(network, variables, knobs, augment.scale(images, scaling))
+
+    training = subject.training()
+    ranges: list[dict[Path, Ranges]] = [{} for _ in variables]
+    logits: dict[tuple[int, int], np.ndarray] = {}
+    for seen in subject.observe(observe, training, IMAGES, variables):
+        inputs, logits[seen.network, seen.first] = seen.result
+        for path, values in inputs.items():
+            found = ranges[seen.network].setdefault(path, Ranges())
+            found.add(np.asarray(values)[seen.weights > 0])
+    if is_folded:
+        for seen in subject.observe(observe, training, IMAGES):
+            _, before = seen.result
+            after = logits[seen.network, seen.first]
+            if not np.abs(after - before).max() <= _SAME * np.abs(before).max():
+                raise ValueError(
+                    f"run {subject.runs[seen.network]}: its logits change where BatchNorms are "
+                    f"folded into kernels; expected a BatchNorm LAYER_norm right behind LAYER"
+                )
+    return ranges
+
+
+def _accuracies(
+    subject: Subject,
+    program: QuantisedProgram,
+    variables: Sequence[Mapping[str, Any]],
+    ranges: Sequence[Mapping[Path, Ranges]],
+    exact: Mapping[str, Variant],
+    variants: Sequence[Variant],
+) -> list[dict[str, float]]:
+    """Return each network's accuracies by the names of variants, all of one compiled program."""
+    named = {**exact, **{variant.name: variant for variant in variants}}
+    for name, variant in named.items():
+        if variant in variants:
+            subject.describe(name, f"accuracy, {variant.label}", "%", "higher", 1)
+    if "relu" in named:
+        subject.describe("relu", "accuracy with ReLU for ReLU6", "%", "higher", 1)
+    lanes = [
+        {**own, _FORMATS: _formats(variant, own, of)}
+        for variant in named.values()
+        for own, of in zip(variables, ranges, strict=True)
+    ]
+    accuracies = [one["accuracy"] for one in subject.measure(program, lanes)]
+    count = len(variables)
+    return [dict(zip(named, accuracies[place::count], strict=True)) for place in range(count)]
+
+
+def _formats(
+    variant: Variant, variables: Mapping[str, Any], ranges: Mapping[Path, Ranges]
+) -> dict[str, dict[str, dict[str, np.ndarray]]]:
+    """Return the formats of kernels and inputs by layer, as a tree of dicts."""
+    kernels = quantisation.kernels(variables, list(ranges))
+    return {
+        "/".join(path): {
+            "kernel": _of_kernel(variant, kernels[path])._asdict(),
+            "input": _of_input(variant, of_input)._asdict(),
+        }
+        for path, of_input in ranges.items()
+    }
+
+
+def _of_kernel(variant: Variant, kernel: np.ndarray) -> Format:
+    """Return the format of a kernel, arrays `[output channels]`."""
+    largest = quantisation.largest(kernel)
+    bits = variant.weights
+    if isinstance(bits, str) or not bits:
+        format = FLOATS[bits] if isinstance(bits, str) else EXACT
+    else:
+        format = quantisation.symmetric(bits, largest if variant.per_channel else largest.max())
+    return Format(*(np.broadcast_to(part, largest.shape).astype(np.float32) for part in format))
+
+
+def _of_input(variant: Variant, ranges: Ranges) -> Format:
+    bits = variant.inputs
+    if isinstance(bits, str) or not bits:
+        return FLOATS[bits] if isinstance(bits, str) else EXACT
+    return quantisation.affine(
+        bits, *(ranges.percentiles if variant.percentile else ranges.extremes)
+    )
+
+
+def _with_drops(subject: Subject, accuracies: Mapping[str, float]) -> dict[str, float]:
+    """Return accuracies, each but the first with the drop from that in float32."""
+    measures = dict(accuracies)
+    for name, accuracy in accuracies.items():
+        if name != "accuracy":
+            label = subject.columns[name].label.partition("ccuracy")[2].lstrip(" ,")
+            subject.describe(f"{name}_drop", f"drop of accuracy, {label}", "%", "lower", 1)
+            measures[f"{name}_drop"] = accuracies["accuracy"] - accuracy
+    return measures
+
+
+def _explained(
+    subject: Subject,
+    variables: Sequence[Mapping[str, Any]],
+    ranges: Sequence[Mapping[Path, Ranges]],
+) -> list[dict[str, float]]:
+    """Return each network's widest ranges; set those of each block's layers."""
+    for name, label in _OF_LAYERS.items():
+        subject.describe(name, f"{label}, the largest of all layers", "", "lower", 1)
+    names = subject.program.spec.parts[1 : len(subject.program.spec.blocks) + 1]
+    summaries, per_block = [], []
+    for own, of in zip(variables, ranges, strict=True):
+        by_path = _by_layer(own, of)
+        # The stem's input is an image.
+        inner = [numbers for path, numbers in by_path.items() if path != ("stem",)]
+        summaries.append({name: max(numbers[name] for numbers in inner) for name in _OF_LAYERS})
+        blocks: dict[str, dict[str, float]] = {name: {} for name in names}
+        for (part, *layer), numbers in by_path.items():
+            if part in blocks:
+                own_name = "_".join(layer)
+                blocks[part] |= {f"{what}_of_{own_name}": one for what, one in numbers.items()}
+        per_block.append(list(blocks.values()))
+    for name in {name for blocks in per_block for block in blocks for name in block}:
+        what, _, of_layer = name.partition("_of_")
+        label = f"{_OF_LAYERS[what]}, {of_layer.replace('_', ' ')}"
+        subject.describe(name, label, "", "lower", 1, of_blocks=True)
+    subject.per_block = per_block
+    return summaries
+
+
+def _by_layer(
+    variables: Mapping[str, Any], ranges: Mapping[Path, Ranges]
+) -> dict[Path, dict[str, float]]:
+    """Return the largest input of each layer, and how far its output channels' ranges differ.
+
+    Channels whose kernel is 0 have no range.
+    """
+    found = {}
+    for path, kernel in quantisation.kernels(variables, list(ranges)).items():
+        of_channels = quantisation.largest(kernel)
+        used = of_channels[of_channels > 0]
+        widest = float(used.max()) if used.size else 0.0
+        found[path] = {
+            "activation": max(map(abs, ranges[path].extremes)),
+            "kernel_ratio": widest / float(used.min()) if used.size else 1.0,
+            "kernel_to_median": widest / float(np.median(used)) if used.size else 1.0,
+        }
+    return found
