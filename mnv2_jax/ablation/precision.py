@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from mnv2_jax import arch
 from mnv2_jax.ablation.subject import Measures, Subject
 from mnv2_jax.data import augment
 from mnv2_jax.metrics import METRICS
 from mnv2_jax.nn import quantisation
 from mnv2_jax.nn.network import Network
 from mnv2_jax.nn.quantisation import EXACT, FLOATS, Format, Path, Ranges
+from mnv2_jax.predictions import Predictions
 from mnv2_jax.train.state import Packed, Variables
 from mnv2_jax.train.step import LaneProgram
 
@@ -121,40 +123,53 @@ def precision(subject: Subject) -> Measures:
     Raises:
       ValueError: an image cannot be decoded, or a network cannot be folded.
     """
-    program = subject.program
-    recipe = dataclasses.replace(program.recipe, compute_dtype="float32")
+    recipe = dataclasses.replace(subject.program.recipe, compute_dtype="float32")
     program = QuantisedProgram(
-        program.spec,
+        subject.program.spec,
         recipe,
-        program.steps_per_epoch,
-        scaling=program.scaling,
+        subject.program.steps_per_epoch,
+        scaling=subject.program.scaling,
         metrics=(METRICS["accuracy"],),
     )
     epsilon = program.spec.conventions.norm_epsilon
     folded = [quantisation.fold(one.variables, epsilon) for one in subject.networks]
-    ranges = _calibrated(subject, program, folded, is_folded=True)
-    plain = [one for one in VARIANTS if not one.equalised]
-    measures = _accuracies(subject, program, folded, ranges, {"accuracy": Variant()}, plain)
-    predictions = subject.predictions[: len(folded)]
-    blocks = [dataclasses.replace(block, activation="relu") for block in program.spec.blocks]
-    if program.spec.blocks[0].activation in ("relu", "relu6") and any(
-        map(quantisation.can_equalise, blocks)
-    ):
-        spec = dataclasses.replace(program.spec, blocks=tuple(blocks))
+    plain = _Source(program, folded, _calibrated(subject, program, folded, is_folded=True))
+    lanes = {"accuracy": (Variant(), plain)}
+    lanes |= {one.name: (one, plain) for one in VARIANTS if not one.equalised}
+    if spec := _with_relu(program.spec):
         other = dataclasses.replace(program, spec=spec)
-        equalised = [quantisation.equalise(one, spec) for one in folded]
-        found = _accuracies(
-            subject,
-            other,
-            equalised,
-            _calibrated(subject, other, equalised),
-            {"relu": Variant()} if spec != program.spec else {},
-            [one for one in VARIANTS if one.equalised],
-        )
-        measures = [{**one, **more} for one, more in zip(measures, found, strict=True)]
-    subject.predictions = predictions
-    explained = _explained(subject, folded, ranges)
+        variables = [quantisation.equalise(one, spec) for one in folded]
+        equalised = _Source(other, variables, _calibrated(subject, other, variables))
+        if spec != program.spec:
+            lanes["relu"] = (Variant(), equalised)
+        lanes |= {one.name: (one, equalised) for one in VARIANTS if one.equalised}
+    measures = _accuracies(subject, lanes)
+    explained = _explained(subject, folded, plain.ranges)
     return [_with_drops(subject, one) | more for one, more in zip(measures, explained, strict=True)]
+
+
+class _Source(NamedTuple):
+    """Networks to be quantised.
+
+    Attributes:
+      program: computes them.
+      variables: of each.
+      ranges: of the inputs of each one's layers.
+    """
+
+    program: QuantisedProgram
+    variables: Sequence[Mapping[str, Any]]
+    ranges: Sequence[Mapping[Path, Ranges]]
+
+
+def _with_relu(spec: arch.NetworkSpec) -> arch.NetworkSpec | None:
+    """Return a network with ReLU instead of ReLU6; None if no block can then be equalised."""
+    blocks = tuple(
+        dataclasses.replace(block, activation="relu") if block.activation == "relu6" else block
+        for block in spec.blocks
+    )
+    changed = dataclasses.replace(spec, blocks=blocks)
+    return changed if any(map(quantisation.can_equalise, blocks)) else None
 
 
 def _calibrated(
@@ -195,28 +210,30 @@ def _calibrated(
 
 
 def _accuracies(
-    subject: Subject,
-    program: QuantisedProgram,
-    variables: Sequence[Mapping[str, Any]],
-    ranges: Sequence[Mapping[Path, Ranges]],
-    exact: Mapping[str, Variant],
-    variants: Sequence[Variant],
+    subject: Subject, lanes: Mapping[str, tuple[Variant, _Source]]
 ) -> list[dict[str, float]]:
-    """Return each network's accuracies by the names of variants, all of one compiled program."""
-    named = {**exact, **{variant.name: variant for variant in variants}}
-    for name, variant in named.items():
-        if variant in variants:
-            subject.describe(name, f"accuracy, {variant.label}", "%", "higher", 1)
-    if "relu" in named:
-        subject.describe("relu", "accuracy with ReLU for ReLU6", "%", "higher", 1)
-    lanes = [
-        {**own, _FORMATS: _formats(variant, own, of)}
-        for variant in named.values()
-        for own, of in zip(variables, ranges, strict=True)
-    ]
-    accuracies = [one["accuracy"] for one in subject.measure(program, lanes)]
-    count = len(variables)
-    return [dict(zip(named, accuracies[place::count], strict=True)) for place in range(count)]
+    """Return each network's accuracies by name, those of one network spec by one program."""
+    found: dict[str, list[float]] = {}
+    predictions: list[Predictions] = []
+    count = len(subject.networks)
+    for spec in dict.fromkeys(source.program.spec for _, source in lanes.values()):
+        own = {name: lane for name, lane in lanes.items() if lane[1].program.spec == spec}
+        variables = [
+            {**network, _FORMATS: _formats(variant, network, ranges)}
+            for variant, source in own.values()
+            for network, ranges in zip(source.variables, source.ranges, strict=True)
+        ]
+        program = next(iter(own.values()))[1].program
+        accuracies = [one["accuracy"] for one in subject.measure(program, variables)]
+        predictions += subject.predictions
+        for place, name in enumerate(own):
+            found[name] = accuracies[place * count : (place + 1) * count]
+    subject.predictions = predictions[:count]  # Of float32, as `accuracy`.
+    for name, (variant, _) in lanes.items():
+        if name != "accuracy":
+            label = "with ReLU for ReLU6" if name == "relu" else variant.label
+            subject.describe(name, f"accuracy, {label}", "%", "higher", 1)
+    return [{name: found[name][place] for name in lanes} for place in range(count)]
 
 
 def _formats(
@@ -258,7 +275,7 @@ def _with_drops(subject: Subject, accuracies: Mapping[str, float]) -> dict[str, 
     measures = dict(accuracies)
     for name, accuracy in accuracies.items():
         if name != "accuracy":
-            label = subject.columns[name].label.partition("ccuracy")[2].lstrip(" ,")
+            label = subject.columns[name].label.removeprefix("Accuracy, ")
             subject.describe(f"{name}_drop", f"drop of accuracy, {label}", "%", "lower", 1)
             measures[f"{name}_drop"] = accuracies["accuracy"] - accuracy
     return measures
