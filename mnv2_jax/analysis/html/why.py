@@ -8,10 +8,9 @@ import pandas as pd
 
 from mnv2_jax.analysis.associations import Association
 from mnv2_jax.analysis.axes import varying
-from mnv2_jax.analysis.html.markup import count, region
+from mnv2_jax.analysis.html.markup import count, label_of, region
 from mnv2_jax.analysis.means import Interval
 from mnv2_jax.analysis.names import lower_name
-from mnv2_jax.schema import Column
 
 _FEW = 6  # Seeds, below which an interval of resamples is much too narrow.
 
@@ -46,7 +45,7 @@ def _associations(frame: pd.DataFrame, metric: str, found: Sequence[Association]
     if not found:
         return "<p>No measure of bottlenecks differs between runs.</p>"
     rows = "\n".join(
-        f'<tr><th scope="row">{escape(_label(one.measure))}</th>'
+        f'<tr><th scope="row">{escape(label_of(one.measure))}</th>'
         f"{_cells(one.rank_correlation)}{_cells(one.within)}"
         f'<td class="number">{one.runs:,}</td></tr>'
         for one in found
@@ -81,11 +80,6 @@ def _words(frame: pd.DataFrame, found: Sequence[Association]) -> str:
     if 1 < seeds < _FEW:
         words.append("With so few seeds they are too narrow.")
     return escape(" ".join(words))
-
-
-def _label(measure: Column) -> str:
-    """Return the label of a side table's measure without the table's name."""
-    return measure.label.removesuffix(f", {measure.name.partition('/')[0]}")
 
 
 def _number(value: float) -> str:
