@@ -142,7 +142,13 @@ def divide(runs: pd.DataFrame, column: str | None) -> dict[Any, pd.DataFrame]:
 
 
 def layers_of(
-    x: dict[str, Any], hues: Hues, title: str, digits: int, ends: list[float] | None = None
+    x: dict[str, Any],
+    hues: Hues,
+    title: str,
+    digits: int,
+    ends: list[float] | None = None,
+    *,
+    below: bool = False,
 ) -> list[dict[str, Any]]:
     """Return the layers of points, means and intervals.
 
@@ -152,17 +158,11 @@ def layers_of(
       title: of y.
       digits: that tooltips show.
       ends: of y; by default those of `panelled`.
+      below: whether any y is negative.
     """
     looks = hues.encoding()
     color, shape, line = looks["color"], looks["shape"], {"field": "line", "type": "nominal"}
-    y: dict[str, Any] = {
-        "field": "y",
-        "type": "quantitative",
-        "title": title,
-        "scale": {"nice": False, "zero": False, **({"domain": ends} if ends else GIVEN_ENDS)},
-    }
-    if title.endswith("(%)"):  # The axis may be longer, for points and names.
-        y["axis"] = {"labelExpr": "datum.value > 100 || datum.value < 0 ? '' : datum.label"}
+    y = y_channel(title, ends, below=below)
     at, between = {"x": x, "y": y}, {"x": x, "y": y | {"field": "low"}, "y2": {"field": "high"}}
     named = {"at": x["title"], "hue": "Line", "panel": "Panel"}
     numbers = {"y": "Mean", "low": "95 % from", "high": "to"}
@@ -191,3 +191,17 @@ def layers_of(
         layer(band, stroke, **at, color=color, strokeDash=dash, detail=line),
         layer(marked, large, **at, color=color, shape=shape, tooltip=tooltip),
     ]
+
+
+def y_channel(title: str, ends: list[float] | None = None, *, below: bool) -> dict[str, Any]:
+    """Return the channel `y`; for the arguments see `layers_of`."""
+    y: dict[str, Any] = {
+        "field": "y",
+        "type": "quantitative",
+        "title": title,
+        "scale": {"nice": False, "zero": False, **({"domain": ends} if ends else GIVEN_ENDS)},
+    }
+    if title.endswith("(%)"):  # The axis may be longer, for points and names.
+        beyond = "datum.value > 100" if below else "datum.value > 100 || datum.value < 0"
+        y["axis"] = {"labelExpr": f"{beyond} ? '' : datum.label"}
+    return y
