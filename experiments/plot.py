@@ -1,13 +1,15 @@
-"""Draw a measure over any axis of finished results, or over the cost of networks.
+"""Draw a measure over any axis of finished results, over the cost of networks, or over a measure.
 
   python -m experiments.plot --workdir=runs/digits --x=expansion --hue=projection --panel=shortcut
   python -m experiments.plot --workdir=experiments/results/blocks --x=madds --hue=block
   python -m experiments.plot --workdir=DIR --x=train.learning_rate --metric=validation_accuracy
+  python -m experiments.plot --workdir=DIR --x=NAME/MEASURE --hue=projection
 
 An axis is a column of results.csv, by its name or by the field's path in the config; if it does not
 vary, there is one line, or one panel. Every seed is a point; lines are means, bands 95 %
 t intervals over seeds. A note names the axes that are averaged over. Over params and madds only
-seeds are averaged, and the Pareto front of the means is drawn.
+seeds are averaged, and the Pareto front of the means is drawn. Over another measure, of results.csv
+or of a side table, every run is a point; a note gives Spearman's rank correlation.
 """
 
 from pathlib import Path
@@ -25,8 +27,10 @@ from mnv2_jax.terminal import say
 flags.DEFINE_string(
     "workdir", None, "The folder that results.csv is in, which may be gs:// or s3://."
 )
-_X = flags.DEFINE_string("x", None, "The axis to draw over, or params or madds.")
-_HUE = flags.DEFINE_string("hue", None, "The axis that lines differ in. Default: one line.")
+_X = flags.DEFINE_string("x", None, "The axis to draw over, or params, madds or a measure.")
+_HUE = flags.DEFINE_string(
+    "hue", None, "The axis that lines, or colours of points, differ in. Default: one line."
+)
 _PANEL = flags.DEFINE_list(
     "panel", [], "The axis that panels differ in, or several with commas. Default: one panel."
 )
@@ -66,8 +70,8 @@ def _draw(folder: Path) -> list[Path]:
     panels, metric = tuple(_PANEL.value), _METRIC.value or ""
     shown = axes.view(results.frame, _X.value or "", _HUE.value, panels).shown
     chart = results.plot(_X.value or "", _HUE.value, panels, metric)
-    suffix = [metric.replace("/", "_")] if metric not in ("", "test_accuracy") else []
-    name = "_".join([*shown, *suffix])
+    suffix = [metric] if metric not in ("", "test_accuracy") else []
+    name = "_".join([*shown, *suffix]).replace("/", "_")
     # The name of a field may hold a dot, so that a suffix cannot be set by `with_suffix`.
     paths = paths or [folder / "figures" / f"{name}{ending}" for ending in SUFFIXES]
     for path in paths:

@@ -1,14 +1,17 @@
 """Figures from the command line."""
 
+import html
 import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from PIL import Image
 
 from mnv2_jax import schema
 from tests import commands
+from tests.analysis.evaluations import DROP, RATIO, write_evaluations
 from tests.analysis.synthetic import make_frame, stop
 
 pytestmark = pytest.mark.slow
@@ -76,6 +79,17 @@ def test_fields_and_metrics_that_only_some_results_have(tmp_path):
     name = "train.learning_rate_expansion_test_brier"
     assert (svg.name, png.name) == (f"{name}.svg", f"{name}.png")
     assert "Test Brier score (points)" in words(svg)
+
+
+def test_a_measure_over_a_measure_of_a_side_table(digits):
+    write_evaluations(digits, pd.read_csv(digits / "results.csv", dtype={"run_id": str}))
+    flags = (f"--x={RATIO}", f"--metric={DROP}", "--hue=projection")
+    status, out, err = plot(f"--workdir={digits}", *flags)
+    assert (status, err) == (0, "")
+    svg, png = map(Path, out.splitlines())
+    name = "test_precision_kernel_ratio_projection_test_precision_w4a4_drop"
+    assert (svg, png.name) == (digits / "figures" / f"{name}.svg", f"{name}.png")
+    assert "Spearman's rank correlation: " in html.unescape(" ".join(words(svg)))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,9 @@ from mnv2_jax.analysis.resampling import rank_correlation
 from mnv2_jax.analysis.tables import describe
 from mnv2_jax.schema import Column
 
+FEW_SEEDS = 6
+"""Seeds below which an interval of resamples is much too narrow."""
+
 
 class Association(NamedTuple):
     """The association of a measure with another one.
@@ -61,3 +64,8 @@ def _ranks_within(runs: pd.DataFrame, name: str) -> np.ndarray:
     # Rounding errors are no differences.
     groups = runs[name].round(9).groupby(cells, dropna=False)
     return ((groups.rank() - 0.5) / groups.transform("size") - 0.5).to_numpy(float)
+
+
+def written(correlation: float) -> str:
+    """Return a correlation as text."""
+    return f"{correlation:+.2f}".replace("-", "−")

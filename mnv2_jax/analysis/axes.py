@@ -87,17 +87,18 @@ def without_pretraining(done: pd.DataFrame) -> pd.DataFrame:
     return others if len(others) < len(done) else done
 
 
-def column(frame: pd.DataFrame, name: str, *, costs: bool = False) -> str:
+def column(frame: pd.DataFrame, name: str, *, on_x: bool = False) -> str:
     """Return the axis of a name: a column, a field's path, or the path's last part.
 
-    With `costs`, parameters and multiply-adds count as axes.
+    With `on_x`, parameters, multiply-adds and measures count as axes.
 
     Raises:
       ValueError: there is none, or more than one; the message begins with the name.
     """
-    known = [*design_axes(frame), *(COSTS if costs else ())]
+    known = [*design_axes(frame), *(COSTS if on_x else ())]
+    measures = [one.name for one in tables.measures(frame)] if on_x else []
     exact = tables.column(frame, name)
-    if exact in known:
+    if exact in [*known, *measures]:
         return exact
     ends = [axis for axis in known if axis.endswith(f".{name}")]
     if len(ends) == 1:
@@ -108,29 +109,33 @@ def column(frame: pd.DataFrame, name: str, *, costs: bool = False) -> str:
         raise ValueError(
             f"seed: seeds are the points and make the bands; expected one of {', '.join(known)}"
         )
-    close = difflib.get_close_matches(name, known, n=1)
+    close = difflib.get_close_matches(name, [*known, *measures], n=1)
     if close:
         raise ValueError(f"{name}: no such axis in these results; did you mean {close[0]}?")
     raise ValueError(
         f"{name}: no such axis in these results, where a field that does not vary may have no "
-        f"column; expected one of {', '.join(known)}"
+        f"column; expected one of {', '.join(known)}{_or_a_measure(frame) if on_x else ''}"
     )
 
 
+def _or_a_measure(frame: pd.DataFrame) -> str:
+    return f", or a measure such as {tables.main_metric(frame)}"
+
+
 def view(frame: pd.DataFrame, x: str, hue: str | None, panels: Sequence[str]) -> View:
-    """Return the view of axes that are named as in `column`; x may be a cost.
+    """Return the view of axes that are named as in `column`; x may be a cost or a measure.
 
     Raises:
       ValueError: one is no axis, or is named twice; the message begins with `x`, `hue` or `panel`.
     """
     if not x:
         known = ", ".join([*design_axes(frame), *COSTS])
-        raise ValueError(f"x: it is missing; expected one of {known}")
+        raise ValueError(f"x: it is missing; expected one of {known}{_or_a_measure(frame)}")
     names = [("x", x), *([("hue", hue)] if hue else []), *(("panel", name) for name in panels)]
     arguments: dict[str, str] = {}  # By column.
     for argument, name in names:
         try:
-            axis = column(frame, name, costs=argument == "x")
+            axis = column(frame, name, on_x=argument == "x")
         except ValueError as error:
             raise ValueError(f"{argument}={error}") from None
         if axis in arguments:

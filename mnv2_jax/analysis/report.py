@@ -8,7 +8,16 @@ from typing import Any
 import pandas as pd
 
 from mnv2_jax import checksums
-from mnv2_jax.analysis import axes, block_tables, caveats, claims, mistakes, stated, tables
+from mnv2_jax.analysis import (
+    axes,
+    block_tables,
+    caveats,
+    claims,
+    evaluated,
+    mistakes,
+    stated,
+    tables,
+)
 from mnv2_jax.analysis.associations import Association, associations
 from mnv2_jax.analysis.block_tables import BlockTable
 from mnv2_jax.analysis.charts import logged_failure, make_charts, make_choices
@@ -68,6 +77,10 @@ def analyse(
         configs=tables.read_files(workdir, frame, "config.json"),
         environments=tables.read_files(workdir, frame, "environment.json"),
         associations=_associations(frame, blocks),
+        # The page has a section of its own on bottlenecks.
+        evaluated=evaluated.read(
+            workdir, frame, known, {name for name, _ in charts_of(blocks).values()}
+        ),
     )
     write_decided(workdir, decided)
     for file, data in figures.items():

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from mnv2_jax import schema
 from mnv2_jax.metrics import SPLITS
 from mnv2_jax.schema import Column
+from mnv2_jax.side_tables import is_of_side_table
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ def of_differences(measures: Sequence[Measure]) -> str:
 def measure_of(column: Column) -> Measure:
     """Return the measure of a column such as `test_accuracy`."""
     _, _, label = column.label.partition(" ")
-    is_of_split = column.name.startswith(tuple(f"{name}_" for name in SPLITS))
+    splits = tuple(f"{name}_" for name in SPLITS)
+    is_of_split = column.name.startswith(splits) and not is_of_side_table(column.name)
     return Measure(
         label if is_of_split else column.label, column.unit, column.digits, column.better
     )

@@ -18,6 +18,7 @@ from mnv2_jax.ablation.workdir import Workdir
 from mnv2_jax.analysis import axes, block_tables, stated, tables, verdicts
 from mnv2_jax.analysis.charts.accuracy import accuracy
 from mnv2_jax.analysis.charts.chart import Chart
+from mnv2_jax.analysis.charts.scatter import scatter
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.api.planning import checked_claims
 from mnv2_jax.api.report import write_report
@@ -218,14 +219,16 @@ class Results:
         panel: str | Sequence[str] = (),
         metric: str = "",
     ) -> Chart:
-        """Draw accuracy over an axis, or over what networks cost.
+        """Draw accuracy over an axis, over what networks cost, or over another measure.
 
-        Every seed is a point; lines are means, bands 95 % t intervals over seeds. A notebook shows
-        the chart; `chart.save("name.svg")`, or .png, writes it, and `chart.spec` is Vega-Lite.
+        Every seed is a point; lines are means, bands 95 % t intervals over seeds. Over a measure
+        every run is a point, and a note has the rank correlation. A notebook shows the chart;
+        `chart.save("name.svg")`, or .png, writes it, and `chart.spec` is Vega-Lite.
 
         Args:
-          x: an axis by its column or its path in the config, or "params" or "madds".
-          hue: the axis that lines differ in.
+          x: an axis by its column or its path in the config, "params" or "madds", or a measure such
+            as "NAME/MEASURE" of a side table.
+          hue: the axis that lines, or the colours of points, differ in.
           panel: the axis that panels differ in, or several.
           metric: what to draw; by default test accuracy, or validation accuracy where test images
             were left unread.
@@ -237,7 +240,11 @@ class Results:
         view = axes.view(self.frame, x, hue, panels)
         metric = metric or tables.main_metric(self.frame)
         tables.check_measure(self.frame, metric)
-        chart = accuracy(self.frame.reset_index(drop=True), view, metric)
+        over_measure = tables.describe(self.frame, view.x).kind == "measure"
+        if view.x == metric:
+            raise ValueError(f"metric={metric}: x shows it; expected another measure")
+        draw = scatter if over_measure else accuracy
+        chart = draw(self.frame.reset_index(drop=True), view, metric)
         if chart is None:
             raise ValueError(
                 f"workdir={self._here.shown(self.path)}: no run is done and has "

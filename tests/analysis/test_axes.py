@@ -28,7 +28,7 @@ def test_other_fields_go_by_their_paths_and_by_their_last_parts():
     frame = with_rates(**{"train.learning_rate": (0.1, 0.2)})
     assert axes.column(frame, "train.learning_rate") == "train.learning_rate"
     assert axes.column(frame, "learning_rate") == "train.learning_rate"
-    assert axes.column(frame, "madds", costs=True) == "madds"
+    assert axes.column(frame, "madds", on_x=True) == "madds"
 
 
 @pytest.mark.parametrize(
@@ -54,12 +54,16 @@ def test_a_view_names_its_axes_as_column_does():
     assert found == View("madds", "projection", ("train.rate", "width"))
     assert found.shown == ("madds", "projection", "train.rate", "width")
     assert axes.view(frame, "rate", None, ()).shown == ("train.rate",)
+    assert axes.view(frame, "test_loss", "projection", ()).shown == ("test_loss", "projection")
 
 
 @pytest.mark.parametrize(
     ("x", "hue", "panel", "message"),
     [
-        ("", None, (), "^x: it is missing; expected one of dataset, block, .*, madds"),
+        ("", None, (), "^x: it is missing; expected one of dataset, block, .*, madds, or a meas"),
+        ("wings", None, (), "^x=wings: .*, madds, or a measure such as test_accuracy$"),
+        ("test_los", None, (), r"^x=test_los: .*; did you mean test_loss\?"),
+        ("expansion", "test_loss", (), "^hue=test_loss: no such axis .*, epochs$"),
         ("expansoin", None, (), "^x=expansoin: no such axis in these results; did you mean"),
         ("expansion", "madds", (), "^hue=madds: no such axis"),
         ("expansion", "block", ("model.expansion",), "^panel=model.expansion: x shows it; expect"),

@@ -30,6 +30,11 @@ def test_fractions_are_shown_in_per_cent_and_differ_in_points() -> None:
     assert (accuracy.of_differences, accuracy.in_sentences) == ("pt", "points")
 
 
+def test_measures_of_side_tables_keep_their_labels_whatever_the_tables_name() -> None:
+    assert of("test_bfloat16/accuracy").label == "Accuracy, test_bfloat16"
+    assert of("test/accuracy").label == "Accuracy, test"
+
+
 def test_what_is_no_fraction_is_shown_as_it_is_stored() -> None:
     loss = of("validation_loss")
     assert (loss.signed(0.0504), loss.value(1.25)) == ("+0.050", "1.250 nats")

@@ -118,6 +118,9 @@ def test_results_are_opened_again(done):
     assert results.plot("expansion", "projection").rows
     with pytest.raises(ValueError, match=r"^x=expansoin: .*; did you mean expansion\?"):
         results.plot("expansoin")
+    assert results.plot("test_loss", "projection").heading == "Test accuracy over test loss"
+    with pytest.raises(ValueError, match=r"^metric=test_loss: x shows it; expected another"):
+        results.plot("test_loss", metric="test_loss")
     decided = results.decide()
     assert decided.loc["linear_bottleneck", "pairs"] == 4
     mine = greater("seed", "mine", "Expansion 2 beats 1", "model.expansion", 2, 1)

@@ -70,7 +70,8 @@ def accuracy(
     x, ends = scale.encoding(), rows.limits(measure)
     with_parts = rows.limits(measure, parts=True)
     own = [rows.limits(measure, parts=True, panel=title) for title, _ in panels]
-    layers = layers_of(x, hues, measure.title, measure.digits)
+    below = any(row["y"] < 0 for row in rows.rows)
+    layers = layers_of(x, hues, measure.title, measure.digits, below=below)
     notes = rows.bands()
     if over_cost:
         for _, rivals in without_pretraining(done).groupby("dataset"):

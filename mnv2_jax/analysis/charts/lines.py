@@ -11,7 +11,7 @@ from mnv2_jax.analysis.charts.chart import PAGE, is_whole
 from mnv2_jax.analysis.charts.hues import Hues
 from mnv2_jax.analysis.charts.panels import GIVEN_ENDS, layer
 from mnv2_jax.analysis.means import t_interval
-from mnv2_jax.analysis.tables import design_axes
+from mnv2_jax.analysis.seeds import of_whole, recorded
 from mnv2_jax.schema import Column
 
 
@@ -25,7 +25,7 @@ class Rows:
           frame: all runs, where means are over several cells of the design. Seeds that some of the
             cells lack are left out of such a mean: the others may be better ones.
         """
-        self._seeds = {} if frame is None else _recorded_seeds(frame)
+        self._seeds = None if frame is None else recorded(frame)
         self._left_out = False
         self.rows: list[dict[str, Any]] = []
         self.sets: list[dict[str, Any]] = []
@@ -68,7 +68,9 @@ class Rows:
           interval: whether it is drawn.
           fields: further ones of the rows.
         """
-        runs = self._of_whole_seeds(runs)
+        if self._seeds is not None:
+            every, runs = runs, of_whole(runs, self._seeds)
+            self._left_out |= len(runs) < len(every)
         whole, seeds = self.set_of(runs.index), _by_seed(runs)
         those = (part[part["seed"].isin(seeds)] for part in parts)
         for part, of in [(runs, None), *((part, whole) for part in those)]:
@@ -118,21 +120,6 @@ class Rows:
             notes.append("Means are of seeds that all averaged runs have.")
         return notes
 
-    def _of_whole_seeds(self, runs: pd.DataFrame) -> pd.DataFrame:
-        sets = {self._seeds[run] for run in runs["run_id"]} if self._seeds else set()
-        if len(sets) < 2 or not (common := frozenset.intersection(*sets)):
-            return runs
-        self._left_out = True
-        return runs[runs["seed"].isin(common)]
-
-
-def _recorded_seeds(frame: pd.DataFrame) -> dict[str, frozenset[int]]:
-    """Return the seeds of each run's cell of the design, whether runs finished or not."""
-    cells = [frame[axis] for axis in design_axes(frame)] or [pd.Series(0, frame.index)]
-    numbers = frame.groupby(cells, dropna=False).ngroup()
-    seeds = frame["seed"].groupby(numbers).agg(frozenset)
-    return dict(zip(frame["run_id"], seeds.loc[numbers], strict=True))
-
 
 def _by_seed(runs: pd.DataFrame) -> dict[int, list[int]]:
     """Return the positions of runs by their seeds."""
@@ -155,7 +142,13 @@ def divide(runs: pd.DataFrame, column: str | None) -> dict[Any, pd.DataFrame]:
 
 
 def layers_of(
-    x: dict[str, Any], hues: Hues, title: str, digits: int, ends: list[float] | None = None
+    x: dict[str, Any],
+    hues: Hues,
+    title: str,
+    digits: int,
+    ends: list[float] | None = None,
+    *,
+    below: bool = False,
 ) -> list[dict[str, Any]]:
     """Return the layers of points, means and intervals.
 
@@ -165,17 +158,11 @@ def layers_of(
       title: of y.
       digits: that tooltips show.
       ends: of y; by default those of `panelled`.
+      below: whether any y is negative.
     """
     looks = hues.encoding()
     color, shape, line = looks["color"], looks["shape"], {"field": "line", "type": "nominal"}
-    y: dict[str, Any] = {
-        "field": "y",
-        "type": "quantitative",
-        "title": title,
-        "scale": {"nice": False, "zero": False, **({"domain": ends} if ends else GIVEN_ENDS)},
-    }
-    if title.endswith("(%)"):  # The axis may be longer, for points and names.
-        y["axis"] = {"labelExpr": "datum.value > 100 || datum.value < 0 ? '' : datum.label"}
+    y = y_channel(title, ends, below=below)
     at, between = {"x": x, "y": y}, {"x": x, "y": y | {"field": "low"}, "y2": {"field": "high"}}
     named = {"at": x["title"], "hue": "Line", "panel": "Panel"}
     numbers = {"y": "Mean", "low": "95 % from", "high": "to"}
@@ -204,3 +191,17 @@ def layers_of(
         layer(band, stroke, **at, color=color, strokeDash=dash, detail=line),
         layer(marked, large, **at, color=color, shape=shape, tooltip=tooltip),
     ]
+
+
+def y_channel(title: str, ends: list[float] | None = None, *, below: bool) -> dict[str, Any]:
+    """Return the channel `y`; for the arguments see `layers_of`."""
+    y: dict[str, Any] = {
+        "field": "y",
+        "type": "quantitative",
+        "title": title,
+        "scale": {"nice": False, "zero": False, **({"domain": ends} if ends else GIVEN_ENDS)},
+    }
+    if title.endswith("(%)"):  # The axis may be longer, for points and names.
+        beyond = "datum.value > 100" if below else "datum.value > 100 || datum.value < 0"
+        y["axis"] = {"labelExpr": f"{beyond} ? '' : datum.label"}
+    return y

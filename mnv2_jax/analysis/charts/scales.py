@@ -116,13 +116,18 @@ def _costs(low: float, high: float) -> dict[str, Any]:
     """Return scale and axis of costs, with ticks at round numbers."""
     room = max((high / low) ** 0.06, 1.6 if high < 2 * low else 1.0)
     low, high = low / room, high * room
+    return {
+        "scale": {"type": "log", "domain": [low, high], "nice": False},
+        "axis": {"values": round_ticks(low, high), "format": "~s"},
+    }
+
+
+def round_ticks(low: float, high: float) -> list[float]:
+    """Return round numbers between two positive ones, for ticks of a logarithmic axis."""
     steps = (1, 3) if high > 40 * low else (1, 2, 5) if high > 4 * low else (1, 1.5, 2, 3, 4, 5, 7)
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [step * 10.0**decade for decade in decades for step in steps]
-    return {
-        "scale": {"type": "log", "domain": [low, high], "nice": False},
-        "axis": {"values": [tick for tick in ticks if low <= tick <= high], "format": "~s"},
-    }
+    return [tick for tick in ticks if low <= tick <= high]
 
 
 def _spans_decades(numbers: Sequence[float]) -> bool:

@@ -3,6 +3,7 @@
 from html import escape
 
 from mnv2_jax.analysis.units import Measure, with_unit
+from mnv2_jax.schema import Column
 
 
 def region(label: str, table: str, css: str = "scroll") -> str:
@@ -28,3 +29,8 @@ def difference(measure: Measure, difference: float) -> str:
 def count(number: int, noun: str, several: str = "") -> str:
     """Return a number with its noun: `1 run`, `5,000 runs`."""
     return f"{number:,} {noun if number == 1 else several or f'{noun}s'}"
+
+
+def label_of(column: Column) -> str:
+    """Return the label of a side table's measure without the table's name."""
+    return column.label.removesuffix(f", {column.name.partition('/')[0]}")

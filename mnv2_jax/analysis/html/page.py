@@ -19,7 +19,8 @@ from mnv2_jax import atomic, cache
 from mnv2_jax.analysis import caveats, tables
 from mnv2_jax.analysis.associations import Association
 from mnv2_jax.analysis.charts.chart import VEGA_LITE, Chart
-from mnv2_jax.analysis.html import claim_list, design, embedded, means, why
+from mnv2_jax.analysis.evaluated import Evaluated
+from mnv2_jax.analysis.html import claim_list, design, embedded, evaluations, means, why
 from mnv2_jax.analysis.html import mistakes as mistakes_section
 from mnv2_jax.analysis.html.markup import count, region
 from mnv2_jax.analysis.mistakes import Mistakes, Picture
@@ -48,6 +49,7 @@ def render(
     configs: Mapping[str, Mapping[str, Any]],
     environments: Mapping[str, Mapping[str, Any]],
     associations: Mapping[str, Sequence[Association]] = MappingProxyType({}),
+    evaluated: Sequence[Evaluated] = (),
 ) -> str:
     """Return the page.
 
@@ -64,6 +66,7 @@ def render(
       configs: by run id, as `tables.read_files` returns them.
       environments: by run id, as `tables.read_files` returns them.
       associations: of each table of bottlenecks, by the name of its chart.
+      evaluated: the other side tables, as `evaluated.read` returns them.
     """
     axes = design.axes_of(frame)
     data = embedded.page_data(
@@ -98,6 +101,8 @@ def render(
         why_link='<a href="#why">Why</a>' if associations else "",
         measure=escape(metric),
         accuracy=means.table(axes, frame),
+        evaluations=evaluations.section(evaluated),
+        evaluations_link='<a href="#evaluations">Evaluations</a>' if evaluated else "",
         environment=_environment(tables.distinct_values(environments)),
         data=embedded.json_text(data),
         style=style,

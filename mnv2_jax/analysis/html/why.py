@@ -6,14 +6,11 @@ from html import escape
 import numpy as np
 import pandas as pd
 
-from mnv2_jax.analysis.associations import Association
+from mnv2_jax.analysis.associations import FEW_SEEDS, Association, written
 from mnv2_jax.analysis.axes import varying
-from mnv2_jax.analysis.html.markup import count, region
+from mnv2_jax.analysis.html.markup import count, label_of, region
 from mnv2_jax.analysis.means import Interval
 from mnv2_jax.analysis.names import lower_name
-from mnv2_jax.schema import Column
-
-_FEW = 6  # Seeds, below which an interval of resamples is much too narrow.
 
 
 def section(
@@ -46,7 +43,7 @@ def _associations(frame: pd.DataFrame, metric: str, found: Sequence[Association]
     if not found:
         return "<p>No measure of bottlenecks differs between runs.</p>"
     rows = "\n".join(
-        f'<tr><th scope="row">{escape(_label(one.measure))}</th>'
+        f'<tr><th scope="row">{escape(label_of(one.measure))}</th>'
         f"{_cells(one.rank_correlation)}{_cells(one.within)}"
         f'<td class="number">{one.runs:,}</td></tr>'
         for one in found
@@ -78,22 +75,13 @@ def _words(frame: pd.DataFrame, found: Sequence[Association]) -> str:
             "alone."
         )
     words.append(f"Intervals resample {count(seeds, 'seed')}, each with all of its runs.")
-    if 1 < seeds < _FEW:
+    if 1 < seeds < FEW_SEEDS:
         words.append("With so few seeds they are too narrow.")
     return escape(" ".join(words))
 
 
-def _label(measure: Column) -> str:
-    """Return the label of a side table's measure without the table's name."""
-    return measure.label.removesuffix(f", {measure.name.partition('/')[0]}")
-
-
-def _number(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
-
-
 def _cells(one: Interval) -> str:
     """Return the cells of a correlation and its interval, empty where there is none."""
-    number = "" if np.isnan(one.estimate) else _number(one.estimate)
-    ends = "" if np.isnan(one.low) else f"[{_number(one.low)}, {_number(one.high)}]"
+    number = "" if np.isnan(one.estimate) else written(one.estimate)
+    ends = "" if np.isnan(one.low) else f"[{written(one.low)}, {written(one.high)}]"
     return "".join(f'<td class="number">{text}</td>' for text in (number, ends))

@@ -77,6 +77,13 @@ def test_an_averaged_axis_has_means_of_each_of_its_values_for_the_filters():
     assert lowest < min(points) < low
 
 
+def test_numbers_below_zero_have_labels_where_there_are_any():
+    frame = two_widths()
+    drop = frame.assign(test_accuracy=frame["test_accuracy"] - 0.9)
+    labels = [channel(chart_of(one, View("width")), "y")["axis"] for one in (frame, drop)]
+    assert ["< 0" in axis["labelExpr"] for axis in labels] == [True, False]
+
+
 def test_the_note_says_what_is_averaged_over_and_what_is_missing():
     frame = two_widths()
     stop(frame, 0)

@@ -177,6 +177,7 @@ def test_the_page_never_scrolls_sideways(page: Browser, width: int) -> None:
     page.run("openRun(0)")
     page.size(width)
     page.wait(f"return document.querySelector('.chart svg').clientWidth <= {width}")
+    page.run("document.querySelector('#charts select').append(new Option('Accuracy '.repeat(20)))")
     overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert page.run(overflow) == 0
 
