@@ -113,12 +113,13 @@ class QuantisedProgram(LaneProgram):
 
 
 def precision(subject: Subject) -> Measures:
-    """Measure test accuracy in low precision, and explain it by ranges.
+    """Measure drops of accuracy in low precision, and the ranges that explain them.
 
     Networks are computed in float32, their numbers rounded as `VARIANTS` say. `NAME_drop` is the
-    accuracy in float32 less that of `NAME`. Equalised networks have ReLU instead of ReLU6, whose
-    accuracy alone is `relu`; where `mnv2_jax.nn.quantisation.can_equalise` no block, there are
-    none. Ranges of activations are those of `IMAGES` training images.
+    accuracy in float32 less that in the format `NAME`. Equalised networks have ReLU instead of
+    ReLU6, and `relu_drop` is what that alone costs; there are none where
+    `mnv2_jax.nn.quantisation.can_equalise` no block. Ranges of activations are those of `IMAGES`
+    training images.
 
     Raises:
       ValueError: an image cannot be decoded, or a network cannot be folded.
@@ -143,9 +144,9 @@ def precision(subject: Subject) -> Measures:
         if spec != program.spec:
             lanes["relu"] = (Variant(), equalised)
         lanes |= {one.name: (one, equalised) for one in VARIANTS if one.equalised}
-    measures = _accuracies(subject, lanes)
+    measures = _drops(subject, lanes)
     explained = _explained(subject, folded, plain.ranges)
-    return [_with_drops(subject, one) | more for one, more in zip(measures, explained, strict=True)]
+    return [one | more for one, more in zip(measures, explained, strict=True)]
 
 
 class _Source(NamedTuple):
@@ -209,11 +210,11 @@ def _calibrated(
     return ranges
 
 
-def _accuracies(
+def _drops(
     subject: Subject, lanes: Mapping[str, tuple[Variant, _Source]]
 ) -> list[dict[str, float]]:
-    """Return each network's accuracies by name, those of one network spec by one program."""
-    found: dict[str, list[float]] = {}
+    """Return each network's accuracy and drops by name, all of one spec by one program."""
+    found: dict[str, np.ndarray] = {}
     predictions: list[Predictions] = []
     count = len(subject.networks)
     for spec in dict.fromkeys(source.program.spec for _, source in lanes.values()):
@@ -224,16 +225,19 @@ def _accuracies(
             for network, ranges in zip(source.variables, source.ranges, strict=True)
         ]
         program = next(iter(own.values()))[1].program
-        accuracies = [one["accuracy"] for one in subject.measure(program, variables)]
+        accuracies = np.array([one["accuracy"] for one in subject.measure(program, variables)])
         predictions += subject.predictions
-        for place, name in enumerate(own):
-            found[name] = accuracies[place * count : (place + 1) * count]
+        found |= dict(zip(own, accuracies.reshape(len(own), count), strict=True))
     subject.predictions = predictions[:count]  # Of float32, as `accuracy`.
+    accuracy = found["accuracy"]
+    measures = [{"accuracy": float(one)} for one in accuracy]
     for name, (variant, _) in lanes.items():
         if name != "accuracy":
-            label = "with ReLU for ReLU6" if name == "relu" else variant.label
-            subject.describe(name, f"accuracy, {label}", "%", "higher", 1)
-    return [{name: found[name][place] for name in lanes} for place in range(count)]
+            label = "ReLU for ReLU6" if name == "relu" else variant.label
+            subject.describe(f"{name}_drop", f"drop of accuracy, {label}", "%", "lower", 1)
+            for one, drop in zip(measures, accuracy - found[name], strict=True):
+                one[f"{name}_drop"] = float(drop)
+    return measures
 
 
 def _formats(
@@ -268,17 +272,6 @@ def _of_input(variant: Variant, ranges: Ranges) -> Format:
     return quantisation.affine(
         bits, *(ranges.percentiles if variant.percentile else ranges.extremes)
     )
-
-
-def _with_drops(subject: Subject, accuracies: Mapping[str, float]) -> dict[str, float]:
-    """Return accuracies, each but the first with the drop from that in float32."""
-    measures = dict(accuracies)
-    for name, accuracy in accuracies.items():
-        if name != "accuracy":
-            label = subject.columns[name].label.removeprefix("Accuracy, ")
-            subject.describe(f"{name}_drop", f"drop of accuracy, {label}", "%", "lower", 1)
-            measures[f"{name}_drop"] = accuracies["accuracy"] - accuracy
-    return measures
 
 
 def _explained(

@@ -57,7 +57,7 @@ def analyse(
     curves = tables.read_curves(workdir, frame)
     blocks = block_tables.read(workdir, frame)
     charts = _noted(make_charts(frame, curves, known, decided, blocks), frame)
-    choices = _noted(make_choices(frame, charts), frame)
+    choices = _noted(make_choices(frame, charts, decided), frame)
     figures: dict[str, bytes] = {}
     for file, chart in charts.items():
         with logged_failure(file):

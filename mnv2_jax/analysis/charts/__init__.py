@@ -9,7 +9,7 @@ import contextlib
 import functools
 import itertools
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -35,6 +35,7 @@ from mnv2_jax.schema import PHASE
 Makers = dict[str, Callable[[], Chart | None]]
 
 _MOST_PAIRS = 10  # Of axes, of which readers choose one.
+_MOST_METRICS = 16  # Likewise: side tables may have dozens.
 
 
 def make_charts(
@@ -71,17 +72,21 @@ def make_charts(
     return _made(makers)
 
 
-def make_choices(frame: pd.DataFrame, charts: Mapping[str, Chart]) -> dict[str, Chart]:
+def make_choices(
+    frame: pd.DataFrame, charts: Mapping[str, Chart], decided: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Chart]:
     """Make the charts that readers of the report may choose in the place of some of `charts`.
 
-    They are every metric over every axis, and the interactions of every two axes.
+    They are every metric over every axis, and the interactions of every two axes. Of very many
+    metrics, those of claims come first, and the last ones are left out.
     """
     if not charts:
         return {}
     frame = frame.reset_index(drop=True)
     done = finished(frame, tables.main_metric(frame))
     view = default_view(done)
-    makers = _measures(frame, done, view) | _interactions(frame, done, view)
+    claimed = [str(row["metric"]) for row in decided]
+    makers = _measures(frame, done, view, claimed) | _interactions(frame, done, view)
     return _made({name: make for name, make in makers.items() if name not in charts})
 
 
@@ -98,12 +103,16 @@ def _made(makers: Makers) -> dict[str, Chart]:
     return charts
 
 
-def _measures(frame: pd.DataFrame, done: pd.DataFrame, main: View) -> Makers:
+def _measures(
+    frame: pd.DataFrame, done: pd.DataFrame, main: View, claimed: Collection[str] = ()
+) -> Makers:
     """Return makers of each metric over each axis, the main one over that of `main` first."""
     first = tables.main_metric(frame)
     split = f"{first.partition('_')[0]}_"
     names = [column.name for column in tables.measures(frame) if not column.of_machine]
-    metrics = sorted(names, key=lambda name: (name != first, split not in name))
+    metrics = sorted(
+        names, key=lambda name: (name != first, name not in claimed, not name.startswith(split))
+    )[:_MOST_METRICS]
     rest = [axis for axis in axes.varying(done) if axis != main.x]
     views = [main, *(axes.view_over(done, axis) for axis in rest)]
     figure = f"accuracy_over_{main.x}"

@@ -11,13 +11,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from mnv2_jax.analysis import charts
+from mnv2_jax.analysis import charts, tables
 from mnv2_jax.analysis.axes import View
 from mnv2_jax.analysis.charts import make_charts, make_choices
 from mnv2_jax.analysis.charts.accuracy import accuracy
 from mnv2_jax.analysis.charts.chart import CONFIG, VEGA_LITE, Chart
 from mnv2_jax.analysis.claims import equivalent, greater
 from mnv2_jax.analysis.verdicts import decide
+from mnv2_jax.schema import Column
 from tests.analysis.charts.drawn import channel, curves_of, titles, words
 from tests.analysis.synthetic import make_frame, make_transfers, stop
 
@@ -129,6 +130,20 @@ def test_readers_choose_every_metric_axis_and_pair_of_axes() -> None:
     for one in choices.values():
         assert "</svg>" in one.svg()
     assert make_choices(frame, {}) == {}
+
+
+def test_of_very_many_metrics_those_of_claims_can_be_chosen() -> None:
+    frame = make_frame(expansions=(1, 6), seeds=2)
+    many = [f"test_table/measure_{number}" for number in range(30)]
+    wide = frame.assign(**{name: frame["test_accuracy"] for name in many})
+    described = {
+        name: Column(name, "number", "measure", f"Measure {name[-2:]}", "%") for name in many
+    }
+    wide.attrs["described"] = described
+    choices = make_choices(wide, all_of(wide), [{"metric": many[-1]}])
+    metrics = {one.choice["Metric"] for one in choices.values() if "Metric" in one.choice}
+    assert len(metrics) == 16
+    assert tables.describe(wide, many[-1]).label in metrics
 
 
 def test_rows_name_runs_by_their_positions_whatever_the_index() -> None:
