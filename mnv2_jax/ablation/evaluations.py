@@ -129,7 +129,7 @@ def evaluate(
             f"that was trained with --keep_networks"
         )
     name = request.table
-    table = SideTable(name, {}, {}, _about(request), {}, {}, {}, {})
+    table = SideTable(name, {}, {}, about(request), {}, {}, {}, {})
     problems: set[str] = set()
     # Of another data set, train, validation and test are the same split.
     load = functools.cache(
@@ -143,7 +143,7 @@ def evaluate(
         if request.data or request.split != "train":
             drawn = "" if group.split_seed is None else f"drawn by seed {group.split_seed}"
             found = found._replace(predictions=measured.predictions(subject, found, drawn))
-        table = _with(table, found, subject)
+        table = with_measures(table, found, subject)
         done += len(members)
         say(f"evaluated {done} of {count} networks")
     for line in sorted(problems):
@@ -153,7 +153,8 @@ def evaluate(
     return table
 
 
-def _about(request: Request) -> dict[str, Any]:
+def about(request: Request) -> dict[str, Any]:
+    """Return the description of a measurement in its side table."""
     return {
         **dataclasses.asdict(request),
         "device": environment.device_name(jax.devices()),
@@ -161,7 +162,7 @@ def _about(request: Request) -> dict[str, Any]:
     }
 
 
-def _with(table: SideTable, found: Measured, subject: Subject) -> SideTable:
+def with_measures(table: SideTable, found: Measured, subject: Subject) -> SideTable:
     """Return a side table with the measures of a subject's networks too."""
     runs, prefix = subject.runs, table.name
     names = dict.fromkeys(name for measures in found.measures for name in measures)

@@ -19,7 +19,16 @@ from mnv2_jax.ablation.launchers import Launcher
 from mnv2_jax.ablation.sweep import Outcome
 from mnv2_jax.api.experiment import Experiment
 from mnv2_jax.api.network import TrainedNetwork, load
-from mnv2_jax.api.results import Results
+from mnv2_jax.api.results import Results, evaluate
 from mnv2_jax.train.preemption import Interrupted
 
-__all__ = ["Experiment", "Interrupted", "Launcher", "Outcome", "Results", "TrainedNetwork", "load"]
+__all__ = [
+    "Experiment",
+    "Interrupted",
+    "Launcher",
+    "Outcome",
+    "Results",
+    "TrainedNetwork",
+    "evaluate",
+    "load",
+]

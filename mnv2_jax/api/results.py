@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from mnv2_jax import checksums
-from mnv2_jax.ablation import evaluations, plans
+from mnv2_jax.ablation import evaluations, plans, weights
 from mnv2_jax.ablation import workdir as workdirs
 from mnv2_jax.ablation.job import DataOptions
 from mnv2_jax.ablation.sweep import Outcome
@@ -24,6 +24,55 @@ from mnv2_jax.api.planning import checked_claims
 from mnv2_jax.api.report import write_report
 from mnv2_jax.schema import RESULTS, Column
 from mnv2_jax.train import setup
+
+
+def evaluate(
+    pretrained: str | Path,
+    data: str,
+    split: str = "",
+    evaluator: str = "metrics",
+    metrics: str = "",
+    name: str = "",
+    *,
+    workdir: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    on_corrupt: str = "fail",
+    say: Callable[[str], None] = lambda line: None,
+) -> pd.DataFrame:
+    """Evaluate given weights, such as those of ImageNet, on a folder of images or a data set.
+
+    Args:
+      pretrained: a trained network or weights of another library; see
+        `mnv2_jax.ablation.weights.evaluate_weights`.
+      data: the path of a folder of images, or a prepared data set, of the network's classes.
+      split: see `Results.evaluate`, as for the next three.
+      evaluator: a name of `mnv2_jax.ablation.evaluators`, or `FILE.py:FUNCTION`.
+      metrics: names separated by commas, beside accuracy and loss.
+      name: of the side table.
+      workdir: a folder to write the side table to; by default it is not written.
+      data_dir: see `Results.evaluate`, as for the next one.
+      on_corrupt: "fail" or "skip".
+      say: takes a line of progress.
+
+    Returns:
+      One row.
+
+    Raises:
+      ValueError: a value is wrong, or the network has other classes.
+      OSError: a file cannot be read or written.
+    """
+    setup.begin()
+    folder = None if data_dir is None else str(data_dir)
+    table = weights.evaluate_weights(
+        Path(pretrained),
+        evaluations.Request(split, data, evaluator, metrics, name),
+        DataOptions(folder, on_corrupt=on_corrupt),
+        None if workdir is None else Path(workdir),
+        say,
+    )
+    frame = pd.DataFrame.from_dict(table.rows, orient="index", columns=list(table.columns))
+    frame.attrs["columns"] = dict(table.columns)
+    return frame
 
 
 class Results:

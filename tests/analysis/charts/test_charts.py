@@ -135,7 +135,7 @@ def test_readers_choose_every_metric_axis_and_pair_of_axes() -> None:
 def test_of_very_many_metrics_those_of_claims_can_be_chosen() -> None:
     frame = make_frame(expansions=(1, 6), seeds=2)
     many = [f"test_table/measure_{number}" for number in range(30)]
-    wide = frame.assign(**{name: frame["test_accuracy"] for name in many})
+    wide = frame.assign(**dict.fromkeys(many, frame["test_accuracy"]))
     described = {
         name: Column(name, "number", "measure", f"Measure {name[-2:]}", "%") for name in many
     }
