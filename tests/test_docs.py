@@ -49,6 +49,14 @@ ELSEWHERE = {
     "python -m experiments.ablate --config=configs/digits.py:place": "as dose",
     "python -m experiments.ablate --config=configs/digits.py:intervention": "as dose",
     "python -m experiments.evaluate --workdir=runs/digits_intervention": "of runs/digits",
+    "python -m experiments.ablate --config=configs/digits.py:precision": "as dose",
+    "python -m experiments.ablate --config=configs/cifar10.py:smoke,precision": "as dose",
+    "python -m experiments.evaluate --workdir=runs/digits --evaluator=precision": (
+        "minutes; tests/ablation/test_precision.py"
+    ),
+    "python -m experiments.plot --workdir=runs/digits --x=expansion --hue=projection "
+    "--metric=test_precision": "of that table; tests/test_plot.py",
+    "python -m experiments.evaluate --pretrained=": "tests/ablation/test_weights.py",
     "python -m experiments.status --workdir=s3://bucket/factorial": "tests/test_buckets.py",
 }
 """The commands that .ci/run does not execute as they stand, by how they begin, and the reason."""
