@@ -49,6 +49,9 @@ ELSEWHERE = {
     "python -m experiments.ablate --config=configs/digits.py:place": "as dose",
     "python -m experiments.ablate --config=configs/digits.py:intervention": "as dose",
     "python -m experiments.evaluate --workdir=runs/digits_intervention": "of runs/digits",
+    "python -m experiments.cost --preset=mobilenet_v2 --width=1.0 --resolution=224 --memory": (
+        "minutes; of digits in .ci/run"
+    ),
     "python -m experiments.status --workdir=s3://bucket/factorial": "tests/test_buckets.py",
 }
 """The commands that .ci/run does not execute as they stand, by how they begin, and the reason."""
