@@ -3,9 +3,12 @@
   python -m experiments.cost --preset=mobilenet_v2 --width=1.0 --resolution=224
   python -m experiments.cost --config=configs/digits.py --config.model.block=fused --format=csv
   python -m experiments.cost --preset=mobilenet_v1 --compare=separable
+  python -m experiments.cost --preset=mobilenet_v2 --memory --out=runs/memory
 
-Only shapes are computed. Multiply-adds are those of convolutions and fully connected layers, for
-one image; activations take 16 bits, as in the paper's Table 3.
+Without --memory only shapes are computed. Multiply-adds are those of convolutions and fully
+connected layers, for one image; activations take 16 bits, as in the paper's Table 3. --memory
+compiles the network and its parts, whole and in pieces, for one image in float32, and times the
+network, in minutes.
 """
 
 import csv
@@ -20,7 +23,7 @@ from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 from rich.table import Table
 
-from experiments import command_line
+from experiments import command_line, cost_memory
 from mnv2_jax import arch, presets
 from mnv2_jax.ablation import resolve
 from mnv2_jax.data import sources
@@ -43,6 +46,14 @@ flags.DEFINE_float("expansion", None, "Expansion of the blocks. Default: the pre
 _COMPARE = flags.DEFINE_enum(
     "compare", None, ["separable"], "Print standard against depthwise separable convolutions."
 )
+_MEMORY = flags.DEFINE_bool(
+    "memory",
+    False,
+    "Print the memory of activations, whole and in pieces: by section 5.1, and by the compiler.",
+)
+_OUT = flags.DEFINE_string(
+    "out", None, "With --memory: the folder to write memory.csv and a figure to."
+)
 _FORMAT = flags.DEFINE_enum("format", "table", ["table", "csv", "json"], "How to print.")
 
 _WIDTH_IN_A_FILE = 120
@@ -56,9 +67,18 @@ def main() -> int:
 
     Raises:
       ValueError: a flag or a field of the config is wrong.
+      OSError: a file cannot be written.
     """
     setup.begin(keep_programs=False)
+    if _OUT.value is not None and not _MEMORY.value:
+        raise ValueError(f"--out={_OUT.value}: expected --memory beside it")
+    if _MEMORY.value and _COMPARE.value:
+        raise ValueError(f"--compare={_COMPARE.value}: not beside --memory; expected one of them")
     spec = _spec()
+    if _MEMORY.value:
+        width = None if sys.stdout.isatty() else _WIDTH_IN_A_FILE
+        cost_memory.show(spec, _FORMAT.value, _OUT.value, width)
+        return 0
     cost = network_cost(spec)
     show = {"table": print_tables, "csv": print_csv, "json": print_json}[_FORMAT.value]
     show(spec, cost, _COMPARE.value is not None)

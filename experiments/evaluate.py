@@ -30,6 +30,7 @@ from absl import flags
 from experiments import command_line
 from mnv2_jax.ablation import evaluators
 from mnv2_jax.api import Results, evaluate
+from mnv2_jax.nn import pieces
 from mnv2_jax.terminal import outlive, say
 from mnv2_jax.train import setup
 
@@ -56,8 +57,14 @@ _EVALUATOR = flags.DEFINE_string(
 _METRICS = flags.DEFINE_string(
     "metrics", "", "Metrics beside those of the runs, separated by commas."
 )
+_PIECES = flags.DEFINE_string(
+    "pieces",
+    pieces.WHOLE,
+    "Compute blocks piece by piece, in less memory: channels:N, channels:t (as many groups as the "
+    "expansion) or patches:N (N x N).",
+)
 _NAME = flags.DEFINE_string(
-    "name", "", "Name of the side table. Default: from data or split, and evaluator."
+    "name", "", "Name of the side table. Default: from data or split, evaluator and pieces."
 )
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "The folder of prepared data sets. Default: in the user's cache folder."
@@ -85,6 +92,7 @@ def main() -> int:
         "evaluator": _EVALUATOR.value,
         "metrics": _METRICS.value,
         "name": _NAME.value,
+        "pieces": _PIECES.value,
         "data_dir": _DATA_DIR.value,
         "on_corrupt": _ON_CORRUPT.value,
         "say": say,

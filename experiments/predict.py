@@ -36,7 +36,7 @@ from experiments import command_line
 from mnv2_jax import arch, atomic
 from mnv2_jax.api import TrainedNetwork, load
 from mnv2_jax.data import image_folder
-from mnv2_jax.nn import trained
+from mnv2_jax.nn import pieces, trained
 from mnv2_jax.terminal import say
 from mnv2_jax.train import prediction
 
@@ -56,6 +56,13 @@ _FORMAT = flags.DEFINE_enum(
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Write the predictions to this file.")
 _EXPORT = flags.DEFINE_string("export", None, "Write the network as StableHLO to this file.")
+
+_PIECES = flags.DEFINE_string(
+    "pieces",
+    pieces.WHOLE,
+    "Compute blocks piece by piece, in less memory: channels:N, channels:t (as many groups as the "
+    "expansion) or patches:N (N x N); in the exported file too.",
+)
 
 _COLOURS = {1: "grey", 3: "RGB"}
 """The kinds of images, by number of channels."""
@@ -77,6 +84,7 @@ def main(*images: str) -> int:
     checkpoint = command_line.required("checkpoint", f"a {trained.FILE}, or the folder of a run")
     arch.check_whole("--batch_size", _BATCH_SIZE.value)
     arch.check_whole("--top", _TOP.value)
+    pieces.parse(_PIECES.value, "--pieces")
     if not images and _EXPORT.value is None:
         raise ValueError("IMAGE: it is missing; expected one or more, or --export=FILE")
     for flag, target in (("export", _EXPORT.value), ("output", _OUTPUT.value)):
@@ -144,7 +152,7 @@ def _network(where: str) -> TrainedNetwork:
 
 
 def _export(path: Path, network: TrainedNetwork) -> None:
-    atomic.write_bytes(path, network.export())
+    atomic.write_bytes(path, network.export(_PIECES.value))
     spec, names = network.spec, network.class_names
     shape = ", ".join(map(str, spec.input_shape))
     pixels = f"{spec.resolution} x {spec.resolution} pixels"
@@ -190,7 +198,7 @@ def _predictions(
     splits = network.splits()
 
     def classified(shown: list[Path], views: list[np.ndarray]) -> Iterator[_Prediction]:
-        probabilities = network.predict(np.stack(views), batch_size)
+        probabilities = network.predict(np.stack(views), batch_size, _PIECES.value)
         for path, row in zip(shown, probabilities, strict=False):
             split = splits.get(path.absolute(), "")
             yield _prediction(path, split, row, network.class_names, top)

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from tests import commands
+from mnv2_jax.api import memory
+from tests import commands, small
 
 pytestmark = pytest.mark.slow
 
@@ -67,6 +68,23 @@ def test_separable_against_standard():
     assert "Ratio: 1/N + 1/k^2" in table
 
 
+def test_memory_whole_and_in_pieces(tmp_path):
+    (tmp_path / "small.py").write_text(small.CONFIG)
+    out = tmp_path / "out"
+    flags = (f"--config={tmp_path}/small.py", "--memory")
+    status, printed, err = cost(*flags, "--format=json", f"--out={out}")
+    assert status == 0, err
+    rows = list(csv.DictReader(io.StringIO((out / "memory.csv").read_text())))
+    assert len(json.loads(printed)["memory"]) == len(rows)
+    by_cut = {row["cut"]: row for row in rows if row["part"] == "network"}
+    assert [*by_cut] == [*memory.CUTS]
+    assert by_cut["whole"]["time"] == "1.000"
+    assert by_cut["channels:t"]["madds"] == by_cut["whole"]["madds"] < by_cut["patches:2"]["madds"]
+    files = {str(path.relative_to(out)) for path in out.rglob("*.*")}
+    assert files == {"memory.csv", "environment.json", "figures/memory.svg", "figures/memory.png"}
+    assert "--memory" in json.loads((out / "environment.json").read_text())["command"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -86,6 +104,8 @@ def test_separable_against_standard():
             "--width, --block: not beside --config; expected --config.model.KEY=VALUE",
         ),
         (["--config=configs/digits.py", "--config.model.block=lego"], "config.model.block='lego'"),
+        (["--out=x"], "--out=x: expected --memory beside it"),
+        (["--memory", "--compare=separable"], "--compare=separable: not beside --memory"),
         (["--config=configs/none.py"], "--config=configs/none.py: no such file"),
     ],
 )

@@ -57,6 +57,9 @@ ELSEWHERE = {
     "python -m experiments.plot --workdir=runs/digits --x=expansion --hue=projection "
     "--metric=test_precision": "of that table; tests/test_plot.py",
     "python -m experiments.evaluate --pretrained=": "tests/ablation/test_weights.py",
+    "python -m experiments.cost --preset=mobilenet_v2 --width=1.0 --resolution=224 --memory": (
+        "minutes; of digits in .ci/run"
+    ),
     "python -m experiments.status --workdir=s3://bucket/factorial": "tests/test_buckets.py",
 }
 """The commands that .ci/run does not execute as they stand, by how they begin, and the reason."""

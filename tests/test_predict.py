@@ -173,6 +173,24 @@ def test_images_are_decoded_and_cropped_as_in_evaluation(network, checkpoint, pi
     assert out.split()[1] == "bright"
 
 
+def test_pieces_are_exported_and_give_the_same_probabilities(
+    network, checkpoint, picture, tmp_path
+):
+    image = picture("dark.png", DARK)
+    target = tmp_path / "network.stablehlo"
+    flags = (f"--checkpoint={checkpoint}", "--pieces=channels:2")
+    status, out, err = predict(*flags, f"--export={target}", image)
+    assert (status, err) == (0, "")
+    assert out.splitlines()[-1] == predict(f"--checkpoint={checkpoint}", image)[1].splitlines()[-1]
+    exported = jax.export.deserialize(bytearray(target.read_bytes()))
+    pixels = grey(network.spec, DARK)
+    expected = prediction.logits(network)(pixels)
+    np.testing.assert_allclose(exported.call(pixels), expected, rtol=1e-5, atol=1e-5)
+    status, out, err = predict(f"--checkpoint={checkpoint}", "--pieces=2", image)
+    assert (status, out) == (2, "")
+    assert "--pieces='2': expected whole, channels:N" in err
+
+
 def test_a_bad_image_is_named_after_those_before_it(network, checkpoint, picture, tmp_path):
     good = [picture(f"{number}.png", BRIGHT) for number in range(4)]
     # It has an end, and would be decoded: to grey from where its pixels end.

@@ -31,6 +31,7 @@ from mnv2_jax.data import folders, splits
 from mnv2_jax.data.images import Images
 from mnv2_jax.data.sources import Dataset, Selection
 from mnv2_jax.metrics import SPLITS, Metric
+from mnv2_jax.nn import pieces as in_pieces
 from mnv2_jax.nn import trained
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.nn.trained import Trained
@@ -52,7 +53,8 @@ class Request:
         each run on its own data set.
       evaluator: a name of `mnv2_jax.ablation.evaluators`, or `FILE.py:FUNCTION`.
       metrics: additional metrics, separated by commas.
-      name: name of the side table; by default made of data or split, and evaluator.
+      name: name of the side table; by default made of data or split, evaluator and pieces.
+      pieces: compute blocks piece by piece: a text of `mnv2_jax.nn.pieces`, such as "channels:3".
 
     Raises:
       ValueError: a value is wrong; the message names it and the expected values.
@@ -63,6 +65,7 @@ class Request:
     evaluator: str = "metrics"
     metrics: str = ""
     name: str = ""
+    pieces: str = in_pieces.WHOLE
 
     def __post_init__(self) -> None:
         if not self.split:
@@ -71,6 +74,11 @@ class Request:
         if not self.data:
             check_choice("split", self.split, SPLITS)
         evaluators.find(self.evaluator)
+        if in_pieces.parse(self.pieces) and self.evaluator in evaluators.LOOK_INSIDE:
+            raise ValueError(
+                f"pieces={self.pieces!r}: expected {in_pieces.WHOLE} with evaluator "
+                f"{self.evaluator!r}, which reads whole tensors"
+            )
         if self.name and not re.fullmatch(r"\w[\w.-]*", self.name):
             raise ValueError(f"name={self.name!r}: expected letters, digits and any of _-.")
 
@@ -80,6 +88,8 @@ class Request:
         function = self.evaluator.rpartition(":")[2]
         data = folders.own_name(self.data).rstrip("/")
         parts = [data or self.split, *([function] if function != "metrics" else [])]
+        if pieces := in_pieces.parse(self.pieces):
+            parts.append(pieces.name)
         return self.name or re.sub(r"[^\w.-]+", "_", "_".join(parts))
 
 
@@ -186,9 +196,10 @@ def _check_name(workdir: Path, request: Request) -> None:
     """Refuse the name of a side table of another measurement: claims may refer to it."""
     whole, _ = side_tables.read_whole(workdir)  # A damaged one is written anew.
     tables = [table for table in whole if table.name == request.table]
-    for field in ("split", "data", "evaluator"):
+    absent = {"pieces": in_pieces.WHOLE}  # From tables of earlier versions.
+    for field in ("split", "data", "evaluator", "pieces"):
         for table in tables:
-            earlier = table.about.get(field)
+            earlier = table.about.get(field, absent.get(field))
             if earlier != getattr(request, field):
                 raise ValueError(
                     f"name={request.table!r}: the side table of that name is of "
@@ -262,7 +273,14 @@ def _subject(
         )
     batch = group.batch_size
     recipe = Recipe(1, batch, batch, compute_dtype=group.compute_dtype)
-    program = LaneProgram(group.spec, recipe, 1, scaling=group.scaling, metrics=group.metrics)
+    program = LaneProgram(
+        group.spec,
+        recipe,
+        1,
+        scaling=group.scaling,
+        metrics=group.metrics,
+        pieces=in_pieces.parse(request.pieces),
+    )
     return Subject(
         [member.run for member in members],
         [member.trained for member in members],

@@ -36,6 +36,10 @@ SPLITS = {"bottlenecks": "validation"}
 """The splits that evaluators measure unless told otherwise; test images for all others."""
 
 
+LOOK_INSIDE = ("bottlenecks", "precision")
+"""The evaluators that look at layers of blocks, which then are not computed in pieces."""
+
+
 def find(name: str) -> Evaluator:
     """Return an evaluator, by its name in `EVALUATORS` or as `FILE.py:FUNCTION`.
 

@@ -13,6 +13,7 @@ from mnv2_jax.ablation.job import DataOptions
 from mnv2_jax.ablation.pretrained import PretrainedWeights
 from mnv2_jax.ablation.subject import Subject
 from mnv2_jax.data.sources import Dataset, Selection
+from mnv2_jax.nn import pieces
 from mnv2_jax.nn.blocks.base import Knobs
 from mnv2_jax.nn.trained import Trained
 from mnv2_jax.side_tables import SideTable
@@ -129,6 +130,7 @@ def _subject(
         1,
         scaling=network.scaling,
         metrics=metrics.choose(names, len(network.class_names)),
+        pieces=pieces.parse(request.pieces),
     )
     return Subject(
         [given.path.stem],

@@ -1,6 +1,5 @@
 """A trained network: its predictions, its cost, its weights, its export."""
 
-import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from mnv2_jax.ablation import networks, workdir
 from mnv2_jax.data import crops, folders, image_files, image_folder, splits
 from mnv2_jax.data.decode import BadImage, decode, verify
 from mnv2_jax.metrics import SPLITS
+from mnv2_jax.nn import pieces as in_pieces
 from mnv2_jax.nn import trained
 from mnv2_jax.nn.cost import Cost, network_cost
 from mnv2_jax.nn.trained import Trained
@@ -60,6 +60,7 @@ class TrainedNetwork:
         self.path = path
         self.best_of = best_of
         self._size = 0
+        self._programs: dict[in_pieces.Pieces | None, prediction.Logits] = {}
 
     @property
     def spec(self) -> arch.NetworkSpec:
@@ -80,22 +81,28 @@ class TrainedNetwork:
         """Count parameters, multiply-adds and activation memory, for one image."""
         return network_cost(self.spec)
 
-    def predict(self, images: Images, batch_size: int = 256) -> np.ndarray:
+    def predict(
+        self, images: Images, batch_size: int = 256, pieces: str = in_pieces.WHOLE
+    ) -> np.ndarray:
         """Compute the probability of each class.
 
         Args:
           images: uint8 `[batch, height, width, channels]`, 0 to 255, or paths of image files; those
             of another size than the network's are cropped and resized as in evaluation.
           batch_size: how many are held in memory at a time; the last batch is padded.
+          pieces: compute blocks piece by piece, in less memory: "channels:3", "channels:t" (as many
+            groups as the expansion) or "patches:2"; see `mnv2_jax.nn.pieces`.
 
         Returns:
           float32 `[batch, classes]`, in the order of `class_names`; rows sum to 1.
 
         Raises:
-          ValueError: an array has another type or shape, or an image cannot be decoded.
+          ValueError: an array has another type or shape, an image cannot be decoded, or `pieces`
+            is none of these.
           OSError: a file cannot be read.
         """
         setup.begin(keep_programs=False)
+        logits = self._logits(in_pieces.parse(pieces))
         arch.check_whole("batch_size", batch_size)
         if isinstance(images, str | Path):
             images = [images]
@@ -111,7 +118,7 @@ class TrainedNetwork:
             batch = np.zeros((size, *self.spec.input_shape), np.uint8)
             for place, image in zip(batch, chosen, strict=False):
                 place[:] = self.view(image)
-            probabilities = jax.device_get(prediction.probabilities(self._logits(batch)))
+            probabilities = jax.device_get(prediction.probabilities(logits(batch)))
             results.append(probabilities[: len(chosen)])
         return np.concatenate(results)
 
@@ -178,14 +185,22 @@ class TrainedNetwork:
             for place in places
         }
 
-    def export(self) -> bytes:
-        """Return the network as StableHLO; see `mnv2_jax.train.prediction.export`."""
-        setup.begin(keep_programs=False)
-        return prediction.export(self.trained)
+    def export(self, pieces: str = in_pieces.WHOLE) -> bytes:
+        """Return the network as StableHLO; see `mnv2_jax.train.prediction.export`.
 
-    @functools.cached_property
-    def _logits(self) -> prediction.Logits:
-        return prediction.logits(self.trained)
+        Args:
+          pieces: see `predict`.
+
+        Raises:
+          ValueError: `pieces` is wrong, or the network cannot be exported.
+        """
+        setup.begin(keep_programs=False)
+        return prediction.export(self.trained, in_pieces.parse(pieces))
+
+    def _logits(self, pieces: in_pieces.Pieces | None) -> prediction.Logits:
+        if pieces not in self._programs:
+            self._programs[pieces] = prediction.logits(self.trained, pieces)
+        return self._programs[pieces]
 
     def _decoded(self, path: Path) -> PIL.Image.Image:
         try:

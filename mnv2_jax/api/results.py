@@ -22,6 +22,7 @@ from mnv2_jax.analysis.charts.scatter import scatter
 from mnv2_jax.analysis.claims import Claim
 from mnv2_jax.api.planning import checked_claims
 from mnv2_jax.api.report import write_report
+from mnv2_jax.nn.pieces import WHOLE
 from mnv2_jax.schema import RESULTS, Column
 from mnv2_jax.train import setup
 
@@ -34,6 +35,7 @@ def evaluate(
     metrics: str = "",
     name: str = "",
     *,
+    pieces: str = WHOLE,
     workdir: str | Path | None = None,
     data_dir: str | Path | None = None,
     on_corrupt: str = "fail",
@@ -49,6 +51,7 @@ def evaluate(
       evaluator: a name of `mnv2_jax.ablation.evaluators`, or `FILE.py:FUNCTION`.
       metrics: names separated by commas, beside accuracy and loss.
       name: of the side table.
+      pieces: see `Results.evaluate`.
       workdir: a folder to write the side table to; by default it is not written.
       data_dir: see `Results.evaluate`, as for the next one.
       on_corrupt: "fail" or "skip".
@@ -65,7 +68,7 @@ def evaluate(
     folder = None if data_dir is None else str(data_dir)
     table = weights.evaluate_weights(
         Path(pretrained),
-        evaluations.Request(split, data, evaluator, metrics, name),
+        evaluations.Request(split, data, evaluator, metrics, name, pieces),
         DataOptions(folder, on_corrupt=on_corrupt),
         None if workdir is None else Path(workdir),
         say,
@@ -172,6 +175,7 @@ class Results:
         metrics: str = "",
         name: str = "",
         *,
+        pieces: str = WHOLE,
         data_dir: str | Path | None = None,
         on_corrupt: str = "fail",
         say: Callable[[str], None] = lambda line: None,
@@ -181,11 +185,12 @@ class Results:
         Its columns become measures in `frame`, for plots and claims.
 
         Args:
-          split: see `mnv2_jax.ablation.evaluations.Request`, as for the next four.
+          split: see `mnv2_jax.ablation.evaluations.Request`, as for the next four and `pieces`.
           data: another data set with the same classes, or the path of a folder of images.
           evaluator: a name of `mnv2_jax.ablation.evaluators`, or `FILE.py:FUNCTION`.
           metrics: names separated by commas, in addition to those of the runs.
           name: of the table.
+          pieces: "channels:3" and the like compute blocks piece by piece.
           data_dir: the folder of prepared data sets; by default one in the user's cache folder.
           on_corrupt: "fail" or "skip"; see `DataOptions`.
           say: takes a line of progress.
@@ -200,7 +205,7 @@ class Results:
         setup.begin()
         folder = None if data_dir is None else str(data_dir)
         options = DataOptions(folder, on_corrupt=on_corrupt)
-        request = evaluations.Request(split, data, evaluator, metrics, name)
+        request = evaluations.Request(split, data, evaluator, metrics, name, pieces)
         table = evaluations.evaluate(self.path, request, options, say)
         self._here.sync()
         vars(self).pop("frame", None)

@@ -61,12 +61,28 @@ def depthwise_conv(x: Array, kernel: Array, stride: int = 1, padding: str = "SAM
         raise ValueError(f"kernel shape {kernel.shape}: expected (k, k, {x.shape[-1]}) with k odd")
     arch.check_choice("stride", stride, (1, 2))
     arch.check_choice("padding", padding, arch.PADDINGS)
-    pads = tuple(pad_width(size, side, stride, padding) for size in x.shape[1:3])
-    y = _convolve(x.transpose(3, 1, 2, 0), kernel.transpose(2, 0, 1), stride, pads)
-    return y.transpose(3, 1, 2, 0)
+    return depthwise_padded(
+        x,
+        kernel,
+        stride,
+        tuple(pad_width(size, side, stride, padding) for size in x.shape[1:3]),
+    )
 
 
 Pads = tuple[tuple[int, int], ...]
+
+
+def depthwise_padded(x: Array, kernel: Array, stride: int, pads: Pads) -> Array:
+    """Convolve as `depthwise_conv` does, with given numbers of zeros around the image.
+
+    Args:
+      x: `[batch, height, width, channels]`.
+      kernel: `[k, k, channels]`.
+      stride: 1 or 2.
+      pads: rows before and after, columns before and after.
+    """
+    y = _convolve(x.transpose(3, 1, 2, 0), kernel.transpose(2, 0, 1), stride, pads)
+    return y.transpose(3, 1, 2, 0)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))

@@ -162,11 +162,8 @@ class BatchNorm(nn.Module):
         mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
         variance = self.variable("batch_stats", "var", jnp.ones, (channels,))
         if not train:
-            inverse = 1 / jnp.sqrt(variance.value + self.epsilon)
-            factor = scale * inverse
-            # Without the barrier XLA would recompute these for every pixel.
-            factor, offset = lax.optimization_barrier(
-                jnp.stack([factor, bias - mean.value * factor])
+            factor, offset = factor_and_offset(
+                scale, bias, mean.value, variance.value, self.epsilon
             )
             return (x * factor + offset).astype(x.dtype)
         # Initialisation is not mapped over the axis, and only the shapes matter.
@@ -178,6 +175,16 @@ class BatchNorm(nn.Module):
             mean.value += (1 - self.momentum) * (batch_mean - mean.value)
             variance.value += (1 - self.momentum) * (unbiased - variance.value)
         return y
+
+
+def factor_and_offset(
+    scale: Array, bias: Array, mean: Array, variance: Array, epsilon: float
+) -> Array:
+    """Return BatchNorm in inference mode as a factor and an offset of each channel, `[2, c]`."""
+    inverse = 1 / jnp.sqrt(variance + epsilon)
+    factor = scale * inverse
+    # Without the barrier XLA would recompute these for every pixel.
+    return lax.optimization_barrier(jnp.stack([factor, bias - mean * factor]))
 
 
 def conv_norm_act(

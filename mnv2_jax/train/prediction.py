@@ -11,6 +11,7 @@ import numpy as np
 from mnv2_jax import arch
 from mnv2_jax.data import augment
 from mnv2_jax.nn.network import Network
+from mnv2_jax.nn.pieces import Pieces, applied
 from mnv2_jax.nn.trained import Trained
 
 Array = jax.Array
@@ -22,8 +23,12 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 """The platforms of exported programs, by jax's names."""
 
 
-def logits(trained: Trained) -> Logits:
+def logits(trained: Trained, pieces: Pieces | None = None) -> Logits:
     """Return the network in inference mode, in float32: a compiled function of images.
+
+    Args:
+      trained: the network.
+      pieces: compute its blocks piece by piece.
 
     Raises:
       ValueError: the network's scaling is unknown.
@@ -32,7 +37,8 @@ def logits(trained: Trained) -> Logits:
     network = Network(trained.spec)
 
     def of_images(variables: Any, images: Array) -> Any:
-        return network.apply(variables, augment.scale(images, trained.scaling))
+        with applied(pieces):
+            return network.apply(variables, augment.scale(images, trained.scaling))
 
     # The weights are an argument: XLA would fold constants while it compiles, which takes long.
     return functools.partial(jax.jit(of_images), jax.device_put(trained.variables))
@@ -49,10 +55,14 @@ def probabilities(logits: Array | np.ndarray) -> Array:
     return jax.nn.softmax(logits)
 
 
-def export(trained: Trained) -> bytes:
+def export(trained: Trained, pieces: Pieces | None = None) -> bytes:
     """Export `logits` as StableHLO, weights included, for `PLATFORMS` and any batch size.
 
     `jax.export.deserialize` reads it without this package; its `call` takes images.
+
+    Args:
+      trained: the network.
+      pieces: see `logits`.
 
     Raises:
       ValueError: the scaling is unknown, or a user's block does not lower for all platforms and
@@ -60,7 +70,7 @@ def export(trained: Trained) -> bytes:
     """
     (batch,) = jax.export.symbolic_shape("batch")
     images = jax.ShapeDtypeStruct((batch, *trained.spec.input_shape), jnp.uint8)
-    program = jax.jit(logits(trained))
+    program = jax.jit(logits(trained, pieces))
     try:
         exported = jax.export.export(program, platforms=PLATFORMS)(images)
     except Exception as error:  # A user's block may raise anything.

@@ -21,6 +21,7 @@ from mnv2_jax.data import augment, pipeline
 from mnv2_jax.data.augmentation import Augmentation
 from mnv2_jax.metrics import DEFAULT, METRICS, Metric
 from mnv2_jax.nn import initial
+from mnv2_jax.nn import pieces as in_pieces
 from mnv2_jax.nn.network import Network, with_projection_bias
 from mnv2_jax.predictions import LEFT_OUT
 from mnv2_jax.train.hparams import HParams
@@ -47,6 +48,7 @@ class LaneProgram:
       scaling: of all images, one of `mnv2_jax.data.augment.SCALINGS`.
       tuning: the tuning of a trained network; None trains all of a new one.
       metrics: the metrics of evaluated images.
+      pieces: compute blocks piece by piece in evaluation; see `mnv2_jax.nn.pieces`.
       axis_size: the devices that share each batch, along `BATCH_AXIS`; with 1 there is no axis.
     """
 
@@ -57,6 +59,7 @@ class LaneProgram:
     scaling: str = "symmetric"
     tuning: Tuning | None = None
     metrics: tuple[Metric, ...] = tuple(METRICS[name] for name in DEFAULT)
+    pieces: in_pieces.Pieces | None = None
     axis_size: int = 1
 
     @property
@@ -234,7 +237,8 @@ class LaneProgram:
     def logits(self, variables: Any, images: Array, **options: Any) -> Any:
         """Return float32 logits for float32 images, computed in the recipe's `compute_dtype`."""
         dtype = COMPUTE_DTYPES[self.recipe.compute_dtype]
-        result: Any = self.network.apply(variables, images.astype(dtype), **options)
+        with in_pieces.applied(None if options.get("train") else self.pieces):
+            result: Any = self.network.apply(variables, images.astype(dtype), **options)
         logits, *updated = result if "mutable" in options else (result,)
         logits = logits.astype(jnp.float32)
         if self.spec.classes == 1:

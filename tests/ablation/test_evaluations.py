@@ -134,6 +134,24 @@ def test_bfloat16_is_near_and_not_the_same(results):
     assert 0 < difference.max() < 0.05
 
 
+@pytest.mark.parametrize("pieces", ["channels:2", "channels:t", "patches:2"])
+def test_blocks_in_pieces_give_the_same_numbers(results, pieces):
+    table = results.evaluate("test", pieces=pieces)
+    name = f"test_{pieces.replace(':', '')}"
+    frame = results.frame.set_index("run_id").loc[table.index]
+    for metric in ("accuracy", "loss"):
+        found = table[f"{name}/{metric}"]
+        np.testing.assert_allclose(found, frame[f"test_{metric}"], rtol=1e-5, atol=1e-6)
+    (about,) = (one.about for one in side_tables.read_all(results.path) if one.name == name)
+    assert about["pieces"] == pieces
+
+
+def test_a_table_of_other_pieces_keeps_its_name(results):
+    results.evaluate("test", name="pieced", pieces="channels:2")
+    with pytest.raises(ValueError, match="side table of that name is of pieces='channels:2'"):
+        results.evaluate("test", name="pieced")
+
+
 def test_another_data_set_of_the_same_classes(results):
     table = results.evaluate("validation", data="digits")
     assert len(table) == 8
@@ -179,6 +197,14 @@ def test_a_metric_that_runs_were_not_measured_by(results):
         ({"split": "tset"}, "split='tset': expected one of train, validation, test"),
         ({"evaluator": "blur"}, "evaluator='blur': expected FILE.py:FUNCTION or one of metrics"),
         ({"name": "a/b"}, "name='a/b': expected letters, digits and any of"),
+        (
+            {"pieces": "rows:2"},
+            "pieces='rows:2': expected whole, channels:N, channels:t or patches",
+        ),
+        (
+            {"pieces": "channels:2", "evaluator": "bottlenecks"},
+            "pieces='channels:2': expected whole with evaluator 'bottlenecks'",
+        ),
     ],
 )
 def test_a_wrong_request_is_named(arguments, message):
@@ -191,7 +217,9 @@ def test_names_of_tables_follow_from_what_is_asked():
     assert Request(data="photos:v2", split="all").table == "photos_v2"
     assert Request(data="/data/new photos/", split="all").table == "new_photos"
     assert Request("train", evaluator="bfloat16").table == "train_bfloat16"
-    assert Request(name="mine").table == "mine"
+    assert Request(pieces="channels:3").table == "test_channels3"
+    assert Request(evaluator="bfloat16", pieces="patches:2").table == "test_bfloat16_patches2"
+    assert Request(name="mine", pieces="channels:t").table == "mine"
 
 
 def test_networks_are_kept_where_all_together_are_small(results, tmp_path, capsys):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mnv2_jax import presets
+from mnv2_jax.nn import pieces
 from mnv2_jax.nn.network import Network
 from mnv2_jax.nn.trained import Trained
 from mnv2_jax.train import prediction
@@ -142,6 +143,20 @@ def test_the_exported_program_gives_the_same_logits_for_any_batch(tiny, knobs):
         found = exported.call(pixels)
         assert found.shape == (count, trained.spec.classes)
         np.testing.assert_allclose(found, prediction.logits(trained)(pixels), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("text", ["channels:3", "patches:2"])
+def test_the_exported_program_in_pieces(tiny, text):
+    trained = network(tiny)
+    way = pieces.parse(text)
+    data = prediction.export(trained, way)
+    assert data != prediction.export(trained)
+    exported = jax.export.deserialize(bytearray(data))
+    for count in (1, 3):
+        pixels = images(trained.spec, count)
+        expected = prediction.logits(trained)(pixels)
+        for found in (exported.call(pixels), prediction.logits(trained, way)(pixels)):
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_block_that_reads_the_batch_size_is_not_exported(tiny, tmp_path):
