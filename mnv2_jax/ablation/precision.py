@@ -61,13 +61,16 @@ class Variant(NamedTuple):
         """The name in texts."""
         if isinstance(self.weights, str):
             return self.weights.replace("_", " ")
-        both = [f"{self.weights}-bit kernels"] if self.weights else []
-        both += [f"{self.inputs}-bit activations"] if self.inputs else []
-        words = [" and ".join(both)]
+        words = f"{self.weights or self.inputs} bits"
+        if not (self.weights and self.inputs):
+            words = (
+                f"{self.weights or self.inputs}-bit {'kernels' if self.weights else 'activations'}"
+            )
         if self.weights:
-            words.append("per channel" if self.per_channel else "per tensor")
-        words += [f"{quantisation.PERCENTILE}th percentile"] if self.percentile else []
-        return ", ".join([*words, *(["equalised"] if self.equalised else [])])
+            words += f" per {'channel' if self.per_channel else 'tensor'}"
+        if self.percentile:
+            words += f", {quantisation.PERCENTILE}th percentile"
+        return f"{words}, equalised" if self.equalised else words
 
 
 VARIANTS = (
@@ -81,9 +84,9 @@ VARIANTS = (
 """The ways to quantise that are measured."""
 
 _OF_LAYERS = {
-    "activation": "Largest input of a layer",
-    "kernel_ratio": "Largest to smallest range of an output channel",
-    "kernel_to_median": "Largest to median range of an output channel",
+    "activation": "Largest activation",
+    "kernel_ratio": "Kernel range, largest to smallest",
+    "kernel_to_median": "Kernel range, largest to median",
 }
 """Measures of layers, which explain drops, by name."""
 
@@ -234,7 +237,7 @@ def _drops(
     for name, (variant, _) in lanes.items():
         if name != "accuracy":
             label = "ReLU for ReLU6" if name == "relu" else variant.label
-            subject.describe(f"{name}_drop", f"drop of accuracy, {label}", "%", "lower", 1)
+            subject.describe(f"{name}_drop", f"drop, {label}", "%", "lower", 1)
             for one, drop in zip(measures, accuracy - found[name], strict=True):
                 one[f"{name}_drop"] = float(drop)
     return measures
@@ -281,7 +284,7 @@ def _explained(
 ) -> list[dict[str, float]]:
     """Return each network's widest ranges; set those of each block's layers."""
     for name, label in _OF_LAYERS.items():
-        subject.describe(name, f"{label}, the largest of all layers", "", "lower", 1)
+        subject.describe(name, label, "", "lower", 1)
     names = subject.program.spec.parts[1 : len(subject.program.spec.blocks) + 1]
     summaries, per_block = [], []
     for own, of in zip(variables, ranges, strict=True):

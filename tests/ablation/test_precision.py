@@ -77,7 +77,7 @@ def test_more_bits_lose_less(table):
 
 def test_measures_are_described_and_decide_claims(results, table):
     column = results.column(f"{TABLE}/w8a8_tensor_drop")
-    title = "Drop of accuracy, 8-bit kernels and 8-bit activations, per tensor, test_precision (%)"
+    title = "Drop, 8 bits per tensor, test_precision (%)"
     assert (column.title, column.better, column.kind) == (title, "lower", "measure")
     claim = greater("less", "here", "ReLU6 loses less", "model.activation", "relu6", "relu")
     claim = dataclasses.replace(claim, metric=column.name)

@@ -1,6 +1,7 @@
 """Means over seeds as lines with bands, or as marks with bars, and seeds as points."""
 
 import math
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from mnv2_jax.analysis.charts.panels import GIVEN_ENDS, layer
 from mnv2_jax.analysis.means import t_interval
 from mnv2_jax.analysis.seeds import of_whole, recorded
 from mnv2_jax.schema import Column
+
+_MOST_LETTERS = 44  # In a line of an axis title.
 
 
 class Rows:
@@ -193,12 +196,18 @@ def layers_of(
     ]
 
 
+def wrapped(title: str) -> str | list[str]:
+    """Return an axis title, in lines if it would be longer than a panel."""
+    lines = textwrap.wrap(title, _MOST_LETTERS)
+    return lines if len(lines) > 1 else title
+
+
 def y_channel(title: str, ends: list[float] | None = None, *, below: bool) -> dict[str, Any]:
     """Return the channel `y`; for the arguments see `layers_of`."""
     y: dict[str, Any] = {
         "field": "y",
         "type": "quantitative",
-        "title": title,
+        "title": wrapped(title),
         "scale": {"nice": False, "zero": False, **({"domain": ends} if ends else GIVEN_ENDS)},
     }
     if title.endswith("(%)"):  # The axis may be longer, for points and names.

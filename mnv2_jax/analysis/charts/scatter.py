@@ -9,7 +9,7 @@ from mnv2_jax.analysis.associations import FEW_SEEDS, associations, written
 from mnv2_jax.analysis.axes import View, differ, finished, to_draw, unfinished, values, varying
 from mnv2_jax.analysis.charts.chart import PAGE, Chart
 from mnv2_jax.analysis.charts.hues import Hues
-from mnv2_jax.analysis.charts.lines import Rows, y_channel
+from mnv2_jax.analysis.charts.lines import Rows, wrapped, y_channel
 from mnv2_jax.analysis.charts.panels import divide_panels, layer, panelled
 from mnv2_jax.analysis.charts.scales import round_ticks
 from mnv2_jax.analysis.means import Interval
@@ -74,7 +74,7 @@ def _x_channel(column: Column, numbers: pd.Series) -> dict[str, Any]:
     return {
         "field": "x",
         "type": "quantitative",
-        "title": column.title,
+        "title": wrapped(column.title),
         "scale": scale | {"domain": [low, high], "nice": False, "padding": 14},
         "axis": ticks | {"format": ".6~g", "labelOverlap": "greedy"},
     }
