@@ -1,7 +1,6 @@
 """The evaluator of low precision, on trained networks, and on ones made wide by hand."""
 
 import dataclasses
-import shutil
 
 import numpy as np
 import pytest
@@ -119,18 +118,17 @@ def widened(network, factor):
 
 def test_wide_kernels_collapse_per_tensor_and_are_repaired(results, table, tmp_path):
     """As published of MobileNetV2 (Krishnamoorthi 2018, Table 2; Nagel et al. 2019, Table 1)."""
-    copied = api.Results.open(shutil.copytree(results.path, tmp_path / "copy"))
-    runs = [run for run, row in table.iterrows() if np.isnan(row["relu_drop"])]
-    assert len(runs) == 2
-    for run in runs:
-        path = copied.path / "runs" / run / trained.FILE
-        trained.save(path, widened(trained.load(path), factor=300.0))
-    wide = of(copied.evaluate(evaluator="precision", name="wide")).loc[runs]
-    np.testing.assert_allclose(wide["accuracy"], table.loc[runs, "accuracy"], atol=1 / 500)
-    assert (wide["kernel_ratio"] > 100).all()
-    assert (wide["accuracy"] - wide["w8a8_tensor_drop"] <= 0.1 + 0.05).all()
-    assert (wide["w8a8_channel_drop"] <= 0.02).all()
-    assert (wide["w8a8_tensor_equalised_drop"] <= 0.03).all()
+    run = table.index[table["relu_drop"].isna()][0]
+    network = trained.load(results.path / "runs" / run / trained.FILE)
+    path = tmp_path / trained.FILE
+    trained.save(path, widened(network, factor=300.0))
+    (_, wide), *_ = of(api.evaluate(path, "digits", evaluator="precision")).iterrows()
+    assert wide["accuracy"] == pytest.approx(table.loc[run, "accuracy"], abs=1 / 500)
+    assert wide["kernel_ratio"] > 100
+    chance = 1 / len(network.class_names)
+    assert wide["accuracy"] - wide["w8a8_tensor_drop"] <= chance + 0.05
+    assert wide["w8a8_channel_drop"] <= 0.02
+    assert wide["w8a8_tensor_equalised_drop"] <= 0.03
 
 
 def test_a_norm_that_does_not_follow_its_layer_is_refused(tmp_path):
