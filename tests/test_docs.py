@@ -58,7 +58,11 @@ ELSEWHERE = {
     "--metric=test_precision": "of that table; tests/test_plot.py",
     "python -m experiments.evaluate --pretrained=": "tests/ablation/test_weights.py",
     "python -m experiments.cost --preset=mobilenet_v2 --width=1.0 --resolution=224 --memory": (
-        "minutes; of digits in .ci/run"
+        "minutes; tests/test_cost.py"
+    ),
+    "python -m experiments.cost --config=configs/digits.py --memory": "as that",
+    "python -m experiments.evaluate --workdir=runs/digits --pieces": (
+        "tests/ablation/test_evaluations.py"
     ),
     "python -m experiments.status --workdir=s3://bucket/factorial": "tests/test_buckets.py",
 }

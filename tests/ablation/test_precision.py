@@ -121,7 +121,7 @@ def test_wide_kernels_collapse_per_tensor_and_are_repaired(results, table, tmp_p
     run = table.index[table["relu_drop"].isna()][0]
     network = trained.load(results.path / "runs" / run / trained.FILE)
     path = tmp_path / trained.FILE
-    trained.save(path, widened(network, factor=300.0))
+    trained.save(path, widened(network, factor=1000.0))
     (_, wide), *_ = of(api.evaluate(path, "digits", evaluator="precision")).iterrows()
     assert wide["accuracy"] == pytest.approx(table.loc[run, "accuracy"], abs=1 / 500)
     assert wide["kernel_ratio"] > 100

@@ -11,7 +11,7 @@ import pandas as pd
 from mnv2_jax.analysis import units
 from mnv2_jax.analysis.axes import is_number, main_number, values
 from mnv2_jax.analysis.charts.chart import AXIS, INK, PAGE, Chart
-from mnv2_jax.analysis.charts.lines import Rows
+from mnv2_jax.analysis.charts.lines import Rows, wrapped
 from mnv2_jax.analysis.charts.panels import HEIGHT, NARROW, beside, layer
 from mnv2_jax.analysis.charts.scales import places
 from mnv2_jax.analysis.claims import Claim, shown
@@ -156,7 +156,8 @@ def _view(
     measure, names = units.measure_of_row(row), list(found.by_name)
     of_x = {"type": "quantitative", "title": found.axis or None, **places(names, grid=False)}
     scale = {"domain": ends, "nice": False, "zero": False}
-    of_y = {"type": "quantitative", "title": units.of_differences([measure]), "scale": scale}
+    title = wrapped(units.of_differences([measure]))
+    of_y = {"type": "quantitative", "title": title, "scale": scale}
     x, y = {"field": "x", **of_x}, {"field": "y", **of_y}
     between = {"y": y | {"field": "low"}, "y2": {"field": "high"}}
     looks = ["", *VERDICTS]  # Panels share their scales of colours.

@@ -16,7 +16,7 @@ from mnv2_jax.analysis.means import Interval
 from mnv2_jax.analysis.tables import describe
 from mnv2_jax.schema import Column
 
-_LOGARITHMIC = 30  # The largest value by the smallest, above which x is logarithmic.
+_LOGARITHMIC = 10  # The largest value by the smallest, above which x is logarithmic.
 
 
 def scatter(frame: pd.DataFrame, view: View, metric: str) -> Chart | None:
