@@ -56,6 +56,9 @@ ELSEWHERE = {
     ),
     "python -m experiments.plot --workdir=runs/digits --x=expansion --hue=projection "
     "--metric=test_precision": "of that table; tests/test_plot.py",
+    "python -m experiments.evaluate --workdir=runs/digits_precision": "as that",
+    "python -m experiments.evaluate --workdir=runs/cifar10_smoke_precision": "as that",
+    "python -m experiments.plot --workdir=runs/cifar10_smoke_precision": "tests/test_plot.py",
     "python -m experiments.evaluate --pretrained=": "tests/ablation/test_weights.py",
     "python -m experiments.cost --preset=mobilenet_v2 --width=1.0 --resolution=224 --memory": (
         "minutes; tests/test_cost.py"

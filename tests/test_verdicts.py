@@ -36,6 +36,7 @@ PAGES = {
         "cifar10_smoke_dose",
         "cifar10_smoke_intervention",
     ],
+    "precision.md": ["digits_precision", "cifar10_smoke_precision"],
 }
 
 

@@ -68,12 +68,14 @@ def with_unit(number: str, unit: str) -> str:
 def of_differences(measures: Sequence[Measure]) -> str:
     """Return the title of an axis of differences in metrics of one unit."""
     labels = {measure.label for measure in measures}
-    what = ""
-    if len(labels) == 1:
-        label = labels.pop()
-        what = f" in {label[:1].lower() if label[1:2].islower() else label[:1]}{label[1:]}"
+    what = f" in {within(labels.pop())}" if len(labels) == 1 else ""
     unit = "percentage points" if measures[0].is_fraction else measures[0].unit
     return f"Difference{what}{f' ({unit})' if unit else ''}"
+
+
+def within(label: str) -> str:
+    """Return a label as it stands within a sentence: no capital letter, but of abbreviations."""
+    return label[:1].lower() + label[1:] if label[1:2].islower() else label
 
 
 def measure_of(column: Column) -> Measure:

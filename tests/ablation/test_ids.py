@@ -22,6 +22,7 @@ COMMITTED: dict[str, tuple[str, tuple[str, ...], dict[str, object]]] = {
     "digits_dose": ("digits", ("dose",), {}),
     "digits_place": ("digits", ("place",), {}),
     "digits_intervention": ("digits", ("intervention",), {}),
+    "digits_precision": ("digits", ("precision",), {}),
     "blocks": ("digits", ("blocks",), {}),
     "cifar10_smoke_factorial": ("cifar10", ("smoke,factorial",), JPEG),
     "cifar10_smoke_dose": ("cifar10", ("smoke,dose",), {**JPEG, "model.expansion": 6.0}),
@@ -30,12 +31,15 @@ COMMITTED: dict[str, tuple[str, tuple[str, ...], dict[str, object]]] = {
         ("smoke,intervention",),
         {**JPEG, "model.expansion": 6.0},
     ),
+    "cifar10_smoke_precision": ("cifar10", ("smoke,precision",), JPEG),
     "transfer": ("transfer", (), {}),
     "transfer_clip": ("transfer_recipe", ("digits,clip",), {}),
 }
 """Results, the config and its argument that they are of, and what was set on the command line."""
 
-FIRST_SEEDS = {"cifar10_smoke_dose": 6, "cifar10_smoke_intervention": 6}
+FIRST_SEEDS = dict.fromkeys(
+    ("cifar10_smoke_dose", "cifar10_smoke_intervention", "cifar10_smoke_precision"), 6
+)
 """Results of fewer seeds than the grid's own."""
 
 NOT_OF_THIS_CODE = {"digits_recipe", "transfer_recipe", "transfer_photos"}

@@ -11,6 +11,7 @@ from mnv2_jax.analysis.decisions import SUPPORTED
 from mnv2_jax.analysis.html.intervals import Forest
 from mnv2_jax.analysis.html.markup import count, signed
 from mnv2_jax.analysis.verdicts import VERDICTS
+from mnv2_jax.side_tables import is_of_side_table
 
 _SPACE = "\N{NO-BREAK SPACE}"
 
@@ -117,12 +118,19 @@ def sentence(row: Mapping[str, Any]) -> tuple[str, str]:
         words = f"{statement}; {noun or 'difference'} "
         estimate, low, high = ("" if end is None else signed(measure, end) for end in ends)
     number = units.with_unit(estimate, measure.in_sentences)
-    metric = "" if row["metric"] == "test_accuracy" else f" in {row['metric'].replace('_', ' ')}"
+    metric = "" if row["metric"] == "test_accuracy" else f" in {_metric(row)}"
     if row["ci_low"] is None:
         return words, f"{number}{metric}, without an interval"
     percent = f"{100 * row['confidence']:.0f}{_SPACE}%"
     level = "" if row["confidence"] == 0.95 else f"{_SPACE}({percent})"
     return words, f"{number}{metric} [{low},{_SPACE}{high}]{level}"
+
+
+def _metric(row: Mapping[str, Any]) -> str:
+    """Return the name of a claim's metric in words."""
+    if is_of_side_table(row["metric"]):
+        return units.within(units.measure_of_row(row).label)
+    return str(row["metric"]).replace("_", " ")
 
 
 def reading(claims: Sequence[Mapping[str, Any]]) -> str:
@@ -153,7 +161,7 @@ def _claim(row: Mapping[str, Any], forest: Forest) -> str:
 def _more(row: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is unfolded: origin, further numbers, notes, and when the claim was stated."""
     kind = shown(row)
-    metric = f"{kind['kind']} {row['metric'].replace('_', ' ')}".strip()
+    metric = f"{kind['kind']} {_metric(row)}".strip()
     yield f"<p>{escape(row['name'])} ({escape(row['source'])}, {escape(metric)})</p>"
     numbers = "".join(f"<li>{escape(text)}</li>" for text in _further_numbers(row))
     yield f"<ul>{numbers}</ul>" if numbers else ""

@@ -23,11 +23,13 @@ CONFIGS: dict[str, tuple[Any, ...]] = {
     "cifar10_smoke_dose": (cifar10, "smoke,dose"),
     "cifar10_smoke_factorial": (cifar10, "smoke,factorial"),
     "cifar10_smoke_intervention": (cifar10, "smoke,intervention"),
+    "cifar10_smoke_precision": (cifar10, "smoke,precision"),
     "digits": (digits,),
     "digits_dose": (digits, "dose"),
     "digits_factorial": (digits, "factorial"),
     "digits_intervention": (digits, "intervention"),
     "digits_place": (digits, "place"),
+    "digits_precision": (digits, "precision"),
     "digits_recipe": (digits_recipe,),
     "digits_shift": (digits,),
     "transfer": (transfer,),
@@ -80,7 +82,11 @@ def test_committed_results_decide_their_claims_as_before(folder: str) -> None:
             assert row[key] == (old[key] if exact else pytest.approx(old[key], rel=near)), key
 
 
-@pytest.mark.parametrize("folder", list(CONFIGS))
+@pytest.mark.parametrize(
+    "folder",
+    # That version had no claims on side tables.
+    [folder for folder in CONFIGS if not folder.endswith("_precision")],
+)
 def test_rows_of_earlier_versions_are_shown_as_those_of_this_one(folder: str) -> None:
     now = decided_anew(folder)
     before = [{key: row[key] for key in EARLIER if key in row} for row in now]
