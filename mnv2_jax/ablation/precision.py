@@ -186,7 +186,8 @@ def _calibrated(
     """Return the ranges of each network's inputs of layers, over training images.
 
     Raises:
-      ValueError: networks are only folded, and one has other logits than before.
+      ValueError: networks are only folded, and one has other logits than before, or ones that are
+        not finite, or kernels of unknown layers.
     """
     network, scaling = Network(program.spec), program.scaling
 
@@ -198,16 +199,24 @@ def _calibrated(
     logits: dict[tuple[int, int], np.ndarray] = {}
     for seen in subject.observe(observe, training, IMAGES, variables):
         inputs, logits[seen.network, seen.first] = seen.result
-        for path, values in inputs.items():
+        for path, calls in inputs.items():
             found = ranges[seen.network].setdefault(path, Ranges())
-            found.add(np.asarray(values)[seen.weights > 0])
+            for values in calls:
+                found.add(np.asarray(values)[seen.weights > 0])
     if is_folded:
         for seen in subject.observe(observe, training, IMAGES):
-            _, before = seen.result
-            after = logits[seen.network, seen.first]
+            inputs, before = seen.result
+            after, run = logits[seen.network, seen.first], subject.runs[seen.network]
+            if unknown := quantisation.unknown(variables[seen.network], inputs):
+                raise ValueError(
+                    f"run {run}: the kernel of {'/'.join(unknown[0])} would not be rounded; "
+                    f"expected layers of mnv2_jax.nn.layers, or Flax's Conv and Dense"
+                )
+            if not np.isfinite(before).all():
+                raise ValueError(f"run {run}: its logits are not finite; expected numbers")
             if not np.abs(after - before).max() <= _SAME * np.abs(before).max():
                 raise ValueError(
-                    f"run {subject.runs[seen.network]}: its logits change where BatchNorms are "
+                    f"run {run}: its logits change where BatchNorms are "
                     f"folded into kernels; expected a BatchNorm LAYER_norm right behind LAYER"
                 )
     return ranges

@@ -8,7 +8,7 @@ activations, with 0 exact, as in Krishnamoorthi 2018 (arXiv 1806.08342, sections
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -28,8 +28,8 @@ Array = jax.Array
 Path = tuple[str, ...]
 """Names of modules from the network down to a layer."""
 
-LAYERS = (Pointwise, Depthwise, Conv, Dense)
-"""The layers whose kernels and inputs are quantised."""
+LAYERS = (Pointwise, Depthwise, Conv, Dense, nn.Conv, nn.Dense)
+"""The layers whose kernels and inputs are quantised: those of this package, and Flax's own."""
 
 PERCENTILE = 99.9
 """Of an image's values, where outliers are clipped."""
@@ -142,6 +142,12 @@ def kernels(variables: Mapping[str, Any], layers: Sequence[Path]) -> dict[Path, 
     return {path: np.asarray(flat[*path, "kernel"]) for path in layers}
 
 
+def unknown(variables: Mapping[str, Any], layers: Collection[Path]) -> list[Path]:
+    """Return the paths of kernels that are of none of these layers, which would stay float32."""
+    flat = traverse_util.flatten_dict(variables["params"])
+    return [path[:-1] for path in flat if path[-1] == "kernel" and path[:-1] not in layers]
+
+
 def largest(kernel: np.ndarray) -> np.ndarray:
     """Return the largest magnitude of each output channel of a kernel, `[channels]`."""
     magnitudes: np.ndarray = np.abs(kernel).reshape(-1, kernel.shape[-1]).max(0)
@@ -201,10 +207,8 @@ def _equalised_once(flat: dict[Path, Any], block: str, chain: Sequence[str]) -> 
 
 def observe(
     network: Network, variables: Mapping[str, Any], knobs: Knobs | None, images: Array
-) -> tuple[dict[Path, Array], Array]:
-    """Return the inputs of all layers in inference mode, by path, and the logits.
-
-    Of a layer that is called more than once, the last input counts.
+) -> tuple[dict[Path, list[Array]], Array]:
+    """Return the inputs of each call of all layers in inference mode, by path, and the logits.
 
     Args:
       network: of the layers.
@@ -212,11 +216,11 @@ def observe(
       knobs: override those of its spec, if not None.
       images: scaled, `[batch, height, width, channels]`.
     """
-    seen: dict[Path, Array] = {}
+    seen: dict[Path, list[Array]] = {}
 
     def watch(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         if _is_layer(context):
-            seen[context.module.path] = args[0]
+            seen.setdefault(context.module.path, []).append(args[0])
         return call(*args, **kwargs)
 
     with nn.intercept_methods(watch):

@@ -131,28 +131,91 @@ def test_wide_kernels_collapse_per_tensor_and_are_repaired(results, table, tmp_p
     assert wide["w8a8_tensor_equalised_drop"] <= 0.03
 
 
-def test_a_norm_that_does_not_follow_its_layer_is_refused(tmp_path):
+APART = """
+import flax.linen as nn
+from mnv2_jax.nn import layers
+from mnv2_jax.nn.blocks.base import Block
+
+
+class Apart(Block):
+    \"\"\"A norm that is named after a layer that it does not follow.\"\"\"
+
+    @nn.compact
+    def __call__(self, x, carry, *, train):
+        y = layers.Pointwise(self.spec.out_channels, name="project")(x)
+        return layers.BatchNorm(name="project_norm")(nn.tanh(y), train=train), carry
+
+
+class Local(Block):
+    \"\"\"A layer with a kernel that is no convolution.\"\"\"
+
+    @nn.compact
+    def __call__(self, x, carry, *, train):
+        y = nn.ConvLocal(self.spec.out_channels, (1, 1), name="project")(x)
+        return layers.BatchNorm(name="norm")(y, train=train), carry
+
+
+class Flax(Block):
+    \"\"\"Flax's own layer, called twice.\"\"\"
+
+    @nn.compact
+    def __call__(self, x, carry, *, train):
+        layer = nn.Conv(x.shape[-1], (1, 1), use_bias=False, name="twice")
+        y = layers.Pointwise(self.spec.out_channels, name="project")(layer(nn.tanh(layer(100 * x))))
+        return layers.BatchNorm(name="project_norm")(y, train=train), carry
+"""
+
+
+def measured(tmp_path, name):
+    """Measure a run of one epoch whose block is a class of `APART`."""
     block = tmp_path / "apart.py"
-    block.write_text(
-        "import flax.linen as nn\n"
-        "from mnv2_jax.nn import layers\n"
-        "from mnv2_jax.nn.blocks.base import Block\n\n\n"
-        "class Apart(Block):\n"
-        '    """A norm that is named after a layer that it does not follow."""\n\n'
-        "    @nn.compact\n"
-        "    def __call__(self, x, carry, *, train):\n"
-        '        y = layers.Pointwise(self.spec.out_channels, name="project")(x)\n'
-        "        y = nn.tanh(y)\n"
-        '        return layers.BatchNorm(name="project_norm")(y, train=train), carry\n'
-    )
+    block.write_text(APART)
     presets.PRESETS["apart"] = presets.Preset(
         8, 1, 8, 2, lambda t: (presets.Stage(t, 8, 1, 1),), 32, 10, arch.BlockSpec(divisor=1)
     )
     config = digits.get_config()
-    config.model.preset, config.model.block = "apart", f"{block}:Apart"
+    config.model.preset, config.model.block = "apart", f"{block}:{name}"
     config.train.epochs = 1
-    results = api.Experiment(config, axis("seed", (0,)), name="apart").run(
-        tmp_path / "work", progress=False
-    )
-    with pytest.raises(ValueError, match=r"^run \w+: its logits change where BatchNorms are fold"):
-        results.evaluate(evaluator="precision")
+    experiment = api.Experiment(config, axis("seed", (0,)), name="apart")
+    results = experiment.run(tmp_path / "work", progress=False)
+    results.evaluate(evaluator="precision")
+    return results.blocks(TABLE)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "Apart",
+            r"^run \w+: its logits change where BatchNorms are folded into kernels;",
+        ),
+        (
+            "Local",
+            r"^run \w+: the kernel of block_01/project would not be rounded; expected",
+        ),
+    ],
+)
+def test_what_would_give_wrong_numbers_is_refused(tmp_path, name, message):
+    with pytest.raises(ValueError, match=message):
+        measured(tmp_path, name)
+
+
+def test_a_layer_of_flax_that_is_called_twice_has_the_range_of_both_calls(tmp_path):
+    blocks = measured(tmp_path, "Flax")
+    network = trained.load(next((tmp_path / "work" / "runs").glob(f"*/{trained.FILE}")))
+    folded = quantisation.fold(network.variables, network.spec.conventions.norm_epsilon)
+    kernel = folded["params"]["block_01"]["twice"]["kernel"]
+    largest = quantisation.largest(kernel)
+    ratio = blocks["kernel_ratio_of_twice"].item()
+    assert ratio == pytest.approx(largest.max() / largest.min(), rel=1e-4)
+    assert blocks["activation_of_twice"].item() > 50  # The second call's input is 1 at most.
+
+
+def test_a_network_that_is_not_finite_is_named(results, table, tmp_path):
+    run = table.index[0]
+    network = trained.load(results.path / "runs" / run / trained.FILE)
+    network.variables["params"]["classifier"]["bias"][0] = np.nan
+    path = tmp_path / trained.FILE
+    trained.save(path, network)
+    with pytest.raises(ValueError, match=r"^run network: its logits are not finite; expected numb"):
+        api.evaluate(path, "digits", evaluator="precision")

@@ -141,7 +141,7 @@ def test_inputs_of_all_layers_are_observed_and_rounded():
     layers = ["expand", "depthwise", "squeeze_excite/reduce", "squeeze_excite/gate", "project"]
     blocks = [f"{block}/{layer}" for block in ("block_01", "block_02") for layer in layers]
     assert ["/".join(path) for path in seen] == ["stem", *blocks, "head", "classifier"]
-    assert seen["stem",].shape == images.shape
+    assert [one.shape for one in seen["stem",]] == [images.shape]
     np.testing.assert_allclose(logits, network.apply(variables, images), rtol=1e-6)
     exact = dict.fromkeys(seen, quantisation.EXACT)
     with quantisation.quantised_inputs(exact):
@@ -149,13 +149,20 @@ def test_inputs_of_all_layers_are_observed_and_rounded():
     coarse = exact | {("block_02", "project"): quantisation.affine(2, 0, 6)}
     with quantisation.quantised_inputs(coarse):
         inputs, _ = quantisation.observe(network, variables, None, images)
-        assert set(np.unique(inputs["block_02", "project"])) <= {0.0, 2.0, 4.0, 6.0}
+        (found,) = inputs["block_02", "project"]
+        assert set(np.unique(found)) <= {0.0, 2.0, 4.0, 6.0}
         assert not np.array_equal(network.apply(variables, images), logits)
+    some = [path for path in seen if path != ("block_01", "expand")]
+    assert quantisation.unknown(variables, some) == [("block_01", "expand")]
     kernels: dict[quantisation.Path, Format] = {
         ("block_02", "project"): quantisation.symmetric(2, 1.0)
     }
-    found = quantisation.quantised_kernels(variables, kernels)
-    assert set(np.unique(found["params"]["block_02"]["project"]["kernel"])) <= {-1.0, 0.0, 1.0}
+    rounded_ones = quantisation.quantised_kernels(variables, kernels)
+    assert set(np.unique(rounded_ones["params"]["block_02"]["project"]["kernel"])) <= {
+        -1.0,
+        0.0,
+        1.0,
+    }
 
 
 def test_int8_arithmetic_agrees_on_a_block():
