@@ -21,6 +21,9 @@ from mnv2_jax.train.step import LaneProgram
 IMAGES = 256
 """The most training images that ranges of activations are taken from."""
 
+_CHECKED = 32
+"""The most training images that folded networks are compared on."""
+
 _FORMATS = "formats"
 """The collection of variables that has number formats, by layer."""
 
@@ -105,12 +108,15 @@ class QuantisedProgram(LaneProgram):
 
     def logits(self, variables: Any, images: jax.Array, **options: Any) -> Any:
         """See `LaneProgram`."""
-        formats = variables.pop(_FORMATS)
+        own = {name: tree for name, tree in variables.items() if name != _FORMATS}
         found: dict[str, dict[Path, Format]] = {
-            what: {tuple(path.split("/")): Format(**of[what]) for path, of in formats.items()}
+            what: {
+                tuple(path.split("/")): Format(**of[what])
+                for path, of in variables[_FORMATS].items()
+            }
             for what in ("kernel", "input")
         }
-        rounded = quantisation.quantised_kernels(variables, found["kernel"])
+        rounded = quantisation.quantised_kernels(own, found["kernel"])
         with quantisation.quantised_inputs(found["input"]):
             return super().logits(rounded, images, **options)
 
@@ -137,7 +143,8 @@ def precision(subject: Subject) -> Measures:
     )
     epsilon = program.spec.conventions.norm_epsilon
     folded = [quantisation.fold(one.variables, epsilon) for one in subject.networks]
-    plain = _Source(program, folded, _calibrated(subject, program, folded, is_folded=True))
+    plain = _Source(program, folded, _calibrated(subject, program, folded))
+    _check_folded(subject, plain)
     lanes = {"accuracy": (Variant(), plain)}
     lanes |= {one.name: (one, plain) for one in VARIANTS if not one.equalised}
     if spec := _with_relu(program.spec):
@@ -177,49 +184,52 @@ def _with_relu(spec: arch.NetworkSpec) -> arch.NetworkSpec | None:
 
 
 def _calibrated(
-    subject: Subject,
-    program: LaneProgram,
-    variables: Sequence[Mapping[str, Any]],
-    *,
-    is_folded: bool = False,
+    subject: Subject, program: LaneProgram, variables: Sequence[Mapping[str, Any]]
 ) -> list[dict[Path, Ranges]]:
-    """Return the ranges of each network's inputs of layers, over training images.
-
-    Raises:
-      ValueError: networks are only folded, and one has other logits than before, or ones that are
-        not finite, or kernels of unknown layers.
-    """
+    """Return the ranges of each network's inputs of layers, over training images."""
     network, scaling = Network(program.spec), program.scaling
 
     def observe(variables: Any, knobs: Any, images: jax.Array) -> Any:
         return quantisation.observe(network, variables, knobs, augment.scale(images, scaling))
 
-    training = subject.training()
     ranges: list[dict[Path, Ranges]] = [{} for _ in variables]
-    logits: dict[tuple[int, int], np.ndarray] = {}
-    for seen in subject.observe(observe, training, IMAGES, variables):
-        inputs, logits[seen.network, seen.first] = seen.result
-        for path, calls in inputs.items():
+    for seen in subject.observe(observe, subject.training(), IMAGES, variables):
+        for path, calls in seen.result.items():
             found = ranges[seen.network].setdefault(path, Ranges())
             for values in calls:
                 found.add(np.asarray(values)[seen.weights > 0])
-    if is_folded:
-        for seen in subject.observe(observe, training, IMAGES):
-            inputs, before = seen.result
-            after, run = logits[seen.network, seen.first], subject.runs[seen.network]
-            if unknown := quantisation.unknown(variables[seen.network], inputs):
-                raise ValueError(
-                    f"run {run}: the kernel of {'/'.join(unknown[0])} would not be rounded; "
-                    f"expected layers of mnv2_jax.nn.layers, or Flax's Conv and Dense"
-                )
-            if not np.isfinite(before).all():
-                raise ValueError(f"run {run}: its logits are not finite; expected numbers")
-            if not np.abs(after - before).max() <= _SAME * np.abs(before).max():
-                raise ValueError(
-                    f"run {run}: its logits change where BatchNorms are "
-                    f"folded into kernels; expected a BatchNorm LAYER_norm right behind LAYER"
-                )
     return ranges
+
+
+def _check_folded(subject: Subject, source: _Source) -> None:
+    """Check that folded networks compute what they did, and that all of their kernels are known.
+
+    Raises:
+      ValueError: one of them has other logits than before, or ones that are not finite, or the
+        kernel of an unknown layer.
+    """
+    network, scaling = Network(source.program.spec), source.program.scaling
+
+    def logits(variables: Any, knobs: Any, images: jax.Array) -> Any:
+        return network.apply(variables, augment.scale(images, scaling), knobs=knobs)
+
+    images = subject.training()
+    of_folded = subject.observe(logits, images, _CHECKED, source.variables)
+    for own, other in zip(subject.observe(logits, images, _CHECKED), of_folded, strict=True):
+        run, before, after = subject.runs[own.network], own.result, other.result
+        ranges = source.ranges[own.network]
+        if unknown := quantisation.unknown(source.variables[own.network], ranges):
+            raise ValueError(
+                f"run {run}: the kernel of {'/'.join(unknown[0])} would not be rounded; expected "
+                f"layers of mnv2_jax.nn.layers, or Flax's Conv and Dense"
+            )
+        if not np.isfinite(before).all():
+            raise ValueError(f"run {run}: its logits are not finite; expected numbers")
+        if not np.abs(after - before).max() <= _SAME * np.abs(before).max():
+            raise ValueError(
+                f"run {run}: its logits change where BatchNorms are folded into kernels; expected "
+                f"a BatchNorm LAYER_norm right behind LAYER"
+            )
 
 
 def _drops(

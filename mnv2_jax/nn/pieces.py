@@ -7,9 +7,9 @@ pixels of the input that it sees; pixels that several tiles see are expanded sev
 `added_madds`.
 
 Pieces run in loops of the program, since XLA on CPU would compute independent pieces side by side.
-The first piece comes before its loop: loops that began with zeros would have all blocks' zeros
-allocated from the program's start. As in `mnv2_jax.nn.depthwise`, arrays that loops carry have the
-channel outermost and the batch innermost.
+What loops begin with is computed from the block's input, see `_zero`: constants of all blocks would
+be allocated from the program's start. As in `mnv2_jax.nn.depthwise`, arrays that loops carry have
+the channel outermost and the batch innermost.
 """
 
 import contextlib

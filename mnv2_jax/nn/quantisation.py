@@ -207,8 +207,8 @@ def _equalised_once(flat: dict[Path, Any], block: str, chain: Sequence[str]) -> 
 
 def observe(
     network: Network, variables: Mapping[str, Any], knobs: Knobs | None, images: Array
-) -> tuple[dict[Path, list[Array]], Array]:
-    """Return the inputs of each call of all layers in inference mode, by path, and the logits.
+) -> dict[Path, list[Array]]:
+    """Return the inputs of each call of all layers in inference mode, by path.
 
     Args:
       network: of the layers.
@@ -224,8 +224,8 @@ def observe(
         return call(*args, **kwargs)
 
     with nn.intercept_methods(watch):
-        logits: Any = network.apply(variables, images, knobs=knobs)
-    return seen, logits
+        network.apply(variables, images, knobs=knobs)
+    return seen
 
 
 def quantised_inputs(formats: Mapping[Path, Format]) -> AbstractContextManager[None]:
